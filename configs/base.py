@@ -1,0 +1,74 @@
+"""The strict base of every section of an experiment, and the small value types they share."""
+
+import difflib
+import re
+from datetime import datetime, timedelta, timezone, tzinfo
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+_FIXED_OFFSET = re.compile(r"UTC([+-])(\d\d):(\d\d)")
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+
+
+class Section(BaseModel):
+    """A frozen section that refuses unknown keys and names the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            for key in values:
+                if key not in cls.model_fields:
+                    close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
+                    hint = f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(cls.model_fields)}"
+                    raise ValueError(f"unknown key '{key}'{hint}")
+        return values
+
+
+def _check_safe_name(name: str) -> str:
+    if not _SAFE_NAME.fullmatch(name):
+        raise ValueError(
+            f"'{name}' cannot be used as a name; expected 1 to 64 letters, digits, '_', '.' or '-', not beginning with '.' or '-'"
+        )
+    return name
+
+
+SafeName = Annotated[str, AfterValidator(_check_safe_name)]
+"""A name that may become part of a path, a tensor name or a request field."""
+
+
+def parse_time_zone(name: str) -> tzinfo:
+    """Turns ``UTC``, ``UTC-03:00`` or an IANA name such as ``America/Sao_Paulo`` into a time zone.
+
+    Raises:
+      ValueError: the name is none of these.
+    """
+    if name == "UTC":
+        return timezone.utc
+    if match := _FIXED_OFFSET.fullmatch(name):
+        offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
+        return timezone(-offset if match[1] == "-" else offset)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"unknown time zone '{name}'; expected UTC, UTC-03:00 or an IANA name such as America/Sao_Paulo") from None
+
+
+def _check_time_zone(name: str) -> str:
+    parse_time_zone(name)
+    return name
+
+
+TimeZoneName = Annotated[str, AfterValidator(_check_time_zone)]
+
+
+def _assume_utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+
+
+UtcDatetime = Annotated[datetime, AfterValidator(_assume_utc)]
+"""A moment; read as UTC where it names no time zone."""

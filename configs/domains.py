@@ -1,0 +1,89 @@
+"""Topics (ways of cutting the traffic) and the domains they give."""
+
+import re
+from dataclasses import dataclass
+
+from pydantic import Field, field_validator, model_validator
+
+from configs.base import SafeName, Section, TimeZoneName
+
+ALL = "all"
+"""The domain of every row; its kernel is the kernel of all traffic."""
+
+BACKBONE = "backbone"
+"""Asked for as a domain: the frozen backbone alone (zero-shot)."""
+
+AUTO = "auto"
+"""Asked for as a domain: the most specific active domain that matches the row's own topic fields."""
+
+_HOURS = re.compile(r"(\d\d)-(\d\d)")
+
+
+class Topic(Section):
+    """One way of cutting traffic: by a column's ``values``, or by local ``hours`` of a timestamp column."""
+
+    column: str
+    values: tuple[SafeName, ...] = ()
+    hours: dict[SafeName, str] = Field(default_factory=dict, description="name -> 'HH-HH', both hours included; may wrap midnight")
+    time_zone: TimeZoneName = "UTC"
+
+    @field_validator("values", mode="before")
+    @classmethod
+    def _values_are_text(cls, values: object) -> object:
+        return tuple(str(value) for value in values) if isinstance(values, list | tuple) else values
+
+    @field_validator("hours")
+    @classmethod
+    def _hours_are_ranges(cls, hours: dict[str, str]) -> dict[str, str]:
+        taken: dict[int, str] = {}
+        for name, text in hours.items():
+            match = _HOURS.fullmatch(text)
+            if not match or int(match[1]) > 23 or int(match[2]) > 23:
+                raise ValueError(f"{name}: '{text}' is no hour range; expected 'HH-HH' with hours 00 to 23")
+            for hour in hours_of(text):
+                if hour in taken:
+                    raise ValueError(f"hour {hour:02d} is in both '{taken[hour]}' and '{name}'")
+                taken[hour] = name
+        return hours
+
+    @model_validator(mode="after")
+    def _values_or_hours(self) -> "Topic":
+        if bool(self.values) == bool(self.hours):
+            raise ValueError("expected exactly one of 'values' and 'hours'")
+        if len(set(self.values)) != len(self.values):
+            raise ValueError(f"'values' repeats itself: {', '.join(self.values)}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The topic's values in order; value ``i`` has index ``i + 1`` in datasets, 0 is 'none of them'."""
+        return self.values or tuple(self.hours)
+
+
+def hours_of(text: str) -> tuple[int, ...]:
+    """The hours of ``'HH-HH'``, both ends included, wrapping midnight: ``'23-01'`` is 23, 0, 1."""
+    first, last = (int(part) for part in text.split("-"))
+    return tuple((first + step) % 24 for step in range((last - first) % 24 + 1))
+
+
+@dataclass(frozen=True)
+class Domain:
+    """A domain: no condition is ``all``, one is single-topic, two are cross-topic.
+
+    Attributes:
+      name: ``all``, ``region=25`` or ``region=25,period=noon``.
+      conditions: pairs of topic name and value index (from 1, as in datasets).
+    """
+
+    name: str
+    conditions: tuple[tuple[str, int], ...] = ()
+
+
+def enumerate_domains(topics: dict[str, Topic], cross_topics: tuple[tuple[str, str], ...]) -> tuple[Domain, ...]:
+    """All domains of an experiment: ``all``, then single-topic in the config's order, then cross-topic."""
+    single = {topic: [(f"{topic}={value}", (topic, index)) for index, value in enumerate(spec.names, 1)] for topic, spec in topics.items()}
+    domains = [Domain(ALL)]
+    domains += [Domain(name, (condition,)) for values in single.values() for name, condition in values]
+    for first, second in cross_topics:
+        domains += [Domain(f"{a},{b}", (x, y)) for a, x in single[first] for b, y in single[second]]
+    return tuple(domains)

@@ -1,0 +1,9 @@
+"""Errors a user can cause. Every command prints their one line on stderr and exits with code 2."""
+
+
+class InputError(Exception):
+    """Bad input: says what was wrong, where, what was expected and what was received, in one line."""
+
+
+class ConfigError(InputError):
+    """An experiment file (or a ``--set`` override) that does not describe a valid experiment."""

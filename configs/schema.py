@@ -1,0 +1,245 @@
+"""The whole experiment: every section, and what must hold between sections."""
+
+import hashlib
+import json
+from functools import cached_property
+from typing import Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from configs.base import SafeName, Section, UtcDatetime
+from configs.domains import Domain, Topic, enumerate_domains
+from configs.features import CategoricalFeature, Feature, ListFeature, NumericFeature, TimestampFeature
+from configs.simulation import Simulation
+
+
+class Data(Section):
+    """Where the logs are and which columns identify a row."""
+
+    input: str | None = Field(None, description="glob of CSV, JSON lines or Parquet files, on any Beam filesystem; --input overrides")
+    timestamp: str = Field(description="column with the row's moment: a timestamp, ISO 8601 text, or seconds since 1970")
+    request: str = Field(description="column whose rows are ranked against each other (GAUC)")
+    user: str = Field(description="column of the user: the unit that is resampled for intervals")
+    weight: str | None = Field(None, description="column with the sample weight; 1 where absent")
+    row_key: tuple[str, ...] = Field((), description="columns that identify a row; a later row with the same key is rejected as a duplicate")
+    max_conversion_without_click: float = Field(
+        0.0, ge=0.0, le=1.0, description="largest tolerated share of rows with a conversion outside its sample space; such rows are rejected"
+    )
+    batch_rows: PositiveInt = Field(65_536, le=1_048_576, description="rows a Beam element and an output file hold at most")
+
+
+class Task(Section):
+    """A label and the rows it is defined on."""
+
+    label: str = Field(description="0/1 column")
+    space: str = Field("all", description="'all' rows, or the rows on which this 0/1 column is 1")
+    loss_weight: NonNegativeFloat = 1.0
+
+
+class Tasks(Section):
+    """Click, conversion after click, and both (over the entire space; ESMM, Ma et al. 2018, section 2)."""
+
+    ctr: Task
+    cvr: Task
+    ctcvr: Task
+
+    @model_validator(mode="after")
+    def _entire_space(self) -> "Tasks":
+        if self.ctr.space != "all" or self.ctcvr.space != "all":
+            raise ValueError("ctr and ctcvr are defined on every impression; expected 'space: all'")
+        if self.cvr.space != self.ctr.label:
+            raise ValueError(f"cvr is defined on clicked rows; expected 'space: {self.ctr.label}', received '{self.cvr.space}'")
+        if self.cvr.label != self.ctcvr.label:
+            raise ValueError(f"cvr and ctcvr share their label; received '{self.cvr.label}' and '{self.ctcvr.label}'")
+        if self.ctr.loss_weight == self.cvr.loss_weight == self.ctcvr.loss_weight == 0:
+            raise ValueError("every loss_weight is 0: there is nothing to train")
+        return self
+
+
+class Split(Section):
+    """Rows with start <= timestamp < end."""
+
+    start: UtcDatetime
+    end: UtcDatetime
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "Split":
+        if self.start >= self.end:
+            raise ValueError(f"start {self.start.isoformat()} is not before end {self.end.isoformat()}")
+        return self
+
+
+class Debias(Section):
+    """A tower on position whose logit is added to the CTR logit in training and left out at serving."""
+
+    feature: str
+    layers: tuple[PositiveInt, ...] = (16,)
+
+
+class Backbone(Section):
+    """ESMM heads over an MMoE body."""
+
+    embedding_dimension: PositiveInt = 16
+    experts: PositiveInt = 4
+    expert_layers: tuple[PositiveInt, ...] = Field((128, 64), min_length=1)
+    tower_layers: tuple[PositiveInt, ...] = Field((64,), min_length=1)
+    attention_layers: tuple[PositiveInt, ...] = (32,)
+    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    debias: Debias | None = None
+
+
+class Pretrain(Section):
+    """How the backbone is trained."""
+
+    split: str = "pretrain"
+    validation: str = "validation"
+    epochs: PositiveInt = 1
+    batch_size: PositiveInt = 4096
+    learning_rate: PositiveFloat = Field(0.001, description="Adam, for everything but embeddings")
+    embedding_learning_rate: PositiveFloat = Field(0.02, description="row-wise Adagrad, for embeddings")
+    validations_per_epoch: PositiveInt = 1
+    patience: PositiveInt = Field(2, description="validations without improvement before stopping")
+    monitor: Literal["auc", "loss"] = Field("auc", description="validation figure: mean of CTR- and CTCVR-AUC, or the summed loss")
+    checkpoint_steps: PositiveInt = Field(200, description="steps between checkpoints that an interrupted run resumes from")
+
+
+class Kernel(Section):
+    """The information-aware adaptive kernel of one domain."""
+
+    tap: Literal["tower", "representation"] = Field("tower", description="each task tower's last hidden layer, or its MMoE representation")
+    width: PositiveInt = Field(50, description="d_e, the bottleneck of the encoder")
+    decoder_layers: tuple[PositiveInt, ...] = ()
+    activation: Literal["relu", "gelu", "tanh"] = "relu"
+    residual: bool = Field(True, description="add to the backbone's logit; otherwise replace it")
+
+
+class Finetune(Section):
+    """How kernels are trained."""
+
+    split: str = "finetune"
+    validation: str = "validation"
+    regulariser: Literal["moments", "variational", "none"] = "moments"
+    beta: NonNegativeFloat = 1.0
+    epochs: PositiveInt = 5
+    batch_size: PositiveInt = 8192
+    learning_rate: PositiveFloat = 0.003
+    rate_power: float = Field(0.5, ge=0.0, le=1.0, description="p of the batch-aware learning rate lr * (n_k / (B / K))^p")
+    warm_start: Literal["all", "none"] = Field("all", description="start every domain from the kernel of all traffic, or from w0 ~ N(0, I)")
+    patience: PositiveInt = Field(2, description="epochs without improvement on validation before a domain's kernel stops")
+    initial_sigma: PositiveFloat = Field(0.1, description="starting standard deviation of the variational reading")
+
+
+class Truth(Section):
+    """True probabilities of a simulation, read by evaluation alone."""
+
+    path: str = Field(description="glob of Parquet files; relative to the folder of the logs")
+    key: str = Field("impression_id", description="column, in the logs and in the side file, that joins them")
+
+
+class Evaluation(Section):
+    """How results are judged."""
+
+    split: str = "test"
+    bootstrap: PositiveInt = Field(200, description="resamples of users for each interval")
+    truth: Truth | None = None
+
+
+class Experiment(Section):
+    """One experiment; the only thing that commands read settings from."""
+
+    name: SafeName
+    seed: NonNegativeInt = 17
+    data: Data
+    tasks: Tasks
+    splits: dict[SafeName, Split] = Field(min_length=1)
+    features: dict[SafeName, Feature] = Field(min_length=1)
+    topics: dict[SafeName, Topic] = Field(default_factory=dict)
+    cross_topics: tuple[tuple[str, str], ...] = ()
+    backbone: Backbone = Backbone()
+    pretrain: Pretrain = Pretrain()
+    kernel: Kernel = Kernel()
+    finetune: Finetune = Finetune()
+    evaluation: Evaluation = Evaluation()
+    simulation: Simulation | None = None
+
+    @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The distinct label columns, click first."""
+        return (self.tasks.ctr.label, self.tasks.ctcvr.label)
+
+    def column_of(self, feature: str) -> str:
+        """The raw column a feature reads."""
+        return self.features[feature].column or feature
+
+    @cached_property
+    def domains(self) -> tuple[Domain, ...]:
+        """Every domain of the experiment: ``all``, single-topic, then cross-topic."""
+        return enumerate_domains(self.topics, self.cross_topics)
+
+    @cached_property
+    def data_digest(self) -> str:
+        """sha256 over the sections that decide what preprocessing writes."""
+        training_only = {"side", "dimension", "id_dropout", "attention"}
+        shown = {
+            "data": self.data.model_dump(mode="json", exclude={"input"}),
+            "tasks": {name: {"label": task["label"], "space": task["space"]} for name, task in self.tasks.model_dump(mode="json").items()},
+            "splits": self.model_dump(mode="json")["splits"],
+            "features": {name: spec.model_dump(mode="json", exclude=training_only) for name, spec in self.features.items()},
+            "topics": {name: spec.model_dump(mode="json") for name, spec in self.topics.items()},
+            "truth_key": self.evaluation.truth.key if self.evaluation.truth else None,
+        }
+        return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _splits_exist(self) -> "Experiment":
+        named = {
+            "pretrain.split": self.pretrain.split,
+            "pretrain.validation": self.pretrain.validation,
+            "finetune.split": self.finetune.split,
+            "finetune.validation": self.finetune.validation,
+            "evaluation.split": self.evaluation.split,
+        }
+        for key, split in named.items():
+            if split not in self.splits:
+                raise ValueError(f"{key}: '{split}' is no split; the config has: {', '.join(self.splits)}")
+        return self
+
+    @model_validator(mode="after")
+    def _features_are_sound(self) -> "Experiment":
+        for name, spec in self.features.items():
+            if self.column_of(name) in self.label_columns:
+                raise ValueError(f"features.{name}: column '{self.column_of(name)}' is a label; a label cannot be a feature")
+            if isinstance(spec, ListFeature) and spec.shares is not None and not isinstance(self.features.get(spec.shares), CategoricalFeature):
+                raise ValueError(f"features.{name}.shares: '{spec.shares}' is no categorical feature of this config")
+        kinds: dict[str, type] = {}
+        for name, spec in self.features.items():
+            kind = str if isinstance(spec, CategoricalFeature) else type(spec)
+            column = self.column_of(name)
+            if kinds.setdefault(column, kind) is not kind:
+                raise ValueError(f"features.{name}: column '{column}' is already read as another kind by another feature")
+        debias = self.backbone.debias
+        if debias and not isinstance(self.features.get(debias.feature), CategoricalFeature | NumericFeature):
+            raise ValueError(f"backbone.debias.feature: '{debias.feature}' is no categorical or numeric feature of this config")
+        return self
+
+    @model_validator(mode="after")
+    def _topics_are_sound(self) -> "Experiment":
+        for name, topic in self.topics.items():
+            if topic.hours and topic.column != self.data.timestamp:
+                raise ValueError(f"topics.{name}.column: hour ranges read data.timestamp '{self.data.timestamp}', received '{topic.column}'")
+            if topic.column in self.label_columns:
+                raise ValueError(f"topics.{name}.column: '{topic.column}' is a label; a domain must be known before the click")
+        for first, second in self.cross_topics:
+            for topic_name in (first, second):
+                if topic_name not in self.topics:
+                    raise ValueError(f"cross_topics: '{topic_name}' is no topic; the config has: {', '.join(self.topics) or 'none'}")
+            if first == second:
+                raise ValueError(f"cross_topics: '{first}' is crossed with itself")
+        return self
+
+    @model_validator(mode="after")
+    def _timestamps_are_one_column(self) -> "Experiment":
+        for name, spec in self.features.items():
+            if isinstance(spec, TimestampFeature) and self.column_of(name) != self.data.timestamp:
+                raise ValueError(f"features.{name}: timestamp features read data.timestamp '{self.data.timestamp}', received '{self.column_of(name)}'")
+        return self

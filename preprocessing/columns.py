@@ -1,0 +1,74 @@
+"""The raw columns an experiment reads, and the Arrow type each has once it is validated."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+from configs import Experiment
+from configs.features import CategoricalFeature, ListFeature, NumericFeature
+
+Kind = Literal["string", "strings", "number", "timestamp", "label", "weight"]
+
+ARROW_TYPES: dict[Kind, pa.DataType] = {
+    "string": pa.string(),
+    "strings": pa.list_(pa.string()),
+    "number": pa.float32(),
+    "timestamp": pa.int64(),
+    "label": pa.float32(),
+    "weight": pa.float32(),
+}
+"""Type of a validated column: null strings and numbers are missing, timestamps are whole seconds since 1970 (UTC)."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A raw column.
+
+    Attributes:
+      name: its name in the logs, and in a serving request.
+      kind: how it is read.
+      required: a null refuses the row; other columns may be missing in a row.
+      served: a serving request carries it (features and topic fields do; labels and keys do not).
+      side: side of its first feature; ``context`` where only topics read it; None where it is not served.
+    """
+
+    name: str
+    kind: Kind
+    required: bool = False
+    served: bool = False
+    side: str | None = None
+
+
+def raw_columns(experiment: Experiment) -> dict[str, Column]:
+    """Every raw column the experiment reads, by name, features first and in the config's order."""
+    columns: dict[str, Column] = {}
+    for name, spec in experiment.features.items():
+        column = experiment.column_of(name)
+        kind: Kind = "timestamp"
+        if isinstance(spec, CategoricalFeature):
+            kind = "string"
+        elif isinstance(spec, ListFeature):
+            kind = "strings"
+        elif isinstance(spec, NumericFeature):
+            kind = "number"
+        columns.setdefault(column, Column(column, kind, served=True, side=spec.side))
+    for topic in experiment.topics.values():
+        columns.setdefault(topic.column, Column(topic.column, "timestamp" if topic.hours else "string", served=True, side="context"))
+
+    data = experiment.data
+    _require(columns, Column(data.timestamp, "timestamp", required=True))
+    for label in experiment.label_columns:
+        _require(columns, Column(label, "label", required=True))
+    if data.weight:
+        _require(columns, Column(data.weight, "weight", required=True))
+    truth = (experiment.evaluation.truth.key,) if experiment.evaluation.truth else ()
+    for key in (data.request, data.user, *data.row_key, *truth):
+        _require(columns, Column(key, "string", required=True))
+    return columns
+
+
+def _require(columns: dict[str, Column], column: Column) -> None:
+    """Adds a required column; one that a feature reads already keeps its kind and is required from now on."""
+    known = columns.get(column.name, column)
+    columns[column.name] = Column(known.name, known.kind, required=True, served=known.served, side=known.side)

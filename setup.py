@@ -1,0 +1,55 @@
+"""Packaging: what users install, and what Beam ships to its workers (``--setup_file=./setup.py``).
+
+The plain install is what a Beam worker needs (configs and preprocessing); ``train``, ``serve`` and ``dev`` add the rest.
+"""
+
+from setuptools import find_packages, setup
+
+TRAIN = [
+    "keras>=3.13,<3.16",
+    "keras-rs>=0.4,<0.5",
+    "tensorflow-recommenders>=0.7.7,<0.8",
+    "tf-keras>=2.21,<2.22",
+    "tensorboard>=2.20,<2.22",
+    "scikit-learn>=1.6,<2",
+    "matplotlib>=3.9,<4",
+    "tqdm>=4.66,<5",
+]
+SERVE = [
+    "tensorflow-serving-api>=2.21,<2.22",
+    "grpcio>=1.71,<2",
+]
+DEV = [
+    "pytest>=8,<10",
+    "hypothesis>=6.100,<7",
+    "ruff>=0.14,<0.18",
+    "mypy>=1.18,<3",
+    "types-PyYAML>=6,<7",
+    "types-tqdm>=4.66,<5",
+    "build>=1.2,<2",
+]
+
+setup(
+    name="domain-kernel-recommender",
+    version="0.1.0",
+    description="Pre-train a recommender once, freeze it, and adapt it to hundreds of domains by small kernels",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.13",
+    packages=find_packages(include=["configs", "preprocessing*", "trainer*", "serving*"]),
+    package_data={"configs": ["*.yaml", "py.typed"], "preprocessing": ["py.typed"], "trainer": ["py.typed"], "serving": ["py.typed"]},
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "apache-beam>=2.77,<2.78",
+        "google-crc32c>=1.5,<2",
+        "numpy>=1.26,<2.5",
+        "pyarrow>=16,<26",
+        "protobuf>=5.29,<7",
+        "h5py>=3.11,<3.15",
+        "pydantic>=2.10,<3",
+        "PyYAML>=6,<7",
+        "tzdata>=2024.1",
+    ],
+    extras_require={"train": TRAIN, "serve": SERVE, "dev": DEV, "gcp": ["apache-beam[gcp]>=2.77,<2.78"]},
+)
