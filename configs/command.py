@@ -1,0 +1,45 @@
+"""What every command has in common: ``--config`` and ``--set``, and one line and exit code 2 for what a user can cause."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from configs.errors import InputError
+from configs.load import load_experiment
+from configs.schema import Experiment
+
+
+class CommandParser(argparse.ArgumentParser):
+    """A parser whose mistakes are one line; abbreviations of options are off, so that an option's meaning never changes by itself."""
+
+    def __init__(self, *args: object, **settings: object) -> None:
+        settings.setdefault("allow_abbrev", False)
+        super().__init__(*args, **settings)  # type: ignore[arg-type]
+
+    def error(self, message: str) -> NoReturn:
+        """Prints one line and exits with code 2."""
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--config FILE`` and ``--set key.path=value``."""
+    parser.add_argument("--config", required=True, metavar="FILE", help="experiment (YAML)")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one setting; may be repeated")
+
+
+def read_config(arguments: argparse.Namespace) -> Experiment:
+    """The experiment that ``add_config_arguments`` describes. Raises ``ConfigError``."""
+    return load_experiment(arguments.config, arguments.set)
+
+
+def run(command: Callable[[], None]) -> None:
+    """Runs a command's main function: ``InputError`` becomes one line on stderr and exit code 2, Ctrl-C exit code 130."""
+    try:
+        command()
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
