@@ -3,6 +3,8 @@
 The plain install is what a Beam worker needs (configs and preprocessing); ``train``, ``serve`` and ``dev`` add the rest.
 """
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 TRAIN = [
@@ -33,7 +35,7 @@ setup(
     name="domain-kernel-recommender",
     version="0.1.0",
     description="Pre-train a recommender once, freeze it, and adapt it to hundreds of domains by small kernels",
-    long_description=open("README.md", encoding="utf-8").read(),
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",

@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from datetime import datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -48,7 +48,7 @@ def parse_time_zone(name: str) -> tzinfo:
       ValueError: the name is none of these.
     """
     if name == "UTC":
-        return timezone.utc
+        return UTC
     if match := _FIXED_OFFSET.fullmatch(name):
         offset = timedelta(hours=int(match[2]), minutes=int(match[3]))
         return timezone(-offset if match[1] == "-" else offset)
@@ -67,7 +67,7 @@ TimeZoneName = Annotated[str, AfterValidator(_check_time_zone)]
 
 
 def _assume_utc(moment: datetime) -> datetime:
-    return moment.replace(tzinfo=timezone.utc) if moment.tzinfo is None else moment.astimezone(timezone.utc)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 UtcDatetime = Annotated[datetime, AfterValidator(_assume_utc)]

@@ -30,7 +30,10 @@ class _Categorical(_Embedded):
     hash_buckets: PositiveInt | None = Field(None, description="hash into this many ids instead of keeping a vocabulary")
     oov_buckets: PositiveInt = Field(1, description="ids for values outside the vocabulary")
     id_dropout: float = Field(
-        0.0, ge=0.0, lt=1.0, description="share of known ids that pre-training replaces by an out-of-vocabulary id, so that its row is trained"
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of known ids that pre-training replaces by an out-of-vocabulary id, so that its row is trained",
     )
 
     @model_validator(mode="after")
@@ -57,7 +60,9 @@ class ListFeature(_Categorical):
     @model_validator(mode="after")
     def _shared_or_own(self) -> "ListFeature":
         if self.shares and (self.vocabulary or self.hash_buckets or self.dimension):
-            raise ValueError("'shares' takes ids and table from another feature; 'vocabulary', 'hash_buckets' and 'dimension' cannot be given beside it")
+            raise ValueError(
+                "'shares' takes ids and table from another feature; 'vocabulary', 'hash_buckets' and 'dimension' cannot be given beside it"
+            )
         if self.attention and not self.shares:
             raise ValueError("'attention' needs 'shares': the feature it shares with is the query")
         return self

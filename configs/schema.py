@@ -21,9 +21,14 @@ class Data(Section):
     request: str = Field(description="column whose rows are ranked against each other (GAUC)")
     user: str = Field(description="column of the user: the unit that is resampled for intervals")
     weight: str | None = Field(None, description="column with the sample weight; 1 where absent")
-    row_key: tuple[str, ...] = Field((), description="columns that identify a row; a later row with the same key is rejected as a duplicate")
+    row_key: tuple[str, ...] = Field(
+        (), description="columns that identify a row; later rows with the same key are rejected"
+    )
     max_conversion_without_click: float = Field(
-        0.0, ge=0.0, le=1.0, description="largest tolerated share of rows with a conversion outside its sample space; such rows are rejected"
+        0.0,
+        ge=0.0,
+        le=1.0,
+        description="tolerated share of rows with a conversion but no click; such rows are rejected",
     )
     batch_rows: PositiveInt = Field(65_536, le=1_048_576, description="rows a Beam element and an output file hold at most")
 
@@ -209,7 +214,11 @@ class Experiment(Section):
         for name, spec in self.features.items():
             if self.column_of(name) in self.label_columns:
                 raise ValueError(f"features.{name}: column '{self.column_of(name)}' is a label; a label cannot be a feature")
-            if isinstance(spec, ListFeature) and spec.shares is not None and not isinstance(self.features.get(spec.shares), CategoricalFeature):
+            if (
+                isinstance(spec, ListFeature)
+                and spec.shares is not None
+                and not isinstance(self.features.get(spec.shares), CategoricalFeature)
+            ):
                 raise ValueError(f"features.{name}.shares: '{spec.shares}' is no categorical feature of this config")
         kinds: dict[str, type] = {}
         for name, spec in self.features.items():
@@ -226,7 +235,9 @@ class Experiment(Section):
     def _topics_are_sound(self) -> "Experiment":
         for name, topic in self.topics.items():
             if topic.hours and topic.column != self.data.timestamp:
-                raise ValueError(f"topics.{name}.column: hour ranges read data.timestamp '{self.data.timestamp}', received '{topic.column}'")
+                raise ValueError(
+                    f"topics.{name}.column: hour ranges read data.timestamp '{self.data.timestamp}', received '{topic.column}'"
+                )
             if topic.column in self.label_columns:
                 raise ValueError(f"topics.{name}.column: '{topic.column}' is a label; a domain must be known before the click")
         for first, second in self.cross_topics:
@@ -241,5 +252,7 @@ class Experiment(Section):
     def _timestamps_are_one_column(self) -> "Experiment":
         for name, spec in self.features.items():
             if isinstance(spec, TimestampFeature) and self.column_of(name) != self.data.timestamp:
-                raise ValueError(f"features.{name}: timestamp features read data.timestamp '{self.data.timestamp}', received '{self.column_of(name)}'")
+                raise ValueError(
+                    f"features.{name}: timestamp features read data.timestamp '{self.data.timestamp}', received '{self.column_of(name)}'"
+                )
         return self

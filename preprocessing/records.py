@@ -25,7 +25,9 @@ Columns = dict[str, npt.NDArray[np.generic]]
 
 def column_formats(columns: Columns) -> dict[str, ColumnFormat]:
     """The formats of the columns of a batch, as the manifest lists them."""
-    return {name: ColumnFormat(dtype=array.dtype.name, length=array.shape[1] if array.ndim == 2 else None) for name, array in columns.items()}
+    return {
+        name: ColumnFormat(dtype=array.dtype.name, length=array.shape[1] if array.ndim == 2 else None) for name, array in columns.items()
+    }
 
 
 def encode_blocks(columns: Columns, block_rows: int = BLOCK_ROWS) -> Iterator[bytes]:

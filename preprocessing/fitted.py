@@ -1,0 +1,102 @@
+"""What fitting a transform leaves: vocabularies, moments, boundaries; saved as text that people can read."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from apache_beam.io.filesystems import FileSystems
+
+from configs import Experiment, InputError
+
+_SETTINGS = "transform.json"
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted transform's constants.
+
+    Attributes:
+      settings: canonical JSON of the features and topics it was fitted for; part of the digest.
+      vocabularies: feature -> values in the order of their ids.
+      moments: numeric feature -> mean and standard deviation (after log1p where the feature asks for it).
+      boundaries: bucketed numeric feature -> ascending boundaries.
+    """
+
+    settings: str
+    vocabularies: dict[str, tuple[str, ...]]
+    moments: dict[str, tuple[float, float]]
+    boundaries: dict[str, tuple[float, ...]]
+
+    @staticmethod
+    def settings_of(experiment: Experiment) -> str:
+        """The settings that decide what a transform computes."""
+        training_only = {"side", "dimension", "id_dropout", "attention"}
+        return json.dumps(
+            {
+                "features": {name: spec.model_dump(mode="json", exclude=training_only) for name, spec in experiment.features.items()},
+                "topics": {name: spec.model_dump(mode="json") for name, spec in experiment.topics.items()},
+            },
+            sort_keys=True,
+        )
+
+    def files(self) -> dict[str, bytes]:
+        """The files of the transform: name -> content."""
+        constants = {
+            "settings": json.loads(self.settings),
+            "vocabularies": sorted(self.vocabularies),
+            "moments": {name: [mean.hex(), deviation.hex()] for name, (mean, deviation) in self.moments.items()},
+            "boundaries": {name: [value.hex() for value in values] for name, values in self.boundaries.items()},
+        }
+        files = {_SETTINGS: json.dumps(constants, sort_keys=True, indent=1).encode()}
+        for name, values in self.vocabularies.items():
+            files[f"{name}.txt"] = "".join(f"{value}\n" for value in values).encode()
+        return files
+
+    @property
+    def digest(self) -> str:
+        """sha256 over every file."""
+        digest = hashlib.sha256()
+        for name, content in sorted(self.files().items()):
+            digest.update(name.encode() + b"\0" + hashlib.sha256(content).digest())
+        return digest.hexdigest()
+
+    def save(self, folder: str) -> None:
+        """Writes the files into a new folder on any Beam filesystem."""
+        FileSystems.mkdirs(folder)
+        for name, content in self.files().items():
+            with FileSystems.create(FileSystems.join(folder, name), mime_type="application/octet-stream") as file:
+                file.write(content)
+
+    @classmethod
+    def load(cls, folder: str) -> "Fitted":
+        """Reads what ``save`` wrote. Raises ``InputError`` where a file is missing or damaged."""
+        try:
+            constants = json.loads(_read(folder, _SETTINGS))
+            return cls(
+                settings=json.dumps(constants["settings"], sort_keys=True),
+                vocabularies={name: tuple(_read(folder, f"{name}.txt").decode().split("\n")[:-1]) for name in constants["vocabularies"]},
+                moments={name: (float.fromhex(a), float.fromhex(b)) for name, (a, b) in constants["moments"].items()},
+                boundaries={name: tuple(float.fromhex(value) for value in values) for name, values in constants["boundaries"].items()},
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{folder}: not a fitted transform: {error}") from None
+
+    def check_matches(self, experiment: Experiment, where: str) -> None:
+        """Raises ``InputError`` where the experiment's features or topics are not those it was fitted for."""
+        if self.settings != self.settings_of(experiment):
+            ours, theirs = json.loads(self.settings_of(experiment)), json.loads(self.settings)
+            differing = [
+                f"{section}.{name}"
+                for section in ours
+                for name in sorted(ours[section].keys() | theirs[section].keys())
+                if ours[section].get(name) != theirs[section].get(name)
+            ]
+            raise InputError(
+                f"{where}: fitted for other settings of {', '.join(differing) or 'the order of features'}; run preprocessing.task again"
+            )
+
+
+def _read(folder: str, name: str) -> bytes:
+    with FileSystems.open(FileSystems.join(folder, name), mime_type="application/octet-stream") as file:
+        content: bytes = file.read()
+    return content

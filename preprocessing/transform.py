@@ -1,0 +1,233 @@
+"""The one feature transform: raw columns -> ids and numbers, as a TensorFlow graph.
+
+Beam applies it to batches (``apply_batch``), the exported SavedModel holds it unchanged (``features`` and ``topics``), so training and
+serving cannot differ. Ids: 0 is padding or missing, then the out-of-vocabulary buckets, then the vocabulary.
+"""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import tensorflow as tf
+
+from configs import Experiment
+from configs.domains import Topic, hours_of
+from configs.features import CategoricalFeature, ListFeature, NumericFeature, TimestampFeature
+from preprocessing.clock import day_and_hour
+from preprocessing.fitted import Fitted
+
+_STANDARD_SCORE_LIMIT = 10.0  # our choice: a hostile number may be an outlier, never an overflow
+_PARTS = {"hour": 24, "weekday": 7}
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class Output:
+    """One output of the transform.
+
+    Attributes:
+      name: the feature's name, with ``_hour`` or ``_weekday`` for parts of a timestamp.
+      feature: the feature it comes from.
+      kind: ``id`` int32 ``[N]``, ``ids`` int32 ``[N, length]``, ``number`` float32 ``[N]``.
+      table: the output whose embedding table it uses (its own name unless it shares one); numbers have none.
+      size: number of ids, padding included; 0 for numbers.
+      length: of each row's list.
+    """
+
+    name: str
+    feature: str
+    kind: Literal["id", "ids", "number"]
+    table: str
+    size: int = 0
+    length: int = 0
+
+
+def transform_outputs(experiment: Experiment, fitted: Fitted) -> dict[str, Output]:
+    """Every output of the transform by name, in the config's order of features."""
+    outputs: list[Output] = []
+    for name, spec in experiment.features.items():
+        if isinstance(spec, CategoricalFeature):
+            outputs.append(Output(name, name, "id", name, _id_count(spec, fitted, name)))
+        elif isinstance(spec, ListFeature):
+            owner = spec.shares or name
+            owner_spec = experiment.features[owner]
+            assert isinstance(owner_spec, CategoricalFeature | ListFeature)  # noqa: S101 - the config was validated
+            outputs.append(Output(name, name, "ids", owner, _id_count(owner_spec, fitted, owner), spec.max_length))
+        elif isinstance(spec, TimestampFeature):
+            outputs += [Output(f"{name}_{part}", name, "id", f"{name}_{part}", 1 + _PARTS[part]) for part in spec.parts]
+        elif spec.quantile_buckets:
+            outputs.append(Output(name, name, "id", name, 2 + len(fitted.boundaries[name])))
+        else:
+            outputs.append(Output(name, name, "number", name))
+    return {output.name: output for output in outputs}
+
+
+def _id_count(spec: CategoricalFeature | ListFeature, fitted: Fitted, owner: str) -> int:
+    return 1 + (spec.hash_buckets or spec.oov_buckets + len(fitted.vocabularies[owner]))
+
+
+def signed_log1p(values: tf.Tensor) -> tf.Tensor:
+    """sign(x) * log(1 + |x|), elementwise."""
+    return tf.sign(values) * tf.math.log1p(tf.abs(values))
+
+
+class Transform(tf.Module):
+    """A fitted transform.
+
+    Raw tensors by column name: strings ``[N]`` (empty = missing), lists ``[N, L]`` padded with empty strings, numbers float32 ``[N]``
+    (NaN = missing), timestamps int64 ``[N]`` in seconds since 1970 UTC (0 or less = missing).
+    """
+
+    def __init__(self, experiment: Experiment, fitted: Fitted) -> None:
+        super().__init__(name="transform")
+        self.experiment = experiment
+        self.fitted = fitted
+        self.outputs = transform_outputs(experiment, fitted)
+        self._folder = tempfile.TemporaryDirectory(prefix="vocabularies-")  # table initialisers read files; export copies them as assets
+        self._ids = {
+            name: _Ids(name, spec, fitted, Path(self._folder.name))
+            for name, spec in experiment.features.items()
+            if isinstance(spec, CategoricalFeature) or (isinstance(spec, ListFeature) and not spec.shares)
+        }
+
+    @property
+    def vocabulary_sizes(self) -> dict[str, int]:
+        """Number of ids of every output that has ids."""
+        return {name: output.size for name, output in self.outputs.items() if output.kind != "number"}
+
+    def features(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Outputs by name, as ``transform_outputs`` describes them, from raw tensors by column name."""
+        outputs: dict[str, tf.Tensor] = {}
+        for name, spec in self.experiment.features.items():
+            column = raw[self.experiment.column_of(name)]
+            if isinstance(spec, CategoricalFeature):
+                outputs[name] = self._ids[name](column)
+            elif isinstance(spec, ListFeature):
+                outputs[name] = _cut_or_pad(self._ids[spec.shares or name](column), spec.max_length)
+            elif isinstance(spec, NumericFeature):
+                outputs[name] = self._number(name, spec, column)
+            else:
+                outputs.update(_time_parts(name, spec, column))
+        return outputs
+
+    def topics(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Index of each row's value in every topic, int32 ``[N]``: from 1 in the topic's order, 0 for none of them."""
+        return {name: _topic_index(topic, raw[topic.column]) for name, topic in self.experiment.topics.items()}
+
+    def apply_batch(self, batch: pa.RecordBatch) -> dict[str, Array]:
+        """Transforms validated rows (see ``columns.ARROW_TYPES``).
+
+        Look-ups run once per distinct value of the batch: ids are a function of the value alone.
+
+        Returns:
+          ``feature/NAME`` and ``topic/NAME`` columns of the record format.
+        """
+        arrays: dict[str, Array] = {}
+        for name, spec in self.experiment.features.items():
+            column = batch.column(self.experiment.column_of(name))
+            if isinstance(spec, CategoricalFeature):
+                arrays[f"feature/{name}"] = _by_distinct_value(column, self._ids[name])
+            elif isinstance(spec, ListFeature):
+                ids = _dense(column, _by_distinct_value(column.flatten(), self._ids[spec.shares or name]))
+                arrays[f"feature/{name}"] = _cut_or_pad(tf.constant(ids), spec.max_length).numpy()
+            elif isinstance(spec, NumericFeature):
+                arrays[f"feature/{name}"] = self._number(name, spec, tf.constant(_with_nan(column))).numpy()
+            else:
+                parts = _time_parts(name, spec, tf.constant(column.to_numpy(zero_copy_only=False)))
+                arrays.update({f"feature/{part}": ids.numpy() for part, ids in parts.items()})
+        for name, topic in self.experiment.topics.items():
+            column = batch.column(topic.column)
+            if topic.hours:
+                arrays[f"topic/{name}"] = _topic_index(topic, tf.constant(column.to_numpy(zero_copy_only=False))).numpy()
+            else:
+                arrays[f"topic/{name}"] = _by_distinct_value(column, lambda values, topic=topic: _topic_index(topic, values))
+        return arrays
+
+    def _number(self, name: str, spec: NumericFeature, column: tf.Tensor) -> tf.Tensor:
+        """Computed in float64: vector and scalar code paths of a float32 logarithm differ in the last bit, and so would batch sizes."""
+        missing = tf.logical_not(tf.math.is_finite(column))
+        values = tf.cast(tf.where(missing, tf.zeros_like(column), column), tf.float64)
+        if spec.log1p:
+            values = signed_log1p(values)
+        if spec.quantile_buckets:
+            boundaries = tf.constant(self.fitted.boundaries[name], tf.float64)
+            return tf.where(missing, 0, 1 + tf.searchsorted(boundaries, values, side="right"))
+        if spec.standardise:
+            mean, deviation = self.fitted.moments[name]
+            values = tf.clip_by_value((values - mean) / deviation, -_STANDARD_SCORE_LIMIT, _STANDARD_SCORE_LIMIT)
+        return tf.where(missing, tf.zeros_like(column), tf.cast(values, tf.float32))
+
+
+class _Ids(tf.Module):
+    """Strings of any shape -> int32 ids of the same shape."""
+
+    def __init__(self, name: str, spec: CategoricalFeature | ListFeature, fitted: Fitted, folder: Path) -> None:
+        super().__init__(name=f"ids_{name}".replace(".", "_").replace("-", "_"))
+        self._oov_buckets = spec.hash_buckets or spec.oov_buckets
+        self._table = None
+        if not spec.hash_buckets and fitted.vocabularies[name]:
+            path = folder / f"{name}.txt"
+            path.write_text("".join(f"{value}\n" for value in fitted.vocabularies[name]), encoding="utf-8", newline="\n")
+            initializer = tf.lookup.TextFileInitializer(
+                str(path), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+            )
+            self._table = tf.lookup.StaticHashTable(initializer, default_value=-1)
+
+    def __call__(self, values: tf.Tensor) -> tf.Tensor:
+        ids = 1 + tf.strings.to_hash_bucket_fast(values, self._oov_buckets)
+        if self._table is not None:
+            index = self._table.lookup(values)
+            ids = tf.where(index >= 0, 1 + self._oov_buckets + index, ids)
+        return tf.cast(tf.where(tf.equal(values, ""), tf.zeros_like(ids), ids), tf.int32)
+
+
+def _cut_or_pad(ids: tf.Tensor, length: int) -> tf.Tensor:
+    """``[N, L]`` -> ``[N, length]``."""
+    ids = ids[:, :length]
+    ids = tf.pad(ids, [[0, 0], [0, length - tf.shape(ids)[1]]])
+    return tf.ensure_shape(ids, [None, length])
+
+
+def _time_parts(name: str, spec: TimestampFeature, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
+    day, hour = day_and_hour(seconds, spec.time_zone)
+    parts = {"hour": hour, "weekday": (day + 3) % 7}  # 1970-01-01 was a Thursday; Monday is 0
+    return {f"{name}_{part}": tf.where(seconds > 0, 1 + tf.cast(parts[part], tf.int32), 0) for part in spec.parts}
+
+
+def _topic_index(topic: Topic, column: tf.Tensor) -> tf.Tensor:
+    if topic.hours:
+        by_hour = np.zeros(24, np.int32)
+        for index, text in enumerate(topic.hours.values(), 1):
+            by_hour[list(hours_of(text))] = index
+        _, hour = day_and_hour(column, topic.time_zone)
+        return tf.where(column > 0, tf.gather(tf.constant(by_hour), hour), 0)
+    indices = tf.range(1, len(topic.values) + 1, dtype=tf.int32)
+    return tf.reduce_max(tf.where(tf.equal(column[:, tf.newaxis], tf.constant(topic.values)), indices, 0), axis=1)
+
+
+def _by_distinct_value(column: pa.Array, function: "_Ids | object") -> Array:
+    """Applies an elementwise function of strings to a nullable string column; null is read as the empty string."""
+    encoded = column.fill_null("").dictionary_encode()
+    distinct = function(tf.constant(encoded.dictionary.to_pylist(), tf.string)).numpy()  # type: ignore[operator]
+    result: Array = distinct[encoded.indices.to_numpy()]
+    return result
+
+
+def _dense(lists: pa.Array, flat_ids: Array) -> Array:
+    """Ragged ids -> ``[N, longest]`` padded with 0, as a client pads a request with empty strings."""
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    starts = np.cumsum(lengths) - lengths
+    dense = np.zeros((len(lists), int(lengths.max(initial=0))), flat_ids.dtype)
+    row = np.repeat(np.arange(len(lists)), lengths)
+    dense[row, np.arange(len(flat_ids)) - np.repeat(starts, lengths)] = flat_ids
+    return dense
+
+
+def _with_nan(column: pa.Array) -> npt.NDArray[np.float32]:
+    numbers: npt.NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    return numbers
