@@ -61,8 +61,9 @@ class Fitted:
         return digest.hexdigest()
 
     def save(self, folder: str) -> None:
-        """Writes the files into a new folder on any Beam filesystem."""
-        FileSystems.mkdirs(folder)
+        """Writes the files into a folder on any Beam filesystem."""
+        if not FileSystems.exists(folder):
+            FileSystems.mkdirs(folder)
         for name, content in self.files().items():
             with FileSystems.create(FileSystems.join(folder, name), mime_type="application/octet-stream") as file:
                 file.write(content)

@@ -75,7 +75,7 @@ def log_loss(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = N
 
 
 def normalised_entropy(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float | None:
-    """Log loss over the entropy of the base rate: 1 is no better than predicting the mean (He et al. 2014, section 3)."""
+    """Log loss over the entropy of the base rate: 1 is no better than predicting the mean (He et al. 2014, section 2)."""
     y, p, w = check_rows(labels, scores, weights)
     loss = log_loss(y, p, w)
     return None if loss is None else float(loss / base_entropy((w * y).sum(), w.sum()))
@@ -103,7 +103,9 @@ def check_rows(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None) 
     if not (np.isfinite(w) & (w >= 0)).all():
         raise ValueError(f"weights should be finite and not negative. Received: {w[~(np.isfinite(w) & (w >= 0))][0]}")
     if not (finite := np.isfinite(p)).all():
-        raise InputError(f"{(~finite).sum()} of {p.size} scores are NaN or infinite: the training has diverged; a lower learning rate may help")
+        raise InputError(
+            f"{(~finite).sum()} of {p.size} scores are NaN or infinite: the training has diverged; a lower learning rate may help"
+        )
     return y, p, w
 
 
@@ -140,8 +142,8 @@ def weighted_auc(
     """
     passed = np.zeros(negative_weights.size + 1) if buffer is None else buffer
     np.cumsum(negative_weights, out=passed[1:])
-    won = positive_weights @ (passed[below] + passed[through])
-    return float(won / (2.0 * positive_weights.sum() * passed[-1]))
+    won = dot(positive_weights, passed[below] + passed[through])
+    return float(won / positive_weights.sum() / (2.0 * passed[-1]))
 
 
 def request_auc(labels: Floats, scores: Floats, weights: Floats, groups: ArrayLike) -> Floats:
@@ -172,6 +174,11 @@ def request_auc(labels: Floats, scores: Floats, weights: Floats, groups: ArrayLi
     by_row = np.empty(labels.size)
     by_row[order] = value[np.cumsum(starts_request) - 1]
     return by_row
+
+
+def dot(first: Floats, second: Floats) -> float:
+    """Inner product of two vectors. Not by BLAS: its own threads halve the speed of callers that run in threads."""
+    return float(np.einsum("i,i->", first, second))
 
 
 def row_log_loss(labels: Floats, scores: Floats) -> Floats:

@@ -1,0 +1,126 @@
+"""The backbone: ESMM heads over an MMoE body, as a Keras functional model, and its frozen form."""
+
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+
+from configs import Experiment, InputError
+from configs.features import CategoricalFeature, ListFeature
+from preprocessing.transform import Output
+from trainer import layers
+
+TASKS = ("ctr", "cvr")
+"""The tasks that have a tower, in the order of every task axis; CTCVR is their product."""
+
+BIAS = "position_logit"
+
+
+def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.Model:
+    """Builds an untrained backbone.
+
+    Sources: ESMM (Ma et al. 2018, entire-space multi-task model), MMoE (Ma et al. 2018), target attention (Zhou et al. 2018).
+
+    Args:
+      experiment: features, widths and seed.
+      outputs: what the transform gives (``preprocessing.transform.transform_outputs``).
+
+    Returns:
+      A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers ``[B]`` float32) to a dict:
+      ``logits`` ``[B, 2]``, ``tower`` and ``representation`` ``[B, 2, width]`` (the taps; the middle axis is ``TASKS``), and
+      ``position_logit`` ``[B]`` where the config names a debias feature.
+    """
+    settings = experiment.backbone
+    seeds = iter(range(experiment.seed * 1_000, experiment.seed * 1_000 + 1_000, 5))
+    inputs = {name: _input(output) for name, output in outputs.items()}
+    embedded = _embed(experiment, outputs, inputs, seeds)
+
+    def dense(width: int, name: str, activation: str | None = "relu") -> keras.layers.Dense:
+        return keras.layers.Dense(width, activation, name=name, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)))
+
+    debias = settings.debias
+    body = [tensor for name, tensor in embedded.items() if not debias or name != debias.feature]
+    x = ops.concatenate(body, axis=-1)
+    if settings.dropout:
+        x = keras.layers.Dropout(settings.dropout, seed=next(seeds), name="dropout")(x)
+    experts = layers.Experts(settings.experts, settings.expert_layers, next(seeds), name="experts")(x)
+
+    logits, towers, representations = [], [], []
+    for task in TASKS:
+        gate = dense(settings.experts, f"{task}_gate", "softmax")(x)
+        hidden = ops.sum(experts * ops.expand_dims(gate, -1), axis=1)
+        representations.append(hidden)
+        for depth, width in enumerate(settings.tower_layers):
+            hidden = dense(width, f"{task}_tower_{depth}")(hidden)
+        towers.append(hidden)
+        logits.append(dense(1, f"{task}_logit", None)(hidden))
+    heads = {
+        "logits": ops.concatenate(logits, axis=-1),
+        "tower": ops.stack(towers, axis=1),
+        "representation": ops.stack(representations, axis=1),
+    }
+    if debias:
+        hidden = embedded[debias.feature]
+        for depth, width in enumerate(debias.layers):
+            hidden = dense(width, f"position_{depth}")(hidden)
+        heads[BIAS] = ops.squeeze(dense(1, BIAS, None)(hidden), -1)
+    return keras.Model(inputs, heads, name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"))
+
+
+def _input(output: Output) -> Any:
+    shape = (output.length,) if output.kind == "ids" else ()
+    return keras.Input(shape, dtype="float32" if output.kind == "number" else "int32", name=output.name)
+
+
+def _embed(experiment: Experiment, outputs: dict[str, Output], inputs: dict[str, Any], seeds: Any) -> dict[str, Any]:
+    """Every output as a float tensor ``[B, width]``, by name; lists are pooled."""
+    tables: dict[str, layers.RowEmbedding] = {}
+    vectors: dict[str, Any] = {}
+    for name, output in outputs.items():
+        if output.kind == "number":
+            vectors[name] = ops.expand_dims(inputs[name], -1)
+            continue
+        spec = experiment.features[output.feature]
+        if output.table not in tables:
+            dimension = experiment.features[outputs[output.table].feature].dimension or experiment.backbone.embedding_dimension
+            tables[output.table] = layers.RowEmbedding(outputs[output.table].size, dimension, next(seeds), name=f"embedding_{output.table}")
+        ids = inputs[name]
+        if isinstance(spec, CategoricalFeature | ListFeature) and spec.id_dropout:
+            owner = experiment.features[outputs[output.table].feature]
+            assert isinstance(owner, CategoricalFeature | ListFeature)  # noqa: S101 - only these own a vocabulary
+            ids = layers.IdDropout(spec.id_dropout, owner.oov_buckets, next(seeds), name=f"id_dropout_{name}")(ids)
+        vectors[name] = tables[output.table](ids)
+    for name, output in outputs.items():  # after all tables: a sequence may come before the feature whose table it shares
+        spec = experiment.features[output.feature]
+        if not isinstance(spec, ListFeature):
+            continue
+        if spec.attention:
+            attention = layers.TargetAttention(experiment.backbone.attention_layers, next(seeds), name=f"attention_{name}")
+            vectors[name] = attention(vectors[output.table], vectors[name], inputs[name])
+        else:
+            vectors[name] = layers.MeanPooling(name=f"pooling_{name}")(vectors[name], inputs[name])
+    return vectors
+
+
+def inference_model(model: keras.Model, experiment: Experiment) -> keras.Model:
+    """The backbone as kernels and serving see it, on the same weights: the debias feature is not read."""
+    debias = experiment.backbone.debias
+    inputs = {name: tensor for name, tensor in model.input.items() if not debias or name != debias.feature}
+    return keras.Model(inputs, {name: tensor for name, tensor in model.output.items() if name != BIAS}, name=model.name)
+
+
+def load_frozen(path: Path, experiment: Experiment) -> keras.Model:
+    """Reloads a saved backbone in Keras's safe mode, for inference and with no weight trainable.
+
+    Raises:
+      InputError: there is none, or it is damaged.
+    """
+    if not path.exists():
+        raise InputError(f"{path}: not found; run trainer.task pretrain first")
+    try:
+        model = inference_model(keras.saving.load_model(path, compile=False), experiment)
+    except Exception as error:  # Keras raises what its parts raise (zip, JSON, HDF5); the file is the user's, so is the mistake
+        raise InputError(f"{path}: not a saved backbone: {str(error).splitlines()[0]}") from None
+    model.trainable = False
+    return model

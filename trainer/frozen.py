@@ -1,0 +1,84 @@
+"""One forward pass of the frozen backbone over a split: logits and taps, with the columns that training and judging need."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from configs import Experiment
+from configs.domains import Domain
+from trainer.dataset import Columns, Dataset
+from trainer.progress import counted
+
+Floats = npt.NDArray[np.float32]
+_BATCH = 16_384
+
+
+@dataclass(frozen=True)
+class FrozenRows:
+    """The rows of a split as a kernel sees them.
+
+    Attributes:
+      logits: float32 ``[N, 2]``, the backbone's (CTR, CVR).
+      taps: float32 ``[N, 2, d]``; ``[N, 2, 0]`` where none was asked for.
+      columns: the record columns that are no features (labels, topics, row keys), each ``[N]``.
+    """
+
+    logits: Floats
+    taps: Floats
+    columns: Columns
+
+    def domain_rows(self, domain: Domain, experiment: Experiment) -> npt.NDArray[np.int64]:
+        """Indices of a domain's rows, in order."""
+        topics = list(experiment.topics)
+        assert all(topic in topics for topic, _ in domain.conditions)  # noqa: S101 - domains come from the experiment
+        inside = np.ones(len(self.logits), bool)
+        for topic, index in domain.conditions:
+            inside &= self.columns[f"topic/{topic}"] == index
+        return np.flatnonzero(inside)
+
+    def labels(self, column: str) -> Floats:
+        """A label column, float32 ``[N]``."""
+        return self.columns[f"label/{column}"].astype(np.float32, copy=False)
+
+
+def feature_tensors(columns: dict[str, Any], model: keras.Model) -> dict[str, Any]:
+    """The model's inputs among record columns."""
+    return {name: columns[f"feature/{name}"] for name in model.input}
+
+
+def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None, title: str) -> FrozenRows:
+    """Runs a frozen backbone over a split.
+
+    Args:
+      model: from ``backbone.load_frozen``.
+      dataset: where the split is.
+      split: name of the split.
+      tap: the head to keep beside the logits (``tower`` or ``representation``), or None.
+      title: of the progress bar.
+    """
+    rows = dataset.rows(split)
+    width = model.output_shape[tap][-1] if tap else 0
+    logits, taps = np.empty((rows, 2), np.float32), np.empty((rows, 2, width), np.float32)
+    kept: dict[str, npt.NDArray[np.generic]] = {}
+
+    @tf.function(reduce_retracing=True)
+    def forward(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        heads: dict[str, tf.Tensor] = model(features, training=False)
+        return heads
+
+    start = 0
+    for columns in counted(title, rows, dataset.batches(split, _BATCH)):
+        heads = forward({name: tf.constant(values) for name, values in feature_tensors(columns, model).items()})
+        stop = start + len(columns["row/weight"])
+        logits[start:stop] = heads["logits"].numpy()
+        if tap:
+            taps[start:stop] = heads[tap].numpy()
+        for name, values in columns.items():
+            if not name.startswith("feature/"):
+                kept.setdefault(name, np.empty(rows, values.dtype))[start:stop] = values
+        start = stop
+    return FrozenRows(logits, taps, kept)

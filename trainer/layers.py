@@ -1,0 +1,190 @@
+"""The backbone's own layers; everything else in it is stock Keras."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="recommender")
+class IdDropout(keras.layers.Layer):
+    """Replaces known ids by an out-of-vocabulary id in training, so that the out-of-vocabulary rows are trained (our choice).
+
+    Without it the rows that unseen users and items will read at serving stay at their random start.
+
+    Args:
+      rate: share of known ids replaced, 0 <= rate < 1.
+      oov_buckets: out-of-vocabulary ids are 1..oov_buckets; one of them is drawn at random.
+      seed: of the draws.
+
+    Input and output: int32 ids of any shape; padding (0) stays padding.
+    """
+
+    def __init__(self, rate: float, oov_buckets: int, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rate, self.oov_buckets, self.seed = rate, oov_buckets, seed
+        self._generator = keras.random.SeedGenerator(seed)
+
+    def call(self, ids: Any, training: bool = False) -> Any:
+        """See the class."""
+        if not training or self.rate == 0.0:
+            return ids
+        drop = keras.random.uniform(ops.shape(ids), seed=self._generator) < self.rate
+        bucket = keras.random.randint(ops.shape(ids), 1, self.oov_buckets + 1, dtype="int32", seed=self._generator)
+        return ops.where(ops.logical_and(drop, ids > self.oov_buckets), bucket, ids)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "rate": self.rate, "oov_buckets": self.oov_buckets, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="recommender")
+class RowEmbedding(keras.layers.Layer):
+    """An embedding table that is read row by row.
+
+    A Keras ``Embedding`` reads the whole variable, and a later sparse write then copies it; this one gathers from the variable itself,
+    so a step's cost does not grow with the table.
+
+    Args:
+      rows: number of ids, padding included.
+      dimension: width D of a row.
+      seed: of the initial values, uniform in +-0.05.
+
+    Input: int32 ids of shape B or B x L. Output: float32 of shape B x D or B x L x D.
+    """
+
+    def __init__(self, rows: int, dimension: int, seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.rows, self.dimension, self.seed = rows, dimension, seed
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the table."""
+        initializer = keras.initializers.RandomUniform(-0.05, 0.05, seed=self.seed)
+        self.table = self.add_weight(shape=(self.rows, self.dimension), initializer=initializer, name="table")
+        self.built = True
+
+    def call(self, ids: Any) -> Any:
+        """See the class."""
+        return tf.nn.embedding_lookup(self.table.value, ids)
+
+    def compute_output_spec(self, ids: Any) -> keras.KerasTensor:
+        """Shape of the output; given here because a symbolic call cannot look rows up."""
+        if not self.built:
+            self.build(ids.shape)
+        return keras.KerasTensor((*ids.shape, self.dimension), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "rows": self.rows, "dimension": self.dimension, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="recommender")
+class TargetAttention(keras.layers.Layer):
+    """Pools a behaviour sequence by its relevance to the candidate (Zhou et al. 2018, Deep Interest Network, section 4.3).
+
+    The weight of an entry is a small network over [query, key, query - key, query * key]; a masked softmax normalises it (our choice;
+    the paper leaves weights unnormalised). A row without history gives zeros.
+
+    Args:
+      hidden: widths of the scoring network's hidden layers.
+      seed: of the initial values.
+
+    Inputs: query B x D, keys B x L x D, int32 ids B x L of which 0 is padding. Output: B x D.
+    """
+
+    def __init__(self, hidden: tuple[int, ...], seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.hidden, self.seed = tuple(hidden), seed
+        widths = [(width, "relu") for width in self.hidden] + [(1, None)]
+        self._layers_in_order = [
+            keras.layers.Dense(width, activation=activation, kernel_initializer=keras.initializers.GlorotUniform(seed + depth))
+            for depth, (width, activation) in enumerate(widths)
+        ]
+
+    def build(self, query_shape: Any, keys_shape: Any, ids_shape: Any) -> None:
+        """Creates the scoring network."""
+        shape = (*keys_shape[:2], 4 * keys_shape[2])
+        for layer in self._layers_in_order:
+            layer.build(shape)
+            shape = (*shape[:2], layer.units)
+        self.built = True
+
+    def call(self, query: Any, keys: Any, ids: Any) -> Any:
+        """See the class."""
+        query = ops.broadcast_to(ops.expand_dims(query, 1), ops.shape(keys))
+        scores = ops.concatenate([query, keys, query - keys, query * keys], axis=-1)
+        for layer in self._layers_in_order:
+            scores = layer(scores)
+        present = ops.cast(ops.expand_dims(ids, -1) > 0, scores.dtype)
+        weights = ops.softmax(scores - 1e9 * (1.0 - present), axis=1) * present
+        return ops.sum(weights * keys, axis=1)
+
+    def compute_output_shape(self, query_shape: Any, keys_shape: Any, ids_shape: Any) -> Any:
+        """B x D."""
+        return query_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "hidden": self.hidden, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="recommender")
+class MeanPooling(keras.layers.Layer):
+    """Mean over the entries of a list that are not padding; zeros for an empty list.
+
+    Inputs: embedded entries B x L x D, int32 ids B x L. Output: B x D.
+    """
+
+    def call(self, entries: Any, ids: Any) -> Any:
+        """See the class."""
+        present = ops.cast(ops.expand_dims(ids, -1) > 0, entries.dtype)
+        return ops.sum(entries * present, axis=1) / ops.maximum(ops.sum(present, axis=1), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="recommender")
+class Experts(keras.layers.Layer):
+    """E expert networks of equal widths over one input, computed as one product a layer (MMoE; Ma et al. 2018, section 4).
+
+    Args:
+      experts: E.
+      widths: of each expert's layers, ReLU after each.
+      seed: of the initial values.
+
+    Input: B x D. Output: B x E x widths[-1].
+    """
+
+    def __init__(self, experts: int, widths: tuple[int, ...], seed: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.experts, self.widths, self.seed = experts, tuple(widths), seed
+
+    def build(self, input_shape: Any) -> None:
+        """Creates the experts; each is initialised as a network of its own would be (Glorot over one expert's fan)."""
+        self._kernels, self._biases = [], []
+        fan_in = input_shape[-1]
+        for depth, width in enumerate(self.widths):
+            limit = (6.0 / (fan_in + width)) ** 0.5
+            initializer = keras.initializers.RandomUniform(-limit, limit, seed=self.seed + depth)
+            # The first layer shares its input: one wide product B x D by D x (E * width).
+            shape = (fan_in, self.experts * width) if depth == 0 else (self.experts, fan_in, width)
+            self._kernels.append(self.add_weight(shape=shape, initializer=initializer, name=f"kernel_{depth}"))
+            self._biases.append(self.add_weight(shape=(self.experts, width), initializer="zeros", name=f"bias_{depth}"))
+            fan_in = width
+        self.built = True
+
+    def call(self, inputs: Any) -> Any:
+        """See the class."""
+        hidden = ops.matmul(inputs, self._kernels[0])
+        hidden = ops.relu(ops.reshape(hidden, (-1, self.experts, self.widths[0])) + self._biases[0])
+        for kernel, bias in zip(self._kernels[1:], self._biases[1:], strict=True):
+            hidden = ops.matmul(ops.transpose(hidden, (1, 0, 2)), kernel)
+            hidden = ops.relu(ops.transpose(hidden, (1, 0, 2)) + bias)
+        return hidden
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """B x E x widths[-1]."""
+        return (input_shape[0], self.experts, self.widths[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "experts": self.experts, "widths": self.widths, "seed": self.seed}

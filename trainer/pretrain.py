@@ -1,0 +1,203 @@
+"""Pre-training of the backbone: resumable, repeatable, stopped early on validation."""
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from configs import Experiment, InputError
+from preprocessing.transform import transform_outputs
+from trainer.backbone import BIAS, build_backbone, inference_model
+from trainer.dataset import Dataset
+from trainer.frozen import FrozenRows, feature_tensors, run_frozen
+from trainer.job import Job, model_fingerprint, new_folder, read_json, write_json
+from trainer.layers import RowEmbedding
+from trainer.metrics import auc
+from trainer.objectives import Objectives, log_probabilities
+from trainer.optimizer import RowWiseAdagrad
+from trainer.progress import row_bar
+
+_LOG_STEPS = 20
+_DECISIVE = ("seed", "features", "topics", "tasks", "backbone", "pretrain")  # what a backbone depends on, beside its dataset
+
+
+def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
+    """Trains a backbone and writes it to ``<job>/backbone``; resumes an interrupted run; does nothing where it is finished.
+
+    Raises:
+      InputError: no such dataset, a dataset of other settings, or a job directory with a run of other settings.
+    """
+    dataset = Dataset.open(data, experiment)
+    _claim(job, experiment, dataset)
+    if job.finished:
+        print(f"{job.backbone}: finished already; choose another --job-dir to train again", file=sys.stderr)
+        return
+    keras.utils.set_random_seed(experiment.seed)
+    run = _Run(experiment, dataset, job)
+    run.train()
+    aside = job.backbone / ".model.keras"
+    run.model.save(aside, zipped=True)
+    aside.rename(job.backbone / "model.keras")
+    write_json(job.backbone / "history.json", run.state.history)
+    write_json(job.backbone / "fingerprint.json", model_fingerprint(run.model, dataset.fitted.digest))  # last: it says 'finished'
+
+
+def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
+    """Writes down what is trained in this job directory, or checks that it is the same."""
+    path = job.backbone / "experiment.json"
+    ours = experiment.model_dump(mode="json")
+    if not path.exists():
+        if not (job.backbone / "transform").exists():
+            with new_folder(job.backbone / "transform") as folder:
+                dataset.fitted.save(str(folder))
+        write_json(path, ours)
+    theirs = read_json(path)
+    for section in _DECISIVE:
+        if theirs.get(section) != ours[section]:
+            raise InputError(f"{job.folder}: holds a backbone with other '{section}' settings; choose another --job-dir")
+    if job.fitted().digest != dataset.fitted.digest:
+        raise InputError(f"{job.folder}: holds a backbone of another dataset (its transform differs); choose another --job-dir")
+
+
+@dataclass
+class _State:
+    """Where a run stands; saved inside every checkpoint."""
+
+    epoch: int = 0
+    step: int = 0  # of this epoch
+    total_steps: int = 0
+    best: float | None = None
+    best_step: int = 0
+    bad: int = 0
+    loss_sum: float = 0.0  # since the last validation
+    loss_count: int = 0
+    stopped: bool = False
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+class _Run:
+    """One pre-training run: model, optimisers, position in the data, checkpoints."""
+
+    def __init__(self, experiment: Experiment, dataset: Dataset, job: Job) -> None:
+        self.experiment, self.settings, self.dataset = experiment, experiment.pretrain, dataset
+        self.model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
+        self.inference = inference_model(self.model, experiment)
+        self.objectives = Objectives(experiment)
+        tables = [layer.table for layer in self.model.layers if isinstance(layer, RowEmbedding)]
+        self.tables = [table.value for table in tables]
+        self.dense = [weight for weight in self.model.trainable_variables if all(weight is not table for table in tables)]
+        self.adam = keras.optimizers.Adam(self.settings.learning_rate)
+        self.adam.build(self.dense)
+        self.adagrad = RowWiseAdagrad(self.tables, self.settings.embedding_learning_rate)
+        self.state = _State()
+        self._saved_state = tf.Variable("", dtype=tf.string)
+        weights = [variable.value for variable in self.model.variables]
+        everything = tf.train.Checkpoint(
+            weights=weights, adam=[variable.value for variable in self.adam.variables], adagrad=self.adagrad, state=self._saved_state
+        )
+        self.latest = tf.train.CheckpointManager(everything, str(job.checkpoints / "latest"), max_to_keep=1)
+        self.best = tf.train.CheckpointManager(tf.train.Checkpoint(weights=weights), str(job.checkpoints / "best"), max_to_keep=1)
+        self.writer = tf.summary.create_file_writer(str(job.logs / "pretrain"))
+        self.train_step = tf.function(self._train_step, reduce_retracing=True)
+
+    def train(self) -> None:
+        """Trains to the end, from the last checkpoint where there is one."""
+        if self.latest.restore_or_initialize():
+            self.state = _State(**json.loads(self._saved_state.numpy()))
+            print(f"resuming after step {self.state.total_steps}", file=sys.stderr)
+        while self.state.epoch < self.settings.epochs and not self.state.stopped:
+            self._train_epoch()
+        if self.state.best_step != self.state.total_steps:
+            self.best.restore_or_initialize()
+        self.writer.flush()
+
+    def _train_epoch(self) -> None:
+        state, rows, batch_size = self.state, self.dataset.rows(self.settings.split), self.settings.batch_size
+        steps = ceil(rows / batch_size)
+        validate_at = {
+            ceil(steps * part / self.settings.validations_per_epoch) for part in range(1, self.settings.validations_per_epoch + 1)
+        }
+        batches = self.dataset.shuffled_batches(self.settings.split, batch_size, seed=self.experiment.seed * 100_003 + state.epoch)
+        with row_bar(f"pretrain {state.epoch + 1}/{self.settings.epochs}", rows, state.step * batch_size) as bar:
+            for columns in batches.skip(state.step):
+                loss = float(self.train_step(columns))
+                state.step, state.total_steps = state.step + 1, state.total_steps + 1
+                state.loss_sum, state.loss_count = state.loss_sum + loss, state.loss_count + 1
+                bar.update(int(columns["row/weight"].shape[0]))
+                if state.total_steps % _LOG_STEPS == 0:
+                    bar.set_postfix(loss=f"{state.loss_sum / state.loss_count:.4f}", refresh=False)
+                    self._log({"loss": loss, **self.objectives.means()})
+                if state.step in validate_at:
+                    self._validate()
+                if state.total_steps % self.settings.checkpoint_steps == 0 and state.step < steps:
+                    self._checkpoint()
+                if state.stopped:
+                    break
+        state.epoch, state.step = state.epoch + 1, 0
+        self._checkpoint()
+
+    def _train_step(self, columns: dict[str, tf.Tensor]) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            heads = self.model(feature_tensors(columns, self.model), training=True)
+            logits = heads["logits"]
+            if BIAS in heads:  # position moves the click, not the conversion after it
+                logits = tf.stack([logits[:, 0] + heads[BIAS], logits[:, 1]], axis=1)
+            loss = self.objectives.loss(log_probabilities(logits), columns)
+        sources = [weight.value for weight in self.dense]
+        gradients = tape.gradient(loss, sources + self.tables)
+        self.adam.apply(gradients[: len(sources)], self.dense)
+        self.adagrad.apply(gradients[len(sources) :], self.tables)
+        return loss
+
+    def _validate(self) -> None:
+        state = self.state
+        rows = run_frozen(self.inference, self.dataset, self.settings.validation, tap=None, title="validation")
+        figures = validation_figures(rows, self.objectives, self.experiment)
+        state.history.append(
+            {"step": state.total_steps, "epoch": state.epoch + 1, "train_loss": state.loss_sum / state.loss_count, "validation": figures}
+        )
+        state.loss_sum, state.loss_count = 0.0, 0
+        self._log({f"validation_{name}": value for name, value in figures.items() if value is not None})
+        score = monitored(figures, self.settings.monitor)
+        if state.best is None or score > state.best:
+            state.best, state.best_step, state.bad = score, state.total_steps, 0
+            if self.settings.epochs * self.settings.validations_per_epoch > 1:
+                self.best.save(state.total_steps)
+        else:
+            state.bad += 1
+            state.stopped = state.bad >= self.settings.patience
+
+    def _checkpoint(self) -> None:
+        self._saved_state.assign(json.dumps(asdict(self.state)))
+        self.latest.save(self.state.total_steps)
+
+    def _log(self, figures: dict[str, float]) -> None:
+        with self.writer.as_default(step=self.state.total_steps):
+            for name, value in figures.items():
+                tf.summary.scalar(name, value)
+
+
+def validation_figures(rows: FrozenRows, objectives: Objectives, experiment: Experiment) -> dict[str, float | None]:
+    """Loss, CTR-AUC and CTCVR-AUC of the frozen backbone on a validation split; None where a split has one class only."""
+    log_p = log_probabilities(tf.constant(rows.logits))
+    columns = {name: tf.constant(values) for name, values in rows.columns.items() if name.startswith(("label/", "row/weight"))}
+    weights = rows.columns["row/weight"]
+    return {
+        "loss": float(objectives.loss(log_p, columns, compute_metrics=False)),
+        "ctr_auc": auc(rows.labels(experiment.tasks.ctr.label), log_p["ctr"].numpy(), weights),
+        "ctcvr_auc": auc(rows.labels(experiment.tasks.ctcvr.label), log_p["ctcvr"].numpy(), weights),
+    }
+
+
+def monitored(figures: dict[str, float | None], monitor: str) -> float:
+    """The figure that early stopping maximises: minus the loss, or the mean of the AUCs that are defined (minus the loss where none is)."""
+    aucs = [value for name, value in figures.items() if name.endswith("_auc") and value is not None]
+    if monitor == "auc" and aucs:
+        return sum(aucs) / len(aucs)
+    loss = figures["loss"]
+    return -loss if loss is not None else float("-inf")
