@@ -15,7 +15,6 @@ TRAIN = [
     "tensorboard>=2.20,<2.22",
     "scikit-learn>=1.6,<2",
     "matplotlib>=3.9,<4",
-    "tqdm>=4.66,<5",
 ]
 SERVE = [
     "tensorflow-serving-api>=2.21,<2.22",
@@ -52,6 +51,7 @@ setup(
         "pydantic>=2.10,<3",
         "PyYAML>=6,<7",
         "tzdata>=2024.1",
+        "tqdm>=4.66,<5",
     ],
     extras_require={"train": TRAIN, "serve": SERVE, "dev": DEV, "gcp": ["apache-beam[gcp]>=2.77,<2.78"]},
 )

@@ -1,6 +1,5 @@
 """The backbone: ESMM heads over an MMoE body, as a Keras functional model, and its frozen form."""
 
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -10,6 +9,7 @@ from configs import Experiment, InputError
 from configs.features import CategoricalFeature, ListFeature
 from preprocessing.transform import Output
 from trainer import layers
+from trainer.job import Job, check_fingerprint, model_fingerprint
 
 TASKS = ("ctr", "cvr")
 """The tasks that have a tower, in the order of every task axis; CTCVR is their product."""
@@ -110,17 +110,19 @@ def inference_model(model: keras.Model, experiment: Experiment) -> keras.Model:
     return keras.Model(inputs, {name: tensor for name, tensor in model.output.items() if name != BIAS}, name=model.name)
 
 
-def load_frozen(path: Path, experiment: Experiment) -> keras.Model:
-    """Reloads a saved backbone in Keras's safe mode, for inference and with no weight trainable.
+def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
+    """Reloads a job's backbone in Keras's safe mode, for inference and with no weight trainable.
 
     Raises:
-      InputError: there is none, or it is damaged.
+      InputError: there is none, it is damaged, or its weights or its transform are not those of its fingerprint.
     """
-    if not path.exists():
-        raise InputError(f"{path}: not found; run trainer.task pretrain first")
+    path = job.backbone / "model.keras"
+    expected = job.fingerprint()
     try:
-        model = inference_model(keras.saving.load_model(path, compile=False), experiment)
+        model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises what its parts raise (zip, JSON, HDF5); the file is the user's, so is the mistake
         raise InputError(f"{path}: not a saved backbone: {str(error).splitlines()[0]}") from None
-    model.trainable = False
-    return model
+    check_fingerprint(expected, model_fingerprint(model, job.fitted().digest), str(job.backbone))
+    frozen = inference_model(model, experiment)
+    frozen.trainable = False
+    return frozen

@@ -8,7 +8,6 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from configs import Experiment
 from configs.domains import Domain
 from trainer.dataset import Columns, Dataset
 from trainer.progress import counted
@@ -31,14 +30,17 @@ class FrozenRows:
     taps: Floats
     columns: Columns
 
-    def domain_rows(self, domain: Domain, experiment: Experiment) -> npt.NDArray[np.int64]:
+    def domain_rows(self, domain: Domain) -> npt.NDArray[np.int64]:
         """Indices of a domain's rows, in order."""
-        topics = list(experiment.topics)
-        assert all(topic in topics for topic, _ in domain.conditions)  # noqa: S101 - domains come from the experiment
         inside = np.ones(len(self.logits), bool)
         for topic, index in domain.conditions:
             inside &= self.columns[f"topic/{topic}"] == index
         return np.flatnonzero(inside)
+
+    @property
+    def weights(self) -> Floats:
+        """Sample weights, float32 ``[N]``."""
+        return self.columns["row/weight"].astype(np.float32, copy=False)
 
     def labels(self, column: str) -> Floats:
         """A label column, float32 ``[N]``."""
@@ -61,15 +63,11 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
       title: of the progress bar.
     """
     rows = dataset.rows(split)
-    width = model.output_shape[tap][-1] if tap else 0
+    width = model.output[tap].shape[-1] if tap else 0
     logits, taps = np.empty((rows, 2), np.float32), np.empty((rows, 2, width), np.float32)
     kept: dict[str, npt.NDArray[np.generic]] = {}
 
-    @tf.function(reduce_retracing=True)
-    def forward(features: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        heads: dict[str, tf.Tensor] = model(features, training=False)
-        return heads
-
+    forward = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
     start = 0
     for columns in counted(title, rows, dataset.batches(split, _BATCH)):
         heads = forward({name: tf.constant(values) for name, values in feature_tensors(columns, model).items()})

@@ -85,12 +85,19 @@ def model_fingerprint(model: keras.Model, transform_digest: str) -> dict[str, An
     return {"fingerprint": whole, "transform": transform_digest, "tensors": digests}
 
 
+def check_transform(expected: dict[str, Any], digest: str, where: str) -> None:
+    """Raises ``InputError`` where a transform is not the one of a backbone's fingerprint."""
+    if expected["transform"] != digest:
+        raise InputError(
+            f"{where}: its transform (sha256 {digest[:12]}) is not the one the backbone was trained on ({expected['transform'][:12]})"
+        )
+
+
 def check_fingerprint(expected: dict[str, Any], received: dict[str, Any], where: str) -> None:
     """Raises ``InputError`` naming the first difference of two fingerprints."""
     if expected["fingerprint"] == received["fingerprint"]:
         return
-    if expected["transform"] != received["transform"]:
-        raise InputError(f"{where}: the transform's sha256 is {received['transform'][:12]}, the backbone's is {expected['transform'][:12]}")
+    check_transform(expected, received["transform"], where)
     names = sorted(expected["tensors"].keys() | received["tensors"].keys())
     first = next(name for name in names if expected["tensors"].get(name) != received["tensors"].get(name))
     raise InputError(f"{where}: tensor '{first}' differs from the backbone's fingerprint")

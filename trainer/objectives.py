@@ -17,20 +17,21 @@ def log_probabilities(logits: tf.Tensor) -> dict[str, tf.Tensor]:
     return {"ctr": log_sigmoid[:, 0], "cvr": log_sigmoid[:, 1], "ctcvr": log_sigmoid[:, 0] + log_sigmoid[:, 1]}
 
 
-def log_space_cross_entropy(y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor | None = None) -> tf.Tensor:
-    """Weighted mean of -(y log p + (1 - y) log(1 - p)) where ``y_pred`` is log p.
+def row_cross_entropy(labels: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
+    """-(y log p + (1 - y) log(1 - p)) of every row, ``[N]``, from log p.
 
-    log(1 - p) is computed from log p without forming p: log(-expm1(log p)) near p = 1, log1p(-p) elsewhere (Maechler 2012).
-
-    Shapes: all ``[N]``. Zero weight in total gives 0.
+    log(1 - p) is computed without forming p: log(-expm1(log p)) near p = 1, log1p(-p) elsewhere (Maechler 2012).
     """
-    log_p = tf.minimum(y_pred, -1e-7)  # p = 1 exactly would give an infinite loss for y = 0
+    log_p = tf.minimum(log_p, -1e-7)  # p = 1 exactly would give an infinite loss for y = 0
     near_one = log_p > -0.6931472
     safe_near, safe_far = tf.where(near_one, log_p, -0.5), tf.where(near_one, -1.0, log_p)  # keeps gradients of the unused branch finite
     log_q = tf.where(near_one, tf.math.log(-tf.math.expm1(safe_near)), tf.math.log1p(-tf.exp(safe_far)))
-    losses = -(y_true * log_p + (1.0 - y_true) * log_q)
-    weights = tf.ones_like(losses) if sample_weight is None else sample_weight
-    return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), tf.reduce_sum(weights))
+    return -(labels * log_p + (1.0 - labels) * log_q)
+
+
+def mean_cross_entropy(y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor) -> tf.Tensor:
+    """Weighted mean of ``row_cross_entropy`` over ``[N]`` rows, ``y_pred`` being log p; 0 where no row has weight."""
+    return tf.math.divide_no_nan(tf.reduce_sum(row_cross_entropy(y_true, y_pred) * sample_weight), tf.reduce_sum(sample_weight))
 
 
 class _MeanProbability(tf_keras.metrics.Mean):
@@ -48,7 +49,7 @@ class Objectives:
             self._labels[name], self._weights[name], self._spaces[name] = task.label, task.loss_weight, task.space
         self._tasks = {
             name: tfrs.tasks.Ranking(
-                loss=log_space_cross_entropy,
+                loss=mean_cross_entropy,
                 prediction_metrics=[_MeanProbability(name=f"{name}_prediction_mean")],
                 label_metrics=[tf_keras.metrics.Mean(name=f"{name}_label_mean")],
                 name=name,
@@ -73,6 +74,18 @@ class Objectives:
             )
             if self._weights[name]:
                 total += self._weights[name] * task_loss
+        return total
+
+    def loss_by_group(self, log_p: dict[str, tf.Tensor], columns: dict[str, tf.Tensor], groups: tf.Tensor, count: int) -> tf.Tensor:
+        """The same loss for every group of rows by itself: ``[count]``, given each row's group ``[N]``; 0 where a group has no weight."""
+        total = tf.zeros([count])
+        for name in TASK_NAMES:
+            if not self._weights[name]:
+                continue
+            weights = self.sample_weights(columns, name)
+            losses = row_cross_entropy(columns[f"label/{self._labels[name]}"], log_p[name]) * weights
+            sums = tf.math.unsorted_segment_sum(tf.stack([losses, weights], axis=1), groups, count)
+            total += self._weights[name] * tf.math.divide_no_nan(sums[:, 0], sums[:, 1])
         return total
 
     def means(self) -> dict[str, float]:

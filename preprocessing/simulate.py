@@ -1,0 +1,175 @@
+"""``python -m preprocessing.simulate``: a food-delivery marketplace's logs, with the true probabilities beside them.
+
+Writes ``impressions-YYYY-MM-DD.parquet`` (one a day, named by the UTC date on which the day begins), ``truth/YYYY-MM-DD.parquet`` (read
+by evaluation alone) and ``simulation.json``. The same config, seed and library versions give the same bytes.
+"""
+
+import argparse
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+from tqdm import tqdm
+
+from configs import ConfigError, Experiment, InputError
+from configs.command import CommandParser, add_config_arguments, read_config, run
+from configs.schema import Split
+from preprocessing.marketplace import Impressions, Marketplace
+from preprocessing.marketplace_log import log_table, truth_table
+
+SIMULATION = "simulation.json"
+"""What was simulated; also the mark of a folder that this command made and may replace."""
+
+Summary = dict[str, object]
+Outcomes = dict[str, npt.NDArray[Any]]
+"""``click``, ``conversion``, ``ctr``, ``ctr_logged``, ``cvr`` and ``seconds`` (since 1970) of impressions, each ``[rows]``."""
+
+
+def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> Summary:
+    """Simulates an experiment's marketplace into a folder, all of it or nothing.
+
+    Args:
+      experiment: with a ``simulation`` section.
+      output: folder of the logs; an earlier simulation in it is replaced.
+      rows: instead of ``simulation.rows``.
+
+    Returns:
+      What ``simulation.json`` holds: ``seed``, ``simulation`` (the settings), ``rows``, ``requests``, ``ctr`` (clicks per impression),
+      ``cvr`` (orders per click), and ``best_auc``: for ``all`` and each split with both outcomes, the AUC that the true ``ctr``, ``cvr``
+      (on clicked rows) and ``ctcvr`` reach, and ``ctr_logged`` reaches by also knowing the position.
+
+    Raises:
+      ConfigError: the experiment has no ``simulation`` section.
+      InputError: the folder holds something else, or cannot be written.
+    """
+    if experiment.simulation is None:
+        raise ConfigError(f"experiment '{experiment.name}' has no 'simulation' section; expected one, as in configs/quickstart.yaml")
+    settings = experiment.simulation if rows is None else experiment.simulation.model_copy(update={"rows": rows})
+    marketplace = Marketplace(settings, settings.drift_start or experiment.splits[experiment.finetune.split].start, experiment.seed)
+    days: list[Outcomes] = []
+    with _replaced_whole(output) as folder:
+        (folder / "truth").mkdir()
+        requests = 0
+        for day in tqdm(range(settings.days), desc="simulate", unit="day"):
+            shown = marketplace.simulate_day(day)
+            date = (settings.start + timedelta(days=day)).date()
+            # Without the stored Arrow schema, dictionary-encoded lists read back as the plain strings they are.
+            pq.write_table(log_table(marketplace, shown, requests), folder / f"impressions-{date}.parquet", store_schema=False)
+            pq.write_table(truth_table(shown, requests), folder / "truth" / f"{date}.parquet", store_schema=False)
+            requests += len(shown.user)
+            days.append(_outcomes(shown))
+        summary = {"seed": experiment.seed, "simulation": settings.model_dump(mode="json"), "requests": requests} | _summarise(
+            experiment, days
+        )
+        (folder / SIMULATION).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+    return summary
+
+
+def area_under_curve(label: npt.NDArray[Any], score: npt.NDArray[Any]) -> float | None:
+    """ROC-AUC of ``score`` for 0/1 ``label`` (both ``[rows]``), ties counted half; None where only one outcome occurs."""
+    positive, negative = score[label == 1], np.sort(score[label == 0])
+    if not len(positive) or not len(negative):
+        return None
+    below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
+    return float(below.mean() / 2 / len(negative))
+
+
+def _outcomes(shown: Impressions) -> Outcomes:
+    outcomes: Outcomes = {name: getattr(shown, name).ravel() for name in ("click", "conversion", "ctr", "ctr_logged", "cvr")}
+    outcomes["seconds"] = np.repeat(shown.time / 1e6, shown.shop.shape[1])
+    return outcomes
+
+
+def _summarise(experiment: Experiment, days: list[Outcomes]) -> Summary:
+    rows = {name: np.concatenate([day[name] for day in days]) for name in days[0]}
+    windows = {"all": rows} | {name: _within(rows, split) for name, split in experiment.splits.items()}
+    clicks = int(rows["click"].sum())
+    return {
+        "rows": len(rows["click"]),
+        "ctr": clicks / len(rows["click"]),
+        "cvr": float(rows["conversion"].sum() / max(1, clicks)),
+        "best_auc": {name: _best_auc(window) for name, window in windows.items()},
+    }
+
+
+def _within(rows: Outcomes, split: Split) -> Outcomes:
+    inside = (rows["seconds"] >= split.start.timestamp()) & (rows["seconds"] < split.end.timestamp())
+    return {name: values[inside] for name, values in rows.items()}
+
+
+def _best_auc(rows: Outcomes) -> dict[str, float | None]:
+    clicked = rows["click"] == 1
+    return {
+        "ctr": area_under_curve(rows["click"], rows["ctr"]),
+        "ctr_logged": area_under_curve(rows["click"], rows["ctr_logged"]),
+        "cvr": area_under_curve(rows["conversion"][clicked], rows["cvr"][clicked]),
+        "ctcvr": area_under_curve(rows["conversion"], rows["ctr"] * rows["cvr"]),
+    }
+
+
+@contextmanager
+def _replaced_whole(output: Path) -> Iterator[Path]:
+    """A new folder beside ``output`` that takes its place at the end, and vanishes if anything goes wrong before.
+
+    Raises:
+      InputError: ``output`` is no folder of this command, or cannot be written.
+    """
+    output = output.resolve()
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; expected a folder to write")
+    try:
+        if output.exists() and any(output.iterdir()) and not (output / SIMULATION).is_file():
+            raise InputError(
+                f"{output}: holds files but no {SIMULATION}; expected a new or empty folder, or an earlier simulation to replace"
+            )
+        aside, old = (output.with_name(f".{output.name}.{os.getpid()}.{end}") for end in ("partial", "old"))
+        aside.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
+    try:
+        yield aside
+        if output.exists():
+            output.rename(old)
+        try:
+            aside.rename(output)
+        except OSError:
+            old.rename(output)
+            raise
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, received '{text}'")
+    return int(text)
+
+
+def main() -> None:
+    """Reads the command line, simulates, and prints what came of it on stdout."""
+    parser = CommandParser(
+        prog="python -m preprocessing.simulate", description="A food-delivery marketplace's logs, with the true probabilities."
+    )
+    add_config_arguments(parser)
+    parser.add_argument(
+        "--output", required=True, type=Path, metavar="DIR", help="folder of the logs; an earlier simulation in it is replaced"
+    )
+    parser.add_argument("--rows", type=_positive, metavar="N", help="impressions, about, instead of the config's simulation.rows")
+    arguments = parser.parse_args()
+    summary = simulate(read_config(arguments), arguments.output, arguments.rows)
+    print(json.dumps({key: summary[key] for key in ("rows", "requests", "ctr", "cvr", "best_auc")}, indent=2))
+
+
+if __name__ == "__main__":
+    run(main)

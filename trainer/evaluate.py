@@ -1,0 +1,110 @@
+"""Evaluation: every domain and task, backbone against kernel, with intervals; the best reachable figures where the truth is known."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import tensorflow as tf
+
+from configs import Experiment, InputError
+from preprocessing.fingerprint import fingerprint64
+from trainer.backbone import load_frozen
+from trainer.dataset import Dataset
+from trainer.frozen import Floats, FrozenRows, run_frozen
+from trainer.job import Job, check_transform, write_json
+from trainer.judge import compare, probabilities, score_rows, task_rows
+from trainer.metrics import METRICS, task_metrics, to_json
+from trainer.objectives import TASK_NAMES
+from trainer.routing import auto_rank, most_specific_first
+from trainer.store import KernelStore
+
+
+def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = None) -> dict[str, Any]:
+    """Evaluates a split (``evaluation.split`` where None) and writes ``<job>/reports/metrics.json``.
+
+    A domain's kernel is its active version, else its newest; a domain without one is judged as the backbone that serves it.
+
+    Returns:
+      ``{"split", "overall", "domains", "oracle"}``; figures that are undefined (a slice with one class) are the string "undefined".
+
+    Raises:
+      InputError: no finished backbone, an unknown split, or a dataset that the backbone was not trained for.
+    """
+    split = split or experiment.evaluation.split
+    if split not in experiment.splits:
+        raise InputError(f"--split: '{split}' is no split; the config has: {', '.join(experiment.splits)}")
+    dataset = Dataset.open(data, experiment)
+    check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
+    store = KernelStore(job)
+    rows = run_frozen(load_frozen(job, experiment), dataset, split, experiment.kernel.tap, f"evaluate {split}")
+    active = store.active()
+
+    domains: dict[str, Any] = {}
+    scores: dict[str, tuple[npt.NDArray[np.int64], Floats]] = {}
+    for domain in experiment.domains:
+        inside = rows.domain_rows(domain)
+        kernel = store.newest(domain.name)
+        logits = score_rows(kernel.shape, kernel.weights, rows, inside) if kernel else rows.logits[inside]
+        if domain.name in active:
+            scores[domain.name] = (inside, logits)
+        domains[domain.name] = {"rows": len(inside), "active": domain.name in active, **compare(experiment, rows, inside, logits)}
+
+    served = rows.logits.copy()
+    candidates = most_specific_first([domain for domain in experiment.domains if domain.name in active], experiment.topics)
+    rank = auto_rank({topic: tf.constant(rows.columns[f"topic/{topic}"]) for topic in experiment.topics}, candidates).numpy()
+    for position, domain in enumerate(candidates, 1):
+        inside, logits = scores[domain.name]
+        routed = rank[inside] == position
+        served[inside[routed]] = logits[routed]
+
+    backbone, kernels = _overall(experiment, rows, rows.logits), _overall(experiment, rows, served)
+    result = {
+        "split": split,
+        "overall": {
+            task: {metric: {"backbone": backbone[task][metric], "kernel": kernels[task][metric]} for metric in METRICS}
+            for task in TASK_NAMES
+        },
+        "domains": domains,
+        "oracle": _oracle(experiment, dataset, rows),
+    }
+    write_json(job.reports / "metrics.json", result)
+    return result
+
+
+def _overall(experiment: Experiment, rows: FrozenRows, logits: Floats) -> dict[str, dict[str, Any]]:
+    return _figures(experiment, rows, probabilities(logits), np.arange(len(rows.logits)))
+
+
+def _figures(
+    experiment: Experiment, rows: FrozenRows, scores: dict[str, Floats], chosen: npt.NDArray[np.int64]
+) -> dict[str, dict[str, Any]]:
+    """task -> metric -> value over chosen rows; ``scores`` are in the order of ``chosen``."""
+    figures = {}
+    for task in TASK_NAMES:
+        inside, labels = task_rows(experiment, rows, chosen, task)
+        index = chosen[inside]
+        metrics = task_metrics(labels, scores[task][inside], rows.weights[index], rows.columns["row/request"][index])
+        figures[task] = {name: to_json(value) for name, value in metrics.items()}
+    return figures
+
+
+def _oracle(experiment: Experiment, dataset: Dataset, rows: FrozenRows) -> dict[str, Any] | None:
+    """The metrics of the true probabilities: the best that any model can reach, on average. None where the truth is not at hand."""
+    truth = experiment.evaluation.truth
+    if truth is None:
+        return None
+    source = Path(dataset.manifest.input)
+    paths = sorted((source if source.is_dir() else source.parent).glob(truth.path))
+    if not paths:
+        return None
+    table = pq.read_table(paths, columns=[truth.key, *TASK_NAMES])
+    keys = fingerprint64(table.column(truth.key).combine_chunks().cast("string"))
+    order = np.argsort(keys)
+    wanted = rows.columns["row/truth"]
+    position = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
+    if not np.array_equal(keys[order][position], wanted):
+        raise InputError(f"{paths[0].parent}: has no true probabilities for some rows of split; expected every '{truth.key}' of the logs")
+    scores = {task: table.column(task).to_numpy()[order][position].astype(np.float32) for task in TASK_NAMES}
+    return _figures(experiment, rows, scores, np.arange(len(wanted)))

@@ -1,0 +1,159 @@
+"""Fine-tuning: the backbone runs once, frozen, over the window; the kernels of all domains train on its stored taps."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from configs import Experiment, InputError
+from configs.domains import ALL, Domain
+from trainer.backbone import load_frozen
+from trainer.dataset import Dataset
+from trainer.frozen import FrozenRows, run_frozen
+from trainer.job import Job, check_transform
+from trainer.joint import DomainData, JointTrainer, Kernel, schedule
+from trainer.judge import compare, helps, mean_auc, score_rows
+from trainer.kernels import KernelShape, initial_weights
+from trainer.progress import row_bar
+from trainer.store import KernelStore
+
+_NO_ROWS = np.empty(0, np.int64)
+
+
+def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> None:
+    """Trains a kernel for every named domain (every domain where none is named), stores it, and activates it where it helps.
+
+    A kernel is activated where, on the validation split, the 95% interval of its CTR- or CTCVR-AUC gain over the backbone lies above
+    zero and neither lies below it; otherwise its domain keeps what it is served by.
+
+    Raises:
+      InputError: an unknown domain, no finished backbone, or a dataset that the backbone was not trained for.
+    """
+    domains = _named(experiment, names)
+    dataset = Dataset.open(data, experiment)
+    check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
+    backbone = load_frozen(job, experiment)
+    tap = experiment.kernel.tap
+    window = run_frozen(backbone, dataset, experiment.finetune.split, tap, "taps of the window")
+    validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation")
+    shape = KernelShape.of(experiment.kernel, window.taps.shape[-1])
+    store = KernelStore(job)
+
+    start: Kernel | None = None
+    if experiment.finetune.warm_start == "all":
+        start = _kernel_of_all_traffic(experiment, store, shape, window, validation, wanted=any(domain.name == ALL for domain in domains))
+        domains = [domain for domain in domains if domain.name != ALL]
+    _train_and_store(experiment, store, shape, window, validation, domains, start)
+
+
+def _named(experiment: Experiment, names: list[str]) -> list[Domain]:
+    known = {domain.name: domain for domain in experiment.domains}
+    for name in names:
+        if name not in known:
+            raise InputError(f"--domains: '{name}' is no domain of this config; there are: {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(names)] or list(experiment.domains)
+
+
+def _kernel_of_all_traffic(
+    experiment: Experiment, store: KernelStore, shape: KernelShape, window: FrozenRows, validation: FrozenRows, wanted: bool
+) -> Kernel:
+    """The kernel that the others start from: a stored one of this shape, unless a new one is wanted or there is none."""
+    stored = None if wanted else store.newest(ALL)
+    if stored is None or stored.shape != shape:
+        _train_and_store(experiment, store, shape, window, validation, [Domain(ALL)], None)
+        stored = store.load(ALL, store.versions(ALL)[-1])
+    return stored.weights
+
+
+def _train_and_store(
+    experiment: Experiment,
+    store: KernelStore,
+    shape: KernelShape,
+    window: FrozenRows,
+    validation: FrozenRows,
+    domains: list[Domain],
+    start: Kernel | None,
+) -> None:
+    training = []
+    for domain in domains:
+        rows = window.domain_rows(domain)
+        if len(rows):
+            training.append((domain, DomainData(domain.name, rows)))
+        else:
+            print(
+                f"{domain.name}: no rows in split '{experiment.finetune.split}'; no kernel, its domain serves the backbone", file=sys.stderr
+            )
+    if not training:
+        return
+    kernels = train_kernels(experiment, shape, window, validation, [domain for domain, _ in training], start)
+    for (domain, data), kernel in zip(training, kernels, strict=True):
+        rows = validation.domain_rows(domain)
+        figures = compare(experiment, validation, rows, score_rows(shape, kernel, validation, rows))
+        active = helps(figures)
+        manifest = {
+            "shape": shape.to_json(),
+            "seed": experiment.seed,
+            "kernel": experiment.kernel.model_dump(mode="json"),
+            "finetune": experiment.finetune.model_dump(mode="json"),
+            "rows": {"train": len(data.rows), "validation": len(rows)},
+            "validation": figures,
+            "activated": active,
+        }
+        version = store.add(domain.name, kernel, manifest)
+        if active:
+            store.activate(domain.name, version)
+
+
+def train_kernels(
+    experiment: Experiment,
+    shape: KernelShape,
+    window: FrozenRows,
+    validation: FrozenRows,
+    domains: list[Domain],
+    start: Kernel | None = None,
+) -> list[Kernel]:
+    """Trains the kernels of several domains together.
+
+    After every epoch each domain is scored on its own validation rows (mean of CTR- and CTCVR-AUC); it keeps its best kernel, the one it
+    started from included, and leaves training after ``finetune.patience`` epochs without a better one.
+
+    Args:
+      experiment: settings and seed.
+      shape: of the kernels.
+      window: rows of the fine-tuning split, with taps.
+      validation: rows of the validation split, with taps.
+      domains: what is trained; each has rows in the window.
+      start: the kernel that all start from; a new one for each, a function of seed and name, where None.
+
+    Returns:
+      Kernels in the order of ``domains``.
+    """
+    settings = experiment.finetune
+    data = [DomainData(domain.name, window.domain_rows(domain)) for domain in domains]
+    initial = [start or initial_weights(shape, experiment.seed, domain.name) for domain in domains]
+    trainer = JointTrainer(experiment, shape, data, initial)
+    held_out = [validation.domain_rows(domain) for domain in domains]
+
+    def score(index: int) -> float:
+        rows = held_out[index]
+        value = mean_auc(experiment, validation, rows, score_rows(shape, trainer.kernel(index), validation, rows))
+        return -np.inf if value is None else value
+
+    best = [(score(index), trainer.kernel(index)) for index in range(len(domains))]
+    bad = [0] * len(domains)
+    for epoch in range(settings.epochs):
+        training = [index for index in range(len(domains)) if bad[index] < settings.patience]
+        if not training:
+            break
+        present = [domain if index in training else DomainData(domain.name, _NO_ROWS) for index, domain in enumerate(data)]
+        with row_bar(f"kernels {epoch + 1}/{settings.epochs}", sum(len(domain.rows) for domain in present)) as bar:
+            for rows in schedule(present, settings.batch_size, experiment.seed, epoch):
+                trainer.train_batch(window, rows)
+                bar.update(sum(map(len, rows)))
+        for index in training:
+            value = score(index)
+            if value > best[index][0]:
+                best[index], bad[index] = (value, trainer.kernel(index)), 0
+            else:
+                bad[index] += 1
+    return [kernel for _, kernel in best]

@@ -1,0 +1,190 @@
+"""Trains several kernels at once on stored taps: one batched product for all domains, one optimiser state for each."""
+
+import zlib
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from configs import Experiment
+from trainer.frozen import FrozenRows
+from trainer.kernels import KernelShape, kernel_logits
+from trainer.objectives import Objectives, log_probabilities
+from trainer.regularisers import moments_kl, variational_kl
+
+TILE = 64
+"""Rows of one kernel that are multiplied together; a domain's rows in a batch are padded to a multiple of it."""
+
+_MIN_ROWS = 64  # our choice: a domain too small for this many rows in every batch takes part in fewer batches
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
+
+Rows = npt.NDArray[np.int64]
+Kernel = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class DomainData:
+    """A domain in training: its name and the indices of its rows."""
+
+    name: str
+    rows: Rows
+
+
+def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) -> list[list[Rows]]:
+    """An epoch's batches: for every step the rows of every domain (maybe none).
+
+    Every row of every domain occurs once; a domain's share of a batch is its share of all rows. The order of a domain's rows is a
+    function of seed, epoch and its name.
+    """
+    steps = max(1, ceil(sum(len(domain.rows) for domain in domains) / batch_size))
+    batches: list[list[Rows]] = [[np.empty(0, np.int64) for _ in domains] for _ in range(steps)]
+    for index, domain in enumerate(domains):
+        parts = min(steps, ceil(len(domain.rows) / _MIN_ROWS))
+        if not parts:
+            continue
+        order = np.random.default_rng([seed, zlib.crc32(domain.name.encode()), epoch]).permutation(domain.rows)
+        for part, rows in enumerate(np.array_split(order, parts)):
+            batches[part * steps // parts][index] = rows
+    return batches
+
+
+class JointTrainer:
+    """Kernels of K domains under training.
+
+    The objective of domain k is  mean CE over its rows + beta * KL(w_k || w0) / N_k  with N_k its number of training rows, so no
+    domain's gradient depends on another's. Each has its own Adam state; a domain with no row in a batch is untouched, state included.
+
+    Args:
+      experiment: settings, tasks and seed.
+      shape: of the kernels.
+      domains: what is trained.
+      start: the kernels that training starts from, in the order of ``domains``.
+    """
+
+    def __init__(self, experiment: Experiment, shape: KernelShape, domains: list[DomainData], start: list[Kernel]) -> None:
+        self.experiment, self.settings, self.shape, self.domains = experiment, experiment.finetune, shape, domains
+        self.objectives = Objectives(experiment)
+        self.labels = [experiment.tasks.ctr.label, experiment.tasks.ctcvr.label]
+        count = len(domains)
+        stacked = {name: np.stack([kernel[name] for kernel in start]) for name in shape.variables()}
+        self.means = {name: tf.Variable(values) for name, values in stacked.items()}
+        self.trained = dict(self.means)
+        if self.settings.regulariser == "variational":
+            inverse_softplus = float(np.log(np.expm1(self.settings.initial_sigma)))
+            for name in self._weight_names():
+                self.trained[f"rho/{name}"] = tf.Variable(tf.fill(stacked[name].shape, inverse_softplus))
+        self.moments = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for name, v in self.trained.items()}
+        self.updates = tf.Variable(tf.zeros([count]))
+        self.rows_total = tf.constant([float(max(len(domain.rows), 1)) for domain in domains])
+        self._noise = [np.random.default_rng([experiment.seed, zlib.crc32(domain.name.encode()), 2]) for domain in domains]
+        self.step = tf.function(self._step, reduce_retracing=True)
+
+    def kernel(self, index: int) -> Kernel:
+        """A domain's kernel as it would be served: the means, in the variational reading."""
+        return {name: variable[index].numpy() for name, variable in self.means.items()}
+
+    def train_batch(self, data: FrozenRows, rows: list[Rows]) -> npt.NDArray[np.float32]:
+        """One update from the given rows of every domain. Returns every domain's cross-entropy ``[K]``, 0 where it had no rows."""
+        counts = np.array([len(part) for part in rows], np.float32)
+        tiles = [ceil(len(part) / TILE) for part in rows]
+        tile_domain = np.repeat(np.arange(len(rows), dtype=np.int32), tiles)
+        index = np.zeros(len(tile_domain) * TILE, np.int64)
+        present = np.zeros(len(index), np.float32)
+        start = 0
+        for part, tile_count in zip(rows, tiles, strict=True):
+            index[start : start + len(part)] = part
+            present[start : start + len(part)] = 1.0
+            start += tile_count * TILE
+        columns = {f"label/{label}": data.labels(label)[index] for label in self.labels}
+        columns["row/weight"] = data.weights[index] * present
+        noise = {}
+        if self.settings.regulariser == "variational":
+            noise = self._draw_noise(counts)
+        losses: npt.NDArray[np.float32] = self.step(
+            {name: tf.constant(values) for name, values in columns.items()},
+            tf.constant(data.taps[index]),
+            tf.constant(data.logits[index]),
+            tf.constant(tile_domain),
+            tf.constant(self._rates(counts)),
+            noise,
+        ).numpy()
+        return losses
+
+    def _rates(self, counts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Batch-aware learning rates ``[K]``: lr * (n_k / (B / K))^p, the factor clipped to [0.1, 1]; 0 without rows (our choice)."""
+        share = counts * len(counts) / max(counts.sum(), 1.0)
+        factor = np.clip(share**self.settings.rate_power, 0.1, 1.0)
+        return np.where(counts > 0, self.settings.learning_rate * factor, 0.0).astype(np.float32)
+
+    def _draw_noise(self, counts: npt.NDArray[np.float32]) -> dict[str, tf.Tensor]:
+        """Standard normal draws for every weight; each domain has a generator of its own, so that others do not change its draws."""
+        noise = {}
+        for name in self._weight_names():
+            size = self.shape.variables()[name]
+            draws = [
+                generator.standard_normal(size, np.float32) if count else np.zeros(size, np.float32)
+                for generator, count in zip(self._noise, counts, strict=True)
+            ]
+            noise[name] = tf.constant(np.stack(draws))
+        return noise
+
+    def _weight_names(self) -> list[str]:
+        return [name for name in self.shape.variables() if name.startswith("weight")]
+
+    def _sampled(self, noise: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The weights that a step computes with: the means, or a reparameterised sample."""
+        weights = dict(self.means)
+        for name in self._weight_names():
+            if self.settings.regulariser == "variational":
+                weights[name] = self.means[name] + tf.nn.softplus(self.trained[f"rho/{name}"]) * noise[name]
+        return weights
+
+    def regulariser(self) -> tf.Tensor:
+        """KL of every domain's kernel ``[K]``."""
+        total = tf.zeros([len(self.domains)])
+        for name in self._weight_names():
+            if self.settings.regulariser == "moments":
+                total += moments_kl(self.means[name])
+            elif self.settings.regulariser == "variational":
+                total += variational_kl(self.means[name], tf.nn.softplus(self.trained[f"rho/{name}"]))
+        return total
+
+    def _step(
+        self,
+        columns: dict[str, tf.Tensor],
+        taps: tf.Tensor,
+        logits: tf.Tensor,
+        tile_domain: tf.Tensor,
+        rates: tf.Tensor,
+        noise: dict[str, tf.Tensor],
+    ) -> tf.Tensor:
+        variables = list(self.trained.values())
+        with tf.GradientTape() as tape:
+            weights = {name: tf.gather(weight, tile_domain) for name, weight in self._sampled(noise).items()}
+            tiled_taps = tf.transpose(tf.reshape(taps, [-1, TILE, *taps.shape[1:]]), [0, 2, 1, 3])
+            tiled_logits = tf.transpose(tf.reshape(logits, [-1, TILE, 2]), [0, 2, 1])
+            out = kernel_logits(self.shape, weights, tiled_taps, tiled_logits, 1.0 if self.shape.residual else 0.0)
+            log_p = log_probabilities(tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, 2]))
+            row_domain = tf.repeat(tile_domain, TILE)
+            entropy = self.objectives.loss_by_group(log_p, columns, row_domain, len(self.domains))
+            loss = tf.reduce_sum(entropy + self.settings.beta * self.regulariser() / self.rows_total)
+        self._apply(tape.gradient(loss, variables), variables, rates)
+        return entropy
+
+    def _apply(self, gradients: list[Any], variables: list[tf.Variable], rates: tf.Tensor) -> None:
+        """Adam (Kingma and Ba 2015) for every domain by itself; nothing of a domain with rate 0 changes."""
+        active = rates > 0
+        self.updates.assign_add(tf.cast(active, tf.float32))
+        count = tf.maximum(self.updates, 1.0)
+        correction = tf.sqrt(1.0 - _BETA_2**count) / (1.0 - _BETA_1**count)
+        for gradient, variable, (first, second) in zip(gradients, variables, self.moments.values(), strict=True):
+            gradient = tf.convert_to_tensor(gradient)
+            shape = [-1] + [1] * (len(variable.shape) - 1)
+            mask = tf.reshape(active, shape)
+            first.assign(tf.where(mask, _BETA_1 * first + (1.0 - _BETA_1) * gradient, first))
+            second.assign(tf.where(mask, _BETA_2 * second + (1.0 - _BETA_2) * tf.square(gradient), second))
+            change = tf.reshape(rates * correction, shape) * first / (tf.sqrt(second) + _EPSILON)
+            variable.assign(tf.where(mask, variable - change, variable))

@@ -1,0 +1,86 @@
+"""Judges a kernel against the backbone on the rows of a domain."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from configs import Experiment
+from trainer.bootstrap import Interval, paired_comparison, significantly_better
+from trainer.frozen import Floats, FrozenRows
+from trainer.joint import Kernel, Rows
+from trainer.kernels import KernelShape, kernel_logits
+from trainer.metrics import UNDEFINED, auc
+from trainer.objectives import TASK_NAMES, log_probabilities
+
+_CHUNK = 65_536
+
+Probabilities = dict[str, Floats]
+"""Task -> probability of every row."""
+
+
+def probabilities(logits: npt.ArrayLike) -> Probabilities:
+    """CTR, CVR and CTCVR ``[N]`` from logits ``[N, 2]``."""
+    return {task: np.exp(log_p.numpy()) for task, log_p in log_probabilities(tf.constant(logits, tf.float32)).items()}
+
+
+def score_rows(shape: KernelShape, kernel: Kernel, data: FrozenRows, rows: Rows) -> Floats:
+    """Logits ``[len(rows), 2]`` of one kernel."""
+    weights = {name: tf.constant(values[np.newaxis]) for name, values in kernel.items()}
+    scored = np.empty((len(rows), 2), np.float32)
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        taps, logits = data.taps[part].transpose(1, 0, 2)[np.newaxis], data.logits[part].T[np.newaxis]
+        out = kernel_logits(shape, weights, tf.constant(taps), tf.constant(logits), 1.0 if shape.residual else 0.0)
+        scored[start : start + len(part)] = out[0].numpy().T
+    return scored
+
+
+def task_rows(experiment: Experiment, data: FrozenRows, rows: Rows, task: str) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Which of the rows are in a task's sample space, and the labels of those."""
+    settings = getattr(experiment.tasks, task)
+    inside = np.ones(len(rows), bool) if settings.space == "all" else data.labels(settings.space)[rows] > 0
+    return inside, data.labels(settings.label)[rows][inside]
+
+
+def mean_auc(experiment: Experiment, data: FrozenRows, rows: Rows, logits: Floats) -> float | None:
+    """Mean of CTR- and CTCVR-AUC where they are defined; None where neither is."""
+    scores = probabilities(logits)
+    values = []
+    for task in ("ctr", "ctcvr"):
+        _, labels = task_rows(experiment, data, rows, task)
+        value = auc(labels, scores[task], data.weights[rows])
+        if value is not None:
+            values.append(value)
+    return sum(values) / len(values) if values else None
+
+
+def compare(experiment: Experiment, data: FrozenRows, rows: Rows, kernel_logits_of_rows: Floats) -> dict[str, Any]:
+    """task -> metric -> backbone, kernel, delta and its 95% interval, over the given rows."""
+    backbone, kernel = probabilities(data.logits[rows]), probabilities(kernel_logits_of_rows)
+    figures = {}
+    for task in TASK_NAMES:
+        inside, labels = task_rows(experiment, data, rows, task)
+        chosen = rows[inside]
+        figures[task] = paired_comparison(
+            labels,
+            backbone[task][inside],
+            kernel[task][inside],
+            data.weights[chosen],
+            data.columns["row/request"][chosen],
+            data.columns["row/user"][chosen],
+            experiment.evaluation.bootstrap,
+            experiment.seed,
+        )
+    return figures
+
+
+def helps(figures: dict[str, Any]) -> bool:
+    """Whether a kernel is significantly better than the backbone: CTR- or CTCVR-AUC better, and neither worse (our choice)."""
+    intervals = [figures[task]["auc"]["ci95"] for task in ("ctr", "ctcvr")]
+    return any(map(significantly_better, intervals)) and not any(map(_significantly_worse, intervals))
+
+
+def _significantly_worse(interval: Interval) -> bool:
+    return interval != UNDEFINED and float(interval[1]) < 0.0

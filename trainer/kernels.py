@@ -1,0 +1,169 @@
+"""The kernel (IAK, information-aware adaptive kernel): encoder, decoder, their initial values, and the bank that routes rows to them."""
+
+import zlib
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from configs.schema import Kernel
+from trainer.backbone import TASKS
+
+Weights = dict[str, Any]
+"""``weight_j`` ``[..., 2, fan_in, fan_out]`` and ``bias_j`` ``[..., 2, fan_out]`` of every layer j; leading axis: kernels."""
+
+
+@dataclass(frozen=True)
+class KernelShape:
+    """What kernels must share to live in one bank.
+
+    Attributes:
+      widths: d_in, d_e, the decoder's hidden widths, 1.
+      activation: after every layer but the last.
+      residual: whether the delta is added to the backbone's logit or replaces it.
+      tap: the backbone's head that is read.
+    """
+
+    widths: tuple[int, ...]
+    activation: str
+    residual: bool
+    tap: str
+
+    @classmethod
+    def of(cls, settings: Kernel, tap_width: int) -> "KernelShape":
+        """The shape that an experiment's kernels have on a tap of a width."""
+        return cls((tap_width, settings.width, *settings.decoder_layers, 1), settings.activation, settings.residual, settings.tap)
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON form; ``from_json`` reads it."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "KernelShape":
+        """Reads what ``to_json`` gave."""
+        return cls(**{**content, "widths": tuple(content["widths"])})
+
+    def variables(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every weight of one kernel (of both tasks)."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
+            shapes[f"weight_{layer}"] = (len(TASKS), fan_in, fan_out)
+            shapes[f"bias_{layer}"] = (len(TASKS), fan_out)
+        return shapes
+
+
+def initial_weights(shape: KernelShape, seed: int, domain: str) -> dict[str, npt.NDArray[np.float32]]:
+    """A new kernel, a function of seed and domain name alone: weights ~ N(0, I), biases and the last layer 0.
+
+    A residual kernel therefore starts exactly at zero-shot (METHOD: "decoder output starts at zero").
+    """
+    generator = np.random.default_rng([seed, zlib.crc32(domain.encode())])
+    last = f"weight_{len(shape.widths) - 2}"
+    return {
+        name: np.zeros(size, np.float32) if name == last or name.startswith("bias") else generator.standard_normal(size, np.float32)
+        for name, size in shape.variables().items()
+    }
+
+
+def stack(kernels: list[dict[str, npt.NDArray[np.float32]]]) -> dict[str, npt.NDArray[np.float32]]:
+    """Kernels as one set of arrays with a leading kernel axis."""
+    return {name: np.stack([kernel[name] for kernel in kernels]) for name in kernels[0]}
+
+
+def kernel_logits(shape: KernelShape, weights: Weights, taps: tf.Tensor, logits: tf.Tensor, residual: tf.Tensor | float) -> tf.Tensor:
+    """Logits of kernels over groups of rows; every product is scaled by 1 / sqrt(fan_in), so that w ~ N(0, I) is sane (our choice).
+
+    Args:
+      shape: of the kernels.
+      weights: of M kernels, each array with leading axis M.
+      taps: ``[M, 2, R, d_in]``: R rows for each of the M kernels.
+      logits: ``[M, 2, R]``, the backbone's.
+      residual: 1 adds the delta to the backbone's logit, 0 replaces it; broadcast to ``[M, 2, R]``.
+
+    Returns:
+      ``[M, 2, R]``.
+    """
+    activation = keras.activations.get(shape.activation)
+    hidden = taps
+    layers = len(shape.widths) - 1
+    for layer in range(layers):
+        hidden = tf.matmul(hidden, weights[f"weight_{layer}"]) * shape.widths[layer] ** -0.5 + weights[f"bias_{layer}"][..., tf.newaxis, :]
+        if layer < layers - 1:
+            hidden = activation(hidden)
+    return residual * logits + hidden[..., 0]
+
+
+@keras.saving.register_keras_serializable(package="recommender")
+class KernelBank(keras.layers.Layer):
+    """Kernels in slots; slot 0 is the identity, the pure backbone.
+
+    Args:
+      slots: number of slots, the identity included.
+      shape: of every kernel (a ``KernelShape``, or its JSON form).
+
+    Inputs: taps ``[N, 2, d_in]``, backbone logits ``[N, 2]``, slots int32 ``[N]``. Output: logits ``[N, 2]``.
+    Rows of one slot multiply one slice; a mixed batch gathers a slice a row. Neither grows with the number of slots.
+    """
+
+    def __init__(self, slots: int, shape: KernelShape | dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.slots = slots
+        self.shape = shape if isinstance(shape, KernelShape) else KernelShape.from_json(shape)
+        self.bank = {
+            name: self.add_weight(shape=(slots, *size), initializer="zeros", name=name) for name, size in self.shape.variables().items()
+        }
+        self.built = True
+
+    def put(self, slot: int, kernel: dict[str, npt.NDArray[np.float32]]) -> None:
+        """Writes a kernel into a slot from 1 on."""
+        if not 1 <= slot < self.slots:
+            raise ValueError(f"slot {slot}: expected 1 to {self.slots - 1}; slot 0 is the backbone")
+        for name, variable in self.bank.items():
+            values = variable.numpy()
+            values[slot] = kernel[name]
+            variable.assign(values)
+
+    def call(self, taps: Any, logits: Any, slots: Any) -> Any:
+        """See the class."""
+        first = slots[:1]
+        return tf.cond(
+            tf.reduce_all(tf.equal(slots, first)),
+            lambda: self._grouped(tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis], first, [0, 2, 1]),
+            lambda: self._grouped(taps[:, :, tf.newaxis, :], logits[:, :, tf.newaxis], slots, [0, 2, 1]),
+        )
+
+    def every_slot(self, taps: Any, logits: Any) -> Any:
+        """Logits of every row under every slot, ``[slots, N, 2]``."""
+        taps, logits = tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis]
+        weights = {name: variable.value for name, variable in self.bank.items()}
+        out = kernel_logits(self.shape, weights, taps, logits, self._residual(tf.range(self.slots)))
+        return tf.transpose(out, [0, 2, 1])
+
+    def _grouped(self, taps: Any, logits: Any, slots: Any, order: list[int]) -> Any:
+        weights = {name: tf.gather(variable.value, slots) for name, variable in self.bank.items()}
+        out = kernel_logits(self.shape, weights, taps, logits, self._residual(slots))
+        return tf.reshape(tf.transpose(out, order), [-1, len(TASKS)])
+
+    def _residual(self, slots: Any) -> Any:
+        """1 where the backbone's logit is added, ``[M, 1, 1]``; slot 0 always adds it."""
+        added = tf.ones_like(slots) if self.shape.residual else tf.cast(tf.equal(slots, 0), slots.dtype)
+        return tf.cast(added, tf.float32)[:, tf.newaxis, tf.newaxis]
+
+    def compute_output_spec(self, taps: Any, logits: Any, slots: Any) -> keras.KerasTensor:
+        """Shape of the output; given here because a symbolic call cannot route."""
+        return keras.KerasTensor((logits.shape[0], len(TASKS)), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "slots": self.slots, "shape": self.shape.to_json()}
+
+
+def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
+    """The second graph: the frozen backbone's inputs and a ``slot`` int32 ``[N]`` -> domain logits ``[N, 2]``."""
+    slot = keras.Input((), dtype="int32", name="slot")
+    inputs = {name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name) for name, tensor in backbone.input.items()}
+    heads = backbone(inputs, training=False)
+    return keras.Model({**inputs, "slot": slot}, bank(heads[bank.shape.tap], heads["logits"], slot), name="domain_model")

@@ -1,0 +1,37 @@
+"""KL(w || w0), w0 ~ N(0, I): the information term of the kernels' objective, in both readings of "approximated by a Gaussian"."""
+
+import tensorflow as tf
+
+VARIANCE_FLOOR = 1e-3  # our choice: the last layer starts at zero, where the logarithm of its variance would be minus infinity
+
+
+def kl_to_standard_normal(mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
+    """KL(N(mean, variance) || N(0, 1)) = 1/2 (mean^2 + variance - 1 - ln variance), elementwise (Jiang et al. 2025)."""
+    return 0.5 * (tf.square(mean) + variance - 1.0 - tf.math.log(variance))
+
+
+def moments_kl(weight: tf.Tensor) -> tf.Tensor:
+    """Reading ``moments``: mean and variance are those of the entries of a weight tensor, and its n entries count n times.
+
+    Args:
+      weight: ``[K, T, fan_in, fan_out]``; each ``[k, t]`` is a tensor of its own.
+
+    Returns:
+      ``[K]``, summed over T. Never below 0: the variance is floored at ``VARIANCE_FLOOR``.
+    """
+    mean, variance = tf.nn.moments(weight, axes=[-2, -1])
+    entries = tf.cast(tf.reduce_prod(tf.shape(weight)[-2:]), weight.dtype)
+    return entries * tf.reduce_sum(kl_to_standard_normal(mean, tf.maximum(variance, 0.0) + VARIANCE_FLOOR), axis=-1)
+
+
+def variational_kl(mean: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
+    """Reading ``variational``: every weight has its own mean and standard deviation.
+
+    Args:
+      mean: ``[K, T, fan_in, fan_out]``.
+      sigma: same shape, above 0.
+
+    Returns:
+      ``[K]``, summed over everything else.
+    """
+    return tf.reduce_sum(kl_to_standard_normal(mean, tf.square(sigma)), axis=[1, 2, 3])

@@ -1,0 +1,150 @@
+"""Kernels on disk: ``kernels/<domain>/<version>/`` and ``kernels/active.json``. A version appears whole or not at all."""
+
+import io
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from configs import InputError
+from trainer.job import Job, new_folder, read_json, write_json
+from trainer.kernels import KernelShape
+
+_WEIGHTS, _MANIFEST, _CARD = "weights.npz", "manifest.json", "card.md"
+
+
+@dataclass(frozen=True)
+class StoredKernel:
+    """One version of a domain's kernel.
+
+    Attributes:
+      domain: its exact name.
+      version: from 1 on.
+      weights: ``weight_j`` and ``bias_j`` arrays.
+      manifest: backbone fingerprint, kernel shape, settings, rows used, validation metrics with intervals.
+    """
+
+    domain: str
+    version: int
+    weights: dict[str, npt.NDArray[np.float32]]
+    manifest: dict[str, Any]
+
+    @property
+    def shape(self) -> KernelShape:
+        """What it must share with the others of a bank."""
+        return KernelShape.from_json(self.manifest["shape"])
+
+
+class KernelStore:
+    """The kernels of a job directory; domain names are exact, never prefixes."""
+
+    def __init__(self, job: Job) -> None:
+        self.folder = job.kernels
+        self.fingerprint = job.fingerprint()["fingerprint"]
+
+    def domains(self) -> list[str]:
+        """Names of the domains that have a kernel, sorted."""
+        if not self.folder.exists():
+            return []
+        return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+    def versions(self, domain: str) -> list[int]:
+        """Versions of a domain's kernel, ascending; none for an unknown domain."""
+        if domain not in self.domains():
+            return []
+        return sorted(int(path.name) for path in (self.folder / domain).iterdir() if path.name.isdigit())
+
+    def active(self) -> dict[str, int]:
+        """Domain -> version that is served."""
+        path = self.folder / "active.json"
+        active: dict[str, int] = read_json(path) if path.exists() else {}
+        return active
+
+    def add(self, domain: str, weights: dict[str, npt.NDArray[np.float32]], manifest: dict[str, Any]) -> int:
+        """Stores a new version, all or nothing. Returns its number."""
+        version = max(self.versions(domain), default=0) + 1
+        buffer = io.BytesIO()
+        np.savez(buffer, **weights)  # type: ignore[arg-type]
+        with new_folder(self.folder / domain / str(version)) as folder:
+            (folder / _WEIGHTS).write_bytes(buffer.getvalue())
+            content = {"domain": domain, "version": version, "backbone": self.fingerprint, **manifest}
+            write_json(folder / _MANIFEST, content)
+            (folder / _CARD).write_text(_card(content), encoding="utf-8")
+        return version
+
+    def load(self, domain: str, version: int) -> StoredKernel:
+        """Reads a version. Raises ``InputError`` where it is missing, damaged, or was trained on another backbone."""
+        folder = self._existing(domain, version)
+        manifest = read_json(folder / _MANIFEST)
+        if manifest.get("backbone") != self.fingerprint:
+            received = str(manifest.get("backbone"))[:12]
+            raise InputError(f"{folder}: trained on another backbone: expected fingerprint {self.fingerprint[:12]}, received {received}")
+        try:
+            with np.load(folder / _WEIGHTS, allow_pickle=False) as content:
+                weights = {name: content[name] for name in content.files}
+            kernel = StoredKernel(domain, version, weights, manifest)
+            expected = kernel.shape.variables()
+        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+            raise InputError(f"{folder}: not a kernel: {error}") from None
+        received_shapes = {name: array.shape for name, array in weights.items()}
+        if received_shapes != expected or any(array.dtype != np.float32 for array in weights.values()):
+            raise InputError(f"{folder / _WEIGHTS}: expected float32 arrays {expected}, received {received_shapes}")
+        return kernel
+
+    def newest(self, domain: str) -> StoredKernel | None:
+        """The active version of a domain's kernel, else its newest one, else None."""
+        versions = self.versions(domain)
+        return self.load(domain, self.active().get(domain, versions[-1])) if versions else None
+
+    def activate(self, domain: str, version: int) -> None:
+        """Makes a version the served one."""
+        self.load(domain, version)
+        self._write_active({**self.active(), domain: version})
+
+    def deactivate(self, domain: str) -> None:
+        """Lets a domain be served by the backbone; its versions stay."""
+        self._write_active({name: version for name, version in self.active().items() if name != domain})
+
+    def remove(self, domain: str) -> None:
+        """Deletes every version of a domain's kernel."""
+        if domain not in self.domains():
+            raise InputError(f"{self.folder}: no kernel of domain '{domain}'; there are: {', '.join(self.domains()) or 'none'}")
+        self.deactivate(domain)
+        shutil.rmtree(self.folder / domain)
+
+    def _existing(self, domain: str, version: int) -> Path:
+        if version not in self.versions(domain):
+            known = ", ".join(map(str, self.versions(domain))) or "none"
+            raise InputError(f"{self.folder}: no version {version} of domain '{domain}'; there are: {known}")
+        return self.folder / domain / str(version)
+
+    def _write_active(self, active: dict[str, int]) -> None:
+        write_json(self.folder / "active.json", dict(sorted(active.items())))
+
+
+def _card(manifest: dict[str, Any]) -> str:
+    """A page for people: what the kernel is, what it learned from, and whether it helps."""
+    shape, rows, settings = manifest["shape"], manifest["rows"], manifest["finetune"]
+    lines = [
+        f"# Kernel of `{manifest['domain']}`, version {manifest['version']}",
+        "",
+        f"- Backbone: `{manifest['backbone']}`",
+        f"- Tap: {shape['tap']}; widths {' - '.join(map(str, shape['widths']))}; {'residual' if shape['residual'] else 'replacing'}",
+        f"- Trained on {rows['train']:,} rows of split `{settings['split']}`; regulariser {settings['regulariser']}, beta {settings['beta']}",
+        f"- Validated on {rows['validation']:,} rows of split `{settings['validation']}`",
+        f"- {'Activated' if manifest['activated'] else 'Not activated: not significantly better than the backbone on validation'}",
+        "",
+        "| task | metric | backbone | kernel | difference | 95% interval |",
+        "|---|---|---|---|---|---|",
+    ]
+    for task, metrics in manifest["validation"].items():
+        for metric, figure in metrics.items():
+            interval = figure["ci95"] if isinstance(figure["ci95"], str) else f"{figure['ci95'][0]:+.5f} to {figure['ci95'][1]:+.5f}"
+            shown = [
+                value if isinstance(value, str) else f"{value:.5f}" for value in (figure["backbone"], figure["kernel"], figure["delta"])
+            ]
+            lines.append(f"| {task} | {metric} | {' | '.join(shown)} | {interval} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,109 @@
+"""The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report | kernels]``.
+
+Without a subcommand it runs pretrain, finetune and evaluate, which is what a training service launches.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import tensorflow as tf
+
+from configs.command import CommandParser, add_config_arguments, read_config, run
+from trainer.evaluate import evaluate
+from trainer.finetune import finetune
+from trainer.job import Job
+from trainer.pretrain import pretrain
+from trainer.report import write_report
+from trainer.store import KernelStore
+from trainer.table import render_table
+
+
+def main() -> None:
+    """Parses the command line and runs the subcommand."""
+    arguments = _parser().parse_args(_with_default_subcommand(sys.argv[1:]))
+    arguments.function(arguments)
+
+
+def _with_default_subcommand(words: list[str]) -> list[str]:
+    return words if words and (words[0] in _COMMANDS or words[0] in ("-h", "--help")) else ["run", *words]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(prog="python -m trainer.task", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, (function, text) in _COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function)
+        if name not in ("report", "kernels"):
+            add_config_arguments(command)
+            command.add_argument("--data", type=Path, required=True, metavar="DIR", help="dataset written by preprocessing.task")
+        command.add_argument("--job-dir", type=Path, required=True, metavar="DIR", help="where the backbone, kernels and reports are")
+        if name in ("finetune", "run"):
+            command.add_argument(
+                "--domains", nargs="+", default=[], metavar="DOMAIN", help="domains to tune; all of the config's by default"
+            )
+        if name in ("evaluate", "run"):
+            command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+            command.add_argument("--split", help="split to evaluate; evaluation.split by default")
+        if name == "kernels":
+            command.add_argument("action", choices=["list", "activate", "deactivate", "remove"])
+            command.add_argument("domain", nargs="?")
+            command.add_argument("version", nargs="?", type=int)
+    return parser
+
+
+def _pretrain(arguments: argparse.Namespace) -> None:
+    pretrain(read_config(arguments), arguments.data, Job(arguments.job_dir))
+
+
+def _finetune(arguments: argparse.Namespace) -> None:
+    finetune(read_config(arguments), arguments.data, Job(arguments.job_dir), arguments.domains)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    result = evaluate(read_config(arguments), arguments.data, Job(arguments.job_dir), arguments.split)
+    print(json.dumps(result, indent=1) if arguments.json else render_table(result))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    for step in (_pretrain, _finetune, _evaluate, _report):
+        step(arguments)
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    print(f"report: {write_report(arguments.job_dir)}", file=sys.stderr)
+
+
+def _kernels(arguments: argparse.Namespace) -> None:
+    store = KernelStore(Job(arguments.job_dir))
+    parser = _parser()
+    if arguments.action != "list" and not arguments.domain:
+        parser.error(f"kernels {arguments.action} needs a domain")
+    if arguments.action == "activate":
+        if arguments.version is None:
+            parser.error("kernels activate needs a version")
+        store.activate(arguments.domain, arguments.version)
+    elif arguments.action == "deactivate":
+        store.deactivate(arguments.domain)
+    elif arguments.action == "remove":
+        store.remove(arguments.domain)
+    active = store.active()
+    for domain in store.domains():
+        versions = " ".join(f"[{version}]" if active.get(domain) == version else str(version) for version in store.versions(domain))
+        print(f"{domain}: {versions}")
+
+
+_COMMANDS = {
+    "run": (_run, "pretrain, finetune, evaluate and report in turn (the default)"),
+    "pretrain": (_pretrain, "train the backbone; resumes where it was interrupted"),
+    "finetune": (_finetune, "train kernels on the frozen backbone"),
+    "evaluate": (_evaluate, "judge backbone and kernels, domain by domain"),
+    "report": (_report, "write reports/report.html from the last evaluation"),
+    "kernels": (_kernels, "list, activate, deactivate or remove kernels; [n] marks the active version"),
+}
+
+if __name__ == "__main__":
+    tf.config.experimental.enable_op_determinism()
+    run(main)
