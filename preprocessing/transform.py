@@ -101,9 +101,11 @@ class Transform(tf.Module):
         return {name: output.size for name, output in self.outputs.items() if output.kind != "number"}
 
     def features(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Outputs by name, as ``transform_outputs`` describes them, from raw tensors by column name."""
+        """Outputs by name, as ``transform_outputs`` describes them, of every feature whose raw column is given."""
         outputs: dict[str, tf.Tensor] = {}
         for name, spec in self.experiment.features.items():
+            if self.experiment.column_of(name) not in raw:
+                continue
             column = raw[self.experiment.column_of(name)]
             if isinstance(spec, CategoricalFeature):
                 outputs[name] = self._ids[name](column)

@@ -53,7 +53,7 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
 
     served = rows.logits.copy()
     candidates = most_specific_first([domain for domain in experiment.domains if domain.name in active], experiment.topics)
-    rank = auto_rank({topic: tf.constant(rows.columns[f"topic/{topic}"]) for topic in experiment.topics}, candidates).numpy()
+    rank = auto_rank({topic: tf.constant(rows.columns[f"topic/{topic}"]) for topic in experiment.topics}, candidates, len(served)).numpy()
     for position, domain in enumerate(candidates, 1):
         inside, logits = scores[domain.name]
         routed = rank[inside] == position

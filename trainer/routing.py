@@ -15,25 +15,26 @@ def most_specific_first(domains: list[Domain], topics: dict[str, Topic]) -> list
     )
 
 
-def auto_rank(topics: dict[str, tf.Tensor], domains: list[Domain]) -> tf.Tensor:
+def auto_rank(topics: dict[str, tf.Tensor], domains: list[Domain], rows: tf.Tensor | int) -> tf.Tensor:
     """The most specific domain that each row matches.
 
     Args:
       topics: topic -> index of each row's value, int32 ``[N]`` (``Transform.topics``).
       domains: candidates, most specific first.
+      rows: N.
 
     Returns:
       int32 ``[N]``: from 1 in the order of ``domains``; 0 where none matches.
     """
     names = list(topics)
     if not domains:
-        return tf.zeros_like(next(iter(topics.values())))
+        return tf.zeros([rows], tf.int32)
     wanted = np.zeros((len(domains), len(names) + 1), np.int32)  # 0: any value; the last column lets 'all' match without topics
     for row, domain in enumerate(domains):
         for topic, index in domain.conditions:
             wanted[row, names.index(topic)] = index
-    rows = tf.stack([*topics.values(), tf.zeros_like(next(iter(topics.values())))], axis=1)
-    matches = tf.reduce_all(tf.logical_or(wanted == 0, tf.equal(rows[:, tf.newaxis, :], wanted)), axis=2)
+    received = tf.stack([*topics.values(), tf.zeros([rows], tf.int32)], axis=1)
+    matches = tf.reduce_all(tf.logical_or(wanted == 0, tf.equal(received[:, tf.newaxis, :], wanted)), axis=2)
     first = tf.argmax(tf.cast(matches, tf.int32), axis=1, output_type=tf.int32)
     return tf.where(tf.reduce_any(matches, axis=1), first + 1, 0)
 

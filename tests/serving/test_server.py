@@ -235,6 +235,36 @@ def test_random_damage_never_stops_the_server(peer: Peer) -> None:
     assert decode(peer.predict(good_request()).outputs["ctr"]).shape == (2,)
 
 
+def test_random_but_well_formed_requests_are_answered_or_refused(peer: Peer) -> None:
+    generator = random.Random(14268)  # noqa: S311  (a seed, so that a failure can be repeated)
+    seen: dict[str, int] = {}
+    for _ in range(300):
+        request = good_request(3)
+        message = request.inputs[generator.choice(sorted(request.inputs))]
+        match generator.randrange(6):
+            case 0:
+                message.dtype = generator.choice([0, 1, 2, 3, 7, 9, 10, 19, 20, 21, 23, 101, 4000])
+            case 1:
+                message.tensor_shape.dim[0].size = generator.choice([-5, -1, 0, 1, 2, 4, 1000, 1 << 40, (1 << 63) - 1])
+            case 2:
+                message.tensor_content = generator.randbytes(generator.choice([1, 4, 8, 12, 24, 100]))
+            case 3:
+                message.tensor_shape.dim.extend([tensor_pb2.TensorProto().tensor_shape.Dim(size=generator.choice([-1, 0, 1, 1 << 30]))])
+            case 4:
+                message.string_val.extend([b"x"] * generator.choice([1, 5, 1000]))
+                message.float_val.extend([1.0] * generator.choice([0, 1, 5]))
+            case _:
+                request.inputs[generator.choice(["other", "", "price"])].CopyFrom(message)
+        try:
+            peer.predict(request)
+            code = "OK"
+        except grpc.RpcError as error:
+            code = error.code().name
+        seen[code] = seen.get(code, 0) + 1
+    assert set(seen) == {"OK", "INVALID_ARGUMENT"}, seen
+    assert decode(peer.predict(good_request()).outputs["ctr"]).shape == (2,)
+
+
 # ---- versions
 
 

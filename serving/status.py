@@ -1,0 +1,46 @@
+"""Failures as gRPC sees them: a status code and one line."""
+
+import grpc
+import tensorflow as tf
+
+LONGEST_MESSAGE = 1500
+"""Characters of a message that are sent: gRPC carries it in a header, and peers refuse headers beyond 8 KiB."""
+
+_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+
+
+class StatusError(Exception):
+    """A request that failed.
+
+    Attributes:
+      code: the gRPC status code.
+      message: why, in one line.
+    """
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        self.code = code
+        self.message = " ".join(message.split())[:LONGEST_MESSAGE]
+        super().__init__(f"{code.name}: {self.message}")
+
+    @property
+    def number(self) -> int:
+        """The code as a number, the same for gRPC and for TensorFlow."""
+        return int(self.code.value[0])
+
+
+def invalid(message: str) -> StatusError:
+    """INVALID_ARGUMENT, by far the most frequent failure."""
+    return StatusError(grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def status_of(error: Exception) -> StatusError:
+    """What a peer is told about an exception: TensorFlow's errors keep their code, no traceback leaves the process."""
+    if isinstance(error, StatusError):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        return StatusError(_BY_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN), str(error.message).partition("\n\t [[")[0])
+    if isinstance(error, MemoryError):
+        return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "out of memory")
+    if isinstance(error, FileNotFoundError):
+        return StatusError(grpc.StatusCode.NOT_FOUND, str(error))
+    return StatusError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")
