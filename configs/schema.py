@@ -21,9 +21,7 @@ class Data(Section):
     request: str = Field(description="column whose rows are ranked against each other (GAUC)")
     user: str = Field(description="column of the user: the unit that is resampled for intervals")
     weight: str | None = Field(None, description="column with the sample weight; 1 where absent")
-    row_key: tuple[str, ...] = Field(
-        (), description="columns that identify a row; later rows with the same key are rejected"
-    )
+    row_key: tuple[str, ...] = Field((), description="columns that identify a row; later rows with the same key are rejected")
     max_conversion_without_click: float = Field(
         0.0,
         ge=0.0,

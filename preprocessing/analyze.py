@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.features import CategoricalFeature, ListFeature, NumericFeature
+from configs.quiet import tf
 from preprocessing.columns import raw_columns
 from preprocessing.fitted import Fitted
 from preprocessing.transform import signed_log1p

@@ -3,9 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
-import tensorflow as tf
-
 from configs.base import parse_time_zone
+from configs.quiet import tf
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
 _DAY = 86_400

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
+from configs.quiet import tf
 from preprocessing.manifest import ColumnFormat
 
 BLOCK_ROWS = 1024

@@ -12,11 +12,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import tensorflow as tf
 
 from configs import Experiment
 from configs.domains import Topic, hours_of
 from configs.features import CategoricalFeature, ListFeature, NumericFeature, TimestampFeature
+from configs.quiet import tf
 from preprocessing.clock import day_and_hour
 from preprocessing.fitted import Fitted
 

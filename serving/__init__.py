@@ -2,7 +2,6 @@
 
 import os
 
-from configs.quiet import import_tensorflow_quietly
+import configs.quiet  # noqa: F401 - before any other import of TensorFlow
 
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC reads it when it is imported
-import_tensorflow_quietly()
