@@ -1,0 +1,137 @@
+"""``python -m serving.selfcheck``: does a server answer what the trainer computes?
+
+Starts the embedded server on a free port, sends raw log rows under two domains, ``auto`` and ``backbone`` over gRPC, and compares every
+answer with the trainer's own path: validated rows, Beam's batch transform, the reloaded backbone, the stored kernels.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from configs import Experiment, InputError
+from configs.command import CommandParser, run
+from configs.domains import AUTO, BACKBONE
+from preprocessing.manifest import load_manifest
+from preprocessing.readers import read_piece
+from preprocessing.sources import find_sources, plan
+from preprocessing.steps import split_masks
+from preprocessing.transform import Transform
+from preprocessing.validate import validate
+from serving.client import Client
+from serving.export import served_columns
+from trainer.backbone import load_frozen
+from trainer.frozen import FrozenRows, feature_tensors
+from trainer.job import Job
+from trainer.judge import Probabilities, probabilities, score_rows
+from trainer.routing import auto_rank, most_specific_first, parse_domain
+from trainer.store import KernelStore
+
+TOLERANCE = 1e-5
+_MODEL = "selfcheck"
+
+
+def log_rows(experiment: Experiment, logs: str, count: int) -> pa.RecordBatch:
+    """The first ``count`` sound rows of the evaluation split among the newest files. Raises ``InputError`` where there are none."""
+    found: list[pa.RecordBatch] = []
+    for piece in reversed(plan(find_sources(logs, experiment), experiment).pieces):
+        for raw in read_piece(piece, experiment):
+            rows = validate(raw, experiment).rows
+            found.append(rows.filter(pa.array(split_masks(rows, experiment)[experiment.evaluation.split])))
+            if sum(batch.num_rows for batch in found) >= count:
+                return pa.concat_batches(found).slice(0, count)
+    if not any(batch.num_rows for batch in found):
+        raise InputError(f"{logs}: no rows of split '{experiment.evaluation.split}'")
+    return pa.concat_batches(found)
+
+
+class TrainerScores:
+    """Probabilities of raw rows as the trainer computes them, under any domain."""
+
+    def __init__(self, experiment: Experiment, job: Job, rows: pa.RecordBatch) -> None:
+        store = KernelStore(job)
+        self._kernels = {domain: store.load(domain, version) for domain, version in store.active().items()}
+        backbone = load_frozen(job, experiment)
+        columns = Transform(experiment, job.fitted()).apply_batch(rows)
+        heads = backbone({name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()}, training=False)
+        self._rows = FrozenRows(heads["logits"].numpy(), heads[experiment.kernel.tap].numpy(), columns)
+        candidates = most_specific_first([parse_domain(name, experiment.topics) for name in self._kernels], experiment.topics)
+        topics = {topic: tf.constant(columns[f"topic/{topic}"]) for topic in experiment.topics}
+        names = [BACKBONE, *(domain.name for domain in candidates)]
+        self._automatic = [names[rank] for rank in auto_rank(topics, candidates, rows.num_rows).numpy()]
+
+    def under(self, domain: str) -> tuple[Probabilities, list[str]]:
+        """Task -> probability of every row, and the name of the domain that serves it."""
+        served = self._automatic if domain == AUTO else [domain if domain in self._kernels else BACKBONE] * len(self._automatic)
+        logits = self._rows.logits.copy()
+        for name in set(served) - {BACKBONE}:
+            chosen = np.flatnonzero(np.array(served) == name)
+            logits[chosen] = score_rows(self._kernels[name].shape, self._kernels[name].weights, self._rows, chosen)
+        return probabilities(logits), served
+
+    @property
+    def active(self) -> list[str]:
+        """Domains that have an active kernel."""
+        return list(self._kernels)
+
+
+@contextmanager
+def running_server(models: Path) -> Iterator[str]:
+    """The embedded server on a free port of this machine, as a process of its own; gives its address, stops it in the end."""
+    command = [sys.executable, "-m", "serving.server", "--model-name", _MODEL, "--model-base-path", str(models), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own module
+        try:
+            line = server.stdout.readline() if server.stdout else ""
+            if not line:
+                raise InputError(f"{models}: the server did not start (its message is above)")
+            yield line.split()[-1]
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int) -> dict[str, Any]:
+    """Runs the comparison. Returns rows, and for every domain asked for the largest difference and the domains that served."""
+    rows = log_rows(experiment, load_manifest(data).input, count)
+    expected = TrainerScores(experiment, job, rows)
+    names = [column.name for column in served_columns(experiment)]
+    requests = rows.select(names).to_pylist()
+    asked = [*[*expected.active, *(domain.name for domain in experiment.domains)][:2], AUTO, BACKBONE]
+    result: dict[str, Any] = {"rows": len(requests), "domains": {}}
+    with running_server(models) as target, Client(target, _MODEL) as client:
+        for domain in asked:
+            answers = client.predict(requests, domain)
+            scores, served = expected.under(domain)
+            if [answer["served_domain"] for answer in answers] != served:
+                raise InputError(f"asked for '{domain}': served_domain of the server and of the job's active kernels differ; export again")
+            differences = [np.abs(np.array([answer[task] for answer in answers]) - scores[task]).max() for task in scores]
+            result["domains"][domain] = {"largest_difference": float(max(differences)), "served": sorted(set(served))}
+    return result
+
+
+def main() -> None:
+    """The command; exit code 1 where an answer is off by more than ``TOLERANCE``."""
+    parser = CommandParser(prog="python -m serving.selfcheck", description="Compare a server's answers with the trainer's own scores.")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="dataset; its manifest names the logs")
+    parser.add_argument("--job-dir", type=Path, required=True, metavar="DIR", help="the job that was exported")
+    parser.add_argument("--models", type=Path, required=True, metavar="MODELS", help="base path of the model; its newest version is served")
+    parser.add_argument("--rows", type=int, default=500, metavar="N", help="rows to send (500)")
+    arguments = parser.parse_args()
+    job = Job(arguments.job_dir)
+    result = check(job.experiment(), arguments.data, job, arguments.models, arguments.rows)
+    print(json.dumps(result, indent=1))
+    worst = max(domain["largest_difference"] for domain in result["domains"].values())
+    same = worst <= TOLERANCE
+    print(f"served {'=' if same else '!='} trained: largest difference {worst:.2e}, tolerance {TOLERANCE:.0e}", file=sys.stderr)
+    sys.exit(0 if same else 1)
+
+
+if __name__ == "__main__":
+    run(main)
