@@ -1,0 +1,200 @@
+"""The whole job: logs in, a finished dataset out, or one clear line that says why not."""
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from configs import Experiment, InputError
+from preprocessing import pipeline, storage
+from preprocessing.columns import raw_columns
+from preprocessing.fitted import Fitted
+from preprocessing.manifest import MANIFEST, FileEntry, Manifest, SplitSummary
+from preprocessing.progress import Progress, say
+from preprocessing.sources import Plan, find_sources, missing_columns_error, plan
+from preprocessing.tally import Tally
+from preprocessing.transform import transform_outputs
+from preprocessing.validate import CONVERSION_WITHOUT_CLICK
+
+PARTIAL = ".partial"
+_RESERVED = ("transform", "rejected")
+_OURS = re.compile(
+    r"manifest\.json|transform/[^/]+|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
+    rf"|[A-Za-z0-9_][A-Za-z0-9_.-]*/[^/]+-[0-9a-f]{{8}}-\d{{5,}}\.tfrecord|{re.escape(PARTIAL)}/.*"
+)
+_SHOWN_ERRORS = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """A dataset to be built.
+
+    Attributes:
+      experiment: what is built.
+      input: glob, folder or file of the logs, on any Beam filesystem.
+      output: folder of the dataset; a former dataset in it is replaced, anything else refused.
+      beam_flags: options for Beam, as on a command line.
+    """
+
+    experiment: Experiment
+    input: str
+    output: str
+    beam_flags: tuple[str, ...] = field(default=())
+
+    def run(self) -> Manifest:
+        """Builds the dataset. Until its last moment everything happens in ``.partial``, and the manifest is moved into place last.
+
+        Raises:
+          InputError: bad input; a former dataset is untouched.
+        """
+        FileSystems.set_options(self._options())
+        self._warn_and_check_splits()
+        planned = plan(find_sources(self.input, self.experiment), self.experiment)
+        for path in planned.empty:
+            say(f"warning: {path}: no rows")
+        if not planned.pieces:
+            raise InputError(f"{self.input}: no rows in {len(planned.empty)} file(s)")
+        try:
+            self._clear_output()
+            tally, written = self._run_passes(planned)
+            manifest = self._manifest(tally, written)
+            self._publish(manifest)
+        except OSError as error:
+            raise InputError(f"{self.output}: {error}") from None
+        return manifest
+
+    @property
+    def _partial(self) -> str:
+        return storage.join(self.output, PARTIAL)
+
+    def _options(self) -> PipelineOptions:
+        return PipelineOptions(list(self.beam_flags))  # a fresh one for every pass: runners change theirs
+
+    def _warn_and_check_splits(self) -> None:
+        experiment = self.experiment
+        for name in _RESERVED:
+            if name in experiment.splits:
+                raise InputError(f"splits: '{name}' is a folder of its own in every dataset; expected another name")
+        pretrain, finetune = experiment.splits[experiment.pretrain.split], experiment.splits[experiment.finetune.split]
+        if pretrain.start < finetune.end and finetune.start < pretrain.end:
+            say(
+                f"warning: splits '{experiment.pretrain.split}' and '{experiment.finetune.split}' overlap: "
+                "kernels that learn from rows the backbone was trained on learn to undo its over-confidence"
+            )
+
+    def _clear_output(self) -> None:
+        if set("*?[") & set(self.output):
+            raise InputError(f"{self.output}: expected a folder without '*', '?' or '['")
+        if storage.is_local(self.output) and Path(self.output).exists() and not Path(self.output).is_dir():
+            raise InputError(f"{self.output}: expected a folder, received a file")
+        foreign = [path for path in storage.list_files(self.output) if not _OURS.fullmatch(path)]
+        if foreign:
+            raise InputError(
+                f"{self.output}: holds files that are no dataset's, such as {foreign[0]}; expected an empty folder or a dataset"
+            )
+        storage.delete_folder(self._partial)
+
+    def _run_passes(self, planned: Plan) -> tuple[Tally, Tally]:
+        """Analyses, once more where rows turned out to be duplicates (nothing may be fitted on them), then writes."""
+        tally = self._analyse("analyse", planned, frozenset())
+        duplicated = frozenset(tally.duplicated)
+        if duplicated:
+            tally = self._analyse("analyse again, without duplicates", planned, duplicated)
+        if tally.fit_errors:
+            raise InputError(min(tally.fit_errors))
+        with Progress("write") as progress:
+            written = pipeline.apply(planned.pieces, self.experiment, self._partial, duplicated, self._options())
+            progress.rows = written.rows
+        self._check_errors(written)
+        if (written.rows, written.rejected, written.splits, written.outside) != (tally.rows, tally.rejected, tally.splits, tally.outside):
+            raise InputError(f"{self.input}: the logs changed while they were read; run again")
+        return tally, written
+
+    def _analyse(self, name: str, planned: Plan, duplicated: frozenset[str]) -> Tally:
+        with Progress(name) as progress:
+            tally = pipeline.analyse(planned.pieces, self.experiment, self._partial, duplicated, self._options())
+            progress.rows = tally.rows
+        self._check_errors(tally)
+        self._check_rows(tally)
+        return tally
+
+    def _check_errors(self, tally: Tally) -> None:
+        if tally.errors:
+            errors = sorted(tally.errors)
+            more = f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
+            raise InputError("; ".join(errors[:_SHOWN_ERRORS]) + more)
+
+    def _check_rows(self, tally: Tally) -> None:
+        """The guards that stop a job before it writes."""
+        needed = raw_columns(self.experiment)
+        if tally.json_names and needed.keys() - tally.json_names:
+            raise missing_columns_error(self.input, sorted(tally.json_names), needed)
+        refused = tally.rejected.total()
+        if refused == tally.rows:
+            rule, count = min(tally.rejected.items(), key=lambda item: (-item[1], item[0]))
+            raise InputError(f"{self.input}: all {tally.rows} rows were rejected; most often ({count} rows): {rule}")
+        share = tally.rejected[CONVERSION_WITHOUT_CLICK] / tally.rows
+        if share > self.experiment.data.max_conversion_without_click:
+            cvr = self.experiment.tasks.cvr
+            raise InputError(
+                f"{self.input}: {tally.rejected[CONVERSION_WITHOUT_CLICK]} of {tally.rows} rows have {cvr.label} = 1 with {cvr.space} = 0, "
+                f"a share of {share:.6f}; data.max_conversion_without_click allows {self.experiment.data.max_conversion_without_click}"
+            )
+        for name, split in self.experiment.splits.items():
+            if not tally.splits[name]:
+                raise InputError(
+                    f"{self.input}: no rows in split '{name}' ({split.start.isoformat()} to {split.end.isoformat()}); "
+                    f"the logs' sound rows are from {_moment(tally.first)} to {_moment(tally.last)}"
+                )
+
+    def _manifest(self, tally: Tally, written: Tally) -> Manifest:
+        experiment = self.experiment
+        folder = storage.join(self._partial, "transform")
+        fitted = Fitted.load(folder)
+        transform_files = tuple(
+            FileEntry(path=f"transform/{name}", rows=0, sha256=hashlib.sha256(storage.read(path)).hexdigest())
+            for name, path in storage.list_files(folder).items()
+        )
+        splits = {
+            name: SplitSummary(
+                rows=written.splits[name],
+                domains={domain.name: written.domain_counts(name, domain.name, experiment.label_columns) for domain in experiment.domains},
+                files=written.file_entries(name),
+            )
+            for name in experiment.splits
+        }
+        return Manifest(
+            data_digest=experiment.data_digest,
+            transform_digest=fitted.digest,
+            input=self.input,
+            columns=written.column_formats(),
+            vocabulary_sizes={
+                name: output.size for name, output in transform_outputs(experiment, fitted).items() if output.kind != "number"
+            },
+            splits=splits,
+            rejected=dict(sorted(tally.rejected.items())),
+            rejected_files=written.file_entries("rejected"),
+            transform_files=transform_files,
+            outside_splits=written.outside,
+        )
+
+    def _publish(self, manifest: Manifest) -> None:
+        """Takes the former dataset away, manifest first, and moves the new one into place, manifest last."""
+        storage.write(storage.join(self._partial, MANIFEST), (manifest.model_dump_json(indent=1) + "\n").encode())
+        storage.delete([storage.join(self.output, MANIFEST)])
+        former = {path.partition("/")[0] for path in storage.list_files(self.output)} - {PARTIAL}
+        for folder in sorted(former):
+            storage.delete_folder(storage.join(self.output, folder))
+        # Only what the manifest lists: a worker that died may have left half a file beside them.
+        files = [*manifest.transform_files, *manifest.rejected_files, *(file for split in manifest.splits.values() for file in split.files)]
+        storage.move([(storage.join(self._partial, file.path), storage.join(self.output, file.path)) for file in files])
+        storage.move([(storage.join(self._partial, MANIFEST), storage.join(self.output, MANIFEST))])
+        storage.delete_folder(self._partial)
+
+
+def _moment(seconds: int | None) -> str:
+    return "nowhere" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

@@ -1,0 +1,152 @@
+"""The two Beam graphs: one that counts, looks for duplicates and fits the transform, one that applies it and writes.
+
+They run one after the other over the same pieces, because a runner materialises what two stages share, and reading twice is cheaper
+than keeping every row. Only small files leave a graph, so any runner will do.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from configs import Experiment, InputError
+from preprocessing import steps, storage
+from preprocessing.sources import Piece
+from preprocessing.tally import Tally
+from preprocessing.validate import CheckedBatch
+
+_ERROR_LINE = re.compile(r"^(?:RuntimeError: )*(?:[\w.]+\.)?(\w*Error): (.*)$", re.MULTILINE)
+_USER_CAUSED = ("InputError", "BeamIOError", "OSError", "PermissionError", "FileNotFoundError")
+
+
+def analyse(pieces: tuple[Piece, ...], experiment: Experiment, folder: str, duplicated: frozenset[str], options: PipelineOptions) -> Tally:
+    """Counts rows, fits the transform into ``folder/transform`` and notes duplicates in ``folder/duplicates``.
+
+    Args:
+      pieces: what to read.
+      experiment: what to make of it.
+      folder: empty working folder, or one that an earlier call has filled.
+      duplicated: batches whose duplicates an earlier call has noted: these rows are left out, and no others are looked for.
+      options: Beam's.
+
+    Raises:
+      InputError: the pass failed for a reason outside the program.
+    """
+    duplicates = storage.join(folder, "duplicates")
+
+    def build(pipeline: beam.Pipeline) -> None:
+        checked, errors = _checked_batches(pipeline, pieces, experiment, duplicates, duplicated)
+        tallies = [errors, checked | "CountRows" >> beam.ParDo(steps.CountRows(experiment))]
+        tallies.append(
+            checked
+            | "PretrainRows" >> beam.FlatMap(_pretrain_rows, experiment)
+            | "Statistics" >> beam.CombineGlobally(_CombineStatistics(experiment)).without_defaults()
+            | "FitTransform" >> beam.ParDo(steps.FitTransform(experiment, storage.join(folder, "transform")))
+        )
+        if experiment.data.row_key and not duplicated:
+            tallies.append(
+                checked
+                | "KeysOfRows" >> beam.ParDo(steps.KeysOfRows(experiment)).with_output_types(tuple[int, Any])
+                | "GroupKeys" >> beam.GroupByKey()
+                | "LaterDuplicates" >> beam.FlatMap(steps.later_duplicates).with_output_types(tuple[str, Any])
+                | "GroupDuplicates" >> beam.GroupByKey()
+                | "WriteDuplicates" >> beam.ParDo(steps.WriteDuplicates(duplicates))
+            )
+        _write_tally(tallies, storage.join(folder, "analysis.json"))
+
+    _run(build, options)
+    return Tally.from_json(storage.read(storage.join(folder, "analysis.json")))
+
+
+def apply(pieces: tuple[Piece, ...], experiment: Experiment, folder: str, duplicated: frozenset[str], options: PipelineOptions) -> Tally:
+    """Writes the dataset's files into ``folder``, with the transform and the duplicates that ``analyse`` has left there.
+
+    Raises:
+      InputError: the pass failed for a reason outside the program.
+    """
+
+    def build(pipeline: beam.Pipeline) -> None:
+        checked, errors = _checked_batches(pipeline, pieces, experiment, storage.join(folder, "duplicates"), duplicated)
+        written = checked | "WriteBatches" >> beam.ParDo(steps.WriteBatches(experiment, folder))
+        _write_tally([errors, written], storage.join(folder, "written.json"))
+
+    _run(build, options)
+    return Tally.from_json(storage.read(storage.join(folder, "written.json")))
+
+
+def _checked_batches(
+    pipeline: beam.Pipeline, pieces: tuple[Piece, ...], experiment: Experiment, duplicates: str, duplicated: frozenset[str]
+) -> tuple[beam.PCollection, beam.PCollection]:
+    read = (
+        pipeline
+        | "Pieces" >> beam.Create(pieces, reshuffle=False)
+        | "Spread" >> beam.Reshuffle()  # otherwise one worker would read all that was made in one place
+        | "Read" >> beam.ParDo(steps.ReadPieces(experiment)).with_outputs(steps.ReadPieces.ERRORS, main="batches")
+    )
+    checked = read.batches | "CheckRows" >> beam.ParDo(steps.CheckRows(experiment, duplicates, duplicated))
+    return checked, read[steps.ReadPieces.ERRORS]
+
+
+def _pretrain_rows(checked: CheckedBatch, experiment: Experiment) -> Iterator[Any]:
+    mask = steps.split_masks(checked.rows, experiment)[experiment.pretrain.split]
+    if mask.any():
+        yield checked.rows if mask.all() else checked.rows.filter(pa.array(mask))
+
+
+class _CombineStatistics(beam.CombineFn):
+    """Batches of pre-training rows -> ``analyze.Statistics``."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+
+    def create_accumulator(self) -> Any:
+        from preprocessing.analyze import Statistics  # TensorFlow: seconds to import, for the workers that need it
+
+        return Statistics.empty(self._experiment)
+
+    def add_input(self, accumulator: Any, element: Any) -> Any:
+        return accumulator.add(element)
+
+    def merge_accumulators(self, accumulators: Any) -> Any:
+        first, *others = accumulators
+        for other in others:
+            first = first.merge(other)
+        return first
+
+    def extract_output(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+def _merge_tallies(tallies: Any) -> Tally:
+    merged = Tally()
+    for tally in tallies:
+        merged.merge(tally)
+    return merged
+
+
+def _write_tally(tallies: list[beam.PCollection], path: str) -> None:
+    _ = (
+        tallies
+        | "AllTallies" >> beam.Flatten()
+        | "MergeTallies" >> beam.CombineGlobally(_merge_tallies)
+        | "WriteTally" >> beam.ParDo(steps.WriteTally(path))
+    )
+
+
+def _run(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> None:
+    try:
+        with beam.Pipeline(options=options) as pipeline:
+            build(pipeline)
+    except InputError:
+        raise
+    except Exception as error:
+        # Runners turn a step's exception into text; what a user can cause must still be one line, and a mistake of ours a traceback.
+        found = _ERROR_LINE.findall(str(error))
+        if found and found[-1][0] in _USER_CAUSED:
+            raise InputError(re.sub(r" \[while running '[^']*'\]$", "", found[-1][1])) from None
+        if isinstance(error, OSError):
+            raise InputError(str(error)) from None
+        raise

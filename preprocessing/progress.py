@@ -1,0 +1,59 @@
+"""How far a pass is, on stderr: a line when it starts, one every few seconds, one when it is done."""
+
+import sys
+import threading
+import time
+from types import TracebackType
+
+_SECONDS = 10.0
+
+_lock = threading.Lock()
+_rows = 0
+
+
+def advance(rows: int) -> None:
+    """Steps report rows they are done with. Seen where steps run in the command's process; other runners show Beam's counter."""
+    global _rows
+    with _lock:
+        _rows += rows
+
+
+def say(text: str) -> None:
+    """One line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class Progress:
+    """Shows a pass while it runs: ``with Progress("analyse") as progress: ...; progress.rows = 12``.
+
+    Attributes:
+      rows: the pass's rows, once they are known.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.rows = 0
+        self._name = name
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._show, daemon=True)
+
+    def __enter__(self) -> "Progress":
+        global _rows
+        _rows = 0
+        self._start = time.monotonic()
+        say(f"{self._name}: started")
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._done.set()
+        self._thread.join()
+        if error is None:
+            say(f"{self._name}: done, {self._rate(self.rows)}")
+
+    def _show(self) -> None:
+        while not self._done.wait(_SECONDS):
+            say(f"{self._name}: {self._rate(_rows)} so far" if _rows else f"{self._name}: {time.monotonic() - self._start:.0f} s so far")
+
+    def _rate(self, rows: int) -> str:
+        seconds = time.monotonic() - self._start
+        return f"{rows:,} rows in {seconds:.1f} s, {rows / seconds:,.0f} rows/s"

@@ -1,0 +1,258 @@
+"""The steps of the Beam graph. Their elements are batches; every step is a function of its element alone, so a retry changes nothing."""
+
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs import Experiment, InputError
+from configs.domains import Domain
+from preprocessing import progress, storage
+from preprocessing.fingerprint import combine_fingerprints, fingerprint_of
+from preprocessing.readers import RawBatch, read_piece
+from preprocessing.sources import Piece
+from preprocessing.tally import Tally
+from preprocessing.validate import CheckedBatch, rejected_rows, validate
+
+KEY_PARTITIONS = 64  # groups that duplicates are looked for in; one must fit in a worker's memory at 12 bytes a row
+
+Rows = npt.NDArray[np.intp]
+PartOfKeys = tuple[tuple[int, int], str, npt.NDArray[np.int64], npt.NDArray[np.int32]]
+"""(order of file, number of batch), key of the batch, fingerprints of row keys, positions of their rows."""
+
+
+class ReadPieces(beam.DoFn):
+    """``Piece`` -> ``RawBatch``; an unreadable file becomes an error on the output ``errors``, so that one run names them all."""
+
+    ERRORS = "errors"
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+
+    def process(self, piece: Piece) -> Iterator[Any]:
+        """Reads one piece."""
+        try:
+            yield from read_piece(piece, self._experiment)
+        except InputError as error:
+            yield beam.pvalue.TaggedOutput(self.ERRORS, Tally(errors={str(error)}))
+
+
+class CheckRows(beam.DoFn):
+    """``RawBatch`` -> ``CheckedBatch`` without the duplicates that an earlier pass found."""
+
+    def __init__(self, experiment: Experiment, duplicates: str, duplicated: frozenset[str]) -> None:
+        self._experiment = experiment
+        self._duplicates = duplicates
+        self._duplicated = duplicated
+
+    def process(self, raw: RawBatch) -> Iterator[CheckedBatch]:
+        """Validates one batch."""
+        checked = validate(raw, self._experiment)
+        if raw.key in self._duplicated:
+            positions = np.load(io.BytesIO(storage.read(duplicates_path(self._duplicates, raw.key))), allow_pickle=False)
+            checked = checked.without(positions, f"duplicate of {', '.join(self._experiment.data.row_key)}")
+        yield checked
+
+
+class CountRows(beam.DoFn):
+    """``CheckedBatch`` -> ``Tally`` of its rows."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+
+    def process(self, checked: CheckedBatch) -> Iterator[Tally]:
+        """Counts one batch."""
+        _report(checked.raw.row_count)
+        yield count_rows(checked, self._experiment)
+
+
+class KeysOfRows(beam.DoFn):
+    """``CheckedBatch`` -> (partition, fingerprints of ``data.row_key``)."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+
+    def process(self, checked: CheckedBatch) -> Iterator[tuple[int, PartOfKeys]]:
+        """Fingerprints one batch."""
+        if not len(checked.index):
+            return
+        columns = [fingerprint_of(checked.rows, name) for name in self._experiment.data.row_key]
+        keys = combine_fingerprints(columns)
+        partitions = keys.view(np.uint64) % np.uint64(KEY_PARTITIONS)
+        order = np.argsort(partitions, kind="stable")
+        bounds = np.searchsorted(partitions[order], np.arange(KEY_PARTITIONS + 1))
+        for partition in range(KEY_PARTITIONS):
+            part = order[bounds[partition] : bounds[partition + 1]]
+            if len(part):
+                place = (checked.raw.source.order, checked.raw.number)
+                yield partition, (place, checked.raw.key, keys[part], checked.index[part].astype(np.int32))
+
+
+def later_duplicates(element: tuple[int, Iterable[PartOfKeys]]) -> Iterator[tuple[str, npt.NDArray[np.int32]]]:
+    """One partition -> for every batch, the positions of rows whose key an earlier row has, by file, then row."""
+    parts = sorted(element[1], key=lambda part: part[0])
+    keys = np.concatenate([part[2] for part in parts])
+    order = np.argsort(keys, kind="stable")
+    repeated = np.zeros(len(keys), np.bool_)
+    repeated[order[1:]] = keys[order[1:]] == keys[order[:-1]]
+    start = 0
+    for _, batch, part_keys, positions in parts:
+        later = positions[repeated[start : start + len(part_keys)]]
+        start += len(part_keys)
+        if len(later):
+            yield batch, later
+
+
+class WriteDuplicates(beam.DoFn):
+    """(batch, positions) -> a file that the next pass reads, and a ``Tally`` that names the batch."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def process(self, element: tuple[str, Iterable[npt.NDArray[np.int32]]]) -> Iterator[Tally]:
+        """Writes one batch's positions."""
+        batch, positions = element
+        buffer = io.BytesIO()
+        np.save(buffer, np.sort(np.concatenate(list(positions))), allow_pickle=False)
+        storage.write(duplicates_path(self._folder, batch), buffer.getvalue())
+        yield Tally(duplicated={batch})
+
+
+class FitTransform(beam.DoFn):
+    """``analyze.Statistics`` -> the fitted transform's files, and a ``Tally`` of what kept it from being fitted."""
+
+    def __init__(self, experiment: Experiment, folder: str) -> None:
+        self._experiment = experiment
+        self._folder = folder
+
+    def process(self, statistics: Any) -> Iterator[Tally]:
+        """Fits and writes."""
+        from preprocessing.analyze import fit  # TensorFlow: seconds to import, for the workers that need it
+
+        try:
+            fitted = fit(self._experiment, statistics)
+        except InputError as error:
+            yield Tally(fit_errors={str(error)})
+            return
+        for name, content in fitted.files().items():
+            storage.write(storage.join(self._folder, name), content)
+
+
+class WriteBatches(beam.DoFn):
+    """``CheckedBatch`` -> one file a split and one of rejected rows, and the ``Tally`` that lists them."""
+
+    def __init__(self, experiment: Experiment, folder: str) -> None:
+        self._experiment = experiment
+        self._folder = folder
+        self._transform: Any = None
+
+    def setup(self) -> None:
+        """Loads the fitted transform, once a worker."""
+        from preprocessing.fitted import Fitted
+        from preprocessing.transform import Transform
+
+        self._transform = Transform(self._experiment, Fitted.load(storage.join(self._folder, "transform")))
+
+    def process(self, checked: CheckedBatch) -> Iterator[Tally]:
+        """Transforms and writes one batch."""
+        from preprocessing.blocks import batch_columns, split_file
+
+        tally = count_rows(checked, self._experiment)
+        if checked.rejections:
+            path = f"rejected/{checked.raw.key}.jsonl"
+            sha256 = storage.write(storage.join(self._folder, path), rejected_lines(checked))
+            tally.files["rejected"] = [(path, len(checked.rejections), sha256)]
+        masks = split_masks(checked.rows, self._experiment)
+        inside = np.logical_or.reduce(list(masks.values()))
+        if inside.any():
+            columns = batch_columns(checked.rows.filter(pa.array(inside)), self._transform, self._experiment)
+            tally.formats = {name: (array.dtype.name, array.shape[1] if array.ndim == 2 else None) for name, array in columns.items()}
+            for split, mask in masks.items():
+                rows = np.flatnonzero(mask[inside])
+                if len(rows):
+                    path = f"{split}/{checked.raw.key}.tfrecord"
+                    content = split_file(columns, rows, seed=f"{checked.raw.source.seed}/{checked.raw.number}/{split}")
+                    sha256 = storage.write(storage.join(self._folder, path), content)
+                    tally.files[split] = [(path, len(rows), sha256)]
+                    tally.domains[split] = count_domains(columns, rows, self._experiment)
+        _report(checked.raw.row_count)
+        yield tally
+
+
+class WriteTally(beam.DoFn):
+    """The merged ``Tally`` of a pass -> a JSON file for the command to read; the only thing that leaves the graph."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def process(self, tally: Tally) -> None:
+        """Writes it."""
+        storage.write(self._path, tally.to_json())
+
+
+def _report(rows: int) -> None:
+    progress.advance(rows)
+    beam.metrics.Metrics.counter("preprocessing", "rows").inc(rows)
+
+
+def duplicates_path(folder: str, batch: str) -> str:
+    """Where the positions of a batch's duplicates are."""
+    return storage.join(folder, f"{batch}.npy")
+
+
+def split_masks(rows: pa.RecordBatch, experiment: Experiment) -> dict[str, npt.NDArray[np.bool_]]:
+    """Split -> mask of the rows in its window."""
+    seconds = rows.column(experiment.data.timestamp).to_numpy(zero_copy_only=False)
+    return {
+        name: (seconds >= np.ceil(split.start.timestamp())) & (seconds < np.ceil(split.end.timestamp()))
+        for name, split in experiment.splits.items()
+    }
+
+
+def count_rows(checked: CheckedBatch, experiment: Experiment) -> Tally:
+    """Rows of a batch by split and by rule."""
+    masks = split_masks(checked.rows, experiment)
+    seconds = checked.rows.column(experiment.data.timestamp).to_numpy(zero_copy_only=False)
+    return Tally(
+        rows=checked.raw.row_count,
+        rejected=Counter(rejection.rule for rejection in checked.rejections),
+        outside=int(len(seconds) - np.count_nonzero(np.logical_or.reduce(list(masks.values())))),
+        splits=Counter({name: int(np.count_nonzero(mask)) for name, mask in masks.items()}),
+        first=int(seconds.min()) if len(seconds) else None,
+        last=int(seconds.max()) if len(seconds) else None,
+        json_names=set(checked.raw.names) if checked.raw.source.format == "json" else None,
+    )
+
+
+def count_domains(columns: dict[str, npt.NDArray[np.generic]], rows: Rows, experiment: Experiment) -> dict[str, Counter[str]]:
+    """Rows and labels of every domain, one histogram for each combination of topics."""
+    counted: dict[str, Counter[str]] = {}
+    measured: dict[str, npt.NDArray[Any] | None] = {"rows": None}
+    measured.update({f"label/{label}": columns[f"label/{label}"][rows] for label in experiment.label_columns})
+
+    def topics_of(domain: Domain) -> tuple[str, ...]:
+        return tuple(topic for topic, _ in domain.conditions)
+
+    for topics, domains in groupby(experiment.domains, key=topics_of):
+        sizes = [len(experiment.topics[topic].names) + 1 for topic in topics]
+        indices = [columns[f"topic/{topic}"][rows].astype(np.intp) for topic in topics]
+        cell = np.ravel_multi_index(indices, sizes) if topics else np.zeros(len(rows), np.intp)
+        histograms = {name: np.bincount(cell, weights, int(np.prod(sizes, dtype=int))) for name, weights in measured.items()}
+        for domain in domains:
+            place = np.ravel_multi_index([index for _, index in domain.conditions], sizes) if topics else 0
+            counted[domain.name] = Counter({name: int(histogram[place]) for name, histogram in histograms.items()})
+    return counted
+
+
+def rejected_lines(checked: CheckedBatch) -> bytes:
+    """One JSON object a rejected row: source, row (from 0), reason, values as they came."""
+    source = checked.raw.source.path
+    lines = [json.dumps({"source": source, "row": row.row, "reason": row.reason, "values": row.values}) for row in rejected_rows(checked)]
+    return "".join(f"{line}\n" for line in lines).encode()

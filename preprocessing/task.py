@@ -1,0 +1,107 @@
+"""``python -m preprocessing.task``: logs -> Beam -> TFRecords and ``manifest.json``."""
+
+import argparse
+import difflib
+import importlib
+import logging
+import os
+import sys
+from typing import Any
+
+from configs.command import CommandParser, add_config_arguments, read_config, run
+
+_MOST_THREADS = 4  # steps hold Python's lock about half of the time, so more local threads than this only take memory
+
+
+class _BeamParser(CommandParser):
+    """Knows every option of Beam; mistakes in their values are one line."""
+
+    def __init__(self, prog: str) -> None:
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        super().__init__(prog=prog, add_help=False, conflict_handler="resolve")
+        for options in PipelineOptions.__subclasses__():
+            options._add_argparse_args(self)
+
+    def add_value_provider_argument(self, *names: str, **settings: Any) -> None:
+        """Beam's options call this on their parser."""
+        self.add_argument(*names, **settings)
+
+    def option_names(self) -> list[str]:
+        """Every option."""
+        return [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+
+
+def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own arguments, and Beam's with the local defaults added. Exits with code 2 and one line where an option is unknown."""
+    parser = CommandParser(
+        prog="preprocessing.task",
+        description=__doc__,
+        epilog="Any other option is Beam's (--runner DataflowRunner --project P --temp_location gs://... --setup_file ./setup.py). "
+        "Without --runner the job runs in threads of this process.",
+    )
+    add_config_arguments(parser)
+    parser.add_argument(
+        "--input", metavar="GLOB", help="logs: CSV, JSON lines or Parquet; a glob, a folder or a file (default: data.input)"
+    )
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the dataset; replaces a former dataset")
+    if {"-h", "--help"} & set(arguments):
+        parser.parse_args(["--help"])
+
+    beam = _BeamParser(parser.prog)
+    known = [*beam.option_names(), "--config", "--set", "--input", "--output"]
+    for name in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            parser.error(f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else ": neither this command's nor Beam's"))
+    ours, rest = parser.parse_known_args(arguments)
+    _, unknown = beam.parse_known_args(rest)
+    if unknown:
+        parser.error(f"unexpected argument '{unknown[0]}'")
+    return ours, _with_local_defaults(rest)
+
+
+def _with_local_defaults(flags: list[str]) -> list[str]:
+    """A local runner by its own name: ``DirectRunner`` may download another program and run that. In threads, because batches spend
+    their time in Arrow and TensorFlow, and processes would each import TensorFlow, twice."""
+    names = {flag.partition("=")[0] for flag in flags}
+    if "--runner" in names:
+        return flags
+    defaults = ["--runner=FnApiRunner"]
+    if not names & {"--direct_running_mode", "--direct_num_workers"}:
+        defaults += ["--direct_running_mode=multi_threading", f"--direct_num_workers={min(_MOST_THREADS, os.cpu_count() or 1)}"]
+    return [*defaults, *flags]
+
+
+def main(arguments: list[str]) -> None:
+    """The command. Raises ``InputError``."""
+    _keep_quiet()
+    ours, flags = parse_arguments(arguments)
+    experiment = read_config(ours)
+    from preprocessing.job import Job  # TensorFlow: seconds to import, which a mistake on the command line should not cost
+    from preprocessing.progress import say
+
+    logs = ours.input or experiment.data.input
+    if not logs:
+        from configs import InputError
+
+        raise InputError("no logs: expected --input or the config's data.input")
+    manifest = Job(experiment, logs, ours.output, tuple(flags)).run()
+    splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
+    say(f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected {sum(manifest.rejected.values()):,}")
+
+
+def _keep_quiet() -> None:
+    """Errors come to the command as exceptions; logging them as well would print each several times, with traces."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.basicConfig(level=logging.WARNING)
+    logging.disable(logging.WARNING)
+    importlib.import_module("apache_beam")  # warns about Google packages that a local run does not need
+    logging.disable(logging.NOTSET)
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    for name in ("apache_beam.runners.common", "apache_beam.runners.worker", "apache_beam.runners.portability"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))
