@@ -2,12 +2,12 @@
 
 import argparse
 import difflib
-import importlib
 import logging
 import os
 import sys
 from typing import Any
 
+from configs import InputError
 from configs.command import CommandParser, add_config_arguments, read_config, run
 
 _MOST_THREADS = 4  # steps hold Python's lock about half of the time, so more local threads than this only take memory
@@ -83,8 +83,6 @@ def main(arguments: list[str]) -> None:
 
     logs = ours.input or experiment.data.input
     if not logs:
-        from configs import InputError
-
         raise InputError("no logs: expected --input or the config's data.input")
     manifest = Job(experiment, logs, ours.output, tuple(flags)).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
@@ -93,11 +91,7 @@ def main(arguments: list[str]) -> None:
 
 def _keep_quiet() -> None:
     """Errors come to the command as exceptions; logging them as well would print each several times, with traces."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.WARNING)
-    logging.disable(logging.WARNING)
-    importlib.import_module("apache_beam")  # warns about Google packages that a local run does not need
-    logging.disable(logging.NOTSET)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     for name in ("apache_beam.runners.common", "apache_beam.runners.worker", "apache_beam.runners.portability"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

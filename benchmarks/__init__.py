@@ -1,0 +1,1 @@
+"""What is measured: every figure of the README that no other command prints."""
