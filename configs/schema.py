@@ -109,7 +109,9 @@ class Pretrain(Section):
 class Kernel(Section):
     """The information-aware adaptive kernel of one domain."""
 
-    tap: Literal["tower", "representation"] = Field("tower", description="each task tower's last hidden layer, or its MMoE representation")
+    tap: Literal["tower", "representation"] = Field(
+        "representation", description="each task's MMoE representation, or its tower's last hidden layer"
+    )
     width: PositiveInt = Field(50, description="d_e, the bottleneck of the encoder")
     decoder_layers: tuple[PositiveInt, ...] = ()
     activation: Literal["relu", "gelu", "tanh"] = "relu"
@@ -123,12 +125,12 @@ class Finetune(Section):
     validation: str = "validation"
     regulariser: Literal["moments", "variational", "none"] = "moments"
     beta: NonNegativeFloat = 1.0
-    epochs: PositiveInt = 5
+    epochs: PositiveInt = 15
     batch_size: PositiveInt = 8192
-    learning_rate: PositiveFloat = 0.003
+    learning_rate: PositiveFloat = Field(0.03, description="Adam; weights start from N(0, 1), so steps are larger than usual")
     rate_power: float = Field(0.5, ge=0.0, le=1.0, description="p of the batch-aware learning rate lr * (n_k / (B / K))^p")
     warm_start: Literal["all", "none"] = Field("all", description="start every domain from the kernel of all traffic, or from w0 ~ N(0, I)")
-    patience: PositiveInt = Field(2, description="epochs without improvement on validation before a domain's kernel stops")
+    patience: PositiveInt = Field(4, description="epochs without improvement on validation before a domain's kernel stops")
     initial_sigma: PositiveFloat = Field(0.1, description="starting standard deviation of the variational reading")
 
 

@@ -174,7 +174,7 @@ class _Rows:
 
     def sum_by_user(self, values: Floats) -> Floats:
         """``[users]`` sums of ``values [N]``."""
-        return np.bincount(self.user, values, self.count)
+        return np.bincount(self.user, values, self.count).astype(np.float64, copy=False)
 
 
 class _Side:

@@ -1,9 +1,11 @@
 """Fine-tuning: the backbone runs once, frozen, over the window; the kernels of all domains train on its stored taps."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
@@ -37,13 +39,12 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     window = run_frozen(backbone, dataset, experiment.finetune.split, tap, "taps of the window")
     validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation")
     shape = KernelShape.of(experiment.kernel, window.taps.shape[-1])
-    store = KernelStore(job)
-
+    tuning = _Tuning(experiment, KernelStore(job), job.logs / "finetune", shape, window, validation)
     start: Kernel | None = None
     if experiment.finetune.warm_start == "all":
-        start = _kernel_of_all_traffic(experiment, store, shape, window, validation, wanted=any(domain.name == ALL for domain in domains))
+        start = tuning.kernel_of_all_traffic(anew=any(domain.name == ALL for domain in domains))
         domains = [domain for domain in domains if domain.name != ALL]
-    _train_and_store(experiment, store, shape, window, validation, domains, start)
+    tuning.train_and_store(domains, start)
 
 
 def _named(experiment: Experiment, names: list[str]) -> list[Domain]:
@@ -54,54 +55,48 @@ def _named(experiment: Experiment, names: list[str]) -> list[Domain]:
     return [known[name] for name in dict.fromkeys(names)] or list(experiment.domains)
 
 
-def _kernel_of_all_traffic(
-    experiment: Experiment, store: KernelStore, shape: KernelShape, window: FrozenRows, validation: FrozenRows, wanted: bool
-) -> Kernel:
-    """The kernel that the others start from: a stored one of this shape, unless a new one is wanted or there is none."""
-    stored = None if wanted else store.newest(ALL)
-    if stored is None or stored.shape != shape:
-        _train_and_store(experiment, store, shape, window, validation, [Domain(ALL)], None)
-        stored = store.load(ALL, store.versions(ALL)[-1])
-    return stored.weights
+@dataclass(frozen=True)
+class _Tuning:
+    """What every training of one run shares."""
 
+    experiment: Experiment
+    store: KernelStore
+    logs: Path
+    shape: KernelShape
+    window: FrozenRows
+    validation: FrozenRows
 
-def _train_and_store(
-    experiment: Experiment,
-    store: KernelStore,
-    shape: KernelShape,
-    window: FrozenRows,
-    validation: FrozenRows,
-    domains: list[Domain],
-    start: Kernel | None,
-) -> None:
-    training = []
-    for domain in domains:
-        rows = window.domain_rows(domain)
-        if len(rows):
-            training.append((domain, DomainData(domain.name, rows)))
-        else:
-            print(
-                f"{domain.name}: no rows in split '{experiment.finetune.split}'; no kernel, its domain serves the backbone", file=sys.stderr
-            )
-    if not training:
-        return
-    kernels = train_kernels(experiment, shape, window, validation, [domain for domain, _ in training], start)
-    for (domain, data), kernel in zip(training, kernels, strict=True):
-        rows = validation.domain_rows(domain)
-        figures = compare(experiment, validation, rows, score_rows(shape, kernel, validation, rows))
-        active = helps(figures)
-        manifest = {
-            "shape": shape.to_json(),
-            "seed": experiment.seed,
-            "kernel": experiment.kernel.model_dump(mode="json"),
-            "finetune": experiment.finetune.model_dump(mode="json"),
-            "rows": {"train": len(data.rows), "validation": len(rows)},
-            "validation": figures,
-            "activated": active,
-        }
-        version = store.add(domain.name, kernel, manifest)
-        if active:
-            store.activate(domain.name, version)
+    def kernel_of_all_traffic(self, anew: bool) -> Kernel:
+        """The kernel that the others start from: a stored one of this shape, unless it is to be trained anew or there is none."""
+        stored = None if anew else self.store.newest(ALL)
+        if stored is None or stored.shape != self.shape:
+            self.train_and_store([Domain(ALL)], None)
+            stored = self.store.load(ALL, self.store.versions(ALL)[-1])
+        return stored.weights
+
+    def train_and_store(self, domains: list[Domain], start: Kernel | None) -> None:
+        """Trains kernels together, judges each on validation, stores all and activates those that help."""
+        rows_of = {domain.name: len(self.window.domain_rows(domain)) for domain in domains}
+        for name in (name for name, rows in rows_of.items() if not rows):
+            split = self.experiment.finetune.split
+            print(f"{name}: no rows in split '{split}'; no kernel, its domain serves the backbone", file=sys.stderr)
+        domains = [domain for domain in domains if rows_of[domain.name]]
+        kernels = train_kernels(self.experiment, self.shape, self.window, self.validation, domains, start, self.logs)
+        for domain, kernel in zip(domains, kernels, strict=True):
+            rows = self.validation.domain_rows(domain)
+            figures = compare(self.experiment, self.validation, rows, score_rows(self.shape, kernel, self.validation, rows))
+            manifest = {
+                "shape": self.shape.to_json(),
+                "seed": self.experiment.seed,
+                "kernel": self.experiment.kernel.model_dump(mode="json"),
+                "finetune": self.experiment.finetune.model_dump(mode="json"),
+                "rows": {"train": rows_of[domain.name], "validation": len(rows)},
+                "validation": figures,
+                "activated": helps(figures),
+            }
+            version = self.store.add(domain.name, kernel, manifest)
+            if manifest["activated"]:
+                self.store.activate(domain.name, version)
 
 
 def train_kernels(
@@ -111,6 +106,7 @@ def train_kernels(
     validation: FrozenRows,
     domains: list[Domain],
     start: Kernel | None = None,
+    logs: Path | None = None,
 ) -> list[Kernel]:
     """Trains the kernels of several domains together.
 
@@ -124,6 +120,7 @@ def train_kernels(
       validation: rows of the validation split, with taps.
       domains: what is trained; each has rows in the window.
       start: the kernel that all start from; a new one for each, a function of seed and name, where None.
+      logs: folder for TensorBoard: every domain's training loss and validation AUC by epoch; nothing is logged where None.
 
     Returns:
       Kernels in the order of ``domains``.
@@ -139,6 +136,7 @@ def train_kernels(
         value = mean_auc(experiment, validation, rows, score_rows(shape, trainer.kernel(index), validation, rows))
         return -np.inf if value is None else value
 
+    writer = tf.summary.create_file_writer(str(logs)) if logs else tf.summary.create_noop_writer()
     best = [(score(index), trainer.kernel(index)) for index in range(len(domains))]
     bad = [0] * len(domains)
     for epoch in range(settings.epochs):
@@ -147,11 +145,16 @@ def train_kernels(
             break
         present = [domain if index in training else DomainData(domain.name, _NO_ROWS) for index, domain in enumerate(data)]
         with row_bar(f"kernels {epoch + 1}/{settings.epochs}", sum(len(domain.rows) for domain in present)) as bar:
+            loss, seen = np.zeros(len(domains)), np.zeros(len(domains))
             for rows in schedule(present, settings.batch_size, experiment.seed, epoch):
-                trainer.train_batch(window, rows)
-                bar.update(sum(map(len, rows)))
+                counts = np.array([len(part) for part in rows])
+                loss, seen = loss + counts * trainer.train_batch(window, rows), seen + counts
+                bar.update(int(counts.sum()))
         for index in training:
             value = score(index)
+            with writer.as_default(step=epoch + 1):
+                tf.summary.scalar(f"{domains[index].name}/loss", loss[index] / seen[index])
+                tf.summary.scalar(f"{domains[index].name}/validation_auc", value)
             if value > best[index][0]:
                 best[index], bad[index] = (value, trainer.kernel(index)), 0
             else:

@@ -53,9 +53,12 @@ def plot_gains(domains: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -
     with mpl.rc_context(_STYLE):
         figure, panels = _rows_figure(order, columns=2)
         for axes, task in zip(panels, ("ctr", "ctcvr"), strict=True):
+            cells = [domains[name][task]["auc"] for name in order]
+            low, high = _gain_range(cells)
             axes.axvline(0, color=_GREY, linewidth=1)
-            for place, name in enumerate(order):
-                _gain(axes, place, domains[name][task]["auc"], filled=bool(domains[name]["active"]))
+            axes.set_xlim(low, high)
+            for place, (name, cell) in enumerate(zip(order, cells, strict=True)):
+                _gain(axes, place, cell, filled=bool(domains[name]["active"]))
             axes.set_title(f"{task.upper()}-AUC")
             axes.set_xlabel("gain in AUC points (kernel - backbone)")
         return _svg(figure)
@@ -99,14 +102,33 @@ def _rows_figure(order: Sequence[str], columns: int) -> tuple[Figure, list[Axes]
     return figure, panels
 
 
+def _gain_range(cells: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """The points shown: 0 and every domain, but not so far that a tiny domain's wide interval flattens all the others."""
+    spans = [_span(cell) for cell in cells if is_number(cell["delta"])]
+    reaches = sorted(max(abs(end) for end in span) for span in spans)
+    farthest = max(4.0 * reaches[len(reaches) // 2], 0.1) if reaches else 1.0
+    ends = [0.0, *(end for span in spans for end in span)]
+    low, high = max(min(ends), -farthest), min(max(ends), farthest)
+    margin = 0.06 * max(high - low, 0.1)
+    return low - margin, high + margin
+
+
+def _span(cell: Mapping[str, Any]) -> list[float]:
+    """The ends of a gain's interval in points; the gain itself twice where the interval is undefined."""
+    ends = [cell["delta"], cell["delta"]] if isinstance(cell["ci95"], str) else cell["ci95"]
+    return [end * POINTS for end in ends]
+
+
 def _gain(axes: Axes, place: int, cell: Mapping[str, Any], filled: bool) -> None:
     if not is_number(cell["delta"]):
         _note_undefined(axes, 0.0, place)
         return
     colour = _BLUE if filled else _GREY
-    if not isinstance(cell["ci95"], str):
-        axes.plot([end * POINTS for end in cell["ci95"]], [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-    axes.plot(cell["delta"] * POINTS, place, "o", color=colour, markersize=5, markerfacecolor=colour if filled else "white")
+    axes.plot(_span(cell), [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
+    gain, (low, high) = cell["delta"] * POINTS, axes.get_xlim()
+    marker = "<" if gain < low else ">" if gain > high else "o"
+    fill = colour if filled else "white"
+    axes.plot(min(max(gain, low), high), place, marker, color=colour, markersize=5, markerfacecolor=fill, clip_on=False)
 
 
 def _note_undefined(axes: Axes, x: float, place: int) -> None:

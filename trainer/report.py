@@ -2,7 +2,6 @@
 
 import base64
 import html
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
+from trainer.job import read_json
 from trainer.metrics import METRICS
 from trainer.plots import plot_calibration, plot_gains, plot_training
 from trainer.table import METRIC_TITLES, POINTS, TASKS, mean_gain, show_figure, show_gain, show_pair
@@ -42,12 +42,11 @@ def write_report(job_dir: Path) -> Path:
       InputError: there is no evaluation to report, or a file does not hold what it should.
     """
     metrics = job_dir / "reports" / "metrics.json"
-    result = _read_json(metrics)
-    if result is None:
+    if not metrics.exists():
         raise InputError(f"{metrics}: not found; run trainer.task evaluate first")
-    history, active = _read_json(job_dir / "backbone" / "history.json"), _read_json(job_dir / "kernels" / "active.json")
+    history, active = job_dir / "backbone" / "history.json", job_dir / "kernels" / "active.json"
     try:
-        page = _page(result, history or [], active or {})
+        page = _page(read_json(metrics), read_json(history) if history.exists() else [], read_json(active) if active.exists() else {})
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
             f"{job_dir}: its metrics, history or active kernels are not in the expected form: {error!r}; run them again"
@@ -64,18 +63,6 @@ def write_report(job_dir: Path) -> Path:
     return report
 
 
-def _read_json(path: Path) -> Any:
-    """The file's value, ``None`` where there is no file."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError:
-        raise InputError(f"{path}: expected JSON") from None
-
-
 def _page(result: Mapping[str, Any], history: Sequence[Mapping[str, Any]], active: Mapping[str, Any]) -> str:
     domains: Mapping[str, Mapping[str, Any]] = result["domains"]
     order = _by_topic(domains)
@@ -83,8 +70,8 @@ def _page(result: Mapping[str, Any], history: Sequence[Mapping[str, Any]], activ
         f"<h1>Backbone and kernels on split '{_text(result['split'])}'</h1>",
         _summary(result),
         "<h2>Gain by domain</h2>",
-        "<p class=note>Kernel minus backbone, with 95% intervals from resampled users. Filled: the domain's kernel is active; hollow: it is not, "
-        "and the domain serves the backbone.</p>",
+        "<p class=note>Kernel minus backbone, with 95% intervals from resampled users. Filled: the domain's kernel is active; "
+        "hollow: it is not, and the domain serves the backbone. A triangle stands at the edge for a gain beyond it.</p>",
         _image(plot_gains(domains, order), "Gain in CTR-AUC and CTCVR-AUC of every domain; the figures are in the tables below"),
         "<h2>Calibration</h2>",
         "<p class=note>Predicted over observed positives (PCOC): 1 is calibrated, above 1 promises too much.</p>",
@@ -94,8 +81,9 @@ def _page(result: Mapping[str, Any], history: Sequence[Mapping[str, Any]], activ
         if history
         else "<p>No training history in this job.</p>",
         "<h2>All figures</h2>",
-        "<p class=note>Each cell: backbone -&gt; kernel; below it the difference and its 95% interval, in points (x 100) for AUC and GAUC. Higher is "
-        "better for AUC and GAUC, lower for log loss and NE (log loss over the entropy of the base rate), nearer to 1 for PCOC.</p>",
+        "<p class=note>Each cell: backbone -&gt; kernel; below it the difference and its 95% interval, in points (x 100) for AUC "
+        "and GAUC. Higher is better for AUC and GAUC, lower for log loss and NE (log loss over the entropy of the base rate), nearer "
+        "to 1 for PCOC.</p>",
         _overall_table(result),
         *(_domain_table(task, domains, order, active) for task in TASKS),
     ]
@@ -130,15 +118,16 @@ def _summary(result: Mapping[str, Any]) -> str:
 
 
 def _overall_table(result: Mapping[str, Any]) -> str:
-    oracle = result.get("oracle")
-    header = ["task", *METRIC_TITLES.values(), *(["best reachable AUC"] if oracle else [])]
+    oracle = result.get("oracle") or {}
     rows = []
     for task in TASKS:
-        cells = [f"<td>{_text(show_pair(result['overall'][task][metric]))}</td>" for metric in METRICS]
-        if oracle:
-            cells.append(f"<td>{_text(show_figure(oracle.get(task, {}).get('auc')))}</td>")
+        best = oracle.get(task, {})
+        cells = []
+        for metric in METRICS:
+            reachable = f"<br><small>true probabilities: {_text(show_figure(best[metric]))}</small>" if metric in best else ""
+            cells.append(f"<td>{_text(show_pair(result['overall'][task][metric]))}{reachable}</td>")
         rows.append(f"<tr><th scope=row>{task.upper()}</th>{''.join(cells)}</tr>")
-    return _table("Overall: every row under its most specific active domain", header, rows)
+    return _table("Overall: every row under its most specific active domain", ["task", *METRIC_TITLES.values()], rows)
 
 
 def _domain_table(task: str, domains: Mapping[str, Mapping[str, Any]], order: Iterable[str], active: Mapping[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """Kernels on disk: ``kernels/<domain>/<version>/`` and ``kernels/active.json``. A version appears whole or not at all."""
 
 import io
+import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,13 +65,21 @@ class KernelStore:
         return active
 
     def add(self, domain: str, weights: dict[str, npt.NDArray[np.float32]], manifest: dict[str, Any]) -> int:
-        """Stores a new version, all or nothing. Returns its number."""
-        version = max(self.versions(domain), default=0) + 1
+        """Stores a new version, all or nothing, unless the newest one is the same to the byte. Returns its number."""
+        newest = max(self.versions(domain), default=0)
+        version = newest + 1
         buffer = io.BytesIO()
         np.savez(buffer, **weights)  # type: ignore[arg-type]
+        content = {"domain": domain, "version": version, "backbone": self.fingerprint, **manifest}
+        former = self.folder / domain / str(newest)
+        if (
+            newest
+            and (former / _WEIGHTS).read_bytes() == buffer.getvalue()
+            and read_json(former / _MANIFEST) == _as_json({**content, "version": newest})
+        ):
+            return newest  # an interrupted run that is run again stores nothing twice
         with new_folder(self.folder / domain / str(version)) as folder:
             (folder / _WEIGHTS).write_bytes(buffer.getvalue())
-            content = {"domain": domain, "version": version, "backbone": self.fingerprint, **manifest}
             write_json(folder / _MANIFEST, content)
             (folder / _CARD).write_text(_card(content), encoding="utf-8")
         return version
@@ -123,6 +132,11 @@ class KernelStore:
 
     def _write_active(self, active: dict[str, int]) -> None:
         write_json(self.folder / "active.json", dict(sorted(active.items())))
+
+
+def _as_json(content: dict[str, Any]) -> Any:
+    """What reading the content back from its file would give: tuples become lists."""
+    return json.loads(json.dumps(content))
 
 
 def _card(manifest: dict[str, Any]) -> str:
