@@ -3,7 +3,7 @@
 import hashlib
 import json
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
@@ -57,6 +57,10 @@ class Tasks(Section):
         if self.ctr.loss_weight == self.cvr.loss_weight == self.ctcvr.loss_weight == 0:
             raise ValueError("every loss_weight is 0: there is nothing to train")
         return self
+
+
+TASK_NAMES = tuple(Tasks.model_fields)
+"""ctr, cvr, ctcvr: the order of tasks wherever they are listed."""
 
 
 class Split(Section):
@@ -182,15 +186,23 @@ class Experiment(Section):
         return enumerate_domains(self.topics, self.cross_topics)
 
     @cached_property
-    def data_digest(self) -> str:
-        """sha256 over the sections that decide what preprocessing writes."""
+    def transform_settings(self) -> dict[str, Any]:
+        """What decides the outputs of the feature transform, JSON-ready: features and topics, less what only training reads."""
         training_only = {"side", "dimension", "id_dropout", "attention"}
-        shown = {
-            "data": self.data.model_dump(mode="json", exclude={"input"}),
-            "tasks": {name: {"label": task["label"], "space": task["space"]} for name, task in self.tasks.model_dump(mode="json").items()},
-            "splits": self.model_dump(mode="json")["splits"],
+        return {
             "features": {name: spec.model_dump(mode="json", exclude=training_only) for name, spec in self.features.items()},
             "topics": {name: spec.model_dump(mode="json") for name, spec in self.topics.items()},
+        }
+
+    @cached_property
+    def data_digest(self) -> str:
+        """sha256 over the settings that decide what preprocessing writes."""
+        shown = {
+            **self.transform_settings,
+            "data": self.data.model_dump(mode="json", exclude={"input"}),
+            "tasks": self.tasks.model_dump(mode="json", exclude={name: {"loss_weight"} for name in TASK_NAMES}),
+            "splits": {name: split.model_dump(mode="json") for name, split in self.splits.items()},
+            "fitted_on": self.pretrain.split,
             "truth_key": self.evaluation.truth.key if self.evaluation.truth else None,
         }
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()

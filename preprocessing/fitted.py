@@ -30,14 +30,7 @@ class Fitted:
     @staticmethod
     def settings_of(experiment: Experiment) -> str:
         """The settings that decide what a transform computes."""
-        training_only = {"side", "dimension", "id_dropout", "attention"}
-        return json.dumps(
-            {
-                "features": {name: spec.model_dump(mode="json", exclude=training_only) for name, spec in experiment.features.items()},
-                "topics": {name: spec.model_dump(mode="json") for name, spec in experiment.topics.items()},
-            },
-            sort_keys=True,
-        )
+        return json.dumps(experiment.transform_settings, sort_keys=True)
 
     def files(self) -> dict[str, bytes]:
         """The files of the transform: name -> content."""

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.schema import TASK_NAMES
 from preprocessing.fingerprint import fingerprint64
 from trainer.backbone import load_frozen
 from trainer.dataset import Dataset
@@ -16,7 +17,6 @@ from trainer.frozen import Floats, FrozenRows, run_frozen
 from trainer.job import Job, check_transform, write_json
 from trainer.judge import compare, probabilities, score_rows, task_rows
 from trainer.metrics import METRICS, task_metrics, to_json
-from trainer.objectives import TASK_NAMES
 from trainer.routing import auto_rank, most_specific_first
 from trainer.store import KernelStore
 

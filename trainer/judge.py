@@ -7,12 +7,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment
+from configs.schema import TASK_NAMES
 from trainer.bootstrap import Interval, paired_comparison, significantly_better
 from trainer.frozen import Floats, FrozenRows
 from trainer.joint import Kernel, Rows
 from trainer.kernels import KernelShape, kernel_logits
 from trainer.metrics import UNDEFINED, auc
-from trainer.objectives import TASK_NAMES, log_probabilities
+from trainer.objectives import log_probabilities
 
 _CHUNK = 65_536
 

@@ -7,8 +7,7 @@ import tensorflow_recommenders as tfrs
 import tf_keras
 
 from configs import Experiment
-
-TASK_NAMES = ("ctr", "cvr", "ctcvr")
+from configs.schema import TASK_NAMES
 
 
 def log_probabilities(logits: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -9,7 +9,8 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainer.table import POINTS, TASKS, is_number
+from configs.schema import TASK_NAMES
+from trainer.table import POINTS, is_number
 
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8A8A8A"
 _STYLE = {
@@ -68,7 +69,7 @@ def plot_calibration(domains: Mapping[str, Mapping[str, Any]], order: Sequence[s
     """Predicted over observed (PCOC) of backbone and kernel for each domain and task; 1 is calibrated."""
     with mpl.rc_context(_STYLE):
         figure, panels = _rows_figure(order, columns=3)
-        for axes, task in zip(panels, TASKS, strict=True):
+        for axes, task in zip(panels, TASK_NAMES, strict=True):
             axes.axvline(1, color=_GREY, linewidth=1)
             for place, name in enumerate(order):
                 cell = domains[name][task]["pcoc"]

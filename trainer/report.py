@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
+from configs.schema import TASK_NAMES
 from trainer.job import read_json
 from trainer.metrics import METRICS
 from trainer.plots import plot_calibration, plot_gains, plot_training
-from trainer.table import METRIC_TITLES, POINTS, TASKS, mean_gain, show_figure, show_gain, show_pair
+from trainer.table import METRIC_TITLES, POINTS, mean_gain, show_figure, show_gain, show_pair
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; background: #fff; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
@@ -83,9 +84,9 @@ def _page(result: Mapping[str, Any], history: Sequence[Mapping[str, Any]], activ
         "<h2>All figures</h2>",
         "<p class=note>Each cell: backbone -&gt; kernel; below it the difference and its 95% interval, in points (x 100) for AUC "
         "and GAUC. Higher is better for AUC and GAUC, lower for log loss and NE (log loss over the entropy of the base rate), nearer "
-        "to 1 for PCOC.</p>",
+        "to 1 for PCOC. Versions are the ones active when this page was written.</p>",
         _overall_table(result),
-        *(_domain_table(task, domains, order, active) for task in TASKS),
+        *(_domain_table(task, domains, order, active) for task in TASK_NAMES),
     ]
     head = (
         f"<meta charset=utf-8><meta name=viewport content='width=device-width'><title>Backbone and kernels</title><style>{_STYLE}</style>"
@@ -120,7 +121,7 @@ def _summary(result: Mapping[str, Any]) -> str:
 def _overall_table(result: Mapping[str, Any]) -> str:
     oracle = result.get("oracle") or {}
     rows = []
-    for task in TASKS:
+    for task in TASK_NAMES:
         best = oracle.get(task, {})
         cells = []
         for metric in METRICS:

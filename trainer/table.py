@@ -8,10 +8,8 @@ a number or ``"undefined"``. AUC differences are shown in points, that is x 100.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from configs.schema import TASK_NAMES
 from trainer.metrics import METRICS
-
-TASKS = ("ctr", "cvr", "ctcvr")
-"""Tasks in the order in which tables show them."""
 
 METRIC_TITLES = {"auc": "AUC", "gauc": "GAUC", "log_loss": "log loss", "ne": "NE", "pcoc": "PCOC"}
 """Metrics as people read them."""
@@ -106,7 +104,7 @@ def _overall_cells(result: Mapping[str, Any]) -> list[list[str]]:
     rows = [["task", *METRIC_TITLES.values()]]
     if oracle:
         rows[0].append("best reachable AUC")
-    for task in TASKS:
+    for task in TASK_NAMES:
         row = [task.upper(), *(show_pair(result["overall"][task][metric]) for metric in METRICS)]
         if oracle:
             row.append(show_figure(oracle.get(task, {}).get("auc")))
