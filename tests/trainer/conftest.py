@@ -1,0 +1,124 @@
+"""What the trainer's tests share: the small dataset and job, opened, and made-up rows where no dataset is needed."""
+
+import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tensorflow as tf
+
+from configs import Experiment, InputError, load_experiment
+from configs.domains import Domain
+from preprocessing.fitted import Fitted
+from tests.conftest import QUICKSTART, SMALL
+from trainer.backbone import load_frozen
+from trainer.dataset import Dataset
+from trainer.frozen import FrozenRows, run_frozen
+from trainer.job import Job
+from trainer.kernels import KernelShape
+from trainer.metrics import METRICS
+
+SHAPE = KernelShape(widths=(5, 4, 1), activation="relu", residual=True, tap="tower")
+"""A kernel on a tap that is five wide."""
+
+NAMES = ("all", "scene=home", "period=lunch")
+
+Figures = dict[str, dict[str, dict[str, Any]]]
+
+
+def variant(*settings: str) -> Experiment:
+    """The small experiment with other settings."""
+    return load_experiment(QUICKSTART, [*SMALL, *settings])
+
+
+def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
+    """The message of an error that a user sees, which is a single line."""
+    message = str(error.value)
+    assert message
+    assert "\n" not in message
+    return message
+
+
+def random_kernel(shape: KernelShape, seed: int, scale: float = 1.0) -> dict[str, npt.NDArray[np.float32]]:
+    """A kernel none of whose weights is zero."""
+    generator = np.random.default_rng(seed)
+    return {name: scale * generator.standard_normal(size, np.float32) for name, size in shape.variables().items()}
+
+
+def random_rows(rows: int, width: int = 5, seed: int = 3) -> FrozenRows:
+    """Rows as the frozen backbone leaves them: random logits and taps, labels that agree with each other, five users, unequal weights."""
+    generator = np.random.default_rng(seed)
+    click = (generator.random(rows) < 0.4).astype(np.float32)
+    columns = {
+        "label/click": click,
+        "label/conversion": click * (generator.random(rows) < 0.5).astype(np.float32),
+        "row/weight": generator.uniform(0.5, 2.0, rows).astype(np.float32),
+        "row/request": generator.integers(0, max(rows // 5, 1), rows),
+        "row/user": generator.integers(0, 5, rows),
+        "topic/scene": generator.integers(0, 3, rows).astype(np.int32),
+        "topic/period": generator.integers(0, 3, rows).astype(np.int32),
+        "topic/region": generator.integers(0, 3, rows).astype(np.int32),
+    }
+    logits = generator.standard_normal((rows, 2), np.float32)
+    return FrozenRows(logits, generator.standard_normal((rows, 2, width), np.float32), columns)
+
+
+def domains_of(experiment: Experiment, *names: str) -> list[Domain]:
+    """Domains by name."""
+    return [next(domain for domain in experiment.domains if domain.name == name) for name in names]
+
+
+def change_json(path: Path, change: Callable[[Any], Any]) -> None:
+    """Rewrites a JSON file by a function of its content, which may also change it in place."""
+    content = json.loads(path.read_text())
+    changed = change(content)
+    path.write_text(json.dumps(content if changed is None else changed))
+
+
+def auc_figures(ctr: Any, ctcvr: Any) -> Figures:
+    """Figures of a comparison whose AUC intervals are given."""
+    empty = {metric: {"backbone": 0.5, "kernel": 0.5, "delta": 0.0, "ci95": [0.0, 0.0]} for metric in METRICS}
+    intervals = {"ctr": ctr, "cvr": [0.0, 0.0], "ctcvr": ctcvr}
+    return {task: {**empty, "auc": {**empty["auc"], "ci95": interval}} for task, interval in intervals.items()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _deterministic() -> None:
+    tf.config.experimental.enable_op_determinism()
+    keras.utils.set_random_seed(1)
+
+
+@pytest.fixture(scope="session")
+def dataset(experiment: Experiment, dataset_dir: Path) -> Dataset:
+    """The small dataset."""
+    return Dataset.open(dataset_dir, experiment)
+
+
+@pytest.fixture(scope="session")
+def frozen(experiment: Experiment, job_dir: Path) -> keras.Model:
+    """The small job's frozen backbone."""
+    return load_frozen(Job(job_dir), experiment)
+
+
+@pytest.fixture(scope="session")
+def window(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> FrozenRows:
+    """The fine-tuning split behind the frozen backbone."""
+    return run_frozen(frozen, dataset, experiment.finetune.split, experiment.kernel.tap, "window")
+
+
+@pytest.fixture
+def other_dataset_dir(dataset_dir: Path, tmp_path: Path) -> Path:
+    """A sound dataset with another transform: shops have other ids in it."""
+    folder = tmp_path / "other"
+    shutil.copytree(dataset_dir, folder)
+    vocabulary = folder / "transform" / "shop_id.txt"
+    vocabulary.write_text("".join(reversed(vocabulary.read_text().splitlines(keepends=True))))
+    change_json(folder / "manifest.json", lambda manifest: manifest.update(transform_digest=Fitted.load(str(folder / "transform")).digest))
+    return folder

@@ -1,0 +1,235 @@
+"""Kernels on disk: whole or not at all, for one backbone only, one line for every damage."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from configs import InputError
+from tests.trainer.conftest import SHAPE, auc_figures, change_json, one_line, random_kernel
+from trainer import store as store_module
+from trainer.job import Job, write_json
+from trainer.store import KernelStore
+
+CROSSED = "region=r1,scene=home"
+
+MANIFEST = {
+    "shape": SHAPE.to_json(),
+    "rows": {"train": 10, "validation": 5},
+    "finetune": {"split": "finetune", "validation": "validation", "regulariser": "moments", "beta": 1.0},
+    "validation": auc_figures([0.01, 0.02], "undefined"),
+    "activated": True,
+}
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    """A job directory as far as kernels look at it."""
+    job = Job(tmp_path / "job")
+    write_json(job.backbone / "fingerprint.json", {"fingerprint": "f" * 64, "transform": "t" * 64, "tensors": {}})
+    return job
+
+
+@pytest.fixture
+def store(job: Job) -> KernelStore:
+    """Versions 1 and 2 of a region's kernel, version 1 of a cross-topic one; the region's first is active."""
+    store = KernelStore(job)
+    for domain, seed in (("region=r1", 1), ("region=r1", 2), (CROSSED, 3)):
+        store.add(domain, random_kernel(SHAPE, seed), MANIFEST)
+    store.activate("region=r1", 1)
+    return store
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_kernel_comes_back_as_it_was_stored(store: KernelStore) -> None:
+    kernel = store.load("region=r1", 2)
+    np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, 2))
+    assert kernel.shape == SHAPE
+    assert (kernel.domain, kernel.version) == ("region=r1", 2)
+    assert kernel.manifest["backbone"] == store.fingerprint
+
+
+def test_versions_count_up_and_the_active_one_is_preferred(store: KernelStore) -> None:
+    assert store.domains() == ["region=r1", CROSSED]
+    assert store.versions("region=r1") == [1, 2]
+    newest = store.newest("region=r1"), store.newest(CROSSED)
+    assert [kernel.version for kernel in newest if kernel] == [1, 1]
+    store.activate("region=r1", 2)
+    assert store.active() == {"region=r1": 2}
+    store.deactivate("region=r1")
+    assert store.active() == {}
+    again = store.newest("region=r1")
+    assert again
+    assert again.version == 2
+
+
+def test_nothing_is_known_of_a_domain_without_kernel(store: KernelStore) -> None:
+    assert store.versions("region=r2") == []
+    assert store.newest("region=r2") is None
+
+
+def test_an_empty_job_has_no_kernels(job: Job) -> None:
+    store = KernelStore(job)
+    assert store.domains() == []
+    assert store.active() == {}
+
+
+def test_names_are_exact_never_prefixes(store: KernelStore) -> None:
+    kept = files(store.folder / CROSSED)
+    store.activate(CROSSED, 1)
+    store.remove("region=r1")
+    assert store.domains() == [CROSSED]
+    assert store.active() == {CROSSED: 1}
+    assert files(store.folder / CROSSED) == kept
+
+
+def test_rolling_back_changes_active_json_alone(store: KernelStore) -> None:
+    before = files(store.folder)
+    store.activate("region=r1", 2)
+    changed = {name for name, content in files(store.folder).items() if before.get(name) != content}
+    assert changed == {"active.json"}
+
+
+def test_a_failed_add_leaves_no_trace(store: KernelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files(store.folder)
+
+    def fail(manifest: dict[str, Any]) -> str:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(store_module, "_card", fail)
+    with pytest.raises(OSError, match="disk full"):
+        store.add("region=r1", random_kernel(SHAPE, 4), MANIFEST)
+    assert files(store.folder) == before
+    assert store.versions("region=r1") == [1, 2]
+
+
+def test_the_card_says_what_a_person_asks(store: KernelStore) -> None:
+    card = (store.folder / CROSSED / "1" / "card.md").read_text()
+    for text in (CROSSED, "10 rows", "widths 5 - 4 - 1", "beta 1.0", "Activated", "+0.01000 to +0.02000", "undefined"):
+        assert text in card
+
+
+@pytest.mark.parametrize("action", [KernelStore.load, KernelStore.activate])
+def test_kernels_of_another_backbone_are_refused(action: Callable[..., Any], store: KernelStore, job: Job) -> None:
+    change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="e" * 64))
+    with pytest.raises(InputError, match="another backbone: expected fingerprint eeeeeeeeeeee, received ffffffffffff") as error:
+        action(KernelStore(job), CROSSED, 1)
+    one_line(error)
+    assert CROSSED not in store.active()
+
+
+@pytest.mark.parametrize(("domain", "version"), [("region=r1", 3), ("region=r2", 1), ("region", 1), ("..", 1), ("", 1)])
+def test_a_version_that_is_not_there_is_refused(domain: str, version: int, store: KernelStore) -> None:
+    for action in (store.load, store.activate):
+        with pytest.raises(InputError, match="no version") as error:
+            action(domain, version)
+        one_line(error)
+    assert store.active() == {"region=r1": 1}
+
+
+@pytest.mark.parametrize("domain", ["region=r2", "region", "..", ""])
+def test_removing_what_is_not_there_is_refused(domain: str, store: KernelStore) -> None:
+    before = files(store.folder)
+    with pytest.raises(InputError, match="no kernel of domain") as error:
+        store.remove(domain)
+    assert CROSSED in one_line(error)
+    assert files(store.folder) == before
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1  # inside the first array
+    path.write_bytes(content)
+
+
+def save(path: Path, **changes: Any) -> None:
+    weights = {**random_kernel(SHAPE, 3), **changes}
+    np.savez(path, **{name: array for name, array in weights.items() if array is not None})
+
+
+WEIGHTS_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": cut,
+    "no archive": lambda path: path.write_bytes(b"hello, world"),
+    "flipped bit": flip_a_bit,
+    "array missing": lambda path: save(path, bias_1=None),
+    "array too many": lambda path: save(path, weight_9=np.zeros(3, np.float32)),
+    "wrong shape": lambda path: save(path, weight_0=np.zeros((2, 5, 3), np.float32)),
+    "wrong dtype": lambda path: save(path, bias_0=np.zeros((2, 4), np.float64)),
+    "objects": lambda path: save(path, bias_0=np.array([{}], dtype=object)),
+}
+
+
+@pytest.mark.parametrize("damage", WEIGHTS_DAMAGE.values(), ids=WEIGHTS_DAMAGE)
+def test_damaged_weights_are_refused_in_one_line(damage: Callable[[Path], object], store: KernelStore) -> None:
+    damage(store.folder / CROSSED / "1" / "weights.npz")
+    with pytest.raises(InputError) as error:
+        store.load(CROSSED, 1)
+    assert CROSSED in one_line(error)
+
+
+MANIFEST_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_text(""),
+    "cut": cut,
+    "no object": lambda path: path.write_text("[]"),
+    "no shape": lambda path: change_json(path, lambda content: content.pop("shape") and None),
+    "odd shape": lambda path: change_json(path, lambda content: content.update(shape={"widths": "wide"})),
+}
+
+
+@pytest.mark.parametrize("damage", MANIFEST_DAMAGE.values(), ids=MANIFEST_DAMAGE)
+def test_a_damaged_manifest_is_refused_in_one_line(damage: Callable[[Path], object], store: KernelStore) -> None:
+    damage(store.folder / CROSSED / "1" / "manifest.json")
+    with pytest.raises(InputError) as error:
+        store.load(CROSSED, 1)
+    assert CROSSED in one_line(error)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"region=r1": "one"}'])
+def test_a_damaged_active_json_is_refused_in_one_line(content: str, store: KernelStore) -> None:
+    (store.folder / "active.json").write_text(content)
+    with pytest.raises(InputError) as error:
+        store.newest("region=r1")
+    one_line(error)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_damaged_fingerprint_is_refused_in_one_line(content: str, job: Job) -> None:
+    (job.backbone / "fingerprint.json").write_text(content)
+    with pytest.raises(InputError, match=r"fingerprint\.json") as error:
+        KernelStore(job)
+    one_line(error)
+
+
+def test_an_active_version_whose_folder_is_gone_is_refused(store: KernelStore) -> None:
+    shutil.rmtree(store.folder / "region=r1" / "1")
+    with pytest.raises(InputError, match="no version 1 of domain 'region=r1'; there are: 2"):
+        store.newest("region=r1")
+
+
+def test_leftovers_of_a_killed_add_are_no_versions(store: KernelStore) -> None:
+    shutil.copytree(store.folder / CROSSED / "1", store.folder / CROSSED / ".2-abc")
+    shutil.copytree(store.folder / CROSSED, store.folder / ".region=r9-abc")
+    assert store.versions(CROSSED) == [1]
+    assert store.domains() == ["region=r1", CROSSED]
+    assert store.add(CROSSED, random_kernel(SHAPE, 5), MANIFEST) == 2
+
+
+def test_manifests_are_json_without_nan(store: KernelStore) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.add(CROSSED, random_kernel(SHAPE, 5), {**MANIFEST, "seed": float("nan")})
+    assert store.versions(CROSSED) == [1]
+    assert json.loads((store.folder / CROSSED / "1" / "manifest.json").read_text())["version"] == 1
