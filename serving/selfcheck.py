@@ -32,7 +32,7 @@ from trainer.frozen import FrozenRows, feature_tensors
 from trainer.job import Job
 from trainer.judge import Probabilities, probabilities, score_rows
 from trainer.routing import auto_rank, most_specific_first, parse_domain
-from trainer.store import KernelStore
+from trainer.store import KernelStore, common_tap
 
 TOLERANCE = 1e-5
 _MODEL = "selfcheck"
@@ -61,7 +61,9 @@ class TrainerScores:
         backbone = load_frozen(job, experiment)
         columns = Transform(experiment, job.fitted()).apply_batch(rows)
         heads = backbone({name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()}, training=False)
-        self._rows = FrozenRows(heads["logits"].numpy(), heads[experiment.kernel.tap].numpy(), columns)
+        self._rows = FrozenRows(
+            heads["logits"].numpy(), heads[common_tap(list(self._kernels.values()), experiment.kernel.tap)].numpy(), columns
+        )
         candidates = most_specific_first([parse_domain(name, experiment.topics) for name in self._kernels], experiment.topics)
         topics = {topic: tf.constant(columns[f"topic/{topic}"]) for topic in experiment.topics}
         names = [BACKBONE, *(domain.name for domain in candidates)]

@@ -18,7 +18,7 @@ from trainer.job import Job, check_transform, write_json
 from trainer.judge import compare, probabilities, score_rows, task_rows
 from trainer.metrics import METRICS, task_metrics, to_json
 from trainer.routing import auto_rank, most_specific_first
-from trainer.store import KernelStore
+from trainer.store import KernelStore, common_tap
 
 
 def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = None) -> dict[str, Any]:
@@ -38,14 +38,16 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
     dataset = Dataset.open(data, experiment)
     check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
     store = KernelStore(job)
-    rows = run_frozen(load_frozen(job, experiment), dataset, split, experiment.kernel.tap, f"evaluate {split}")
     active = store.active()
+    kernels = {domain.name: store.newest(domain.name) for domain in experiment.domains}
+    tap = common_tap([kernel for kernel in kernels.values() if kernel], experiment.kernel.tap)
+    rows = run_frozen(load_frozen(job, experiment), dataset, split, tap, f"evaluate {split}")
 
     domains: dict[str, Any] = {}
     scores: dict[str, tuple[npt.NDArray[np.int64], Floats]] = {}
     for domain in experiment.domains:
         inside = rows.domain_rows(domain)
-        kernel = store.newest(domain.name)
+        kernel = kernels[domain.name]
         logits = score_rows(kernel.shape, kernel.weights, rows, inside) if kernel else rows.logits[inside]
         if domain.name in active:
             scores[domain.name] = (inside, logits)
@@ -59,11 +61,11 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
         routed = rank[inside] == position
         served[inside[routed]] = logits[routed]
 
-    backbone, kernels = _overall(experiment, rows, rows.logits), _overall(experiment, rows, served)
+    backbone, routed_kernels = _overall(experiment, rows, rows.logits), _overall(experiment, rows, served)
     result = {
         "split": split,
         "overall": {
-            task: {metric: {"backbone": backbone[task][metric], "kernel": kernels[task][metric]} for metric in METRICS}
+            task: {metric: {"backbone": backbone[task][metric], "kernel": routed_kernels[task][metric]} for metric in METRICS}
             for task in TASK_NAMES
         },
         "domains": domains,

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from configs import Experiment
 from trainer.frozen import FrozenRows
-from trainer.kernels import KernelShape, kernel_logits
+from trainer.kernels import KernelShape, kernel_logits, stack
 from trainer.objectives import Objectives, log_probabilities
 from trainer.regularisers import moments_kl, variational_kl
 
@@ -69,7 +69,7 @@ class JointTrainer:
         self.objectives = Objectives(experiment)
         self.labels = [experiment.tasks.ctr.label, experiment.tasks.ctcvr.label]
         count = len(domains)
-        stacked = {name: np.stack([kernel[name] for kernel in start]) for name in shape.variables()}
+        stacked = stack(start)
         self.means = {name: tf.Variable(values) for name, values in stacked.items()}
         self.trained = dict(self.means)
         if self.settings.regulariser == "variational":

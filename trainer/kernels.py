@@ -122,9 +122,7 @@ class KernelBank(keras.layers.Layer):
         if not 1 <= slot < self.slots:
             raise ValueError(f"slot {slot}: expected 1 to {self.slots - 1}; slot 0 is the backbone")
         for name, variable in self.bank.items():
-            values = variable.numpy()
-            values[slot] = kernel[name]
-            variable.assign(values)
+            variable.value[slot].assign(kernel[name])  # in place: the other slots are not copied
 
     def call(self, taps: Any, logits: Any, slots: Any) -> Any:
         """See the class."""

@@ -134,6 +134,15 @@ class KernelStore:
         write_json(self.folder / "active.json", dict(sorted(active.items())))
 
 
+def common_tap(kernels: list[StoredKernel], default: str) -> str:
+    """The head that all kernels read; ``default`` where there is none. Raises ``InputError`` where they read different ones."""
+    taps = {kernel.shape.tap: kernel.domain for kernel in kernels}
+    if len(taps) > 1:
+        described = ", ".join(f"'{domain}' reads {tap}" for tap, domain in taps.items())
+        raise InputError(f"kernels of different taps cannot be used together: {described}; tune one of them again")
+    return next(iter(taps), default)
+
+
 def _as_json(content: dict[str, Any]) -> Any:
     """What reading the content back from its file would give: tuples become lists."""
     return json.loads(json.dumps(content))
