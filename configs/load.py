@@ -55,6 +55,10 @@ def _parse_yaml(text: str, source: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise ConfigError(f"{source}{where}: not valid YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None
+    except (ValueError, TypeError) as error:  # a day that does not exist, a number of thousands of digits
+        raise ConfigError(f"{source}: not valid YAML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: not valid YAML: nested too deeply") from None
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

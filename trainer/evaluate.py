@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import tensorflow as tf
 
@@ -101,12 +102,16 @@ def _oracle(experiment: Experiment, dataset: Dataset, rows: FrozenRows) -> dict[
     paths = sorted((source if source.is_dir() else source.parent).glob(truth.path))
     if not paths:
         return None
-    table = pq.read_table(paths, columns=[truth.key, *TASK_NAMES])
+    try:
+        table = pa.concat_tables(pq.read_table(path, columns=[truth.key, *TASK_NAMES]) for path in paths)
+        scores = {task: table.column(task).to_numpy().astype(np.float32) for task in TASK_NAMES}
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise InputError(f"{paths[0].parent}: cannot read columns {truth.key}, {', '.join(TASK_NAMES)}: {error}") from None
     keys = fingerprint64(table.column(truth.key).combine_chunks().cast("string"))
     order = np.argsort(keys)
     wanted = rows.columns["row/truth"]
     position = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
     if not np.array_equal(keys[order][position], wanted):
-        raise InputError(f"{paths[0].parent}: has no true probabilities for some rows of split; expected every '{truth.key}' of the logs")
-    scores = {task: table.column(task).to_numpy()[order][position].astype(np.float32) for task in TASK_NAMES}
-    return _figures(experiment, rows, scores, np.arange(len(wanted)))
+        raise InputError(f"{paths[0].parent}: no true probabilities for some rows; expected every '{truth.key}' of the logs")
+    found = {task: values[order][position] for task, values in scores.items()}
+    return _figures(experiment, rows, found, np.arange(len(wanted)))

@@ -98,7 +98,10 @@ class TargetAttention(keras.layers.Layer):
         self.hidden, self.seed = tuple(hidden), seed
         widths = [(width, "relu") for width in self.hidden] + [(1, None)]
         self._layers_in_order = [
-            keras.layers.Dense(width, activation=activation, kernel_initializer=keras.initializers.GlorotUniform(seed + depth))
+            # Named, because automatic names count up within a process, and a weight's path is part of the fingerprint.
+            keras.layers.Dense(
+                width, activation=activation, kernel_initializer=keras.initializers.GlorotUniform(seed + depth), name=f"score_{depth}"
+            )
             for depth, (width, activation) in enumerate(widths)
         ]
 

@@ -58,7 +58,7 @@ def random_batches() -> list[pa.RecordBatch]:
     random = np.random.default_rng(5)
 
     def numbers(size: int) -> list[float | None]:
-        scaled = random.gamma(1.0, 10.0 ** random.integers(-3, 6), size)
+        scaled = random.gamma(1.0, 10.0 ** random.integers(-12, 15), size)
         return [None if random.random() < 0.1 else float(np.float32(value)) for value in scaled]
 
     def words(size: int) -> list[str]:
@@ -100,9 +100,9 @@ def test_any_order_of_adds_and_merges_gives_the_same_bits(sample: int, order: li
 
 def test_moments_against_numpy() -> None:
     moments = fitted_on(*BATCHES).moments
-    for name, function in (("price", lambda values: values), ("orders", np.log1p)):
+    for name, function, precision in (("price", np.asarray, 1e-12), ("orders", np.log1p, 1e-6)):  # logarithms have 24 bits
         values = function(np.array([value for batch in BATCHES for value in batch.column(name).to_pylist() if value is not None]))
-        np.testing.assert_allclose(moments[name], (values.mean(), values.std()), rtol=1e-12)
+        np.testing.assert_allclose(moments[name], (values.mean(), values.std()), rtol=precision)
 
 
 def test_moments_keep_the_sign_of_negative_numbers_through_log1p() -> None:
@@ -113,7 +113,9 @@ def test_moments_keep_the_sign_of_negative_numbers_through_log1p() -> None:
 
 def test_moments_of_a_small_spread_around_a_large_mean() -> None:
     values = np.array([1e5, 1e5 + 1, 1e5 + 2], np.float32)
-    mean, deviation = fitted_on(batch_of(price=[float(value) for value in values[:1]]), batch_of(price=values[1:].tolist())).moments["price"]
+    mean, deviation = fitted_on(batch_of(price=[float(value) for value in values[:1]]), batch_of(price=values[1:].tolist())).moments[
+        "price"
+    ]
     assert (mean, deviation) == (1e5 + 1, pytest.approx(np.sqrt(2 / 3), rel=1e-9))
 
 

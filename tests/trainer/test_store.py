@@ -110,6 +110,22 @@ def test_a_failed_add_leaves_no_trace(store: KernelStore, monkeypatch: pytest.Mo
     assert store.versions("region=r1") == [1, 2]
 
 
+def test_the_same_kernel_again_is_no_new_version(store: KernelStore) -> None:
+    """A run that was interrupted and is run again stores nothing twice."""
+    before = files(store.folder)
+    assert store.add(CROSSED, random_kernel(SHAPE, 3), MANIFEST) == 1
+    assert files(store.folder) == before
+    assert store.add(CROSSED, random_kernel(SHAPE, 3), {**MANIFEST, "activated": False}) == 2
+    assert store.add(CROSSED, random_kernel(SHAPE, 4), {**MANIFEST, "activated": False}) == 3
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "manifest.json"])
+def test_a_damaged_newest_version_does_not_stop_the_next(name: str, store: KernelStore) -> None:
+    (store.folder / CROSSED / "1" / name).unlink()
+    assert store.add(CROSSED, random_kernel(SHAPE, 3), MANIFEST) == 2
+    np.testing.assert_equal(store.load(CROSSED, 2).weights, random_kernel(SHAPE, 3))
+
+
 def test_the_card_says_what_a_person_asks(store: KernelStore) -> None:
     card = (store.folder / CROSSED / "1" / "card.md").read_text()
     for text in (CROSSED, "10 rows", "widths 5 - 4 - 1", "beta 1.0", "Activated", "+0.01000 to +0.02000", "undefined"):
@@ -135,10 +151,11 @@ def test_a_version_that_is_not_there_is_refused(domain: str, version: int, store
 
 
 @pytest.mark.parametrize("domain", ["region=r2", "region", "..", ""])
-def test_removing_what_is_not_there_is_refused(domain: str, store: KernelStore) -> None:
+@pytest.mark.parametrize("action", [KernelStore.remove, KernelStore.deactivate])
+def test_what_is_not_there_can_be_neither_removed_nor_deactivated(action: Callable[..., Any], domain: str, store: KernelStore) -> None:
     before = files(store.folder)
     with pytest.raises(InputError, match="no kernel of domain") as error:
-        store.remove(domain)
+        action(store, domain)
     assert CROSSED in one_line(error)
     assert files(store.folder) == before
 

@@ -1,0 +1,339 @@
+"""What an experiment may say: unknown keys, names, values, and the rules between sections."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
+
+import pytest
+from pydantic import BaseModel
+
+from configs.base import Section, parse_time_zone
+from configs.domains import ALL, Domain, hours_of
+from tests.configs import CONFIG, accept, refusal
+
+
+def sections(model: BaseModel, path: str = "") -> Iterator[tuple[str, type[BaseModel]]]:
+    """Every section of an experiment with its path."""
+    yield path, type(model)
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        for key, below in {"": value, **value}.items() if isinstance(value, dict) else [("", value)]:
+            if isinstance(below, BaseModel):
+                yield from sections(below, ".".join(filter(None, [path, name, key])))
+
+
+SECTIONS = dict(sections(accept()))
+
+
+def test_the_config_of_these_tests_has_every_section() -> None:
+    def below(model: type[Section]) -> Iterator[type[Section]]:
+        for section in model.__subclasses__():
+            yield section
+            yield from below(section)
+
+    public = {section for section in below(Section) if section.__module__.startswith("configs.") and not section.__name__.startswith("_")}
+    assert set(SECTIONS.values()) == public
+
+
+@pytest.mark.parametrize("path", SECTIONS)
+def test_an_unknown_key_names_the_nearest_known_one(path: str) -> None:
+    for key in SECTIONS[path].model_fields:
+        where = f"{path}: " if path else ""
+        assert refusal(f"{path}.{key}s=1".lstrip(".")) == f"config: {where}unknown key '{key}s'; did you mean '{key}'?"
+
+
+@pytest.mark.parametrize("path", SECTIONS)
+def test_a_key_like_no_other_gets_the_whole_list(path: str) -> None:
+    known = ", ".join(SECTIONS[path].model_fields)
+    assert refusal(f"{path}.@@@=1".lstrip(".")).endswith(f"unknown key '@@@'; known keys: {known}")
+
+
+UNSAFE = ["../x", "a/b", "", ".hidden", "-x", "a b", "a\nb", "é", "x" * 65, "a\\b", "a=b", "a,b", "a\0"]
+
+
+@pytest.mark.parametrize("name", UNSAFE, ids=ascii)
+@pytest.mark.parametrize("section", ["features", "topics", "splits"])
+def test_names_that_could_become_paths_or_break_requests_are_refused_as_keys(section: str, name: str) -> None:
+    experiment = accept().model_dump(mode="json")
+    experiment[section][name] = next(iter(experiment[section].values()))
+    assert "cannot be used as a name" in refusal(text=str(experiment).replace("None", "null"))
+
+
+@pytest.mark.parametrize("name", UNSAFE, ids=ascii)
+@pytest.mark.parametrize("override", ["name={}", "topics.scene.values=[{}]", "topics.period.hours={{{}: 00-11}}"])
+def test_names_that_could_become_paths_or_break_requests_are_refused_as_values(override: str, name: str) -> None:
+    quoted = '"' + name.encode("unicode_escape").decode() + '"'
+    assert "cannot be used as a name" in refusal(override.format(quoted))
+
+
+@pytest.mark.parametrize("name", ["a", "A-1_b.c", "_x", "9", "x" * 64])
+def test_safe_names(name: str) -> None:
+    assert accept(f"name='{name}'").name == name
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("tasks.ctr.space=click", "tasks: ctr and ctcvr are defined on every impression"),
+        ("tasks.ctcvr.space=click", "tasks: ctr and ctcvr are defined on every impression"),
+        ("tasks.cvr.space=all", "tasks: cvr is defined on clicked rows; expected 'space: click', received 'all'"),
+        ("tasks.cvr.label=pay", "tasks: cvr and ctcvr share their label; received 'pay' and 'order'"),
+        ("tasks.ctr.loss_weight=-1", "tasks.ctr.loss_weight: input should be greater than or equal to 0, received -1"),
+        (
+            "tasks={ctr: {label: c, loss_weight: 0}, cvr: {label: o, space: c, loss_weight: 0}, ctcvr: {label: o, loss_weight: 0}}",
+            "tasks: every loss_weight is 0",
+        ),
+        ("splits.test.end=2024-01-04", "splits.test: start 2024-01-04T00:00:00+00:00 is not before end 2024-01-04T00:00:00+00:00"),
+        ("splits.test.end=2024-01-03", "splits.test: start"),
+        ("splits={}", "splits: dictionary should have at least 1 item"),
+        ("pretrain.split=train", "pretrain.split: 'train' is no split; the config has: pretrain, finetune, validation, test"),
+        ("pretrain.validation=val", "pretrain.validation: 'val' is no split"),
+        ("finetune.split=train", "finetune.split: 'train' is no split"),
+        ("finetune.validation=val", "finetune.validation: 'val' is no split"),
+        ("evaluation.split=tests", "evaluation.split: 'tests' is no split"),
+        ("features={}", "features: dictionary should have at least 1 item"),
+        ("features.click={kind: categorical, side: user}", "features.click: column 'click' is a label; a label cannot be a feature"),
+        ("features.x={kind: numeric, side: user, column: order}", "features.x: column 'order' is a label"),
+        ("features.x={kind: text, side: user}", "features.x: input tag 'text'"),
+        ("features.x={side: user}", "features.x: "),
+        ("features.x.kind=numeric", "features.x.side: field required"),
+        ("features.history.shares=nothing", "features.history.shares: 'nothing' is no categorical feature of this config"),
+        ("features.history.shares=tags", "features.history.shares: 'tags' is no categorical feature"),
+        ("features.history.shares=history", "features.history.shares: 'history' is no categorical feature"),
+        ("features.history.shares=price", "features.history.shares: 'price' is no categorical feature"),
+        ("features.history.vocabulary={}", "features.history: 'shares' takes ids and table from another feature"),
+        ("features.history.hash_buckets=5", "features.history: 'shares' takes ids and table from another feature"),
+        ("features.history.dimension=5", "features.history: 'shares' takes ids and table from another feature"),
+        ("features.tags.attention=true", "features.tags: 'attention' needs 'shares'"),
+        ("features.tags.max_length=1001", "features.tags.max_length: "),
+        ("features.item.vocabulary={}", "features.item: both 'vocabulary' and 'hash_buckets' are given"),
+        ("features.user.id_dropout=1", "features.user.id_dropout: "),
+        ("features.x={kind: numeric, side: item, column: item}", "features.x: column 'item' is "),
+        ("features.x={kind: list, side: item, column: item}", "features.x: column 'item' is "),
+        ("features.x={kind: categorical, side: item, column: time}", "features.x: column 'time' is "),
+        ("features.price.quantile_buckets=1", "features.price.quantile_buckets: "),
+        ("features.moment.column=when", "features.moment: timestamp features read data.timestamp 'time', received 'when'"),
+        ("features.moment.parts=[minute]", "features.moment.parts.0: "),
+        ("backbone.debias.feature=nothing", "backbone.debias.feature: 'nothing' is no categorical or numeric feature"),
+        ("backbone.debias.feature=history", "backbone.debias.feature: 'history' is no categorical or numeric feature"),
+        ("backbone.debias.feature=moment", "backbone.debias.feature: 'moment' is no categorical or numeric feature"),
+        ("backbone.expert_layers=[]", "backbone.expert_layers: "),
+        ("backbone.tower_layers=[]", "backbone.tower_layers: "),
+        ("topics.scene.hours={a: 00-11}", "topics.scene: expected exactly one of 'values' and 'hours'"),
+        ("topics.scene.values=[]", "topics.scene: expected exactly one of 'values' and 'hours'"),
+        ("topics.scene.values=[home, search, home]", "topics.scene: 'values' repeats itself: home, search, home"),
+        ("topics.scene.column=order", "topics.scene.column: 'order' is a label; a domain must be known before the click"),
+        ("topics.period.column=opened", "topics.period.column: hour ranges read data.timestamp 'time', received 'opened'"),
+        ("cross_topics=[[scene, place]]", "cross_topics: 'place' is no topic; the config has: scene, period"),
+        ("cross_topics=[[scene, scene]]", "cross_topics: 'scene' is crossed with itself"),
+        ("cross_topics=[[scene]]", "cross_topics.0.1: field required"),
+        ("cross_topics=[[scene, period, scene]]", "cross_topics.0: "),
+        ("data.batch_rows=2000000", "data.batch_rows: "),
+        ("data.max_conversion_without_click=1.5", "data.max_conversion_without_click: "),
+        ("finetune.rate_power=1.1", "finetune.rate_power: "),
+        ("finetune.beta=.inf", "finetune.beta: input should be a finite number"),
+        ("finetune.regulariser=l2", "finetune.regulariser: "),
+        ("simulation.shops=79", "simulation: 4 regions of 10 candidates need 80 shops, received shops: 79"),
+        ("simulation.click_rate=0.9", "simulation: a shop is examined in"),
+    ],
+)
+def test_what_must_hold_in_and_between_sections(override: str, said: str) -> None:
+    assert refusal(override).startswith(f"config: {said}")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "topics.scene.column=price",
+        "topics.scene.column=history",
+        "topics.scene.column=time",
+        "topics.scene.column=weight",
+        "data.weight=user",
+        "data.weight=click",
+        "data.weight=time",
+        "data.user=history",
+        "data.request=tags",
+        "data.row_key=[tags]",
+        "evaluation.truth.key=history",
+        "features.x={kind: categorical, side: user, column: weight}",
+        "features.x={kind: categorical, side: user, column: domain}",
+        "features.x={kind: categorical, side: user, column: self}",
+        "features.x={kind: categorical, side: user, column: Item ID}",
+        "features.x={kind: categorical, side: user, column: item-id}",
+        "features.x={kind: categorical, side: user, column: item.id}",
+        "features.x={kind: categorical, side: user, column: é}",
+        "features.x={kind: categorical, side: user, column: 2nd}",
+        "features.x-y={kind: categorical, side: user}",
+        "topics.scene.column=my scene",
+        "features.moment_hour={kind: categorical, side: user}",
+        "cross_topics=[[scene, period], [period, scene]]",
+        "cross_topics=[[scene, period], [scene, period]]",
+    ],
+)
+def test_what_would_break_the_steps_after_it(override: str) -> None:
+    refusal(override)
+
+
+def test_one_column_may_feed_features_of_one_kind_and_a_topic() -> None:
+    experiment = accept("features.again={kind: categorical, side: item, column: user}", "topics.scene.column=user")
+    assert experiment.column_of("again") == "user"
+    assert experiment.column_of("price") == "price"
+
+
+@pytest.mark.parametrize("feature", ["position", "price"])
+def test_debias_on_a_category_or_a_number(feature: str) -> None:
+    assert accept(f"backbone.debias.feature={feature}").backbone.debias.feature == feature
+
+
+@pytest.mark.parametrize("first", range(24))
+def test_hour_ranges_hold_both_ends_and_wrap_at_midnight(first: int) -> None:
+    for last in range(24):
+        hours, hour = [first], first
+        while hour != last:
+            hour = (hour + 1) % 24
+            hours.append(hour)
+        assert hours_of(f"{first:02d}-{last:02d}") == tuple(hours)
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [
+        ("{a: 00-24}", "a: '00-24' is no hour range; expected 'HH-HH' with hours 00 to 23"),
+        ("{a: 24-01}", "a: '24-01' is no hour range"),
+        ("{a: '5-7'}", "a: '5-7' is no hour range"),
+        ("{a: 05-07-09}", "a: '05-07-09' is no hour range"),
+        ("{a: noon}", "a: 'noon' is no hour range"),
+        ("{a: ''}", "a: '' is no hour range"),
+        ("{a: 5}", "input should be a valid string"),
+        ("{a: 05-10, b: 10-12}", "hour 10 is in both 'a' and 'b'"),
+        ("{a: 22-02, b: 02-04}", "hour 02 is in both 'a' and 'b'"),
+        ("{a: 00-23, b: 12-12}", "hour 12 is in both 'a' and 'b'"),
+    ],
+)
+def test_hour_ranges_that_are_refused(hours: str, said: str) -> None:
+    message = refusal(f"topics.period.hours={hours}")
+    assert message.startswith("config: topics.period.hours")
+    assert said in message
+
+
+def test_values_of_a_topic_are_text() -> None:
+    assert accept("topics.scene.values=[1, 25]").topics["scene"].values == ("1", "25")
+
+
+def test_yaml_reads_no_as_false_and_that_is_no_value_of_a_topic() -> None:
+    refusal("topics.scene.values=[NO, SE]")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("UTC", UTC),
+        ("UTC-03:00", timezone(-timedelta(hours=3))),
+        ("UTC+05:45", timezone(timedelta(hours=5, minutes=45))),
+        ("America/Sao_Paulo", ZoneInfo("America/Sao_Paulo")),
+    ],
+)
+def test_time_zones(name: str, expected: object) -> None:
+    assert parse_time_zone(name) == expected
+    assert accept(f"features.moment.time_zone={name}").features["moment"].time_zone == name
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Mars/Base", "UTC+3", "UTC-3:00", "utc-03:00", "../../etc/passwd", "/etc/localtime", "America", "a\0b"]
+)
+@pytest.mark.parametrize("path", ["features.moment", "topics.period", "simulation"])
+def test_unknown_time_zones(path: str, name: str) -> None:
+    quoted = '"' + name.replace("\0", "\\0") + '"'
+    message = refusal(f"{path}.time_zone={quoted}")
+    assert message.startswith(f"config: {path}.time_zone: unknown time zone '{name}'; expected UTC, UTC-03:00 or an IANA name")
+
+
+@pytest.mark.parametrize("name", ["UTC+24:00", "UTC-99:99", "UTC+03:75"])
+def test_offsets_that_no_clock_shows(name: str) -> None:
+    assert f"unknown time zone '{name}'" in refusal(f"topics.period.time_zone={name}")
+
+
+def test_moments_without_a_zone_are_utc_and_others_are_turned_into_it() -> None:
+    splits = accept("splits.test={start: 2024-01-04T12:00:00, end: '2024-01-05T12:00:00-03:00'}").splits
+    assert splits["test"].start == datetime(2024, 1, 4, 12, tzinfo=UTC)
+    assert splits["test"].end == datetime(2024, 1, 5, 15, tzinfo=UTC)
+    assert splits["test"].end.utcoffset() == timedelta(0)
+
+
+def test_a_moment_at_the_end_of_time_is_refused() -> None:
+    assert "splits.test.end: " in refusal("splits.test.end='9999-12-31T23:59:59-10:00'")
+
+
+def test_domains_are_all_then_single_topic_then_cross_topic() -> None:
+    assert accept().domains == (
+        Domain(ALL),
+        Domain("scene=home", (("scene", 1),)),
+        Domain("scene=search", (("scene", 2),)),
+        Domain("period=early", (("period", 1),)),
+        Domain("period=late", (("period", 2),)),
+        Domain("scene=home,period=early", (("scene", 1), ("period", 1))),
+        Domain("scene=home,period=late", (("scene", 1), ("period", 2))),
+        Domain("scene=search,period=early", (("scene", 2), ("period", 1))),
+        Domain("scene=search,period=late", (("scene", 2), ("period", 2))),
+    )
+
+
+def test_without_topics_there_is_the_domain_of_all_traffic() -> None:
+    assert accept("topics={}", "cross_topics=[]").domains == (Domain("all"),)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "data.request=session",
+        "data.weight=~",
+        "data.row_key=[request]",
+        "data.max_conversion_without_click=0.1",
+        "data.batch_rows=10",
+        "splits.test.end=2024-01-06",
+        "splits.later={start: 2024-01-06, end: 2024-01-07}",
+        "features.user.vocabulary.min_count=3",
+        "features.user.oov_buckets=2",
+        "features.history.max_length=5",
+        "features.price.log1p=true",
+        "features.price.column=cost",
+        "features.moment.time_zone=UTC-03:00",
+        "features.new={kind: numeric, side: item}",
+        "topics.scene.values=[search, home]",
+        "topics.period.time_zone=UTC-03:00",
+        "evaluation.truth.key=request",
+        "evaluation.truth=~",
+    ],
+)
+def test_the_data_digest_changes_with_what_preprocessing_writes(override: str) -> None:
+    assert accept(override).data_digest != accept().data_digest
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "name=other",
+        "seed=1",
+        "data.input=elsewhere/*.csv",
+        "tasks.cvr.loss_weight=0",
+        "features.user.side=context",
+        "features.user.dimension=4",
+        "features.user.id_dropout=0.5",
+        "features.history.attention=false",
+        "backbone.experts=2",
+        "pretrain.epochs=9",
+        "kernel.width=9",
+        "finetune.beta=2",
+        "evaluation.bootstrap=7",
+        "evaluation.truth.path=other/*.parquet",
+        "simulation.rows=5",
+        "simulation=~",
+    ],
+)
+def test_the_data_digest_stays_with_what_only_training_reads(override: str) -> None:
+    assert accept(override).data_digest == accept().data_digest
+
+
+def test_the_data_digest_does_not_depend_on_how_the_file_is_written() -> None:
+    reordered = "\n".join(["# a comment", "seed: 17", *CONFIG.splitlines()]).replace("2024-01-01,", "2024-01-01T00:00:00Z,")
+    assert accept(text=reordered).data_digest == accept().data_digest

@@ -1,0 +1,97 @@
+"""A small experiment taken through the whole path once: logs, dataset, job directory, SavedModel. Read them; copy what you change."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from configs import Experiment, load_experiment
+
+ROOT = Path(__file__).parents[1]
+QUICKSTART = ROOT / "configs" / "quickstart.yaml"
+
+SMALL = (
+    "name=small",
+    "simulation={start: 2025-03-03T03:00:00Z, rows: 10_000, days: 6, time_zone: 'UTC-03:00', users: 250, shops: 80, cuisines: 6, "
+    "regions: 2, history: 6, shift: 2.0, drift: 1.0, click_rate: 0.25, conversion_rate: 0.4}",
+    "splits={pretrain: {start: 2025-03-03T03:00:00Z, end: 2025-03-06T03:00:00Z}, "
+    "finetune: {start: 2025-03-06T03:00:00Z, end: 2025-03-07T03:00:00Z}, "
+    "validation: {start: 2025-03-07T03:00:00Z, end: 2025-03-08T03:00:00Z}, "
+    "test: {start: 2025-03-08T03:00:00Z, end: 2025-03-09T03:00:00Z}}",
+    "data.batch_rows=1_024",
+    "features.history.max_length=6",
+    # Some values are left out, so that some rows are of no domain; nothing happens in region r9, so that some domains have no row.
+    "topics.scene.values=[home, search]",
+    "topics.period.hours={lunch: 11-13, dinner: 17-20}",
+    "topics.region.values=[r1, r2, r9]",
+    "backbone={embedding_dimension: 4, experts: 2, expert_layers: [8, 6], tower_layers: [6], attention_layers: [4], "
+    "debias: {feature: position, layers: [4]}}",
+    "pretrain={epochs: 2, batch_size: 512, learning_rate: 0.01, embedding_learning_rate: 0.1, validations_per_epoch: 2, "
+    "checkpoint_steps: 3}",
+    "kernel.width=6",
+    "finetune={epochs: 3, batch_size: 512, learning_rate: 0.03}",
+    "evaluation.bootstrap=50",
+)
+"""What makes the quickstart small: about ten thousand rows and a backbone of a few thousand weights."""
+
+
+@pytest.fixture(scope="session")
+def experiment() -> Experiment:
+    """The small experiment; ``experiment.model_copy`` or ``load_experiment(QUICKSTART, [*SMALL, ...])`` give variants."""
+    return load_experiment(QUICKSTART, SMALL)
+
+
+@pytest.fixture(scope="session")
+def logs(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its simulated logs, with the true probabilities in ``truth/``."""
+    from preprocessing.simulate import simulate
+
+    folder = tmp_path_factory.mktemp("small") / "logs"
+    simulate(experiment, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset_dir(experiment: Experiment, logs: Path) -> Path:
+    """The dataset that the Beam job makes of them."""
+    from preprocessing.job import Job
+    from preprocessing.task import parse_arguments
+
+    folder = logs.parent / "data"
+    _, beam_flags = parse_arguments(["--config", str(QUICKSTART), "--output", str(folder)])
+    Job(experiment, str(logs / "*.parquet"), str(folder), tuple(beam_flags)).run()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def job_dir(experiment: Experiment, dataset_dir: Path) -> Path:
+    """A job directory with backbone, kernels and ``active.json``, as the commands leave it."""
+    import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
+    import tensorflow as tf
+
+    from trainer.finetune import finetune
+    from trainer.job import Job
+    from trainer.pretrain import pretrain
+
+    tf.config.experimental.enable_op_determinism()
+    job = Job(dataset_dir.parent / "job")
+    pretrain(experiment, dataset_dir, job)
+    finetune(experiment, dataset_dir, job, [])
+    return job.folder
+
+
+@pytest.fixture
+def job_copy(job_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the job directory, to change."""
+    return shutil.copytree(job_dir, tmp_path / "job")
+
+
+@pytest.fixture(scope="session")
+def models_dir(job_dir: Path) -> Path:
+    """Base path of the exported model; its one version is 1."""
+    from serving.export import export
+    from trainer.job import Job
+
+    folder = job_dir.parent / "models"
+    export(Job(job_dir), folder)
+    return folder

@@ -1,0 +1,501 @@
+"""The SavedModel against the Keras path it was made from: through the C++ loader, through TensorFlow's own, and over gRPC."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
+import keras
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework import op_def_pb2
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import op_def_registry
+
+from configs import Experiment, InputError
+from configs.base import parse_time_zone
+from configs.domains import hours_of
+from preprocessing.fingerprint import fingerprint64
+from preprocessing.fitted import Fitted
+from preprocessing.transform import Transform, transform_outputs
+from serving import export as exporting
+from serving.client import Client
+from serving.export import export
+from serving.versions import version_directories
+from tests.serving.conftest import NAME, serving
+from trainer.backbone import build_backbone, load_frozen
+from trainer.dataset import Dataset
+from trainer.frozen import FrozenRows, run_frozen
+from trainer.job import Job, model_fingerprint, write_json
+from trainer.judge import probabilities, score_rows
+from trainer.kernels import KernelShape
+from trainer.store import KernelStore
+
+ACTIVE = ("all", "scene=home", "scene=search", "period=lunch", "region=r2", "region=r1,scene=home", "region=r2,scene=search")
+TASKS = ("ctr", "cvr", "ctcvr")
+ROWS = 60
+
+Outputs = dict[str, np.ndarray]
+Predict = Callable[..., Outputs]
+
+
+def add_kernel(store: KernelStore, domain: str, shape: KernelShape, seed: int) -> None:
+    """Stores and activates a kernel that says something loud."""
+    random = np.random.default_rng(seed)
+    weights = {name: random.normal(0.0, 2.0, size).astype(np.float32) for name, size in shape.variables().items()}
+    settings = {"split": "finetune", "regulariser": "none", "beta": 0.0, "validation": "validation"}
+    manifest = {"shape": shape.to_json(), "rows": {"train": 1, "validation": 1}, "finetune": settings, "activated": True, "validation": {}}
+    store.activate(domain, store.add(domain, weights, manifest))
+
+
+@pytest.fixture(scope="module")
+def fitted(experiment: Experiment) -> Fitted:
+    values = {"scene": ("home", "search", "coupons", "nearby"), "region": ("r1", "r2", "r3"), "position": tuple("1234567890")}
+    return Fitted(
+        settings=Fitted.settings_of(experiment),
+        vocabularies={
+            name: values.get(name, tuple(f"{name}{index}" for index in range(12)))
+            for name, spec in experiment.features.items()
+            if spec.kind == "categorical"
+        },
+        moments={name: (2.0, 3.0) for name, spec in experiment.features.items() if spec.kind == "numeric"},
+        boundaries={},
+    )
+
+
+@pytest.fixture(scope="module")
+def loud_job(experiment: Experiment, fitted: Fitted, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """A backbone of large random weights, so that every input and every kernel moves the scores; no kernel yet."""
+    job = Job(tmp_path_factory.mktemp("loud"))
+    model = build_backbone(experiment, transform_outputs(experiment, fitted))
+    random = np.random.default_rng(1)
+    for variable in model.weights:
+        variable.assign(random.normal(0.0, 0.6, variable.shape))
+    job.backbone.mkdir()
+    model.save(job.backbone / "model.keras")
+    fitted.save(str(job.backbone / "transform"))
+    write_json(job.backbone / "experiment.json", experiment.model_dump(mode="json"))
+    write_json(job.backbone / "fingerprint.json", model_fingerprint(model, fitted.digest))
+    return job
+
+
+@pytest.fixture(scope="module")
+def backbone(loud_job: Job, experiment: Experiment) -> keras.Model:
+    return load_frozen(loud_job, experiment)
+
+
+@pytest.fixture(scope="module")
+def kernel_job(loud_job: Job, backbone: keras.Model, experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    """The same with kernels for some domains."""
+    job = Job(shutil.copytree(loud_job.folder, tmp_path_factory.mktemp("kernels") / "job"))
+    shape = KernelShape.of(experiment.kernel, backbone.output[experiment.kernel.tap].shape[-1])
+    for seed, domain in enumerate(ACTIVE):
+        add_kernel(KernelStore(job), domain, shape, seed)
+    return job
+
+
+@pytest.fixture(scope="module")
+def exported(kernel_job: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export(kernel_job, tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def raw(experiment: Experiment) -> dict[str, np.ndarray]:
+    """Raw rows as a client sends them: known, unknown and missing values in every column."""
+    random = np.random.default_rng(2)
+    drawn: dict[str, np.ndarray] = {}
+    for column in exporting.served_columns(experiment):
+        if column.kind == "timestamp":
+            drawn[column.name] = random.integers(1_741_000_000, 1_742_000_000, ROWS)
+        elif column.kind == "number":
+            drawn[column.name] = np.where(random.random(ROWS) < 0.2, np.nan, random.gamma(2.0, 2.0, ROWS)).astype(np.float32)
+        else:
+            values = {"scene": ["home", "search", "coupons"], "region": ["r1", "r2", "r3"]}.get(
+                column.name, [f"{'shop_id' if column.kind == 'strings' else column.name}{index}" for index in range(14)]
+            )
+            shape = (ROWS, 5) if column.kind == "strings" else ROWS
+            drawn[column.name] = random.choice(np.array([*values, ""], object), shape)
+    return drawn
+
+
+def reference(job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], domains: list[str]) -> Outputs:
+    """The Keras path: transform, frozen backbone, stored kernels; ``domains`` names each row's own."""
+    experiment, store = job.experiment(), KernelStore(job)
+    features = Transform(experiment, job.fitted()).features({name: tf.constant(values) for name, values in raw.items()})
+    heads = backbone({name: features[name] for name in backbone.input}, training=False)
+    logits = heads["logits"].numpy()
+    for domain in set(domains) & set(store.active()):
+        kernel = store.load(domain, store.active()[domain])
+        rows = np.flatnonzero(np.array(domains) == domain)
+        data = FrozenRows(heads["logits"].numpy(), heads[kernel.shape.tap].numpy(), {})
+        logits[rows] = score_rows(kernel.shape, kernel.weights, data, rows)
+    return dict(probabilities(logits))
+
+
+def automatic(experiment: Experiment, raw: dict[str, np.ndarray]) -> list[str]:
+    """What ``auto`` must serve each row by, worked out in plain Python."""
+    served = []
+    for row in range(len(raw["scene"])):
+        period = experiment.topics["period"]
+        hour = datetime.fromtimestamp(int(raw[period.column][row]), parse_time_zone(period.time_zone)).hour
+        found = {"scene": raw["scene"][row], "region": raw["region"][row]}
+        found["period"] = next((name for name, hours in period.hours.items() if hour in hours_of(hours)), "")
+        own = [f"{topic}={found[topic]}" for topic in experiment.topics]  # in the config's order of topics
+        crossed = [f"region={found['region']},scene={found['scene']}"]
+        served.append(next((name for name in [*crossed, *own, "all"] if name in ACTIVE), "backbone"))
+    return served
+
+
+class InSession:
+    """A SavedModel in a Session, by the loader that TensorFlow Serving uses."""
+
+    def __init__(self, path: Path) -> None:
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        with self._session.graph.as_default():
+            self.signatures = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(path)).signature_def
+
+    def __call__(self, signature: str, **inputs: Any) -> Outputs:
+        definition = self.signatures[signature]
+        feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
+        return self._session.run({name: info.name for name, info in definition.outputs.items()}, feeds)
+
+    def close(self) -> None:
+        self._session.close()
+
+
+@pytest.fixture(scope="module")
+def in_session(exported: Path) -> Iterator[InSession]:
+    model = InSession(exported)
+    yield model
+    model.close()
+
+
+@pytest.fixture(scope="module")
+def in_python(exported: Path) -> Predict:
+    module = tf.saved_model.load(str(exported))
+
+    def predict(signature: str, **inputs: Any) -> Outputs:
+        return {
+            name: tensor.numpy() for name, tensor in module.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()}).items()
+        }
+
+    predict.module = module  # its variables live as long as it does
+    return predict
+
+
+@pytest.fixture(scope="module", params=["in_session", "in_python"])
+def predict(request: pytest.FixtureRequest) -> Predict:
+    """The SavedModel by either loader."""
+    loaded: Predict = request.getfixturevalue(request.param)
+    return loaded
+
+
+def names(served: np.ndarray) -> list[str]:
+    return [name.decode() for name in served]
+
+
+def assert_scores(received: Outputs, expected: Outputs, tolerance: float = 1e-6) -> None:
+    for task in TASKS:
+        assert received[task].dtype == np.float32
+        np.testing.assert_allclose(received[task], expected[task], rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("domain", [*ACTIVE, "backbone", "", "moon", "scene=coupons", "scene", "All", "scene=home,region=r1", "all\n"])
+def test_every_loader_gives_the_scores_of_the_keras_path(
+    predict: Predict, kernel_job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], domain: str
+) -> None:
+    served = domain if domain in ACTIVE else "backbone"
+    received = predict("serving_default", domain=np.array([domain] * ROWS, object), **raw)
+    assert names(received["served_domain"]) == [served] * ROWS
+    assert_scores(received, reference(kernel_job, backbone, raw, [served] * ROWS))
+
+
+def test_the_scores_of_the_domains_are_far_apart(in_python: Predict, raw: dict[str, np.ndarray]) -> None:
+    """Otherwise the tests of this file could not tell them apart."""
+    scores = [in_python("serving_default", domain=np.array([name] * ROWS, object), **raw)["ctr"] for name in [*ACTIVE, "backbone"]]
+    for index, first in enumerate(scores):
+        for second in scores[:index]:
+            assert np.abs(first - second).mean() > 0.01
+
+
+def test_auto_is_the_most_specific_active_domain(
+    predict: Predict, kernel_job: Job, backbone: keras.Model, experiment: Experiment, raw: dict[str, np.ndarray]
+) -> None:
+    expected = automatic(experiment, raw)
+    assert set(expected) == set(ACTIVE)
+    received = predict("serving_default", domain=np.array(["auto"] * ROWS, object), **raw)
+    assert names(received["served_domain"]) == expected
+    assert_scores(received, reference(kernel_job, backbone, raw, expected))
+
+
+def test_rows_of_different_domains_share_a_batch(
+    predict: Predict, kernel_job: Job, backbone: keras.Model, raw: dict[str, np.ndarray]
+) -> None:
+    asked = [[*ACTIVE, "backbone", "moon"][row % 9] for row in range(ROWS)]
+    served = ["backbone" if name == "moon" else name for name in asked]
+    received = predict("serving_default", domain=np.array(asked, object), **raw)
+    assert names(received["served_domain"]) == served
+    assert_scores(received, reference(kernel_job, backbone, raw, served))
+
+
+def test_all_domains_is_every_domain_side_by_side(predict: Predict, raw: dict[str, np.ndarray]) -> None:
+    together = predict("all_domains", **raw)
+    domains = names(together["domains"])
+    assert sorted(domains) == sorted([*ACTIVE, "backbone"])
+    for column, domain in enumerate(domains):
+        alone = predict("serving_default", domain=np.array([domain] * ROWS, object), **raw)
+        for task in ("ctr", "ctcvr"):
+            assert together[task].shape == (ROWS, len(domains))
+            np.testing.assert_allclose(together[task][:, column], alone[task], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("domain", ["backbone", "scene=home", "auto"])
+@pytest.mark.parametrize("rows", [0, 1, 2])
+def test_few_rows_are_scored_as_in_a_batch(predict: Predict, raw: dict[str, np.ndarray], domain: str, rows: int) -> None:
+    some = {name: values[:rows] for name, values in raw.items()}
+    received = predict("serving_default", domain=np.array([domain] * rows, object), **some)
+    whole = predict("serving_default", domain=np.array([domain] * ROWS, object), **raw)
+    assert {name: values.shape for name, values in received.items()} == dict.fromkeys([*TASKS, "served_domain"], (rows,))
+    assert names(received["served_domain"]) == names(whole["served_domain"][:rows])
+    assert_scores(received, {task: whole[task][:rows] for task in TASKS})
+    side_by_side = predict("all_domains", **some)
+    assert side_by_side["ctr"].shape == side_by_side["ctcvr"].shape == (rows, 1 + len(ACTIVE))
+
+
+def test_the_width_of_a_padded_list_does_not_matter(predict: Predict, raw: dict[str, np.ndarray]) -> None:
+    domain = np.array(["all"] * ROWS, object)
+    padded = np.concatenate([raw["history"], np.full((ROWS, 30), "", object)], axis=1)
+    assert_scores(predict("serving_default", domain=domain, **{**raw, "history": padded}), predict("serving_default", domain=domain, **raw))
+
+
+FLOAT, INT64, STRING = (dtype.as_datatype_enum for dtype in (tf.float32, tf.int64, tf.string))
+
+
+def test_signatures_are_as_documented(in_session: InSession, experiment: Experiment) -> None:
+    strings = ("user_id", "segment", "city_tier", "device", "shop_id", "cuisine", "price_level", "scene", "region")
+    numbers = ("user_orders", "rating", "shop_orders_last_day", "delivery_minutes", "discount")
+    features = {**dict.fromkeys(strings, (STRING, [-1])), **dict.fromkeys(numbers, (FLOAT, [-1]))}
+    features |= {"history": (STRING, [-1, -1]), "timestamp": (INT64, [-1])}
+    count = 1 + len(ACTIVE)
+    expected = {
+        "serving_default": (
+            {**features, "domain": (STRING, [-1])},
+            {**dict.fromkeys(TASKS, (FLOAT, [-1])), "served_domain": (STRING, [-1])},
+        ),
+        "all_domains": (features, {"ctr": (FLOAT, [-1, count]), "ctcvr": (FLOAT, [-1, count]), "domains": (STRING, [count])}),
+    }
+
+    def described(infos: Any) -> dict[str, tuple[int, list[int]]]:
+        return {name: (info.dtype, [dim.size for dim in info.tensor_shape.dim]) for name, info in infos.items()}
+
+    public = {name: signature for name, signature in in_session.signatures.items() if not name.startswith("__")}
+    assert {name: (described(signature.inputs), described(signature.outputs)) for name, signature in public.items()} == expected
+    assert experiment.backbone.debias.feature == "position"
+    assert all(signature.method_name == "tensorflow/serving/predict" for signature in public.values())
+
+
+FORBIDDEN = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "Xla", "Stablehlo", "TPU", "Custom", "Collective", "FlexDelegate", "TfLite")
+
+
+def ops_of(path: Path) -> set[str]:
+    """Every operation of the graph and of all functions in its library."""
+    (meta_graph,) = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs
+    library = meta_graph.graph_def.library.function
+    functions = {function.signature.name for function in library}
+    nodes = [*meta_graph.graph_def.node, *(node for function in library for node in function.node_def)]
+    return {node.op for node in nodes} - functions
+
+
+def forbidden(op: str) -> str | None:
+    """Why TensorFlow Serving's stock server would not run an operation; None where it would."""
+    definition = op_def_registry.get(op)
+    if not isinstance(definition, op_def_pb2.OpDef):
+        return "not a TensorFlow operation"
+    if any(word.lower() in op.lower() for word in FORBIDDEN):
+        return "not in the stock server"
+    return None
+
+
+def test_the_graph_has_operations_of_the_stock_server_alone(exported: Path) -> None:
+    ops = ops_of(exported)
+    assert {"MatMul", "LookupTableFindV2", "ResourceGather", "StringToHashBucketFast"} <= ops
+    assert {op: forbidden(op) for op in ops if forbidden(op)} == {}
+
+
+def test_a_forbidden_operation_would_be_found(tmp_path: Path) -> None:
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
+    def outer(x: tf.Tensor) -> tf.Tensor:
+        return tf.cond(tf.size(x) > 0, lambda: tf.numpy_function(np.sin, [x], tf.float32), lambda: x)
+
+    module.outer = outer
+    tf.saved_model.save(module, str(tmp_path))
+    assert "PyFunc" in {op for op in ops_of(tmp_path) if forbidden(op)}
+    assert forbidden("XlaCallModule") == "not in the stock server"
+    assert forbidden("AddonsNothing") == "not a TensorFlow operation"
+
+
+def test_every_weight_is_stored_once(exported: Path, backbone: keras.Model, kernel_job: Job) -> None:
+    stored = tf.train.load_checkpoint(str(exported / "variables" / "variables"))
+    shapes = {name: shape for name, shape in stored.get_variable_to_shape_map().items() if not name.startswith("_CHECKPOINTABLE")}
+    sizes = sum(int(np.prod(shape)) for shape in shapes.values() if shape)
+    kernel = sum(int(np.prod(size)) for size in KernelStore(kernel_job).load("all", 1).shape.variables().values())
+    assert sizes == sum(int(np.prod(weight.shape)) for weight in backbone.weights) + (1 + len(ACTIVE)) * kernel
+    files = sum(path.stat().st_size for path in (exported / "variables").iterdir())
+    assert 4 * sizes < files < 4 * sizes + 100_000
+    assert not any("position" in weight.path for weight in backbone.weights)
+
+
+def test_without_an_active_kernel_the_backbone_is_served(
+    loud_job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    model = InSession(export(loud_job, tmp_path))
+    expected = reference(loud_job, backbone, raw, ["backbone"] * ROWS)
+    for domain in ("backbone", "auto", "all", "scene=home"):
+        received = model("serving_default", domain=np.array([domain] * ROWS, object), **raw)
+        assert set(names(received["served_domain"])) == {"backbone"}
+        assert_scores(received, expected)
+    together = model("all_domains", **raw)
+    assert names(together["domains"]) == ["backbone"]
+    np.testing.assert_allclose(together["ctcvr"][:, 0], expected["ctcvr"], rtol=0, atol=1e-6)
+    model.close()
+
+
+def test_kernels_that_replace_the_logit_and_read_another_tap(
+    loud_job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    job = Job(shutil.copytree(loud_job.folder, tmp_path / "job"))
+    shape = KernelShape((backbone.output["tower"].shape[-1], 5, 4, 1), "tanh", False, "tower")
+    for seed, domain in enumerate(("all", "scene=home")):
+        add_kernel(KernelStore(job), domain, shape, seed)
+    model = InSession(export(job, tmp_path / "models"))
+    for served in (["backbone"] * ROWS, ["all"] * ROWS, ["all", "scene=home", "backbone"] * (ROWS // 3)):
+        assert_scores(model("serving_default", domain=np.array(served, object), **raw), reference(job, backbone, raw, served))
+    model.close()
+
+
+def test_kernels_of_different_shapes_are_refused_by_name(kernel_job: Job, backbone: keras.Model, tmp_path: Path) -> None:
+    job = Job(shutil.copytree(kernel_job.folder, tmp_path / "job"))
+    add_kernel(KernelStore(job), "region=r1", KernelShape((backbone.output["tower"].shape[-1], 3, 1), "relu", True, "tower"), 0)
+    with pytest.raises(InputError, match="different shapes") as caught:
+        export(job, tmp_path / "models")
+    assert "region=r1 has" in str(caught.value)
+    assert "scene=home has" in str(caught.value)
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports in no time: what is written does not matter, only that it appears."""
+    monkeypatch.setattr(exporting.Recommender, "signatures", lambda self: {})
+    monkeypatch.setattr(tf.saved_model, "save", lambda module, path, signatures: (Path(path) / "saved_model.pb").write_bytes(b"whole"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_versions_count_up_and_never_change(loud_job: Job, tmp_path: Path) -> None:
+    models = tmp_path / "new" / "models"
+    assert export(loud_job, models) == models / "1"
+    assert export(loud_job, models, 7) == models / "7"
+    assert export(loud_job, models) == models / "8"
+    with pytest.raises(InputError, match="7: exists already; a version never changes, choose another --version"):
+        export(loud_job, models, 7)
+    assert sorted(path.name for path in models.iterdir()) == ["1", "7", "8"]
+    assert (models / "1").stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("failure", [RuntimeError("disk full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
+def test_a_failed_export_leaves_nothing(loud_job: Job, tmp_path: Path, failure: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(module: Any, path: str, signatures: Any) -> None:
+        (Path(path) / "saved_model.pb").write_bytes(b"half")
+        raise failure
+
+    export(loud_job, tmp_path)
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(type(failure)):
+        export(loud_job, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["1"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_killed_export_leaves_nothing_that_a_server_would_load(loud_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed process cleans nothing up, at whatever step before the last."""
+    seen = []
+
+    def die(self: Path, target: Path) -> None:
+        seen.append((sorted(path.name for path in self.iterdir()), target.name))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(Path, "rename", die)
+        killed.setattr(exporting.shutil, "rmtree", lambda *arguments, **settings: None)
+        with pytest.raises(KeyboardInterrupt):
+            export(loud_job, tmp_path)
+    assert seen == [(["saved_model.pb"], "1")]  # complete before it appears
+    assert len(list(tmp_path.iterdir())) == 1
+    assert version_directories(tmp_path) == {}
+    assert export(loud_job, tmp_path) == tmp_path / "1"
+    assert version_directories(tmp_path) == {1: tmp_path / "1"}
+
+
+def test_a_job_without_a_backbone_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="run the step that writes it first"):
+        export(Job(tmp_path / "job"), tmp_path / "models")
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_base_path_that_is_a_file_is_refused(loud_job: Job, tmp_path: Path) -> None:
+    (tmp_path / "models").write_text("")
+    with pytest.raises(InputError, match="models"):
+        export(loud_job, tmp_path / "models")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--output", "models"], "--job-dir"),
+        (["--job-dir", "nowhere"], "--output"),
+        (["--job-dir", "nowhere", "--output", "models", "--version", "0"], "expected an integer from 1 on, received 0"),
+        (["--job-dir", "nowhere", "--output", "models", "--version", "one"], "--version"),
+    ],
+)
+def test_the_command_refuses_bad_flags_in_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["export", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        exporting.main()
+    printed = capsys.readouterr().err
+    assert (caught.value.code, printed.count("\n")) == (2, 1)
+    assert said in printed
+
+
+def test_logged_rows_over_grpc_get_the_trainers_own_scores(
+    experiment: Experiment, logs: Path, dataset_dir: Path, job_dir: Path, models_dir: Path
+) -> None:
+    """From the log's Parquet rows through client, server and SavedModel, against the dataset through backbone and kernels."""
+    job = Job(job_dir)
+    store = KernelStore(job)
+    active = sorted(store.active())
+    assert len(active) >= 2
+    data = run_frozen(load_frozen(job, experiment), Dataset.open(dataset_dir, experiment), "test", experiment.kernel.tap, "test")
+    place = {key: row for row, key in enumerate(data.columns["row/truth"].tolist())}
+    table = pq.read_table(sorted(logs.glob("*.parquet")), filters=[("timestamp", ">=", experiment.splits["test"].start)]).slice(0, 400)
+    rows = np.array([place[key] for key in fingerprint64(table.column("impression_id").cast(pa.string())).tolist()])
+    sent = [{**row, "timestamp": row["timestamp"].isoformat()} for row in table.to_pylist()]
+    expected = {"backbone": probabilities(data.logits[rows])}
+    for domain in active[:2]:
+        kernel = store.load(domain, store.active()[domain])
+        expected[domain] = probabilities(score_rows(kernel.shape, kernel.weights, data, rows))
+    with serving(models_dir) as peer, Client(peer.target, NAME) as client:
+        for domain, scores in expected.items():
+            answers = client.predict(sent, domain, ignore_unknown=True)
+            assert {answer["served_domain"] for answer in answers} == {domain}
+            for task in TASKS:
+                np.testing.assert_allclose([answer[task] for answer in answers], scores[task], rtol=0, atol=1e-5)

@@ -1,0 +1,169 @@
+"""The rules of the house, read from every module's source: who may import whom, and what nobody may do."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("configs", "preprocessing", "trainer", "serving")
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for package in PACKAGES
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+SERVERS = ("serving.server", "serving.client", "serving.load_test")
+MODEL_LIBRARIES = ("keras", "tf_keras", "tensorflow_recommenders", "keras_rs")
+
+
+def parse(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def imports(module: str) -> set[str]:
+    """Absolute names of everything that a module imports anywhere, functions and type-checking blocks included."""
+    found: set[str] = set()
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module}: relative imports hide what is imported"
+            base = node.module or ""
+            found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Call) and dotted(node.func) in ("importlib.import_module", "__import__"):
+            found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+    return found
+
+
+def top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def dotted(node: ast.AST) -> str:
+    """``a.b.c`` of a name or attribute, empty for anything else."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute):
+        base = dotted(node.value)
+        return f"{base}.{node.attr}" if base else ""
+    return ""
+
+
+def reachable(module: str) -> set[str]:
+    """Our modules that importing one loads, itself and the packages above them included."""
+    seen: set[str] = set()
+    waiting = {module}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        parents = {name.rpartition(".")[0]} if "." in name else set()
+        waiting |= ({found for found in imports(name) if found in MODULES} | parents) - seen
+    return seen
+
+
+def uses(module: str) -> Iterator[tuple[int, str]]:
+    """Line and dotted name of every name, attribute, imported name and keyword argument ``keyword=constant``."""
+    for node in ast.walk(parse(module)):
+        if isinstance(node, ast.Name | ast.Attribute):
+            yield node.lineno, dotted(node)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.keyword) and isinstance(node.value, ast.Constant):
+            yield node.value.lineno, f"{node.arg}={node.value.value}"
+
+
+def test_every_package_is_looked_at() -> None:
+    assert {top(module) for module in MODULES} == set(PACKAGES)
+    assert len(MODULES) > 50
+
+
+@pytest.mark.parametrize("floor", range(len(PACKAGES)), ids=PACKAGES)
+def test_a_package_imports_only_what_stands_below_it(floor: int) -> None:
+    above = set(PACKAGES[floor + 1 :])
+    wrong = {module: found for module in MODULES if top(module) == PACKAGES[floor] and (found := set(map(top, imports(module))) & above)}
+    assert not wrong
+
+
+def test_workers_stay_light() -> None:
+    wrong = {
+        module: found
+        for module in MODULES
+        if top(module) in ("configs", "preprocessing") and (found := set(map(top, imports(module))) & set(MODEL_LIBRARIES))
+    }
+    assert not wrong
+
+
+def test_configs_do_not_import_tensorflow_but_to_quiet_it() -> None:
+    assert {module for module in MODULES if top(module) == "configs" and "tensorflow" in map(top, imports(module))} == {"configs.quiet"}
+
+
+@pytest.mark.parametrize("module", [module for module in SERVERS if module in MODULES])
+def test_servers_and_clients_know_no_model_code(module: str) -> None:
+    loaded = reachable(module)
+    assert not {name for name in loaded if top(name) in ("trainer", "preprocessing")}
+    assert not {name for name in loaded if set(map(top, imports(name))) & set(MODEL_LIBRARIES)}
+
+
+FORBIDDEN = {
+    "tf.keras": "Keras 3 is 'import keras'",
+    "tensorflow.keras": "Keras 3 is 'import keras'",
+    "pickle": "runs what a file says",
+    "cloudpickle": "runs what a file says",
+    "dill": "runs what a file says",
+    "marshal": "runs what a file says",
+    "joblib": "runs what a file says",
+    "eval": "runs what a text says",
+    "exec": "runs what a text says",
+    "yaml.load": "yaml.safe_load reads data only",
+    "yaml.unsafe_load": "yaml.safe_load reads data only",
+    "yaml.full_load": "yaml.safe_load reads data only",
+    "keras.layers.Lambda": "cannot be reloaded in safe mode",
+    "layers.Lambda": "cannot be reloaded in safe mode",
+    "keras.config.enable_unsafe_deserialization": "turns safe mode off",
+    "safe_mode=False": "turns safe mode off",
+    "allow_pickle=True": "runs what a file says",
+    "shell=True": "runs what a text says",
+    "tf.py_function": "cannot be served",
+    "tf.numpy_function": "cannot be served",
+    "os.system": "runs what a text says",
+}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_nothing_forbidden_is_used(module: str) -> None:
+    wrong = [
+        f"{MODULES[module]}:{line}: {name}: {why}"
+        for line, name in uses(module)
+        for forbidden, why in FORBIDDEN.items()
+        if name == forbidden or name.startswith(f"{forbidden}.")
+    ]
+    assert not wrong
+
+
+def test_only_the_trainer_package_sets_legacy_keras() -> None:
+    flag = "TF_USE_LEGACY_KERAS"
+    setters = {module for module in MODULES for node in ast.walk(parse(module)) if isinstance(node, ast.Constant) and node.value == flag}
+    assert setters == {"trainer"}
+
+
+def test_no_import_cycles() -> None:
+    def cycle(module: str, path: tuple[str, ...]) -> tuple[str, ...] | None:
+        if module in path:
+            return (*path[path.index(module) :], module)
+        if module in done:
+            return None
+        for found in sorted(imports(module) & MODULES.keys() - {top(module)}):
+            if trouble := cycle(found, (*path, module)):
+                return trouble
+        done.add(module)
+        return None
+
+    done: set[str] = set()
+    assert [trouble for module in MODULES if (trouble := cycle(module, ()))] == []
+    assert sys.getrecursionlimit() > len(MODULES)

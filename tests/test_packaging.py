@@ -1,0 +1,194 @@
+"""What ships: the sdist that Beam sends to its workers, and the dependencies that setup.py promises."""
+
+import ast
+import json
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tarfile
+from collections.abc import Iterator
+from functools import cache
+from importlib.metadata import packages_distributions
+from pathlib import Path
+from typing import Any
+
+import apache_beam
+import pytest
+from apache_beam.runners.portability.stager import Stager
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("configs", "preprocessing", "trainer", "serving")
+
+IN_THE_WORKER = """
+import importlib, inspect, json, pickle, pkgutil, sys
+from importlib.metadata import distribution
+from importlib.resources import files
+
+import apache_beam as beam
+from apache_beam.internal import pickler
+
+import configs, preprocessing
+
+experiment = configs.load_experiment(files("configs") / "quickstart.yaml")
+arguments = {configs.Experiment: experiment, str: "x", frozenset[str]: frozenset({"x"})}
+modules = {
+    name: importlib.import_module(name)
+    for package in (configs, preprocessing)
+    for _, name, _ in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
+}
+steps = {}
+for module in modules.values():
+    for name, step in inspect.getmembers(module, inspect.isclass):
+        if issubclass(step, (beam.DoFn, beam.CombineFn, beam.PTransform)) and step.__module__ == module.__name__:
+            own = [arguments[parameter.annotation] for parameter in inspect.signature(step).parameters.values()]
+            copies = [pickle.loads(pickle.dumps(step(*own))), pickler.loads(pickler.dumps(step(*own)))]
+            assert [type(copy) for copy in copies] == [step, step], name
+            assert all(copy.__dict__.keys() == step(*own).__dict__.keys() for copy in copies), name
+            steps[f"{module.__name__}.{name}"] = inspect.getsourcefile(step)
+print(json.dumps({
+    "modules": {name: module.__file__ for name, module in modules.items()},
+    "steps": steps,
+    "data": sorted(f"{name}/{path.name}" for name in ("configs", "preprocessing") for path in files(name).iterdir()),
+    "requires": distribution("domain-kernel-recommender").requires,
+    "path": sys.path,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by Beam itself, the way ``--setup_file=./setup.py`` makes it, from what the repository holds."""
+    source = tmp_path_factory.mktemp("source")
+    for name in (*PACKAGES, "tests"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.py", "pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source / name)
+    built: str = Stager._build_setup_package(str(source / "setup.py"), str(tmp_path_factory.mktemp("sdist")))
+    return Path(built)
+
+
+@pytest.fixture(scope="module")
+def worker(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a worker finds: a new environment with the sdist installed, and of this one the third-party packages alone."""
+    folder = tmp_path_factory.mktemp("worker")
+    environment, wheels = folder / "environment", folder / "wheels"
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    subprocess.run([*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", wheels, sdist], check=True)
+    python = environment / "bin" / "python"
+    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", *wheels.iterdir()], check=True)
+    own = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
+    # A line of a .pth file adds the folder, but reads none of its .pth files, so the editable install of this checkout stays out.
+    (own / "third_party.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
+    run = subprocess.run([python, "-I", "-c", IN_THE_WORKER], cwd=folder, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return found | {"own": str(own)}
+
+
+def sources(package: str) -> list[Path]:
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def test_every_module_is_imported_from_the_installed_package(worker: dict[str, Any]) -> None:
+    assert str(ROOT) not in worker["path"]
+    assert all(file.startswith(worker["own"]) for file in worker["modules"].values())
+    expected = {
+        f"{package}.{path.stem}" for package in ("configs", "preprocessing") for path in sources(package) if path.stem != "__init__"
+    }
+    assert set(worker["modules"]) == expected
+
+
+def test_every_step_of_the_job_is_pickled_and_found_again(worker: dict[str, Any]) -> None:
+    written = {
+        f"preprocessing.{path.stem}.{node.name}"
+        for path in sources("preprocessing")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef)
+        and {ast.unparse(base) for base in node.bases} & {"beam.DoFn", "beam.CombineFn", "beam.PTransform"}
+    }
+    assert set(worker["steps"]) == written
+    assert len(written) >= 5
+    assert all(file.startswith(worker["own"]) for file in worker["steps"].values())
+
+
+def test_the_packages_data_is_there(worker: dict[str, Any]) -> None:
+    assert {"configs/py.typed", "configs/globo.yaml", "configs/quickstart.yaml", "preprocessing/py.typed"} <= set(worker["data"])
+
+
+def test_the_sdist_holds_the_four_packages_and_no_tests(sdist: Path) -> None:
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    expected = {str(path.relative_to(ROOT)) for package in PACKAGES for path in sources(package)}
+    expected |= {f"{package}/py.typed" for package in PACKAGES} | {"setup.py", "README.md"}
+    assert expected <= names
+    assert not [name for name in names if name.startswith("tests")]
+
+
+def test_beam_is_pinned_to_one_minor_version(worker: dict[str, Any]) -> None:
+    """Launcher and workers must run the same; Dataflow's image has it installed before this package's dependencies are."""
+    (pin,) = (line for line in worker["requires"] if line.startswith("apache-beam") and "extra" not in line)
+    major, minor = apache_beam.__version__.split(".")[:2]
+    assert f">={major}.{minor}" in pin
+    assert f"<{major}.{int(minor) + 1}" in pin
+
+
+NAMESPACES = {"google.protobuf": "protobuf"}
+"""Modules inside a package that several distributions share."""
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+@cache
+def providers() -> dict[str, list[str]]:
+    """Top-level module -> distributions."""
+    return {module: sorted({normal(name) for name in names}) for module, names in packages_distributions().items()}
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Full names of the modules of others that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and not node.level:
+            names = [node.module or ""]
+        for name in names:
+            if name.partition(".")[0] not in {*sys.stdlib_module_names, *PACKAGES, "tests"}:
+                yield name
+
+
+def distributions_of(module: str) -> set[str]:
+    for namespace, distribution in NAMESPACES.items():
+        if f"{module}.".startswith(f"{namespace}."):
+            return {distribution}
+    return set(providers()[module.partition(".")[0]])
+
+
+def imports_trainer(path: Path) -> bool:
+    return re.search(r"^\s*(from|import) trainer\b", path.read_text(), re.MULTILINE) is not None
+
+
+@pytest.mark.parametrize(
+    ("files", "extras"),
+    [
+        (sources("configs") + sources("preprocessing"), set()),
+        (sources("trainer"), {"train"}),
+        ([path for path in sources("serving") if not imports_trainer(path)], {"serve"}),
+        (sources("serving"), {"serve", "train"}),
+        (sources("tests") + sources("benchmarks"), {"serve", "train", "dev"}),
+    ],
+    ids=["what a Beam worker runs", "trainer", "what serves", "what exports", "tests and benchmarks"],
+)
+def test_every_import_is_promised_by_a_dependency(worker: dict[str, Any], files: list[Path], extras: set[str]) -> None:
+    promised = set()
+    for line in worker["requires"]:
+        extra = re.search(r"""extra\s*==\s*['"](\w+)['"]""", line)
+        if extra is None or extra[1] in extras:
+            promised.add(normal(re.split(r"[^\w.-]", line)[0]))
+    missing = {
+        f"{module} ({path.relative_to(ROOT)})" for path in files for module in imported(path) if not distributions_of(module) & promised
+    }
+    assert not missing

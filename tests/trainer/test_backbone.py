@@ -1,0 +1,213 @@
+"""The backbone: a function of its seed, heads and taps as promised, equal after reload, refused when damaged."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs import Experiment, InputError
+from preprocessing.transform import transform_outputs
+from tests.trainer.conftest import change_json, one_line, variant
+from trainer.backbone import BIAS, TASKS, build_backbone, inference_model, load_frozen
+from trainer.dataset import Dataset
+from trainer.frozen import feature_tensors, run_frozen
+from trainer.job import Job, model_fingerprint
+from trainer.layers import RowEmbedding
+from trainer.objectives import Objectives, log_probabilities
+
+POSITION = "position"
+
+
+@pytest.fixture(scope="module")
+def model(experiment: Experiment, dataset: Dataset) -> keras.Model:
+    return build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
+
+
+@pytest.fixture(scope="module")
+def columns(dataset: Dataset) -> dict[str, Any]:
+    return next(dataset.batches("test", 64))
+
+
+def heads_of(model: keras.Model, columns: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    return {name: head.numpy() for name, head in model({**feature_tensors(columns, model), **changed}, training=False).items()}
+
+
+def test_heads_have_the_promised_shapes(model: keras.Model, columns: dict[str, Any], experiment: Experiment) -> None:
+    shapes = {name: head.shape for name, head in heads_of(model, columns).items()}
+    assert shapes == {
+        "logits": (64, 2),
+        "tower": (64, 2, experiment.backbone.tower_layers[-1]),
+        "representation": (64, 2, experiment.backbone.expert_layers[-1]),
+        BIAS: (64,),
+    }
+    assert TASKS == ("ctr", "cvr")
+
+
+def test_logits_are_a_linear_reading_of_the_tower_tap_in_the_order_of_tasks(model: keras.Model, columns: dict[str, Any]) -> None:
+    heads = heads_of(model, columns)
+    for index, task in enumerate(TASKS):
+        kernel, bias = model.get_layer(f"{task}_logit").get_weights()
+        np.testing.assert_allclose(heads["tower"][:, index] @ kernel[:, 0] + bias, heads["logits"][:, index], rtol=1e-5, atol=1e-6)
+
+
+def test_a_backbone_is_a_function_of_its_seed_whatever_was_built_before(
+    experiment: Experiment, dataset: Dataset, model: keras.Model
+) -> None:
+    outputs = transform_outputs(experiment, dataset.fitted)
+    again = model_fingerprint(build_backbone(experiment, outputs), "t")
+    other = model_fingerprint(build_backbone(variant("seed=18"), outputs), "t")
+    assert again == model_fingerprint(model, "t")
+    assert other["tensors"].keys() == again["tensors"].keys()
+    kernels = [path for path in again["tensors"] if path.endswith(("kernel", "table"))]
+    assert all(other["tensors"][path] != again["tensors"][path] for path in kernels)
+
+
+def test_no_two_weights_start_equal(model: keras.Model) -> None:
+    starts = [weight.numpy().ravel()[:4].tobytes() for weight in model.weights if weight.path.endswith(("kernel", "table"))]
+    assert len(set(starts)) == len(starts)
+
+
+def test_a_sequence_shares_the_table_of_its_items(model: keras.Model, experiment: Experiment) -> None:
+    names = {layer.name for layer in model.layers if isinstance(layer, RowEmbedding)}
+    assert "embedding_shop_id" in names
+    assert "embedding_history" not in names
+    assert experiment.features["history"].shares == "shop_id"  # type: ignore[union-attr]
+
+
+def test_position_moves_its_own_logit_and_nothing_else(model: keras.Model, columns: dict[str, Any]) -> None:
+    before = heads_of(model, columns)
+    after = heads_of(model, columns, **{POSITION: (columns[f"feature/{POSITION}"] % 5 + 2).astype(np.int32)})
+    assert (before.pop(BIAS) != after.pop(BIAS)).any()
+    np.testing.assert_equal(after, before)
+
+
+def test_inference_does_not_read_position(model: keras.Model, experiment: Experiment, columns: dict[str, Any]) -> None:
+    frozen = inference_model(model, experiment)
+    assert set(model.input) - set(frozen.input) == {POSITION}
+    assert set(model.output) - set(frozen.output) == {BIAS}
+    assert not any(POSITION in weight.path for weight in frozen.weights)
+    np.testing.assert_array_equal(heads_of(frozen, columns)["logits"], heads_of(model, columns)["logits"])
+
+
+def test_without_debias_position_is_a_feature_like_any_other(dataset: Dataset, columns: dict[str, Any]) -> None:
+    plain = variant("backbone.debias=null")
+    model = inference_model(build_backbone(plain, transform_outputs(plain, dataset.fitted)), plain)
+    assert POSITION in model.input
+    assert BIAS not in model.output
+    moved = heads_of(model, columns, **{POSITION: np.ones(64, np.int32)})
+    assert (moved["logits"] != heads_of(model, columns)["logits"]).any()
+
+
+@pytest.mark.parametrize("settings", [(), ("tasks.ctr.loss_weight=0",)], ids=["ctr and ctcvr", "ctcvr alone"])
+def test_every_part_of_both_towers_gets_a_gradient(settings: tuple[str, ...], model: keras.Model, columns: dict[str, Any]) -> None:
+    objectives = Objectives(variant(*settings))
+    weights = [weight for weight in model.trainable_weights if POSITION not in weight.path]
+    with tf.GradientTape() as tape:
+        heads = model(feature_tensors(columns, model), training=True)
+        loss = objectives.loss(log_probabilities(heads["logits"]), columns)
+    for weight, gradient in zip(weights, tape.gradient(loss, [weight.value for weight in weights]), strict=True):
+        assert gradient is not None, weight.path
+        assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.path
+
+
+def test_reload_in_safe_mode_gives_equal_scores(model: keras.Model, columns: dict[str, Any], tmp_path: Path) -> None:
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_equal(heads_of(reloaded, columns), heads_of(model, columns))
+    assert model_fingerprint(reloaded, "t") == model_fingerprint(model, "t")
+
+
+def test_the_jobs_backbone_loads_in_safe_mode_frozen_with_its_fingerprint(
+    job_dir: Path, experiment: Experiment, frozen: keras.Model, columns: dict[str, Any]
+) -> None:
+    job = Job(job_dir)
+    whole = keras.saving.load_model(job.backbone / "model.keras", safe_mode=True)
+    assert model_fingerprint(whole, job.fitted().digest) == job.fingerprint()
+    assert frozen.trainable_weights == []
+    np.testing.assert_array_equal(heads_of(frozen, columns)["logits"], heads_of(whole, columns)["logits"])
+    np.testing.assert_equal(heads_of(load_frozen(job, experiment), columns), heads_of(frozen, columns))
+
+
+def test_stored_taps_are_the_heads_in_the_order_of_the_files(
+    frozen: keras.Model, dataset: Dataset, columns: dict[str, Any], experiment: Experiment
+) -> None:
+    rows = run_frozen(frozen, dataset, "test", "tower", "test")
+    heads = heads_of(frozen, columns)
+    np.testing.assert_allclose(rows.taps[:64], heads["tower"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(rows.logits[:64], heads["logits"], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(rows.columns["row/truth"][:64], columns["row/truth"])
+    assert len(rows.logits) == dataset.rows("test")
+    assert not any(name.startswith("feature/") for name in rows.columns)
+    crossed = next(domain for domain in experiment.domains if domain.name == "region=r2,scene=search")
+    expected = (rows.columns["topic/region"] == 2) & (rows.columns["topic/scene"] == 2)
+    np.testing.assert_array_equal(rows.domain_rows(crossed), np.flatnonzero(expected))
+    assert expected.any()
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+MODEL_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": cut,
+    "no archive": lambda path: path.write_bytes(b"hello, world"),
+}
+
+
+@pytest.fixture
+def backbone_copy(job_dir: Path, tmp_path: Path) -> Job:
+    """A job with a copy of the backbone alone, without checkpoints."""
+    shutil.copytree(job_dir / "backbone", tmp_path / "job" / "backbone", ignore=shutil.ignore_patterns("checkpoints"))
+    return Job(tmp_path / "job")
+
+
+@pytest.mark.parametrize("damage", MODEL_DAMAGE.values(), ids=MODEL_DAMAGE)
+def test_a_damaged_model_is_refused_in_one_line(damage: Callable[[Path], object], backbone_copy: Job, experiment: Experiment) -> None:
+    damage(backbone_copy.backbone / "model.keras")
+    with pytest.raises(InputError, match=r"model\.keras: not a saved backbone") as error:
+        load_frozen(backbone_copy, experiment)
+    one_line(error)
+
+
+def test_weights_that_are_not_the_fingerprints_are_refused_by_name(
+    backbone_copy: Job, experiment: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = backbone_copy.backbone / "model.keras"
+    model = keras.saving.load_model(path)
+    kernel = model.get_layer("cvr_logit").kernel
+    kernel.assign(kernel + 1e-6)
+    model.save(path)
+    with pytest.raises(InputError, match="tensor 'cvr_logit/kernel' differs from the backbone's fingerprint") as error:
+        load_frozen(backbone_copy, experiment)
+    one_line(error)
+
+
+def test_a_transform_that_is_not_the_fingerprints_is_refused(backbone_copy: Job, experiment: Experiment) -> None:
+    vocabulary = backbone_copy.backbone / "transform" / "shop_id.txt"
+    vocabulary.write_text(vocabulary.read_text() + "another\n")
+    with pytest.raises(InputError, match="is not the one the backbone was trained on") as error:
+        load_frozen(backbone_copy, experiment)
+    one_line(error)
+
+
+def test_a_job_without_finished_backbone_is_refused(backbone_copy: Job, experiment: Experiment) -> None:
+    (backbone_copy.backbone / "fingerprint.json").unlink()
+    assert not backbone_copy.finished
+    with pytest.raises(InputError, match=r"fingerprint\.json: not found") as error:
+        load_frozen(backbone_copy, experiment)
+    one_line(error)
+
+
+def test_the_job_remembers_its_experiment(job_dir: Path, backbone_copy: Job, experiment: Experiment) -> None:
+    assert Job(job_dir).experiment() == experiment
+    change_json(backbone_copy.backbone / "experiment.json", lambda content: content.update(seed=-1))
+    with pytest.raises(InputError, match=r"experiment\.json: not an experiment") as error:
+        backbone_copy.experiment()
+    one_line(error)

@@ -1,0 +1,206 @@
+"""The training command: what it does, and one line with exit code 2 for every mistake."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs import Experiment
+from configs.command import run
+from tests.conftest import ROOT
+from trainer import task
+from trainer.job import Job
+from trainer.store import KernelStore
+
+HOME = "scene=home"
+
+
+@pytest.fixture(scope="module")
+def config(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The small experiment as a file."""
+    path = tmp_path_factory.mktemp("config") / "small.yaml"
+    path.write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
+    return str(path)
+
+
+class Command:
+    """Runs ``python -m trainer.task`` in this process."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, output: pytest.CaptureFixture[str]) -> None:
+        self.patch, self.output = patch, output
+
+    def __call__(self, *words: object) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr."""
+        self.patch.setattr(sys, "argv", ["task.py", *map(str, words)])
+        self.output.readouterr()
+        try:
+            run(task.main)
+            code = 0
+        except SystemExit as end:
+            code = int(end.code or 0)
+        out, err = self.output.readouterr()
+        return code, out, err
+
+    def refused(self, *words: object) -> str:
+        """The one line on stderr."""
+        code, out, err = self(*words)
+        assert (code, out) == (2, "")
+        assert err.endswith("\n")
+        assert err.count("\n") == 1
+        assert "Traceback" not in err
+        return err
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
+
+
+@pytest.mark.parametrize("words", [["--help"], ["pretrain", "--help"], ["finetune", "-h"], ["evaluate", "--help"], ["kernels", "--help"]])
+def test_help(words: list[str], command: Command) -> None:
+    code, out, err = command(*words)
+    assert (code, err) == (0, "")
+    for name in ("pretrain", "finetune", "evaluate", "report", "kernels") if words == ["--help"] else ("--job-dir",):
+        assert name in out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["pretrain", "--data", "d", "--job-dir", "j"], "--config"),
+        (["pretrain", "--config", "missing.yaml", "--job-dir", "j"], "--data"),
+        (["pretrain", "--config", "missing.yaml", "--data", "d"], "--job-dir"),
+        (["pretrain", "--config", "missing.yaml", "--data", "d", "--job-dir", "j"], "missing.yaml: cannot be read"),
+        (["--config", "missing.yaml", "--data", "d", "--job-dir", "j"], "missing.yaml: cannot be read"),
+        (["pretrain", "--config", "c", "--data", "d", "--job-dir", "j", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
+        (["pretrain", "--conf", "c", "--data", "d", "--job-dir", "j"], "--config"),
+        (["pretrian", "--config", "c", "--data", "d", "--job-dir", "j"], "unrecognized arguments: pretrian"),
+        (["evaluate", "--config", "c", "--data", "d", "--job-dir", "j", "--split"], "expected one argument"),
+        (["kernels", "shake", "--job-dir", "j"], "invalid choice: 'shake'"),
+        (["kernels", "list", "--job-dir", "nowhere"], "fingerprint.json: not found"),
+        (["report", "--job-dir", "nowhere"], "nowhere"),
+        ([], "--config"),
+    ],
+)
+def test_mistakes_on_the_command_line(words: list[str], message: str, command: Command) -> None:
+    assert message in command.refused(*words)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("pretrain.epochs=0", "pretrain.epochs"),
+        ("pretrain.epoch=1", "did you mean 'epochs'"),
+        ("seed", "expected key.path=value"),
+        ("seed=[", "not valid YAML"),
+    ],
+)
+def test_mistakes_in_overrides(override: str, message: str, config: str, command: Command) -> None:
+    assert message in command.refused("pretrain", "--config", config, "--set", override, "--data", "d", "--job-dir", "j")
+
+
+@pytest.mark.parametrize("name", ["pretrain", "finetune", "evaluate"])
+def test_a_dataset_that_is_not_there(name: str, config: str, job_dir: Path, command: Command, tmp_path: Path) -> None:
+    line = command.refused(name, "--config", config, "--data", tmp_path / "none", "--job-dir", job_dir)
+    assert "manifest.json: not found; expected a dataset written by preprocessing.task" in line
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_wrong_dataset_leaves_no_job_behind(config: str, dataset_dir: Path, tmp_path: Path, command: Command) -> None:
+    where = ("--data", dataset_dir, "--job-dir", tmp_path / "job")
+    line = command.refused("pretrain", "--config", config, "--set", "topics.region.values=[r1]", *where)
+    assert "topics.region" in line
+    assert not (tmp_path / "job").exists()
+
+
+def test_evaluate_prints_json_alone_on_stdout(config: str, dataset_dir: Path, job_copy: Path, command: Command) -> None:
+    where = ("--config", config, "--data", dataset_dir, "--job-dir", job_copy)
+    code, out, err = command("evaluate", *where, "--json", "--split", "validation")
+    assert code == 0
+    assert json.loads(out) == json.loads((job_copy / "reports" / "metrics.json").read_text())
+    assert "Traceback" not in err
+    code, out, _ = command("evaluate", *where)
+    assert code == 0
+    assert "CTR-AUC" in out
+    assert f"\n{HOME} " in out
+    assert "undefined" in out
+    assert command.refused("evaluate", *where, "--split", "tset")
+    code, out, _ = command("report", "--job-dir", job_copy)
+    assert code == 0
+    assert (job_copy / "reports" / "report.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], ["pretrain", "finetune", "evaluate", "report"]),
+        (["run"], ["pretrain", "finetune", "evaluate", "report"]),
+        (["pretrain"], ["pretrain"]),
+        (["finetune", "--domains", HOME, "all"], ["finetune"]),
+    ],
+)
+def test_steps(
+    words: list[str], expected: list[str], config: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a subcommand everything runs in turn, which is what a training service launches."""
+    called: list[str] = []
+    for name in ("pretrain", "finetune", "evaluate", "write_report"):
+        monkeypatch.setattr(task, name, lambda *arguments, name=name: called.append((name.removeprefix("write_"), arguments)))
+    monkeypatch.setattr(task, "render_table", lambda result: "table")
+    code, _, err = command(*words, "--config", config, "--data", tmp_path / "data", "--job-dir", tmp_path / "job")
+    assert code == 0, err
+    assert [name for name, _ in called] == expected
+    for name, arguments in called:
+        if name != "report":
+            assert arguments[1:3] == (tmp_path / "data", Job(tmp_path / "job"))
+        if name == "finetune":
+            assert arguments[3] == words[2:]
+
+
+def test_kernels_are_listed_activated_deactivated_and_removed(job_copy: Path, command: Command) -> None:
+    def active() -> int | None:
+        return KernelStore(Job(job_copy)).active().get(HOME)
+
+    where = ("--job-dir", job_copy)
+    assert command("kernels", "activate", HOME, 1, *where)[0] == 0
+    assert active() == 1
+    assert f"{HOME}: [1]\n" in command("kernels", "list", *where)[1]
+    assert f"{HOME}: 1\n" in command("kernels", "deactivate", HOME, *where)[1]
+    assert active() is None
+    code, out, _ = command("kernels", "remove", HOME, *where)
+    assert code == 0
+    left = [line.partition(":")[0] for line in out.splitlines()]
+    assert HOME not in left
+    assert f"region=r1,{HOME}" in left
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["activate"], "needs a domain"),
+        (["remove"], "needs a domain"),
+        (["activate", HOME], "needs a version"),
+        (["activate", HOME, "one"], "invalid int value: 'one'"),
+        (["activate", HOME, "7"], f"no version 7 of domain '{HOME}'; there are: 1"),
+        (["activate", "scene", "1"], "no version 1 of domain 'scene'"),
+        (["remove", "scene=moon"], "no kernel of domain 'scene=moon'"),
+        (["deactivate", "scene=moon"], "scene=moon"),
+    ],
+)
+def test_kernels_that_are_not_there(words: list[str], message: str, job_dir: Path, command: Command) -> None:
+    before = KernelStore(Job(job_dir)).active()
+    assert message in command.refused("kernels", *words, "--job-dir", job_dir)
+    assert KernelStore(Job(job_dir)).active() == before
+
+
+def test_the_real_process_says_one_line_and_exits_with_2(config: str, tmp_path: Path) -> None:
+    """TensorFlow's own start-up noise included, which no test inside this process would see."""
+    words = ["pretrain", "--config", config, "--data", str(tmp_path / "none"), "--job-dir", str(tmp_path / "job")]
+    done = subprocess.run([sys.executable, "-m", "trainer.task", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
