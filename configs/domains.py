@@ -30,7 +30,12 @@ class Topic(Section):
     @field_validator("values", mode="before")
     @classmethod
     def _values_are_text(cls, values: object) -> object:
-        return tuple(str(value) for value in values) if isinstance(values, list | tuple) else values
+        if not isinstance(values, list | tuple):
+            return values
+        for value in values:
+            if isinstance(value, bool | float):  # YAML reads NO as false and 1.10 as 1.1
+                raise ValueError(f"YAML reads a value as {value}; put it in quotes")
+        return tuple(str(value) for value in values)
 
     @field_validator("hours")
     @classmethod

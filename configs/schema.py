@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from functools import cached_property
 from typing import Any, Literal
 
@@ -232,12 +233,9 @@ class Experiment(Section):
                 and not isinstance(self.features.get(spec.shares), CategoricalFeature)
             ):
                 raise ValueError(f"features.{name}.shares: '{spec.shares}' is no categorical feature of this config")
-        kinds: dict[str, type] = {}
-        for name, spec in self.features.items():
-            kind = str if isinstance(spec, CategoricalFeature) else type(spec)
-            column = self.column_of(name)
-            if kinds.setdefault(column, kind) is not kind:
-                raise ValueError(f"features.{name}: column '{column}' is already read as another kind by another feature")
+            for part in spec.parts if isinstance(spec, TimestampFeature) else ():
+                if f"{name}_{part}" in self.features:
+                    raise ValueError(f"features.{name}_{part}: 'features.{name}' gives an output of that name")
         debias = self.backbone.debias
         if debias and not isinstance(self.features.get(debias.feature), CategoricalFeature | NumericFeature):
             raise ValueError(f"backbone.debias.feature: '{debias.feature}' is no categorical or numeric feature of this config")
@@ -258,6 +256,10 @@ class Experiment(Section):
                     raise ValueError(f"cross_topics: '{topic_name}' is no topic; the config has: {', '.join(self.topics) or 'none'}")
             if first == second:
                 raise ValueError(f"cross_topics: '{first}' is crossed with itself")
+        pairs = [frozenset(pair) for pair in self.cross_topics]
+        for pair in self.cross_topics:
+            if pairs.count(frozenset(pair)) > 1:
+                raise ValueError(f"cross_topics: '{pair[0]}' and '{pair[1]}' are crossed twice")
         return self
 
     @model_validator(mode="after")
@@ -267,4 +269,30 @@ class Experiment(Section):
                 raise ValueError(
                     f"features.{name}: timestamp features read data.timestamp '{self.data.timestamp}', received '{self.column_of(name)}'"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_read_one_way(self) -> "Experiment":
+        data = self.data
+        readers: list[tuple[str, str, str]] = [
+            (f"features.{name}", self.column_of(name), spec.kind) for name, spec in self.features.items()
+        ]
+        readers += [(f"topics.{name}", topic.column, "timestamp" if topic.hours else "categorical") for name, topic in self.topics.items()]
+        readers += [("data.timestamp", data.timestamp, "timestamp")]
+        readers += [("data.weight", data.weight, "weight")] if data.weight else []
+        readers += [("tasks", label, "label") for label in self.label_columns]
+        kinds: dict[str, str] = {}
+        for where, column, kind in readers:
+            if kinds.setdefault(column, kind) != kind:
+                raise ValueError(f"{where}: column '{column}' is read as {kind} here and as {kinds[column]} elsewhere")
+            served = where.startswith(("features.", "topics."))
+            if served and (column in ("domain", "self") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column)):
+                raise ValueError(
+                    f"{where}: column '{column}' cannot name an input of the served model; expected letters, digits and '_' "
+                    "that begin with a letter, and neither 'domain' nor 'self'; rename the column in the logs"
+                )
+        truth = (self.evaluation.truth.key,) if self.evaluation.truth else ()
+        for key in (data.request, data.user, *data.row_key, *truth):
+            if kinds.get(key) == "list":
+                raise ValueError(f"data: column '{key}' is a list; a key is one value")
         return self

@@ -35,6 +35,7 @@ class Statistics:
       partials: numeric feature -> (n, mean, sum of squared deviations) of every batch.
       samples: bucketed feature -> (priority, value) of the rows with the smallest priorities.
       equal_to_label: (column, label) pairs that were equal on every row so far.
+      positives: label -> rows that carry it.
     """
 
     experiment: Experiment
@@ -43,6 +44,7 @@ class Statistics:
     partials: dict[str, list[tuple[int, float, float]]] = field(default_factory=dict)
     samples: dict[str, tuple[npt.NDArray[np.uint64], Floats]] = field(default_factory=dict)
     equal_to_label: set[tuple[str, str]] = field(default_factory=set)
+    positives: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def empty(cls, experiment: Experiment) -> "Statistics":
@@ -81,6 +83,8 @@ class Statistics:
             values = self._numbers(name, batch)
             self.samples[name] = _smallest(sample, (_priorities(values), values))
         self._compare_with_labels(batch)
+        for label in self.experiment.label_columns:
+            self.positives[label] += int(pc.sum(batch.column(label)).as_py() or 0)
         return self
 
     def merge(self, other: "Statistics") -> "Statistics":
@@ -93,6 +97,7 @@ class Statistics:
         for name, sample in self.samples.items():
             self.samples[name] = _smallest(sample, other.samples[name])
         self.equal_to_label &= other.equal_to_label
+        self.positives.update(other.positives)
         return self
 
     def _numbers(self, name: str, batch: pa.RecordBatch) -> Floats:
@@ -121,6 +126,8 @@ def fit(experiment: Experiment, statistics: Statistics) -> Fitted:
     if not statistics.rows:
         raise InputError("nothing to fit the transform on: the pretrain split has no sound row")
     for column, label in sorted(statistics.equal_to_label):
+        if not 0 < statistics.positives[label] < statistics.rows:
+            continue  # both are constant: that says nothing
         raise InputError(f"column '{column}' equals label '{label}' on all {statistics.rows} pre-training rows; it cannot be a feature")
     return Fitted(
         settings=Fitted.settings_of(experiment),

@@ -72,7 +72,7 @@ class Fitted:
                 moments={name: (float.fromhex(a), float.fromhex(b)) for name, (a, b) in constants["moments"].items()},
                 boundaries={name: tuple(float.fromhex(value) for value in values) for name, values in constants["boundaries"].items()},
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder}: not a fitted transform: {error}") from None
 
     def check_matches(self, experiment: Experiment, where: str) -> None:

@@ -72,8 +72,11 @@ def _id_count(spec: CategoricalFeature | ListFeature, fitted: Fitted, owner: str
 
 
 def signed_log1p(values: tf.Tensor) -> tf.Tensor:
-    """sign(x) * log(1 + |x|), elementwise."""
-    return tf.sign(values) * tf.math.log1p(tf.abs(values))
+    """sign(x) * log(1 + |x|) of float64, elementwise, rounded to float32's 24 bits.
+
+    Vector and scalar code paths of a logarithm differ in the last bit, and so would a row alone and the row in a batch.
+    """
+    return tf.cast(tf.cast(tf.sign(values) * tf.math.log1p(tf.abs(values)), tf.float32), tf.float64)
 
 
 class Transform(tf.Module):
@@ -151,7 +154,6 @@ class Transform(tf.Module):
         return arrays
 
     def _number(self, name: str, spec: NumericFeature, column: tf.Tensor) -> tf.Tensor:
-        """Computed in float64: vector and scalar code paths of a float32 logarithm differ in the last bit, and so would batch sizes."""
         missing = tf.logical_not(tf.math.is_finite(column))
         values = tf.cast(tf.where(missing, tf.zeros_like(column), column), tf.float64)
         if spec.log1p:

@@ -143,11 +143,14 @@ def export(job: Job, models: Path, version: int | None = None) -> Path:
     kernels = [store.load(domain, number) for domain, number in store.active().items()]
     module = Recommender(experiment, Transform(experiment, job.fitted()), load_frozen(job, experiment), kernels)
 
-    taken = [int(path.name) for path in models.iterdir() if path.name.isdigit()] if models.is_dir() else []
+    taken = [int(path.name) for path in models.iterdir() if path.name.isdecimal()] if models.is_dir() else []
     version = max(taken, default=0) + 1 if version is None else version
     if version in taken:
         raise InputError(f"{models / str(version)}: exists already; a version never changes, choose another --version")
-    models.mkdir(parents=True, exist_ok=True)
+    try:
+        models.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{models}: cannot be written to: {error.strerror}") from None
     aside = Path(tempfile.mkdtemp(dir=models, prefix=".export-"))
     try:
         tf.saved_model.save(module, str(aside), signatures=module.signatures())

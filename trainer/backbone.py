@@ -107,7 +107,9 @@ def inference_model(model: keras.Model, experiment: Experiment) -> keras.Model:
     """The backbone as kernels and serving see it, on the same weights: the debias feature is not read."""
     debias = experiment.backbone.debias
     inputs = {name: tensor for name, tensor in model.input.items() if not debias or name != debias.feature}
-    return keras.Model(inputs, {name: tensor for name, tensor in model.output.items() if name != BIAS}, name=model.name)
+    inference = keras.Model(inputs, {name: tensor for name, tensor in model.output.items() if name != BIAS}, name=model.name)
+    inference.jit_compile = False  # what is served cannot use XLA, so what is judged does not either
+    return inference
 
 
 def load_frozen(job: Job, experiment: Experiment) -> keras.Model:

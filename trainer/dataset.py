@@ -45,7 +45,7 @@ class Dataset:
         return self.manifest.splits[split].rows
 
     def shuffled_batches(self, split: str, batch_size: int, seed: int) -> tf.data.Dataset:
-        """One epoch of a split in an order that is a function of the seed alone; the last batch may be smaller.
+        """One epoch of a split in an order that is a function of ``seed`` and TensorFlow's global seed; the last batch may be smaller.
 
         Files are interleaved, blocks shuffled among ``_SHUFFLED_BLOCKS``, and rows mixed inside buffers of ``_SHUFFLED_ROWS``.
         """

@@ -81,6 +81,8 @@ class _Tuning:
             split = self.experiment.finetune.split
             print(f"{name}: no rows in split '{split}'; no kernel, its domain serves the backbone", file=sys.stderr)
         domains = [domain for domain in domains if rows_of[domain.name]]
+        if not domains:
+            return
         kernels = train_kernels(self.experiment, self.shape, self.window, self.validation, domains, start, self.logs)
         for domain, kernel in zip(domains, kernels, strict=True):
             rows = self.validation.domain_rows(domain)

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs.domains import Domain
 from trainer.dataset import Columns, Dataset
@@ -66,15 +65,13 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
     width = model.output[tap].shape[-1] if tap else 0
     logits, taps = np.empty((rows, 2), np.float32), np.empty((rows, 2, width), np.float32)
     kept: dict[str, npt.NDArray[np.generic]] = {}
-
-    forward = tf.function(lambda features: model(features, training=False), reduce_retracing=True)
     start = 0
     for columns in counted(title, rows, dataset.batches(split, _BATCH)):
-        heads = forward({name: tf.constant(values) for name, values in feature_tensors(columns, model).items()})
+        heads = model.predict_on_batch(feature_tensors(columns, model))
         stop = start + len(columns["row/weight"])
-        logits[start:stop] = heads["logits"].numpy()
+        logits[start:stop] = heads["logits"]
         if tap:
-            taps[start:stop] = heads[tap].numpy()
+            taps[start:stop] = heads[tap]
         for name, values in columns.items():
             if not name.startswith("feature/"):
                 kept.setdefault(name, np.empty(rows, values.dtype))[start:stop] = values

@@ -69,8 +69,7 @@ class Job:
 
     def fingerprint(self) -> dict[str, Any]:
         """The backbone's fingerprint: ``fingerprint``, ``transform`` and ``tensors`` (sha256 of each by path)."""
-        content: dict[str, Any] = read_json(self.backbone / "fingerprint.json")
-        return content
+        return read_object(self.backbone / "fingerprint.json", "fingerprint", "transform", "tensors")
 
 
 def model_fingerprint(model: keras.Model, transform_digest: str) -> dict[str, Any]:
@@ -111,6 +110,14 @@ def read_json(path: Path) -> Any:
         raise InputError(f"{path}: not found; run the step that writes it first") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not readable as JSON: {error}") from None
+
+
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """Reads a JSON object that has the given keys. Raises ``InputError`` where the file is missing or holds something else."""
+    content = read_json(path)
+    if not isinstance(content, dict) or not content.keys() >= set(keys):
+        raise InputError(f"{path}: expected a JSON object" + (f" with {', '.join(keys)}" if keys else ""))
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -21,7 +21,7 @@ def row_cross_entropy(labels: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
 
     log(1 - p) is computed without forming p: log(-expm1(log p)) near p = 1, log1p(-p) elsewhere (Maechler 2012).
     """
-    log_p = tf.minimum(log_p, -1e-7)  # p = 1 exactly would give an infinite loss for y = 0
+    log_p = tf.minimum(log_p, -1e-30)  # p = 1 exactly would give an infinite loss for y = 0
     near_one = log_p > -0.6931472
     safe_near, safe_far = tf.where(near_one, log_p, -0.5), tf.where(near_one, -1.0, log_p)  # keeps gradients of the unused branch finite
     log_q = tf.where(near_one, tf.math.log(-tf.math.expm1(safe_near)), tf.math.log1p(-tf.exp(safe_far)))

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import InputError
-from trainer.job import Job, new_folder, read_json, write_json
+from trainer.job import Job, new_folder, read_object, write_json
 from trainer.kernels import KernelShape
 
 _WEIGHTS, _MANIFEST, _CARD = "weights.npz", "manifest.json", "card.md"
@@ -56,13 +57,12 @@ class KernelStore:
         """Versions of a domain's kernel, ascending; none for an unknown domain."""
         if domain not in self.domains():
             return []
-        return sorted(int(path.name) for path in (self.folder / domain).iterdir() if path.name.isdigit())
+        return sorted(int(path.name) for path in (self.folder / domain).iterdir() if path.name.isdecimal())
 
     def active(self) -> dict[str, int]:
         """Domain -> version that is served."""
         path = self.folder / "active.json"
-        active: dict[str, int] = read_json(path) if path.exists() else {}
-        return active
+        return read_object(path) if path.exists() else {}
 
     def add(self, domain: str, weights: dict[str, npt.NDArray[np.float32]], manifest: dict[str, Any]) -> int:
         """Stores a new version, all or nothing, unless the newest one is the same to the byte. Returns its number."""
@@ -73,9 +73,9 @@ class KernelStore:
         content = {"domain": domain, "version": version, "backbone": self.fingerprint, **manifest}
         former = self.folder / domain / str(newest)
         if (
-            newest
+            all((former / name).exists() for name in (_WEIGHTS, _MANIFEST))
             and (former / _WEIGHTS).read_bytes() == buffer.getvalue()
-            and read_json(former / _MANIFEST) == _as_json({**content, "version": newest})
+            and read_object(former / _MANIFEST) == _as_json({**content, "version": newest})
         ):
             return newest  # an interrupted run that is run again stores nothing twice
         with new_folder(self.folder / domain / str(version)) as folder:
@@ -87,7 +87,7 @@ class KernelStore:
     def load(self, domain: str, version: int) -> StoredKernel:
         """Reads a version. Raises ``InputError`` where it is missing, damaged, or was trained on another backbone."""
         folder = self._existing(domain, version)
-        manifest = read_json(folder / _MANIFEST)
+        manifest = read_object(folder / _MANIFEST)
         if manifest.get("backbone") != self.fingerprint:
             received = str(manifest.get("backbone"))[:12]
             raise InputError(f"{folder}: trained on another backbone: expected fingerprint {self.fingerprint[:12]}, received {received}")
@@ -96,7 +96,7 @@ class KernelStore:
                 weights = {name: content[name] for name in content.files}
             kernel = StoredKernel(domain, version, weights, manifest)
             expected = kernel.shape.variables()
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{folder}: not a kernel: {error}") from None
         received_shapes = {name: array.shape for name, array in weights.items()}
         if received_shapes != expected or any(array.dtype != np.float32 for array in weights.values()):
@@ -115,14 +115,17 @@ class KernelStore:
 
     def deactivate(self, domain: str) -> None:
         """Lets a domain be served by the backbone; its versions stay."""
+        self._check_known(domain)
         self._write_active({name: version for name, version in self.active().items() if name != domain})
 
     def remove(self, domain: str) -> None:
         """Deletes every version of a domain's kernel."""
-        if domain not in self.domains():
-            raise InputError(f"{self.folder}: no kernel of domain '{domain}'; there are: {', '.join(self.domains()) or 'none'}")
         self.deactivate(domain)
         shutil.rmtree(self.folder / domain)
+
+    def _check_known(self, domain: str) -> None:
+        if domain not in self.domains():
+            raise InputError(f"{self.folder}: no kernel of domain '{domain}'; there are: {', '.join(self.domains()) or 'none'}")
 
     def _existing(self, domain: str, version: int) -> Path:
         if version not in self.versions(domain):

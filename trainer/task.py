@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def _with_default_subcommand(words: list[str]) -> list[str]:
-    return words if words and (words[0] in _COMMANDS or words[0] in ("-h", "--help")) else ["run", *words]
+    return words if words and (not words[0].startswith("-") or words[0] in ("-h", "--help")) else ["run", *words]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -77,7 +77,7 @@ def test_help(words: list[str], command: Command) -> None:
         (["--config", "missing.yaml", "--data", "d", "--job-dir", "j"], "missing.yaml: cannot be read"),
         (["pretrain", "--config", "c", "--data", "d", "--job-dir", "j", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
         (["pretrain", "--conf", "c", "--data", "d", "--job-dir", "j"], "--config"),
-        (["pretrian", "--config", "c", "--data", "d", "--job-dir", "j"], "unrecognized arguments: pretrian"),
+        (["pretrian", "--config", "c", "--data", "d", "--job-dir", "j"], "invalid choice: 'pretrian'"),
         (["evaluate", "--config", "c", "--data", "d", "--job-dir", "j", "--split"], "expected one argument"),
         (["kernels", "shake", "--job-dir", "j"], "invalid choice: 'shake'"),
         (["kernels", "list", "--job-dir", "nowhere"], "fingerprint.json: not found"),
