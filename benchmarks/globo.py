@@ -1,7 +1,8 @@
 """``python -m benchmarks.globo``: the Globo run of the README, from logs to the table, with the expensive reference beside it.
 
 Rows of the table: the frozen backbone alone (pre-trained to 10-06), the kernel of all traffic, every row under its most specific active
-domain (``auto``), and the reference that costs most: a backbone trained on all days to 10-10. Everything runs through the public commands.
+domain (``auto``), and the reference that costs most: a backbone trained on all days to 10-10; for every figure the mean over seeds, the
+lowest and the highest. Everything runs through the public commands.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+
+from trainer.table import is_single_topic
 
 _CONFIG = Path(__file__).parents[1] / "configs" / "globo.yaml"
 _ALL_DAYS = "splits.pretrain.end=2017-10-11T03:00:00Z"
@@ -27,37 +30,60 @@ def command(module: str, *arguments: str, overrides: list[str]) -> tuple[str, fl
     return done.stdout, time.perf_counter() - start
 
 
-def run_job(logs: str, folder: Path, overrides: list[str], kernels: bool) -> dict[str, Any]:
-    """Preprocesses, trains and evaluates into a folder. Returns the evaluation of every split, and seconds by step."""
-    data, job = str(folder / "data"), str(folder / "job")
-    places = ("--data", data, "--job-dir", job)
+def run_job(logs: str, folder: Path, seed: int, overrides: list[str], kernels: bool) -> dict[str, Any]:
+    """Preprocesses (where that is not done), trains and evaluates in a folder; a finished step is not run again.
+
+    Returns the evaluation of every split, and seconds by step.
+    """
+    data, job = folder / "data", folder / f"job-{seed}"
+    places = ("--data", str(data), "--job-dir", str(job))
+    seeded = [*overrides, f"seed={seed}"]
     seconds = {}
-    _, seconds["preprocess"] = command("preprocessing.task", "--input", logs, "--output", data, overrides=overrides)
-    _, seconds["pretrain"] = command("trainer.task", "pretrain", *places, overrides=overrides)
-    if kernels and not (folder / "job" / "kernels" / "active.json").exists():
-        _, seconds["finetune"] = command("trainer.task", "finetune", *places, overrides=overrides)
+    if not (data / "manifest.json").exists():
+        seconds["preprocess"] = command("preprocessing.task", "--input", logs, "--output", str(data), overrides=overrides)[1]
+    seconds["pretrain"] = command("trainer.task", "pretrain", *places, overrides=seeded)[1]
+    if kernels and not (job / "kernels" / "active.json").exists():
+        seconds["finetune"] = command("trainer.task", "finetune", *places, overrides=seeded)[1]
     splits = {
-        split: json.loads(command("trainer.task", "evaluate", "--json", "--split", split, *places, overrides=overrides)[0])
+        split: json.loads(command("trainer.task", "evaluate", "--json", "--split", split, *places, overrides=seeded)[0])
         for split in _SPLITS
     }
     return {"splits": splits, "seconds": seconds}
 
 
-def summarise(tuned: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
-    """split -> row of the table -> task -> AUC; and the mean gain over single-topic domains in AUC points."""
+def rows_of_table(tuned: dict[str, Any], reference: dict[str, Any], split: str) -> dict[str, dict[str, float]]:
+    """Row of the table -> task -> AUC; the mean gains over single-topic domains in AUC points."""
+    result, retrained = tuned["splits"][split], reference["splits"][split]
+    everyone, single = result["domains"]["all"], [domain for name, domain in result["domains"].items() if is_single_topic(name)]
+    rows = {
+        "backbone, zero-shot": {task: result["overall"][task]["auc"]["backbone"] for task in _TASKS},
+        "kernel of all traffic": {task: everyone[task]["auc"]["kernel"] for task in _TASKS},
+        "auto: active kernels": {task: result["overall"][task]["auc"]["kernel"] for task in _TASKS},
+        "backbone of all days": {task: retrained["overall"][task]["auc"]["backbone"] for task in _TASKS},
+    }
+    rows["auto minus zero-shot (points)"] = {
+        task: 100.0 * (rows["auto: active kernels"][task] - rows["backbone, zero-shot"][task]) for task in _TASKS
+    }
+    rows["auto minus backbone of all days (points)"] = {
+        task: 100.0 * (rows["auto: active kernels"][task] - rows["backbone of all days"][task]) for task in _TASKS
+    }
+    rows["mean gain, single-topic domains (points)"] = {
+        task: 100.0 * sum(domain[task]["auc"]["delta"] for domain in single) / len(single) for task in _TASKS
+    }
+    return rows
+
+
+def summarise(runs: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
+    """split -> row of the table -> task -> mean over seeds, lowest, highest."""
     summary: dict[str, Any] = {}
     for split in _SPLITS:
-        result = tuned["splits"][split]
-        everyone, single = result["domains"]["all"], [domain for name, domain in result["domains"].items() if name.count("=") == 1]
-        summary[split] = {
-            "backbone, zero-shot": {task: result["overall"][task]["auc"]["backbone"] for task in _TASKS},
-            "kernel of all traffic": {task: everyone[task]["auc"]["kernel"] for task in _TASKS},
-            "auto: active kernels": {task: result["overall"][task]["auc"]["kernel"] for task in _TASKS},
-            "backbone of all days": {task: reference["splits"][split]["overall"][task]["auc"]["backbone"] for task in _TASKS},
-            "mean gain, single-topic domains (points)": {
-                task: 100.0 * sum(domain[task]["auc"]["delta"] for domain in single) / len(single) for task in _TASKS
-            },
-        }
+        tables = [rows_of_table(tuned, reference, split) for tuned, reference in runs]
+        summary[split] = {}
+        for row in tables[0]:
+            by_task = {task: [table[row][task] for table in tables] for task in _TASKS}
+            summary[split][row] = {
+                task: {"mean": sum(values) / len(values), "lowest": min(values), "highest": max(values)} for task, values in by_task.items()
+            }
     return summary
 
 
@@ -67,26 +93,38 @@ def main() -> None:
     default = Path(os.environ.get("RECSYS_DATA", "../shared/data")) / "globo"
     parser.add_argument("--input", type=Path, default=default, metavar="DIR", help=f"folder of the Globo logs ({default})")
     parser.add_argument("--output", type=Path, default=Path("runs/globo"), metavar="DIR", help="where everything is left (runs/globo)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[17, 18, 19], metavar="N", help="one run each (17 18 19)")
     parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override a setting of configs/globo.yaml")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     arguments = parser.parse_args()
     if not arguments.input.is_dir():
         print(f"error: {arguments.input}: no such folder; give --input or RECSYS_DATA", file=sys.stderr)
         sys.exit(2)
+    logs, folder, overrides = str(arguments.input), arguments.output, arguments.set
     try:
-        tuned = run_job(str(arguments.input), arguments.output, arguments.set, kernels=True)
-        reference = run_job(str(arguments.input), arguments.output / "all_days", [*arguments.set, _ALL_DAYS], kernels=False)
+        runs = [
+            (
+                run_job(logs, folder, seed, overrides, kernels=True),
+                run_job(logs, folder / "all_days", seed, [*overrides, _ALL_DAYS], kernels=False),
+            )
+            for seed in arguments.seeds
+        ]
     except subprocess.CalledProcessError as error:
         sys.exit(error.returncode)
-    summary = summarise(tuned, reference)
+    summary = summarise(runs)
+    seconds = {
+        str(seed): {"kernels": tuned["seconds"], "all_days": reference["seconds"]}
+        for seed, (tuned, reference) in zip(arguments.seeds, runs, strict=True)
+    }
     if arguments.json:
-        print(json.dumps({"auc": summary, "seconds": {"kernels": tuned["seconds"], "all_days": reference["seconds"]}}, indent=1))
+        print(json.dumps({"seeds": arguments.seeds, "auc": summary, "seconds": seconds}, indent=1))
         return
     for split, rows in summary.items():
-        print(f"{split:<42} CTR-AUC  CTCVR-AUC")
+        print(f"{split:<42} {'CTR':^26}  {'CTCVR':^26}")
         for name, figures in rows.items():
-            print(f"  {name:<40} {figures['ctr']:>7.4f}    {figures['ctcvr']:>7.4f}")
-    print("seconds:", {"kernels": tuned["seconds"], "all_days": reference["seconds"]})
+            shown = (f"{figure['mean']:7.4f} [{figure['lowest']:7.4f}, {figure['highest']:7.4f}]" for figure in figures.values())
+            print(f"  {name:<40} {'  '.join(shown)}")
+    print("seconds by seed:", seconds)
 
 
 if __name__ == "__main__":
