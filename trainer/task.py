@@ -11,6 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from configs.command import CommandParser, add_config_arguments, read_config, run
+from trainer.diff import kernel_diff
 from trainer.evaluate import evaluate
 from trainer.finetune import finetune
 from trainer.job import Job
@@ -48,9 +49,9 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--json", action="store_true", help="print JSON instead of a table")
             command.add_argument("--split", help="split to evaluate; evaluation.split by default")
         if name == "kernels":
-            command.add_argument("action", choices=["list", "activate", "deactivate", "remove"])
+            command.add_argument("action", choices=["list", "activate", "deactivate", "remove", "diff"])
             command.add_argument("domain", nargs="?")
-            command.add_argument("version", nargs="?", type=int)
+            command.add_argument("version", nargs="*", type=int, help="one for activate, two for diff")
     return parser
 
 
@@ -81,10 +82,14 @@ def _kernels(arguments: argparse.Namespace) -> None:
     parser = _parser()
     if arguments.action != "list" and not arguments.domain:
         parser.error(f"kernels {arguments.action} needs a domain")
+    expected = {"activate": 1, "diff": 2}.get(arguments.action, 0)
+    if len(arguments.version) != expected:
+        parser.error(f"kernels {arguments.action} needs {('no version', 'a version', 'two versions')[expected]}")
+    if arguments.action == "diff":
+        print(kernel_diff(store, arguments.domain, *arguments.version))
+        return
     if arguments.action == "activate":
-        if arguments.version is None:
-            parser.error("kernels activate needs a version")
-        store.activate(arguments.domain, arguments.version)
+        store.activate(arguments.domain, *arguments.version)
     elif arguments.action == "deactivate":
         store.deactivate(arguments.domain)
     elif arguments.action == "remove":
@@ -101,7 +106,7 @@ _COMMANDS = {
     "finetune": (_finetune, "train kernels on the frozen backbone"),
     "evaluate": (_evaluate, "judge backbone and kernels, domain by domain"),
     "report": (_report, "write reports/report.html from the last evaluation"),
-    "kernels": (_kernels, "list, activate, deactivate or remove kernels; [n] marks the active version"),
+    "kernels": (_kernels, "list, activate, deactivate, remove or diff kernels; [n] marks the active version"),
 }
 
 if __name__ == "__main__":

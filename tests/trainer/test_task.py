@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -177,10 +178,24 @@ def test_kernels_are_listed_activated_deactivated_and_removed(job_copy: Path, co
     assert f"region=r1,{HOME}" in left
 
 
+def test_two_versions_are_laid_side_by_side(job_copy: Path, command: Command) -> None:
+    store = KernelStore(Job(job_copy))
+    former = store.load(HOME, 1)
+    longer = {name: 2 * array for name, array in former.weights.items()}
+    store.add(HOME, longer, {key: former.manifest[key] for key in former.manifest if key not in ("domain", "version", "backbone")})
+    code, out, _ = command("kernels", "diff", HOME, 1, 2, "--job-dir", job_copy)
+    assert code == 0
+    norm = float(np.linalg.norm(former.weights["weight_0"]))
+    assert ["weight_0", f"{norm:.4f}", f"{2 * norm:.4f}", f"{norm:.4f}"] in [line.split() for line in out.splitlines()]
+    assert "ctr auc" in out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["activate"], "needs a domain"),
+        (["diff", HOME, "1"], "needs two versions"),
+        (["remove", HOME, "1"], "needs no version"),
         (["remove"], "needs a domain"),
         (["activate", HOME], "needs a version"),
         (["activate", HOME, "one"], "invalid int value: 'one'"),
