@@ -31,7 +31,7 @@ def command(module: str, *arguments: str, overrides: list[str]) -> tuple[str, fl
 
 
 def run_job(logs: str, folder: Path, seed: int, overrides: list[str], kernels: bool) -> dict[str, Any]:
-    """Preprocesses (where that is not done), trains and evaluates in a folder; a finished step is not run again.
+    """Preprocesses (where that is not done), trains and evaluates in a folder; a finished backbone is not trained again.
 
     Returns the evaluation of every split, and seconds by step.
     """
@@ -42,7 +42,7 @@ def run_job(logs: str, folder: Path, seed: int, overrides: list[str], kernels: b
     if not (data / "manifest.json").exists():
         seconds["preprocess"] = command("preprocessing.task", "--input", logs, "--output", str(data), overrides=overrides)[1]
     seconds["pretrain"] = command("trainer.task", "pretrain", *places, overrides=seeded)[1]
-    if kernels and not (job / "kernels" / "active.json").exists():
+    if kernels:
         seconds["finetune"] = command("trainer.task", "finetune", *places, overrides=seeded)[1]
     splits = {
         split: json.loads(command("trainer.task", "evaluate", "--json", "--split", split, *places, overrides=seeded)[0])

@@ -34,10 +34,10 @@ def read_config(arguments: argparse.Namespace) -> Experiment:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Runs a command's main function: ``InputError`` becomes one line on stderr and exit code 2, Ctrl-C exit code 130."""
+    """Runs a command's main function: ``InputError`` (or a file that cannot be used) is one line and exit code 2, Ctrl-C exit code 130."""
     try:
         command()
-    except InputError as error:
+    except (InputError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

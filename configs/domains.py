@@ -35,6 +35,8 @@ class Topic(Section):
         for value in values:
             if isinstance(value, bool | float):  # YAML reads NO as false and 1.10 as 1.1
                 raise ValueError(f"YAML reads a value as {value}; put it in quotes")
+            if not isinstance(value, str | int):
+                raise ValueError(f"expected text or whole numbers, received {type(value).__name__}")
         return tuple(str(value) for value in values)
 
     @field_validator("hours")

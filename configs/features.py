@@ -40,6 +40,10 @@ class _Categorical(_Embedded):
     def _one_way_to_ids(self) -> "_Categorical":
         if self.vocabulary and self.hash_buckets:
             raise ValueError("both 'vocabulary' and 'hash_buckets' are given; expected one of them")
+        if self.hash_buckets and (self.id_dropout or self.oov_buckets != 1):
+            raise ValueError(
+                "hashed ids have no out-of-vocabulary ids; 'id_dropout' and 'oov_buckets' cannot be given beside 'hash_buckets'"
+            )
         return self
 
 

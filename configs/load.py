@@ -82,12 +82,11 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise ConfigError(f"--set {override}: expected key.path=value")
     section = values
     for depth, key in enumerate(keys[:-1]):
-        below = section.setdefault(key, {})
-        if below is None:
-            below = section[key] = {}
-        if not isinstance(below, dict):
+        below = section.get(key)
+        if not isinstance(below, dict | None):
             raise ConfigError(f"--set {override}: '{'.'.join(keys[: depth + 1])}' holds a value, not a section")
-        section = below
+        section[key] = dict(below or {})  # a copy: YAML aliases share one mapping
+        section = section[key]
     section[keys[-1]] = _parse_yaml(text, f"--set {override}")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from functools import cached_property
+from itertools import product
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -12,6 +13,8 @@ from configs.base import SafeName, Section, UtcDatetime
 from configs.domains import Domain, Topic, enumerate_domains
 from configs.features import CategoricalFeature, Feature, ListFeature, NumericFeature, TimestampFeature
 from configs.simulation import Simulation
+
+_LONGEST_DOMAIN = 200  # a domain's name is a folder's name
 
 
 class Data(Section):
@@ -192,7 +195,8 @@ class Experiment(Section):
         training_only = {"side", "dimension", "id_dropout", "attention"}
         return {
             "features": {name: spec.model_dump(mode="json", exclude=training_only) for name, spec in self.features.items()},
-            "topics": {name: spec.model_dump(mode="json") for name, spec in self.topics.items()},
+            "topics": {name: {**spec.model_dump(mode="json"), "hours": list(spec.hours.items())} for name, spec in self.topics.items()},
+            "order": {"features": list(self.features), "topics": list(self.topics)},  # digests sort keys, but order gives meaning
         }
 
     @cached_property
@@ -220,6 +224,10 @@ class Experiment(Section):
         for key, split in named.items():
             if split not in self.splits:
                 raise ValueError(f"{key}: '{split}' is no split; the config has: {', '.join(self.splits)}")
+        judging = dict.fromkeys((self.pretrain.validation, self.finetune.validation, self.evaluation.split))
+        for judge, trained in product(judging, (self.pretrain.split, self.finetune.split)):
+            if self.splits[judge].start < self.splits[trained].end and self.splits[trained].start < self.splits[judge].end:
+                raise ValueError(f"splits.{judge} overlaps splits.{trained}: rows that judge a model must not train it")
         return self
 
     @model_validator(mode="after")
@@ -260,6 +268,9 @@ class Experiment(Section):
         for pair in self.cross_topics:
             if pairs.count(frozenset(pair)) > 1:
                 raise ValueError(f"cross_topics: '{pair[0]}' and '{pair[1]}' are crossed twice")
+        for domain in self.domains:
+            if len(domain.name) > _LONGEST_DOMAIN:
+                raise ValueError(f"domain '{domain.name}' has {len(domain.name)} characters; expected at most {_LONGEST_DOMAIN}")
         return self
 
     @model_validator(mode="after")

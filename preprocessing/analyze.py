@@ -112,7 +112,8 @@ class Statistics:
         for column, label in tuple(self.equal_to_label):
             values, labels = batch.column(column), batch.column(label)
             if pa.types.is_string(values.type):
-                labels = pc.if_else(pc.equal(labels, 1.0), "1", "0")
+                one, zero = (pc.is_in(pc.utf8_lower(values), pa.array(texts)) for texts in (["1", "1.0", "true"], ["0", "0.0", "false"]))
+                values = pc.if_else(one, 1.0, pc.if_else(zero, 0.0, None))
             if not pc.all(pc.fill_null(pc.equal(values, labels), False), min_count=0).as_py():
                 self.equal_to_label.discard((column, label))
 
@@ -167,8 +168,10 @@ def _boundaries(experiment: Experiment, name: str, values: Floats) -> tuple[floa
 
 
 def _priorities(values: Floats) -> npt.NDArray[np.uint64]:
-    """Pseudo-random, and a function of the batch alone: splitmix64 over position and value."""
-    mixed = values.view(np.uint64) + (np.arange(1, len(values) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15))
+    """Pseudo-random, and a function of the batch alone: splitmix64 over position and value, salted by all values of the batch."""
+    order = np.arange(1, len(values) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    salt = np.add.reduce(values.view(np.uint64) ^ order, dtype=np.uint64)
+    mixed = values.view(np.uint64) + order + np.array(salt, np.uint64) * np.array(0xD6E8FEB86659FD93, np.uint64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     priorities: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))

@@ -81,7 +81,7 @@ class Fitted:
             ours, theirs = json.loads(self.settings_of(experiment)), json.loads(self.settings)
             differing = [
                 f"{section}.{name}"
-                for section in ours
+                for section in ("features", "topics")
                 for name in sorted(ours[section].keys() | theirs[section].keys())
                 if ours[section].get(name) != theirs[section].get(name)
             ]

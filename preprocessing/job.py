@@ -17,11 +17,11 @@ from preprocessing.manifest import MANIFEST, FileEntry, Manifest, SplitSummary
 from preprocessing.progress import Progress, say
 from preprocessing.sources import Plan, find_sources, missing_columns_error, plan
 from preprocessing.tally import Tally
-from preprocessing.transform import transform_outputs
+from preprocessing.transform import transform_outputs, vocabulary_sizes
 from preprocessing.validate import CONVERSION_WITHOUT_CLICK
 
 PARTIAL = ".partial"
-_RESERVED = ("transform", "rejected")
+_RESERVED = ("transform", "rejected", "duplicates", MANIFEST, "analysis.json", "written.json")
 _OURS = re.compile(
     r"manifest\.json|transform/[^/]+|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
     rf"|[A-Za-z0-9_][A-Za-z0-9_.-]*/[^/]+-[0-9a-f]{{8}}-\d{{5,}}\.tfrecord|{re.escape(PARTIAL)}/.*"
@@ -172,9 +172,7 @@ class Job:
             transform_digest=fitted.digest,
             input=self.input,
             columns=written.column_formats(),
-            vocabulary_sizes={
-                name: output.size for name, output in transform_outputs(experiment, fitted).items() if output.kind != "number"
-            },
+            vocabulary_sizes=vocabulary_sizes(transform_outputs(experiment, fitted)),
             splits=splits,
             rejected=dict(sorted(tally.rejected.items())),
             rejected_files=written.file_entries("rejected"),

@@ -102,6 +102,11 @@ def find_sources(pattern: str, experiment: Experiment) -> list[Source]:
     return sources
 
 
+def logs_folder(pattern: str) -> str:
+    """The folder that a glob, folder or file of logs begins at; the side file of true probabilities is found from there."""
+    return _match(pattern)[0]
+
+
 def file_key(source: Source) -> str:
     """Begins the names of all output files of a log file: stem and 8 hex digits over its relative path."""
     return f"{source.stem}-{sha256(source.name.encode()).hexdigest()[:8]}"

@@ -67,6 +67,11 @@ def transform_outputs(experiment: Experiment, fitted: Fitted) -> dict[str, Outpu
     return {output.name: output for output in outputs}
 
 
+def vocabulary_sizes(outputs: dict[str, Output]) -> dict[str, int]:
+    """Number of ids of every output that has ids."""
+    return {name: output.size for name, output in outputs.items() if output.kind != "number"}
+
+
 def _id_count(spec: CategoricalFeature | ListFeature, fitted: Fitted, owner: str) -> int:
     return 1 + (spec.hash_buckets or spec.oov_buckets + len(fitted.vocabularies[owner]))
 
@@ -97,11 +102,6 @@ class Transform(tf.Module):
             for name, spec in experiment.features.items()
             if isinstance(spec, CategoricalFeature) or (isinstance(spec, ListFeature) and not spec.shares)
         }
-
-    @property
-    def vocabulary_sizes(self) -> dict[str, int]:
-        """Number of ids of every output that has ids."""
-        return {name: output.size for name, output in self.outputs.items() if output.kind != "number"}
 
     def features(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Outputs by name, as ``transform_outputs`` describes them, of every feature whose raw column is given."""

@@ -20,7 +20,7 @@ from preprocessing.columns import Column, raw_columns
 from preprocessing.transform import Transform
 from trainer.backbone import load_frozen
 from trainer.job import Job
-from trainer.kernels import KernelBank, KernelShape
+from trainer.kernels import KernelBank, KernelShape, domain_model
 from trainer.objectives import log_probabilities
 from trainer.routing import auto_rank, most_specific_first, parse_domain
 from trainer.store import KernelStore, StoredKernel
@@ -53,7 +53,7 @@ class Recommender(tf.Module):
         bank = KernelBank(1 + len(kernels), shape)
         for slot, domain in enumerate(self._domains, 1):  # most specific first, so that the rank of `auto` is the slot
             bank.put(slot, by_name[domain.name].weights)
-        self._bank = _Untracked(bank)
+        self._bank, self._domain_model = _Untracked(bank), _Untracked(domain_model(backbone, bank))
         # Keras objects stay untracked and their variables are listed here: each is saved once.
         self._variables = [variable.value for variable in [*backbone.weights, *bank.weights]]
         self._names = [BACKBONE, *(domain.name for domain in self._domains)]
@@ -76,13 +76,12 @@ class Recommender(tf.Module):
         slots = self._slots.lookup(inputs["domain"])
         automatic = auto_rank(self._transform.topics(raw), self._domains, tf.shape(slots)[0])
         slots = tf.where(tf.equal(slots, _AUTO_SLOT), automatic, slots)
-        heads = self._heads(raw)
-        bank = self._bank.value
-        log_p = log_probabilities(bank(heads[bank.shape.tap], heads["logits"], slots))
+        logits = self._domain_model.value({**self._inputs(raw), "slot": slots}, training=False)
+        log_p = log_probabilities(logits)
         return {**{task: tf.exp(value) for task, value in log_p.items()}, "served_domain": tf.gather(tf.constant(self._names), slots)}
 
     def _all_domains(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        heads = self._heads(raw)
+        heads = self._backbone.value(self._inputs(raw), training=False)
         bank = self._bank.value
         logits = bank.every_slot(heads[bank.shape.tap], heads["logits"])
         slots, rows = bank.slots, tf.shape(logits)[1]
@@ -90,11 +89,10 @@ class Recommender(tf.Module):
         by_row = {task: tf.transpose(tf.reshape(tf.exp(log_p[task]), [slots, rows])) for task in ("ctr", "ctcvr")}
         return {**by_row, "domains": tf.constant(self._names)}
 
-    def _heads(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        backbone = self._backbone.value
+    def _inputs(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The backbone's inputs among the transform's outputs."""
         features = self._transform.features(raw)
-        heads: dict[str, tf.Tensor] = backbone({name: features[name] for name in backbone.input}, training=False)
-        return heads
+        return {name: features[name] for name in self._backbone.value.input}
 
 
 class _Untracked:

@@ -12,7 +12,7 @@ QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 
 SMALL = (
     "name=small",
-    "simulation={start: 2025-03-03T03:00:00Z, rows: 10_000, days: 6, time_zone: 'UTC-03:00', users: 250, shops: 80, cuisines: 6, "
+    "simulation={start: 2025-03-03T03:00:00Z, rows: 20_000, days: 6, time_zone: 'UTC-03:00', users: 250, shops: 80, cuisines: 6, "
     "regions: 2, history: 6, shift: 2.0, drift: 1.0, click_rate: 0.25, conversion_rate: 0.4}",
     "splits={pretrain: {start: 2025-03-03T03:00:00Z, end: 2025-03-06T03:00:00Z}, "
     "finetune: {start: 2025-03-06T03:00:00Z, end: 2025-03-07T03:00:00Z}, "

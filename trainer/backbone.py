@@ -1,5 +1,6 @@
 """The backbone: ESMM heads over an MMoE body, as a Keras functional model, and its frozen form."""
 
+from itertools import count
 from typing import Any
 
 import keras
@@ -32,7 +33,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
       ``position_logit`` ``[B]`` where the config names a debias feature.
     """
     settings = experiment.backbone
-    seeds = iter(range(experiment.seed * 1_000, experiment.seed * 1_000 + 1_000, 5))
+    seeds = count(experiment.seed * 1_000, 5)
     inputs = {name: _input(output) for name, output in outputs.items()}
     embedded = _embed(experiment, outputs, inputs, seeds)
 
@@ -123,7 +124,7 @@ def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
     try:
         model = keras.saving.load_model(path, compile=False)
     except Exception as error:  # Keras raises what its parts raise (zip, JSON, HDF5); the file is the user's, so is the mistake
-        raise InputError(f"{path}: not a saved backbone: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path}: not a saved backbone: {next(iter(str(error).splitlines()), type(error).__name__)}") from None
     check_fingerprint(expected, model_fingerprint(model, job.fitted().digest), str(job.backbone))
     frozen = inference_model(model, experiment)
     frozen.trainable = False

@@ -1,5 +1,7 @@
 """Evaluation: every domain and task, backbone against kernel, with intervals; the best reachable figures where the truth is known."""
 
+import sys
+from glob import glob
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,13 @@ import tensorflow as tf
 from configs import Experiment, InputError
 from configs.schema import TASK_NAMES
 from preprocessing.fingerprint import fingerprint64
+from preprocessing.sources import logs_folder
 from trainer.backbone import load_frozen
 from trainer.dataset import Dataset
 from trainer.frozen import Floats, FrozenRows, run_frozen
 from trainer.job import Job, check_transform, write_json
 from trainer.judge import compare, probabilities, score_rows, task_rows
-from trainer.metrics import METRICS, task_metrics, to_json
+from trainer.metrics import METRICS, UNDEFINED, task_metrics, to_json
 from trainer.routing import auto_rank, most_specific_first
 from trainer.store import KernelStore, common_tap
 
@@ -25,7 +28,7 @@ from trainer.store import KernelStore, common_tap
 def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = None) -> dict[str, Any]:
     """Evaluates a split (``evaluation.split`` where None) and writes ``<job>/reports/metrics.json``.
 
-    A domain's kernel is its active version, else its newest; a domain without one is judged as the backbone that serves it.
+    A domain's kernel is its active version, else its newest; where there is none, the kernel's figures are undefined.
 
     Returns:
       ``{"split", "overall", "domains", "oracle"}``; figures that are undefined (a slice with one class) are the string "undefined".
@@ -40,7 +43,7 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
     check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
     store = KernelStore(job)
     active = store.active()
-    kernels = {domain.name: store.newest(domain.name) for domain in experiment.domains}
+    kernels = {domain.name: store.active_or_newest(domain.name) for domain in experiment.domains}
     tap = common_tap([kernel for kernel in kernels.values() if kernel], experiment.kernel.tap)
     rows = run_frozen(load_frozen(job, experiment), dataset, split, tap, f"evaluate {split}")
 
@@ -52,7 +55,12 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
         logits = score_rows(kernel.shape, kernel.weights, rows, inside) if kernel else rows.logits[inside]
         if domain.name in active:
             scores[domain.name] = (inside, logits)
-        domains[domain.name] = {"rows": len(inside), "active": domain.name in active, **compare(experiment, rows, inside, logits)}
+        figures = (
+            compare(experiment, rows, inside, logits)
+            if kernel
+            else _backbone_alone(_figures(experiment, rows, probabilities(logits), inside))
+        )
+        domains[domain.name] = {"rows": len(inside), "active": domain.name in active, **figures}
 
     served = rows.logits.copy()
     candidates = most_specific_first([domain for domain in experiment.domains if domain.name in active], experiment.topics)
@@ -74,6 +82,12 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
     }
     write_json(job.reports / "metrics.json", result)
     return result
+
+
+def _backbone_alone(figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The form of ``compare`` for a domain that has no kernel."""
+    nothing = {"kernel": UNDEFINED, "delta": UNDEFINED, "ci95": UNDEFINED}
+    return {task: {metric: {"backbone": value, **nothing} for metric, value in metrics.items()} for task, metrics in figures.items()}
 
 
 def _overall(experiment: Experiment, rows: FrozenRows, logits: Floats) -> dict[str, dict[str, Any]]:
@@ -98,9 +112,10 @@ def _oracle(experiment: Experiment, dataset: Dataset, rows: FrozenRows) -> dict[
     truth = experiment.evaluation.truth
     if truth is None:
         return None
-    source = Path(dataset.manifest.input)
-    paths = sorted((source if source.is_dir() else source.parent).glob(truth.path))
+    pattern = str(Path(logs_folder(dataset.manifest.input)) / truth.path)
+    paths = sorted(map(Path, glob(pattern)))  # noqa: PTH207 - the pattern may be absolute
     if not paths:
+        print(f"{pattern}: no true probabilities found; the result has no oracle", file=sys.stderr)
         return None
     try:
         table = pa.concat_tables(pq.read_table(path, columns=[truth.key, *TASK_NAMES]) for path in paths)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment, InputError
@@ -13,7 +14,7 @@ from trainer.backbone import load_frozen
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
 from trainer.job import Job, check_transform
-from trainer.joint import DomainData, JointTrainer, Kernel, schedule
+from trainer.joint import DomainData, JointTrainer, Kernel, Rows, schedule
 from trainer.judge import compare, helps, mean_auc, score_rows
 from trainer.kernels import KernelShape, initial_weights
 from trainer.progress import row_bar
@@ -25,8 +26,9 @@ _NO_ROWS = np.empty(0, np.int64)
 def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> None:
     """Trains a kernel for every named domain (every domain where none is named), stores it, and activates it where it helps.
 
-    A kernel is activated where, on the validation split, the 95% interval of its CTR- or CTCVR-AUC gain over the backbone lies above
-    zero and neither lies below it; otherwise its domain keeps what it is served by.
+    The validation split is halved by user: one half decides when a kernel stops, the other judges it, so that the interval is honest. A
+    kernel is activated where the 95% interval of its CTR- or CTCVR-AUC gain over the backbone lies above zero and neither lies below it;
+    otherwise its domain keeps what it is served by.
 
     Raises:
       InputError: an unknown domain, no finished backbone, or a dataset that the backbone was not trained for.
@@ -39,12 +41,39 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     window = run_frozen(backbone, dataset, experiment.finetune.split, tap, "taps of the window")
     validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation")
     shape = KernelShape.of(experiment.kernel, window.taps.shape[-1])
+    _check_shapes(KernelStore(job), shape, {domain.name for domain in domains})
     tuning = _Tuning(experiment, KernelStore(job), job.logs / "finetune", shape, window, validation)
     start: Kernel | None = None
     if experiment.finetune.warm_start == "all":
         start = tuning.kernel_of_all_traffic(anew=any(domain.name == ALL for domain in domains))
         domains = [domain for domain in domains if domain.name != ALL]
     tuning.train_and_store(domains, start)
+
+
+def stopping_rows(validation: FrozenRows, domain: Domain) -> Rows:
+    """A domain's validation rows of the users that decide when its kernel stops."""
+    rows = validation.domain_rows(domain)
+    return rows[~_judges(validation, rows)]
+
+
+def judging_rows(validation: FrozenRows, domain: Domain) -> Rows:
+    """A domain's validation rows of the other users, who judge the kernel."""
+    rows = validation.domain_rows(domain)
+    return rows[_judges(validation, rows)]
+
+
+def _judges(validation: FrozenRows, rows: Rows) -> npt.NDArray[np.bool_]:
+    users: npt.NDArray[np.int64] = validation.columns["row/user"][rows].astype(np.int64, copy=False)
+    return (users & 1).astype(bool)
+
+
+def _check_shapes(store: KernelStore, shape: KernelShape, tuned: set[str]) -> None:
+    """Kernels of different shapes cannot share a bank: refuses to begin what could not be exported."""
+    for domain, version in store.active().items():
+        if domain not in tuned and store.load(domain, version).shape != shape:
+            raise InputError(
+                f"the active kernel of '{domain}' has another shape than this config's kernels; tune all domains, or deactivate it"
+            )
 
 
 def _named(experiment: Experiment, names: list[str]) -> list[Domain]:
@@ -67,8 +96,8 @@ class _Tuning:
     validation: FrozenRows
 
     def kernel_of_all_traffic(self, anew: bool) -> Kernel:
-        """The kernel that the others start from: a stored one of this shape, unless it is to be trained anew or there is none."""
-        stored = None if anew else self.store.newest(ALL)
+        """The kernel that the others start from: the stored one, unless it is to be trained anew or there is none of this shape."""
+        stored = None if anew else self.store.active_or_newest(ALL)
         if stored is None or stored.shape != self.shape:
             self.train_and_store([Domain(ALL)], None)
             stored = self.store.load(ALL, self.store.versions(ALL)[-1])
@@ -85,14 +114,14 @@ class _Tuning:
             return
         kernels = train_kernels(self.experiment, self.shape, self.window, self.validation, domains, start, self.logs)
         for domain, kernel in zip(domains, kernels, strict=True):
-            rows = self.validation.domain_rows(domain)
+            rows = judging_rows(self.validation, domain)
             figures = compare(self.experiment, self.validation, rows, score_rows(self.shape, kernel, self.validation, rows))
             manifest = {
                 "shape": self.shape.to_json(),
                 "seed": self.experiment.seed,
                 "kernel": self.experiment.kernel.model_dump(mode="json"),
                 "finetune": self.experiment.finetune.model_dump(mode="json"),
-                "rows": {"train": rows_of[domain.name], "validation": len(rows)},
+                "rows": {"train": rows_of[domain.name], "validation": len(rows)},  # of validation, the half that judges
                 "validation": figures,
                 "activated": helps(figures),
             }
@@ -112,8 +141,9 @@ def train_kernels(
 ) -> list[Kernel]:
     """Trains the kernels of several domains together.
 
-    After every epoch each domain is scored on its own validation rows (mean of CTR- and CTCVR-AUC); it keeps its best kernel, the one it
-    started from included, and leaves training after ``finetune.patience`` epochs without a better one.
+    After every epoch each domain is scored on its own stopping rows (mean of CTR- and CTCVR-AUC); it keeps its best kernel, the one it
+    started from included, and leaves training after ``finetune.patience`` epochs without a better one. A domain whose stopping rows have
+    one class only cannot be scored; it keeps its last kernel.
 
     Args:
       experiment: settings and seed.
@@ -131,7 +161,7 @@ def train_kernels(
     data = [DomainData(domain.name, window.domain_rows(domain)) for domain in domains]
     initial = [start or initial_weights(shape, experiment.seed, domain.name) for domain in domains]
     trainer = JointTrainer(experiment, shape, data, initial)
-    held_out = [validation.domain_rows(domain) for domain in domains]
+    held_out = [stopping_rows(validation, domain) for domain in domains]
 
     def score(index: int) -> float:
         rows = held_out[index]
@@ -145,6 +175,7 @@ def train_kernels(
         training = [index for index in range(len(domains)) if bad[index] < settings.patience]
         if not training:
             break
+        trainer.training = len(training)
         present = [domain if index in training else DomainData(domain.name, _NO_ROWS) for index, domain in enumerate(data)]
         with row_bar(f"kernels {epoch + 1}/{settings.epochs}", sum(len(domain.rows) for domain in present)) as bar:
             loss, seen = np.zeros(len(domains)), np.zeros(len(domains))
@@ -157,7 +188,7 @@ def train_kernels(
             with writer.as_default(step=epoch + 1):
                 tf.summary.scalar(f"{domains[index].name}/loss", loss[index] / seen[index])
                 tf.summary.scalar(f"{domains[index].name}/validation_auc", value)
-            if value > best[index][0]:
+            if value > best[index][0] or not np.isfinite(value):
                 best[index], bad[index] = (value, trainer.kernel(index)), 0
             else:
                 bad[index] += 1

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
+from configs import InputError
 from configs.domains import Domain
 from trainer.dataset import Columns, Dataset
 from trainer.progress import counted
@@ -65,10 +66,12 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
     width = model.output[tap].shape[-1] if tap else 0
     logits, taps = np.empty((rows, 2), np.float32), np.empty((rows, 2, width), np.float32)
     kept: dict[str, npt.NDArray[np.generic]] = {}
-    start = 0
+    start = stop = 0
     for columns in counted(title, rows, dataset.batches(split, _BATCH)):
         heads = model.predict_on_batch(feature_tensors(columns, model))
         stop = start + len(columns["row/weight"])
+        if stop > rows:
+            break
         logits[start:stop] = heads["logits"]
         if tap:
             taps[start:stop] = heads[tap]
@@ -76,4 +79,8 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
             if not name.startswith("feature/"):
                 kept.setdefault(name, np.empty(rows, values.dtype))[start:stop] = values
         start = stop
+    if stop != rows:
+        raise InputError(
+            f"{dataset.folder}: split '{split}' holds other rows than the {rows} of its manifest; run preprocessing.task again"
+        )
     return FrozenRows(logits, taps, kept)

@@ -66,6 +66,7 @@ class JointTrainer:
 
     def __init__(self, experiment: Experiment, shape: KernelShape, domains: list[DomainData], start: list[Kernel]) -> None:
         self.experiment, self.settings, self.shape, self.domains = experiment, experiment.finetune, shape, domains
+        self.training = len(domains)  # K of the batch-aware rate: those that have not left training
         self.objectives = Objectives(experiment)
         self.labels = [experiment.tasks.ctr.label, experiment.tasks.ctcvr.label]
         count = len(domains)
@@ -115,7 +116,7 @@ class JointTrainer:
 
     def _rates(self, counts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Batch-aware learning rates ``[K]``: lr * (n_k / (B / K))^p, the factor clipped to [0.1, 1]; 0 without rows (our choice)."""
-        share = counts * len(counts) / max(counts.sum(), 1.0)
+        share = counts * self.training / max(counts.sum(), 1.0)
         factor = np.clip(share**self.settings.rate_power, 0.1, 1.0)
         return np.where(counts > 0, self.settings.learning_rate * factor, 0.0).astype(np.float32)
 

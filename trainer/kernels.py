@@ -12,6 +12,8 @@ import tensorflow as tf
 from configs.schema import Kernel
 from trainer.backbone import TASKS
 
+_GATHERED_ROWS = 512
+
 Weights = dict[str, Any]
 """``weight_j`` ``[..., 2, fan_in, fan_out]`` and ``bias_j`` ``[..., 2, fan_out]`` of every layer j; leading axis: kernels."""
 
@@ -39,7 +41,7 @@ class KernelShape:
 
     def to_json(self) -> dict[str, Any]:
         """JSON form; ``from_json`` reads it."""
-        return asdict(self)
+        return {**asdict(self), "widths": list(self.widths)}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "KernelShape":
@@ -129,8 +131,8 @@ class KernelBank(keras.layers.Layer):
         first = slots[:1]
         return tf.cond(
             tf.reduce_all(tf.equal(slots, first)),
-            lambda: self._grouped(tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis], first, [0, 2, 1]),
-            lambda: self._grouped(taps[:, :, tf.newaxis, :], logits[:, :, tf.newaxis], slots, [0, 2, 1]),
+            lambda: self._grouped(tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis], first),
+            lambda: self._mixed(taps, logits, slots),
         )
 
     def every_slot(self, taps: Any, logits: Any) -> Any:
@@ -140,10 +142,29 @@ class KernelBank(keras.layers.Layer):
         out = kernel_logits(self.shape, weights, taps, logits, self._residual(tf.range(self.slots)))
         return tf.transpose(out, [0, 2, 1])
 
-    def _grouped(self, taps: Any, logits: Any, slots: Any, order: list[int]) -> Any:
+    def _mixed(self, taps: Any, logits: Any, slots: Any) -> Any:
+        """A slice is gathered for every row, so rows go in parts: what a request makes us allocate must not grow with its rows."""
+        rows = tf.shape(slots)[0]
+        parts = (rows + _GATHERED_ROWS - 1) // _GATHERED_ROWS
+        size = (rows + parts - 1) // parts
+        padding = parts * size - rows
+
+        def in_parts(tensor: Any) -> Any:
+            padded = tf.pad(tensor, [[0, padding], *([[0, 0]] * (len(tensor.shape) - 1))])
+            return tf.reshape(padded, tf.concat([[parts, size], tf.shape(tensor)[1:]], axis=0))
+
+        out = tf.map_fn(
+            lambda part: self._grouped(part[0][:, :, tf.newaxis, :], part[1][:, :, tf.newaxis], part[2]),
+            (in_parts(taps), in_parts(logits), in_parts(slots)),
+            parallel_iterations=1,
+            fn_output_signature=tf.TensorSpec([None, len(TASKS)], tf.float32),
+        )
+        return tf.reshape(out, [-1, len(TASKS)])[:rows]
+
+    def _grouped(self, taps: Any, logits: Any, slots: Any) -> Any:
         weights = {name: tf.gather(variable.value, slots) for name, variable in self.bank.items()}
         out = kernel_logits(self.shape, weights, taps, logits, self._residual(slots))
-        return tf.reshape(tf.transpose(out, order), [-1, len(TASKS)])
+        return tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, len(TASKS)])
 
     def _residual(self, slots: Any) -> Any:
         """1 where the backbone's logit is added, ``[M, 1, 1]``; slot 0 always adds it."""

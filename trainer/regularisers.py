@@ -17,7 +17,7 @@ def moments_kl(weight: tf.Tensor) -> tf.Tensor:
       weight: ``[K, T, fan_in, fan_out]``; each ``[k, t]`` is a tensor of its own.
 
     Returns:
-      ``[K]``, summed over T. Never below 0: the variance is floored at ``VARIANCE_FLOOR``.
+      ``[K]``, summed over T; never below 0. ``VARIANCE_FLOOR`` is added to the variance, so figures are a little below the formula's.
     """
     mean, variance = tf.nn.moments(weight, axes=[-2, -1])
     entries = tf.cast(tf.reduce_prod(tf.shape(weight)[-2:]), weight.dtype)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import zipfile
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ class KernelStore:
             raise InputError(f"{folder / _WEIGHTS}: expected float32 arrays {expected}, received {received_shapes}")
         return kernel
 
-    def newest(self, domain: str) -> StoredKernel | None:
+    def active_or_newest(self, domain: str) -> StoredKernel | None:
         """The active version of a domain's kernel, else its newest one, else None."""
         versions = self.versions(domain)
         return self.load(domain, self.active().get(domain, versions[-1])) if versions else None
@@ -121,7 +122,9 @@ class KernelStore:
     def remove(self, domain: str) -> None:
         """Deletes every version of a domain's kernel."""
         self.deactivate(domain)
-        shutil.rmtree(self.folder / domain)
+        aside = self.folder / f".removed-{domain}-{os.getpid()}"
+        (self.folder / domain).rename(aside)  # gone at once, whatever happens while its files are deleted
+        shutil.rmtree(aside)
 
     def _check_known(self, domain: str) -> None:
         if domain not in self.domains():

@@ -1,6 +1,6 @@
 """The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report | kernels]``.
 
-Without a subcommand it runs pretrain, finetune and evaluate, which is what a training service launches.
+Without a subcommand it runs pretrain, finetune, evaluate and report, which is what a training service launches.
 """
 
 import argparse
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from configs import InputError
 from configs.command import CommandParser, add_config_arguments, read_config, run
 from trainer.diff import kernel_diff
 from trainer.evaluate import evaluate
@@ -24,7 +25,10 @@ from trainer.table import render_table
 def main() -> None:
     """Parses the command line and runs the subcommand."""
     arguments = _parser().parse_args(_with_default_subcommand(sys.argv[1:]))
-    arguments.function(arguments)
+    try:
+        arguments.function(arguments)
+    except tf.errors.DataLossError as error:
+        raise InputError(f"a file of the dataset is damaged; run preprocessing.task again: {error.message}") from None
 
 
 def _with_default_subcommand(words: list[str]) -> list[str]:

@@ -130,7 +130,7 @@ def test_yaml_tags_cannot_make_objects(value: str) -> None:
         ("features.city={kind: categorical, side: user}", "features.city.side", "user"),
         ("data.input=gs://logs/a=b/*.csv", "data.input", "gs://logs/a=b/*.csv"),
         ("data.row_key=[]", "data.row_key", ()),
-        ("finetune.split='test'", "finetune.split", "test"),
+        ("finetune.split='pretrain'", "finetune.split", "pretrain"),
     ],
 )
 def test_overrides_are_yaml_at_a_path(override: str, path: str, value: object) -> None:

@@ -19,7 +19,7 @@ from preprocessing.analyze import Statistics, fit
 from preprocessing.coerce import coerce
 from preprocessing.columns import ARROW_TYPES, raw_columns
 from preprocessing.fitted import Fitted
-from preprocessing.transform import Output, Transform, signed_log1p
+from preprocessing.transform import Output, Transform, signed_log1p, vocabulary_sizes
 from serving.rows import encode_rows
 from serving.tensors import decode
 
@@ -345,7 +345,7 @@ def test_outputs_say_their_kind_table_size_and_length() -> None:
             Output("there_hour", "there", "id", "there_hour", 25),
         )
     }
-    assert TRANSFORM.vocabulary_sizes == {name: output.size for name, output in TRANSFORM.outputs.items() if output.size}
+    assert vocabulary_sizes(TRANSFORM.outputs) == {name: output.size for name, output in TRANSFORM.outputs.items() if output.size}
 
 
 @settings(PATIENT, max_examples=30)

@@ -86,7 +86,7 @@ def auc_of(rows: FrozenRows, chosen: Any, logits: npt.NDArray[np.float32], task:
 def test_a_domains_kernel_is_its_own_active_or_not(result: dict[str, Any], rows: FrozenRows, job: Job, experiment: Experiment) -> None:
     store, compared = KernelStore(job), 0
     for domain in experiment.domains:
-        kernel = store.newest(domain.name)
+        kernel = store.active_or_newest(domain.name)
         if kernel is None:
             continue
         inside = rows.domain_rows(domain)
@@ -192,8 +192,7 @@ def test_another_split_can_be_asked_for(experiment: Experiment, dataset: Dataset
     result = evaluate(experiment, dataset_dir, Job(job_copy), "validation")
     assert result["split"] == "validation"
     assert result["domains"]["all"]["rows"] == dataset.rows("validation")
-    stored = KernelStore(Job(job_copy)).load("all", 1).manifest["validation"]
-    assert stored == {task: result["domains"]["all"][task] for task in TASK_NAMES}
+    assert result["domains"]["all"] != evaluate(experiment, dataset_dir, Job(job_copy))["domains"]["all"]
 
 
 def test_without_kernels_everything_is_the_backbone(experiment: Experiment, dataset_dir: Path, job_copy: Path) -> None:
@@ -201,7 +200,12 @@ def test_without_kernels_everything_is_the_backbone(experiment: Experiment, data
     result = evaluate(experiment, dataset_dir, Job(job_copy))
     for task in TASK_NAMES:
         assert all(figure["backbone"] == figure["kernel"] for figure in result["overall"][task].values())
-        assert result["domains"]["all"][task]["auc"]["delta"] == 0.0
+        assert result["domains"]["all"][task]["auc"] == {
+            "backbone": result["overall"][task]["auc"]["backbone"],
+            "kernel": "undefined",
+            "delta": "undefined",
+            "ci95": "undefined",
+        }
 
 
 def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(experiment: Experiment, other_dataset_dir: Path, job: Job) -> None:

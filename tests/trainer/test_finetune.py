@@ -10,7 +10,8 @@ import pytest
 from configs import Experiment, InputError
 from tests.trainer.conftest import domains_of, one_line, random_rows, variant
 from trainer import finetune as module
-from trainer.finetune import finetune, train_kernels
+from trainer.finetune import finetune, judging_rows, stopping_rows, train_kernels
+from trainer.frozen import FrozenRows, run_frozen
 from trainer.job import Job, read_json
 from trainer.kernels import KernelShape, initial_weights
 from trainer.store import KernelStore
@@ -22,6 +23,12 @@ EMPTY = "region=r9"
 
 def backbone_files(job: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (job / "backbone").iterdir() if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def validation(experiment: Experiment, dataset: Any, frozen: Any) -> FrozenRows:
+    """The validation split behind the frozen backbone."""
+    return run_frozen(frozen, dataset, "validation", None, "validation")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,7 @@ def test_the_same_seed_gives_the_same_kernels(again: Path, job_dir: Path) -> Non
 
 
 def test_every_domain_with_rows_has_a_kernel_and_an_honest_manifest(
-    experiment: Experiment, job_dir: Path, window: Any, dataset: Any
+    experiment: Experiment, job_dir: Path, window: Any, dataset: Any, validation: FrozenRows
 ) -> None:
     store = KernelStore(Job(job_dir))
     assert set(store.domains()) == {domain.name for domain in experiment.domains if EMPTY not in domain.name}
@@ -60,7 +67,7 @@ def test_every_domain_with_rows_has_a_kernel_and_an_honest_manifest(
         assert manifest["backbone"] == Job(job_dir).fingerprint()["fingerprint"]
         assert manifest["rows"]["train"] == len(window.domain_rows(domain))
         assert manifest["rows"]["train"] == dataset.manifest.splits["finetune"].domains[domain.name].rows
-        assert manifest["rows"]["validation"] == dataset.manifest.splits["validation"].domains[domain.name].rows
+        assert manifest["rows"]["validation"] == len(judging_rows(validation, domain))
         assert manifest["activated"] is (domain.name in store.active())
         assert manifest["finetune"] == experiment.finetune.model_dump(mode="json")
 
@@ -148,9 +155,18 @@ def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (best_first["weight_0"] != initial_weights(SHAPE, 17, "all")["weight_0"]).any()
 
 
-def test_validation_that_is_undefined_keeps_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel, _ = trained([None, None, None], monkeypatch)  # type: ignore[list-item]
-    np.testing.assert_equal(kernel, initial_weights(SHAPE, 17, "all"))
+def test_validation_that_is_undefined_keeps_the_last_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel, epochs = trained([None] * 7, monkeypatch)  # type: ignore[list-item]
+    assert epochs == 6
+    assert np.any(kernel["weight_1"] != initial_weights(SHAPE, 17, "all")["weight_1"])
+
+
+def test_no_user_both_stops_and_judges_a_kernel(experiment: Experiment, validation: FrozenRows) -> None:
+    for domain in experiment.domains:
+        stopping, judging = stopping_rows(validation, domain), judging_rows(validation, domain)
+        assert sorted([*stopping, *judging]) == list(validation.domain_rows(domain))
+        users = validation.columns["row/user"]
+        assert not set(users[stopping]) & set(users[judging])
 
 
 def test_domains_start_from_the_kernel_of_all_traffic_unless_told_otherwise(

@@ -59,20 +59,20 @@ def test_a_kernel_comes_back_as_it_was_stored(store: KernelStore) -> None:
 def test_versions_count_up_and_the_active_one_is_preferred(store: KernelStore) -> None:
     assert store.domains() == ["region=r1", CROSSED]
     assert store.versions("region=r1") == [1, 2]
-    newest = store.newest("region=r1"), store.newest(CROSSED)
+    newest = store.active_or_newest("region=r1"), store.active_or_newest(CROSSED)
     assert [kernel.version for kernel in newest if kernel] == [1, 1]
     store.activate("region=r1", 2)
     assert store.active() == {"region=r1": 2}
     store.deactivate("region=r1")
     assert store.active() == {}
-    again = store.newest("region=r1")
+    again = store.active_or_newest("region=r1")
     assert again
     assert again.version == 2
 
 
 def test_nothing_is_known_of_a_domain_without_kernel(store: KernelStore) -> None:
     assert store.versions("region=r2") == []
-    assert store.newest("region=r2") is None
+    assert store.active_or_newest("region=r2") is None
 
 
 def test_an_empty_job_has_no_kernels(job: Job) -> None:
@@ -219,7 +219,7 @@ def test_a_damaged_manifest_is_refused_in_one_line(damage: Callable[[Path], obje
 def test_a_damaged_active_json_is_refused_in_one_line(content: str, store: KernelStore) -> None:
     (store.folder / "active.json").write_text(content)
     with pytest.raises(InputError) as error:
-        store.newest("region=r1")
+        store.active_or_newest("region=r1")
     one_line(error)
 
 
@@ -234,7 +234,7 @@ def test_a_damaged_fingerprint_is_refused_in_one_line(content: str, job: Job) ->
 def test_an_active_version_whose_folder_is_gone_is_refused(store: KernelStore) -> None:
     shutil.rmtree(store.folder / "region=r1" / "1")
     with pytest.raises(InputError, match="no version 1 of domain 'region=r1'; there are: 2"):
-        store.newest("region=r1")
+        store.active_or_newest("region=r1")
 
 
 def test_leftovers_of_a_killed_add_are_no_versions(store: KernelStore) -> None:
