@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from pydantic import BaseModel
 
+from configs import Experiment
 from configs.base import Section, parse_time_zone
 from configs.domains import ALL, Domain, hours_of
 from tests.configs import CONFIG, accept, refusal
@@ -337,3 +338,39 @@ def test_the_data_digest_stays_with_what_only_training_reads(override: str) -> N
 def test_the_data_digest_does_not_depend_on_how_the_file_is_written() -> None:
     reordered = "\n".join(["# a comment", "seed: 17", *CONFIG.splitlines()]).replace("2024-01-01,", "2024-01-01T00:00:00Z,")
     assert accept(text=reordered).data_digest == accept().data_digest
+
+
+def test_the_order_of_hours_topics_and_features_is_part_of_the_digest() -> None:
+    """A row's topic is stored as the index of its value: another order is another meaning."""
+    first = accept()
+    for section, key in (("hours", "period"), ("topics", None), ("features", None)):
+        values = first.model_dump(mode="json")
+        if section == "hours":
+            values["topics"][key]["hours"] = dict(reversed(values["topics"][key]["hours"].items()))
+        else:
+            values[section] = dict(reversed(values[section].items()))
+        assert Experiment.model_validate(values).data_digest != first.data_digest
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "splits.pretrain.end=2024-01-05",
+        "splits.finetune.end=2024-01-04T00:00:01Z",
+        "pretrain.validation=pretrain",
+        "evaluation.split=finetune",
+    ],
+)
+def test_rows_that_judge_a_model_cannot_train_it(override: str) -> None:
+    assert "rows that judge a model must not train it" in refusal(override)
+
+
+def test_hashed_ids_cannot_be_dropped_onto_an_id_of_their_own() -> None:
+    assert "hashed ids have no out-of-vocabulary ids" in refusal("features.item.id_dropout=0.1")
+
+
+def test_an_override_leaves_what_shares_its_alias_alone() -> None:
+    user = "user: {kind: categorical, side: user, vocabulary: {min_count: 2}}"
+    text = CONFIG.replace(user, "user: &user {kind: categorical, side: user}")
+    experiment = accept("features.position.oov_buckets=5", text=text.replace("{kind: categorical, side: context, vocabulary: {}}", "*user"))
+    assert (experiment.features["user"].oov_buckets, experiment.features["position"].oov_buckets) == (1, 5)  # type: ignore[union-attr]

@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from configs import Experiment, InputError
 from tests.trainer.conftest import change_json, one_line, variant
 from trainer import dataset as dataset_module
 from trainer.dataset import Dataset
+from trainer.frozen import run_frozen
 
 SPLIT = "pretrain"
 KEY = "row/truth"  # fingerprints of impressions: they tell rows apart
@@ -151,3 +153,14 @@ def test_a_dataset_of_other_settings_is_refused(setting: str, message: str, data
 def test_settings_of_training_alone_do_not_need_another_dataset(dataset_dir: Path) -> None:
     other = variant("features.shop_id.id_dropout=0.5", "pretrain.epochs=7", "seed=3", "tasks.ctr.loss_weight=0.5")
     assert Dataset.open(dataset_dir, other).rows(SPLIT) > 0
+
+
+def test_fewer_rows_than_the_manifest_says_are_refused(experiment: Experiment, dataset_dir: Path, frozen: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(dataset_dir, tmp_path / "data")
+    largest = max((folder / "test").glob("*.tfrecord"), key=lambda path: path.stat().st_size)
+    records = list(tf.data.TFRecordDataset(str(largest)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(largest)) as writer:
+        for record in records[:-1]:
+            writer.write(record)
+    with pytest.raises(InputError, match="split 'test' holds other rows than the"):
+        run_frozen(frozen, Dataset.open(folder, experiment), "test", None, "test")

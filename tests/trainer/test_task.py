@@ -23,7 +23,7 @@ HOME = "scene=home"
 def config(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The small experiment as a file."""
     path = tmp_path_factory.mktemp("config") / "small.yaml"
-    path.write_text(yaml.safe_dump(experiment.model_dump(mode="json")))
+    path.write_text(yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False))
     return str(path)
 
 
