@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from trainer.job import write_json
 from trainer.table import is_single_topic
 
 _CONFIG = Path(__file__).parents[1] / "configs" / "globo.yaml"
@@ -31,11 +32,15 @@ def command(module: str, *arguments: str, overrides: list[str]) -> tuple[str, fl
 
 
 def run_job(logs: str, folder: Path, seed: int, overrides: list[str], kernels: bool) -> dict[str, Any]:
-    """Preprocesses (where that is not done), trains and evaluates in a folder; a finished backbone is not trained again.
+    """Preprocesses (where that is not done), trains and evaluates in a folder; what ran to its end with these overrides is not run again.
 
     Returns the evaluation of every split, and seconds by step.
     """
-    data, job = folder / "data", folder / f"job-{seed}"
+    data, job, finished = folder / "data", folder / f"job-{seed}", folder / f"result-{seed}.json"
+    if finished.exists():
+        former: dict[str, Any] = json.loads(finished.read_text())
+        if former["overrides"] == overrides:
+            return former
     places = ("--data", str(data), "--job-dir", str(job))
     seeded = [*overrides, f"seed={seed}"]
     seconds = {}
@@ -48,7 +53,9 @@ def run_job(logs: str, folder: Path, seed: int, overrides: list[str], kernels: b
         split: json.loads(command("trainer.task", "evaluate", "--json", "--split", split, *places, overrides=seeded)[0])
         for split in _SPLITS
     }
-    return {"splits": splits, "seconds": seconds}
+    result = {"overrides": overrides, "splits": splits, "seconds": seconds}
+    write_json(finished, result)
+    return result
 
 
 def rows_of_table(tuned: dict[str, Any], reference: dict[str, Any], split: str) -> dict[str, dict[str, float]]:
