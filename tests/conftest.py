@@ -26,7 +26,7 @@ SMALL = (
     "topics.region.values=[r1, r2, r9]",
     "backbone={embedding_dimension: 4, experts: 2, expert_layers: [8, 6], tower_layers: [6], attention_layers: [4], "
     "debias: {feature: position, layers: [4]}}",
-    "pretrain={epochs: 2, batch_size: 512, learning_rate: 0.01, embedding_learning_rate: 0.1, validations_per_epoch: 2, "
+    "pretrain={epochs: 2, batch_size: 1_024, learning_rate: 0.01, embedding_learning_rate: 0.1, validations_per_epoch: 2, "
     "checkpoint_steps: 3}",
     "kernel.width=6",
     "finetune={epochs: 3, batch_size: 512, learning_rate: 0.03}",
