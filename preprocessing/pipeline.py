@@ -138,7 +138,11 @@ def _write_tally(tallies: list[beam.PCollection], path: str) -> None:
 
 def _run(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> None:
     try:
-        with beam.Pipeline(options=options) as pipeline:
+        pipeline = beam.Pipeline(options=options)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"Beam refuses its options: {error}") from None
+    try:
+        with pipeline:
             build(pipeline)
     except InputError:
         raise

@@ -1,7 +1,7 @@
 """``python -m preprocessing.simulate``: a food-delivery marketplace's logs, with the true probabilities beside them.
 
 Writes ``impressions-YYYY-MM-DD.parquet`` (one a day, named by the UTC date on which the day begins), ``truth/YYYY-MM-DD.parquet`` (read
-by evaluation alone) and ``simulation.json``. The same config, seed and library versions give the same bytes.
+by evaluation alone) and ``_simulation.json``. The same config, seed and library versions give the same bytes.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from configs.schema import Split
 from preprocessing.marketplace import Impressions, Marketplace
 from preprocessing.marketplace_log import log_table, truth_table
 
-SIMULATION = "simulation.json"
+SIMULATION = "_simulation.json"  # the underscore keeps it from being read as a log
 """What was simulated; also the mark of a folder that this command made and may replace."""
 
 Summary = dict[str, object]
@@ -42,7 +42,7 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
       rows: instead of ``simulation.rows``.
 
     Returns:
-      What ``simulation.json`` holds: ``seed``, ``simulation`` (the settings), ``rows``, ``requests``, ``ctr`` (clicks per impression),
+      What ``_simulation.json`` holds: ``seed``, ``simulation`` (the settings), ``rows``, ``requests``, ``ctr`` (clicks per impression),
       ``cvr`` (orders per click), and ``best_auc``: for ``all`` and each split with both outcomes, the AUC that the true ``ctr``, ``cvr``
       (on clicked rows) and ``ctcvr`` reach, and ``ctr_logged`` reaches by also knowing the position.
 

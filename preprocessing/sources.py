@@ -14,6 +14,7 @@ from typing import BinaryIO, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from configs import Experiment, InputError
@@ -166,7 +167,10 @@ def _match(pattern: str) -> tuple[str, list[str]]:
 
 
 def _files(pattern: str) -> list[str]:
-    found = [file.path for match in FileSystems.match([pattern]) for file in match.metadata_list]
+    try:
+        found = [file.path for match in FileSystems.match([pattern]) for file in match.metadata_list]
+    except (ValueError, BeamIOError) as error:
+        raise InputError(f"{pattern}: cannot be listed: {error}") from None
     return [path for path in found if not path.rpartition("/")[2].startswith((".", "_"))]
 
 

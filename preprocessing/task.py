@@ -81,7 +81,9 @@ def main(arguments: list[str]) -> None:
     from preprocessing.job import Job  # TensorFlow: seconds to import, which a mistake on the command line should not cost
     from preprocessing.progress import say
 
-    logs = ours.input or experiment.data.input
+    if not ours.output:
+        raise InputError("--output is empty; expected a folder")
+    logs = experiment.data.input if ours.input is None else ours.input
     if not logs:
         raise InputError("no logs: expected --input or the config's data.input")
     manifest = Job(experiment, logs, ours.output, tuple(flags)).run()

@@ -106,8 +106,8 @@ class KernelStore:
 
     def active_or_newest(self, domain: str) -> StoredKernel | None:
         """The active version of a domain's kernel, else its newest one, else None."""
-        versions = self.versions(domain)
-        return self.load(domain, self.active().get(domain, versions[-1])) if versions else None
+        version = self.active().get(domain) or max(self.versions(domain), default=None)
+        return None if version is None else self.load(domain, version)
 
     def activate(self, domain: str, version: int) -> None:
         """Makes a version the served one."""

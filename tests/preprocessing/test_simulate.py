@@ -229,7 +229,7 @@ def test_a_foreign_folder_is_refused_and_an_earlier_simulation_replaced(tmp_path
     simulate(experiment(), output, rows=500)
     assert not (output / "impressions-1999-01-01.parquet").exists()
     (output / SIMULATION).unlink()
-    with pytest.raises(InputError, match=r"no simulation\.json"):
+    with pytest.raises(InputError, match=r"no _simulation\.json"):
         simulate(experiment(), output, rows=500)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="is a file"):
