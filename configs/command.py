@@ -1,6 +1,7 @@
 """What every command has in common: ``--config`` and ``--set``, and one line and exit code 2 for what a user can cause."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
@@ -37,6 +38,9 @@ def run(command: Callable[[], None]) -> None:
     """Runs a command's main function: ``InputError`` (or a file that cannot be used) is one line and exit code 2, Ctrl-C exit code 130."""
     try:
         command()
+    except BrokenPipeError:  # whoever read our output has had enough, as in `... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(141)
     except (InputError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
