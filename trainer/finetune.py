@@ -37,12 +37,12 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     dataset = Dataset.open(data, experiment)
     check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
     backbone = load_frozen(job, experiment)
-    tap = experiment.kernel.tap
+    tap, store = experiment.kernel.tap, KernelStore(job)
+    shape = KernelShape.of(experiment.kernel, backbone.output[tap].shape[-1])
+    _check_shapes(store, shape, {domain.name for domain in domains})  # before the forward passes, which take most of the wait
     window = run_frozen(backbone, dataset, experiment.finetune.split, tap, "taps of the window")
     validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation")
-    shape = KernelShape.of(experiment.kernel, window.taps.shape[-1])
-    _check_shapes(KernelStore(job), shape, {domain.name for domain in domains})
-    tuning = _Tuning(experiment, KernelStore(job), job.logs / "finetune", shape, window, validation)
+    tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation)
     start: Kernel | None = None
     if experiment.finetune.warm_start == "all":
         start = tuning.kernel_of_all_traffic(anew=any(domain.name == ALL for domain in domains))
