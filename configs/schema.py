@@ -88,8 +88,13 @@ class Debias(Section):
 
 
 class Backbone(Section):
-    """ESMM heads over an MMoE body."""
+    """Embeddings, a body, and a tower for each task."""
 
+    body: Literal["shared_bottom", "esmm", "mmoe", "ple", "star", "pepnet", "hamur"] = Field(
+        "mmoe", description="what stands between embeddings and towers; the last three read the row's domain and are trained from scratch"
+    )
+    topics: tuple[SafeName, ...] = Field((), description="whose values are the domains of star, hamur (one topic) and pepnet (any number)")
+    crosses: NonNegativeInt = Field(0, description="DCN-v2 cross layers between embeddings and body")
     embedding_dimension: PositiveInt = 16
     experts: PositiveInt = 4
     expert_layers: tuple[PositiveInt, ...] = Field((128, 64), min_length=1)

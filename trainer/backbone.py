@@ -1,5 +1,6 @@
-"""The backbone: ESMM heads over an MMoE body, as a Keras functional model, and its frozen form."""
+"""The backbone: embeddings, a body and its heads as one Keras functional model, and its frozen form."""
 
+from collections.abc import Callable
 from itertools import count
 from typing import Any
 
@@ -10,12 +11,17 @@ from configs import Experiment, InputError
 from configs.features import CategoricalFeature, ListFeature
 from preprocessing.transform import Output
 from trainer import layers
+from trainer.bodies.build import TASKS as TASKS
+from trainer.bodies.build import Build, TaskHead
+from trainer.bodies.mmoe import mmoe
 from trainer.job import Job, check_fingerprint, model_fingerprint
 
-TASKS = ("ctr", "cvr")
-"""The tasks that have a tower, in the order of every task axis; CTCVR is their product."""
-
 BIAS = "position_logit"
+
+TOPIC_PREFIX = "topic/"
+"""Inputs of this name are topic indices, the record columns of the same name; every other input is a feature."""
+
+_BODIES: dict[str, Callable[[Any, Build], list[TaskHead]]] = {"mmoe": mmoe}
 
 
 def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.Model:
@@ -29,44 +35,35 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
 
     Returns:
       A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers ``[B]`` float32) to a dict:
-      ``logits`` ``[B, 2]``, ``tower`` and ``representation`` ``[B, 2, width]`` (the taps; the middle axis is ``TASKS``), and
-      ``position_logit`` ``[B]`` where the config names a debias feature.
+      ``logits`` ``[B, 2]``, ``tower`` and ``representation`` ``[B, 2, width]`` (the taps; the middle axis is ``TASKS``), ``input``
+      ``[B, 1, D]`` (the body's), and ``position_logit`` ``[B]`` where the config names a debias feature. Bodies that read topics have
+      an input ``topic/NAME`` int32 ``[B]`` for each.
     """
-    settings = experiment.backbone
+    settings, debias = experiment.backbone, experiment.backbone.debias
     seeds = count(experiment.seed * 1_000, 5)
     inputs = {name: _input(output) for name, output in outputs.items()}
     embedded = _embed(experiment, outputs, inputs, seeds)
+    topics = {name: keras.Input((), dtype="int32", name=f"topic_{name}") for name in settings.topics}
+    values = {name: 1 + len(experiment.topics[name].names) for name in settings.topics}
+    build = Build(settings, topics, values, seeds)
 
-    def dense(width: int, name: str, activation: str | None = "relu") -> keras.layers.Dense:
-        return keras.layers.Dense(width, activation, name=name, kernel_initializer=keras.initializers.GlorotUniform(next(seeds)))
-
-    debias = settings.debias
-    body = [tensor for name, tensor in embedded.items() if not debias or name != debias.feature]
-    x = ops.concatenate(body, axis=-1)
+    x = ops.concatenate([tensor for name, tensor in embedded.items() if not debias or name != debias.feature], axis=-1)
     if settings.dropout:
         x = keras.layers.Dropout(settings.dropout, seed=next(seeds), name="dropout")(x)
-    experts = layers.Experts(settings.experts, settings.expert_layers, next(seeds), name="experts")(x)
-
-    logits, towers, representations = [], [], []
-    for task in TASKS:
-        gate = dense(settings.experts, f"{task}_gate", "softmax")(x)
-        hidden = ops.sum(experts * ops.expand_dims(gate, -1), axis=1)
-        representations.append(hidden)
-        for depth, width in enumerate(settings.tower_layers):
-            hidden = dense(width, f"{task}_tower_{depth}")(hidden)
-        towers.append(hidden)
-        logits.append(dense(1, f"{task}_logit", None)(hidden))
+    tasks = _BODIES[settings.body](x, build)
     heads = {
-        "logits": ops.concatenate(logits, axis=-1),
-        "tower": ops.stack(towers, axis=1),
-        "representation": ops.stack(representations, axis=1),
+        "logits": ops.concatenate([task.logit for task in tasks], axis=-1),
+        "tower": ops.stack([task.tower for task in tasks], axis=1),
+        "representation": ops.stack([task.representation for task in tasks], axis=1),
+        "input": ops.expand_dims(x, axis=1),
     }
     if debias:
         hidden = embedded[debias.feature]
         for depth, width in enumerate(debias.layers):
-            hidden = dense(width, f"position_{depth}")(hidden)
-        heads[BIAS] = ops.squeeze(dense(1, BIAS, None)(hidden), -1)
-    return keras.Model(inputs, heads, name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"))
+            hidden = build.dense(width, f"position_{depth}")(hidden)
+        heads[BIAS] = ops.squeeze(build.dense(1, BIAS, None)(hidden), -1)
+    named_topics = {f"{TOPIC_PREFIX}{name}": tensor for name, tensor in topics.items()}
+    return keras.Model({**inputs, **named_topics}, heads, name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"))
 
 
 def _input(output: Output) -> Any:

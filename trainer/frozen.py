@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from configs import InputError
 from configs.domains import Domain
+from trainer.backbone import TOPIC_PREFIX
 from trainer.dataset import Columns, Dataset
 from trainer.progress import counted
 
@@ -49,7 +50,7 @@ class FrozenRows:
 
 def feature_tensors(columns: dict[str, Any], model: keras.Model) -> dict[str, Any]:
     """The model's inputs among record columns."""
-    return {name: columns[f"feature/{name}"] for name in model.input}
+    return {name: columns[name if name.startswith(TOPIC_PREFIX) else f"feature/{name}"] for name in model.input}
 
 
 def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None, title: str) -> FrozenRows:
@@ -59,7 +60,7 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
       model: from ``backbone.load_frozen``.
       dataset: where the split is.
       split: name of the split.
-      tap: the head to keep beside the logits (``tower`` or ``representation``), or None.
+      tap: the head to keep beside the logits (``tower``, ``representation`` or ``input``), or None.
       title: of the progress bar.
     """
     rows = dataset.rows(split)

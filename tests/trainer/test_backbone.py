@@ -43,6 +43,7 @@ def test_heads_have_the_promised_shapes(model: keras.Model, columns: dict[str, A
         "logits": (64, 2),
         "tower": (64, 2, experiment.backbone.tower_layers[-1]),
         "representation": (64, 2, experiment.backbone.expert_layers[-1]),
+        "input": (64, 1, 53),
         BIAS: (64,),
     }
     assert TASKS == ("ctr", "cvr")

@@ -1,0 +1,51 @@
+"""What every body is given, and what it gives back."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import keras
+
+from configs.schema import Backbone
+
+TASKS = ("ctr", "cvr")
+"""The tasks that have a tower, in the order of every task axis; CTCVR is their product."""
+
+
+class TaskHead(NamedTuple):
+    """One task's end of a body: symbolic tensors."""
+
+    representation: Any
+    """``[B, width]``: what the task's tower reads."""
+    tower: Any
+    """``[B, width]``: the tower's last hidden layer."""
+    logit: Any
+    """``[B, 1]``."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """The settings of a backbone under construction, and the seeds of its layers in order.
+
+    Attributes:
+      settings: the config's ``backbone`` section.
+      topics: of the topics that the body reads: int32 ``[B]``, 0 for none of the topic's values, then 1.. in its order.
+      values: how many indices each of these topics has, 0 included.
+      seeds: an endless supply, so that a backbone is a function of its experiment's seed alone.
+    """
+
+    settings: Backbone
+    topics: dict[str, Any]
+    values: dict[str, int]
+    seeds: Iterator[int]
+
+    def dense(self, width: int, name: str, activation: str | None = "relu") -> keras.layers.Dense:
+        """A dense layer with Glorot weights from the next seed."""
+        return keras.layers.Dense(width, activation, name=name, kernel_initializer=keras.initializers.GlorotUniform(next(self.seeds)))
+
+    def head(self, task: str, representation: Any) -> TaskHead:
+        """A task's plain tower and logit over its representation."""
+        hidden = representation
+        for depth, width in enumerate(self.settings.tower_layers):
+            hidden = self.dense(width, f"{task}_tower_{depth}")(hidden)
+        return TaskHead(representation, hidden, self.dense(1, f"{task}_logit", None)(hidden))
