@@ -96,7 +96,9 @@ class Backbone(Section):
     topics: tuple[SafeName, ...] = Field((), description="whose values are the domains of star, hamur (one topic) and pepnet (any number)")
     crosses: NonNegativeInt = Field(0, description="DCN-v2 cross layers between embeddings and body")
     embedding_dimension: PositiveInt = 16
-    experts: PositiveInt = 4
+    experts: PositiveInt = Field(4, description="of mmoe; of ple, those of each task in each level")
+    shared_experts: PositiveInt = Field(2, description="of ple: those that all tasks share, in each level")
+    levels: PositiveInt = Field(2, description="of ple")
     expert_layers: tuple[PositiveInt, ...] = Field((128, 64), min_length=1)
     tower_layers: tuple[PositiveInt, ...] = Field((64,), min_length=1)
     attention_layers: tuple[PositiveInt, ...] = (32,)
@@ -122,8 +124,11 @@ class Pretrain(Section):
 class Kernel(Section):
     """The information-aware adaptive kernel of one domain."""
 
-    tap: Literal["tower", "representation"] = Field(
-        "representation", description="each task's MMoE representation, or its tower's last hidden layer"
+    tap: str = Field(
+        "representation",
+        pattern=r"^(tower|representation|input|logits)(\+(tower|representation|input|logits))*$",
+        description="the head that is read: each task's representation, its tower's last hidden layer, the body's input, the logits; "
+        "several joined by '+'",
     )
     width: PositiveInt = Field(50, description="d_e, the bottleneck of the encoder")
     decoder_layers: tuple[PositiveInt, ...] = ()

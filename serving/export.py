@@ -18,7 +18,7 @@ from configs.command import CommandParser, run
 from configs.domains import AUTO, BACKBONE
 from preprocessing.columns import Column, raw_columns
 from preprocessing.transform import Transform
-from trainer.backbone import load_frozen
+from trainer.backbone import load_frozen, read_tap
 from trainer.job import Job
 from trainer.kernels import KernelBank, KernelShape, domain_model
 from trainer.objectives import log_probabilities
@@ -83,7 +83,7 @@ class Recommender(tf.Module):
     def _all_domains(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         heads = self._backbone.value(self._inputs(raw), training=False)
         bank = self._bank.value
-        logits = bank.every_slot(heads[bank.shape.tap], heads["logits"])
+        logits = bank.every_slot(read_tap(heads, bank.shape.tap), heads["logits"])
         slots, rows = bank.slots, tf.shape(logits)[1]
         log_p = log_probabilities(tf.reshape(logits, [-1, 2]))
         by_row = {task: tf.transpose(tf.reshape(tf.exp(log_p[task]), [slots, rows])) for task in ("ctr", "ctcvr")}
@@ -118,7 +118,7 @@ def _tensor_spec(column: Column) -> tf.TensorSpec:
 def _common_shape(kernels: list[StoredKernel], experiment: Experiment, backbone: keras.Model) -> KernelShape:
     shapes = {kernel.shape for kernel in kernels}
     if not shapes:
-        return KernelShape.of(experiment.kernel, backbone.output[experiment.kernel.tap].shape[-1])
+        return KernelShape.of(experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1])
     if len(shapes) > 1:
         described = "; ".join(f"{kernel.domain} has {kernel.shape}" for kernel in kernels)
         raise InputError(f"kernels of different shapes cannot share one bank: {described}")

@@ -13,7 +13,11 @@ from preprocessing.transform import Output
 from trainer import layers
 from trainer.bodies.build import TASKS as TASKS
 from trainer.bodies.build import Build, TaskHead
+from trainer.bodies.esmm import esmm
 from trainer.bodies.mmoe import mmoe
+from trainer.bodies.ple import ple
+from trainer.bodies.shared_bottom import shared_bottom
+from trainer.crosses import cross
 from trainer.job import Job, check_fingerprint, model_fingerprint
 
 BIAS = "position_logit"
@@ -21,13 +25,18 @@ BIAS = "position_logit"
 TOPIC_PREFIX = "topic/"
 """Inputs of this name are topic indices, the record columns of the same name; every other input is a feature."""
 
-_BODIES: dict[str, Callable[[Any, Build], list[TaskHead]]] = {"mmoe": mmoe}
+_BODIES: dict[str, Callable[[Any, Build], list[TaskHead]]] = {
+    "shared_bottom": shared_bottom,
+    "esmm": esmm,
+    "mmoe": mmoe,
+    "ple": ple,
+}
 
 
 def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.Model:
     """Builds an untrained backbone.
 
-    Sources: ESMM (Ma et al. 2018, entire-space multi-task model), MMoE (Ma et al. 2018), target attention (Zhou et al. 2018).
+    Sources: target attention (Zhou et al. 2018), cross layers (Wang et al. 2021); those of the bodies stand in their files.
 
     Args:
       experiment: features, widths and seed.
@@ -36,7 +45,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
     Returns:
       A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers ``[B]`` float32) to a dict:
       ``logits`` ``[B, 2]``, ``tower`` and ``representation`` ``[B, 2, width]`` (the taps; the middle axis is ``TASKS``), ``input``
-      ``[B, 1, D]`` (the body's), and ``position_logit`` ``[B]`` where the config names a debias feature. Bodies that read topics have
+      ``[B, 1, D]`` (the body's, so after dropout and crosses), and ``position_logit`` ``[B]`` where the config names a debias feature. Bodies that read topics have
       an input ``topic/NAME`` int32 ``[B]`` for each.
     """
     settings, debias = experiment.backbone, experiment.backbone.debias
@@ -50,6 +59,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
     x = ops.concatenate([tensor for name, tensor in embedded.items() if not debias or name != debias.feature], axis=-1)
     if settings.dropout:
         x = keras.layers.Dropout(settings.dropout, seed=next(seeds), name="dropout")(x)
+    x = cross(x, build)
     tasks = _BODIES[settings.body](x, build)
     heads = {
         "logits": ops.concatenate([task.logit for task in tasks], axis=-1),
@@ -58,12 +68,25 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
         "input": ops.expand_dims(x, axis=1),
     }
     if debias:
-        hidden = embedded[debias.feature]
-        for depth, width in enumerate(debias.layers):
-            hidden = build.dense(width, f"position_{depth}")(hidden)
+        hidden = build.mlp(embedded[debias.feature], debias.layers, "position")
         heads[BIAS] = ops.squeeze(build.dense(1, BIAS, None)(hidden), -1)
     named_topics = {f"{TOPIC_PREFIX}{name}": tensor for name, tensor in topics.items()}
     return keras.Model({**inputs, **named_topics}, heads, name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"))
+
+
+def read_tap(heads: dict[str, Any], tap: str) -> Any:
+    """The tensor that kernels read of a backbone's heads, ``[B, 2, d]``, or ``[B, 1, D]`` for ``input`` alone.
+
+    Args:
+      heads: of ``build_backbone``; symbolic, TensorFlow or NumPy.
+      tap: names of heads joined by ``+``, laid side by side; ``logits`` are read as one number a task.
+    """
+    names = tap.split("+")
+    if len(names) == 1 and tap != "logits":
+        return heads[tap]
+    tasks = len(TASKS)
+    tensors = [ops.expand_dims(heads[name], -1) if name == "logits" else heads[name] for name in names]
+    return ops.concatenate([ops.repeat(tensor, tasks, axis=1) if tensor.shape[1] == 1 else tensor for tensor in tensors], axis=-1)
 
 
 def _input(output: Output) -> Any:

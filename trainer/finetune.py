@@ -10,13 +10,13 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
-from trainer.backbone import load_frozen
+from trainer.backbone import load_frozen, read_tap
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
 from trainer.job import Job, check_transform
 from trainer.joint import DomainData, JointTrainer, Kernel, Rows, schedule
 from trainer.judge import compare, helps, mean_auc, score_rows
-from trainer.kernels import KernelShape, initial_weights
+from trainer.kernels import Adapter, KernelShape
 from trainer.progress import row_bar
 from trainer.store import KernelStore
 
@@ -38,7 +38,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
     backbone = load_frozen(job, experiment)
     tap, store = experiment.kernel.tap, KernelStore(job)
-    shape = KernelShape.of(experiment.kernel, backbone.output[tap].shape[-1])
+    shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
     _check_shapes(store, shape, {domain.name for domain in domains})  # before the forward passes, which take most of the wait
     window = run_frozen(backbone, dataset, experiment.finetune.split, tap, "taps of the window")
     validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation")
@@ -132,7 +132,7 @@ class _Tuning:
 
 def train_kernels(
     experiment: Experiment,
-    shape: KernelShape,
+    adapter: Adapter,
     window: FrozenRows,
     validation: FrozenRows,
     domains: list[Domain],
@@ -147,7 +147,7 @@ def train_kernels(
 
     Args:
       experiment: settings and seed.
-      shape: of the kernels.
+      adapter: what is trained, a ``KernelShape``.
       window: rows of the fine-tuning split, with taps.
       validation: rows of the validation split, with taps.
       domains: what is trained; each has rows in the window.
@@ -159,13 +159,13 @@ def train_kernels(
     """
     settings = experiment.finetune
     data = [DomainData(domain.name, window.domain_rows(domain)) for domain in domains]
-    initial = [start or initial_weights(shape, experiment.seed, domain.name) for domain in domains]
-    trainer = JointTrainer(experiment, shape, data, initial)
+    initial = [start or adapter.initial(experiment.seed, domain.name) for domain in domains]
+    trainer = JointTrainer(experiment, adapter, data, initial)
     held_out = [stopping_rows(validation, domain) for domain in domains]
 
     def score(index: int) -> float:
         rows = held_out[index]
-        value = mean_auc(experiment, validation, rows, score_rows(shape, trainer.kernel(index), validation, rows))
+        value = mean_auc(experiment, validation, rows, score_rows(adapter, trainer.kernel(index), validation, rows))
         return -np.inf if value is None else value
 
     writer = tf.summary.create_file_writer(str(logs)) if logs else tf.summary.create_noop_writer()

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from configs import InputError
 from configs.domains import Domain
-from trainer.backbone import TOPIC_PREFIX
+from trainer.backbone import TOPIC_PREFIX, read_tap
 from trainer.dataset import Columns, Dataset
 from trainer.progress import counted
 
@@ -23,7 +23,7 @@ class FrozenRows:
 
     Attributes:
       logits: float32 ``[N, 2]``, the backbone's (CTR, CVR).
-      taps: float32 ``[N, 2, d]``; ``[N, 2, 0]`` where none was asked for.
+      taps: float32 ``[N, 2, d]``, or ``[N, 1, d]`` where both tasks share it; ``[N, 2, 0]`` where none was asked for.
       columns: the record columns that are no features (labels, topics, row keys), each ``[N]``.
     """
 
@@ -60,12 +60,12 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
       model: from ``backbone.load_frozen``.
       dataset: where the split is.
       split: name of the split.
-      tap: the head to keep beside the logits (``tower``, ``representation`` or ``input``), or None.
+      tap: what to keep beside the logits (see ``backbone.read_tap``), or None.
       title: of the progress bar.
     """
     rows = dataset.rows(split)
-    width = model.output[tap].shape[-1] if tap else 0
-    logits, taps = np.empty((rows, 2), np.float32), np.empty((rows, 2, width), np.float32)
+    tasks, width = read_tap(model.output, tap).shape[1:] if tap else (2, 0)
+    logits, taps = np.empty((rows, 2), np.float32), np.empty((rows, tasks, width), np.float32)
     kept: dict[str, npt.NDArray[np.generic]] = {}
     start = stop = 0
     for columns in counted(title, rows, dataset.batches(split, _BATCH)):
@@ -75,7 +75,7 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
             break
         logits[start:stop] = heads["logits"]
         if tap:
-            taps[start:stop] = heads[tap]
+            taps[start:stop] = read_tap(heads, tap)
         for name, values in columns.items():
             if not name.startswith("feature/"):
                 kept.setdefault(name, np.empty(rows, values.dtype))[start:stop] = values

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from configs import Experiment
 from trainer.frozen import FrozenRows
-from trainer.kernels import KernelShape, kernel_logits, stack
+from trainer.kernels import Adapter, stack
 from trainer.objectives import Objectives, log_probabilities
 from trainer.regularisers import moments_kl, variational_kl
 
@@ -59,13 +59,13 @@ class JointTrainer:
 
     Args:
       experiment: settings, tasks and seed.
-      shape: of the kernels.
+      adapter: what is trained, a ``KernelShape``.
       domains: what is trained.
       start: the kernels that training starts from, in the order of ``domains``.
     """
 
-    def __init__(self, experiment: Experiment, shape: KernelShape, domains: list[DomainData], start: list[Kernel]) -> None:
-        self.experiment, self.settings, self.shape, self.domains = experiment, experiment.finetune, shape, domains
+    def __init__(self, experiment: Experiment, adapter: Adapter, domains: list[DomainData], start: list[Kernel]) -> None:
+        self.experiment, self.settings, self.adapter, self.domains = experiment, experiment.finetune, adapter, domains
         self.training = len(domains)  # K of the batch-aware rate: those that have not left training
         self.objectives = Objectives(experiment)
         self.labels = [experiment.tasks.ctr.label, experiment.tasks.ctcvr.label]
@@ -75,7 +75,7 @@ class JointTrainer:
         self.trained = dict(self.means)
         if self.settings.regulariser == "variational":
             inverse_softplus = float(np.log(np.expm1(self.settings.initial_sigma)))
-            for name in self._weight_names():
+            for name in self.adapter.informed:
                 self.trained[f"rho/{name}"] = tf.Variable(tf.fill(stacked[name].shape, inverse_softplus))
         self.moments = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for name, v in self.trained.items()}
         self.updates = tf.Variable(tf.zeros([count]))
@@ -123,8 +123,8 @@ class JointTrainer:
     def _draw_noise(self, counts: npt.NDArray[np.float32]) -> dict[str, tf.Tensor]:
         """Standard normal draws for every weight; each domain has a generator of its own, so that others do not change its draws."""
         noise = {}
-        for name in self._weight_names():
-            size = self.shape.variables()[name]
+        for name in self.adapter.informed:
+            size = self.means[name].shape[1:]
             draws = [
                 generator.standard_normal(size, np.float32) if count else np.zeros(size, np.float32)
                 for generator, count in zip(self._noise, counts, strict=True)
@@ -132,13 +132,10 @@ class JointTrainer:
             noise[name] = tf.constant(np.stack(draws))
         return noise
 
-    def _weight_names(self) -> list[str]:
-        return [name for name in self.shape.variables() if name.startswith("weight")]
-
     def _sampled(self, noise: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The weights that a step computes with: the means, or a reparameterised sample."""
         weights = dict(self.means)
-        for name in self._weight_names():
+        for name in self.adapter.informed:
             if self.settings.regulariser == "variational":
                 weights[name] = self.means[name] + tf.nn.softplus(self.trained[f"rho/{name}"]) * noise[name]
         return weights
@@ -146,7 +143,7 @@ class JointTrainer:
     def regulariser(self) -> tf.Tensor:
         """KL of every domain's kernel ``[K]``."""
         total = tf.zeros([len(self.domains)])
-        for name in self._weight_names():
+        for name in self.adapter.informed:
             if self.settings.regulariser == "moments":
                 total += moments_kl(self.means[name])
             elif self.settings.regulariser == "variational":
@@ -167,7 +164,7 @@ class JointTrainer:
             weights = {name: tf.gather(weight, tile_domain) for name, weight in self._sampled(noise).items()}
             tiled_taps = tf.transpose(tf.reshape(taps, [-1, TILE, *taps.shape[1:]]), [0, 2, 1, 3])
             tiled_logits = tf.transpose(tf.reshape(logits, [-1, TILE, 2]), [0, 2, 1])
-            out = kernel_logits(self.shape, weights, tiled_taps, tiled_logits, 1.0 if self.shape.residual else 0.0)
+            out = self.adapter.logits(weights, tiled_taps, tiled_logits)
             log_p = log_probabilities(tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, 2]))
             row_domain = tf.repeat(tile_domain, TILE)
             entropy = self.objectives.loss_by_group(log_p, columns, row_domain, len(self.domains))

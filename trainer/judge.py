@@ -11,7 +11,7 @@ from configs.schema import TASK_NAMES
 from trainer.bootstrap import Interval, paired_comparison, significantly_better
 from trainer.frozen import Floats, FrozenRows
 from trainer.joint import Kernel, Rows
-from trainer.kernels import KernelShape, kernel_logits
+from trainer.kernels import Adapter
 from trainer.metrics import UNDEFINED, auc
 from trainer.objectives import log_probabilities
 
@@ -26,14 +26,14 @@ def probabilities(logits: npt.ArrayLike) -> Probabilities:
     return {task: np.exp(log_p.numpy()) for task, log_p in log_probabilities(tf.constant(logits, tf.float32)).items()}
 
 
-def score_rows(shape: KernelShape, kernel: Kernel, data: FrozenRows, rows: Rows) -> Floats:
+def score_rows(adapter: Adapter, kernel: Kernel, data: FrozenRows, rows: Rows) -> Floats:
     """Logits ``[len(rows), 2]`` of one kernel."""
     weights = {name: tf.constant(values[np.newaxis]) for name, values in kernel.items()}
     scored = np.empty((len(rows), 2), np.float32)
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
         taps, logits = data.taps[part].transpose(1, 0, 2)[np.newaxis], data.logits[part].T[np.newaxis]
-        out = kernel_logits(shape, weights, tf.constant(taps), tf.constant(logits), 1.0 if shape.residual else 0.0)
+        out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
         scored[start : start + len(part)] = out[0].numpy().T
     return scored
 

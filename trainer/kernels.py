@@ -2,7 +2,7 @@
 
 import zlib
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import numpy as np
@@ -10,12 +10,36 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs.schema import Kernel
-from trainer.backbone import TASKS
+from trainer.backbone import TASKS, read_tap
 
 _GATHERED_ROWS = 512
 
 Weights = dict[str, Any]
 """``weight_j`` ``[..., 2, fan_in, fan_out]`` and ``bias_j`` ``[..., 2, fan_out]`` of every layer j; leading axis: kernels."""
+
+
+class Adapter(Protocol):
+    """What ``trainer.joint`` trains for every domain on stored taps: a kernel here; anything else with these members."""
+
+    @property
+    def tap(self) -> str:
+        """The backbone's head that is read."""
+        ...
+
+    @property
+    def informed(self) -> tuple[str, ...]:
+        """Names of the tensors under the KL term, each ``[T, fan_in, fan_out]``."""
+        ...
+
+    def initial(self, seed: int, domain: str) -> dict[str, npt.NDArray[np.float32]]:
+        """Where a domain starts: a function of seed and domain name."""
+        ...
+
+    def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """Logits ``[M, 2, R]`` of M groups of R rows from weights with a leading axis M, taps ``[M, T, R, d]`` and the backbone's
+        logits ``[M, 2, R]``; T is 2 (a tap of each task) or 1 (a tap that both share).
+        """
+        ...
 
 
 @dataclass(frozen=True)
@@ -56,18 +80,26 @@ class KernelShape:
             shapes[f"bias_{layer}"] = (len(TASKS), fan_out)
         return shapes
 
+    @property
+    def informed(self) -> tuple[str, ...]:
+        """Names of the tensors whose information the KL term charges: the weights, not the biases."""
+        return tuple(name for name in self.variables() if name.startswith("weight"))
 
-def initial_weights(shape: KernelShape, seed: int, domain: str) -> dict[str, npt.NDArray[np.float32]]:
-    """A new kernel, a function of seed and domain name alone: weights ~ N(0, I), biases and the last layer 0.
+    def initial(self, seed: int, domain: str) -> dict[str, npt.NDArray[np.float32]]:
+        """A new kernel, a function of seed and domain name alone: weights ~ N(0, I), biases and the last layer 0.
 
-    A residual kernel therefore starts exactly at zero-shot (METHOD: "decoder output starts at zero").
-    """
-    generator = np.random.default_rng([seed, zlib.crc32(domain.encode())])
-    last = f"weight_{len(shape.widths) - 2}"
-    return {
-        name: np.zeros(size, np.float32) if name == last or name.startswith("bias") else generator.standard_normal(size, np.float32)
-        for name, size in shape.variables().items()
-    }
+        A residual kernel therefore starts exactly at zero-shot (METHOD: "decoder output starts at zero").
+        """
+        generator = np.random.default_rng([seed, zlib.crc32(domain.encode())])
+        last = f"weight_{len(self.widths) - 2}"
+        return {
+            name: np.zeros(size, np.float32) if name == last or name.startswith("bias") else generator.standard_normal(size, np.float32)
+            for name, size in self.variables().items()
+        }
+
+    def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """``kernel_logits`` with this shape's own reading of ``residual``."""
+        return kernel_logits(self, weights, taps, logits, 1.0 if self.residual else 0.0)
 
 
 def stack(kernels: list[dict[str, npt.NDArray[np.float32]]]) -> dict[str, npt.NDArray[np.float32]]:
@@ -185,4 +217,4 @@ def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
     slot = keras.Input((), dtype="int32", name="slot")
     inputs = {name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name) for name, tensor in backbone.input.items()}
     heads = backbone(inputs, training=False)
-    return keras.Model({**inputs, "slot": slot}, bank(heads[bank.shape.tap], heads["logits"], slot), name="domain_model")
+    return keras.Model({**inputs, "slot": slot}, bank(read_tap(heads, bank.shape.tap), heads["logits"], slot), name="domain_model")

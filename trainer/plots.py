@@ -12,26 +12,29 @@ from matplotlib.figure import Figure
 from configs.schema import TASK_NAMES
 from trainer.table import POINTS, is_number
 
-_BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#8A8A8A"
-_STYLE = {
+_BLUE, _ORANGE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
+STYLE: dict[str, Any] = {
     "font.size": 9,
+    "text.parse_math": False,  # a name is never markup
+    "savefig.facecolor": "none",  # the page's own colour shows
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
     "axes.titlelocation": "left",
     "svg.hashsalt": "report",  # equal results give equal files
 }
+"""What every drawing looks like, for ``matplotlib.rc_context``."""
 _ROW_INCHES, _FRAME_INCHES = 0.24, 1.1
 
 
 def plot_training(history: Sequence[Mapping[str, Any]]) -> str:
     """Training and validation loss, and validation AUC, against the step; ``history`` as ``backbone/history.json`` holds it."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.5, 3.0), layout="constrained")
         loss, quality = figure.subplots(1, 2)
         steps = [entry["step"] for entry in history]
         validation = [entry.get("validation") or {} for entry in history]
-        _line(loss, steps, [entry.get("train_loss") for entry in history], _GREY, "o-", "training")
+        _line(loss, steps, [entry.get("train_loss") for entry in history], GREY, "o-", "training")
         _line(loss, steps, [figures.get("loss") for figures in validation], _BLUE, "s-", "validation")
         loss.set_title("Loss")
         _line(quality, steps, [figures.get("ctr_auc") for figures in validation], _BLUE, "o-", "CTR")
@@ -41,7 +44,7 @@ def plot_training(history: Sequence[Mapping[str, Any]]) -> str:
             axes.set_xlabel("step")
             axes.grid(alpha=0.25)
             axes.legend(frameon=False)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def plot_gains(domains: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
@@ -51,40 +54,39 @@ def plot_gains(domains: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -
       domains: as ``metrics.json`` holds them.
       order: names from top to bottom.
     """
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _rows_figure(order, columns=2)
         for axes, task in zip(panels, ("ctr", "ctcvr"), strict=True):
             cells = [domains[name][task]["auc"] for name in order]
-            low, high = _gain_range(cells)
-            axes.axvline(0, color=_GREY, linewidth=1)
-            axes.set_xlim(low, high)
+            axes.axvline(0, color=GREY, linewidth=1)
+            axes.set_xlim(gain_range([_span(cell) for cell in cells if is_number(cell["delta"])]))
             for place, (name, cell) in enumerate(zip(order, cells, strict=True)):
                 _gain(axes, place, cell, filled=bool(domains[name]["active"]))
             axes.set_title(f"{task.upper()}-AUC")
             axes.set_xlabel("gain in AUC points (kernel - backbone)")
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def plot_calibration(domains: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
     """Predicted over observed (PCOC) of backbone and kernel for each domain and task; 1 is calibrated."""
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _rows_figure(order, columns=3)
         for axes, task in zip(panels, TASK_NAMES, strict=True):
-            axes.axvline(1, color=_GREY, linewidth=1)
+            axes.axvline(1, color=GREY, linewidth=1)
             for place, name in enumerate(order):
                 cell = domains[name][task]["pcoc"]
                 if is_number(cell["backbone"]) and is_number(cell["kernel"]):
-                    axes.plot([cell["backbone"], cell["kernel"]], [place, place], color=_GREY, linewidth=1, zorder=1)
+                    axes.plot([cell["backbone"], cell["kernel"]], [place, place], color=GREY, linewidth=1, zorder=1)
                     axes.plot(cell["backbone"], place, "s", color=_ORANGE, markersize=5, markerfacecolor="white")
                     axes.plot(cell["kernel"], place, "o", color=_BLUE, markersize=5)
                 else:
-                    _note_undefined(axes, 1.0, place)
+                    note_undefined(axes, 1.0, place)
             axes.set_title(task.upper())
             axes.set_xlabel("predicted / observed")
         panels[0].plot([], [], "s", color=_ORANGE, markerfacecolor="white", label="backbone")
         panels[0].plot([], [], "o", color=_BLUE, label="kernel")
         figure.legend(loc="outside upper right", ncols=2, frameon=False)
-        return _svg(figure)
+        return svg_text(figure)
 
 
 def _rows_figure(order: Sequence[str], columns: int) -> tuple[Figure, list[Axes]]:
@@ -93,8 +95,6 @@ def _rows_figure(order: Sequence[str], columns: int) -> tuple[Figure, list[Axes]
     panels = list(figure.subplots(1, columns, sharey=True))
     first = panels[0]
     first.set_yticks(range(len(order)), labels=list(order))
-    for label in first.get_yticklabels():
-        label.set_parse_math(False)  # a name is never markup
     first.set_ylim(len(order) - 0.4, -0.6)
     for axes in panels:
         axes.grid(axis="x", alpha=0.25)
@@ -103,9 +103,8 @@ def _rows_figure(order: Sequence[str], columns: int) -> tuple[Figure, list[Axes]
     return figure, panels
 
 
-def _gain_range(cells: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """The points shown: 0 and every domain, but not so far that a tiny domain's wide interval flattens all the others."""
-    spans = [_span(cell) for cell in cells if is_number(cell["delta"])]
+def gain_range(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """The points shown: 0 and every interval, but not so far that a tiny domain's wide one flattens all the others."""
     reaches = sorted(max(abs(end) for end in span) for span in spans)
     farthest = max(4.0 * reaches[len(reaches) // 2], 0.1) if reaches else 1.0
     ends = [0.0, *(end for span in spans for end in span)]
@@ -122,9 +121,9 @@ def _span(cell: Mapping[str, Any]) -> list[float]:
 
 def _gain(axes: Axes, place: int, cell: Mapping[str, Any], filled: bool) -> None:
     if not is_number(cell["delta"]):
-        _note_undefined(axes, 0.0, place)
+        note_undefined(axes, 0.0, place)
         return
-    colour = _BLUE if filled else _GREY
+    colour = _BLUE if filled else GREY
     axes.plot(_span(cell), [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
     gain, (low, high) = cell["delta"] * POINTS, axes.get_xlim()
     marker = "<" if gain < low else ">" if gain > high else "o"
@@ -132,8 +131,9 @@ def _gain(axes: Axes, place: int, cell: Mapping[str, Any], filled: bool) -> None
     axes.plot(min(max(gain, low), high), place, marker, color=colour, markersize=5, markerfacecolor=fill, clip_on=False)
 
 
-def _note_undefined(axes: Axes, x: float, place: int) -> None:
-    axes.annotate("undefined", (x, place), xytext=(4, 0), textcoords="offset points", va="center", color=_GREY, fontsize=8)
+def note_undefined(axes: Axes, x: float, place: int) -> None:
+    """Writes that a row has no value, at ``x``."""
+    axes.annotate("undefined", (x, place), xytext=(4, 0), textcoords="offset points", va="center", color=GREY, fontsize=8)
 
 
 def _line(axes: Axes, steps: Sequence[float], values: Sequence[Any], colour: str, style: str, label: str) -> None:
@@ -141,7 +141,8 @@ def _line(axes: Axes, steps: Sequence[float], values: Sequence[Any], colour: str
     axes.plot(steps, [value if is_number(value) else math.nan for value in values], style, color=colour, markersize=3.5, label=label)
 
 
-def _svg(figure: Figure) -> str:
+def svg_text(figure: Figure) -> str:
+    """The figure as SVG text, without its date; call it inside the context of ``STYLE``, since ticks are made only now."""
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

@@ -12,14 +12,13 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from preprocessing.transform import transform_outputs
-from trainer.backbone import BIAS, build_backbone, inference_model
+from trainer.backbone import build_backbone, inference_model
 from trainer.dataset import Dataset
-from trainer.frozen import FrozenRows, feature_tensors, run_frozen
+from trainer.frozen import FrozenRows, run_frozen
 from trainer.job import Job, model_fingerprint, new_folder, read_json, write_json
-from trainer.layers import RowEmbedding
+from trainer.learner import Learner
 from trainer.metrics import auc
 from trainer.objectives import Objectives, log_probabilities
-from trainer.optimizer import RowWiseAdagrad
 from trainer.progress import row_bar
 
 _LOG_STEPS = 20
@@ -87,23 +86,14 @@ class _Run:
         self.experiment, self.settings, self.dataset = experiment, experiment.pretrain, dataset
         self.model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
         self.inference = inference_model(self.model, experiment)
-        self.objectives = Objectives(experiment)
-        tables = [layer.table for layer in self.model.layers if isinstance(layer, RowEmbedding)]
-        self.tables = [table.value for table in tables]
-        self.dense = [weight for weight in self.model.trainable_variables if all(weight is not table for table in tables)]
-        self.adam = keras.optimizers.Adam(self.settings.learning_rate)
-        self.adam.build(self.dense)
-        self.adagrad = RowWiseAdagrad(self.tables, self.settings.embedding_learning_rate)
+        self.learner = Learner(self.model, experiment)
         self.state = _State()
         self._saved_state = tf.Variable("", dtype=tf.string)
         weights = [variable.value for variable in self.model.variables]
-        everything = tf.train.Checkpoint(
-            weights=weights, adam=[variable.value for variable in self.adam.variables], adagrad=self.adagrad, state=self._saved_state
-        )
+        everything = tf.train.Checkpoint(weights=weights, **self.learner.state, state=self._saved_state)
         self.latest = tf.train.CheckpointManager(everything, str(job.checkpoints / "latest"), max_to_keep=1)
         self.best = tf.train.CheckpointManager(tf.train.Checkpoint(weights=weights), str(job.checkpoints / "best"), max_to_keep=1)
         self.writer = tf.summary.create_file_writer(str(job.logs / "pretrain"))
-        self.train_step = tf.function(self._train_step, reduce_retracing=True)
 
     def train(self) -> None:
         """Trains to the end, from the last checkpoint where there is one."""
@@ -125,13 +115,13 @@ class _Run:
         batches = self.dataset.shuffled_batches(self.settings.split, batch_size, seed=self.experiment.seed * 100_003 + state.epoch)
         with row_bar(f"pretrain {state.epoch + 1}/{self.settings.epochs}", rows, state.step * batch_size) as bar:
             for columns in batches.skip(state.step):
-                loss = float(self.train_step(columns))
+                loss = float(self.learner.step(columns))
                 state.step, state.total_steps = state.step + 1, state.total_steps + 1
                 state.loss_sum, state.loss_count = state.loss_sum + loss, state.loss_count + 1
                 bar.update(int(columns["row/weight"].shape[0]))
                 if state.total_steps % _LOG_STEPS == 0:
                     bar.set_postfix(loss=f"{state.loss_sum / state.loss_count:.4f}", refresh=False)
-                    self._log({"loss": loss, **self.objectives.means()})
+                    self._log({"loss": loss, **self.learner.objectives.means()})
                 if state.step in validate_at:
                     self._validate()
                 if state.total_steps % self.settings.checkpoint_steps == 0 and state.step < steps:
@@ -141,23 +131,10 @@ class _Run:
         state.epoch, state.step = state.epoch + 1, 0
         self._checkpoint()
 
-    def _train_step(self, columns: dict[str, tf.Tensor]) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            heads = self.model(feature_tensors(columns, self.model), training=True)
-            logits = heads["logits"]
-            if BIAS in heads:  # position moves the click, not the conversion after it
-                logits = tf.stack([logits[:, 0] + heads[BIAS], logits[:, 1]], axis=1)
-            loss = self.objectives.loss(log_probabilities(logits), columns)
-        sources = [weight.value for weight in self.dense]
-        gradients = tape.gradient(loss, sources + self.tables)
-        self.adam.apply(gradients[: len(sources)], self.dense)
-        self.adagrad.apply(gradients[len(sources) :], self.tables)
-        return loss
-
     def _validate(self) -> None:
         state = self.state
         rows = run_frozen(self.inference, self.dataset, self.settings.validation, tap=None, title="validation")
-        figures = validation_figures(rows, self.objectives, self.experiment)
+        figures = validation_figures(rows, self.learner.objectives, self.experiment)
         state.history.append(
             {"step": state.total_steps, "epoch": state.epoch + 1, "train_loss": state.loss_sum / state.loss_count, "validation": figures}
         )

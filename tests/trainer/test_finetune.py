@@ -13,7 +13,7 @@ from trainer import finetune as module
 from trainer.finetune import finetune, judging_rows, stopping_rows, train_kernels
 from trainer.frozen import FrozenRows, run_frozen
 from trainer.job import Job, read_json
-from trainer.kernels import KernelShape, initial_weights
+from trainer.kernels import KernelShape
 from trainer.store import KernelStore
 
 SHAPE = KernelShape((5, 4, 1), "relu", residual=True, tap="tower")
@@ -142,7 +142,7 @@ def trained(scores: list[float], monkeypatch: pytest.MonkeyPatch, *settings: str
 
 def test_a_kernel_that_never_gets_better_is_the_one_it_started_from(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, epochs = trained([0.6, 0.5, 0.6], monkeypatch)
-    np.testing.assert_equal(kernel, initial_weights(SHAPE, 17, "all"))
+    np.testing.assert_equal(kernel, SHAPE.initial(17, "all"))
     assert epochs == 2
 
 
@@ -152,13 +152,13 @@ def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.MonkeyPatch.context() as patch:
         one_epoch, _ = trained([0.5, 0.6], patch, "finetune.epochs=1")
     np.testing.assert_equal(best_first, one_epoch)
-    assert (best_first["weight_0"] != initial_weights(SHAPE, 17, "all")["weight_0"]).any()
+    assert (best_first["weight_0"] != SHAPE.initial(17, "all")["weight_0"]).any()
 
 
 def test_validation_that_is_undefined_keeps_the_last_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, epochs = trained([None] * 7, monkeypatch)  # type: ignore[list-item]
     assert epochs == 6
-    assert np.any(kernel["weight_1"] != initial_weights(SHAPE, 17, "all")["weight_1"])
+    assert np.any(kernel["weight_1"] != SHAPE.initial(17, "all")["weight_1"])
 
 
 def test_no_user_both_stops_and_judges_a_kernel(experiment: Experiment, validation: FrozenRows) -> None:
@@ -176,7 +176,7 @@ def test_domains_start_from_the_kernel_of_all_traffic_unless_told_otherwise(
 
     def remember(*arguments: Any) -> list[Any]:
         starts.append(arguments[5])
-        return [initial_weights(arguments[1], 17, domain.name) for domain in arguments[4]]
+        return [arguments[1].initial(17, domain.name) for domain in arguments[4]]
 
     monkeypatch.setattr(module, "train_kernels", remember)
     finetune(experiment, dataset_dir, Job(job_copy), [HOME])

@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows, variant
 from trainer.joint import TILE, DomainData, JointTrainer, Rows, schedule
-from trainer.kernels import initial_weights
 from trainer.objectives import log_probabilities, row_cross_entropy
 
 ROWS = random_rows(400)
@@ -117,7 +116,7 @@ def test_each_domain_has_keras_adam_with_its_own_rate_and_step_count() -> None:
 
 def test_losses_are_of_each_domains_own_rows_whatever_pads_its_tiles() -> None:
     trainer = trainer_of([0, 1, 2])
-    new = [initial_weights(SHAPE, 17, name) for name in NAMES]  # zero-shot: the loss is the backbone's
+    new = [SHAPE.initial(17, name) for name in NAMES]  # zero-shot: the loss is the backbone's
     trainer = JointTrainer(trainer.experiment, SHAPE, DATA, new)
     rows = [np.arange(TILE), np.arange(0, 3), np.arange(TILE + 1)]
     losses = trainer.train_batch(ROWS, rows)

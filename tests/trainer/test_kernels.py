@@ -15,7 +15,7 @@ from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, feature_tensors
 from trainer.joint import DomainData, JointTrainer
-from trainer.kernels import KernelBank, KernelShape, domain_model, initial_weights, kernel_logits, stack
+from trainer.kernels import KernelBank, KernelShape, domain_model, kernel_logits, stack
 from trainer.objectives import Objectives, log_probabilities
 
 DEEP = KernelShape((5, 4, 3, 1), "tanh", residual=True, tap="tower")
@@ -56,14 +56,14 @@ def test_shape_of_the_settings() -> None:
 
 
 def test_a_new_kernel_is_a_function_of_seed_and_domain_alone() -> None:
-    first, again = initial_weights(SHAPE, 17, "region=r1"), initial_weights(SHAPE, 17, "region=r1")
+    first, again = SHAPE.initial(17, "region=r1"), SHAPE.initial(17, "region=r1")
     np.testing.assert_equal(first, again)
-    for other in (initial_weights(SHAPE, 18, "region=r1"), initial_weights(SHAPE, 17, "region=r2")):
+    for other in (SHAPE.initial(18, "region=r1"), SHAPE.initial(17, "region=r2")):
         assert (first["weight_0"] != other["weight_0"]).any()
 
 
 def test_a_new_kernel_is_standard_normal_and_its_last_layer_zero() -> None:
-    wide = initial_weights(KernelShape((100, 100, 100, 1), "relu", residual=True, tap="tower"), 17, "all")
+    wide = KernelShape((100, 100, 100, 1), "relu", residual=True, tap="tower").initial(17, "all")
     for name in ("weight_0", "weight_1"):
         assert abs(wide[name].mean()) < 4 / np.sqrt(wide[name].size)
         assert abs(wide[name].var() - 1) < 4 * np.sqrt(2 / wide[name].size)
@@ -73,7 +73,7 @@ def test_a_new_kernel_is_standard_normal_and_its_last_layer_zero() -> None:
 @pytest.mark.parametrize("shape", [SHAPE, DEEP], ids=["residual", "deep"])
 def test_a_new_kernel_is_bitwise_zero_shot(shape: KernelShape) -> None:
     rows = random_rows(33)
-    kernel = initial_weights(shape, 17, "scene=home")
+    kernel = shape.initial(17, "scene=home")
     taps, logits = rows.taps.transpose(1, 0, 2)[None], rows.logits.T[None]
     np.testing.assert_array_equal(kernel_logits(shape, stack([kernel]), taps, logits, 1.0)[0].numpy().T, rows.logits)
     bank = KernelBank(3, shape)
@@ -173,7 +173,7 @@ def test_new_kernels_leave_the_full_graph_bitwise_at_zero_shot(
 ) -> None:
     model, bank = full_graph
     for slot, name in enumerate(NAMES, 1):
-        bank.put(slot, initial_weights(bank.shape, experiment.seed, name))
+        bank.put(slot, bank.shape.initial(experiment.seed, name))
     features = feature_tensors(first_batch(dataset, experiment, 64), frozen)
     zero_shot = frozen(features, training=False)["logits"]
     for slots in (np.full(64, 2, np.int32), np.arange(64, dtype=np.int32) % 4):

@@ -1,10 +1,11 @@
 """What every body is given, and what it gives back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import keras
+from keras import ops
 
 from configs.schema import Backbone
 
@@ -43,9 +44,18 @@ class Build:
         """A dense layer with Glorot weights from the next seed."""
         return keras.layers.Dense(width, activation, name=name, kernel_initializer=keras.initializers.GlorotUniform(next(self.seeds)))
 
+    def mlp(self, x: Any, widths: Iterable[int], name: str) -> Any:
+        """Dense layers with ReLU over x ``[B, D]``, named ``NAME_0``, ``NAME_1``, and so on."""
+        for depth, width in enumerate(widths):
+            x = self.dense(width, f"{name}_{depth}")(x)
+        return x
+
+    def mixture(self, x: Any, experts: Any, name: str) -> Any:
+        """``sum_i softmax(G x)_i e_i`` of experts ``[B, E, width]``, ``[B, width]``; NAME is the gate G, a dense layer over x ``[B, D]``."""
+        gate = self.dense(experts.shape[1], name, "softmax")(x)
+        return ops.sum(experts * ops.expand_dims(gate, -1), axis=1)
+
     def head(self, task: str, representation: Any) -> TaskHead:
         """A task's plain tower and logit over its representation."""
-        hidden = representation
-        for depth, width in enumerate(self.settings.tower_layers):
-            hidden = self.dense(width, f"{task}_tower_{depth}")(hidden)
+        hidden = self.mlp(representation, self.settings.tower_layers, f"{task}_tower")
         return TaskHead(representation, hidden, self.dense(1, f"{task}_logit", None)(hidden))

@@ -2,18 +2,17 @@
 
 from typing import Any
 
-from keras import ops
-
 from trainer import layers
 from trainer.bodies.build import TASKS, Build, TaskHead
 
 
 def mmoe(x: Any, build: Build) -> list[TaskHead]:
-    """Task k reads  sum_i softmax(G_k x)_i e_i(x)  of the shared experts e_i."""
+    """Task k reads  sum_i softmax(G_k x)_i e_i(x)  of the shared experts e_i.
+
+    Two models that are often told apart are this one body; the config's ``tasks.*.loss_weight`` decide between them. ESMM over MMoE,
+    losses on click and on click-and-conversion over all impressions: ``ctr`` 1, ``cvr`` 0, ``ctcvr`` 1. Plain MMoE, losses on click
+    and on conversion among the clicked rows: ``ctr`` 1, ``cvr`` 1, ``ctcvr`` 0.
+    """
     settings = build.settings
     experts = layers.Experts(settings.experts, settings.expert_layers, next(build.seeds), name="experts")(x)
-    heads = []
-    for task in TASKS:
-        gate = build.dense(settings.experts, f"{task}_gate", "softmax")(x)
-        heads.append(build.head(task, ops.sum(experts * ops.expand_dims(gate, -1), axis=1)))
-    return heads
+    return [build.head(task, build.mixture(x, experts, f"{task}_gate")) for task in TASKS]
