@@ -1,6 +1,5 @@
 """One training step of a backbone: what pre-training, and everything else that changes a backbone's weights, repeats."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -35,7 +34,7 @@ class Learner:
         self.adam = keras.optimizers.Adam(settings.learning_rate if learning_rate is None else learning_rate)
         self.adam.build(self.dense)
         rate = settings.embedding_learning_rate if embedding_learning_rate is None else embedding_learning_rate
-        self.adagrad = RowWiseAdagrad(self.tables, rate)
+        self.adagrad = RowWiseAdagrad(self.tables, rate, count_updates=settings.progressive)
         self.step = tf.function(self._step, reduce_retracing=True)
 
     @property
@@ -43,7 +42,7 @@ class Learner:
         """What a checkpoint holds of the optimisers."""
         return {"adam": [variable.value for variable in self.adam.variables], "adagrad": self.adagrad}
 
-    def _step(self, columns: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _step(self, columns: dict[str, tf.Tensor]) -> tf.Tensor:
         """Learns from a batch of record columns. Returns its loss."""
         with tf.GradientTape() as tape:
             heads = self.model(feature_tensors(columns, self.model), training=True)

@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from configs.schema import TASK_NAMES
 from trainer.table import POINTS, is_number
 
-_BLUE, _ORANGE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
 STYLE: dict[str, Any] = {
     "font.size": 9,
     "text.parse_math": False,  # a name is never markup
     "savefig.facecolor": "none",  # the page's own colour shows
+    "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
@@ -35,10 +36,10 @@ def plot_training(history: Sequence[Mapping[str, Any]]) -> str:
         steps = [entry["step"] for entry in history]
         validation = [entry.get("validation") or {} for entry in history]
         _line(loss, steps, [entry.get("train_loss") for entry in history], GREY, "o-", "training")
-        _line(loss, steps, [figures.get("loss") for figures in validation], _BLUE, "s-", "validation")
+        _line(loss, steps, [figures.get("loss") for figures in validation], BLUE, "s-", "validation")
         loss.set_title("Loss")
-        _line(quality, steps, [figures.get("ctr_auc") for figures in validation], _BLUE, "o-", "CTR")
-        _line(quality, steps, [figures.get("ctcvr_auc") for figures in validation], _ORANGE, "s-", "CTCVR")
+        _line(quality, steps, [figures.get("ctr_auc") for figures in validation], BLUE, "o-", "CTR")
+        _line(quality, steps, [figures.get("ctcvr_auc") for figures in validation], ORANGE, "s-", "CTCVR")
         quality.set_title("AUC on validation")
         for axes in (loss, quality):
             axes.set_xlabel("step")
@@ -77,14 +78,14 @@ def plot_calibration(domains: Mapping[str, Mapping[str, Any]], order: Sequence[s
                 cell = domains[name][task]["pcoc"]
                 if is_number(cell["backbone"]) and is_number(cell["kernel"]):
                     axes.plot([cell["backbone"], cell["kernel"]], [place, place], color=GREY, linewidth=1, zorder=1)
-                    axes.plot(cell["backbone"], place, "s", color=_ORANGE, markersize=5, markerfacecolor="white")
-                    axes.plot(cell["kernel"], place, "o", color=_BLUE, markersize=5)
+                    axes.plot(cell["backbone"], place, "s", color=ORANGE, markersize=5, markerfacecolor="white")
+                    axes.plot(cell["kernel"], place, "o", color=BLUE, markersize=5)
                 else:
                     note_undefined(axes, 1.0, place)
             axes.set_title(task.upper())
             axes.set_xlabel("predicted / observed")
-        panels[0].plot([], [], "s", color=_ORANGE, markerfacecolor="white", label="backbone")
-        panels[0].plot([], [], "o", color=_BLUE, label="kernel")
+        panels[0].plot([], [], "s", color=ORANGE, markerfacecolor="white", label="backbone")
+        panels[0].plot([], [], "o", color=BLUE, label="kernel")
         figure.legend(loc="outside upper right", ncols=2, frameon=False)
         return svg_text(figure)
 
@@ -123,7 +124,7 @@ def _gain(axes: Axes, place: int, cell: Mapping[str, Any], filled: bool) -> None
     if not is_number(cell["delta"]):
         note_undefined(axes, 0.0, place)
         return
-    colour = _BLUE if filled else GREY
+    colour = BLUE if filled else GREY
     axes.plot(_span(cell), [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
     gain, (low, high) = cell["delta"] * POINTS, axes.get_xlim()
     marker = "<" if gain < low else ">" if gain > high else "o"

@@ -21,7 +21,8 @@ _STYLE = """
   :root { --text: #e4e4e4; --page: #16181a; --faint: #a5a5a5; --line: #3a3d40; --strong: #777; }
   img { filter: invert(.9) hue-rotate(180deg); }
 }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page); max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page);
+  max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; }
 p { max-width: 48rem; } p.note { color: var(--faint); margin-top: .2rem; }
 img { width: 100%; height: auto; }
@@ -31,7 +32,8 @@ caption { text-align: left; font-weight: 600; padding: .8rem 0 .3rem; font-size:
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; border-bottom: 1px solid var(--line); white-space: nowrap; vertical-align: top; }
 thead th { border-bottom: 2px solid var(--strong); } tbody th { font-weight: 500; }
 td small { color: var(--faint); } .off { color: var(--faint); }
-dl { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; } dt { color: var(--faint); font-size: .85rem; } dd { margin: 0; font-size: 1.2rem; }
+dl { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; }
+dt { color: var(--faint); font-size: .85rem; } dd { margin: 0; font-size: 1.2rem; }
 """
 
 
@@ -70,7 +72,7 @@ def write_page(path: Path, page: str) -> None:
     """
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        aside.writeescape(page, encoding="utf-8")
+        aside.write_text(page, encoding="utf-8")
         aside.replace(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None

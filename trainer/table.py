@@ -5,7 +5,7 @@ The result, as ``reports/metrics.json`` holds it: ``{"split", "overall": {task: 
 a number or ``"undefined"``. AUC differences are shown in points, that is x 100.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from configs.schema import TASK_NAMES
@@ -32,11 +32,11 @@ def render_table(result: Mapping[str, Any]) -> str:
     header = ["domain", "rows", "serves"]
     for task in _HEADLINE:
         header += [f"{task.upper()}-AUC", "gain"]
-    lines += _align([header, *(_domain_cells(name, domain) for name, domain in domains.items())])
+    lines += align([header, *(_domain_cells(name, domain) for name, domain in domains.items())])
     if not all(domain["active"] for domain in domains.values()):
         lines += ["off: the kernel is not active, the domain serves the backbone (figures are the kernel's own)"]
     lines += ["", *_mean_gain_lines(domains), "", "overall (each row under its most specific active domain), backbone -> kernel"]
-    lines += _align(_overall_cells(result))
+    lines += align(_overall_cells(result))
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -112,10 +112,10 @@ def _overall_cells(result: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _align(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of cells as lines with columns of one width, two spaces apart; a column headed ``rows`` keeps to the right."""
+def align(rows: Sequence[Sequence[str]], right: Container[str] = ("rows",)) -> list[str]:
+    """Rows of cells, titles first, as lines with columns of one width, two spaces apart; columns with a title in ``right`` keep right."""
     columns = []
     for column in zip(*rows, strict=True):
         width = max(len(cell) for cell in column)
-        columns.append([cell.rjust(width) if column[0] == "rows" else cell.ljust(width) for cell in column])
+        columns.append([cell.rjust(width) if column[0] in right else cell.ljust(width) for cell in column])
     return ["  ".join(cells) for cells in zip(*columns, strict=True)]

@@ -1,13 +1,12 @@
-import base64
 import copy
 import json
 import re
-from html.parser import HTMLParser
 from xml.etree import ElementTree
 
 import pytest
 
 from configs.errors import InputError
+from tests.browser import Page, assert_loads_nothing, open_page
 from trainer.report import write_report
 from trainer.table import is_single_topic, mean_gain, render_table, show_gain, show_pair
 
@@ -82,36 +81,6 @@ def report(tmp_path_factory):
     return write_report(make_job(tmp_path_factory.mktemp("job")))
 
 
-class Page(HTMLParser):
-    """Collects tags, text by cell, addresses; and checks that what is opened is closed."""
-
-    VOID = ("meta", "img", "br", "link")
-
-    def __init__(self, text):
-        super().__init__()
-        self.open, self.tags, self.addresses, self.images, self.text = [], [], [], [], ""
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
-        self.images += [dict(attrs)] if tag == "img" else []
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.text += data
-
-
-def drawings(page):
-    return [base64.b64decode(image["src"].removeprefix("data:image/svg+xml;base64,")).decode() for image in page.images]
-
-
 def test_table_shows_every_domain(result):
     lines = render_table(result).splitlines()
     row = {line.split()[0]: line for line in lines if line}
@@ -181,19 +150,27 @@ def test_report_shows_every_figure(report, result):
 
 
 def test_report_loads_nothing_from_elsewhere(report):
-    text = report.read_text(encoding="utf-8")
-    page = Page(text)
-    assert all(address.startswith("data:") for address in page.addresses)
-    assert not re.search(r"https?:|url\(|@import|<script|<link", text)
-    for drawing in drawings(page):
-        assert not re.search(r"(?:href|src)\s*=\s*[\"'](?!#)|<!DOCTYPE|<script|@import", drawing)
+    assert_loads_nothing(report.read_text(encoding="utf-8"))
+
+
+def test_report_opens_in_a_browser(report, result, tmp_path):
+    opened = open_page(report, tmp_path)
+    page = Page(opened.dom)
+    for name, values in result["domains"].items():
+        assert name in page.text
+        assert show_gain(values["ctr"]["auc"], "auc") in page.text
+    assert page.tags.count("table") == 4
+    assert len(page.images) == 3
+    assert opened.console == []
+    assert opened.requests == []
+    assert min(opened.count_pixels("#0072B2"), opened.count_pixels("#D55E00")) > 100  # the drawings are drawn
 
 
 def test_report_has_three_drawings_with_a_description(report):
     page = Page(report.read_text(encoding="utf-8"))
     assert len(page.images) == 3
     assert all(len(image["alt"]) > 20 for image in page.images)
-    for drawing in drawings(page):
+    for drawing in page.drawings():
         assert ElementTree.fromstring(drawing).tag.endswith("svg")  # noqa: S314  our own text
 
 

@@ -51,7 +51,7 @@ class Build:
         return x
 
     def mixture(self, x: Any, experts: Any, name: str) -> Any:
-        """``sum_i softmax(G x)_i e_i`` of experts ``[B, E, width]``, ``[B, width]``; NAME is the gate G, a dense layer over x ``[B, D]``."""
+        """``sum_i softmax(G x)_i e_i``, ``[B, width]``, of experts ``[B, E, width]``; the gate G is a dense layer NAME over ``[B, D]``."""
         gate = self.dense(experts.shape[1], name, "softmax")(x)
         return ops.sum(experts * ops.expand_dims(gate, -1), axis=1)
 

@@ -27,7 +27,5 @@ def ple(x: Any, build: Build) -> list[TaskHead]:
         read = {task: [experts[task], experts[SHARED]] for task in TASKS}
         if level < settings.levels - 1:
             read[SHARED] = list(experts.values())
-        states = {
-            name: build.mixture(states[name], ops.concatenate(parts, axis=1), f"{name}_gate_{level}") for name, parts in read.items()
-        }
+        states = {name: build.mixture(states[name], ops.concatenate(parts, axis=1), f"{name}_gate_{level}") for name, parts in read.items()}
     return [build.head(task, states[task]) for task in TASKS]

@@ -1,0 +1,72 @@
+"""The plain bottleneck adapter (Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", section 2.1)."""
+
+import zlib
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.method.adapters.towers import TowerLayer, affine, tower_logits, towers_of
+from trainer.backbone import TASKS
+from trainer.joint import Kernel
+from trainer.kernels import Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Bottleneck:
+    """h + Up(relu(Down(h))) of each task's representation h, then the frozen tower.
+
+    Attributes:
+      towers: the backbone's.
+      width: of the bottleneck, Down's output.
+    """
+
+    towers: tuple[TowerLayer, ...]
+    width: int
+
+    @classmethod
+    def of(cls, backbone: keras.Model, parameters: int) -> "Bottleneck":
+        """An adapter of about as many trained numbers a domain as something it is compared with.
+
+        Args:
+          backbone: frozen.
+          parameters: of both tasks together; the width (at least 1) is the one that comes nearest.
+
+        Raises:
+          InputError: towers that are not plain.
+        """
+        towers = towers_of(backbone)
+        size = towers[0].fan_in
+        return cls(towers, max(1, round((parameters / len(TASKS) - size) / (2 * size + 1))))
+
+    @property
+    def tap(self) -> str:
+        """What the towers read."""
+        return "representation"
+
+    @property
+    def informed(self) -> tuple[str, ...]:
+        """No KL term."""
+        return ()
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers of one domain."""
+        return sum(values.size for values in self.initial(0, "").values())
+
+    def initial(self, seed: int, domain: str) -> Kernel:
+        """Down ~ N(0, I), a function of seed and domain name; Up and both biases 0."""
+        generator = np.random.default_rng([seed, zlib.crc32(domain.encode())])
+        tasks, size = len(TASKS), self.towers[0].fan_in
+        return {
+            "down": generator.standard_normal((tasks, size, self.width), np.float32),
+            "down_bias": np.zeros((tasks, self.width), np.float32),
+            "up": np.zeros((tasks, self.width, size), np.float32),
+            "up_bias": np.zeros((tasks, size), np.float32),
+        }
+
+    def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """See ``trainer.kernels.Adapter``; the backbone's logits are not read."""
+        code = tf.nn.relu(affine(taps, weights["down"] * self.towers[0].fan_in ** -0.5, weights["down_bias"]))
+        return tower_logits(self.towers, taps + affine(code, weights["up"] * self.width**-0.5, weights["up_bias"]))

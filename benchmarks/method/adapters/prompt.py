@@ -1,0 +1,65 @@
+"""A learned domain prompt (after Lester et al. 2021, "The Power of Scale for ... Prompt Tuning"; adding it is our choice)."""
+
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from configs import InputError
+from trainer.backbone import TASKS, TOPIC_PREFIX
+from trainer.joint import Kernel
+from trainer.kernels import Weights
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """A vector for each domain, added to the input x of the frozen body; a body of one vector has no sequence to put a prompt before.
+
+    Every row runs through body and towers again in every step, the costliest of the adapters.
+
+    Attributes:
+      after: the frozen backbone from x ``[B, D]`` to logits ``[B, 2]``.
+    """
+
+    after: keras.Model
+
+    @classmethod
+    def of(cls, backbone: keras.Model) -> "Prompt":
+        """The prompt of a frozen backbone, whose body and towers may be any that read x alone.
+
+        Raises:
+          InputError: a backbone whose body reads topics.
+        """
+        topics = [name for name in backbone.input if name.startswith(TOPIC_PREFIX)]
+        if topics:
+            raise InputError(f"prompt of backbone '{backbone.name}': expected a body without topics, it reads {', '.join(topics)}")
+        operation, node, _ = backbone.output["input"]._keras_history  # the head is x with an axis put in
+        (x,) = operation._inbound_nodes[node].input_tensors
+        return cls(keras.Model(x, backbone.output["logits"], name="after_prompt"))
+
+    @property
+    def tap(self) -> str:
+        """x."""
+        return "input"
+
+    @property
+    def informed(self) -> tuple[str, ...]:
+        """No KL term."""
+        return ()
+
+    @property
+    def parameters(self) -> int:
+        """Trained numbers of one domain."""
+        return int(self.after.input.shape[-1])
+
+    def initial(self, seed: int, domain: str) -> Kernel:
+        """Zero, whatever the seed and the domain."""
+        return {"prompt": np.zeros((1, self.parameters), np.float32)}
+
+    def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        """See ``trainer.kernels.Adapter``; the backbone's logits are not read."""
+        groups, _, rows, size = tf.unstack(tf.shape(taps))
+        x = taps + weights["prompt"][:, :, tf.newaxis, :]
+        out = self.after(tf.reshape(x, [groups * rows, size]), training=False)
+        return tf.transpose(tf.reshape(out, [groups, rows, len(TASKS)]), [0, 2, 1])

@@ -1,0 +1,97 @@
+"""One backbone under study: its dataset and job directory, made where they are not there, and its forward passes, made once."""
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from configs import Experiment, InputError
+from preprocessing.job import Job as DatasetJob
+from preprocessing.simulate import simulate
+from preprocessing.task import parse_arguments
+from trainer.backbone import load_frozen, read_tap
+from trainer.dataset import Dataset
+from trainer.frozen import FrozenRows, run_frozen
+from trainer.job import Job, read_json, write_json
+from trainer.pretrain import pretrain
+
+_DECISIVE = ("seed", "features", "topics", "tasks", "backbone", "pretrain")
+
+
+class Bench:
+    """A finished backbone of an experiment on given logs.
+
+    Folders are named by what decides their content, so studies, methods and seeds that agree share them, and a killed run goes on.
+
+    Args:
+      experiment: data, backbone and pre-training settings, seed.
+      logs: glob of the logs; None where the experiment simulates them.
+      folder: where datasets and job directories are kept.
+    """
+
+    def __init__(self, experiment: Experiment, logs: str | None, folder: Path) -> None:
+        self.experiment, self.folder = experiment, folder
+        logs = logs or self._simulated()
+        self.data = folder / "data" / _digest([experiment.data_digest, logs])
+        if not (self.data / "manifest.json").exists():
+            _, flags = parse_arguments(["--config", "-", "--output", str(self.data)])
+            DatasetJob(experiment, logs, str(self.data), tuple(flags)).run()
+        self.dataset = Dataset.open(self.data, experiment)
+        settings = experiment.model_dump(mode="json")
+        self.job = Job(folder / "jobs" / _digest([self.data.name, {section: settings[section] for section in _DECISIVE}]))
+        if not self.job.finished:
+            start = time.perf_counter()
+            pretrain(experiment, self.data, self.job)
+            write_json(self.job.folder / "seconds.json", time.perf_counter() - start)
+        self.backbone: keras.Model = load_frozen(self.job, experiment)
+        self._passes: dict[tuple[str, str | None], FrozenRows] = {}
+
+    @property
+    def pretrain_seconds(self) -> float:
+        """Seconds that pre-training took when it ran."""
+        return float(read_json(self.job.folder / "seconds.json"))
+
+    def rows(self, split: str, tap: str | None = None) -> FrozenRows:
+        """The forward pass over a split; one tap a split is kept at a time."""
+        if (split, tap) not in self._passes:
+            for key in [key for key in self._passes if key[0] == split]:
+                del self._passes[key]
+            self._passes[split, tap] = run_frozen(self.backbone, self.dataset, split, tap, f"{split}: {tap or 'logits'}")
+        return self._passes[split, tap]
+
+    def any_rows(self, split: str) -> FrozenRows:
+        """A split's rows whatever their tap."""
+        made = [rows for (of, _), rows in self._passes.items() if of == split]
+        return made[0] if made else self.rows(split)
+
+    def _simulated(self) -> str:
+        settings = self.experiment.simulation
+        if settings is None:
+            raise InputError("the study names no logs and its config has no simulation")
+        folder = (
+            self.folder
+            / "logs"
+            / _digest(
+                [self.experiment.seed, settings.model_dump(mode="json"), str(self.experiment.splits[self.experiment.finetune.split].start)]
+            )
+        )
+        if not folder.exists():
+            simulate(self.experiment, folder)
+        return str(folder / "*.parquet")
+
+    def tap_width(self, tap: str) -> int:
+        """Width of a tap."""
+        return int(read_tap(self.backbone.output, tap).shape[-1])
+
+
+def say(text: str) -> None:
+    """A line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]

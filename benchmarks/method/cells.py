@@ -1,0 +1,105 @@
+"""Cells: a method under a seed. A finished cell is not run twice; what decides it is part of its file."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.method.bench import Bench, say
+from benchmarks.method.draws import Draws
+from benchmarks.method.methods import METHODS
+from benchmarks.method.outcome import figures
+from benchmarks.method.study import ROOT, Method, Study
+from configs import Experiment, InputError, load_experiment
+from trainer.job import read_json, write_json
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method under one seed.
+
+    Attributes:
+      name: of the method.
+      seed: of everything random in it.
+      method: its settings.
+      built: the experiment that decides dataset and backbone.
+      trained: the experiment of what is trained on it.
+      digest: of all that decides the figures.
+    """
+
+    name: str
+    seed: int
+    method: Method
+    built: Experiment
+    trained: Experiment
+    digest: str
+
+    def path(self, folder: Path) -> Path:
+        """Where its figures are kept."""
+        return folder / "cells" / f"{self.name}-{self.seed}.json"
+
+    def finished(self, folder: Path) -> bool:
+        """Whether figures of exactly these settings are there."""
+        path = self.path(folder)
+        return path.exists() and bool(read_json(path)["digest"] == self.digest)
+
+
+def cells_of(study: Study, seeds: tuple[int, ...], only: list[str] | None = None) -> list[Cell]:
+    """Every cell, those of one backbone together."""
+    cells = []
+    for name, method in study.methods.items():
+        if only and name not in only:
+            continue
+        if method.run not in METHODS:
+            raise InputError(f"methods.{name}.run: '{method.run}' is no method; there are: {', '.join(METHODS)}")
+        for seed in method.seeds or seeds:
+            base = [*study.set, f"seed={seed}", *method.backbone]
+            built = load_experiment(ROOT / study.config, base)
+            trained = load_experiment(ROOT / study.config, [*base, *method.set])
+            decisive = [
+                method.run,
+                built.model_dump(mode="json"),
+                trained.model_dump(mode="json"),
+                method.options,
+                study.splits,
+                study.resamples,
+                study.logs,
+            ]
+            digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
+            cells.append(Cell(name, seed, method, built, trained, digest))
+    return sorted(cells, key=lambda cell: (cell.seed, json.dumps(cell.built.model_dump(mode="json")), cell.trained.kernel.tap))
+
+
+def run_cells(study: Study, cells: list[Cell], logs: str | None, folder: Path) -> Iterator[Cell]:
+    """Runs what is not finished; gives every cell back as it is done."""
+    bench: Bench | None = None
+    waiting = [cell for cell in cells if not cell.finished(folder)]
+    for number, cell in enumerate(waiting, 1):
+        say(f"[{number}/{len(waiting)}] {cell.method.title}, seed {cell.seed}")
+        if bench is None or bench.experiment != cell.built:
+            bench = None  # its forward passes go before the next one's come
+            bench = Bench(cell.built, logs, folder)
+        outcomes = METHODS[cell.method.run](bench, cell.trained, list(study.splits), cell.method.options)
+        rows = {split: bench.any_rows(split) for split in study.splits}
+        draws = {split: Draws(data.columns["row/user"], data.weights, study.resamples) for split, data in rows.items()}
+        window = bench.any_rows(cell.trained.finetune.split)
+        write_json(
+            cell.path(folder),
+            {
+                "digest": cell.digest,
+                "outcomes": {suffix: figures(outcome, rows, window, cell.trained, draws) for suffix, outcome in outcomes.items()},
+            },
+        )
+        yield cell
+
+
+def read_cells(cells: list[Cell], folder: Path) -> dict[tuple[str, int], Any]:
+    """Outcomes of the finished cells by ``NAME`` or ``NAME/SUFFIX`` and seed."""
+    found = {}
+    for cell in cells:
+        if cell.finished(folder):
+            for suffix, outcome in read_json(cell.path(folder))["outcomes"].items():
+                found[f"{cell.name}/{suffix}" if suffix else cell.name, cell.seed] = outcome
+    return found

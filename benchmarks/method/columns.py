@@ -1,0 +1,38 @@
+"""Splits kept in memory, for methods that pass over their rows many times."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from benchmarks.method.bench import Bench
+from trainer.dataset import Columns, Dataset
+from trainer.frozen import FrozenRows
+from trainer.progress import counted
+
+_BATCH = 65_536
+
+
+def read_rows(dataset: Dataset, splits: Sequence[str]) -> FrozenRows:
+    """The rows of splits, one split after the other, with every column of the records, features included.
+
+    No model has seen them: ``logits`` is ``[N, 0]`` and ``taps`` ``[N, 2, 0]``.
+    """
+    rows = sum(dataset.rows(split) for split in splits)
+    columns: Columns = {
+        name: np.empty((rows,) if column.length is None else (rows, column.length), column.dtype)
+        for name, column in dataset.manifest.columns.items()
+    }
+    start = 0
+    for split in splits:
+        for batch in counted(f"reading {split}", dataset.rows(split), dataset.batches(split, _BATCH)):
+            stop = start + len(batch["row/weight"])
+            for name, values in batch.items():
+                columns[name][start:stop] = values
+            start = stop
+    return FrozenRows(np.empty((rows, 0), np.float32), np.empty((rows, 2, 0), np.float32), columns)
+
+
+def read_scored_rows(bench: Bench, split: str) -> FrozenRows:
+    """The rows of a split likewise, with the frozen backbone's logits ``[N, 2]``."""
+    return replace(read_rows(bench.dataset, [split]), logits=bench.any_rows(split).logits)

@@ -1,0 +1,118 @@
+"""What a method leaves: scores of every domain's rows; and what a study keeps of them: AUC by slice, with resampled users."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks.method.draws import Draws
+from configs import Experiment
+from configs.domains import ALL, Domain
+from trainer.finetune import judges
+from trainer.frozen import Floats, FrozenRows
+from trainer.joint import Rows
+from trainer.judge import probabilities, task_rows
+from trainer.routing import most_specific_first
+
+TASKS = ("ctr", "ctcvr")
+"""The tasks that studies report, both over all impressions."""
+
+ABSENT = "absent"
+"""Slice of a domain: rows of users of whom the fine-tuning window has no row (pseudo cold start)."""
+
+ACTIVITY = {"0": (0, 0), "1-4": (1, 4), "5-50": (5, 50), "> 50": (51, 1 << 60)}
+"""Groups of users by their rows in the fine-tuning window."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Scores and costs of one method under one seed.
+
+    Attributes:
+      logits: split -> domain -> float32 ``[rows of the domain, 2]``; a domain that is missing is scored by ``all``'s, so a method that
+        makes no difference between domains gives ``all`` alone.
+      parameters: numbers trained for one domain (for all of them where a method has one model).
+      rows: rows that were learned from, every pass counted.
+      seconds: of training, forward passes included.
+      active: domains whose model helps on the validation rows that judge; None where a method does not decide.
+      notes: other figures worth keeping, JSON-ready.
+    """
+
+    logits: dict[str, dict[str, Floats]]
+    parameters: int
+    rows: int
+    seconds: float
+    active: list[str] | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+AUTO = "auto"
+"""Slice of all rows, each under its most specific active domain."""
+
+
+def figures(
+    outcome: Outcome, rows: dict[str, FrozenRows], window: FrozenRows, experiment: Experiment, draws: dict[str, Draws]
+) -> dict[str, Any]:
+    """JSON-ready: the outcome's costs, and split -> slice -> task -> ``{"auc", "draws", "rows"}``.
+
+    Slices: every domain; ``DOMAIN|absent``; ``all|activity=0`` and so on; ``auto``. An AUC that is undefined is None, its draws empty.
+    """
+    users, counts = np.unique(window.columns["row/user"], return_counts=True)
+    splits: dict[str, Any] = {}
+    for split, by_domain in outcome.logits.items():
+        data = rows[split]
+        seen = _counts_of(data.columns["row/user"], users, counts)
+        splits[split] = {}
+        routed = AUTO, np.arange(len(data.logits)), _routed(experiment, data, by_domain, outcome.active)
+        for name, inside, logits in chain(_slices(experiment.domains, data, by_domain, seen), [routed]):
+            if split == experiment.finetune.validation:  # the other users stopped the training
+                kept = judges(data, inside)
+                inside, logits = inside[kept], logits[kept]
+            scores = probabilities(logits)
+            cell: dict[str, Any] = {"rows": len(inside)}
+            for task in TASKS:
+                chosen, labels = task_rows(experiment, data, inside, task)
+                auc, resampled = draws[split].auc(labels, scores[task][chosen], inside[chosen])
+                cell[task] = {"auc": auc, "draws": resampled}
+            splits[split][name] = cell
+    return {
+        "parameters": outcome.parameters,
+        "rows": outcome.rows,
+        "seconds": outcome.seconds,
+        "active": outcome.active,
+        "notes": outcome.notes,
+        "splits": splits,
+    }
+
+
+def _routed(experiment: Experiment, data: FrozenRows, by_domain: dict[str, Floats], active: list[str] | None) -> Floats:
+    """Logits of every row under its most specific active domain, the backbone's where there is none."""
+    served = data.logits.copy() if active is not None else by_domain[ALL].copy()
+    chosen = [domain for domain in experiment.domains if domain.name in by_domain and (active is None or domain.name in active)]
+    for domain in reversed(most_specific_first(chosen, experiment.topics)):
+        served[data.domain_rows(domain)] = by_domain[domain.name]
+    return served
+
+
+def _counts_of(wanted: npt.NDArray[Any], users: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    place = np.minimum(np.searchsorted(users, wanted), len(users) - 1)
+    return np.where(users[place] == wanted, counts[place], 0)
+
+
+def _slices(
+    domains: tuple[Domain, ...], data: FrozenRows, by_domain: dict[str, Floats], seen: npt.NDArray[np.int64]
+) -> Iterator[tuple[str, Rows, Floats]]:
+    """Name, indices of rows, their logits."""
+    for domain in domains:
+        inside = data.domain_rows(domain)
+        logits = by_domain[domain.name] if domain.name in by_domain else by_domain[ALL][inside]
+        yield domain.name, inside, logits
+        absent = seen[inside] == 0
+        yield f"{domain.name}|{ABSENT}", inside[absent], logits[absent]
+        if not domain.conditions:
+            for label, (low, high) in ACTIVITY.items():
+                group = (seen[inside] >= low) & (seen[inside] <= high)
+                yield f"{domain.name}|activity={label}", inside[group], logits[group]

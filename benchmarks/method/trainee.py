@@ -1,0 +1,149 @@
+"""A backbone all of whose weights are trained, again and again, each time from weights that are given."""
+
+import time
+import zlib
+from math import ceil
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from benchmarks.method.options import Training
+from benchmarks.method.outcome import Outcome
+from configs import Experiment
+from configs.domains import Domain
+from trainer.backbone import inference_model
+from trainer.finetune import judging_rows, stopping_rows
+from trainer.frozen import Floats, FrozenRows, feature_tensors
+from trainer.joint import Rows
+from trainer.judge import compare, helps, mean_auc
+from trainer.learner import Learner
+from trainer.progress import row_bar
+
+_CHUNK = 16_384
+
+Weights = list[npt.NDArray[Any]]
+"""Values of all variables of a model, in its order: weights, moving moments, states of random draws."""
+
+
+class Trainee:
+    """A model with its learner. Every training has new optimisers; the step is traced once for all of them.
+
+    Args:
+      model: from ``backbone.build_backbone``, or such a one reloaded; trained in place.
+      experiment: tasks, seed, and the rates where ``settings`` give none.
+      settings: how it is trained.
+    """
+
+    def __init__(self, model: keras.Model, experiment: Experiment, settings: Training) -> None:
+        self.model, self.experiment, self.settings = model, experiment, settings
+        self._learner = Learner(model, experiment, settings.learning_rate, settings.embedding_learning_rate)
+        self._inference = inference_model(model, experiment)
+        self._optimizers = [*self._learner.adam.variables, *self._learner.adagrad.accumulators]
+        self._fresh: Weights = [variable.numpy() for variable in self._optimizers]
+
+    @property
+    def parameters(self) -> int:
+        """Numbers that are trained."""
+        return sum(int(np.prod(variable.shape)) for variable in self.model.trainable_variables)
+
+    def weights(self) -> Weights:
+        """A copy of the weights that it has."""
+        return [variable.numpy() for variable in self.model.variables]
+
+    def train(
+        self, start: Weights, data: FrozenRows, validation: FrozenRows, domain: Domain, epochs: int | None = None
+    ) -> list[float | None]:
+        """Trains on a domain's rows; leaves the best weights on its stopping rows of validation (see ``finetune.stopping_rows``).
+
+        Figures are means of CTR- and CTCVR-AUC, at the start and after every epoch; the start may be the best. A domain that has none
+        (one class only) keeps its last weights. The order of rows is a function of the experiment's seed, the epoch and the domain's name.
+
+        Args:
+          start: weights to train from.
+          data: rows with their features, of ``columns.read_rows``.
+          validation: rows of ``columns.read_scored_rows``.
+          domain: whose rows are meant.
+          epochs: passes over them; those of the settings where None.
+
+        Returns:
+          The figures, None where undefined.
+        """
+        self._assign(self.model.variables, start)
+        self._assign(self._optimizers, self._fresh)
+        rows, held_out = data.domain_rows(domain), stopping_rows(validation, domain)
+        figures = [self._judge(validation, held_out)]
+        best, kept = figures[0], start
+        epochs = self.settings.epochs if epochs is None else epochs
+        for epoch in range(epochs):
+            order = np.random.default_rng([self.experiment.seed, zlib.crc32(domain.name.encode()), epoch]).permutation(rows)
+            self._pass(data, order, f"{domain.name} {epoch + 1}/{epochs}")
+            figures.append(self._judge(validation, held_out))
+            if best is None or figures[-1] is None or figures[-1] > best:
+                best, kept = figures[-1], self.weights()
+        self._assign(self.model.variables, kept)
+        return figures
+
+    def score(self, data: FrozenRows, rows: Rows) -> Floats:
+        """Logits ``[len(rows), 2]`` of the weights that it has, as at serving: the debias feature is not read."""
+        features = feature_tensors(data.columns, self._inference)
+        logits = np.empty((len(rows), 2), np.float32)
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK]
+            heads = self._inference.predict_on_batch({name: values[part] for name, values in features.items()})
+            logits[start : start + len(part)] = heads["logits"]
+        return logits
+
+    def helps(self, validation: FrozenRows, domain: Domain) -> bool:
+        """Whether the weights that it has help on a domain's judging rows of validation, against the logits given with them."""
+        rows = judging_rows(validation, domain)
+        return helps(compare(self.experiment, validation, rows, self.score(validation, rows)))
+
+    def _pass(self, data: FrozenRows, order: Rows, title: str) -> None:
+        columns = {name: values for name, values in data.columns.items() if not name.startswith("row/") or name == "row/weight"}
+        # A signature of its own, so that a smaller last batch is no reason to trace again.
+        signature = {name: tf.TensorSpec([None, *values.shape[1:]], values.dtype) for name, values in columns.items()}
+        step = self._learner.step.get_concrete_function(signature)
+        with row_bar(title, len(order)) as bar:
+            for number in range(ceil(len(order) / self.settings.batch_size)):
+                part = order[number * self.settings.batch_size : (number + 1) * self.settings.batch_size]
+                step({name: tf.constant(values[part]) for name, values in columns.items()})
+                bar.update(len(part))
+
+    def _judge(self, validation: FrozenRows, rows: Rows) -> float | None:
+        return mean_auc(self.experiment, validation, rows, self.score(validation, rows))
+
+    @staticmethod
+    def _assign(variables: list[Any], values: Weights) -> None:
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+
+
+def train_domains(
+    trainee: Trainee, data: FrozenRows, validation: FrozenRows, domains: list[Domain], scored: dict[str, FrozenRows], before: Outcome
+) -> Outcome:
+    """Trains a model for every domain that has rows, each from the weights that the trainee has now, and scores the domain's rows.
+
+    Args:
+      trainee: what is trained; left with the weights of the last domain.
+      data: rows to train on.
+      validation: rows that say when a model is best, and whether it helps.
+      domains: what is trained.
+      scored: split -> its rows.
+      before: scores of ``all`` and what they cost; ``active`` and ``notes["stopping_auc"]`` are gone on with.
+    """
+    start, logits = trainee.weights(), {split: dict(scores) for split, scores in before.logits.items()}
+    rows, seconds, active, figures = before.rows, before.seconds, list(before.active or []), dict(before.notes["stopping_auc"])
+    for domain in domains:
+        if not (count := len(data.domain_rows(domain))):
+            continue
+        begun = time.perf_counter()
+        figures[domain.name] = trainee.train(start, data, validation, domain)
+        seconds, rows = seconds + time.perf_counter() - begun, rows + count * trainee.settings.epochs
+        if trainee.helps(validation, domain):
+            active.append(domain.name)
+        for split, of_split in scored.items():
+            logits[split][domain.name] = trainee.score(of_split, of_split.domain_rows(domain))
+    return Outcome(logits, trainee.parameters, rows, seconds, active, {"stopping_auc": figures})
