@@ -11,8 +11,10 @@ Everything here is our choice. With ``a`` the sigmoid of the click utility and `
 A history is brought up to date once an hour (as a behaviour log is), so it holds only what happened before the request.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,30 +42,41 @@ _PEAK_MINUTES = np.array([0, 6, 0, 8, 2], np.float32)
 _LARGEST_UTILITY = 10.0
 _PROBE_REQUESTS = 2_000
 
+_Part = TypeVar("_Part", "Requests", "Offers", "Impressions")
+
 
 @dataclass(frozen=True)
-class Impressions:
-    """What was shown and what came of it.
+class Offers:
+    """Requests and the shops they could be shown: all that is known before anyone chooses.
 
     Attributes:
-      time, user, region, scene, user_orders: ``[requests]``; ``time`` in microseconds since 1970 (UTC), ``user_orders`` before the request.
+      requests: who asks, when and where.
+      user_orders: ``[requests]``, before the request.
       history: shop indices ``[requests, history]``, newest first, -1 where there is none.
-      shop, shop_orders, minutes, discount: ``[requests, candidates]``, column ``j`` is position ``j + 1``; ``shop_orders`` are the orders
+      shop, shop_orders, minutes, discount: ``[requests, candidates]``, in the order of the logging policy; ``shop_orders`` are the orders
         of the day before; ``discount`` is a share of the price.
-      ctr, ctr_logged, cvr: true probabilities ``[requests, candidates]``.
-      click, conversion: 0 or 1 ``[requests, candidates]``.
     """
 
-    time: Ints
-    user: Ints
-    region: Ints
-    scene: Ints
+    requests: Requests
     user_orders: Ints
     history: npt.NDArray[np.int32]
     shop: Ints
     shop_orders: Ints
     minutes: Floats
     discount: Floats
+
+
+@dataclass(frozen=True)
+class Impressions:
+    """What was shown and what came of it.
+
+    Attributes:
+      offers: what was shown; column ``j`` is position ``j + 1``.
+      ctr, ctr_logged, cvr: true probabilities ``[requests, candidates]``.
+      click, conversion: 0 or 1 ``[requests, candidates]``.
+    """
+
+    offers: Offers
     ctr: Floats
     ctr_logged: Floats
     cvr: Floats
@@ -71,15 +84,11 @@ class Impressions:
     conversion: npt.NDArray[np.int8]
 
 
-@dataclass(frozen=True)
-class _Pages:
-    """What requests are shown, before anyone chooses; fields as in ``Impressions``."""
-
-    requests: Requests
-    shop: Ints
-    minutes: Floats
-    discount: Floats
-    history: npt.NDArray[np.int32]
+def joined(parts: Sequence[_Part]) -> _Part:
+    """``Requests``, ``Offers`` or ``Impressions`` (one kind, at least one) as one, in their order."""
+    columns: list[list[Any]] = [[getattr(part, field.name) for part in parts] for field in fields(parts[0])]
+    kind: Callable[..., _Part] = type(parts[0])
+    return kind(*(joined(column) if is_dataclass(column[0]) else np.concatenate(column) for column in columns))
 
 
 class Marketplace:
@@ -120,36 +129,25 @@ class Marketplace:
         for hour, count in enumerate(self._requests[day]):
             impressions = self._simulate_hour(day, hour, int(count), rng)
             self._histories.add(*self._clicks(impressions))
-            np.add.at(self._user_orders, impressions.user, impressions.conversion.sum(axis=1))
+            np.add.at(self._user_orders, impressions.offers.requests.user, impressions.conversion.sum(axis=1))
             hours.append(impressions)
-        shown = Impressions(*(np.concatenate([getattr(hour, field.name) for hour in hours]) for field in fields(Impressions)))
-        self._shop_orders = np.bincount(shown.shop[shown.conversion == 1], minlength=self.settings.shops)
+        shown = joined(hours)
+        self._shop_orders = np.bincount(shown.offers.shop[shown.conversion == 1], minlength=self.settings.shops)
         return shown
 
     @staticmethod
     def _clicks(impressions: Impressions) -> tuple[Ints, Ints]:
         request, position = np.nonzero(impressions.click)
-        return impressions.user[request], impressions.shop[request, position]
+        return impressions.offers.requests.user[request], impressions.offers.shop[request, position]
 
     def _simulate_hour(self, day: int, hour: int, count: int, rng: np.random.Generator) -> Impressions:
-        page = self._show(day, hour, count, rng)
-        requests, shop = page.requests, page.shop
-        utility = self._utilities(page)
-        attraction, cvr = (_sigmoid(values + intercept) for values, intercept in zip(utility, self._intercepts, strict=True))
+        offers = self.offer(day, hour, count, self.settings.candidates, rng)
+        attraction, cvr = self.probabilities(offers)
         ctr_logged = attraction * self._examination
-        click = rng.random(shop.shape, np.float32) < ctr_logged
-        conversion = click & (rng.random(shop.shape, np.float32) < cvr)
+        click = rng.random(cvr.shape, np.float32) < ctr_logged
+        conversion = click & (rng.random(cvr.shape, np.float32) < cvr)
         return Impressions(
-            time=requests.time,
-            user=requests.user,
-            region=requests.region,
-            scene=requests.scene,
-            user_orders=self._user_orders[requests.user],
-            history=page.history,
-            shop=shop,
-            shop_orders=self._shop_orders[shop],
-            minutes=page.minutes,
-            discount=page.discount,
+            offers=offers,
             ctr=attraction * self._examination.mean(),
             ctr_logged=ctr_logged,
             cvr=cvr,
@@ -157,22 +155,35 @@ class Marketplace:
             conversion=conversion.astype(np.int8),
         )
 
-    def _show(self, day: int, hour: int, count: int, rng: np.random.Generator) -> _Pages:
+    def offer(self, day: int, hour: int, count: int, width: int, rng: np.random.Generator) -> Offers:
+        """Draws ``count`` requests of an hour and ``width`` shops for each, as users, shops and what is remembered of them stand now.
+
+        Leaves no trace, so requests can be drawn that are not those of the log.
+        """
         requests = draw_requests(self.settings, self.users, self.settings.start + timedelta(days=day, hours=hour), count, rng)
-        shop = draw_candidates(self.settings, self.shops, requests, day, rng)
+        shop = draw_candidates(self.shops, requests, day, width, rng)
         minutes = self.shops.minutes[shop] + _PEAK_MINUTES[requests.period][:, None] + rng.normal(0, 4, shop.shape)
         offered = rng.random(shop.shape) < self.shops.promotion[shop]
-        return _Pages(
+        return Offers(
             requests=requests,
+            user_orders=self._user_orders[requests.user],
+            history=self._histories.shops[requests.user],
             shop=shop,
+            shop_orders=self._shop_orders[shop],
             minutes=np.rint(minutes).clip(5).astype(np.float32),
             discount=np.where(offered, rng.integers(1, 5, shop.shape) / 10, 0.0).astype(np.float32),
-            history=self._histories.shops[requests.user],
         )
 
-    def _utilities(self, page: _Pages) -> Floats:
+    def probabilities(self, offers: Offers) -> tuple[Floats, Floats]:
+        """True probabilities ``[requests, candidates]``: of a click where the shop is looked at (``a``), and of an order after it."""
+        click, conversion = (
+            _sigmoid(values + intercept) for values, intercept in zip(self._utilities(offers), self._intercepts, strict=True)
+        )
+        return click, conversion
+
+    def _utilities(self, offers: Offers) -> Floats:
         """Utilities without intercepts ``[tasks, requests, candidates]``."""
-        requests, shop, history = page.requests, page.shop, page.history
+        requests, shop, history = offers.requests, offers.shop, offers.history
         shops, cuisine = self.shops, self.shops.cuisine[shop]
         known = history >= 0
         visited = np.where(known, shops.cuisine[history], -1)
@@ -181,8 +192,8 @@ class Marketplace:
         facts[:, :, 0] = 1.0
         facts[:, :, 1 : 1 + TASTES] = self.users.taste[requests.user][:, None, :] * shops.taste[shop]
         facts[:, :, FACTS.index("price")] = 1.0 - np.abs(self.users.budget[requests.user][:, None] - shops.price_level[shop])
-        facts[:, :, FACTS.index("delivery")] = (35.0 - page.minutes) / 8.0
-        facts[:, :, FACTS.index("discount")] = page.discount / 0.15
+        facts[:, :, FACTS.index("delivery")] = (35.0 - offers.minutes) / 8.0
+        facts[:, :, FACTS.index("discount")] = offers.discount / 0.15
         facts[:, :, FACTS.index("rating")] = (shops.rating[shop] - 4.1) / 0.32
         facts[:, :, FACTS.index("quality")] = shops.quality[shop]
         facts[:, :, FACTS.index("repeat")] = (history[:, None, :] == shop[:, :, None]).any(axis=2)
@@ -204,7 +215,7 @@ class Marketplace:
 
     def _solve_intercepts(self, rng: np.random.Generator) -> tuple[float, float]:
         """Intercepts that give the wanted rates on requests of the first day, before anyone has a history; they leave no trace."""
-        hours = np.stack([self._utilities(self._show(0, hour, _PROBE_REQUESTS // 24, rng)) for hour in range(24)])
+        hours = np.stack([self._utilities(self.offer(0, hour, _PROBE_REQUESTS // 24, self.settings.candidates, rng)) for hour in range(24)])
         click, conversion = hours[:, 0], hours[:, 1]
         traffic = self._requests.sum(axis=0)[:, None, None]
         first = _intercept(click, traffic, self.settings.click_rate / float(self._examination.mean()))

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from preprocessing.marketplace import Impressions, Marketplace
+from preprocessing.marketplace import Impressions, Marketplace, Offers
 from preprocessing.marketplace_world import CITY_TIERS, DEVICES, SCENES, SEGMENTS, Ints
 
 
@@ -22,39 +22,47 @@ def log_table(marketplace: Marketplace, shown: Impressions, first_request: int) 
       (from 1); numbers ``rating``, ``delivery_minutes``, ``discount`` (a share of the price); ``history`` (list of ``shop_id``, newest
       first); ``click`` and ``conversion`` (0 or 1). Everything but the last two is known before the click.
     """
-    users, shops, settings = marketplace.users, marketplace.shops, marketplace.settings
-    width = settings.candidates
-    user, shop = np.repeat(shown.user, width), shown.shop.ravel()
-    history, known = np.repeat(shown.history, width, axis=0), shown.history >= 0
-    offsets = np.concatenate([[0], np.cumsum(np.repeat(known.sum(axis=1), width))])
-    names = _names("s", settings.shops)
+    requests, width = shown.click.shape
     return pa.table(
         {
             "impression_id": _impression_ids(shown, first_request),
-            "request_id": _numbered("q", np.repeat(first_request + np.arange(len(shown.user)), width)),
-            "timestamp": pa.array(np.repeat(shown.time, width), pa.timestamp("us", tz="UTC")),
-            "user_id": _numbered("u", user),
-            "segment": pa.array(SEGMENTS).take(pa.array(users.segment[user])),
-            "city_tier": pa.array(np.array(CITY_TIERS, np.int8)[users.city_tier[user]]),
-            "device": pa.array(DEVICES).take(pa.array(users.device[user])),
-            "user_orders": pa.array(np.repeat(shown.user_orders, width).astype(np.int32)),
-            "history": pa.ListArray.from_arrays(
-                pa.array(offsets.astype(np.int32)), pa.DictionaryArray.from_arrays(pa.array(history[history >= 0]), names)
-            ),
-            "shop_id": names.take(pa.array(shop)),
-            "cuisine": _numbered("c", shops.cuisine[shop]),
-            "price_level": pa.array(shops.price_level[shop].astype(np.int8)),
-            "rating": pa.array(shops.rating[shop]),
-            "shop_orders_last_day": pa.array(shown.shop_orders.ravel().astype(np.int32)),
-            "delivery_minutes": pa.array(shown.minutes.ravel()),
-            "discount": pa.array(shown.discount.ravel()),
-            "scene": pa.array(SCENES).take(pa.array(np.repeat(shown.scene, width))),
-            "region": _numbered("r", 1 + np.repeat(shown.region, width)),
-            "position": pa.array(np.tile(np.arange(1, width + 1, dtype=np.int8), len(shown.user))),
+            "request_id": _numbered("q", np.repeat(first_request + np.arange(requests), width)),
+            **known_columns(marketplace, shown.offers),
+            "position": pa.array(np.tile(np.arange(1, width + 1, dtype=np.int8), requests)),
             "click": pa.array(shown.click.ravel()),
             "conversion": pa.array(shown.conversion.ravel()),
         }
     )
+
+
+def known_columns(marketplace: Marketplace, offers: Offers) -> dict[str, pa.Array]:
+    """The columns of ``log_table`` that are known before anything is ranked, ``timestamp`` to ``region``; a row a request and candidate."""
+    users, shops, requests = marketplace.users, marketplace.shops, offers.requests
+    width = offers.shop.shape[1]
+    user, shop = np.repeat(requests.user, width), offers.shop.ravel()
+    history, known = np.repeat(offers.history, width, axis=0), offers.history >= 0
+    offsets = np.concatenate([[0], np.cumsum(np.repeat(known.sum(axis=1), width))])
+    names = _names("s", len(shops.cuisine))
+    return {
+        "timestamp": pa.array(np.repeat(requests.time, width), pa.timestamp("us", tz="UTC")),
+        "user_id": _numbered("u", user),
+        "segment": pa.array(SEGMENTS).take(pa.array(users.segment[user])),
+        "city_tier": pa.array(np.array(CITY_TIERS, np.int8)[users.city_tier[user]]),
+        "device": pa.array(DEVICES).take(pa.array(users.device[user])),
+        "user_orders": pa.array(np.repeat(offers.user_orders, width).astype(np.int32)),
+        "history": pa.ListArray.from_arrays(
+            pa.array(offsets.astype(np.int32)), pa.DictionaryArray.from_arrays(pa.array(history[history >= 0]), names)
+        ),
+        "shop_id": names.take(pa.array(shop)),
+        "cuisine": _numbered("c", shops.cuisine[shop]),
+        "price_level": pa.array(shops.price_level[shop].astype(np.int8)),
+        "rating": pa.array(shops.rating[shop]),
+        "shop_orders_last_day": pa.array(offers.shop_orders.ravel().astype(np.int32)),
+        "delivery_minutes": pa.array(offers.minutes.ravel()),
+        "discount": pa.array(offers.discount.ravel()),
+        "scene": pa.array(SCENES).take(pa.array(np.repeat(requests.scene, width))),
+        "region": _numbered("r", 1 + np.repeat(requests.region, width)),
+    }
 
 
 def truth_table(shown: Impressions, first_request: int) -> pa.Table:
@@ -71,7 +79,7 @@ def truth_table(shown: Impressions, first_request: int) -> pa.Table:
 
 
 def _impression_ids(shown: Impressions, first_request: int) -> pa.Array:
-    return _numbered("i", first_request * shown.shop.shape[1] + np.arange(shown.shop.size))
+    return _numbered("i", first_request * shown.click.shape[1] + np.arange(shown.click.size))
 
 
 def _names(prefix: str, count: int) -> pa.Array:

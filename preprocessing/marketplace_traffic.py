@@ -28,15 +28,21 @@ class Requests:
     period: Ints
 
 
-def requests_by_hour(settings: Simulation, rng: np.random.Generator) -> Ints:
-    """Number of requests in each hour ``[days, 24]``; they sum to ``rows / candidates``, rounded (at least one)."""
+def traffic_shares(settings: Simulation) -> npt.NDArray[np.float64]:
+    """Share of all requests that each hour can expect ``[days, 24]``."""
     weights = np.empty((settings.days, 24))
     zone = parse_time_zone(settings.time_zone)
     for hour in range(weights.size):
         local = (settings.start + timedelta(hours=hour)).astimezone(zone)
         weights.flat[hour] = HOUR_TRAFFIC[local.hour] * (_WEEKEND_TRAFFIC if local.weekday() >= 5 else 1.0)
-    requests = max(1, round(settings.rows / settings.candidates))
-    return rng.multinomial(requests, (weights / weights.sum()).ravel()).reshape(weights.shape)
+    shares: npt.NDArray[np.float64] = weights / weights.sum()
+    return shares
+
+
+def requests_by_hour(settings: Simulation, rng: np.random.Generator) -> Ints:
+    """Number of requests in each hour ``[days, 24]``; they sum to ``rows / candidates``, rounded (at least one)."""
+    shares = traffic_shares(settings)
+    return rng.multinomial(max(1, round(settings.rows / settings.candidates)), shares.ravel()).reshape(shares.shape)
 
 
 def draw_requests(settings: Simulation, users: Users, begin: datetime, size: int, rng: np.random.Generator) -> Requests:
@@ -53,16 +59,16 @@ def draw_requests(settings: Simulation, users: Users, begin: datetime, size: int
     return Requests(time, user, region, scene, period)
 
 
-def draw_candidates(settings: Simulation, shops: Shops, requests: Requests, day: int, rng: np.random.Generator) -> Ints:
-    """Draws distinct open shops of each request's region, in the order in which they are shown.
+def draw_candidates(shops: Shops, requests: Requests, day: int, width: int, rng: np.random.Generator) -> Ints:
+    """Draws ``width`` distinct open shops of each request's region (it must have as many), in the order in which they are shown.
 
     The logging policy: popular shops are candidates more often, and stand further up, with much noise.
 
     Returns:
-      Shop indices ``[requests, candidates]``; column ``j`` is position ``j + 1``.
+      Shop indices ``[requests, width]``; column ``j`` is position ``j + 1``.
     """
     is_open = shops.first_day <= day
-    shown = _draw_by_weight(shops, np.where(is_open, shops.popularity, 0.0), requests.region, settings.candidates, rng)
+    shown = _draw_by_weight(shops, np.where(is_open, shops.popularity, 0.0), requests.region, width, rng)
     for attempt in count():
         order = np.argsort(shown, axis=1, kind="stable")
         ranked = np.take_along_axis(shown, order, axis=1)
@@ -73,7 +79,7 @@ def draw_candidates(settings: Simulation, shops: Shops, requests: Requests, day:
         rows = np.flatnonzero(again.any(axis=1))
         # Few popular shops would be drawn again and again, so after a while every open shop is as likely.
         weights = np.where(is_open, shops.popularity if attempt < 5 else 1.0, 0.0)
-        fresh = _draw_by_weight(shops, weights, requests.region[rows], settings.candidates, rng)
+        fresh = _draw_by_weight(shops, weights, requests.region[rows], width, rng)
         shown[rows] = np.where(again[rows], fresh, shown[rows])
     score = np.log(shops.popularity)[shown] + rng.gumbel(0, _POLICY_NOISE, shown.shape)
     return np.take_along_axis(shown, np.argsort(-score, axis=1), axis=1)

@@ -50,10 +50,8 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
       ConfigError: the experiment has no ``simulation`` section.
       InputError: the folder holds something else, or cannot be written.
     """
-    if experiment.simulation is None:
-        raise ConfigError(f"experiment '{experiment.name}' has no 'simulation' section; expected one, as in configs/quickstart.yaml")
-    settings = experiment.simulation if rows is None else experiment.simulation.model_copy(update={"rows": rows})
-    marketplace = Marketplace(settings, settings.drift_start or experiment.splits[experiment.finetune.split].start, experiment.seed)
+    marketplace = marketplace_of(experiment, rows)
+    settings = marketplace.settings
     days: list[Outcomes] = []
     with _replaced_whole(output) as folder:
         (folder / "truth").mkdir()
@@ -64,13 +62,21 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
             # Without the stored Arrow schema, dictionary-encoded lists read back as the plain strings they are.
             pq.write_table(log_table(marketplace, shown, requests), folder / f"impressions-{date}.parquet", store_schema=False)
             pq.write_table(truth_table(shown, requests), folder / "truth" / f"{date}.parquet", store_schema=False)
-            requests += len(shown.user)
+            requests += len(shown.click)
             days.append(_outcomes(shown))
         summary = {"seed": experiment.seed, "simulation": settings.model_dump(mode="json"), "requests": requests} | _summarise(
             experiment, days
         )
         (folder / SIMULATION).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return summary
+
+
+def marketplace_of(experiment: Experiment, rows: int | None = None) -> Marketplace:
+    """An experiment's marketplace before its first day; ``rows`` instead of ``simulation.rows``. Raises ``ConfigError``."""
+    if experiment.simulation is None:
+        raise ConfigError(f"experiment '{experiment.name}' has no 'simulation' section; expected one, as in configs/quickstart.yaml")
+    settings = experiment.simulation if rows is None else experiment.simulation.model_copy(update={"rows": rows})
+    return Marketplace(settings, settings.drift_start or experiment.splits[experiment.finetune.split].start, experiment.seed)
 
 
 def area_under_curve(label: npt.NDArray[Any], score: npt.NDArray[Any]) -> float | None:
@@ -84,7 +90,7 @@ def area_under_curve(label: npt.NDArray[Any], score: npt.NDArray[Any]) -> float 
 
 def _outcomes(shown: Impressions) -> Outcomes:
     outcomes: Outcomes = {name: getattr(shown, name).ravel() for name in ("click", "conversion", "ctr", "ctr_logged", "cvr")}
-    outcomes["seconds"] = np.repeat(shown.time / 1e6, shown.shop.shape[1])
+    outcomes["seconds"] = np.repeat(shown.offers.requests.time / 1e6, shown.click.shape[1])
     return outcomes
 
 

@@ -85,9 +85,9 @@ class TrainerScores:
 
 
 @contextmanager
-def running_server(models: Path) -> Iterator[str]:
+def running_server(models: Path, name: str = _MODEL) -> Iterator[str]:
     """The embedded server on a free port of this machine, as a process of its own; gives its address, stops it in the end."""
-    command = [sys.executable, "-m", "serving.server", "--model-name", _MODEL, "--model-base-path", str(models), "--port", "0"]
+    command = [sys.executable, "-m", "serving.server", "--model-name", name, "--model-base-path", str(models), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own module
         try:
             line = server.stdout.readline() if server.stdout else ""

@@ -69,7 +69,9 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: list[str] | None = None
             ]
             digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
             cells.append(Cell(name, seed, method, built, trained, digest))
-    return sorted(cells, key=lambda cell: (cell.seed, json.dumps(cell.built.model_dump(mode="json")), cell.trained.kernel.tap))
+    return sorted(
+        cells, key=lambda cell: (cell.seed, json.dumps(cell.built.model_dump(mode="json")), cell.method.run, cell.trained.kernel.tap)
+    )
 
 
 def run_cells(study: Study, cells: list[Cell], logs: str | None, folder: Path) -> Iterator[Cell]:

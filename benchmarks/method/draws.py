@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.joint import Rows
-from trainer.metrics import auc, place_positives, weighted_auc
+from trainer.metrics import auc, check_rows, place_positives, weighted_auc
 
 
 class Draws:
@@ -38,13 +38,13 @@ class Draws:
 
         A draw that holds one class alone is NaN and is written as the AUC itself: it adds no spread.
         """
-        labels, scores = labels.astype(np.float64), scores.astype(np.float64)
         weights, user = self._weights[rows], self._user[rows]
-        value = auc(labels, scores, weights)
+        y, p, weights = check_rows(labels, scores, weights)
+        value = auc(y, p, weights)
         if value is None:
             return None, []
-        order, below, through = place_positives(labels, scores)
-        negative, positive = np.flatnonzero(labels == 0)[order], np.flatnonzero(labels == 1)
+        order, below, through = place_positives(y, p)
+        negative, positive = np.flatnonzero(y == 0)[order], np.flatnonzero(y == 1)
         negative_user, positive_user = user[negative], user[positive]
         negative_weights, positive_weights = weights[negative], weights[positive]
 

@@ -10,6 +10,8 @@ from configs.domains import ALL
 
 Table = dict[str, Any]
 
+_METHOD_COLUMNS = ("CTR gain", "CTCVR gain", "CTR-AUC", "CTCVR-AUC", "parameters", "rows", "seconds", "domains helped")
+
 
 def report_of(study: Study, results: Results, command: str) -> dict[str, Any]:
     """What ``report.write_report`` shows."""
@@ -55,17 +57,7 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
                 "note": f"Gain: mean over {len(scope)} {'cross' if section.cross else 'single'}-topic domains, AUC points. "
                 "AUC: all rows, each under its most specific active domain. Costs: mean over seeds; numbers trained for one domain "
                 "(for all where a method is one model), rows learned from with every pass counted, seconds of training.",
-                "columns": [
-                    "method",
-                    "CTR gain",
-                    "CTCVR gain",
-                    "CTR-AUC",
-                    "CTCVR-AUC",
-                    "parameters",
-                    "rows",
-                    "seconds",
-                    "domains helped",
-                ],  # fmt: skip
+                "columns": ["method", *_METHOD_COLUMNS],
                 "rows": rows,
             }
         )
@@ -147,7 +139,7 @@ def _curve(study: Study, section: ReportSection, results: Results) -> Table:
         series, rows = [], []
         for curve in section.curves:
             xs: list[Any] = []
-            ys, lows, highs = [], [], []
+            bands: list[list[float | None]] = [[], [], []]
             for point in curve.points:
                 if section.gap:
                     suffix = point.against.partition(".")[2]
@@ -156,10 +148,10 @@ def _curve(study: Study, section: ReportSection, results: Results) -> Table:
                     found = results.gain(point.method, point.against, split, results.scope(section.cross), task, point.activated)
                 x = point.x if point.x is not None else _title(study, point)
                 xs.append(x)
-                for values, value in zip((ys, lows, highs), (found.value, found.low, found.high) if found else (None,) * 3, strict=True):
-                    values.append(value)
+                for band, value in zip(bands, (found.value, found.low, found.high) if found else (None,) * 3, strict=True):
+                    band.append(value)
                 rows.append({"cells": [curve.title, str(x), found.cell("" if section.gap else "points") if found else None]})
-            series.append({"name": curve.title, "x": xs, "y": ys, "low": lows, "high": highs})
+            series.append({"name": curve.title, "x": xs, "y": bands[0], "low": bands[1], "high": bands[2]})
         label = "share of the gap closed" if section.gap else "mean gain, AUC points"
         plots.append(
             {

@@ -15,6 +15,7 @@ from benchmarks.method.outcome import Outcome
 from configs import Experiment
 from configs.domains import Domain
 from trainer.backbone import inference_model
+from trainer.dataset import Columns
 from trainer.finetune import judging_rows, stopping_rows
 from trainer.frozen import Floats, FrozenRows, feature_tensors
 from trainer.joint import Rows
@@ -41,6 +42,7 @@ class Trainee:
         self.model, self.experiment, self.settings = model, experiment, settings
         self._learner = Learner(model, experiment, settings.learning_rate, settings.embedding_learning_rate)
         self._inference = inference_model(model, experiment)
+        self._logits = tf.function(lambda features: self._inference(features, training=False)["logits"])
         self._optimizers = [*self._learner.adam.variables, *self._learner.adagrad.accumulators]
         self._fresh: Weights = [variable.numpy() for variable in self._optimizers]
 
@@ -71,8 +73,8 @@ class Trainee:
         Returns:
           The figures, None where undefined.
         """
-        self._assign(self.model.variables, start)
-        self._assign(self._optimizers, self._fresh)
+        _assign(self.model.variables, start)
+        _assign(self._optimizers, self._fresh)
         rows, held_out = data.domain_rows(domain), stopping_rows(validation, domain)
         figures = [self._judge(validation, held_out)]
         best, kept = figures[0], start
@@ -83,17 +85,17 @@ class Trainee:
             figures.append(self._judge(validation, held_out))
             if best is None or figures[-1] is None or figures[-1] > best:
                 best, kept = figures[-1], self.weights()
-        self._assign(self.model.variables, kept)
+        _assign(self.model.variables, kept)
         return figures
 
     def score(self, data: FrozenRows, rows: Rows) -> Floats:
         """Logits ``[len(rows), 2]`` of the weights that it has, as at serving: the debias feature is not read."""
         features = feature_tensors(data.columns, self._inference)
+        infer = _for_any_batch(self._logits, features)
         logits = np.empty((len(rows), 2), np.float32)
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
-            heads = self._inference.predict_on_batch({name: values[part] for name, values in features.items()})
-            logits[start : start + len(part)] = heads["logits"]
+            logits[start : start + len(part)] = infer(_tensors(features, part)).numpy()
         return logits
 
     def helps(self, validation: FrozenRows, domain: Domain) -> bool:
@@ -103,22 +105,15 @@ class Trainee:
 
     def _pass(self, data: FrozenRows, order: Rows, title: str) -> None:
         columns = {name: values for name, values in data.columns.items() if not name.startswith("row/") or name == "row/weight"}
-        # A signature of its own, so that a smaller last batch is no reason to trace again.
-        signature = {name: tf.TensorSpec([None, *values.shape[1:]], values.dtype) for name, values in columns.items()}
-        step = self._learner.step.get_concrete_function(signature)
+        step = _for_any_batch(self._learner.step, columns)
         with row_bar(title, len(order)) as bar:
             for number in range(ceil(len(order) / self.settings.batch_size)):
                 part = order[number * self.settings.batch_size : (number + 1) * self.settings.batch_size]
-                step({name: tf.constant(values[part]) for name, values in columns.items()})
+                step(_tensors(columns, part))
                 bar.update(len(part))
 
     def _judge(self, validation: FrozenRows, rows: Rows) -> float | None:
         return mean_auc(self.experiment, validation, rows, self.score(validation, rows))
-
-    @staticmethod
-    def _assign(variables: list[Any], values: Weights) -> None:
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
 
 
 def train_domains(
@@ -147,3 +142,19 @@ def train_domains(
         for split, of_split in scored.items():
             logits[split][domain.name] = trainee.score(of_split, of_split.domain_rows(domain))
     return Outcome(logits, trainee.parameters, rows, seconds, active, {"stopping_auc": figures})
+
+
+def _for_any_batch(function: Any, columns: Columns) -> Any:
+    """A ``tf.function`` of a dict of columns, traced for any number of rows, so that a smaller last batch is no reason to trace again."""
+    return function.get_concrete_function(
+        {name: tf.TensorSpec([None, *values.shape[1:]], values.dtype) for name, values in columns.items()}
+    )
+
+
+def _tensors(columns: Columns, rows: Rows) -> dict[str, tf.Tensor]:
+    return {name: tf.constant(values[rows]) for name, values in columns.items()}
+
+
+def _assign(variables: list[Any], values: Weights) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)

@@ -142,7 +142,7 @@ def test_candidates_are_distinct_open_and_of_the_region() -> None:
     marketplace = Marketplace(settings, settings.start, seed=3)
     shops, rng = marketplace.shops, np.random.default_rng(0)
     requests = draw_requests(settings, marketplace.users, settings.start, 500, rng)
-    shown = draw_candidates(settings, shops, requests, 0, rng)
+    shown = draw_candidates(shops, requests, 0, settings.candidates, rng)
     assert (np.diff(np.sort(shown, axis=1), axis=1) > 0).all()
     assert (shops.first_day[shown] == 0).all() and (marketplace.users.first_day[requests.user] == 0).all()
     assert (shops.region[shown] == requests.region[:, None]).all()
