@@ -10,7 +10,7 @@ install: .venv/installed
 
 .venv/installed: setup.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev,bench]'
 	touch $@
 
 quickstart: install

@@ -1,6 +1,6 @@
 """Packaging: what users install, and what Beam ships to its workers (``--setup_file=./setup.py``).
 
-The plain install is what a Beam worker needs (configs and preprocessing); ``train``, ``serve`` and ``dev`` add the rest.
+The plain install is what a Beam worker needs (configs and preprocessing); ``train``, ``serve``, ``dev`` and ``bench`` add the rest.
 """
 
 from pathlib import Path
@@ -29,6 +29,9 @@ DEV = [
     "types-tqdm>=4.66,<5",
     "build>=1.2,<2",
 ]
+BENCH = [
+    "lightgbm>=4.5,<5",
+]
 
 setup(
     name="domain-kernel-recommender",
@@ -53,5 +56,5 @@ setup(
         "tzdata>=2024.1",
         "tqdm>=4.66,<5",
     ],
-    extras_require={"train": TRAIN, "serve": SERVE, "dev": DEV, "gcp": ["apache-beam[gcp]>=2.77,<2.78"]},
+    extras_require={"train": TRAIN, "serve": SERVE, "dev": DEV, "bench": BENCH, "gcp": ["apache-beam[gcp]>=2.77,<2.78"]},
 )

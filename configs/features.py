@@ -10,7 +10,7 @@ Side = Literal["user", "item", "context"]
 
 
 class Vocabulary(Section):
-    """Values kept with an id of their own, counted on the ``pretrain`` split alone."""
+    """Values kept with an id of their own, counted on what the backbone learns from (``Experiment.fitted_on``) and nothing else."""
 
     min_count: PositiveInt = 1
     max_size: PositiveInt = 1_000_000

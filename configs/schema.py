@@ -5,6 +5,7 @@ import json
 import re
 from functools import cached_property
 from itertools import product
+from math import inf
 from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -15,6 +16,7 @@ from configs.features import CategoricalFeature, Feature, ListFeature, NumericFe
 from configs.simulation import Simulation
 
 _LONGEST_DOMAIN = 200  # a domain's name is a folder's name
+_TOPICS_READ = {"star": (1, 1, "exactly one topic"), "hamur": (1, 1, "exactly one topic"), "pepnet": (1, inf, "at least one topic")}
 
 
 class Data(Section):
@@ -115,10 +117,19 @@ class Pretrain(Section):
     batch_size: PositiveInt = 4096
     learning_rate: PositiveFloat = Field(0.001, description="Adam, for everything but embeddings")
     embedding_learning_rate: PositiveFloat = Field(0.02, description="row-wise Adagrad, for embeddings")
+    embedding_accumulator: PositiveFloat = Field(
+        0.01, description="where the accumulators of row-wise Adagrad start: the larger, the smaller the first steps of a row"
+    )
     validations_per_epoch: PositiveInt = 1
     patience: PositiveInt = Field(2, description="validations without improvement before stopping")
     monitor: Literal["auc", "loss"] = Field("auc", description="validation figure: mean of CTR- and CTCVR-AUC, or the summed loss")
     checkpoint_steps: PositiveInt = Field(200, description="steps between checkpoints that an interrupted run resumes from")
+    progressive: bool = Field(
+        False,
+        description="after 'split', go on through finetune.split in order of time, scoring each part before learning it; "
+        "kernels then train on these out-of-sample taps",
+    )
+    progressive_parts: PositiveInt = Field(8, description="parts of that pass, of about as many rows each")
 
 
 class Kernel(Section):
@@ -134,6 +145,9 @@ class Kernel(Section):
     decoder_layers: tuple[PositiveInt, ...] = ()
     activation: Literal["relu", "gelu", "tanh"] = "relu"
     residual: bool = Field(True, description="add to the backbone's logit; otherwise replace it")
+    gate: Literal["none", "support"] = Field(
+        "none", description="'support': trust the delta as far as the user's rows in the fine-tuning window support it (trainer/gate.py)"
+    )
 
 
 class Finetune(Section):
@@ -141,13 +155,29 @@ class Finetune(Section):
 
     split: str = "finetune"
     validation: str = "validation"
-    regulariser: Literal["moments", "variational", "none"] = "moments"
-    beta: NonNegativeFloat = 1.0
+    regulariser: Literal["moments", "variational", "coding_rate", "none"] = Field(
+        "moments", description="KL(w || w0) in one of two readings; or the information between tap and code itself; or nothing"
+    )
+    beta: NonNegativeFloat = Field(1.0, description="weight of KL(w || w0) / rows, nats a row")
+    prior: Literal["standard", "parent"] = Field(
+        "standard", description="w0 of the KL: N(0, I), or the kernel that a domain starts from; the kernel of all traffic has no parent"
+    )
+    prior_sigma: PositiveFloat = Field(0.1, description="standard deviation of the parent prior")
+    code_beta: NonNegativeFloat = Field(0.001, description="weight of the coding rate, nats a row; 1 is an upper bound of the information")
+    code_noise: PositiveFloat = Field(0.5, description="standard deviation of the noise against which the code's information is measured")
+    mixing: Literal["none", "fixed", "learned"] = Field(
+        "none", description="rows of other domains in a domain's training: any rows, or those whose gradients agree (trainer/mixing.py)"
+    )
+    mixing_share: float = Field(0.3, gt=0.0, lt=1.0, description="share of the outside rows in the weight; of 'learned' the most it can be")
     epochs: PositiveInt = 15
     batch_size: PositiveInt = 8192
     learning_rate: PositiveFloat = Field(0.03, description="Adam; weights start from N(0, 1), so steps are larger than usual")
     rate_power: float = Field(0.5, ge=0.0, le=1.0, description="p of the batch-aware learning rate lr * (n_k / (B / K))^p")
-    warm_start: Literal["all", "none"] = Field("all", description="start every domain from the kernel of all traffic, or from w0 ~ N(0, I)")
+    warm_start: Literal["all", "none", "parent"] = Field(
+        "all",
+        description="start every domain from the kernel of all traffic, or from w0 ~ N(0, I); 'parent': a cross-topic one from the first "
+        "of its single-topic domains that has a kernel",
+    )
     patience: PositiveInt = Field(4, description="epochs without improvement on validation before a domain's kernel stops")
     initial_sigma: PositiveFloat = Field(0.1, description="starting standard deviation of the variational reading")
 
@@ -194,6 +224,18 @@ class Experiment(Section):
         """The raw column a feature reads."""
         return self.features[feature].column or feature
 
+    @property
+    def user_feature(self) -> str | None:
+        """The categorical feature that reads ``data.user``; None where there is none."""
+        return next(
+            (
+                name
+                for name, spec in self.features.items()
+                if isinstance(spec, CategoricalFeature) and self.column_of(name) == self.data.user
+            ),
+            None,
+        )
+
     @cached_property
     def domains(self) -> tuple[Domain, ...]:
         """Every domain of the experiment: ``all``, single-topic, then cross-topic."""
@@ -209,6 +251,11 @@ class Experiment(Section):
             "order": {"features": list(self.features), "topics": list(self.topics)},  # digests sort keys, but order gives meaning
         }
 
+    @property
+    def fitted_on(self) -> tuple[str, ...]:
+        """The splits that the transform is fitted on: all that the backbone learns from."""
+        return (self.pretrain.split, self.finetune.split) if self.pretrain.progressive else (self.pretrain.split,)
+
     @cached_property
     def data_digest(self) -> str:
         """sha256 over the settings that decide what preprocessing writes."""
@@ -217,7 +264,7 @@ class Experiment(Section):
             "data": self.data.model_dump(mode="json", exclude={"input"}),
             "tasks": self.tasks.model_dump(mode="json", exclude={name: {"loss_weight"} for name in TASK_NAMES}),
             "splits": {name: split.model_dump(mode="json") for name, split in self.splits.items()},
-            "fitted_on": self.pretrain.split,
+            "fitted_on": self.fitted_on if self.pretrain.progressive else self.pretrain.split,
             "truth_key": self.evaluation.truth.key if self.evaluation.truth else None,
         }
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
@@ -238,6 +285,12 @@ class Experiment(Section):
         for judge, trained in product(judging, (self.pretrain.split, self.finetune.split)):
             if self.splits[judge].start < self.splits[trained].end and self.splits[trained].start < self.splits[judge].end:
                 raise ValueError(f"splits.{judge} overlaps splits.{trained}: rows that judge a model must not train it")
+        begin, end = self.splits[self.finetune.split].start, self.splits[self.pretrain.split].end
+        if self.pretrain.progressive and begin < end:
+            raise ValueError(
+                f"pretrain.progressive: learns in order of time; splits.{self.finetune.split} begins at {begin.isoformat()}, "
+                f"before splits.{self.pretrain.split} ends at {end.isoformat()}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -281,6 +334,29 @@ class Experiment(Section):
         for domain in self.domains:
             if len(domain.name) > _LONGEST_DOMAIN:
                 raise ValueError(f"domain '{domain.name}' has {len(domain.name)} characters; expected at most {_LONGEST_DOMAIN}")
+        return self
+
+    @model_validator(mode="after")
+    def _gate_can_be_served(self) -> "Experiment":
+        if self.kernel.gate == "none":
+            return self
+        if not self.kernel.residual:
+            raise ValueError("kernel.gate: a gate weighs what a kernel adds to the backbone's logit; expected 'kernel.residual: true'")
+        if self.user_feature is None:
+            raise ValueError(f"kernel.gate: expected a categorical feature that reads data.user '{self.data.user}'; there is none")
+        return self
+
+    @model_validator(mode="after")
+    def _body_reads_its_topics(self) -> "Experiment":
+        body, read = self.backbone.body, self.backbone.topics
+        fewest, most, expected = _TOPICS_READ.get(body, (0, 0, "no topic"))
+        if not fewest <= len(read) <= most:
+            raise ValueError(f"backbone.topics: body '{body}' reads {expected}, received {', '.join(read) or 'none'}")
+        for name in read:
+            if name not in self.topics:
+                raise ValueError(f"backbone.topics: '{name}' is no topic; the config has: {', '.join(self.topics) or 'none'}")
+            if read.count(name) > 1:
+                raise ValueError(f"backbone.topics: '{name}' is named twice")
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
 import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 
@@ -42,7 +43,7 @@ def analyse(pieces: tuple[Piece, ...], experiment: Experiment, folder: str, dupl
         tallies = [errors, checked | "CountRows" >> beam.ParDo(steps.CountRows(experiment))]
         tallies.append(
             checked
-            | "PretrainRows" >> beam.FlatMap(_pretrain_rows, experiment)
+            | "FittedRows" >> beam.FlatMap(_fitted_rows, experiment)
             | "Statistics" >> beam.CombineGlobally(_CombineStatistics(experiment)).without_defaults()
             | "FitTransform" >> beam.ParDo(steps.FitTransform(experiment, storage.join(folder, "transform")))
         )
@@ -90,14 +91,15 @@ def _checked_batches(
     return checked, read[steps.ReadPieces.ERRORS]
 
 
-def _pretrain_rows(checked: CheckedBatch, experiment: Experiment) -> Iterator[Any]:
-    mask = steps.split_masks(checked.rows, experiment)[experiment.pretrain.split]
+def _fitted_rows(checked: CheckedBatch, experiment: Experiment) -> Iterator[Any]:
+    masks = steps.split_masks(checked.rows, experiment)
+    mask = np.logical_or.reduce([masks[split] for split in experiment.fitted_on])
     if mask.any():
         yield checked.rows if mask.all() else checked.rows.filter(pa.array(mask))
 
 
 class _CombineStatistics(beam.CombineFn):
-    """Batches of pre-training rows -> ``analyze.Statistics``."""
+    """Batches of the rows that the transform is fitted on -> ``analyze.Statistics``."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment

@@ -18,7 +18,7 @@ from configs.command import CommandParser, run
 from configs.domains import AUTO, BACKBONE
 from preprocessing.columns import Column, raw_columns
 from preprocessing.transform import Transform
-from trainer.backbone import load_frozen, read_tap
+from trainer.backbone import TOPIC_PREFIX, load_frozen, read_tap
 from trainer.job import Job
 from trainer.kernels import KernelBank, KernelShape, domain_model
 from trainer.objectives import log_probabilities
@@ -81,9 +81,9 @@ class Recommender(tf.Module):
         return {**{task: tf.exp(value) for task, value in log_p.items()}, "served_domain": tf.gather(tf.constant(self._names), slots)}
 
     def _all_domains(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        heads = self._backbone.value(self._inputs(raw), training=False)
-        bank = self._bank.value
-        logits = bank.every_slot(read_tap(heads, bank.shape.tap), heads["logits"])
+        inputs, bank = self._inputs(raw), self._bank.value
+        heads = self._backbone.value(inputs, training=False)
+        logits = bank.every_slot(read_tap(heads, bank.shape.tap), heads["logits"], inputs.get(bank.shape.user))
         slots, rows = bank.slots, tf.shape(logits)[1]
         log_p = log_probabilities(tf.reshape(logits, [-1, 2]))
         by_row = {task: tf.transpose(tf.reshape(tf.exp(log_p[task]), [slots, rows])) for task in ("ctr", "ctcvr")}
@@ -91,8 +91,9 @@ class Recommender(tf.Module):
 
     def _inputs(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """The backbone's inputs among the transform's outputs."""
-        features = self._transform.features(raw)
-        return {name: features[name] for name in self._backbone.value.input}
+        topics = {f"{TOPIC_PREFIX}{name}": index for name, index in self._transform.topics(raw).items()}
+        outputs = {**self._transform.features(raw), **topics}
+        return {name: outputs[name] for name in self._backbone.value.input}
 
 
 class _Untracked:

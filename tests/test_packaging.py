@@ -156,7 +156,7 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module or ""]
         for name in names:
-            if name.partition(".")[0] not in {*sys.stdlib_module_names, *PACKAGES, "tests"}:
+            if name.partition(".")[0] not in {*sys.stdlib_module_names, *PACKAGES, "tests", "benchmarks"}:
                 yield name
 
 
@@ -178,7 +178,7 @@ def imports_trainer(path: Path) -> bool:
         (sources("trainer"), {"train"}),
         ([path for path in sources("serving") if not imports_trainer(path)], {"serve"}),
         (sources("serving"), {"serve", "train"}),
-        (sources("tests") + sources("benchmarks"), {"serve", "train", "dev"}),
+        (sources("tests") + sources("benchmarks"), {"serve", "train", "dev", "bench"}),
     ],
     ids=["what a Beam worker runs", "trainer", "what serves", "what exports", "tests and benchmarks"],
 )

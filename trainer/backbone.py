@@ -1,5 +1,6 @@
 """The backbone: embeddings, a body and its heads as one Keras functional model, and its frozen form."""
 
+import warnings
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -14,9 +15,12 @@ from trainer import layers
 from trainer.bodies.build import TASKS as TASKS
 from trainer.bodies.build import Build, TaskHead
 from trainer.bodies.esmm import esmm
+from trainer.bodies.hamur import hamur
 from trainer.bodies.mmoe import mmoe
+from trainer.bodies.pepnet import pepnet
 from trainer.bodies.ple import ple
 from trainer.bodies.shared_bottom import shared_bottom
+from trainer.bodies.star import star
 from trainer.crosses import cross
 from trainer.job import Job, check_fingerprint, model_fingerprint
 
@@ -25,11 +29,17 @@ BIAS = "position_logit"
 TOPIC_PREFIX = "topic/"
 """Inputs of this name are topic indices, the record columns of the same name; every other input is a feature."""
 
+# Keras wants an input's key to be its name, but allows no '/' in a name; here the keys count, and nothing goes by the names.
+warnings.filterwarnings("ignore", message="When providing `inputs` as a dict, all keys in the dict must match the names")
+
 _BODIES: dict[str, Callable[[Any, Build], list[TaskHead]]] = {
     "shared_bottom": shared_bottom,
     "esmm": esmm,
     "mmoe": mmoe,
     "ple": ple,
+    "star": star,
+    "pepnet": pepnet,
+    "hamur": hamur,
 }
 
 
@@ -45,8 +55,8 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
     Returns:
       A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers ``[B]`` float32) to a dict:
       ``logits`` ``[B, 2]``, ``tower`` and ``representation`` ``[B, 2, width]`` (the taps; the middle axis is ``TASKS``), ``input``
-      ``[B, 1, D]`` (the body's, so after dropout and crosses), and ``position_logit`` ``[B]`` where the config names a debias feature. Bodies that read topics have
-      an input ``topic/NAME`` int32 ``[B]`` for each.
+      ``[B, 1, D]`` (the body's, after dropout and crosses), and ``position_logit`` ``[B]`` where the config names a debias feature.
+      Bodies that read topics have an input ``topic/NAME`` int32 ``[B]`` for each.
     """
     settings, debias = experiment.backbone, experiment.backbone.debias
     seeds = count(experiment.seed * 1_000, 5)

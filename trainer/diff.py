@@ -29,7 +29,7 @@ def _weights(one: StoredKernel, other: StoredKernel) -> list[str]:
         pair = [kernel.weights.get(name) for kernel in (one, other)]
         norms = ["-" if array is None else f"{np.linalg.norm(array):.4f}" for array in pair]
         a, b = pair
-        change = f"{np.linalg.norm(b - a):.4f}" if a is not None and b is not None and a.shape == b.shape else "shape"
+        change = f"{np.linalg.norm(b.astype(np.float32) - a):.4f}" if a is not None and b is not None and a.shape == b.shape else "shape"
         lines.append(f"{name:<28}{norms[0]:>10}{norms[1]:>10}{change:>10}")
     return lines
 

@@ -1,28 +1,24 @@
 """Evaluation: every domain and task, backbone against kernel, with intervals; the best reachable figures where the truth is known."""
 
-import sys
-from glob import glob
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.parquet as pq
 import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.schema import TASK_NAMES
-from preprocessing.fingerprint import fingerprint64
-from preprocessing.sources import logs_folder
 from trainer.backbone import load_frozen
 from trainer.dataset import Dataset
 from trainer.frozen import Floats, FrozenRows, run_frozen
 from trainer.job import Job, check_transform, write_json
 from trainer.judge import compare, probabilities, score_rows, task_rows
+from trainer.kernels import user_columns
 from trainer.metrics import METRICS, UNDEFINED, task_metrics, to_json
 from trainer.routing import auto_rank, most_specific_first
 from trainer.store import KernelStore, common_tap
+from trainer.truth import true_probabilities
 
 
 def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = None) -> dict[str, Any]:
@@ -45,7 +41,8 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
     active = store.active()
     kernels = {domain.name: store.active_or_newest(domain.name) for domain in experiment.domains}
     tap = common_tap([kernel for kernel in kernels.values() if kernel], experiment.kernel.tap)
-    rows = run_frozen(load_frozen(job, experiment), dataset, split, tap, f"evaluate {split}")
+    keep = user_columns(*(kernel.shape for kernel in kernels.values() if kernel))
+    rows = run_frozen(load_frozen(job, experiment), dataset, split, tap, f"evaluate {split}", keep)
 
     domains: dict[str, Any] = {}
     scores: dict[str, tuple[npt.NDArray[np.int64], Floats]] = {}
@@ -109,24 +106,5 @@ def _figures(
 
 def _oracle(experiment: Experiment, dataset: Dataset, rows: FrozenRows) -> dict[str, Any] | None:
     """The metrics of the true probabilities: the best that any model can reach, on average. None where the truth is not at hand."""
-    truth = experiment.evaluation.truth
-    if truth is None:
-        return None
-    pattern = str(Path(logs_folder(dataset.manifest.input)) / truth.path)
-    paths = sorted(map(Path, glob(pattern)))  # noqa: PTH207 - the pattern may be absolute
-    if not paths:
-        print(f"{pattern}: no true probabilities found; the result has no oracle", file=sys.stderr)
-        return None
-    try:
-        table = pa.concat_tables(pq.read_table(path, columns=[truth.key, *TASK_NAMES]) for path in paths)
-        scores = {task: table.column(task).to_numpy().astype(np.float32) for task in TASK_NAMES}
-    except (pa.ArrowException, OSError, KeyError) as error:
-        raise InputError(f"{paths[0].parent}: cannot read columns {truth.key}, {', '.join(TASK_NAMES)}: {error}") from None
-    keys = fingerprint64(table.column(truth.key).combine_chunks().cast("string"))
-    order = np.argsort(keys)
-    wanted = rows.columns["row/truth"]
-    position = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
-    if not np.array_equal(keys[order][position], wanted):
-        raise InputError(f"{paths[0].parent}: no true probabilities for some rows; expected every '{truth.key}' of the logs")
-    found = {task: values[order][position] for task, values in scores.items()}
-    return _figures(experiment, rows, found, np.arange(len(wanted)))
+    truth = true_probabilities(experiment, dataset, rows)
+    return None if truth is None else _figures(experiment, rows, truth, np.arange(len(rows.logits)))

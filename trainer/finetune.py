@@ -13,12 +13,17 @@ from configs.domains import ALL, Domain
 from trainer.backbone import load_frozen, read_tap
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
+from trainer.gate import GATE
+from trainer.gate_fit import with_gate, with_support
+from trainer.hierarchy import levels, parents, starts
 from trainer.job import Job, check_transform
 from trainer.joint import DomainData, JointTrainer, Kernel, Rows, schedule
 from trainer.judge import compare, helps, mean_auc, score_rows
-from trainer.kernels import Adapter, KernelShape
+from trainer.kernels import Adapter, KernelShape, user_columns
+from trainer.mixing import training_data
 from trainer.progress import row_bar
 from trainer.store import KernelStore
+from trainer.taps import window_rows
 
 _NO_ROWS = np.empty(0, np.int64)
 
@@ -39,30 +44,37 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     backbone = load_frozen(job, experiment)
     tap, store = experiment.kernel.tap, KernelStore(job)
     shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
+    shape = with_support(shape, experiment, dataset.fitted)
+    keep = user_columns(shape)
     _check_shapes(store, shape, {domain.name for domain in domains})  # before the forward passes, which take most of the wait
-    window = run_frozen(backbone, dataset, experiment.finetune.split, tap, "taps of the window")
-    validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation")
+    window = window_rows(job, experiment, backbone, dataset, tap, "taps of the window", keep)
+    validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation", keep)
     tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation)
-    start: Kernel | None = None
-    if experiment.finetune.warm_start == "all":
-        start = tuning.kernel_of_all_traffic(anew=any(domain.name == ALL for domain in domains))
+    kernels: dict[str, Kernel] = {}
+    warm_start = experiment.finetune.warm_start
+    if warm_start != "none":
+        kernels[ALL] = tuning.kernel_of_all_traffic(anew=any(domain.name == ALL for domain in domains))
         domains = [domain for domain in domains if domain.name != ALL]
-    tuning.train_and_store(domains, start)
+    if warm_start == "parent":
+        kernels = tuning.stored({name for domain in domains for name in parents(domain)}) | kernels
+    for level in levels(warm_start, domains):
+        kernels |= tuning.train_and_store(level, kernels)
 
 
 def stopping_rows(validation: FrozenRows, domain: Domain) -> Rows:
     """A domain's validation rows of the users that decide when its kernel stops."""
     rows = validation.domain_rows(domain)
-    return rows[~_judges(validation, rows)]
+    return rows[~judges(validation, rows)]
 
 
 def judging_rows(validation: FrozenRows, domain: Domain) -> Rows:
     """A domain's validation rows of the other users, who judge the kernel."""
     rows = validation.domain_rows(domain)
-    return rows[_judges(validation, rows)]
+    return rows[judges(validation, rows)]
 
 
-def _judges(validation: FrozenRows, rows: Rows) -> npt.NDArray[np.bool_]:
+def judges(validation: FrozenRows, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which of the rows are of users who judge kernels; the others stop their training."""
     users: npt.NDArray[np.int64] = validation.columns["row/user"][rows].astype(np.int64, copy=False)
     return (users & 1).astype(bool)
 
@@ -97,23 +109,40 @@ class _Tuning:
 
     def kernel_of_all_traffic(self, anew: bool) -> Kernel:
         """The kernel that the others start from: the stored one, unless it is to be trained anew or there is none of this shape."""
-        stored = None if anew else self.store.active_or_newest(ALL)
-        if stored is None or stored.shape != self.shape:
-            self.train_and_store([Domain(ALL)], None)
-            stored = self.store.load(ALL, self.store.versions(ALL)[-1])
-        return stored.weights
+        stored = {} if anew else self.stored({ALL})
+        return (stored or self.train_and_store([Domain(ALL)], {}))[ALL]
 
-    def train_and_store(self, domains: list[Domain], start: Kernel | None) -> None:
-        """Trains kernels together, judges each on validation, stores all and activates those that help."""
+    def stored(self, names: set[str]) -> dict[str, Kernel]:
+        """The stored kernels of this run's shape among the named domains', less their gates."""
+        found = {name: self.store.active_or_newest(name) for name in sorted(names)}
+        return {
+            name: {array: kernel.weights[array] for array in self.shape.variables()}
+            for name, kernel in found.items()
+            if kernel and kernel.shape == self.shape
+        }
+
+    def train_and_store(self, domains: list[Domain], known: dict[str, Kernel]) -> dict[str, Kernel]:
+        """Trains kernels together, judges each on validation, stores all and activates those that help.
+
+        Args:
+          domains: of one level.
+          known: kernels that they may start from, by domain; none where each starts from a new one.
+
+        Returns:
+          The kernels by domain, less their gates.
+        """
         rows_of = {domain.name: len(self.window.domain_rows(domain)) for domain in domains}
         for name in (name for name, rows in rows_of.items() if not rows):
             split = self.experiment.finetune.split
             print(f"{name}: no rows in split '{split}'; no kernel, its domain serves the backbone", file=sys.stderr)
         domains = [domain for domain in domains if rows_of[domain.name]]
         if not domains:
-            return
+            return {}
+        start = starts(self.experiment.finetune.warm_start, domains, known) if known else None
         kernels = train_kernels(self.experiment, self.shape, self.window, self.validation, domains, start, self.logs)
-        for domain, kernel in zip(domains, kernels, strict=True):
+        for domain, trained in zip(domains, kernels, strict=True):
+            stopping = stopping_rows(self.validation, domain)
+            kernel = with_gate(self.experiment, self.shape, trained, self.window, self.validation, stopping)
             rows = judging_rows(self.validation, domain)
             figures = compare(self.experiment, self.validation, rows, score_rows(self.shape, kernel, self.validation, rows))
             manifest = {
@@ -124,10 +153,12 @@ class _Tuning:
                 "rows": {"train": rows_of[domain.name], "validation": len(rows)},  # of validation, the half that judges
                 "validation": figures,
                 "activated": helps(figures),
+                **({GATE: kernel[GATE].tolist()} if GATE in kernel else {}),
             }
             version = self.store.add(domain.name, kernel, manifest)
             if manifest["activated"]:
                 self.store.activate(domain.name, version)
+        return {domain.name: kernel for domain, kernel in zip(domains, kernels, strict=True)}
 
 
 def train_kernels(
@@ -136,7 +167,7 @@ def train_kernels(
     window: FrozenRows,
     validation: FrozenRows,
     domains: list[Domain],
-    start: Kernel | None = None,
+    start: Kernel | list[Kernel] | None = None,
     logs: Path | None = None,
 ) -> list[Kernel]:
     """Trains the kernels of several domains together.
@@ -151,16 +182,18 @@ def train_kernels(
       window: rows of the fine-tuning split, with taps.
       validation: rows of the validation split, with taps.
       domains: what is trained; each has rows in the window.
-      start: the kernel that all start from; a new one for each, a function of seed and name, where None.
+      start: the kernel that all start from, or one for each in the order of ``domains``; a new one for each, a function of seed and name,
+        where None. It is the w0 of the KL where ``finetune.prior`` is ``parent``; a new kernel's w0 is N(0, I) always.
       logs: folder for TensorBoard: every domain's training loss and validation AUC by epoch; nothing is logged where None.
 
     Returns:
-      Kernels in the order of ``domains``.
+      Kernels in the order of ``domains``, without gates (``trainer.gate_fit``).
     """
     settings = experiment.finetune
-    data = [DomainData(domain.name, window.domain_rows(domain)) for domain in domains]
-    initial = [start or adapter.initial(experiment.seed, domain.name) for domain in domains]
-    trainer = JointTrainer(experiment, adapter, data, initial)
+    given = start if isinstance(start, list) else [start] * len(domains)
+    initial = [kernel or adapter.initial(experiment.seed, domain.name) for kernel, domain in zip(given, domains, strict=True)]
+    data = training_data(experiment, adapter, window, domains, initial)
+    trainer = JointTrainer(experiment, adapter, data, initial, initial if start and settings.prior == "parent" else None)
     held_out = [stopping_rows(validation, domain) for domain in domains]
 
     def score(index: int) -> float:

@@ -24,7 +24,7 @@ class FrozenRows:
     Attributes:
       logits: float32 ``[N, 2]``, the backbone's (CTR, CVR).
       taps: float32 ``[N, 2, d]``, or ``[N, 1, d]`` where both tasks share it; ``[N, 2, 0]`` where none was asked for.
-      columns: the record columns that are no features (labels, topics, row keys), each ``[N]``.
+      columns: the record columns that are no features (labels, topics, row keys), each ``[N]``, and the features that were asked for.
     """
 
     logits: Floats
@@ -53,7 +53,7 @@ def feature_tensors(columns: dict[str, Any], model: keras.Model) -> dict[str, An
     return {name: columns[name if name.startswith(TOPIC_PREFIX) else f"feature/{name}"] for name in model.input}
 
 
-def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None, title: str) -> FrozenRows:
+def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None, title: str, keep: tuple[str, ...] = ()) -> FrozenRows:
     """Runs a frozen backbone over a split.
 
     Args:
@@ -62,6 +62,7 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
       split: name of the split.
       tap: what to keep beside the logits (see ``backbone.read_tap``), or None.
       title: of the progress bar.
+      keep: feature columns to keep (``feature/NAME``): what gated kernels read (``kernels.user_columns``).
     """
     rows = dataset.rows(split)
     tasks, width = read_tap(model.output, tap).shape[1:] if tap else (2, 0)
@@ -77,7 +78,7 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
         if tap:
             taps[start:stop] = read_tap(heads, tap)
         for name, values in columns.items():
-            if not name.startswith("feature/"):
+            if name in keep or not name.startswith("feature/"):
                 kept.setdefault(name, np.empty(rows, values.dtype))[start:stop] = values
         start = stop
     if stop != rows:

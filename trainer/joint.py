@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from configs import Experiment
 from trainer.frozen import FrozenRows
-from trainer.kernels import Adapter, stack
+from trainer.information import coding_rate
+from trainer.kernels import Adapter, KernelShape, stack
 from trainer.objectives import Objectives, log_probabilities
-from trainer.regularisers import moments_kl, variational_kl
+from trainer.regularisers import moments_kl, parent_kl, variational_kl, variational_parent_kl
 
 TILE = 64
 """Rows of one kernel that are multiplied together; a domain's rows in a batch are padded to a multiple of it."""
@@ -22,15 +23,33 @@ _MIN_ROWS = 64  # our choice: a domain too small for this many rows in every bat
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 Rows = npt.NDArray[np.int64]
-Kernel = dict[str, npt.NDArray[np.float32]]
+Kernel = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class DomainData:
-    """A domain in training: its name and the indices of its rows."""
+    """A domain in training.
+
+    Attributes:
+      name: of the domain.
+      rows: indices of the rows that it trains on; in ascending order where they have factors.
+      factors: float32, aligned with ``rows``: what each row's sample weight is multiplied by; 1 where None.
+      own: how many of the rows are the domain's own; all where None.
+    """
 
     name: str
     rows: Rows
+    factors: npt.NDArray[np.float32] | None = None
+    own: int | None = None
+
+    def factors_of(self, rows: Rows) -> npt.NDArray[np.float32] | float:
+        """Factors of some of its rows."""
+        return 1.0 if self.factors is None else self.factors[np.searchsorted(self.rows, rows)]
+
+    @property
+    def own_rows(self) -> int:
+        """Number of the domain's own rows."""
+        return len(self.rows) if self.own is None else self.own
 
 
 def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) -> list[list[Rows]]:
@@ -54,21 +73,33 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
 class JointTrainer:
     """Kernels of K domains under training.
 
-    The objective of domain k is  mean CE over its rows + beta * KL(w_k || w0) / N_k  with N_k its number of training rows, so no
+    The objective of domain k is  mean CE over its rows + beta * KL(w_k || w0) / N_k  with N_k its number of own training rows, so no
     domain's gradient depends on another's. Each has its own Adam state; a domain with no row in a batch is untouched, state included.
+    With ``coding_rate`` it is  mean CE + code_beta * R(z_k), R in nats a row, of the domain's rows in the batch (``trainer.information``).
 
     Args:
       experiment: settings, tasks and seed.
       adapter: what is trained, a ``KernelShape``.
       domains: what is trained.
       start: the kernels that training starts from, in the order of ``domains``.
+      parents: w0 of every domain where it is not N(0, I) (``finetune.prior``).
     """
 
-    def __init__(self, experiment: Experiment, adapter: Adapter, domains: list[DomainData], start: list[Kernel]) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        adapter: Adapter,
+        domains: list[DomainData],
+        start: list[Kernel],
+        parents: list[Kernel] | None = None,
+    ) -> None:
         self.experiment, self.settings, self.adapter, self.domains = experiment, experiment.finetune, adapter, domains
         self.training = len(domains)  # K of the batch-aware rate: those that have not left training
         self.objectives = Objectives(experiment)
         self.labels = [experiment.tasks.ctr.label, experiment.tasks.ctcvr.label]
+        if self.settings.regulariser == "coding_rate" and not isinstance(adapter, KernelShape):
+            raise ValueError("finetune.regulariser: 'coding_rate' needs a kernel's code; expected a KernelShape")
+        self.parents = {name: tf.constant(values) for name, values in stack(parents).items()} if parents else {}
         count = len(domains)
         stacked = stack(start)
         self.means = {name: tf.Variable(values) for name, values in stacked.items()}
@@ -79,7 +110,7 @@ class JointTrainer:
                 self.trained[f"rho/{name}"] = tf.Variable(tf.fill(stacked[name].shape, inverse_softplus))
         self.moments = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for name, v in self.trained.items()}
         self.updates = tf.Variable(tf.zeros([count]))
-        self.rows_total = tf.constant([float(max(len(domain.rows), 1)) for domain in domains])
+        self.rows_total = tf.constant([float(max(domain.own_rows, 1)) for domain in domains])
         self._noise = [np.random.default_rng([experiment.seed, zlib.crc32(domain.name.encode()), 2]) for domain in domains]
         self.step = tf.function(self._step, reduce_retracing=True)
 
@@ -95,9 +126,9 @@ class JointTrainer:
         index = np.zeros(len(tile_domain) * TILE, np.int64)
         present = np.zeros(len(index), np.float32)
         start = 0
-        for part, tile_count in zip(rows, tiles, strict=True):
+        for domain, part, tile_count in zip(self.domains, rows, tiles, strict=True):
             index[start : start + len(part)] = part
-            present[start : start + len(part)] = 1.0
+            present[start : start + len(part)] = domain.factors_of(part)
             start += tile_count * TILE
         columns = {f"label/{label}": data.labels(label)[index] for label in self.labels}
         columns["row/weight"] = data.weights[index] * present
@@ -142,12 +173,14 @@ class JointTrainer:
 
     def regulariser(self) -> tf.Tensor:
         """KL of every domain's kernel ``[K]``."""
-        total = tf.zeros([len(self.domains)])
+        total, sigma = tf.zeros([len(self.domains)]), self.settings.prior_sigma
         for name in self.adapter.informed:
+            mean, parent = self.means[name], self.parents.get(name)
             if self.settings.regulariser == "moments":
-                total += moments_kl(self.means[name])
+                total += moments_kl(mean) if parent is None else parent_kl(mean, parent, sigma)
             elif self.settings.regulariser == "variational":
-                total += variational_kl(self.means[name], tf.nn.softplus(self.trained[f"rho/{name}"]))
+                own = tf.nn.softplus(self.trained[f"rho/{name}"])
+                total += variational_kl(mean, own) if parent is None else variational_parent_kl(mean, own, parent, sigma)
         return total
 
     def _step(
@@ -169,6 +202,10 @@ class JointTrainer:
             row_domain = tf.repeat(tile_domain, TILE)
             entropy = self.objectives.loss_by_group(log_p, columns, row_domain, len(self.domains))
             loss = tf.reduce_sum(entropy + self.settings.beta * self.regulariser() / self.rows_total)
+            if self.settings.regulariser == "coding_rate" and isinstance(self.adapter, KernelShape):
+                codes, row_weights = self.adapter.code(weights, tiled_taps), tf.reshape(columns["row/weight"], [-1, TILE])
+                rate = coding_rate(codes, row_weights, tile_domain, len(self.domains), self.settings.code_noise)
+                loss += self.settings.code_beta * tf.reduce_sum(rate)
         self._apply(tape.gradient(loss, variables), variables, rates)
         return entropy
 

@@ -10,8 +10,9 @@ from configs import Experiment
 from configs.schema import TASK_NAMES
 from trainer.bootstrap import Interval, paired_comparison, significantly_better
 from trainer.frozen import Floats, FrozenRows
+from trainer.gate import GATE, SUPPORT, trusted
 from trainer.joint import Kernel, Rows
-from trainer.kernels import Adapter
+from trainer.kernels import Adapter, KernelShape
 from trainer.metrics import UNDEFINED, auc
 from trainer.objectives import log_probabilities
 
@@ -27,14 +28,17 @@ def probabilities(logits: npt.ArrayLike) -> Probabilities:
 
 
 def score_rows(adapter: Adapter, kernel: Kernel, data: FrozenRows, rows: Rows) -> Floats:
-    """Logits ``[len(rows), 2]`` of one kernel."""
-    weights = {name: tf.constant(values[np.newaxis]) for name, values in kernel.items()}
+    """Logits ``[len(rows), 2]`` of one kernel, under its gate where it has one (then ``data`` holds the user feature's ids)."""
+    weights = {name: tf.constant(values[np.newaxis]) for name, values in kernel.items() if name not in (GATE, SUPPORT)}
     scored = np.empty((len(rows), 2), np.float32)
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
         taps, logits = data.taps[part].transpose(1, 0, 2)[np.newaxis], data.logits[part].T[np.newaxis]
         out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
         scored[start : start + len(part)] = out[0].numpy().T
+    if isinstance(adapter, KernelShape) and GATE in kernel:
+        buckets = kernel[SUPPORT][data.columns[f"feature/{adapter.user}"][rows]]
+        scored = trusted(data.logits[rows], scored, kernel[GATE].T[buckets]).numpy()
     return scored
 
 

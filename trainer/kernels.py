@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from configs.schema import Kernel
 from trainer.backbone import TASKS, read_tap
+from trainer.gate import BUCKETS, GATE, SUPPORT, every_trust, row_trust, trusted
 
 _GATHERED_ROWS = 512
 
@@ -51,12 +52,16 @@ class KernelShape:
       activation: after every layer but the last.
       residual: whether the delta is added to the backbone's logit or replaces it.
       tap: the backbone's head that is read.
+      support: ids in the table of users that a gate looks up (``trainer.gate``); 0 where kernels have no gate.
+      user: the feature whose ids these are; empty where kernels have no gate.
     """
 
     widths: tuple[int, ...]
     activation: str
     residual: bool
     tap: str
+    support: int = 0
+    user: str = ""
 
     @classmethod
     def of(cls, settings: Kernel, tap_width: int) -> "KernelShape":
@@ -64,8 +69,9 @@ class KernelShape:
         return cls((tap_width, settings.width, *settings.decoder_layers, 1), settings.activation, settings.residual, settings.tap)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON form; ``from_json`` reads it."""
-        return {**asdict(self), "widths": list(self.widths)}
+        """JSON form; ``from_json`` reads it. Without a gate it is what it was before there were gates."""
+        content = {**asdict(self), "widths": list(self.widths)}
+        return content if self.support else {name: value for name, value in content.items() if name not in ("support", "user")}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "KernelShape":
@@ -73,12 +79,17 @@ class KernelShape:
         return cls(**{**content, "widths": tuple(content["widths"])})
 
     def variables(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every weight of one kernel (of both tasks)."""
+        """Shape of every weight of one kernel (of both tasks), less its gate's: all that is trained."""
         shapes: dict[str, tuple[int, ...]] = {}
         for layer, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
             shapes[f"weight_{layer}"] = (len(TASKS), fan_in, fan_out)
             shapes[f"bias_{layer}"] = (len(TASKS), fan_out)
         return shapes
+
+    def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and dtype of every array of a stored kernel, its gate's included."""
+        gate = {GATE: ((len(TASKS), BUCKETS), "float32"), SUPPORT: ((self.support,), "uint8")} if self.support else {}
+        return {**{name: (size, "float32") for name, size in self.variables().items()}, **gate}
 
     @property
     def informed(self) -> tuple[str, ...]:
@@ -98,8 +109,17 @@ class KernelShape:
         }
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """``kernel_logits`` with this shape's own reading of ``residual``."""
+        """``kernel_logits`` with this shape's own reading of ``residual``; no gate is applied."""
         return kernel_logits(self, weights, taps, logits, 1.0 if self.residual else 0.0)
+
+    def code(self, weights: Weights, taps: tf.Tensor) -> tf.Tensor:
+        """The code z of the encoder, ``[M, 2, R, d_e]``; arguments as of ``kernel_logits``."""
+        return keras.activations.get(self.activation)(_product(self, weights, 0, taps))
+
+
+def user_columns(*shapes: KernelShape) -> tuple[str, ...]:
+    """The record columns that gated kernels of these shapes read; none where no kernel is gated."""
+    return tuple(sorted({f"feature/{shape.user}" for shape in shapes if shape.support}))
 
 
 def stack(kernels: list[dict[str, npt.NDArray[np.float32]]]) -> dict[str, npt.NDArray[np.float32]]:
@@ -124,10 +144,14 @@ def kernel_logits(shape: KernelShape, weights: Weights, taps: tf.Tensor, logits:
     hidden = taps
     layers = len(shape.widths) - 1
     for layer in range(layers):
-        hidden = tf.matmul(hidden, weights[f"weight_{layer}"]) * shape.widths[layer] ** -0.5 + weights[f"bias_{layer}"][..., tf.newaxis, :]
+        hidden = _product(shape, weights, layer, hidden)
         if layer < layers - 1:
             hidden = activation(hidden)
     return residual * logits + hidden[..., 0]
+
+
+def _product(shape: KernelShape, weights: Weights, layer: int, hidden: tf.Tensor) -> tf.Tensor:
+    return tf.matmul(hidden, weights[f"weight_{layer}"]) * shape.widths[layer] ** -0.5 + weights[f"bias_{layer}"][..., tf.newaxis, :]
 
 
 @keras.saving.register_keras_serializable(package="recommender")
@@ -138,7 +162,8 @@ class KernelBank(keras.layers.Layer):
       slots: number of slots, the identity included.
       shape: of every kernel (a ``KernelShape``, or its JSON form).
 
-    Inputs: taps ``[N, 2, d_in]``, backbone logits ``[N, 2]``, slots int32 ``[N]``. Output: logits ``[N, 2]``.
+    Inputs: taps ``[N, 2, d_in]``, backbone logits ``[N, 2]``, slots int32 ``[N]``, and user ids int32 ``[N]`` where kernels are gated.
+    Output: logits ``[N, 2]``.
     Rows of one slot multiply one slice; a mixed batch gathers a slice a row. Neither grows with the number of slots.
     """
 
@@ -149,30 +174,38 @@ class KernelBank(keras.layers.Layer):
         self.bank = {
             name: self.add_weight(shape=(slots, *size), initializer="zeros", name=name) for name, size in self.shape.variables().items()
         }
+        self.gates = {
+            name: self.add_weight((slots, *size), "ones" if name == GATE else "zeros", dtype, trainable=False, name=name)
+            for name, (size, dtype) in self.shape.arrays().items()
+            if name not in self.bank
+        }
         self.built = True
 
     def put(self, slot: int, kernel: dict[str, npt.NDArray[np.float32]]) -> None:
         """Writes a kernel into a slot from 1 on."""
         if not 1 <= slot < self.slots:
             raise ValueError(f"slot {slot}: expected 1 to {self.slots - 1}; slot 0 is the backbone")
-        for name, variable in self.bank.items():
+        for name, variable in (self.bank | self.gates).items():
             variable.value[slot].assign(kernel[name])  # in place: the other slots are not copied
 
-    def call(self, taps: Any, logits: Any, slots: Any) -> Any:
+    def call(self, taps: Any, logits: Any, slots: Any, users: Any = None) -> Any:
         """See the class."""
         first = slots[:1]
-        return tf.cond(
+        out = tf.cond(
             tf.reduce_all(tf.equal(slots, first)),
             lambda: self._grouped(tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis], first),
             lambda: self._mixed(taps, logits, slots),
         )
+        return trusted(logits, out, row_trust(self.gates[GATE].value, self.gates[SUPPORT].value, slots, users)) if self.gates else out
 
-    def every_slot(self, taps: Any, logits: Any) -> Any:
+    def every_slot(self, taps: Any, logits: Any, users: Any = None) -> Any:
         """Logits of every row under every slot, ``[slots, N, 2]``."""
+        rows = logits
         taps, logits = tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis]
         weights = {name: variable.value for name, variable in self.bank.items()}
         out = kernel_logits(self.shape, weights, taps, logits, self._residual(tf.range(self.slots)))
-        return tf.transpose(out, [0, 2, 1])
+        out = tf.transpose(out, [0, 2, 1])
+        return trusted(rows, out, every_trust(self.gates[GATE].value, self.gates[SUPPORT].value, users)) if self.gates else out
 
     def _mixed(self, taps: Any, logits: Any, slots: Any) -> Any:
         """A slice is gathered for every row, so rows go in parts: what a request makes us allocate must not grow with its rows."""
@@ -203,7 +236,7 @@ class KernelBank(keras.layers.Layer):
         added = tf.ones_like(slots) if self.shape.residual else tf.cast(tf.equal(slots, 0), slots.dtype)
         return tf.cast(added, tf.float32)[:, tf.newaxis, tf.newaxis]
 
-    def compute_output_spec(self, taps: Any, logits: Any, slots: Any) -> keras.KerasTensor:
+    def compute_output_spec(self, taps: Any, logits: Any, slots: Any, users: Any = None) -> keras.KerasTensor:
         """Shape of the output; given here because a symbolic call cannot route."""
         return keras.KerasTensor((logits.shape[0], len(TASKS)), dtype="float32")
 
@@ -215,6 +248,7 @@ class KernelBank(keras.layers.Layer):
 def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
     """The second graph: the frozen backbone's inputs and a ``slot`` int32 ``[N]`` -> domain logits ``[N, 2]``."""
     slot = keras.Input((), dtype="int32", name="slot")
-    inputs = {name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=name) for name, tensor in backbone.input.items()}
+    inputs = {name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name) for name, tensor in backbone.input.items()}
     heads = backbone(inputs, training=False)
-    return keras.Model({**inputs, "slot": slot}, bank(read_tap(heads, bank.shape.tap), heads["logits"], slot), name="domain_model")
+    users = (inputs[bank.shape.user],) if bank.shape.support else ()
+    return keras.Model({**inputs, "slot": slot}, bank(read_tap(heads, bank.shape.tap), heads["logits"], slot, *users), name="domain_model")

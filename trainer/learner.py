@@ -34,7 +34,7 @@ class Learner:
         self.adam = keras.optimizers.Adam(settings.learning_rate if learning_rate is None else learning_rate)
         self.adam.build(self.dense)
         rate = settings.embedding_learning_rate if embedding_learning_rate is None else embedding_learning_rate
-        self.adagrad = RowWiseAdagrad(self.tables, rate, count_updates=settings.progressive)
+        self.adagrad = RowWiseAdagrad(self.tables, rate, settings.embedding_accumulator, count_updates=settings.progressive)
         self.step = tf.function(self._step, reduce_retracing=True)
 
     @property

@@ -13,16 +13,26 @@ class RowWiseAdagrad(tf.Module):
       tables: embedding variables ``[rows, dimension]``.
       learning_rate: default rate.
       initial_accumulator: where every accumulator starts.
+      count_updates: whether to count every row's updates of other than zero in ``updates`` (float32 ``[rows]`` a table, empty where not
+        asked for). Accumulators do not tell: squares of small gradients are lost in their rounding.
     """
 
-    def __init__(self, tables: list[tf.Variable], learning_rate: float, initial_accumulator: float = 0.01, epsilon: float = 1e-7) -> None:
+    def __init__(
+        self,
+        tables: list[tf.Variable],
+        learning_rate: float,
+        initial_accumulator: float = 0.01,
+        epsilon: float = 1e-7,
+        count_updates: bool = False,
+    ) -> None:
         super().__init__(name="row_wise_adagrad")
         self._rate, self._epsilon = learning_rate, epsilon
         self.accumulators = [tf.Variable(tf.fill([table.shape[0]], initial_accumulator), trainable=False) for table in tables]
+        self.updates = [tf.Variable(tf.zeros([table.shape[0]]), trainable=False) for table in tables] if count_updates else []
 
     def apply(self, gradients: list[tf.IndexedSlices | None], tables: list[tf.Variable]) -> None:
         """Updates ``tables`` (those of the constructor, in its order) in place. A row that occurs several times is updated once."""
-        for gradient, table, accumulator in zip(gradients, tables, self.accumulators, strict=True):
+        for index, (gradient, table, accumulator) in enumerate(zip(gradients, tables, self.accumulators, strict=True)):
             if gradient is None:
                 continue
             rows, position = tf.unique(gradient.indices)
@@ -30,3 +40,6 @@ class RowWiseAdagrad(tf.Module):
             accumulator.scatter_add(tf.IndexedSlices(tf.reduce_mean(tf.square(summed), axis=1), rows))
             scale = self._rate / (tf.sqrt(tf.gather(accumulator, rows)) + self._epsilon)
             table.scatter_sub(tf.IndexedSlices(summed * scale[:, tf.newaxis], rows))
+            if self.updates:
+                changed = tf.cast(tf.reduce_any(summed != 0.0, axis=1), tf.float32)
+                self.updates[index].scatter_add(tf.IndexedSlices(changed, rows))

@@ -15,11 +15,12 @@ from preprocessing.transform import transform_outputs
 from trainer.backbone import build_backbone, inference_model
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
-from trainer.job import Job, model_fingerprint, new_folder, read_json, write_json
+from trainer.job import Job, model_fingerprint, new_folder, write_json
 from trainer.learner import Learner
 from trainer.metrics import auc
 from trainer.objectives import Objectives, log_probabilities
 from trainer.progress import row_bar
+from trainer.progressive import fill_cold_rows, learn_window
 
 _LOG_STEPS = 20
 _DECISIVE = ("seed", "features", "topics", "tasks", "backbone", "pretrain")  # what a backbone depends on, beside its dataset
@@ -39,6 +40,8 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
     keras.utils.set_random_seed(experiment.seed)
     run = _Run(experiment, dataset, job)
     run.train()
+    if experiment.pretrain.progressive:
+        learn_window(experiment, dataset, job, run.learner, run.inference)
     aside = job.backbone / ".model.keras"
     run.model.save(aside, zipped=True)
     aside.rename(job.backbone / "model.keras")
@@ -55,10 +58,12 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
             with new_folder(job.backbone / "transform") as folder:
                 dataset.fitted.save(str(folder))
         write_json(path, ours)
-    theirs = read_json(path)
+    theirs = job.experiment().model_dump(mode="json")  # as read now: with the defaults of settings that are younger than the job
     for section in _DECISIVE:
-        if theirs.get(section) != ours[section]:
+        if theirs[section] != ours[section]:
             raise InputError(f"{job.folder}: holds a backbone with other '{section}' settings; choose another --job-dir")
+    if experiment.pretrain.progressive and theirs["finetune"]["split"] != experiment.finetune.split:
+        raise InputError(f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose another --job-dir")
     if job.fitted().digest != dataset.fitted.digest:
         raise InputError(f"{job.folder}: holds a backbone of another dataset (its transform differs); choose another --job-dir")
 
@@ -133,6 +138,8 @@ class _Run:
 
     def _validate(self) -> None:
         state = self.state
+        if self.settings.progressive:  # rows of validation may hold ids that the window is the first to teach
+            fill_cold_rows(self.learner, self.experiment)
         rows = run_frozen(self.inference, self.dataset, self.settings.validation, tap=None, title="validation")
         figures = validation_figures(rows, self.learner.objectives, self.experiment)
         state.history.append(

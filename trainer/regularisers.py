@@ -1,4 +1,7 @@
-"""KL(w || w0), w0 ~ N(0, I): the information term of the kernels' objective, in both readings of "approximated by a Gaussian"."""
+"""KL(w || w0), the information term of the kernels' objective, in both readings of "approximated by a Gaussian".
+
+w0 ~ N(0, I) is the paper's; w0 around the kernel that a domain starts from is our choice (``finetune.prior``).
+"""
 
 import tensorflow as tf
 
@@ -35,3 +38,22 @@ def variational_kl(mean: tf.Tensor, sigma: tf.Tensor) -> tf.Tensor:
       ``[K]``, summed over everything else.
     """
     return tf.reduce_sum(kl_to_standard_normal(mean, tf.square(sigma)), axis=[1, 2, 3])
+
+
+def parent_kl(weight: tf.Tensor, parent: tf.Tensor, sigma: float) -> tf.Tensor:
+    """KL(N(w, s^2) || N(w_parent, s^2)) = 1/2 (w - w_parent)^2 / s^2: what a deterministic kernel pays to leave its parent (our choice).
+
+    Args:
+      weight: ``[K, T, fan_in, fan_out]``.
+      parent: of the same shape.
+      sigma: s, the same for both.
+
+    Returns:
+      ``[K]``, summed over everything else.
+    """
+    return tf.reduce_sum(tf.square(weight - parent), axis=[1, 2, 3]) / (2.0 * sigma**2)
+
+
+def variational_parent_kl(mean: tf.Tensor, sigma: tf.Tensor, parent: tf.Tensor, parent_sigma: float) -> tf.Tensor:
+    """KL(N(mean, sigma^2) || N(parent, s^2)) = KL(N((mean - parent) / s, (sigma / s)^2) || N(0, 1)), summed as in ``variational_kl``."""
+    return variational_kl((mean - parent) / parent_sigma, sigma / parent_sigma)

@@ -26,7 +26,7 @@ class StoredKernel:
     Attributes:
       domain: its exact name.
       version: from 1 on.
-      weights: ``weight_j`` and ``bias_j`` arrays.
+      weights: ``weight_j`` and ``bias_j`` arrays; of a gated kernel also ``gate`` and ``support`` (``trainer.gate``).
       manifest: backbone fingerprint, kernel shape, settings, rows used, validation metrics with intervals.
     """
 
@@ -96,12 +96,12 @@ class KernelStore:
             with np.load(folder / _WEIGHTS, allow_pickle=False) as content:
                 weights = {name: content[name] for name in content.files}
             kernel = StoredKernel(domain, version, weights, manifest)
-            expected = kernel.shape.variables()
+            expected = kernel.shape.arrays()
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"{folder}: not a kernel: {error}") from None
-        received_shapes = {name: array.shape for name, array in weights.items()}
-        if received_shapes != expected or any(array.dtype != np.float32 for array in weights.values()):
-            raise InputError(f"{folder / _WEIGHTS}: expected float32 arrays {expected}, received {received_shapes}")
+        received_arrays = {name: (array.shape, array.dtype.name) for name, array in weights.items()}
+        if received_arrays != expected:
+            raise InputError(f"{folder / _WEIGHTS}: expected arrays {expected}, received {received_arrays}")
         return kernel
 
     def active_or_newest(self, domain: str) -> StoredKernel | None:
@@ -164,6 +164,7 @@ def _card(manifest: dict[str, Any]) -> str:
         f"- Tap: {shape['tap']}; widths {' - '.join(map(str, shape['widths']))}; {'residual' if shape['residual'] else 'replacing'}",
         f"- Trained on {rows['train']:,} rows of split `{settings['split']}`",
         f"- Regulariser {settings['regulariser']}, beta {settings['beta']}",
+        *([f"- Gate by the user's rows (0, 1-4, 5-50, more), CTR and CVR: {manifest['gate']}"] if "gate" in manifest else []),
         f"- Validated on {rows['validation']:,} rows of split `{settings['validation']}`",
         f"- {'Activated' if manifest['activated'] else 'Not activated: not significantly better than the backbone on validation'}",
         "",

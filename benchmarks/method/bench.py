@@ -18,6 +18,7 @@ from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
 from trainer.job import Job, read_json, write_json
 from trainer.pretrain import pretrain
+from trainer.taps import window_rows
 
 _DECISIVE = ("seed", "features", "topics", "tasks", "backbone", "pretrain")
 
@@ -60,7 +61,12 @@ class Bench:
         if (split, tap) not in self._passes:
             for key in [key for key in self._passes if key[0] == split]:
                 del self._passes[key]
-            self._passes[split, tap] = run_frozen(self.backbone, self.dataset, split, tap, f"{split}: {tap or 'logits'}")
+            title, user = f"{split}: {tap or 'logits'}", self.experiment.user_feature
+            keep = (f"feature/{user}",) if user else ()
+            if split == self.experiment.finetune.split:
+                self._passes[split, tap] = window_rows(self.job, self.experiment, self.backbone, self.dataset, tap, title, keep)
+            else:
+                self._passes[split, tap] = run_frozen(self.backbone, self.dataset, split, tap, title, keep)
         return self._passes[split, tap]
 
     def any_rows(self, split: str) -> FrozenRows:

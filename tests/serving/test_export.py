@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from tests.serving.conftest import NAME, serving
 from trainer.backbone import build_backbone, load_frozen
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
+from trainer.gate import BUCKETS, GATE, SUPPORT
 from trainer.job import Job, model_fingerprint, write_json
 from trainer.judge import probabilities, score_rows
 from trainer.kernels import KernelShape
@@ -48,6 +50,9 @@ def add_kernel(store: KernelStore, domain: str, shape: KernelShape, seed: int) -
     """Stores and activates a kernel that says something loud."""
     random = np.random.default_rng(seed)
     weights = {name: random.normal(0.0, 2.0, size).astype(np.float32) for name, size in shape.variables().items()}
+    if shape.support:
+        weights[GATE] = random.uniform(0.0, 1.0, (2, BUCKETS)).astype(np.float32)
+        weights[SUPPORT] = random.integers(0, BUCKETS, shape.support).astype(np.uint8)
     settings = {"split": "finetune", "regulariser": "none", "beta": 0.0, "validation": "validation"}
     manifest = {"shape": shape.to_json(), "rows": {"train": 1, "validation": 1}, "finetune": settings, "activated": True, "validation": {}}
     store.activate(domain, store.add(domain, weights, manifest))
@@ -132,7 +137,8 @@ def reference(job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], domai
     for domain in set(domains) & set(store.active()):
         kernel = store.load(domain, store.active()[domain])
         rows = np.flatnonzero(np.array(domains) == domain)
-        data = FrozenRows(heads["logits"].numpy(), heads[kernel.shape.tap].numpy(), {})
+        columns = {f"feature/{name}": tensor.numpy() for name, tensor in features.items()}
+        data = FrozenRows(heads["logits"].numpy(), heads[kernel.shape.tap].numpy(), columns)
         logits[rows] = score_rows(kernel.shape, kernel.weights, data, rows)
     return dict(probabilities(logits))
 
@@ -377,6 +383,30 @@ def test_kernels_that_replace_the_logit_and_read_another_tap(
     model = InSession(export(job, tmp_path / "models"))
     for served in (["backbone"] * ROWS, ["all"] * ROWS, ["all", "scene=home", "backbone"] * (ROWS // 3)):
         assert_scores(model("serving_default", domain=np.array(served, object), **raw), reference(job, backbone, raw, served))
+    model.close()
+
+
+def test_gated_kernels_look_up_the_user_of_every_row(
+    loud_job: Job, backbone: keras.Model, fitted: Fitted, raw: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """By both loaders' signatures: one domain, a mixed batch, and every domain side by side."""
+    experiment = loud_job.experiment()
+    job = Job(shutil.copytree(loud_job.folder, tmp_path / "job"))
+    plain = KernelShape.of(experiment.kernel, backbone.output[experiment.kernel.tap].shape[-1])
+    shape = replace(plain, user="user_id", support=transform_outputs(experiment, fitted)["user_id"].size)
+    for seed, domain in enumerate(("all", "scene=home")):
+        add_kernel(KernelStore(job), domain, shape, seed)
+    model = InSession(export(job, tmp_path / "models"))
+    for served in (["backbone"] * ROWS, ["all"] * ROWS, ["all", "scene=home", "backbone"] * (ROWS // 3)):
+        received = model("serving_default", domain=np.array(served, object), **raw)
+        assert_scores(received, reference(job, backbone, raw, served), tolerance=1e-5)
+    together = model("all_domains", **raw)
+    for column, domain in enumerate(names(together["domains"])):
+        expected = reference(job, backbone, raw, [domain] * ROWS)
+        for task in ("ctr", "ctcvr"):
+            np.testing.assert_allclose(together[task][:, column], expected[task], rtol=0, atol=1e-5)
+    somebody_else = {**raw, "user_id": np.roll(raw["user_id"], 1)}
+    assert np.abs(together["ctr"] - model("all_domains", **somebody_else)["ctr"]).max() > 0.01
     model.close()
 
 

@@ -80,6 +80,74 @@ def test_a_sequence_shares_the_table_of_its_items(model: keras.Model, experiment
     assert experiment.features["history"].shares == "shop_id"  # type: ignore[union-attr]
 
 
+SEQUENCES = {"history": "shop_id", "viewed": "shop_id", "tastes": "cuisine"}
+"""List features with attention, and whose table each shares: two share one."""
+
+
+@pytest.fixture(scope="module")
+def attentive(dataset: Dataset) -> tuple[keras.Model, dict[str, Any]]:
+    """A backbone with several behaviour sequences, and a row of values for each of its inputs."""
+    added = [
+        f"features.{name}={{kind: list, side: user, shares: {shared}, max_length: 4, attention: true}}"
+        for name, shared in SEQUENCES.items()
+        if name != "history"
+    ]
+    settings = variant(*added)
+    outputs = transform_outputs(settings, dataset.fitted)
+    random = np.random.default_rng(4)
+    values = {
+        name: random.integers(0, min(output.size, 9), (64, output.length) if output.length else 64).astype(np.int32)
+        if output.size
+        else random.standard_normal(64, np.float32)
+        for name, output in outputs.items()
+    }
+    for name in SEQUENCES:
+        values[name][:8] = 0  # no history
+    model = build_backbone(settings, outputs)
+    for weight in model.weights:
+        weight.assign(random.normal(0.0, 0.7, weight.shape))
+    return model, values
+
+
+def attention_by_definition(model: keras.Model, values: dict[str, Any], name: str) -> Any:
+    """Pooled sequence ``[B, D]``, from the weights of the sequence's own attention and of the table it shares."""
+    w = {weight.path: weight.numpy() for weight in model.weights}
+    table = w[f"embedding_{SEQUENCES[name]}/table"]
+    keys = table[values[name]]
+    query = np.broadcast_to(table[values[SEQUENCES[name]]][:, None], keys.shape)
+    hidden = np.concatenate([query, keys, query - keys, query * keys], axis=-1)
+    hidden = np.maximum(hidden @ w[f"attention_{name}/score_0/kernel"] + w[f"attention_{name}/score_0/bias"], 0)
+    scores = np.exp(hidden @ w[f"attention_{name}/score_1/kernel"] + w[f"attention_{name}/score_1/bias"]) * (values[name] > 0)[..., None]
+    return (scores * keys).sum(1) / np.maximum(scores.sum(1), 1e-30)
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_every_sequence_has_an_attention_of_its_own(name: str, attentive: tuple[keras.Model, dict[str, Any]]) -> None:
+    model, values = attentive
+    pooled = keras.Model(model.input, {key: model.get_layer(f"attention_{key}").output for key in SEQUENCES})
+    before = {key: tensor.numpy() for key, tensor in pooled(values, training=False).items()}
+    np.testing.assert_allclose(before[name], attention_by_definition(model, values, name), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(before[name][:8], 0)
+    for weight in model.get_layer(f"attention_{name}").weights:
+        weight.assign(-weight)
+    after = pooled(values, training=False)
+    assert [key for key in SEQUENCES if (before[key] != after[key].numpy()).any()] == [name]
+    body_input = model(values, training=False)["input"].numpy()[:, 0]
+    places = [start for start in range(body_input.shape[1] - 3) if (body_input[:, start : start + 4] == after[name].numpy()).all()]
+    assert len(places) == 1  # what the body reads holds each pooled sequence once
+
+
+def test_a_backbone_with_several_sequences_survives_a_reload(attentive: tuple[keras.Model, dict[str, Any]], tmp_path: Path) -> None:
+    model, values = attentive
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    np.testing.assert_equal(
+        {name: head.numpy() for name, head in reloaded(values, training=False).items()},
+        {name: head.numpy() for name, head in model(values, training=False).items()},
+    )
+    assert model_fingerprint(reloaded, "t") == model_fingerprint(model, "t")
+
+
 def test_position_moves_its_own_logit_and_nothing_else(model: keras.Model, columns: dict[str, Any]) -> None:
     before = heads_of(model, columns)
     after = heads_of(model, columns, **{POSITION: (columns[f"feature/{POSITION}"] % 5 + 2).astype(np.int32)})

@@ -161,6 +161,31 @@ def test_beta_pulls_a_kernel_towards_its_prior() -> None:
     assert after(50.0) < 0.5 * after(0.0)
 
 
+@pytest.mark.parametrize("regulariser", ["moments", "variational", "none"])
+def test_the_parent_prior_is_each_domains_own_parent(regulariser: str) -> None:
+    """Kernels that start at their parent's weights, moved by 0.3 each: n * 0.09 / 2 / s^2, and the variances' own part."""
+    experiment = variant(f"finetune.regulariser={regulariser}", "finetune.prior_sigma=0.5", "finetune.initial_sigma=0.25")
+    parents = [random_kernel(SHAPE, seed) for seed in (1, 2)]
+    trainer = JointTrainer(experiment, SHAPE, DATA[:2], parents, parents)
+    entries = sum(parents[0][name].size for name in SHAPE.informed)
+    at_rest = entries * (np.log(0.5 / 0.25) + 0.25**2 / (2 * 0.5**2) - 0.5) if regulariser == "variational" else 0.0
+    np.testing.assert_allclose(trainer.regulariser(), [at_rest, at_rest], rtol=1e-5)
+    trainer.means["weight_0"].assign_add(tf.fill(trainer.means["weight_0"].shape, 0.3) * [[[[0.0]]], [[[1.0]]]])
+    moved = parents[0]["weight_0"].size * 0.09 / 2 / 0.25 if regulariser != "none" else 0.0
+    np.testing.assert_allclose(trainer.regulariser(), [at_rest, at_rest + moved], rtol=1e-5)
+
+
+def test_the_parent_prior_pulls_a_kernel_back_to_its_parent() -> None:
+    def distance(beta: float) -> float:
+        parent = random_kernel(SHAPE, 1)
+        trainer = JointTrainer(variant(f"finetune.beta={beta}"), SHAPE, DATA[2:], [parent], [parent])
+        for seed in range(10):
+            trainer.train_batch(ROWS, [batches(seed)[2]])
+        return float(np.linalg.norm(trainer.kernel(0)["weight_0"] - parent["weight_0"]))
+
+    assert distance(10.0) < 0.5 * distance(0.0)
+
+
 def joined(batches_: list[list[Rows]], index: int) -> Rows:
     return np.concatenate([batch[index] for batch in batches_])
 

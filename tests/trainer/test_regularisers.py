@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
-from trainer.regularisers import VARIANCE_FLOOR, kl_to_standard_normal, moments_kl, variational_kl
+from trainer.regularisers import VARIANCE_FLOOR, kl_to_standard_normal, moments_kl, parent_kl, variational_kl, variational_parent_kl
 
 Doubles = npt.NDArray[np.float64]
 SHAPE = (3, 2, 4, 5)  # K, tasks, fan in, fan out
@@ -103,3 +103,19 @@ def test_a_new_kernels_zero_layer_has_a_finite_value_and_gradient() -> None:
     # 3 entries, 2 tasks: 6 * 1/2 (0.001 - 1 + 6.9077553) = 17.7262658
     np.testing.assert_allclose(value, [17.7262658] * 2, rtol=1e-6)
     assert np.isfinite(tape.gradient(value, variable)).all()
+
+
+def test_a_deterministic_kernel_pays_for_its_distance_from_its_parent() -> None:
+    """1/2 (w - w_parent)^2 / s^2: distances 1 and 2 in one kernel at s = 0.5 are (1 + 4) / 2 / 0.25 = 10; 0.5 in the other is 0.5."""
+    parent = np.ones((2, 2, 1, 2), np.float32)
+    weight = parent + np.array([1.0, -2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.5], np.float32).reshape(parent.shape)
+    np.testing.assert_allclose(parent_kl(tf.constant(weight), tf.constant(parent), 0.5), [10.0, 0.5], rtol=1e-6)
+
+
+def test_variational_kl_to_a_parent_is_that_of_two_gaussians() -> None:
+    generator = np.random.default_rng(0)
+    mean, parent = (generator.standard_normal((2, 2, 3, 4)).astype(np.float32) for _ in range(2))
+    sigma = generator.uniform(0.05, 0.5, mean.shape).astype(np.float32)
+    expected = np.log(0.2 / sigma) + (sigma.astype(np.float64) ** 2 + (mean - parent) ** 2) / (2 * 0.2**2) - 0.5
+    np.testing.assert_allclose(variational_parent_kl(mean, sigma, parent, 0.2), expected.sum(axis=(1, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(variational_parent_kl(parent, np.full_like(sigma, 0.2), parent, 0.2), [0.0, 0.0], atol=1e-4)

@@ -11,6 +11,7 @@ from benchmarks.method.bench import Bench
 from benchmarks.method.methods.backbone import backbone
 from benchmarks.method.methods.boosted import boosted
 from benchmarks.method.methods.full import full
+from benchmarks.method.methods.oracle import oracle
 from benchmarks.method.methods.scratch import scratch
 from benchmarks.method.methods.tuned import baseline, kernels
 from benchmarks.method.methods.update import update
@@ -19,6 +20,7 @@ from configs import Experiment
 
 METHODS: dict[str, Callable[[Bench, Experiment, list[str], dict[str, Any]], dict[str, Outcome]]] = {
     "backbone": backbone,
+    "oracle": oracle,
     "kernels": kernels,
     "last_layers": baseline(LastLayers.of),
     "bottleneck": baseline(Bottleneck.of),

@@ -6,20 +6,48 @@ from typing import Any
 
 import keras
 import numpy as np
+from pydantic import Field, PositiveInt
 
 from benchmarks.method.bench import Bench
+from benchmarks.method.options import named_domains, read_options
 from benchmarks.method.outcome import Outcome
 from configs import Experiment
+from configs.base import Section
 from configs.domains import ALL, Domain
-from trainer.finetune import judging_rows, train_kernels
+from trainer.finetune import judging_rows, stopping_rows, train_kernels
+from trainer.frozen import FrozenRows
+from trainer.gate import GATE
+from trainer.gate_fit import with_gate, with_support
+from trainer.hierarchy import levels, starts
+from trainer.information import information
+from trainer.joint import Kernel
 from trainer.judge import compare, helps, score_rows
 from trainer.kernels import Adapter, KernelShape
+
+_DAY = 86_400
+_SHOWN_ROWS = 20_000
+
+
+class Tuned(Section):
+    """Options.
+
+    Attributes:
+      domains: names; every domain where None, none but all traffic where empty.
+      days: the last days of the window alone; all of it where None.
+      share: of the window's rows, whole users drawn by the experiment's seed.
+      information: whether to note what the codes hold (``trainer.information``).
+    """
+
+    domains: tuple[str, ...] | None = None
+    days: PositiveInt | None = None
+    share: float = Field(1.0, gt=0.0, le=1.0)
+    information: bool = False
 
 
 def kernels(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
     """The kernels of the experiment's ``kernel`` and ``finetune`` sections."""
     shape = KernelShape.of(experiment.kernel, bench.tap_width(experiment.kernel.tap))
-    return tune(bench, experiment, splits, shape, **options)
+    return tune(bench, experiment, splits, with_support(shape, experiment, bench.dataset.fitted), read_options(Tuned, "kernels", options))
 
 
 def baseline(build: Callable[..., Adapter]) -> Callable[[Bench, Experiment, list[str], dict[str, Any]], dict[str, Outcome]]:
@@ -27,55 +55,70 @@ def baseline(build: Callable[..., Adapter]) -> Callable[[Bench, Experiment, list
 
     def run(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
         model: keras.Model = bench.backbone
-        return tune(bench, experiment, splits, build(model, **options))
+        return tune(bench, experiment, splits, build(model, **options), Tuned())
 
     return run
 
 
-def tune(bench: Bench, experiment: Experiment, splits: list[str], adapter: Adapter, domains: list[str] | None = None) -> dict[str, Outcome]:
-    """Trains the adapter of all traffic, then every domain's from it (or from its own start: ``finetune.warm_start``).
-
-    Args:
-      bench: the frozen backbone.
-      experiment: settings of the training.
-      splits: what is scored.
-      adapter: what is trained.
-      domains: which, beside all traffic; every domain of the experiment where None.
+def tune(bench: Bench, experiment: Experiment, splits: list[str], adapter: Adapter, options: Tuned) -> dict[str, Outcome]:
+    """Trains the adapter of all traffic, then every domain's from where ``finetune.warm_start`` says.
 
     Returns:
       ``""``: every domain under its own; ``all``: every domain under the one of all traffic.
     """
-    settings, tap = experiment.finetune, adapter.tap
+    settings, tap, everyone = experiment.finetune, adapter.tap, Domain(ALL)
     start = time.perf_counter()
-    window, validation = bench.rows(settings.split, tap), bench.rows(settings.validation, tap)
+    validation = bench.rows(settings.validation, tap)
+    window = part_of(bench.rows(settings.split, tap), options, experiment.seed)
     taps_seconds = time.perf_counter() - start
 
-    everyone = [Domain(ALL)]
-    (of_all,) = train_kernels(experiment, adapter, window, validation, everyone)
+    trained: dict[str, Kernel] = {ALL: train_kernels(experiment, adapter, window, validation, [everyone])[0]}
     all_seconds = time.perf_counter() - start
-    wanted = [domain for domain in experiment.domains if domain.conditions and (domains is None or domain.name in domains)]
+    wanted = named_domains(experiment, options.domains or ()) if options.domains is None or options.domains else []
     tuned = [domain for domain in wanted if len(window.domain_rows(domain))]
-    trained = (
-        train_kernels(experiment, adapter, window, validation, tuned, of_all if settings.warm_start == "all" else None) if tuned else []
-    )
+    for level in levels(settings.warm_start, tuned):
+        first = starts(settings.warm_start, level, trained)
+        found = train_kernels(experiment, adapter, window, validation, level, first) if level else []
+        trained |= {domain.name: kernel for domain, kernel in zip(level, found, strict=True)}
+    if isinstance(adapter, KernelShape):
+        for domain in (everyone, *tuned):
+            stopping = stopping_rows(validation, domain)
+            trained[domain.name] = with_gate(experiment, adapter, trained[domain.name], window, validation, stopping)
     seconds = time.perf_counter() - start
 
     active = []
-    for domain, kernel in [(everyone[0], of_all), *zip(tuned, trained, strict=True)]:
+    for domain in (everyone, *tuned):
         judged = judging_rows(validation, domain)
-        if helps(compare(experiment, validation, judged, score_rows(adapter, kernel, validation, judged))):
+        if helps(compare(experiment, validation, judged, score_rows(adapter, trained[domain.name], validation, judged))):
             active.append(domain.name)
     own, shared = {}, {}
     for split in splits:
         data = bench.rows(split, tap)
-        shared[split] = {ALL: score_rows(adapter, of_all, data, np.arange(len(data.logits)))}
+        shared[split] = {ALL: score_rows(adapter, trained[ALL], data, np.arange(len(data.logits)))}
         own[split] = shared[split] | {
-            domain.name: score_rows(adapter, kernel, data, data.domain_rows(domain)) for domain, kernel in zip(tuned, trained, strict=True)
+            domain.name: score_rows(adapter, trained[domain.name], data, data.domain_rows(domain)) for domain in tuned
         }
-    parameters = sum(int(values.size) for values in of_all.values())
+    parameters = sum(int(values.size) for values in adapter.initial(experiment.seed, ALL).values())
+    notes: dict[str, Any] = {"taps_seconds": taps_seconds, "gates": {n: k[GATE].tolist() for n, k in trained.items() if GATE in k}}
+    if options.information and isinstance(adapter, KernelShape):
+        shown = validation.taps[np.random.default_rng(experiment.seed).permutation(len(validation.taps))[:_SHOWN_ROWS]]
+        notes["information"] = information(adapter, trained[ALL], shown, settings.code_noise)
     rows_of_all, rows_of_domains = len(window.logits), sum(len(window.domain_rows(domain)) for domain in tuned)
-    notes = {"taps_seconds": taps_seconds}
     return {
         "": Outcome(own, parameters, (rows_of_all + rows_of_domains) * settings.epochs, seconds, active, notes),
         "all": Outcome(shared, parameters, rows_of_all * settings.epochs, all_seconds, [ALL] if ALL in active else [], notes),
     }
+
+
+def part_of(window: FrozenRows, options: Tuned, seed: int) -> FrozenRows:
+    """The last days of a window, of a share of its users."""
+    if options.days is None and options.share == 1.0:
+        return window
+    moments, users = window.columns["row/timestamp"].astype(np.int64), window.columns["row/user"]
+    kept = np.ones(len(moments), bool)
+    if options.days is not None:
+        kept &= moments > moments.max() - options.days * _DAY
+    if options.share < 1.0:
+        unique, inverse = np.unique(users, return_inverse=True)
+        kept &= (np.random.default_rng(seed).random(len(unique)) < options.share)[inverse]
+    return FrozenRows(window.logits[kept], window.taps[kept], {name: values[kept] for name, values in window.columns.items()})

@@ -1,0 +1,30 @@
+"""The simulator's true probabilities: the best that any model can reach, on average."""
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.method.bench import Bench
+from benchmarks.method.outcome import Outcome
+from configs import Experiment, InputError
+from configs.domains import ALL
+from trainer.frozen import Floats
+from trainer.truth import true_probabilities
+
+_CLIP = 1e-6
+
+
+def oracle(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
+    """Logits of the true CTR and CVR of every row."""
+    logits = {}
+    for split in splits:
+        truth = true_probabilities(experiment, bench.dataset, bench.any_rows(split))
+        if truth is None:
+            raise InputError("oracle: needs the config's evaluation.truth and its files")
+        logits[split] = {ALL: np.stack([_logit(truth["ctr"]), _logit(truth["cvr"])], axis=1)}
+    return {"": Outcome(logits, parameters=0, rows=0, seconds=0.0)}
+
+
+def _logit(p: Floats) -> Floats:
+    clipped = np.clip(p, _CLIP, 1.0 - _CLIP)
+    return np.log(clipped / (1.0 - clipped)).astype(np.float32)
