@@ -172,6 +172,9 @@ class Finetune(Section):
     epochs: PositiveInt = 15
     batch_size: PositiveInt = 8192
     learning_rate: PositiveFloat = Field(0.03, description="Adam; weights start from N(0, 1), so steps are larger than usual")
+    child_learning_rate: PositiveFloat | None = Field(
+        None, description="of kernels that start from another domain's; 'learning_rate' where absent"
+    )
     rate_power: float = Field(0.5, ge=0.0, le=1.0, description="p of the batch-aware learning rate lr * (n_k / (B / K))^p")
     warm_start: Literal["all", "none", "parent"] = Field(
         "all",

@@ -190,6 +190,9 @@ def train_kernels(
       Kernels in the order of ``domains``, without gates (``trainer.gate_fit``).
     """
     settings = experiment.finetune
+    if start and settings.child_learning_rate:
+        settings = settings.model_copy(update={"learning_rate": settings.child_learning_rate})
+        experiment = experiment.model_copy(update={"finetune": settings})
     given = start if isinstance(start, list) else [start] * len(domains)
     initial = [kernel or adapter.initial(experiment.seed, domain.name) for kernel, domain in zip(given, domains, strict=True)]
     data = training_data(experiment, adapter, window, domains, initial)

@@ -14,8 +14,8 @@ from trainer.dataset import Columns, Dataset
 from trainer.frozen import FrozenRows, run_frozen
 from trainer.job import Job, read_object, write_json
 
-STORED = ("logits", "tower", "representation")
-"""The heads that are stored: a kernel's tap is one of them, or several joined by ``+``. ``input`` is left out: it may be very wide."""
+STORED = ("logits", "tower", "representation", "input")
+"""The heads that are stored: a kernel's tap is one of them, or several joined by ``+``."""
 
 _BATCH = 16_384
 _ABOUT = "window.json"
@@ -67,7 +67,7 @@ def window_rows(
       keep: feature columns to keep (``feature/NAME``).
 
     Raises:
-      InputError: the stored taps are missing, damaged, of another backbone or of other rows, or do not hold this tap.
+      InputError: the stored taps are missing, damaged, of another backbone or of other rows.
     """
     split = experiment.finetune.split
     if not job.experiment().pretrain.progressive:
@@ -81,12 +81,6 @@ def window_rows(
     if about["files"] != _files(dataset, split):
         raise InputError(f"{folder}: taps of other rows than split '{split}' of {dataset.folder} holds; choose another --job-dir")
     names = tap.split("+") if tap else []
-    missing = [name for name in names if name not in STORED]
-    if missing:
-        raise InputError(
-            f"kernel.tap: '{missing[0]}' is not among the out-of-sample taps of this job's backbone (pretrain.progressive), "
-            f"which are {', '.join(STORED)}"
-        )
     columns = split_columns(dataset, split, lambda name: name in keep or not name.startswith("feature/"))
     heads = _open(folder, backbone, len(columns["row/weight"]))
     logits = np.array(heads["logits"])

@@ -285,12 +285,6 @@ def rows_of(job: Job, trained: Trained, opened: Dataset, backbone: keras.Model, 
     return window_rows(job, experiment, backbone, opened, experiment.kernel.tap, "window")
 
 
-def test_a_tap_that_is_not_stored_is_refused(trained: Trained, opened: Dataset, backbone: keras.Model) -> None:
-    with pytest.raises(InputError, match="'input' is not among the out-of-sample taps") as error:
-        rows_of(trained.job, trained, opened, backbone, "kernel.tap=tower+input")
-    one_line(error)
-
-
 def test_another_split_is_refused(trained: Trained, opened: Dataset, backbone: keras.Model) -> None:
     with pytest.raises(InputError, match="left taps of split 'finetune' alone, received 'later'") as error:
         rows_of(
