@@ -136,7 +136,7 @@ class Kernel(Section):
     """The information-aware adaptive kernel of one domain."""
 
     tap: str = Field(
-        "representation",
+        "representation+input",
         pattern=r"^(tower|representation|input|logits)(\+(tower|representation|input|logits))*$",
         description="the head that is read: each task's representation, its tower's last hidden layer, the body's input, the logits; "
         "several joined by '+'",
@@ -169,11 +169,11 @@ class Finetune(Section):
         "none", description="rows of other domains in a domain's training: any rows, or those whose gradients agree (trainer/mixing.py)"
     )
     mixing_share: float = Field(0.3, gt=0.0, lt=1.0, description="share of the outside rows in the weight; of 'learned' the most it can be")
-    epochs: PositiveInt = 15
+    epochs: PositiveInt = 12
     batch_size: PositiveInt = 8192
     learning_rate: PositiveFloat = Field(0.03, description="Adam; weights start from N(0, 1), so steps are larger than usual")
     child_learning_rate: PositiveFloat | None = Field(
-        None, description="of kernels that start from another domain's; 'learning_rate' where absent"
+        0.003, description="of kernels that start from another domain's; 'learning_rate' where null"
     )
     rate_power: float = Field(0.5, ge=0.0, le=1.0, description="p of the batch-aware learning rate lr * (n_k / (B / K))^p")
     warm_start: Literal["all", "none", "parent"] = Field(
@@ -181,7 +181,7 @@ class Finetune(Section):
         description="start every domain from the kernel of all traffic, or from w0 ~ N(0, I); 'parent': a cross-topic one from the first "
         "of its single-topic domains that has a kernel",
     )
-    patience: PositiveInt = Field(4, description="epochs without improvement on validation before a domain's kernel stops")
+    patience: PositiveInt = Field(3, description="epochs without improvement on validation before a domain's kernel stops")
     initial_sigma: PositiveFloat = Field(0.1, description="starting standard deviation of the variational reading")
 
 

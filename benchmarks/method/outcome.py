@@ -13,6 +13,7 @@ from configs import Experiment
 from configs.domains import ALL, Domain
 from trainer.finetune import judges
 from trainer.frozen import Floats, FrozenRows
+from trainer.hierarchy import parents
 from trainer.joint import Rows
 from trainer.judge import probabilities, task_rows
 from trainer.routing import most_specific_first
@@ -32,8 +33,8 @@ class Outcome:
     """Scores and costs of one method under one seed.
 
     Attributes:
-      logits: split -> domain -> float32 ``[rows of the domain, 2]``; a domain that is missing is scored by ``all``'s, so a method that
-        makes no difference between domains gives ``all`` alone.
+      logits: split -> domain -> float32 ``[rows of the domain, 2]``; a domain that is missing is scored by its first parent's that is not
+        (``trainer.hierarchy``), so a method that makes no difference between domains gives ``all`` alone.
       parameters: numbers trained for one domain (for all of them where a method has one model).
       rows: rows that were learned from, every pass counted.
       seconds: of training, forward passes included.
@@ -106,9 +107,11 @@ def _slices(
     domains: tuple[Domain, ...], data: FrozenRows, by_domain: dict[str, Floats], seen: npt.NDArray[np.int64]
 ) -> Iterator[tuple[str, Rows, Floats]]:
     """Name, indices of rows, their logits."""
+    known = {domain.name: domain for domain in domains}
     for domain in domains:
         inside = data.domain_rows(domain)
-        logits = by_domain[domain.name] if domain.name in by_domain else by_domain[ALL][inside]
+        owner = next(known[name] for name in (domain.name, *parents(domain)) if name in by_domain)
+        logits = by_domain[owner.name][np.searchsorted(data.domain_rows(owner), inside)]
         yield domain.name, inside, logits
         absent = seen[inside] == 0
         yield f"{domain.name}|{ABSENT}", inside[absent], logits[absent]
