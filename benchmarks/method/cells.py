@@ -54,7 +54,7 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: list[str] | None = None
             continue
         if method.run not in METHODS:
             raise InputError(f"methods.{name}.run: '{method.run}' is no method; there are: {', '.join(METHODS)}")
-        for seed in method.seeds or seeds:
+        for seed in (seed for seed in seeds if not method.seeds or seed in method.seeds):
             base = [*study.set, f"seed={seed}", *method.backbone]
             built = load_experiment(ROOT / study.config, base)
             trained = load_experiment(ROOT / study.config, [*base, *method.set])

@@ -21,7 +21,7 @@ class Method(Section):
     backbone: tuple[str, ...] = Field((), description="overrides of the config that decide dataset and backbone")
     set: tuple[str, ...] = Field((), description="further overrides, of what is trained on that backbone")
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the function")
-    seeds: tuple[int, ...] | None = Field(None, description="fewer seeds than the study's")
+    seeds: tuple[int, ...] = Field((), description="of the study's seeds those that it runs under; all of them where empty")
 
 
 class Column(Section):
