@@ -76,7 +76,7 @@ class Results:
         return estimate(known, 1.0) if known else None
 
     def ratio(self, method: str, reference: str, against: str, split: str, slices: Sequence[str], task: str) -> Estimate | None:
-        """Share of the reference's gain that a method's gain is, 1 = all of it; None where the reference does not gain."""
+        """Share of the reference's gain (mean over seeds) that a method's gain is, 1 = all; None where the reference does not gain."""
         seeds = self.seeds(method, reference, against)
         pairs = [
             (
@@ -86,9 +86,11 @@ class Results:
             for s in seeds
         ]
         known = [(above, below) for above, below in pairs if above is not None and below is not None]
-        if not known or np.mean([below[0] for _, below in known]) <= 0:
+        whole = float(np.mean([below[0] for _, below in known])) if known else 0.0
+        if whole <= 0:
             return None
-        return estimate([(above[0] / below[0], above[1] / below[1]) for above, below in known], 1.0)
+        drawn = np.mean([below[1] for _, below in known], axis=0)
+        return estimate([(above[0] / whole, above[1] / drawn) for above, _ in known], 1.0)
 
     def mean_of(self, method: str, read: Callable[[Any], float]) -> float | None:
         """Mean over seeds of a figure of the outcome."""

@@ -143,7 +143,7 @@ def _curve(study: Study, section: ReportSection, results: Results) -> Table:
             for point in curve.points:
                 if section.gap:
                     suffix = point.against.partition(".")[2]
-                    found = results.ratio(point.method, section.gap + (f".{suffix}" if suffix else ""), point.against, split, [ALL], task)
+                    found = results.ratio(point.method, section.gap + (f".{suffix}" if suffix else ""), point.against, split, [AUTO], task)
                 else:
                     found = results.gain(point.method, point.against, split, results.scope(section.cross), task, point.activated)
                 x = point.x if point.x is not None else _title(study, point)
@@ -232,9 +232,8 @@ def _bar(bar: Bar, results: Results) -> dict[str, Any]:
             met.append(not worse if known else None)
             continue
         if bar.kind in ("recovered", "gap_closed"):
-            value = results.ratio(
-                bar.method, bar.reference or "", bar.against, bar.split, [ALL] if bar.kind == "gap_closed" else scope, task
-            )
+            slices = [AUTO] if bar.kind == "gap_closed" else scope
+            value = results.ratio(bar.method, bar.reference or "", bar.against, bar.split, slices, task)
             text = f"{value.value:.0%} [{value.low:.0%}, {value.high:.0%}]" if value else "not measured"
         else:
             value = results.gain(bar.method, bar.against, bar.split, scope, task, bar.activated)
