@@ -4,7 +4,7 @@ BIN := .venv/bin
 RUN := runs/quickstart
 CONFIG := configs/quickstart.yaml
 
-.PHONY: install quickstart test lint clean
+.PHONY: install quickstart test lint benchmark clean
 
 install: .venv/installed
 
@@ -31,6 +31,9 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+benchmark: install
+	$(BIN)/python -m benchmarks.method --quick
 
 clean:
 	rm -rf runs .venv
