@@ -27,7 +27,7 @@ from preprocessing.transform import Transform
 from preprocessing.validate import validate
 from serving.client import Client
 from serving.export import served_columns
-from trainer.backbone import load_frozen
+from trainer.backbone import TASKS, load_frozen, read_tap
 from trainer.frozen import FrozenRows, feature_tensors
 from trainer.job import Job
 from trainer.judge import Probabilities, probabilities, score_rows
@@ -61,9 +61,9 @@ class TrainerScores:
         backbone = load_frozen(job, experiment)
         columns = Transform(experiment, job.fitted()).apply_batch(rows)
         heads = backbone({name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()}, training=False)
-        self._rows = FrozenRows(
-            heads["logits"].numpy(), heads[common_tap(list(self._kernels.values()), experiment.kernel.tap)].numpy(), columns
-        )
+        tap = common_tap(list(self._kernels.values()))
+        taps = read_tap(heads, tap).numpy() if tap else np.empty((rows.num_rows, len(TASKS), 0), np.float32)
+        self._rows = FrozenRows(heads["logits"].numpy(), taps, columns)
         candidates = most_specific_first([parse_domain(name, experiment.topics) for name in self._kernels], experiment.topics)
         topics = {topic: tf.constant(columns[f"topic/{topic}"]) for topic in experiment.topics}
         names = [BACKBONE, *(domain.name for domain in candidates)]

@@ -90,8 +90,16 @@ def read_tap(heads: dict[str, Any], tap: str) -> Any:
     Args:
       heads: of ``build_backbone``; symbolic, TensorFlow or NumPy.
       tap: names of heads joined by ``+``, laid side by side; ``logits`` are read as one number a task.
+
+    Raises:
+      InputError: there is no such head; a backbone may be older than a head.
     """
     names = tap.split("+")
+    missing = [name for name in names if name not in heads]
+    if missing:
+        raise InputError(
+            f"kernel.tap: the backbone has no head '{missing[0]}'; it has: {', '.join(heads)}; read one of them, or train it again"
+        )
     if len(names) == 1 and tap != "logits":
         return heads[tap]
     tasks = len(TASKS)

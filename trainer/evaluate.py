@@ -9,10 +9,9 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.schema import TASK_NAMES
-from trainer.backbone import load_frozen
 from trainer.dataset import Dataset
-from trainer.frozen import Floats, FrozenRows, run_frozen
-from trainer.job import Job, check_transform, write_json
+from trainer.frozen import Floats, FrozenRows, open_frozen, run_frozen
+from trainer.job import Job, write_json
 from trainer.judge import compare, probabilities, score_rows, task_rows
 from trainer.kernels import user_columns
 from trainer.metrics import METRICS, UNDEFINED, task_metrics, to_json
@@ -35,14 +34,13 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
     split = split or experiment.evaluation.split
     if split not in experiment.splits:
         raise InputError(f"--split: '{split}' is no split; the config has: {', '.join(experiment.splits)}")
-    dataset = Dataset.open(data, experiment)
-    check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
+    dataset, backbone = open_frozen(experiment, data, job)
     store = KernelStore(job)
     active = store.active()
     kernels = {domain.name: store.active_or_newest(domain.name) for domain in experiment.domains}
-    tap = common_tap([kernel for kernel in kernels.values() if kernel], experiment.kernel.tap)
-    keep = user_columns(*(kernel.shape for kernel in kernels.values() if kernel))
-    rows = run_frozen(load_frozen(job, experiment), dataset, split, tap, f"evaluate {split}", keep)
+    found = [kernel for kernel in kernels.values() if kernel]
+    keep = user_columns(*(kernel.shape for kernel in found))
+    rows = run_frozen(backbone, dataset, split, common_tap(found), f"evaluate {split}", keep)
 
     domains: dict[str, Any] = {}
     scores: dict[str, tuple[npt.NDArray[np.int64], Floats]] = {}
@@ -67,11 +65,11 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
         routed = rank[inside] == position
         served[inside[routed]] = logits[routed]
 
-    backbone, routed_kernels = _overall(experiment, rows, rows.logits), _overall(experiment, rows, served)
+    alone, routed_kernels = _overall(experiment, rows, rows.logits), _overall(experiment, rows, served)
     result = {
         "split": split,
         "overall": {
-            task: {metric: {"backbone": backbone[task][metric], "kernel": routed_kernels[task][metric]} for metric in METRICS}
+            task: {metric: {"backbone": alone[task][metric], "kernel": routed_kernels[task][metric]} for metric in METRICS}
             for task in TASK_NAMES
         },
         "domains": domains,

@@ -10,13 +10,12 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
-from trainer.backbone import load_frozen, read_tap
-from trainer.dataset import Dataset
-from trainer.frozen import FrozenRows, run_frozen
+from trainer.backbone import read_tap
+from trainer.frozen import FrozenRows, open_frozen, run_frozen
 from trainer.gate import GATE
 from trainer.gate_fit import with_gate, with_support
 from trainer.hierarchy import levels, parents, starts
-from trainer.job import Job, check_transform
+from trainer.job import Job
 from trainer.joint import DomainData, JointTrainer, Kernel, Rows, schedule
 from trainer.judge import compare, helps, mean_auc, score_rows
 from trainer.kernels import Adapter, KernelShape, user_columns
@@ -39,9 +38,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
       InputError: an unknown domain, no finished backbone, or a dataset that the backbone was not trained for.
     """
     domains = _named(experiment, names)
-    dataset = Dataset.open(data, experiment)
-    check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
-    backbone = load_frozen(job, experiment)
+    dataset, backbone = open_frozen(experiment, data, job)
     tap, store = experiment.kernel.tap, KernelStore(job)
     shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
     shape = with_support(shape, experiment, dataset.fitted)
@@ -178,12 +175,13 @@ def train_kernels(
 
     Args:
       experiment: settings and seed.
-      adapter: what is trained, a ``KernelShape``.
+      adapter: what is trained for every domain, e.g. a ``KernelShape``.
       window: rows of the fine-tuning split, with taps.
       validation: rows of the validation split, with taps.
       domains: what is trained; each has rows in the window.
       start: the kernel that all start from, or one for each in the order of ``domains``; a new one for each, a function of seed and name,
-        where None. It is the w0 of the KL where ``finetune.prior`` is ``parent``; a new kernel's w0 is N(0, I) always.
+        where None. It is the w0 of the KL where ``finetune.prior`` is ``parent``; a new kernel's w0 is N(0, I) always. Those that are
+        given a start train at ``finetune.child_learning_rate``.
       logs: folder for TensorBoard: every domain's training loss and validation AUC by epoch; nothing is logged where None.
 
     Returns:

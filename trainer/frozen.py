@@ -1,16 +1,18 @@
 """One forward pass of the frozen backbone over a split: logits and taps, with the columns that training and judging need."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
 
-from configs import InputError
+from configs import Experiment, InputError
 from configs.domains import Domain
-from trainer.backbone import TOPIC_PREFIX, read_tap
+from trainer.backbone import TOPIC_PREFIX, load_frozen, read_tap
 from trainer.dataset import Columns, Dataset
+from trainer.job import Job, check_transform
 from trainer.progress import counted
 
 Floats = npt.NDArray[np.float32]
@@ -46,6 +48,17 @@ class FrozenRows:
     def labels(self, column: str) -> Floats:
         """A label column, float32 ``[N]``."""
         return self.columns[f"label/{column}"].astype(np.float32, copy=False)
+
+
+def open_frozen(experiment: Experiment, data: Path, job: Job) -> tuple[Dataset, keras.Model]:
+    """Opens a dataset, and the frozen backbone of a job that was trained for it.
+
+    Raises:
+      InputError: no such dataset, no finished backbone, or one is damaged or not made for the other or for this experiment.
+    """
+    dataset = Dataset.open(data, experiment)
+    check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
+    return dataset, load_frozen(job, experiment)
 
 
 def feature_tensors(columns: dict[str, Any], model: keras.Model) -> dict[str, Any]:

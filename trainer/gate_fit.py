@@ -74,7 +74,7 @@ def fit_gate(experiment: Experiment, data: FrozenRows, rows: Rows, buckets: npt.
     CTR's alpha is fitted to the log loss of CTR, then, given it, CVR's to the log loss of CTCVR over all impressions. In each bucket the
     largest alpha of the grid 0, 0.05, .., 1 is taken whose loss is within one standard error of the smallest; the error is that of the
     paired difference, summed by user, as a user's rows go together. So alpha leaves 1 only where the data insist (our choice; the rule
-    is that of Breiman et al. 1984, section 3.4.3). It is 1 in a bucket of fewer than ten users.
+    is that of Breiman et al. 1984, section 3.4.3). It is 1 in a bucket of fewer than ten users, or without weight.
 
     Args:
       experiment: names the labels.
@@ -92,7 +92,7 @@ def fit_gate(experiment: Experiment, data: FrozenRows, rows: Rows, buckets: npt.
         for bucket in range(BUCKETS):
             inside = np.flatnonzero(buckets == bucket)
             _, user = np.unique(users[inside], return_inverse=True)
-            if user.max(initial=-1) + 1 < _FEWEST_USERS:
+            if user.max(initial=-1) + 1 < _FEWEST_USERS or not weights[inside].any():
                 continue
             losses = []
             for alpha in _GRID:

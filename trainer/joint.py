@@ -13,7 +13,7 @@ from configs import Experiment
 from trainer.frozen import FrozenRows
 from trainer.information import coding_rate
 from trainer.kernels import Adapter, KernelShape, stack
-from trainer.objectives import Objectives, log_probabilities
+from trainer.objectives import log_probabilities, loss_by_group
 from trainer.regularisers import moments_kl, parent_kl, variational_kl, variational_parent_kl
 
 TILE = 64
@@ -79,8 +79,8 @@ class JointTrainer:
 
     Args:
       experiment: settings, tasks and seed.
-      adapter: what is trained, a ``KernelShape``.
-      domains: what is trained.
+      adapter: what is trained for every domain; with ``coding_rate`` a ``KernelShape``.
+      domains: their rows.
       start: the kernels that training starts from, in the order of ``domains``.
       parents: w0 of every domain where it is not N(0, I) (``finetune.prior``).
     """
@@ -95,8 +95,6 @@ class JointTrainer:
     ) -> None:
         self.experiment, self.settings, self.adapter, self.domains = experiment, experiment.finetune, adapter, domains
         self.training = len(domains)  # K of the batch-aware rate: those that have not left training
-        self.objectives = Objectives(experiment)
-        self.labels = [experiment.tasks.ctr.label, experiment.tasks.ctcvr.label]
         if self.settings.regulariser == "coding_rate" and not isinstance(adapter, KernelShape):
             raise ValueError("finetune.regulariser: 'coding_rate' needs a kernel's code; expected a KernelShape")
         self.parents = {name: tf.constant(values) for name, values in stack(parents).items()} if parents else {}
@@ -130,7 +128,7 @@ class JointTrainer:
             index[start : start + len(part)] = part
             present[start : start + len(part)] = domain.factors_of(part)
             start += tile_count * TILE
-        columns = {f"label/{label}": data.labels(label)[index] for label in self.labels}
+        columns = {f"label/{label}": data.labels(label)[index] for label in self.experiment.label_columns}
         columns["row/weight"] = data.weights[index] * present
         noise = {}
         if self.settings.regulariser == "variational":
@@ -200,7 +198,7 @@ class JointTrainer:
             out = self.adapter.logits(weights, tiled_taps, tiled_logits)
             log_p = log_probabilities(tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, 2]))
             row_domain = tf.repeat(tile_domain, TILE)
-            entropy = self.objectives.loss_by_group(log_p, columns, row_domain, len(self.domains))
+            entropy = loss_by_group(self.experiment.tasks, log_p, columns, row_domain, len(self.domains))
             loss = tf.reduce_sum(entropy + self.settings.beta * self.regulariser() / self.rows_total)
             if self.settings.regulariser == "coding_rate" and isinstance(self.adapter, KernelShape):
                 codes, row_weights = self.adapter.code(weights, tiled_taps), tf.reshape(columns["row/weight"], [-1, TILE])

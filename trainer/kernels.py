@@ -24,7 +24,7 @@ class Adapter(Protocol):
 
     @property
     def tap(self) -> str:
-        """The backbone's head that is read."""
+        """What is read of the backbone (``backbone.read_tap``)."""
         ...
 
     @property
@@ -51,7 +51,7 @@ class KernelShape:
       widths: d_in, d_e, the decoder's hidden widths, 1.
       activation: after every layer but the last.
       residual: whether the delta is added to the backbone's logit or replaces it.
-      tap: the backbone's head that is read.
+      tap: what is read of the backbone (``backbone.read_tap``).
       support: ids in the table of users that a gate looks up (``trainer.gate``); 0 where kernels have no gate.
       user: the feature whose ids these are; empty where kernels have no gate.
     """
@@ -133,7 +133,7 @@ def kernel_logits(shape: KernelShape, weights: Weights, taps: tf.Tensor, logits:
     Args:
       shape: of the kernels.
       weights: of M kernels, each array with leading axis M.
-      taps: ``[M, 2, R, d_in]``: R rows for each of the M kernels.
+      taps: ``[M, 2, R, d_in]``, or ``[M, 1, R, d_in]`` where both tasks share them: R rows for each of the M kernels.
       logits: ``[M, 2, R]``, the backbone's.
       residual: 1 adds the delta to the backbone's logit, 0 replaces it; broadcast to ``[M, 2, R]``.
 
@@ -162,8 +162,8 @@ class KernelBank(keras.layers.Layer):
       slots: number of slots, the identity included.
       shape: of every kernel (a ``KernelShape``, or its JSON form).
 
-    Inputs: taps ``[N, 2, d_in]``, backbone logits ``[N, 2]``, slots int32 ``[N]``, and user ids int32 ``[N]`` where kernels are gated.
-    Output: logits ``[N, 2]``.
+    Inputs: taps ``[N, 2, d_in]`` (or ``[N, 1, d_in]``), backbone logits ``[N, 2]``, slots int32 ``[N]``, and user ids int32 ``[N]`` where
+    kernels are gated. Output: logits ``[N, 2]``.
     Rows of one slot multiply one slice; a mixed batch gathers a slice a row. Neither grows with the number of slots.
     """
 

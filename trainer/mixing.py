@@ -17,7 +17,7 @@ from configs.domains import Domain
 from trainer.frozen import FrozenRows
 from trainer.joint import DomainData, Kernel, Rows
 from trainer.kernels import Adapter
-from trainer.objectives import Objectives, log_probabilities
+from trainer.objectives import log_probabilities, loss_by_group
 
 SAMPLE = 20_000
 """Rows of a domain from which its gradient is taken, at most."""
@@ -115,8 +115,7 @@ def _gradient(experiment: Experiment, adapter: Adapter, kernel: Kernel, window: 
     """Gradient of the mean cross-entropy over rows (a fixed draw of ``SAMPLE`` of them) by all weights of a kernel, as one vector."""
     if len(rows) > SAMPLE:
         rows = np.sort(np.random.default_rng([experiment.seed, 4]).choice(rows, SAMPLE, replace=False))
-    objectives, labels = Objectives(experiment), (experiment.tasks.ctr.label, experiment.tasks.ctcvr.label)
-    columns = {f"label/{label}": tf.constant(window.labels(label)[rows]) for label in labels}
+    columns = {f"label/{label}": tf.constant(window.labels(label)[rows]) for label in experiment.label_columns}
     columns["row/weight"] = tf.constant(window.weights[rows])
     taps, logits = window.taps[rows].transpose(1, 0, 2)[np.newaxis], window.logits[rows].T[np.newaxis]
     weights = {name: tf.constant(values[np.newaxis]) for name, values in kernel.items()}
@@ -124,6 +123,6 @@ def _gradient(experiment: Experiment, adapter: Adapter, kernel: Kernel, window: 
         tape.watch(weights)
         out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
         log_p = log_probabilities(tf.transpose(out[0]))
-        loss = tf.reduce_sum(objectives.loss_by_group(log_p, columns, tf.zeros([len(rows)], tf.int32), 1))
+        loss = tf.reduce_sum(loss_by_group(experiment.tasks, log_p, columns, tf.zeros([len(rows)], tf.int32), 1))
     gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return np.concatenate([gradients[name].numpy().ravel() for name in sorted(gradients)]).astype(np.float64)

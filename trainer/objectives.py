@@ -1,4 +1,4 @@
-"""The objectives, in log space: one tensorflow-recommenders task each for CTR, CVR and CTCVR."""
+"""The objective, in log space: of a whole batch, by one tensorflow-recommenders task each for CTR, CVR and CTCVR, or of groups of rows."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import tensorflow_recommenders as tfrs
 import tf_keras
 
 from configs import Experiment
-from configs.schema import TASK_NAMES
+from configs.schema import TASK_NAMES, Task, Tasks
 
 
 def log_probabilities(logits: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -33,6 +33,37 @@ def mean_cross_entropy(y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.T
     return tf.math.divide_no_nan(tf.reduce_sum(row_cross_entropy(y_true, y_pred) * sample_weight), tf.reduce_sum(sample_weight))
 
 
+def sample_weights(task: Task, columns: dict[str, tf.Tensor]) -> tf.Tensor:
+    """Row weights ``[N]`` of a task: the sample weight inside its sample space, 0 outside."""
+    weights = columns["row/weight"]
+    return weights if task.space == "all" else weights * columns[f"label/{task.space}"]
+
+
+def loss_by_group(tasks: Tasks, log_p: dict[str, tf.Tensor], columns: dict[str, tf.Tensor], groups: tf.Tensor, count: int) -> tf.Tensor:
+    """``Objectives.loss`` of every group of rows by itself.
+
+    Args:
+      tasks: labels, sample spaces and loss weights.
+      log_p: of every task, ``[N]``.
+      columns: record columns, ``[N]``.
+      groups: each row's group, int32 ``[N]``.
+      count: number of groups.
+
+    Returns:
+      ``[count]``; 0 where a group has no weight.
+    """
+    total = tf.zeros([count])
+    for name in TASK_NAMES:
+        task: Task = getattr(tasks, name)
+        if not task.loss_weight:
+            continue
+        weights = sample_weights(task, columns)
+        losses = row_cross_entropy(columns[f"label/{task.label}"], log_p[name]) * weights
+        sums = tf.math.unsorted_segment_sum(tf.stack([losses, weights], axis=1), groups, count)
+        total += task.loss_weight * tf.math.divide_no_nan(sums[:, 0], sums[:, 1])
+    return total
+
+
 class _MeanProbability(tf_keras.metrics.Mean):
     def update_state(self, values: Any, sample_weight: Any = None) -> Any:
         return super().update_state(tf.exp(values), sample_weight)
@@ -42,11 +73,8 @@ class Objectives:
     """The weighted sum of the tasks' losses, with the means of labels and predictions of each task."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self._labels, self._weights, self._spaces = {}, {}, {}
-        for name in TASK_NAMES:
-            task = getattr(experiment.tasks, name)
-            self._labels[name], self._weights[name], self._spaces[name] = task.label, task.loss_weight, task.space
-        self._tasks = {
+        self._tasks: dict[str, Task] = {name: getattr(experiment.tasks, name) for name in TASK_NAMES}
+        self._rankings = {
             name: tfrs.tasks.Ranking(
                 loss=mean_cross_entropy,
                 prediction_metrics=[_MeanProbability(name=f"{name}_prediction_mean")],
@@ -56,42 +84,25 @@ class Objectives:
             for name in TASK_NAMES
         }
 
-    def sample_weights(self, columns: dict[str, tf.Tensor], task: str) -> tf.Tensor:
-        """Row weights ``[N]`` of a task: the sample weight inside its sample space, 0 outside."""
-        weights = columns["row/weight"]
-        return weights if self._spaces[task] == "all" else weights * columns[f"label/{self._spaces[task]}"]
-
     def loss(self, log_p: dict[str, tf.Tensor], columns: dict[str, tf.Tensor], compute_metrics: bool = True) -> tf.Tensor:
         """Scalar loss of a batch of record columns, given log p ``[N]`` of every task."""
         total = tf.constant(0.0)
         for name, task in self._tasks.items():
-            task_loss = task(
-                labels=columns[f"label/{self._labels[name]}"],
+            task_loss = self._rankings[name](
+                labels=columns[f"label/{task.label}"],
                 predictions=log_p[name],
-                sample_weight=self.sample_weights(columns, name),
+                sample_weight=sample_weights(task, columns),
                 compute_metrics=compute_metrics,
             )
-            if self._weights[name]:
-                total += self._weights[name] * task_loss
-        return total
-
-    def loss_by_group(self, log_p: dict[str, tf.Tensor], columns: dict[str, tf.Tensor], groups: tf.Tensor, count: int) -> tf.Tensor:
-        """The same loss for every group of rows by itself: ``[count]``, given each row's group ``[N]``; 0 where a group has no weight."""
-        total = tf.zeros([count])
-        for name in TASK_NAMES:
-            if not self._weights[name]:
-                continue
-            weights = self.sample_weights(columns, name)
-            losses = row_cross_entropy(columns[f"label/{self._labels[name]}"], log_p[name]) * weights
-            sums = tf.math.unsorted_segment_sum(tf.stack([losses, weights], axis=1), groups, count)
-            total += self._weights[name] * tf.math.divide_no_nan(sums[:, 0], sums[:, 1])
+            if task.loss_weight:
+                total += task.loss_weight * task_loss
         return total
 
     def means(self) -> dict[str, float]:
         """Label and prediction means since the last call, by metric name; resets them."""
         means = {}
-        for task in self._tasks.values():
-            for metric in task.metrics:
+        for ranking in self._rankings.values():
+            for metric in ranking.metrics:
                 means[metric.name] = float(metric.result())
                 metric.reset_state()
         return means

@@ -140,13 +140,13 @@ class KernelStore:
         write_json(self.folder / "active.json", dict(sorted(active.items())))
 
 
-def common_tap(kernels: list[StoredKernel], default: str) -> str:
-    """The head that all kernels read; ``default`` where there is none. Raises ``InputError`` where they read different ones."""
+def common_tap(kernels: list[StoredKernel]) -> str | None:
+    """The tap that all kernels read; None where there is no kernel. Raises ``InputError`` where they read different ones."""
     taps = {kernel.shape.tap: kernel.domain for kernel in kernels}
     if len(taps) > 1:
         described = ", ".join(f"'{domain}' reads {tap}" for tap, domain in taps.items())
         raise InputError(f"kernels of different taps cannot be used together: {described}; tune one of them again")
-    return next(iter(taps), default)
+    return next(iter(taps), None)
 
 
 def _as_json(content: dict[str, Any]) -> Any:
@@ -157,13 +157,14 @@ def _as_json(content: dict[str, Any]) -> Any:
 def _card(manifest: dict[str, Any]) -> str:
     """A page for people: what the kernel is, what it learned from, and whether it helps."""
     shape, rows, settings = manifest["shape"], manifest["rows"], manifest["finetune"]
+    beta = "code_beta" if settings["regulariser"] == "coding_rate" else "beta"
     lines = [
         f"# Kernel of `{manifest['domain']}`, version {manifest['version']}",
         "",
         f"- Backbone: `{manifest['backbone']}`",
         f"- Tap: {shape['tap']}; widths {' - '.join(map(str, shape['widths']))}; {'residual' if shape['residual'] else 'replacing'}",
         f"- Trained on {rows['train']:,} rows of split `{settings['split']}`",
-        f"- Regulariser {settings['regulariser']}, beta {settings['beta']}",
+        f"- Regulariser {settings['regulariser']}, {beta} {settings[beta]}",
         *([f"- Gate by the user's rows (0, 1-4, 5-50, more), CTR and CVR: {manifest['gate']}"] if "gate" in manifest else []),
         f"- Validated on {rows['validation']:,} rows of split `{settings['validation']}`",
         f"- {'Activated' if manifest['activated'] else 'Not activated: not significantly better than the backbone on validation'}",

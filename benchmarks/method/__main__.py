@@ -32,12 +32,12 @@ def main() -> None:
     arguments = _parser().parse_args()
     study = load_study("quick" if arguments.quick else arguments.study)
     folder = arguments.output or Path("runs") / "method"
-    seeds = tuple(arguments.seeds or study.seeds)
+    seeds = tuple(dict.fromkeys(arguments.seeds or study.seeds))
     cells = cells_of(study, seeds, arguments.only)
-    logs = _logs(study, arguments.input)
-    tf.config.experimental.enable_op_determinism()
-    for _ in () if arguments.no_run else run_cells(study, cells, logs, folder):
-        _write(study, seeds, folder)
+    if not arguments.no_run:
+        tf.config.experimental.enable_op_determinism()
+        for _ in run_cells(study, cells, _logs(study, arguments.input), folder):
+            _write(study, seeds, folder)
     result = _write(study, seeds, folder)
     print(json.dumps(result, indent=1) if arguments.json else render_text(result))
     say(f"report: {folder / study.name / 'report.html'}")
@@ -59,18 +59,23 @@ def _logs(study: Study, given: Path) -> str | None:
         return None
     if not given.is_dir():
         raise InputError(f"{given}: no such folder; give --input or RECSYS_DATA")
-    return str(given / study.logs)
+    if not any(given.glob(study.logs)):
+        raise InputError(f"{given}: holds no {study.logs}; give --input or RECSYS_DATA")
+    return str(given.resolve() / study.logs)  # the same dataset however the folder is written
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="python -m benchmarks.method", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = Path(os.environ.get("RECSYS_DATA", "../shared/data"))
-    parser.add_argument("--study", default="globo", metavar="NAME", help="a file of benchmarks/method/studies, or a path (globo)")
-    parser.add_argument("--quick", action="store_true", help="the five-minute study: every method once on a small simulation")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--study", default="globo", metavar="NAME", help="a file of benchmarks/method/studies, or a path (globo)")
+    which.add_argument("--quick", action="store_true", help="the five-minute study: every method once on a small simulation")
     parser.add_argument("--input", type=Path, default=default, metavar="DIR", help=f"where the logs are ({default})")
     parser.add_argument("--output", type=Path, metavar="DIR", help="where everything is left (runs/method)")
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="instead of the study's")
-    parser.add_argument("--only", nargs="+", metavar="METHOD", help="runs these methods only; the report shows whatever is finished")
+    parser.add_argument(
+        "--only", nargs="+", default=(), metavar="METHOD", help="runs these methods only; the report shows all that is finished"
+    )
     parser.add_argument("--no-run", action="store_true", help="writes the report of what is finished")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser

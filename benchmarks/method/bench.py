@@ -1,9 +1,12 @@
 """One backbone under study: its dataset and job directory, made where they are not there, and its forward passes, made once."""
 
+import fcntl
 import hashlib
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,8 @@ _DECISIVE = ("seed", "features", "topics", "tasks", "backbone", "pretrain")
 class Bench:
     """A finished backbone of an experiment on given logs.
 
-    Folders are named by what decides their content, so studies, methods and seeds that agree share them, and a killed run goes on.
+    Folders are named by what decides their content, so studies, methods and seeds that agree share them, and a killed run goes on. Of
+    several processes that want the same one, one makes it and the others wait.
 
     Args:
       experiment: data, backbone and pre-training settings, seed.
@@ -38,23 +42,32 @@ class Bench:
         self.experiment, self.folder = experiment, folder
         logs = logs or self._simulated()
         self.data = folder / "data" / _digest([experiment.data_digest, logs])
-        if not (self.data / "manifest.json").exists():
-            _, flags = parse_arguments(["--config", "-", "--output", str(self.data)])
-            DatasetJob(experiment, logs, str(self.data), tuple(flags)).run()
+        with _alone(self.data):
+            if not (self.data / "manifest.json").exists():
+                _, flags = parse_arguments(["--config", "-", "--output", str(self.data)])
+                DatasetJob(experiment, logs, str(self.data), tuple(flags)).run()
         self.dataset = Dataset.open(self.data, experiment)
         settings = experiment.model_dump(mode="json")
         self.job = Job(folder / "jobs" / _digest([self.data.name, {section: settings[section] for section in _DECISIVE}]))
-        if not self.job.finished:
-            start = time.perf_counter()
-            pretrain(experiment, self.data, self.job)
-            write_json(self.job.folder / "seconds.json", time.perf_counter() - start)
+        with _alone(self.job.folder):
+            if not self.job.finished:
+                start = time.perf_counter()
+                pretrain(experiment, self.data, self.job)
+                write_json(self._seconds, time.perf_counter() - start)
         self.backbone: keras.Model = load_frozen(self.job, experiment)
         self._passes: dict[tuple[str, str | None], FrozenRows] = {}
 
     @property
     def pretrain_seconds(self) -> float:
-        """Seconds that pre-training took when it ran."""
-        return float(read_json(self.job.folder / "seconds.json"))
+        """Seconds that pre-training took, of a resumed one since then; by the dates of its files where it was killed at its very end."""
+        if self._seconds.exists():
+            return float(read_json(self._seconds))
+        first, last = (self.job.backbone / name for name in ("experiment.json", "fingerprint.json"))
+        return last.stat().st_mtime - first.stat().st_mtime
+
+    @property
+    def _seconds(self) -> Path:
+        return self.job.folder / "seconds.json"
 
     def rows(self, split: str, tap: str | None = None) -> FrozenRows:
         """The forward pass over a split; one tap a split is kept at a time."""
@@ -85,13 +98,27 @@ class Bench:
                 [self.experiment.seed, settings.model_dump(mode="json"), str(self.experiment.splits[self.experiment.finetune.split].start)]
             )
         )
-        if not folder.exists():
-            simulate(self.experiment, folder)
+        with _alone(folder):
+            if not folder.exists():
+                simulate(self.experiment, folder)
         return str(folder / "*.parquet")
 
     def tap_width(self, tap: str) -> int:
         """Width of a tap."""
         return int(read_tap(self.backbone.output, tap).shape[-1])
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keeps other processes out of a folder while it is made; a process that dies lets go."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"{folder}: another process is at work here; waiting for it")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def say(text: str) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from benchmarks.method.methods import METHODS
 from benchmarks.method.outcome import figures
 from benchmarks.method.study import ROOT, Method, Study
 from configs import Experiment, InputError, load_experiment
-from trainer.job import read_json, write_json
+from trainer.job import read_object, write_json
 
 
 @dataclass(frozen=True)
@@ -37,17 +37,21 @@ class Cell:
     digest: str
 
     def path(self, folder: Path) -> Path:
-        """Where its figures are kept."""
-        return folder / "cells" / f"{self.name}-{self.seed}.json"
+        """Where its figures are kept; the digest keeps studies of one folder, which may share names of methods, from each other's."""
+        return folder / "cells" / f"{self.name}-{self.seed}-{self.digest}.json"
 
-    def finished(self, folder: Path) -> bool:
-        """Whether figures of exactly these settings are there."""
+    def outcomes(self, folder: Path) -> dict[str, Any] | None:
+        """Suffix -> figures of exactly these settings; None where they are not there."""
         path = self.path(folder)
-        return path.exists() and bool(read_json(path)["digest"] == self.digest)
+        found: dict[str, Any] | None = read_object(path, "outcomes")["outcomes"] if path.exists() else None
+        return found
 
 
-def cells_of(study: Study, seeds: tuple[int, ...], only: list[str] | None = None) -> list[Cell]:
-    """Every cell, those of one backbone together."""
+def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> list[Cell]:
+    """Every cell, or those of some methods, those of one backbone together. Raises ``InputError`` where a method is unknown."""
+    for name in only:
+        if name not in study.methods:
+            raise InputError(f"--only: '{name}' is no method of study '{study.name}'; there are: {', '.join(study.methods)}")
     cells = []
     for name, method in study.methods.items():
         if only and name not in only:
@@ -77,7 +81,7 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: list[str] | None = None
 def run_cells(study: Study, cells: list[Cell], logs: str | None, folder: Path) -> Iterator[Cell]:
     """Runs what is not finished; gives every cell back as it is done."""
     bench: Bench | None = None
-    waiting = [cell for cell in cells if not cell.finished(folder)]
+    waiting = [cell for cell in cells if cell.outcomes(folder) is None]
     for number, cell in enumerate(waiting, 1):
         say(f"[{number}/{len(waiting)}] {cell.method.title}, seed {cell.seed}")
         if bench is None or bench.experiment != cell.built:
@@ -101,7 +105,6 @@ def read_cells(cells: list[Cell], folder: Path) -> dict[tuple[str, int], Any]:
     """Outcomes of the finished cells by ``NAME`` or ``NAME/SUFFIX`` and seed."""
     found = {}
     for cell in cells:
-        if cell.finished(folder):
-            for suffix, outcome in read_json(cell.path(folder))["outcomes"].items():
-                found[f"{cell.name}/{suffix}" if suffix else cell.name, cell.seed] = outcome
+        for suffix, outcome in (cell.outcomes(folder) or {}).items():
+            found[f"{cell.name}/{suffix}" if suffix else cell.name, cell.seed] = outcome
     return found

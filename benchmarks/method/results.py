@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.method.outcome import ABSENT, AUTO
+from configs import InputError
 from configs.domains import ALL, Domain
 
 Floats = npt.NDArray[np.float64]
@@ -17,12 +18,17 @@ _Z = 1.96
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95% interval, and its value under every seed."""
+    """A figure, the mean over seeds, with its 95% interval over users, and its value under every seed."""
 
     value: float
     low: float
     high: float
     seeds: tuple[float, ...]
+
+    @property
+    def above_zero(self) -> bool:
+        """Whether its interval lies above 0 and its value under every seed does."""
+        return self.low > 0 and min(self.seeds) > 0
 
     def cell(self, unit: str = "points") -> dict[str, Any]:
         """As ``report`` shows it."""
@@ -33,8 +39,10 @@ class Estimate:
 class Results:
     """The finished cells of a study.
 
-    Intervals are value +- 1.96 standard errors; the standard error has two parts: the spread over resampled users of the mean over seeds,
-    and the spread over seeds of the value (nothing where there is one seed). Differences are paired in users and seeds.
+    Intervals are value +- 1.96 standard errors over resampled users (drawn whole) of the mean over seeds: they speak of these trained
+    models on other users. What another seed would change is not in them, since two or three seeds say too little about their spread; the
+    value under every seed is shown beside them instead.
+    Differences are paired in users and seeds.
 
     Attributes:
       outcomes: of ``cells.read_cells``.
@@ -64,47 +72,59 @@ class Results:
           task: ctr or ctcvr.
           activated: a domain whose model is not active has gain 0.
         """
-        seeds = self.seeds(method, against)
-        by_seed = [self._difference(self.outcomes[method, s], self.outcomes[against, s], split, slices, task, activated) for s in seeds]
+        by_seed = [self._difference(method, against, seed, split, slices, task, activated) for seed in self.seeds(method, against)]
         known = [found for found in by_seed if found is not None]
         return estimate(known, POINTS) if known else None
 
     def auc(self, method: str, split: str, name: str, task: str) -> Estimate | None:
-        """A method's own AUC on a slice."""
-        cells = [self.outcomes[method, seed]["splits"][split][name][task] for seed in self.seeds(method)]
-        known = [(cell["auc"], np.array(cell["draws"])) for cell in cells if cell["auc"] is not None]
+        """A method's own AUC on a slice; None where nothing is finished or defined."""
+        cells = [self.outcomes[method, seed]["splits"][split].get(name) for seed in self.seeds(method)]
+        known = [(cell[task]["auc"], np.array(cell[task]["draws"])) for cell in cells if cell and cell[task]["auc"] is not None]
         return estimate(known, 1.0) if known else None
 
-    def ratio(self, method: str, reference: str, against: str, split: str, slices: Sequence[str], task: str) -> Estimate | None:
-        """Share of the reference's gain (mean over seeds) that a method's gain is, 1 = all; None where the reference does not gain."""
-        seeds = self.seeds(method, reference, against)
+    def ratio(
+        self, method: str, reference: str, against: str, split: str, slices: Sequence[str], task: str, activated: bool = False
+    ) -> Estimate | None:
+        """Share of the reference's gain (mean over seeds) that a method's gain is, 1 = all; None where the reference does not gain.
+
+        The spread is that of ``gain - share * reference's gain`` over the reference's mean gain (the delta method), so a
+        draw or a seed whose reference happens to gain nothing does no harm.
+        """
         pairs = [
             (
-                self._difference(self.outcomes[method, s], self.outcomes[against, s], split, slices, task, False),
-                self._difference(self.outcomes[reference, s], self.outcomes[against, s], split, slices, task, False),
+                self._difference(method, against, seed, split, slices, task, activated),
+                self._difference(reference, against, seed, split, slices, task),
             )
-            for s in seeds
+            for seed in self.seeds(method, reference, against)
         ]
         known = [(above, below) for above, below in pairs if above is not None and below is not None]
         whole = float(np.mean([below[0] for _, below in known])) if known else 0.0
         if whole <= 0:
             return None
-        drawn = np.mean([below[1] for _, below in known], axis=0)
-        return estimate([(above[0] / whole, above[1] / drawn) for above, _ in known], 1.0)
+        share = float(np.mean([above[0] for above, _ in known])) / whole
+        rest = [(above[0] - share * below[0], above[1] - share * below[1]) for above, below in known]
+        return estimate([(share + value / whole, share + draws / whole) for value, draws in rest], 1.0)
 
-    def mean_of(self, method: str, read: Callable[[Any], float]) -> float | None:
-        """Mean over seeds of a figure of the outcome."""
-        values = [read(self.outcomes[method, seed]) for seed in self.seeds(method)]
+    def mean_of(self, method: str, read: Callable[[Any], float | None]) -> float | None:
+        """Mean over seeds of a figure of the outcome; None where there is none."""
+        values = [value for seed in self.seeds(method) if (value := read(self.outcomes[method, seed])) is not None]
         return float(np.mean(values)) if values else None
 
-    @staticmethod
     def _difference(
-        outcome: Any, against: Any, split: str, slices: Sequence[str], task: str, activated: bool
+        self, method: str, against: str, seed: int, split: str, slices: Sequence[str], task: str, activated: bool = False
     ) -> tuple[float, Floats] | None:
+        outcome, other = self.outcomes[method, seed], self.outcomes[against, seed]
         values, draws = [], []
         for name in slices:
-            first, second = outcome["splits"][split].get(name), against["splits"][split].get(name)
-            if first is None or second is None or first[task]["auc"] is None or second[task]["auc"] is None:
+            first, second = outcome["splits"][split].get(name), other["splits"][split].get(name)
+            if first is None or second is None:
+                continue
+            if first["rows"] != second["rows"]:
+                raise InputError(
+                    f"'{method}' and '{against}', seed {seed}: {first['rows']} and {second['rows']} rows of '{name}' in split '{split}'; "
+                    "only figures of the same rows can be compared"
+                )
+            if first[task]["auc"] is None or second[task]["auc"] is None:
                 continue
             domain = ALL if name == AUTO else name.partition("|")[0]
             off = activated and name != AUTO and outcome["active"] is not None and domain not in outcome["active"]
@@ -115,12 +135,9 @@ class Results:
 
 
 def estimate(by_seed: Sequence[tuple[float, Floats]], scale: float) -> Estimate:
-    """Mean over seeds with its interval (see ``Results``)."""
-    values = np.array([value for value, _ in by_seed]) * scale
-    users = float(np.std(np.mean([draws for _, draws in by_seed], axis=0) * scale, ddof=1))
-    seeds = float(np.std(values, ddof=1)) / len(values) ** 0.5 if len(values) > 1 else 0.0
-    half = _Z * (users**2 + seeds**2) ** 0.5
-    mean = float(values.mean())
+    """Mean over seeds, each with its value and its draws, with its interval (see ``Results``)."""
+    values, drawn = np.array([value for value, _ in by_seed]) * scale, np.mean([draws for _, draws in by_seed], axis=0) * scale
+    half, mean = _Z * float(np.std(drawn, ddof=1)), float(values.mean())
     return Estimate(mean, mean - half, mean + half, tuple(map(float, values)))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from configs import InputError
 from configs.base import SafeName, Section
@@ -29,9 +29,10 @@ class Column(Section):
 
     method: str
     against: str = "zero_shot"
+    reference: str | None = Field(None, description="of a curve's points: the method whose gain is 100%; shown is the share of it")
     title: str | None = None
     x: float | str | None = None
-    activated: bool = Field(False, description="domains whose model is not active count as the backbone: gain 0")
+    activated: bool = Field(False, description="domains whose model is not active count as the backbone, which 'against' must be: gain 0")
 
 
 class Curve(Section):
@@ -52,9 +53,24 @@ class ReportSection(Section):
     curves: tuple[Curve, ...] = ()
     x_label: str = ""
     log_x: bool = False
-    gap: str | None = Field(None, description="method of the best reachable figures: curves show the share of the gap that is closed")
     note: str | None = Field(None, description="key of the outcomes' notes that is shown")
     cross: bool = Field(False, description="over cross-topic domains instead of single-topic ones")
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """Rows and points, in order."""
+        return *self.rows, *(point for curve in self.curves for point in curve.points)
+
+    @property
+    def shares(self) -> bool:
+        """Whether curves show shares of a reference's gain instead of gains."""
+        return any(point.reference for point in self.columns)
+
+    @model_validator(mode="after")
+    def _references_of_all_points(self) -> "ReportSection":
+        if self.shares and (self.kind != "curve" or not all(point.reference for point in self.columns)):
+            raise ValueError(f"section '{self.id}': 'reference' is for the points of a curve, and for all of them or none")
+        return self
 
 
 class Bar(Section):
@@ -68,7 +84,12 @@ class Bar(Section):
     kind: Literal["gain", "recovered", "never_worse", "absent_never_worse", "gap_closed"] = "gain"
     reference: str | None = Field(None, description="of 'recovered' and 'gap_closed': the method whose gain is 100%")
     at_least: tuple[float, float] = Field((0.0, 0.0), description="CTR and CTCVR, AUC points or shares")
-    overall: bool = Field(False, description="on all rows under auto instead of the mean over single-topic domains")
+
+    @model_validator(mode="after")
+    def _shares_have_a_reference(self) -> "Bar":
+        if (self.reference is not None) != (self.kind in ("recovered", "gap_closed")):
+            raise ValueError(f"bar '{self.bar}': 'reference' is for the kinds 'recovered' and 'gap_closed', which need it")
+        return self
 
 
 class Study(Section):
@@ -82,26 +103,37 @@ class Study(Section):
     facts: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("test",)
     seeds: tuple[int, ...] = (17, 18, 19)
-    resamples: PositiveInt = 50
+    resamples: int = Field(50, ge=2, description="of users, for intervals")
     set: tuple[str, ...] = ()
-    methods: dict[str, Method]
+    methods: dict[SafeName, Method]
     sections: tuple[ReportSection, ...] = ()
     bars: tuple[Bar, ...] = ()
 
     @model_validator(mode="after")
     def _methods_exist(self) -> "Study":
         for section in self.sections:
-            for column in (*section.rows, *(point for curve in section.curves for point in curve.points)):
-                for name in (column.method, column.against):
-                    self._check(name, f"sections.{section.id}")
+            for column in section.columns:
+                self._check(column, f"sections.{section.id}")
         for bar in self.bars:
-            for name in filter(None, (bar.method, bar.against, bar.reference)):
-                self._check(name, f"bar '{bar.bar}'")
+            self._check(bar, f"bar '{bar.bar}'")
+            if bar.split not in self.splits:
+                raise ValueError(f"bar '{bar.bar}': '{bar.split}' is no split of this study; there are: {', '.join(self.splits)}")
+        for name, method in self.methods.items():
+            if unknown := set(method.seeds) - set(self.seeds):
+                raise ValueError(f"methods.{name}.seeds: {min(unknown)} is no seed of this study")
         return self
 
-    def _check(self, name: str, where: str) -> None:
-        if name.partition("/")[0] not in self.methods:
-            raise ValueError(f"{where}: '{name}' is no method of this study; there are: {', '.join(self.methods)}")
+    def _check(self, compared: Column | Bar, where: str) -> None:
+        for name in filter(None, (compared.method, compared.against, compared.reference)):
+            if name.partition("/")[0] not in self.methods:
+                raise ValueError(f"{where}: '{name}' is no method of this study; there are: {', '.join(self.methods)}")
+        if compared.activated:
+            method, against = self.methods.get(compared.method), self.methods.get(compared.against)
+            if not method or not against or against.run != "backbone" or method.backbone != against.backbone:
+                raise ValueError(
+                    f"{where}: '{compared.method}', activated: expected a method with a model for each domain, against its own backbone; "
+                    f"received '{compared.against}'"
+                )
 
 
 def load_study(name: str) -> Study:
@@ -109,6 +141,8 @@ def load_study(name: str) -> Study:
     path = Path(name) if name.endswith(".yaml") else STUDIES / f"{name}.yaml"
     try:
         return Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: expected UTF-8 text") from None
     except FileNotFoundError:
         known = ", ".join(sorted(found.stem for found in STUDIES.glob("*.yaml")))
         raise InputError(f"{path}: no such study; there are: {known}") from None
@@ -116,4 +150,5 @@ def load_study(name: str) -> Study:
         raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        raise InputError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+        raise InputError(f"{path}: {where}{first['msg'].removeprefix('Value error, ')}") from None

@@ -50,7 +50,8 @@ def bars_table(bars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What was asked of the method beside what was measured, as a table like any other."""
     words = {True: "met", False: "not met", None: "not measured"}
     rows = [{"cells": [bar["bar"], bar["asked"], bar["measured"], words[bar["met"]]]} for bar in bars]
-    return {"title": "Asked and measured", "columns": ["bar", "asked", "measured", "met"], "rows": rows}
+    note = "Met: the value reaches what was asked and its interval lies above zero; 'significantly': by the 95% interval of each by itself."
+    return {"title": "Asked and measured", "note": note, "columns": ["bar", "asked", "measured", "met"], "rows": rows}
 
 
 def show_cell(cell: Any) -> str:

@@ -1,91 +1,31 @@
-"""Studies: draws are paired, differences and intervals are those worked out by hand, finished cells are not run twice."""
+"""Studies: finished cells are not run twice, reports hold what was asked, mistakes are one line."""
 
 import json
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import trainer  # noqa: F401 - before TensorFlow
+from benchmarks.method import __main__ as command
 from benchmarks.method import cells as cells_module
-from benchmarks.method.bench import Bench
+from benchmarks.method.bench import Bench, _alone
 from benchmarks.method.cells import cells_of, read_cells, run_cells
-from benchmarks.method.draws import Draws
 from benchmarks.method.methods import METHODS
 from benchmarks.method.methods.tuned import Tuned, part_of
-from benchmarks.method.outcome import AUTO
 from benchmarks.method.report import write_report
-from benchmarks.method.results import Results, estimate
+from benchmarks.method.results import Results
 from benchmarks.method.sections import report_of
 from benchmarks.method.study import STUDIES, Study, load_study
 from benchmarks.method.text import render_text
-from configs import Experiment, InputError
+from configs import Experiment, InputError, load_experiment
+from configs.command import run
+from tests.benchmarks.test_method_results import outcome_of
 from tests.conftest import QUICKSTART, SMALL
-from trainer.metrics import auc
-
-USERS = np.array([3, 3, 1, 1, 2, 2, 2, 5], np.int64)
-LABELS = np.array([1, 0, 0, 1, 0, 1, 0, 1], np.float32)
-SCORES = np.array([0.9, 0.2, 0.4, 0.3, 0.1, 0.8, 0.8, 0.6], np.float32)
-ONES = np.ones(8, np.float32)
-
-
-def test_a_draw_is_the_auc_with_every_user_counted_as_often_as_drawn() -> None:
-    value, drawn = Draws(USERS, ONES, resamples=20, seed=4).auc(LABELS, SCORES, np.arange(8))
-    assert value == auc(LABELS, SCORES)
-    for draw, found in enumerate(drawn):
-        counts = np.bincount(np.random.default_rng([4, draw]).integers(4, size=4), minlength=4)
-        times = counts[np.unique(USERS, return_inverse=True)[1]]
-        expected = auc(LABELS, SCORES, times)
-        assert found == pytest.approx(value if expected is None else expected, abs=1e-6)
-
-
-def test_draws_of_a_slice_are_those_of_the_split() -> None:
-    """The same users are drawn in a domain as in all rows, so differences of domains are paired."""
-    draws, rows = Draws(USERS, ONES, resamples=10), np.array([0, 1, 4, 5, 6])
-    _, drawn = draws.auc(LABELS[rows], SCORES[rows], rows)
-    outside = np.ones(8)
-    outside[[2, 3, 7]] = 0
-    _, masked = Draws(USERS, outside.astype(np.float32), resamples=10).auc(LABELS, SCORES, np.arange(8))
-    np.testing.assert_allclose(drawn, masked, atol=1e-6)
-
-
-def test_one_class_is_no_figure() -> None:
-    assert Draws(USERS, ONES, resamples=3).auc(np.zeros(8, np.float32), SCORES, np.arange(8)) == (None, [])
-
-
-def test_an_estimate_has_the_spread_of_users_and_of_seeds() -> None:
-    found = estimate([(0.01, np.array([0.01, 0.03])), (0.03, np.array([0.03, 0.05]))], scale=100.0)
-    users, seeds = np.std([2.0, 4.0], ddof=1), np.std([1.0, 3.0], ddof=1) / 2**0.5
-    half = 1.96 * (users**2 + seeds**2) ** 0.5
-    assert (found.value, found.low, found.high) == pytest.approx((2.0, 2.0 - half, 2.0 + half))
-    assert found.seeds == pytest.approx((1.0, 3.0))
-    alone = estimate([(0.01, np.array([0.01, 0.03]))], scale=100.0)
-    assert alone.high - alone.value == pytest.approx(1.96 * users)
-
-
-def _outcome(active: list[str] | None, **aucs: float) -> dict[str, Any]:
-    cell = {
-        name: {"rows": 5, **{task: {"auc": value, "draws": [value, value + 0.01]} for task in ("ctr", "ctcvr")}}
-        for name, value in aucs.items()
-    }
-    return {"active": active, "parameters": 1, "rows": 2, "seconds": 3.0, "notes": {}, "splits": {"test": cell}}
-
-
-def test_gains_average_domains_and_leave_out_what_is_not_active(experiment: Experiment) -> None:
-    zero, own = _outcome(None, a=0.6, b=0.7, auto=0.6), _outcome(["a"], a=0.62, b=0.66, auto=0.65)
-    results = Results({("zero", 1): zero, ("own", 1): own}, experiment.domains)
-    plain = results.gain("own", "zero", "test", ["a", "b"], "ctr")
-    served = results.gain("own", "zero", "test", ["a", "b"], "ctr", activated=True)
-    assert plain and served
-    assert plain.value == pytest.approx(-1.0)
-    assert served.value == pytest.approx(1.0)
-    assert served.low == pytest.approx(served.high)  # both sides move by the same in every draw
-    routed = results.gain("own", "zero", "test", [AUTO], "ctr", activated=True)
-    assert routed and routed.value == pytest.approx(5.0)
-    assert results.gain("own", "zero", "test", ["missing"], "ctr") is None
-    share = results.ratio("own", "own", "zero", "test", ["a"], "ctr")
-    assert share and share.value == pytest.approx(1.0)
+from trainer.job import Job, write_json
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)
@@ -123,6 +63,16 @@ def _study(**changed: Any) -> Study:
     )
 
 
+def _curve_of(*points: dict[str, Any]) -> dict[str, Any]:
+    """A section of one curve of the kernels."""
+    return {
+        "id": "c",
+        "title": "C",
+        "kind": "curve",
+        "curves": [{"title": "k", "points": [{"method": "kernels", **point} for point in points]}],
+    }
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, logs: Path) -> tuple[Study, Path]:
     study, folder = _study(), tmp_path_factory.mktemp("study")
@@ -135,8 +85,20 @@ def test_a_finished_cell_is_not_run_twice_and_a_changed_one_is(finished: tuple[S
     monkeypatch.setattr(cells_module, "Bench", lambda *arguments: pytest.fail("ran again"))
     assert not list(run_cells(study, cells_of(study, (17,)), None, folder))
     changed = _study(resamples=6)
-    assert not any(cell.finished(folder) for cell in cells_of(changed, (17,)))
     assert not read_cells(cells_of(changed, (17,)), folder)
+
+
+def test_studies_of_one_folder_keep_their_own_cells(finished: tuple[Study, Path], tmp_path: Path) -> None:
+    study, folder = finished
+    first, other = cells_of(study, (17,))[0], cells_of(_study(resamples=6), (17,))[0]
+    assert first.name == other.name and first.path(folder) != other.path(folder)
+    assert first.outcomes(folder) is not None
+    assert other.outcomes(folder) is None
+    path = first.path(tmp_path)
+    path.parent.mkdir()
+    path.write_text("[]")
+    with pytest.raises(InputError, match="expected a JSON object with outcomes"):
+        first.outcomes(tmp_path)
 
 
 def test_zero_shot_gains_nothing_over_itself_and_the_report_holds_every_section(finished: tuple[Study, Path], tmp_path: Path) -> None:
@@ -173,13 +135,126 @@ def test_parts_of_a_window_are_its_last_days_and_whole_users(finished: tuple[Stu
             "'nobody' is no method of this study",
         ),
         ({"methods": {"zero_shot": {"title": "z", "run": "backbone", "runs": 1}}}, "unknown key"),
+        ({"methods": {"zero/shot": {"title": "z", "run": "backbone"}}}, "'zero/shot' cannot be used as a name"),
+        ({"methods": {"zero_shot": {"title": "z", "run": "backbone", "seeds": [3]}}}, "3 is no seed of this study"),
+        ({"resamples": 1}, "resamples: .*greater than or equal to 2"),
+        ({"bars": [{"bar": "b", "method": "kernels", "split": "moon"}]}, "'moon' is no split of this study; there are: test"),
+        ({"bars": [{"bar": "b", "method": "kernels", "kind": "recovered"}]}, "bar 'b': 'reference' is for the kinds"),
+        ({"bars": [{"bar": "b", "method": "kernels/all", "activated": True}]}, "expected a method with a model for each domain"),
+        ({"bars": [{"bar": "b", "method": "kernels", "against": "kernels", "activated": True}]}, "against its own backbone"),
+        ({"sections": [_curve_of({"x": 1}, {"x": 2, "reference": "kernels"})]}, "section 'c': 'reference' is .* for all of them or none"),
+        ({"sections": [_curve_of({"reference": "nobody"})]}, "'nobody' is no method of this study"),
     ],
 )
 def test_mistakes_of_a_study_are_one_line(changed: dict[str, Any], expected: str, tmp_path: Path) -> None:
-    content = _study().model_dump(mode="json") | changed
+    content = _study(sections=[], bars=[]).model_dump(mode="json") | changed
     (tmp_path / "study.yaml").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=expected) as caught:
+        load_study(str(tmp_path / "study.yaml"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"), [(b"", "valid dictionary"), (b"\xff", "expected UTF-8 text"), (b"a: [", "not valid YAML")]
+)
+def test_a_study_that_is_none_is_one_line(content: bytes, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_bytes(content)
     with pytest.raises(InputError, match=expected):
         load_study(str(tmp_path / "study.yaml"))
+
+
+def test_a_point_has_its_own_reference(experiment: Experiment) -> None:
+    outcomes = {("zero_shot", 17): outcome_of(None, auto=0.6), ("kernels", 17): outcome_of(["all"], auto=0.65)}
+    outcomes["kernels/all", 17] = outcome_of(["all"], auto=0.7)
+    study = _study(bars=[], sections=[_curve_of({"x": 1, "reference": "kernels/all"})])
+    result = report_of(study, Results(outcomes, experiment.domains), "command")
+    assert result["sections"][0]["tables"][0]["rows"][0]["cells"][2]["value"] == pytest.approx(0.5)
+    assert result["sections"][0]["plots"][0]["y_label"] == "share of the gap closed"
+
+
+def test_the_command(
+    finished: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    study, folder = finished
+    path = tmp_path / "small.yaml"
+    path.write_text(json.dumps({**study.model_dump(mode="json"), "logs": "*.parquet"}))
+
+    def call(*words: str) -> int:
+        monkeypatch.setattr("sys.argv", ["method", *words])
+        with pytest.raises(SystemExit) as stopped:
+            run(command.main)
+            raise SystemExit(0)
+        return int(stopped.value.code or 0)
+
+    named = ("--study", str(path), "--output", str(tmp_path / "out"))
+    for wrong, message in (
+        ([*named, "--only", "kernel"], "--only: 'kernel' is no method of study 'small'; there are: zero_shot, kernels"),
+        ([*named, "--input", str(tmp_path / "nowhere")], "nowhere: no such folder; give --input or RECSYS_DATA"),
+        ([*named, "--input", str(tmp_path)], "holds no *.parquet"),
+        ([*named, "--seeds", "seventeen"], "invalid int value"),
+        ([*named, "--seeds", "-1"], "seed"),
+        ([*named, "--quick"], "not allowed with argument --study"),
+    ):
+        assert call(*wrong) == 2
+        printed = capsys.readouterr()
+        assert printed.err.count("\n") == 1 and message in printed.err and not printed.out
+    # A report needs no logs, and says what is missing.
+    assert call(*named, "--no-run", "--input", str(tmp_path / "nowhere"), "--seeds", "17", "17") == 0
+    assert "not measured" in capsys.readouterr().out
+    path.write_text(json.dumps(study.model_dump(mode="json")))
+    assert call("--study", str(path), "--output", str(folder), "--json") == 0
+    assert json.loads(capsys.readouterr().out)["seeds"] == [17]
+
+
+def test_one_process_makes_a_folder_and_the_others_wait(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with _alone(tmp_path / "data" / "x"):
+            order.append("second")
+
+    with _alone(tmp_path / "data" / "x"):
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.2)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_costs_leave_out_what_adapters_share_and_what_is_not_decided(experiment: Experiment) -> None:
+    own, zero = outcome_of(["all", "scene=home"], auto=0.6), outcome_of(None, auto=0.6)
+    own["notes"]["taps_seconds"] = 2.0
+    study = _study(bars=[], sections=[{"id": "main", "title": "Methods", "kind": "methods", "rows": [{"method": "kernels"}]}])
+    result = report_of(study, Results({("kernels", 17): own, ("zero_shot", 17): zero}, experiment.domains), "command")
+    cells = result["sections"][0]["tables"][0]["rows"][0]["cells"]
+    assert [cell and cell["value"] for cell in cells[7:]] == [1, 2, 1.0, 1]
+    rows = [{"method": "zero_shot"}]
+    study = _study(bars=[], sections=[{"id": "main", "title": "Methods", "kind": "methods", "rows": rows}])
+    result = report_of(study, Results({("zero_shot", 17): zero}, experiment.domains), "command")
+    assert result["sections"][0]["tables"][0]["rows"][0]["cells"][10] is None
+
+
+@pytest.mark.parametrize(("steps", "progressive", "rows"), [([4, 8], "false", 2_000), ([4, 6], "false", 1_536), ([4, 8], "true", 2_300)])
+def test_rows_of_a_backbone_end_where_its_training_did(steps: list[int], progressive: str, rows: int, tmp_path: Path) -> None:
+    settings = ["pretrain.epochs=2", "pretrain.batch_size=256", f"pretrain.progressive={progressive}"]
+    experiment = load_experiment(QUICKSTART, settings)
+    job = Job(tmp_path)
+    write_json(job.backbone / "history.json", [{"step": step} for step in steps])
+    bench = SimpleNamespace(
+        job=job,
+        dataset=SimpleNamespace(rows={"pretrain": 1_000, "finetune": 300}.__getitem__),
+        backbone=SimpleNamespace(weights=[]),
+        rows=lambda split: SimpleNamespace(logits=np.zeros((1, 2), np.float32)),
+        pretrain_seconds=1.0,
+    )
+    assert METHODS["backbone"](bench, experiment, ["test"], {})[""].rows == rows  # type: ignore[arg-type]
+
+
+def test_an_option_that_an_adapter_has_not_is_named(experiment: Experiment) -> None:
+    bench = SimpleNamespace(backbone=None)
+    with pytest.raises(InputError, match=r"options: got an unexpected keyword argument 'counts'; there are: count$"):
+        METHODS["last_layers"](bench, experiment, ["test"], {"counts": 2})  # type: ignore[arg-type]
 
 
 def test_an_unknown_method_or_study_is_named() -> None:

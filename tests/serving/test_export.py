@@ -29,7 +29,7 @@ from serving.client import Client
 from serving.export import export
 from serving.versions import version_directories
 from tests.serving.conftest import NAME, serving
-from trainer.backbone import build_backbone, load_frozen
+from trainer.backbone import build_backbone, load_frozen, read_tap
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
 from trainer.gate import BUCKETS, GATE, SUPPORT
@@ -98,7 +98,7 @@ def backbone(loud_job: Job, experiment: Experiment) -> keras.Model:
 def kernel_job(loud_job: Job, backbone: keras.Model, experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Job:
     """The same with kernels for some domains."""
     job = Job(shutil.copytree(loud_job.folder, tmp_path_factory.mktemp("kernels") / "job"))
-    shape = KernelShape.of(experiment.kernel, backbone.output[experiment.kernel.tap].shape[-1])
+    shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1])
     for seed, domain in enumerate(ACTIVE):
         add_kernel(KernelStore(job), domain, shape, seed)
     return job
@@ -138,7 +138,7 @@ def reference(job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], domai
         kernel = store.load(domain, store.active()[domain])
         rows = np.flatnonzero(np.array(domains) == domain)
         columns = {f"feature/{name}": tensor.numpy() for name, tensor in features.items()}
-        data = FrozenRows(heads["logits"].numpy(), heads[kernel.shape.tap].numpy(), columns)
+        data = FrozenRows(heads["logits"].numpy(), read_tap(heads, kernel.shape.tap).numpy(), columns)
         logits[rows] = score_rows(kernel.shape, kernel.weights, data, rows)
     return dict(probabilities(logits))
 
@@ -392,7 +392,7 @@ def test_gated_kernels_look_up_the_user_of_every_row(
     """By both loaders' signatures: one domain, a mixed batch, and every domain side by side."""
     experiment = loud_job.experiment()
     job = Job(shutil.copytree(loud_job.folder, tmp_path / "job"))
-    plain = KernelShape.of(experiment.kernel, backbone.output[experiment.kernel.tap].shape[-1])
+    plain = KernelShape.of(experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1])
     shape = replace(plain, user="user_id", support=transform_outputs(experiment, fitted)["user_id"].size)
     for seed, domain in enumerate(("all", "scene=home")):
         add_kernel(KernelStore(job), domain, shape, seed)

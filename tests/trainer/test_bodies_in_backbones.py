@@ -127,7 +127,8 @@ def drawn(column: Column, fitted: Fitted) -> tf.Tensor:
 
 def test_a_body_is_served_as_it_is_judged(built: Built) -> None:
     experiment, fitted = built.experiment, built.job.fitted()
-    shape = KernelShape.of(experiment.kernel, built.frozen.output[experiment.kernel.tap].shape[-1])
+    settings = experiment.kernel.model_copy(update={"tap": "representation"})  # the one tap that moves scores as large as crosses give
+    shape = KernelShape.of(settings, built.frozen.output[settings.tap].shape[-1])
     kernel = random_kernel(shape, 1)
     transform = Transform(experiment, fitted)
     recommender = Recommender(experiment, transform, built.frozen, [StoredKernel("all", 1, kernel, {"shape": shape.to_json()})])

@@ -4,12 +4,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 
 from configs import Experiment, InputError
 from tests.trainer.conftest import domains_of, one_line, random_rows, variant
 from trainer import finetune as module
+from trainer.evaluate import evaluate
 from trainer.finetune import finetune, judging_rows, stopping_rows, train_kernels
 from trainer.frozen import FrozenRows, run_frozen
 from trainer.job import Job, read_json
@@ -117,6 +119,22 @@ def test_without_a_backbone_there_is_nothing_to_tune(experiment: Experiment, dat
     with pytest.raises(InputError, match=r"fingerprint\.json: not found") as error:
         finetune(experiment, dataset_dir, Job(tmp_path), [])
     one_line(error)
+
+
+def test_a_backbone_from_before_a_head_is_refused_where_the_head_is_read_and_used_where_it_is_not(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
+    """As jobs are that were written before ``input`` was a head."""
+    job = Job(shutil.copytree(job_dir, tmp_path / "job", ignore=shutil.ignore_patterns("kernels")))
+    path = job.backbone / "model.keras"
+    model = keras.saving.load_model(path)
+    keras.Model(model.input, {name: head for name, head in model.output.items() if name != "input"}, name=model.name).save(path)
+    with pytest.raises(InputError, match="the backbone has no head 'input'; it has: ") as error:
+        finetune(experiment, dataset_dir, job, [HOME])
+    one_line(error)
+    assert evaluate(experiment, dataset_dir, job)["overall"]["ctr"]["auc"]["backbone"] > 0.5  # no kernel, so no tap is read
+    finetune(variant("kernel.tap=tower", "finetune.epochs=1"), dataset_dir, job, [HOME])
+    assert evaluate(experiment, dataset_dir, job)["domains"][HOME]["ctr"]["auc"]["kernel"] != "undefined"
 
 
 def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(experiment: Experiment, other_dataset_dir: Path, job_dir: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from configs import Experiment, InputError
 from preprocessing.transform import transform_outputs
 from tests.trainer.conftest import SHAPE, auc_figures, change_json, domains_of, one_line, random_kernel, random_rows, variant
+from trainer.backbone import read_tap
 from trainer.dataset import Dataset
 from trainer.evaluate import evaluate
 from trainer.finetune import finetune, stopping_rows
@@ -117,6 +118,15 @@ def test_without_rows_or_without_a_delta_trust_is_full() -> None:
     none = np.empty(0, np.int64)
     np.testing.assert_array_equal(fit_gate(variant(), data, none, none, np.empty((0, 2), np.float32)), ONES)
     np.testing.assert_array_equal(fit_gate(variant(), data, np.arange(800), buckets, data.logits), ONES)
+
+
+def test_rows_without_weight_say_nothing_about_trust() -> None:
+    data, buckets, kernel_logits = noisy_kernel_rows()
+    weights = np.where(buckets == 0, 0.0, data.weights).astype(np.float32)
+    silent = replace(data, columns={**data.columns, "row/weight": weights})
+    gate = fit_gate(variant(), silent, np.arange(len(buckets)), buckets, kernel_logits)
+    np.testing.assert_array_equal(gate[:, 0], 1.0)
+    np.testing.assert_array_equal(gate[:, 1:], fit_gate(variant(), data, np.arange(len(buckets)), buckets, kernel_logits)[:, 1:])
 
 
 def test_with_gate_leaves_other_kernels_alone() -> None:
@@ -276,7 +286,9 @@ def test_evaluation_scores_gated_kernels_under_their_gates(
 
 def test_the_second_graph_feeds_user_ids_to_a_gated_bank(dataset: Dataset, frozen: keras.Model) -> None:
     experiment = variant("kernel.gate=support")
-    shape = with_support(KernelShape.of(experiment.kernel, frozen.output["representation"].shape[-1]), experiment, dataset.fitted)
+    shape = with_support(
+        KernelShape.of(experiment.kernel, read_tap(frozen.output, experiment.kernel.tap).shape[-1]), experiment, dataset.fitted
+    )
     kernel = gated_kernel(3, shape)
     bank = KernelBank(2, shape)
     bank.put(1, kernel)

@@ -8,8 +8,9 @@ import numpy.typing as npt
 import pytest
 import tensorflow as tf
 
+from configs import Experiment
 from tests.trainer.conftest import variant
-from trainer.objectives import TASK_NAMES, Objectives, log_probabilities, row_cross_entropy
+from trainer.objectives import TASK_NAMES, Objectives, log_probabilities, loss_by_group, row_cross_entropy
 
 EXTREMES = np.array(list(product([-40.0, -20.0, -3.0, -0.1, 0.0, 0.1, 3.0, 20.0, 40.0], repeat=2)))
 CLAMP = -1e-30  # where float32 cannot tell p from 1, the loss of y = 0 stays finite
@@ -38,9 +39,14 @@ def tensor(values: Any) -> tf.Tensor:
     return tf.constant(values, tf.float32)
 
 
+def weighing(ctr: float = 0.0, cvr: float = 0.0, ctcvr: float = 0.0) -> Experiment:
+    """The small experiment with the given loss weights."""
+    return variant(f"tasks.ctr.loss_weight={ctr}", f"tasks.cvr.loss_weight={cvr}", f"tasks.ctcvr.loss_weight={ctcvr}")
+
+
 def weighted(ctr: float = 0.0, cvr: float = 0.0, ctcvr: float = 0.0) -> Objectives:
     """Objectives of the given loss weights."""
-    return Objectives(variant(f"tasks.ctr.loss_weight={ctr}", f"tasks.cvr.loss_weight={cvr}", f"tasks.ctcvr.loss_weight={ctcvr}"))
+    return Objectives(weighing(ctr, cvr, ctcvr))
 
 
 # Four impressions: no click, click, order, order; unequal weights.
@@ -129,9 +135,10 @@ def test_a_batch_without_weight_costs_nothing_and_is_no_nan() -> None:
 
 
 def test_loss_by_group_is_each_groups_own_loss() -> None:
-    objectives = weighted(0.5, 2.0, 3.0)
-    groups = np.array([2, 0, 0, 2])
-    by_group = objectives.loss_by_group(log_probabilities(tensor(LOGITS)), columns(), tf.constant(groups), 3).numpy()
+    """The function and the tensorflow-recommenders tasks give one number."""
+    experiment = weighing(0.5, 2.0, 3.0)
+    objectives, groups = Objectives(experiment), np.array([2, 0, 0, 2])
+    by_group = loss_by_group(experiment.tasks, log_probabilities(tensor(LOGITS)), columns(), tf.constant(groups), 3).numpy()
     assert by_group[1] == 0.0
     for group in (0, 2):
         rows = {name: values[groups == group] for name, values in columns().items()}

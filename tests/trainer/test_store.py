@@ -132,6 +132,12 @@ def test_the_card_says_what_a_person_asks(store: KernelStore) -> None:
         assert text in card
 
 
+def test_the_card_names_the_weight_of_the_regulariser_in_force(store: KernelStore) -> None:
+    settings = {**MANIFEST["finetune"], "regulariser": "coding_rate", "code_beta": 0.25}
+    version = store.add(CROSSED, random_kernel(SHAPE, 3), {**MANIFEST, "finetune": settings})
+    assert "Regulariser coding_rate, code_beta 0.25" in (store.folder / CROSSED / str(version) / "card.md").read_text()
+
+
 @pytest.mark.parametrize("action", [KernelStore.load, KernelStore.activate])
 def test_kernels_of_another_backbone_are_refused(action: Callable[..., Any], store: KernelStore, job: Job) -> None:
     change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="e" * 64))

@@ -32,8 +32,8 @@ class LoRA:
     def of(cls, backbone: keras.Model, rank: int = 16, alpha: float = 4.0) -> "LoRA":
         """The LoRA of a frozen backbone's towers.
 
-        The defaults are our choice: on widths 64 and one hidden layer, rank 16 has about the numbers of the default kernel, and alpha 4
-        makes alpha / r the 1 / sqrt(fan_in) of B.
+        The defaults are our choice: on widths 64 and one hidden layer, rank 16 has about the numbers of a kernel of width 50 that reads
+        the representation alone, and alpha 4 makes alpha / r the 1 / sqrt(fan_in) of B.
 
         Raises:
           InputError: towers that are not plain, or a rank below 1.

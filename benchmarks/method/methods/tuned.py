@@ -1,5 +1,6 @@
 """Everything that trains a small adapter for every domain on stored taps: kernels, and the fine-tuning baselines of their size."""
 
+import inspect
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import Field, PositiveInt
 from benchmarks.method.bench import Bench
 from benchmarks.method.options import named_domains, read_options
 from benchmarks.method.outcome import Outcome
-from configs import Experiment
+from configs import Experiment, InputError
 from configs.base import Section
 from configs.domains import ALL, Domain
 from trainer.finetune import judging_rows, stopping_rows, train_kernels
@@ -55,6 +56,11 @@ def baseline(build: Callable[..., Adapter]) -> Callable[[Bench, Experiment, list
 
     def run(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
         model: keras.Model = bench.backbone
+        try:
+            inspect.signature(build).bind(model, **options)
+        except TypeError as error:
+            known = list(inspect.signature(build).parameters)[1:]  # the first is the backbone
+            raise InputError(f"options: {error}; there are: {', '.join(known) or 'none'}") from None
         return tune(bench, experiment, splits, build(model, **options), Tuned())
 
     return run

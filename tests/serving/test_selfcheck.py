@@ -1,0 +1,43 @@
+"""The comparison of a server with the trainer: it agrees where it should, and says so where it does not."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs import Experiment, InputError
+from serving.selfcheck import TOLERANCE, TrainerScores, check, log_rows
+from trainer.job import Job
+from trainer.store import KernelStore
+
+
+def test_a_server_gives_the_trainers_scores(experiment: Experiment, dataset_dir: Path, job_dir: Path, models_dir: Path) -> None:
+    result = check(experiment, dataset_dir, Job(job_dir), models_dir, 100)
+    active = list(KernelStore(Job(job_dir)).active())[:2]
+    assert result["rows"] == 100
+    assert list(result["domains"]) == [*active, "auto", "backbone"]
+    assert max(domain["largest_difference"] for domain in result["domains"].values()) <= TOLERANCE
+    for name in (*active, "backbone"):
+        assert result["domains"][name]["served"] == [name]
+
+
+def test_a_job_without_active_kernels_is_scored_by_its_backbone(experiment: Experiment, logs: Path, job_copy: Path) -> None:
+    job = Job(job_copy)
+    rows = log_rows(experiment, str(logs / "*.parquet"), 20)
+    under_kernel = TrainerScores(experiment, job, rows)
+    assert under_kernel.active
+    for domain in under_kernel.active:
+        KernelStore(job).deactivate(domain)
+    without = TrainerScores(experiment, job, rows)
+    scores, served = without.under("auto")
+    assert served == ["backbone"] * 20
+    np.testing.assert_array_equal(scores["ctr"], under_kernel.under("backbone")[0]["ctr"])
+    assert (scores["ctr"] != under_kernel.under(under_kernel.active[0])[0]["ctr"]).any()
+
+
+def test_an_export_of_other_kernels_is_refused(experiment: Experiment, dataset_dir: Path, job_copy: Path, models_dir: Path) -> None:
+    job = Job(job_copy)
+    for domain in KernelStore(job).active():
+        KernelStore(job).deactivate(domain)
+    with pytest.raises(InputError, match="export again"):
+        check(experiment, dataset_dir, job, models_dir, 2_000)
