@@ -345,6 +345,8 @@ class Experiment(Section):
             return self
         if not self.kernel.residual:
             raise ValueError("kernel.gate: a gate weighs what a kernel adds to the backbone's logit; expected 'kernel.residual: true'")
+        if self.backbone.debias and self.backbone.debias.feature == self.user_feature:
+            raise ValueError(f"kernel.gate: reads '{self.user_feature}', which is backbone.debias.feature and not known at serving")
         if self.user_feature is None:
             raise ValueError(f"kernel.gate: expected a categorical feature that reads data.user '{self.data.user}'; there is none")
         return self

@@ -97,7 +97,8 @@ class _Run:
         weights = [variable.value for variable in self.model.variables]
         everything = tf.train.Checkpoint(weights=weights, **self.learner.state, state=self._saved_state)
         self.latest = tf.train.CheckpointManager(everything, str(job.checkpoints / "latest"), max_to_keep=1)
-        self.best = tf.train.CheckpointManager(tf.train.Checkpoint(weights=weights), str(job.checkpoints / "best"), max_to_keep=1)
+        best = tf.train.Checkpoint(weights=weights, updates=self.learner.adagrad.updates)  # a row learned after it counts as unseen again
+        self.best = tf.train.CheckpointManager(best, str(job.checkpoints / "best"), max_to_keep=1)
         self.writer = tf.summary.create_file_writer(str(job.logs / "pretrain"))
 
     def train(self) -> None:

@@ -231,6 +231,7 @@ def test_a_gated_kernel_is_stored_whole_or_refused(tmp_path: Path) -> None:
     [
         (["kernel.residual=false"], r"expected 'kernel\.residual: true'"),
         (["data.user=request_id"], r"reads data\.user 'request_id'; there is none"),
+        (["backbone.debias.feature=user_id"], r"reads 'user_id', which is backbone\.debias\.feature and not known at serving"),
     ],
 )
 def test_a_gate_that_cannot_be_served_is_refused(settings: list[str], said: str) -> None:

@@ -364,3 +364,22 @@ def test_a_job_from_before_there_was_a_pass_is_still_known(
     change_json(job_copy / "backbone" / "experiment.json", older)
     pretrain(experiment, dataset_dir, Job(job_copy))
     assert "finished already" in capsys.readouterr().err
+
+
+def test_rows_learned_after_the_best_weights_count_as_unseen(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights go back to the best validation, here the first; what was learned after it is forgotten, and so are its counts."""
+    experiment = variant(*PROGRESSIVE, "pretrain.epochs=2", "pretrain.validations_per_epoch=1", "pretrain.patience=9")
+    scores = iter((2.0, 1.0))
+    monkeypatch.setattr(pretraining, "monitored", lambda *_: next(scores))
+    run = pretraining._Run(experiment, Dataset.open(data, experiment), Job(tmp_path / "job"))
+    counted: list[float] = []
+    validate = run._validate
+
+    def validate_and_count() -> None:
+        validate()
+        counted.append(sum(float(tf.reduce_sum(count)) for count in run.learner.adagrad.updates))
+
+    monkeypatch.setattr(run, "_validate", validate_and_count)
+    run.train()
+    assert counted[0] < counted[1]
+    assert sum(float(tf.reduce_sum(count)) for count in run.learner.adagrad.updates) == counted[0]
