@@ -32,7 +32,7 @@ Rows = npt.NDArray[np.int64]
 def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Learner, inference: keras.Model) -> None:
     """Scores and then learns every part of ``finetune.split``, in order of time, and leaves the scores in ``<job>/backbone/taps``.
 
-    The optimisers go on as pre-training left them. An interrupted pass starts again from the end of pre-training; what it left is removed.
+    The optimisers go on as pre-training left them, Adam at ``pretrain.progressive_learning_rate``. An interrupted pass starts again from the end of pre-training; what it left is removed.
 
     Args:
       experiment: settings and seed.
@@ -45,7 +45,9 @@ def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Le
     for leftover in (folder, *job.backbone.glob(f".{folder.name}-*")):
         shutil.rmtree(leftover, ignore_errors=True)
     moments = split_columns(dataset, split, lambda name: name == _MOMENT)[_MOMENT].astype(np.int64, copy=False)
-    parts = chronological_parts(moments, experiment.pretrain.progressive_parts)
+    settings = experiment.pretrain
+    parts = chronological_parts(moments, settings.progressive_parts)
+    learner.adam.learning_rate = settings.progressive_learning_rate
     with new_folder(folder) as aside:
         files = create_taps(aside, inference, len(moments))
         with row_bar("window: score, then learn", len(moments)) as bar:
@@ -55,7 +57,7 @@ def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Le
                 columns = split_columns(dataset, split, lambda name: True, inside)
                 fill_cold_rows(learner, experiment)
                 _score(inference, columns, rows, files)
-                _learn(learner, columns, experiment.pretrain.batch_size, np.random.default_rng((experiment.seed, number)))
+                _learn(learner, columns, settings.progressive_batch_size, np.random.default_rng((experiment.seed, number)))
                 bar.update(len(rows))
         for file in files.values():
             file.flush()
