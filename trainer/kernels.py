@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from configs.schema import Kernel
+from configs.training import Kernel
 from trainer.backbone import TASKS, read_tap
 from trainer.gate import BUCKETS, GATE, SUPPORT, every_trust, row_trust, trusted
 

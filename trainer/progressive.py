@@ -32,7 +32,8 @@ Rows = npt.NDArray[np.int64]
 def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Learner, inference: keras.Model) -> None:
     """Scores and then learns every part of ``finetune.split``, in order of time, and leaves the scores in ``<job>/backbone/taps``.
 
-    The optimisers go on as pre-training left them, Adam at ``pretrain.progressive_learning_rate``. An interrupted pass starts again from the end of pre-training; what it left is removed.
+    The optimisers go on as pre-training left them, Adam at ``pretrain.progressive_learning_rate``. An interrupted pass starts again from
+    the end of pre-training; what it left is removed.
 
     Args:
       experiment: settings and seed.

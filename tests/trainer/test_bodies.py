@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from configs import InputError
-from configs.schema import Backbone
+from configs.training import Backbone
 from tests.trainer.conftest import one_line, variant
 from trainer.backbone import TASKS
 from trainer.bodies.build import Build, TaskHead

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment
-from configs.schema import Kernel
+from configs.training import Kernel
 from preprocessing.columns import Column
 from preprocessing.fitted import Fitted
 from preprocessing.transform import Transform, transform_outputs

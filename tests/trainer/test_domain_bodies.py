@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from configs import ConfigError, Experiment
-from configs.schema import Backbone
+from configs.training import Backbone
 from preprocessing.transform import Transform, transform_outputs
 from serving.export import export, served_columns
 from tests.serving.test_export import forbidden, ops_of

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment
-from configs.schema import Kernel
+from configs.training import Kernel
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, feature_tensors

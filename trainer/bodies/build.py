@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
-from configs.schema import Backbone
+from configs.training import Backbone
 
 TASKS = ("ctr", "cvr")
 """The tasks that have a tower, in the order of every task axis; CTCVR is their product."""
