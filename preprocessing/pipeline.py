@@ -4,6 +4,7 @@ They run one after the other over the same pieces, because a runner materialises
 than keeping every row. Only small files leave a graph, so any runner will do.
 """
 
+import copy
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,10 +12,11 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from configs import Experiment, InputError
 from preprocessing import steps, storage
+from preprocessing.progress import say
 from preprocessing.sources import Piece
 from preprocessing.tally import Tally
 from preprocessing.validate import CheckedBatch
@@ -139,6 +141,24 @@ def _write_tally(tallies: list[beam.PCollection], path: str) -> None:
 
 
 def _run(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> None:
+    again = copy.deepcopy(options)  # runners change theirs
+    local = again.view_as(DirectOptions)
+    try:
+        _run_once(build, options)
+    except InputError:
+        raise
+    except Exception as error:
+        if local.direct_running_mode != "multi_threading":
+            raise
+        # Seldom, under load, Beam's threaded local runner loses its place in what a thread has written ("Invalid PaneInfoEncoding"). Steps
+        # may be run again, as any runner may; a mistake of ours fails again.
+        first = next(iter(str(error).splitlines()), "")
+        say(f"warning: the local runner failed ({type(error).__name__}: {first}); once more, in one thread")
+        local.direct_running_mode, local.direct_num_workers = "in_memory", 1
+        _run_once(build, again)
+
+
+def _run_once(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> None:
     try:
         pipeline = beam.Pipeline(options=options)
     except (ValueError, RuntimeError) as error:
