@@ -1,6 +1,5 @@
 """Trains several kernels at once on stored taps: one batched product for all domains, one optimiser state for each."""
 
-import zlib
 from dataclasses import dataclass
 from math import ceil
 from typing import Any
@@ -12,7 +11,7 @@ import tensorflow as tf
 from configs import Experiment
 from trainer.frozen import FrozenRows
 from trainer.information import coding_rate
-from trainer.kernels import Adapter, KernelShape, stack
+from trainer.kernels import Adapter, KernelShape, domain_generator, stack
 from trainer.objectives import log_probabilities, loss_by_group
 from trainer.regularisers import moments_kl, parent_kl, variational_kl, variational_parent_kl
 
@@ -64,7 +63,7 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
         parts = min(steps, ceil(len(domain.rows) / _MIN_ROWS))
         if not parts:
             continue
-        order = np.random.default_rng([seed, zlib.crc32(domain.name.encode()), epoch]).permutation(domain.rows)
+        order = domain_generator(seed, domain.name, epoch).permutation(domain.rows)
         for part, rows in enumerate(np.array_split(order, parts)):
             batches[part * steps // parts][index] = rows
     return batches
@@ -109,7 +108,7 @@ class JointTrainer:
         self.moments = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for name, v in self.trained.items()}
         self.updates = tf.Variable(tf.zeros([count]))
         self.rows_total = tf.constant([float(max(domain.own_rows, 1)) for domain in domains])
-        self._noise = [np.random.default_rng([experiment.seed, zlib.crc32(domain.name.encode()), 2]) for domain in domains]
+        self._noise = [domain_generator(experiment.seed, domain.name, 2) for domain in domains]
         self.step = tf.function(self._step, reduce_retracing=True)
 
     def kernel(self, index: int) -> Kernel:

@@ -19,6 +19,11 @@ Weights = dict[str, Any]
 """``weight_j`` ``[..., 2, fan_in, fan_out]`` and ``bias_j`` ``[..., 2, fan_out]`` of every layer j; leading axis: kernels."""
 
 
+def domain_generator(seed: int, domain: str, *stream: int) -> np.random.Generator:
+    """Random draws of one domain: a function of the seed, its name and the stream, whatever other domains draw."""
+    return np.random.default_rng([seed, zlib.crc32(domain.encode()), *stream])
+
+
 class Adapter(Protocol):
     """What ``trainer.joint`` trains for every domain on stored taps: a kernel here; anything else with these members."""
 
@@ -101,7 +106,7 @@ class KernelShape:
 
         A residual kernel therefore starts exactly at zero-shot (METHOD: "decoder output starts at zero").
         """
-        generator = np.random.default_rng([seed, zlib.crc32(domain.encode())])
+        generator = domain_generator(seed, domain)
         last = f"weight_{len(self.widths) - 2}"
         return {
             name: np.zeros(size, np.float32) if name == last or name.startswith("bias") else generator.standard_normal(size, np.float32)

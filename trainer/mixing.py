@@ -5,7 +5,6 @@ Outside rows are drawn without replacement, as many as make up their share at th
 then weighted so that together they carry exactly that share of the weight.
 """
 
-import zlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,7 +15,7 @@ from configs import Experiment
 from configs.domains import Domain
 from trainer.frozen import FrozenRows
 from trainer.joint import DomainData, Kernel, Rows
-from trainer.kernels import Adapter
+from trainer.kernels import Adapter, domain_generator
 from trainer.objectives import log_probabilities, loss_by_group
 
 SAMPLE = 20_000
@@ -95,7 +94,7 @@ def mix(experiment: Experiment, window: FrozenRows, name: str, own: Rows, source
       sources: J sets of rows outside; they may overlap each other, then a row has the sum of what it is given.
       shares: of each source in the total weight, ``[J]``, in sum below 1.
     """
-    generator = np.random.default_rng([experiment.seed, zlib.crc32(name.encode()), 3])
+    generator = domain_generator(experiment.seed, name, 3)
     weights = window.weights.astype(np.float64)
     planned = [min(len(source), round(len(own) * share / (1.0 - shares.sum()))) for source, share in zip(sources, shares, strict=True)]
     drawn = [np.sort(generator.choice(source, count, replace=False)) for source, count in zip(sources, planned, strict=True)]

@@ -45,7 +45,8 @@ def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Le
     split, folder = experiment.finetune.split, taps_folder(job)
     for leftover in (folder, *job.backbone.glob(f".{folder.name}-*")):
         shutil.rmtree(leftover, ignore_errors=True)
-    moments = split_columns(dataset, split, lambda name: name == _MOMENT)[_MOMENT].astype(np.int64, copy=False)
+    columns = split_columns(dataset, split, lambda name: True)
+    moments = columns[_MOMENT].astype(np.int64, copy=False)
     settings = experiment.pretrain
     parts = chronological_parts(moments, settings.progressive_parts)
     learner.adam.learning_rate = settings.progressive_learning_rate
@@ -53,12 +54,10 @@ def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Le
         files = create_taps(aside, inference, len(moments))
         with row_bar("window: score, then learn", len(moments)) as bar:
             for number, rows in enumerate(parts):
-                inside = np.zeros(len(moments), bool)
-                inside[rows] = True
-                columns = split_columns(dataset, split, lambda name: True, inside)
+                part = {name: values[rows] for name, values in columns.items()}
                 fill_cold_rows(learner, experiment)
-                _score(inference, columns, rows, files)
-                _learn(learner, columns, settings.progressive_batch_size, np.random.default_rng((experiment.seed, number)))
+                _score(inference, part, rows, files)
+                _learn(learner, part, settings.progressive_batch_size, np.random.default_rng((experiment.seed, number)))
                 bar.update(len(rows))
         for file in files.values():
             file.flush()

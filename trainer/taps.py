@@ -92,25 +92,23 @@ def window_rows(
     return FrozenRows(logits, taps, columns)
 
 
-def split_columns(dataset: Dataset, split: str, wanted: Callable[[str], bool], inside: npt.NDArray[np.bool_] | None = None) -> Columns:
+def split_columns(dataset: Dataset, split: str, wanted: Callable[[str], bool]) -> Columns:
     """Columns of a split, in the order of its files.
 
     Args:
       dataset: where the split is.
       split: its name.
       wanted: which columns, by name.
-      inside: which rows ``[N]``; all of them where None.
     """
     pieces: dict[str, list[npt.NDArray[Any]]] = {}
-    start = 0
+    rows = 0
     for columns in dataset.batches(split, _BATCH):
-        stop = start + len(columns["row/weight"])
+        rows += len(columns["row/weight"])
         for name, values in columns.items():
             if wanted(name):
-                pieces.setdefault(name, []).append(values if inside is None else values[inside[start:stop]])
-        start = stop
-    if start != dataset.rows(split):
-        raise InputError(f"{dataset.folder}: split '{split}' holds {start} rows, its manifest lists {dataset.rows(split)}")
+                pieces.setdefault(name, []).append(values)
+    if rows != dataset.rows(split):
+        raise InputError(f"{dataset.folder}: split '{split}' holds {rows} rows, its manifest lists {dataset.rows(split)}")
     return {name: np.concatenate(arrays) for name, arrays in pieces.items()}
 
 

@@ -15,8 +15,7 @@ import trainer  # noqa: F401 - before TensorFlow
 # isort: split
 import tensorflow as tf
 
-from benchmarks.method.bench import say
-from benchmarks.method.cells import cells_of, read_cells, run_cells
+from benchmarks.method.cells import Cell, cells_of, read_cells, run_cells
 from benchmarks.method.report import write_report
 from benchmarks.method.results import Results
 from benchmarks.method.sections import report_of
@@ -24,6 +23,7 @@ from benchmarks.method.study import ROOT, Study, load_study
 from benchmarks.method.text import render_text
 from configs import InputError, load_experiment
 from configs.command import CommandParser, run
+from preprocessing.progress import say
 from trainer.job import write_json
 
 
@@ -33,22 +33,23 @@ def main() -> None:
     study = load_study("quick" if arguments.quick else arguments.study)
     folder = arguments.output or Path("runs") / "method"
     seeds = tuple(dict.fromkeys(arguments.seeds or study.seeds))
-    cells = cells_of(study, seeds, arguments.only)
+    cells, reported = cells_of(study, seeds, arguments.only), cells_of(study, seeds)
     if not arguments.no_run:
         tf.config.experimental.enable_op_determinism()
         for _ in run_cells(study, cells, _logs(study, arguments.input), folder):
-            _write(study, seeds, folder)
-    result = _write(study, seeds, folder)
+            _write(study, reported, folder)
+    result = _write(study, reported, folder)
     print(json.dumps(result, indent=1) if arguments.json else render_text(result))
     say(f"report: {folder / study.name / 'report.html'}")
 
 
-def _write(study: Study, seeds: tuple[int, ...], folder: Path) -> dict[str, object]:
+def _write(study: Study, cells: list[Cell], folder: Path) -> dict[str, object]:
     """The report of what is finished so far; a long study can be read while it runs."""
-    experiment = load_experiment(ROOT / study.config, study.set)
-    found = read_cells(cells_of(study, seeds), folder)
-    crossing = max((cell.trained for cell in cells_of(study, seeds[:1])), key=lambda trained: len(trained.domains), default=experiment)
-    result = report_of(study, Results(found, crossing.domains), shlex.join(["python", "-m", "benchmarks.method", *sys.argv[1:]]))
+    experiments = [*(cell.trained for cell in cells), load_experiment(ROOT / study.config, study.set)]
+    crossing = max(experiments, key=lambda experiment: len(experiment.domains))
+    result = report_of(
+        study, Results(read_cells(cells, folder), crossing.domains), shlex.join(["python", "-m", "benchmarks.method", *sys.argv[1:]])
+    )
     write_json(folder / study.name / "report.json", result)
     write_report(result, folder / study.name / "report.html")
     return result

@@ -3,7 +3,6 @@
 import fcntl
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ import keras
 
 from configs import Experiment, InputError
 from preprocessing.job import Job as DatasetJob
+from preprocessing.progress import say
 from preprocessing.simulate import simulate
 from preprocessing.task import parse_arguments
 from trainer.backbone import load_frozen, read_tap
@@ -119,11 +119,6 @@ def _alone(folder: Path) -> Iterator[None]:
             say(f"{folder}: another process is at work here; waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
-
-
-def say(text: str) -> None:
-    """A line on stderr."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def _digest(content: Any) -> str:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.method.bench import Bench, say
+from benchmarks.method.bench import Bench
 from benchmarks.method.draws import Draws
 from benchmarks.method.methods import METHODS
 from benchmarks.method.outcome import figures
 from benchmarks.method.study import ROOT, Method, Study
 from configs import Experiment, InputError, load_experiment
+from preprocessing.progress import say
 from trainer.job import read_object, write_json
 
 

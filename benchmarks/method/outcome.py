@@ -13,6 +13,7 @@ from configs import Experiment
 from configs.domains import ALL, Domain
 from trainer.finetune import judges
 from trainer.frozen import Floats, FrozenRows
+from trainer.gate import bucket_of
 from trainer.hierarchy import parents
 from trainer.joint import Rows
 from trainer.judge import probabilities, task_rows
@@ -24,8 +25,8 @@ TASKS = ("ctr", "ctcvr")
 ABSENT = "absent"
 """Slice of a domain: rows of users of whom the fine-tuning window has no row (pseudo cold start)."""
 
-ACTIVITY = {"0": (0, 0), "1-4": (1, 4), "5-50": (5, 50), "> 50": (51, 1 << 60)}
-"""Groups of users by their rows in the fine-tuning window."""
+ACTIVITY = ("0", "1-4", "5-50", "> 50")
+"""Groups of users by their rows in the fine-tuning window: the buckets of ``trainer.gate``."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def _slices(
         absent = seen[inside] == 0
         yield f"{domain.name}|{ABSENT}", inside[absent], logits[absent]
         if not domain.conditions:
-            for label, (low, high) in ACTIVITY.items():
-                group = (seen[inside] >= low) & (seen[inside] <= high)
+            buckets = bucket_of(seen[inside])
+            for bucket, label in enumerate(ACTIVITY):
+                group = buckets == bucket
                 yield f"{domain.name}|activity={label}", inside[group], logits[group]

@@ -1,7 +1,6 @@
 """A backbone all of whose weights are trained, again and again, each time from weights that are given."""
 
 import time
-import zlib
 from math import ceil
 from typing import Any
 
@@ -20,6 +19,7 @@ from trainer.finetune import judging_rows, stopping_rows
 from trainer.frozen import Floats, FrozenRows, feature_tensors
 from trainer.joint import Rows
 from trainer.judge import compare, helps, mean_auc
+from trainer.kernels import domain_generator
 from trainer.learner import Learner
 from trainer.progress import row_bar
 
@@ -80,7 +80,7 @@ class Trainee:
         best, kept = figures[0], start
         epochs = self.settings.epochs if epochs is None else epochs
         for epoch in range(epochs):
-            order = np.random.default_rng([self.experiment.seed, zlib.crc32(domain.name.encode()), epoch]).permutation(rows)
+            order = domain_generator(self.experiment.seed, domain.name, epoch).permutation(rows)
             self._pass(data, order, f"{domain.name} {epoch + 1}/{epochs}")
             figures.append(self._judge(validation, held_out))
             if best is None or figures[-1] is None or figures[-1] > best:

@@ -12,7 +12,8 @@ import pytest
 
 from configs import Experiment, InputError
 from preprocessing.transform import transform_outputs
-from tests.trainer.conftest import SHAPE, auc_figures, change_json, domains_of, one_line, random_kernel, random_rows, variant
+from tests.trainer.conftest import SHAPE, change_json, domains_of, one_line, random_kernel, random_rows, variant
+from tests.trainer.test_store import MANIFEST
 from trainer.backbone import read_tap
 from trainer.dataset import Dataset
 from trainer.evaluate import evaluate
@@ -204,11 +205,8 @@ def test_a_gated_kernel_is_stored_whole_or_refused(tmp_path: Path) -> None:
     job = Job(tmp_path)
     write_json(job.backbone / "fingerprint.json", {"fingerprint": "f" * 64, "transform": "t" * 64, "tensors": {}})
     manifest = {
+        **MANIFEST,
         "shape": GATED.to_json(),
-        "rows": {"train": 10, "validation": 5},
-        "finetune": {"split": "finetune", "validation": "validation", "regulariser": "moments", "beta": 1.0},
-        "validation": auc_figures([0.01, 0.02], "undefined"),
-        "activated": True,
         GATE: ONES.tolist(),
     }
     store, kernel = KernelStore(job), gated_kernel(1)

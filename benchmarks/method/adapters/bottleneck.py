@@ -1,7 +1,7 @@
 """The plain bottleneck adapter (Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", section 2.1)."""
 
-import zlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ import tensorflow as tf
 from benchmarks.method.adapters.towers import TowerLayer, affine, tower_logits, towers_of
 from trainer.backbone import TASKS
 from trainer.joint import Kernel
-from trainer.kernels import Weights
+from trainer.kernels import Weights, domain_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +21,9 @@ class Bottleneck:
       towers: the backbone's.
       width: of the bottleneck, Down's output.
     """
+
+    tap: ClassVar[str] = "representation"
+    informed: ClassVar[tuple[str, ...]] = ()  # no KL term
 
     towers: tuple[TowerLayer, ...]
     width: int
@@ -41,23 +44,13 @@ class Bottleneck:
         return cls(towers, max(1, round((parameters / len(TASKS) - size) / (2 * size + 1))))
 
     @property
-    def tap(self) -> str:
-        """What the towers read."""
-        return "representation"
-
-    @property
-    def informed(self) -> tuple[str, ...]:
-        """No KL term."""
-        return ()
-
-    @property
     def parameters(self) -> int:
         """Trained numbers of one domain."""
         return sum(values.size for values in self.initial(0, "").values())
 
     def initial(self, seed: int, domain: str) -> Kernel:
         """Down ~ N(0, I), a function of seed and domain name; Up and both biases 0."""
-        generator = np.random.default_rng([seed, zlib.crc32(domain.encode())])
+        generator = domain_generator(seed, domain)
         tasks, size = len(TASKS), self.towers[0].fan_in
         return {
             "down": generator.standard_normal((tasks, size, self.width), np.float32),

@@ -1,6 +1,7 @@
 """Fine-tuning the last layers alone, the oldest way to keep a backbone (Yosinski et al. 2014, "How transferable are features ...?")."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 import tensorflow as tf
@@ -22,6 +23,8 @@ class LastLayers:
       count: k; 1 is the logit layer, the number of all layers is the whole tower.
     """
 
+    informed: ClassVar[tuple[str, ...]] = ()  # no KL term
+
     towers: tuple[TowerLayer, ...]
     count: int = 1
 
@@ -41,11 +44,6 @@ class LastLayers:
     def tap(self) -> str:
         """The logit layer reads the tower's last hidden layer; what lies deeper is run from the representation."""
         return "tower" if self.count == 1 else "representation"
-
-    @property
-    def informed(self) -> tuple[str, ...]:
-        """No KL term."""
-        return ()
 
     @property
     def parameters(self) -> int:

@@ -1,7 +1,7 @@
 """Low-rank adaptation (Hu et al. 2021, "LoRA", section 4.1), one for each domain (MLoRA, Yang et al. 2024)."""
 
-import zlib
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from benchmarks.method.adapters.towers import TowerLayer, affine, towers_of
 from configs import InputError
 from trainer.backbone import TASKS
 from trainer.joint import Kernel
-from trainer.kernels import Weights
+from trainer.kernels import Weights, domain_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +23,9 @@ class LoRA:
       rank: r, the same in every layer.
       alpha: scale.
     """
+
+    tap: ClassVar[str] = "representation"
+    informed: ClassVar[tuple[str, ...]] = ()  # no KL term
 
     towers: tuple[TowerLayer, ...]
     rank: int
@@ -43,23 +46,13 @@ class LoRA:
         return cls(towers_of(backbone), rank, alpha)
 
     @property
-    def tap(self) -> str:
-        """What the towers read."""
-        return "representation"
-
-    @property
-    def informed(self) -> tuple[str, ...]:
-        """No KL term."""
-        return ()
-
-    @property
     def parameters(self) -> int:
         """Trained numbers of one domain."""
         return sum(values.size for values in self.initial(0, "").values())
 
     def initial(self, seed: int, domain: str) -> Kernel:
         """A ~ N(0, I), a function of seed and domain name; B = 0."""
-        generator = np.random.default_rng([seed, zlib.crc32(domain.encode())])
+        generator = domain_generator(seed, domain)
         start: Kernel = {}
         for index, layer in enumerate(self.towers):
             start[f"a_{index}"] = generator.standard_normal((len(TASKS), layer.fan_in, self.rank), np.float32)

@@ -1,6 +1,7 @@
 """A learned domain prompt (after Lester et al. 2021, "The Power of Scale for ... Prompt Tuning"; adding it is our choice)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import keras
 import numpy as np
@@ -22,6 +23,9 @@ class Prompt:
       after: the frozen backbone from x ``[B, D]`` to logits ``[B, 2]``.
     """
 
+    tap: ClassVar[str] = "input"
+    informed: ClassVar[tuple[str, ...]] = ()  # no KL term
+
     after: keras.Model
 
     @classmethod
@@ -37,16 +41,6 @@ class Prompt:
         operation, node, _ = backbone.output["input"]._keras_history  # the head is x with an axis put in
         (x,) = operation._inbound_nodes[node].input_tensors
         return cls(keras.Model(x, backbone.output["logits"], name="after_prompt"))
-
-    @property
-    def tap(self) -> str:
-        """x."""
-        return "input"
-
-    @property
-    def informed(self) -> tuple[str, ...]:
-        """No KL term."""
-        return ()
 
     @property
     def parameters(self) -> int:

@@ -86,10 +86,8 @@ def tune(bench: Bench, experiment: Experiment, splits: list[str], adapter: Adapt
         first = starts(settings.warm_start, level, trained)
         found = train_kernels(experiment, adapter, window, validation, level, first) if level else []
         trained |= {domain.name: kernel for domain, kernel in zip(level, found, strict=True)}
-    if isinstance(adapter, KernelShape):
-        for domain in (everyone, *tuned):
-            stopping = stopping_rows(validation, domain)
-            trained[domain.name] = with_gate(experiment, adapter, trained[domain.name], window, validation, stopping)
+    for domain in (everyone, *tuned):
+        trained[domain.name] = with_gate(experiment, adapter, trained[domain.name], window, validation, stopping_rows(validation, domain))
     seconds = time.perf_counter() - start
 
     active = []
