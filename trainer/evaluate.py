@@ -5,17 +5,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.schema import TASK_NAMES
 from trainer.dataset import Dataset
 from trainer.frozen import Floats, FrozenRows, open_frozen, run_frozen
 from trainer.job import Job, write_json
-from trainer.judge import compare, probabilities, score_rows, task_rows
+from trainer.judge import compare, probabilities, route, score_rows, task_rows
 from trainer.kernels import user_columns
 from trainer.metrics import METRICS, UNDEFINED, task_metrics, to_json
-from trainer.routing import auto_rank, most_specific_first
 from trainer.store import KernelStore, common_tap
 from trainer.truth import true_probabilities
 
@@ -43,13 +41,13 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
     rows = run_frozen(backbone, dataset, split, common_tap(found), f"evaluate {split}", keep)
 
     domains: dict[str, Any] = {}
-    scores: dict[str, tuple[npt.NDArray[np.int64], Floats]] = {}
+    scores: dict[str, Floats] = {}
     for domain in experiment.domains:
         inside = rows.domain_rows(domain)
         kernel = kernels[domain.name]
         logits = score_rows(kernel.shape, kernel.weights, rows, inside) if kernel else rows.logits[inside]
         if domain.name in active:
-            scores[domain.name] = (inside, logits)
+            scores[domain.name] = logits
         figures = (
             compare(experiment, rows, inside, logits)
             if kernel
@@ -57,14 +55,7 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
         )
         domains[domain.name] = {"rows": len(inside), "active": domain.name in active, **figures}
 
-    served = rows.logits.copy()
-    candidates = most_specific_first([domain for domain in experiment.domains if domain.name in active], experiment.topics)
-    rank = auto_rank({topic: tf.constant(rows.columns[f"topic/{topic}"]) for topic in experiment.topics}, candidates, len(served)).numpy()
-    for position, domain in enumerate(candidates, 1):
-        inside, logits = scores[domain.name]
-        routed = rank[inside] == position
-        served[inside[routed]] = logits[routed]
-
+    served = route(experiment, rows, scores, rows.logits)
     alone, routed_kernels = _overall(experiment, rows, rows.logits), _overall(experiment, rows, served)
     result = {
         "split": split,

@@ -15,6 +15,7 @@ from trainer.joint import Kernel, Rows
 from trainer.kernels import Adapter, KernelShape
 from trainer.metrics import UNDEFINED, auc
 from trainer.objectives import log_probabilities
+from trainer.routing import auto_rank, most_specific_first
 
 _CHUNK = 65_536
 
@@ -40,6 +41,25 @@ def score_rows(adapter: Adapter, kernel: Kernel, data: FrozenRows, rows: Rows) -
         buckets = kernel[SUPPORT][data.columns[f"feature/{adapter.user}"][rows]]
         scored = trusted(data.logits[rows], scored, kernel[GATE].T[buckets]).numpy()
     return scored
+
+
+def route(experiment: Experiment, data: FrozenRows, scores: dict[str, Floats], otherwise: Floats) -> Floats:
+    """Logits of all rows ``[N, 2]`` as ``auto`` serves them: each under its most specific domain that has scores.
+
+    Args:
+      experiment: domains and topics.
+      data: the rows.
+      scores: domain -> logits of its rows, in order.
+      otherwise: logits ``[N, 2]`` of the rows that none of these domains matches.
+    """
+    served = otherwise.copy()
+    candidates = most_specific_first([domain for domain in experiment.domains if domain.name in scores], experiment.topics)
+    rank = auto_rank({topic: tf.constant(data.columns[f"topic/{topic}"]) for topic in experiment.topics}, candidates, len(served)).numpy()
+    for position, domain in enumerate(candidates, 1):
+        inside = data.domain_rows(domain)
+        routed = rank[inside] == position
+        served[inside[routed]] = scores[domain.name][routed]
+    return served
 
 
 def task_rows(experiment: Experiment, data: FrozenRows, rows: Rows, task: str) -> tuple[npt.NDArray[np.bool_], Floats]:

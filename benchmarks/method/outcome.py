@@ -16,8 +16,7 @@ from trainer.frozen import Floats, FrozenRows
 from trainer.gate import bucket_of
 from trainer.hierarchy import parents
 from trainer.joint import Rows
-from trainer.judge import probabilities, task_rows
-from trainer.routing import most_specific_first
+from trainer.judge import probabilities, route, task_rows
 
 TASKS = ("ctr", "ctcvr")
 """The tasks that studies report, both over all impressions."""
@@ -92,11 +91,9 @@ def figures(
 
 def _routed(experiment: Experiment, data: FrozenRows, by_domain: dict[str, Floats], active: list[str] | None) -> Floats:
     """Logits of every row under its most specific active domain, the backbone's where there is none."""
-    served = data.logits.copy() if active is not None else by_domain[ALL].copy()
-    chosen = [domain for domain in experiment.domains if domain.name in by_domain and (active is None or domain.name in active)]
-    for domain in reversed(most_specific_first(chosen, experiment.topics)):
-        served[data.domain_rows(domain)] = by_domain[domain.name]
-    return served
+    if active is None:
+        return route(experiment, data, by_domain, by_domain[ALL])
+    return route(experiment, data, {name: logits for name, logits in by_domain.items() if name in active}, data.logits)
 
 
 def _counts_of(wanted: npt.NDArray[Any], users: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
