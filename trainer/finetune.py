@@ -213,9 +213,10 @@ def train_kernels(
         present = [domain if index in training else DomainData(domain.name, _NO_ROWS) for index, domain in enumerate(data)]
         with row_bar(f"kernels {epoch + 1}/{settings.epochs}", sum(len(domain.rows) for domain in present)) as bar:
             loss, seen = np.zeros(len(domains)), np.zeros(len(domains))
-            for rows in schedule(present, settings.batch_size, experiment.seed, epoch):
+            batches = schedule(present, settings.batch_size, experiment.seed, epoch)
+            for rows, losses in zip(batches, trainer.train_epoch(window, batches), strict=True):
                 counts = np.array([len(part) for part in rows])
-                loss, seen = loss + counts * trainer.train_batch(window, rows), seen + counts
+                loss, seen = loss + counts * losses, seen + counts
                 bar.update(int(counts.sum()))
         for index in training:
             value = score(index)

@@ -1,8 +1,11 @@
 """Trains several kernels at once on stored taps: one batched product for all domains, one optimiser state for each."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -69,6 +72,23 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
     return batches
 
 
+class _Batch(NamedTuple):
+    """What one step reads, gathered: T tiles of ``TILE`` rows, each of one domain; a domain's last tile is padded with weight 0."""
+
+    columns: dict[str, tf.Tensor]
+    """Labels and sample weights, ``[T * TILE]``."""
+    taps: tf.Tensor
+    """``[T, 2, TILE, d]``, or ``[T, 1, TILE, d]`` where tasks share them."""
+    logits: tf.Tensor
+    """``[T, 2, TILE]``."""
+    tile_domain: tf.Tensor
+    """Index of each tile's domain, int32 ``[T]``."""
+    rates: tf.Tensor
+    """Learning rate of every domain, ``[K]``; 0 for those without a row."""
+    noise: dict[str, tf.Tensor]
+    """Standard normal draws, in the variational reading."""
+
+
 class JointTrainer:
     """Kernels of K domains under training.
 
@@ -117,6 +137,23 @@ class JointTrainer:
 
     def train_batch(self, data: FrozenRows, rows: list[Rows]) -> npt.NDArray[np.float32]:
         """One update from the given rows of every domain. Returns every domain's cross-entropy ``[K]``, 0 where it had no rows."""
+        return self._update(self._batch(data, rows))
+
+    def train_epoch(self, data: FrozenRows, batches: list[list[Rows]]) -> Iterator[npt.NDArray[np.float32]]:
+        """``train_batch`` of every batch in order, each gathered while the one before it is computed."""
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            following = ahead.submit(self._batch, data, batches[0])
+            for _, rows in pairwise([*batches, None]):
+                batch = following.result()
+                if rows is not None:
+                    following = ahead.submit(self._batch, data, rows)
+                yield self._update(batch)
+
+    def _update(self, batch: _Batch) -> npt.NDArray[np.float32]:
+        losses: npt.NDArray[np.float32] = self.step(*batch).numpy()
+        return losses
+
+    def _batch(self, data: FrozenRows, rows: list[Rows]) -> _Batch:
         counts = np.array([len(part) for part in rows], np.float32)
         tiles = [ceil(len(part) / TILE) for part in rows]
         tile_domain = np.repeat(np.arange(len(rows), dtype=np.int32), tiles)
@@ -129,18 +166,15 @@ class JointTrainer:
             start += tile_count * TILE
         columns = {f"label/{label}": data.labels(label)[index] for label in self.experiment.label_columns}
         columns["row/weight"] = data.weights[index] * present
-        noise = {}
-        if self.settings.regulariser == "variational":
-            noise = self._draw_noise(counts)
-        losses: npt.NDArray[np.float32] = self.step(
+        tiled = index.reshape(-1, 1, TILE)
+        return _Batch(
             {name: tf.constant(values) for name, values in columns.items()},
-            tf.constant(data.taps[index]),
-            tf.constant(data.logits[index]),
+            tf.constant(data.taps[tiled, np.arange(data.taps.shape[1])[:, np.newaxis]]),  # gathered as it is read: nothing to transpose
+            tf.constant(data.logits[tiled, np.arange(data.logits.shape[1])[:, np.newaxis]]),
             tf.constant(tile_domain),
             tf.constant(self._rates(counts)),
-            noise,
-        ).numpy()
-        return losses
+            self._draw_noise(counts) if self.settings.regulariser == "variational" else {},
+        )
 
     def _rates(self, counts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Batch-aware learning rates ``[K]``: lr * (n_k / (B / K))^p, the factor clipped to [0.1, 1]; 0 without rows (our choice)."""
@@ -189,18 +223,17 @@ class JointTrainer:
         rates: tf.Tensor,
         noise: dict[str, tf.Tensor],
     ) -> tf.Tensor:
+        """Learns from a ``_Batch``. Returns every domain's cross-entropy ``[K]``."""
         variables = list(self.trained.values())
         with tf.GradientTape() as tape:
             weights = {name: tf.gather(weight, tile_domain) for name, weight in self._sampled(noise).items()}
-            tiled_taps = tf.transpose(tf.reshape(taps, [-1, TILE, *taps.shape[1:]]), [0, 2, 1, 3])
-            tiled_logits = tf.transpose(tf.reshape(logits, [-1, TILE, 2]), [0, 2, 1])
-            out = self.adapter.logits(weights, tiled_taps, tiled_logits)
+            out = self.adapter.logits(weights, taps, logits)
             log_p = log_probabilities(tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, 2]))
             row_domain = tf.repeat(tile_domain, TILE)
             entropy = loss_by_group(self.experiment.tasks, log_p, columns, row_domain, len(self.domains))
             loss = tf.reduce_sum(entropy + self.settings.beta * self.regulariser() / self.rows_total)
             if self.settings.regulariser == "coding_rate" and isinstance(self.adapter, KernelShape):
-                codes, row_weights = self.adapter.code(weights, tiled_taps), tf.reshape(columns["row/weight"], [-1, TILE])
+                codes, row_weights = self.adapter.code(weights, taps), tf.reshape(columns["row/weight"], [-1, TILE])
                 rate = coding_rate(codes, row_weights, tile_domain, len(self.domains), self.settings.code_noise)
                 loss += self.settings.code_beta * tf.reduce_sum(rate)
         self._apply(tape.gradient(loss, variables), variables, rates)
