@@ -145,6 +145,11 @@ def kernel_logits(shape: KernelShape, weights: Weights, taps: tf.Tensor, logits:
     Returns:
       ``[M, 2, R]``.
     """
+    return residual * logits + decoded(shape, weights, taps)[..., 0]
+
+
+def decoded(shape: KernelShape, weights: Weights, taps: tf.Tensor) -> tf.Tensor:
+    """What the decoder gives, ``[M, 2, R, shape.widths[-1]]``: of a kernel one number, the delta; arguments as of ``kernel_logits``."""
     activation = keras.activations.get(shape.activation)
     hidden = taps
     layers = len(shape.widths) - 1
@@ -152,7 +157,7 @@ def kernel_logits(shape: KernelShape, weights: Weights, taps: tf.Tensor, logits:
         hidden = _product(shape, weights, layer, hidden)
         if layer < layers - 1:
             hidden = activation(hidden)
-    return residual * logits + hidden[..., 0]
+    return hidden
 
 
 def _product(shape: KernelShape, weights: Weights, layer: int, hidden: tf.Tensor) -> tf.Tensor:

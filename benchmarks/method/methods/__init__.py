@@ -11,8 +11,10 @@ from benchmarks.method.bench import Bench
 from benchmarks.method.methods.backbone import backbone
 from benchmarks.method.methods.boosted import boosted
 from benchmarks.method.methods.full import full
+from benchmarks.method.methods.id_biases import id_biases
 from benchmarks.method.methods.oracle import oracle
 from benchmarks.method.methods.scratch import scratch
+from benchmarks.method.methods.tower_input import tower_input
 from benchmarks.method.methods.tuned import baseline, kernels
 from benchmarks.method.methods.update import update
 from benchmarks.method.outcome import Outcome
@@ -26,6 +28,8 @@ METHODS: dict[str, Callable[[Bench, Experiment, list[str], dict[str, Any]], dict
     "bottleneck": baseline(Bottleneck.of),
     "lora": baseline(LoRA.of),
     "prompt": baseline(Prompt.of),
+    "tower_input": tower_input,
+    "id_biases": id_biases,
     "full": full,
     "update": update,
     "scratch": scratch,
