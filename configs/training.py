@@ -55,8 +55,6 @@ class Pretrain(Section):
         "kernels then train on these out-of-sample taps",
     )
     progressive_parts: PositiveInt = Field(8, description="parts of that pass, of about as many rows each")
-    progressive_batch_size: PositiveInt = 1024
-    progressive_learning_rate: PositiveFloat = Field(0.0003, description="Adam in that pass, where weights are good already")
 
 
 class Kernel(Section):

@@ -32,8 +32,8 @@ Rows = npt.NDArray[np.int64]
 def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Learner, inference: keras.Model) -> None:
     """Scores and then learns every part of ``finetune.split``, in order of time, and leaves the scores in ``<job>/backbone/taps``.
 
-    The optimisers go on as pre-training left them, Adam at ``pretrain.progressive_learning_rate``. An interrupted pass starts again from
-    the end of pre-training; what it left is removed.
+    The optimisers go on as pre-training left them, at its rates and batch size. An interrupted pass starts again from the end of
+    pre-training; what it left is removed.
 
     Args:
       experiment: settings and seed.
@@ -49,7 +49,6 @@ def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Le
     moments = columns[_MOMENT].astype(np.int64, copy=False)
     settings = experiment.pretrain
     parts = chronological_parts(moments, settings.progressive_parts)
-    learner.adam.learning_rate = settings.progressive_learning_rate
     with new_folder(folder) as aside:
         files = create_taps(aside, inference, len(moments))
         with row_bar("window: score, then learn", len(moments)) as bar:
@@ -57,7 +56,7 @@ def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Le
                 part = {name: values[rows] for name, values in columns.items()}
                 fill_cold_rows(learner, experiment)
                 _score(inference, part, rows, files)
-                _learn(learner, part, settings.progressive_batch_size, np.random.default_rng((experiment.seed, number)))
+                _learn(learner, part, settings.batch_size, np.random.default_rng((experiment.seed, number)))
                 bar.update(len(rows))
         for file in files.values():
             file.flush()
