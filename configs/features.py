@@ -91,4 +91,26 @@ class TimestampFeature(_Embedded):
     time_zone: TimeZoneName = "UTC"
 
 
-Feature = Annotated[CategoricalFeature | ListFeature | NumericFeature | TimestampFeature, Field(discriminator="kind")]
+class CrossFeature(Section):
+    """The values of several columns of a row as one id, hashed; missing (id 0) where one of them is.
+
+    The table's size is the config's choice, not the data's: a row's id is its hash, so ids that no row had before need no vocabulary, and
+    ids that hash alike share a row of the table (Cheng et al. 2016, Wide & Deep Learning, section 3.1, crosses features this way).
+    ``side`` is the item's where a column of it is; columns that no other feature reads are of that side.
+    """
+
+    kind: Literal["cross"]
+    side: Side
+    columns: Annotated[tuple[str, ...], Field(min_length=2, description="raw columns read as strings, joined in this order")]
+    hash_buckets: Annotated[int, Field(ge=1, lt=2**31 - 1, description="ids are 1..hash_buckets")]
+    dimension: PositiveInt | None = Field(None, description="embedding width; backbone.embedding_dimension where absent")
+
+    @model_validator(mode="after")
+    def _different_columns(self) -> "CrossFeature":
+        for column in self.columns:
+            if self.columns.count(column) > 1:
+                raise ValueError(f"'columns' names '{column}' twice; expected different columns")
+        return self
+
+
+Feature = Annotated[CategoricalFeature | ListFeature | NumericFeature | TimestampFeature | CrossFeature, Field(discriminator="kind")]

@@ -92,7 +92,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _describe(item: Any) -> str:
     """One pydantic error as ``where: what``; tags of the feature union are left out of the path."""
-    tags = {"categorical", "list", "numeric", "timestamp"}
+    tags = {"categorical", "list", "numeric", "timestamp", "cross"}
     keys = [str(key) for index, key in enumerate(item["loc"]) if not (index == 2 and item["loc"][0] == "features" and key in tags)]
     message = item["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]

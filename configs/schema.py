@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model
 
 from configs.base import SafeName, Section, UtcDatetime
 from configs.domains import Domain, Topic, enumerate_domains
-from configs.features import CategoricalFeature, Feature, ListFeature, NumericFeature, TimestampFeature
+from configs.features import CategoricalFeature, CrossFeature, Feature, ListFeature, NumericFeature, TimestampFeature
 from configs.simulation import Simulation
 from configs.training import Backbone, Finetune, Kernel, Pretrain
 
@@ -121,9 +121,15 @@ class Experiment(Section):
         """The distinct label columns, click first."""
         return (self.tasks.ctr.label, self.tasks.ctcvr.label)
 
+    def columns_of(self, feature: str) -> tuple[str, ...]:
+        """The raw columns a feature reads: one, or those of a cross."""
+        spec = self.features[feature]
+        return spec.columns if isinstance(spec, CrossFeature) else (spec.column or feature,)
+
     def column_of(self, feature: str) -> str:
-        """The raw column a feature reads."""
-        return self.features[feature].column or feature
+        """The raw column that a feature which is no cross reads."""
+        (column,) = self.columns_of(feature)
+        return column
 
     @property
     def user_feature(self) -> str | None:
@@ -197,8 +203,9 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _features_are_sound(self) -> "Experiment":
         for name, spec in self.features.items():
-            if self.column_of(name) in self.label_columns:
-                raise ValueError(f"features.{name}: column '{self.column_of(name)}' is a label; a label cannot be a feature")
+            for column in self.columns_of(name):
+                if column in self.label_columns:
+                    raise ValueError(f"features.{name}: column '{column}' is a label; a label cannot be a feature")
             if (
                 isinstance(spec, ListFeature)
                 and spec.shares is not None
@@ -275,7 +282,9 @@ class Experiment(Section):
     def _columns_are_read_one_way(self) -> "Experiment":
         data = self.data
         readers: list[tuple[str, str, str]] = [
-            (f"features.{name}", self.column_of(name), spec.kind) for name, spec in self.features.items()
+            (f"features.{name}", column, "categorical" if isinstance(spec, CrossFeature) else spec.kind)
+            for name, spec in self.features.items()
+            for column in self.columns_of(name)
         ]
         readers += [(f"topics.{name}", topic.column, "timestamp" if topic.hours else "categorical") for name, topic in self.topics.items()]
         readers += [("data.timestamp", data.timestamp, "timestamp")]

@@ -18,6 +18,7 @@ from configs.quiet import tf
 from preprocessing.columns import raw_columns
 from preprocessing.fitted import Fitted
 from preprocessing.transform import signed_log1p
+from preprocessing.value_counts import ValueCounts
 
 _SAMPLE = 100_000  # rows kept for quantiles: the error of a quantile's rank is about 0.2%
 
@@ -31,7 +32,7 @@ class Statistics:
     Attributes:
       experiment: what is fitted.
       rows: rows seen.
-      counts: vocabulary feature -> value -> rows.
+      counts: vocabulary feature -> rows by value.
       partials: numeric feature -> (n, mean, sum of squared deviations) of every batch.
       samples: bucketed feature -> (priority, value) of the rows with the smallest priorities.
       equal_to_label: (column, label) pairs that were equal on every row so far.
@@ -40,7 +41,7 @@ class Statistics:
 
     experiment: Experiment
     rows: int = 0
-    counts: dict[str, Counter[str]] = field(default_factory=dict)
+    counts: dict[str, ValueCounts] = field(default_factory=dict)
     partials: dict[str, list[tuple[int, float, float]]] = field(default_factory=dict)
     samples: dict[str, tuple[npt.NDArray[np.uint64], Floats]] = field(default_factory=dict)
     equal_to_label: set[tuple[str, str]] = field(default_factory=set)
@@ -52,7 +53,7 @@ class Statistics:
         statistics = cls(experiment)
         for name, spec in experiment.features.items():
             if isinstance(spec, CategoricalFeature | ListFeature) and not spec.hash_buckets and not getattr(spec, "shares", None):
-                statistics.counts[name] = Counter()
+                statistics.counts[name] = ValueCounts()
             elif isinstance(spec, NumericFeature) and spec.quantile_buckets:
                 statistics.samples[name] = (np.empty(0, np.uint64), np.empty(0))
             elif isinstance(spec, NumericFeature):
@@ -72,8 +73,7 @@ class Statistics:
             column = batch.column(self.experiment.column_of(name))
             if isinstance(self.experiment.features[name], ListFeature):
                 column = column.flatten()
-            counted = pc.value_counts(column.drop_null())
-            counter.update(dict(zip(counted.field("values").to_pylist(), counted.field("counts").to_pylist(), strict=True)))
+            counter.add(column)
         for name, partials in self.partials.items():
             values = self._numbers(name, batch)
             if len(values):
@@ -87,11 +87,17 @@ class Statistics:
             self.positives[label] += int(pc.sum(batch.column(label)).as_py() or 0)
         return self
 
+    def compact(self) -> "Statistics":
+        """Merges what waits to be merged, so that little travels to another worker."""
+        for counter in self.counts.values():
+            counter.table()
+        return self
+
     def merge(self, other: "Statistics") -> "Statistics":
         """Adds another's rows, in place."""
         self.rows += other.rows
         for name, counter in self.counts.items():
-            counter.update(other.counts[name])
+            counter.merge(other.counts[name])
         for name, partials in self.partials.items():
             partials.extend(other.partials[name])
         for name, sample in self.samples.items():
@@ -132,20 +138,18 @@ def fit(experiment: Experiment, statistics: Statistics) -> Fitted:
         raise InputError(f"column '{column}' equals label '{label}' on all {statistics.rows} pre-training rows; it cannot be a feature")
     return Fitted(
         settings=Fitted.settings_of(experiment),
-        vocabularies={name: _vocabulary(experiment, name, counter) for name, counter in statistics.counts.items()},
+        vocabularies={name: _vocabulary(experiment, name, counts) for name, counts in statistics.counts.items()},
         moments={name: _moments(partials) for name, partials in statistics.partials.items()},
         boundaries={name: _boundaries(experiment, name, values) for name, (_, values) in statistics.samples.items()},
     )
 
 
-def _vocabulary(experiment: Experiment, name: str, counter: Counter[str]) -> tuple[str, ...]:
-    """Most frequent first, ties by value. Values that a line of a vocabulary file cannot hold stay out of vocabulary."""
+def _vocabulary(experiment: Experiment, name: str, counts: ValueCounts) -> tuple[str, ...]:
     spec = experiment.features[name]
     assert isinstance(spec, CategoricalFeature | ListFeature)  # noqa: S101 - Statistics.empty counts no other
     min_count = spec.vocabulary.min_count if spec.vocabulary else 1
     max_size = spec.vocabulary.max_size if spec.vocabulary else 1_000_000
-    kept = [(-count, value) for value, count in counter.items() if count >= min_count and value and not {"\n", "\r"} & set(value)]
-    return tuple(value for _, value in sorted(kept)[:max_size])
+    return counts.most_frequent(min_count, max_size)
 
 
 def _moments(partials: list[tuple[int, float, float]]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ from typing import Literal
 import pyarrow as pa
 
 from configs import Experiment
-from configs.features import CategoricalFeature, ListFeature, NumericFeature
+from configs.features import CategoricalFeature, CrossFeature, ListFeature, NumericFeature
 
 Kind = Literal["string", "strings", "number", "timestamp", "label", "weight"]
 
@@ -30,7 +30,7 @@ class Column:
       kind: how it is read.
       required: a null refuses the row; other columns may be missing in a row.
       served: a serving request carries it (features and topic fields do; labels and keys do not).
-      side: side of its first feature; ``context`` where only topics read it; None where it is not served.
+      side: side of its first feature, crosses coming last; ``context`` where only topics read it; None where it is not served.
     """
 
     name: str
@@ -43,16 +43,17 @@ class Column:
 def raw_columns(experiment: Experiment) -> dict[str, Column]:
     """Every raw column the experiment reads, by name, features first and in the config's order."""
     columns: dict[str, Column] = {}
-    for name, spec in experiment.features.items():
-        column = experiment.column_of(name)
+    # Crosses last: a column that another feature reads as well is of that feature's side.
+    for name, spec in sorted(experiment.features.items(), key=lambda feature: isinstance(feature[1], CrossFeature)):
         kind: Kind = "timestamp"
-        if isinstance(spec, CategoricalFeature):
+        if isinstance(spec, CategoricalFeature | CrossFeature):
             kind = "string"
         elif isinstance(spec, ListFeature):
             kind = "strings"
         elif isinstance(spec, NumericFeature):
             kind = "number"
-        columns.setdefault(column, Column(column, kind, served=True, side=spec.side))
+        for column in experiment.columns_of(name):
+            columns.setdefault(column, Column(column, kind, served=True, side=spec.side))
     for topic in experiment.topics.values():
         columns.setdefault(topic.column, Column(topic.column, "timestamp" if topic.hours else "string", served=True, side="context"))
 

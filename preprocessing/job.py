@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,14 +15,15 @@ from preprocessing import pipeline, storage
 from preprocessing.columns import raw_columns
 from preprocessing.fitted import Fitted
 from preprocessing.manifest import MANIFEST, FileEntry, Manifest, SplitSummary
+from preprocessing.outputs import transform_outputs, vocabulary_sizes
 from preprocessing.progress import Progress, say
 from preprocessing.sources import Plan, find_sources, missing_columns_error, plan
 from preprocessing.tally import Tally
-from preprocessing.transform import transform_outputs, vocabulary_sizes
 from preprocessing.validate import CONVERSION_WITHOUT_CLICK
+from preprocessing.workers import Workers, forks_wanted
 
 PARTIAL = ".partial"
-_RESERVED = ("transform", "rejected", "duplicates", MANIFEST, "analysis.json", "written.json")
+_RESERVED = ("transform", "rejected", "duplicates", "keys", MANIFEST, "analysis.json", "written.json")
 _OURS = re.compile(
     r"manifest\.json|transform/[^/]+|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
     rf"|[A-Za-z0-9_][A-Za-z0-9_.-]*/[^/]+-[0-9a-f]{{8}}-\d{{5,}}\.tfrecord|{re.escape(PARTIAL)}/.*"
@@ -52,6 +54,11 @@ class Job:
           InputError: bad input; a former dataset is untouched.
         """
         FileSystems.set_options(self._options())
+        # They get ready while we look at the logs.
+        with Workers(self.beam_flags) if forks_wanted(self._options()) else nullcontext() as workers:
+            return self._run(workers)
+
+    def _run(self, workers: Workers | None) -> Manifest:
         self._warn_and_check_splits()
         planned = plan(find_sources(self.input, self.experiment), self.experiment)
         for path in planned.empty:
@@ -60,7 +67,7 @@ class Job:
             raise InputError(f"{self.input}: no rows in {len(planned.empty)} file(s)")
         try:
             self._clear_output()
-            tally, written = self._run_passes(planned)
+            tally, written = self._run_passes(planned, workers)
             manifest = self._manifest(tally, written)
             self._publish(manifest)
         except OSError as error:
@@ -98,25 +105,25 @@ class Job:
             )
         storage.delete_folder(self._partial)
 
-    def _run_passes(self, planned: Plan) -> tuple[Tally, Tally]:
+    def _run_passes(self, planned: Plan, workers: Workers | None) -> tuple[Tally, Tally]:
         """Analyses, once more where rows turned out to be duplicates (nothing may be fitted on them), then writes."""
-        tally = self._analyse("analyse", planned, frozenset())
+        tally = self._analyse("analyse", planned, frozenset(), workers)
         duplicated = frozenset(tally.duplicated)
         if duplicated:
-            tally = self._analyse("analyse again, without duplicates", planned, duplicated)
+            tally = self._analyse("analyse again, without duplicates", planned, duplicated, workers)
         if tally.fit_errors:
             raise InputError(min(tally.fit_errors))
         with Progress("write") as progress:
-            written = pipeline.apply(planned.pieces, self.experiment, self._partial, duplicated, self._options())
+            written = pipeline.apply(planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers)
             progress.rows = written.rows
         self._check_errors(written)
         if (written.rows, written.rejected, written.splits, written.outside) != (tally.rows, tally.rejected, tally.splits, tally.outside):
             raise InputError(f"{self.input}: the logs changed while they were read; run again")
         return tally, written
 
-    def _analyse(self, name: str, planned: Plan, duplicated: frozenset[str]) -> Tally:
+    def _analyse(self, name: str, planned: Plan, duplicated: frozenset[str], workers: Workers | None) -> Tally:
         with Progress(name) as progress:
-            tally = pipeline.analyse(planned.pieces, self.experiment, self._partial, duplicated, self._options())
+            tally = pipeline.analyse(planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers)
             progress.rows = tally.rows
         self._check_errors(tally)
         self._check_rows(tally)

@@ -6,7 +6,7 @@ than keeping every row. Only small files leave a graph, so any runner will do.
 
 import copy
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
@@ -16,16 +16,29 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from configs import Experiment, InputError
 from preprocessing import steps, storage
+from preprocessing.batch_coder import BatchCoder
 from preprocessing.progress import say
+from preprocessing.readers import RawBatch
 from preprocessing.sources import Piece
 from preprocessing.tally import Tally
 from preprocessing.validate import CheckedBatch
+from preprocessing.workers import Workers
 
 _ERROR_LINE = re.compile(r"^(?:RuntimeError: )*(?:[\w.]+\.)?(\w*Error): (.*)$", re.MULTILINE)
 _USER_CAUSED = ("InputError", "BeamIOError", "OSError", "PermissionError", "FileNotFoundError")
 
+for _batch in (RawBatch, CheckedBatch):
+    beam.coders.registry.register_coder(_batch, BatchCoder)
 
-def analyse(pieces: tuple[Piece, ...], experiment: Experiment, folder: str, duplicated: frozenset[str], options: PipelineOptions) -> Tally:
+
+def analyse(
+    pieces: tuple[Piece, ...],
+    experiment: Experiment,
+    folder: str,
+    duplicated: frozenset[str],
+    options: PipelineOptions,
+    workers: Workers | None = None,
+) -> Tally:
     """Counts rows, fits the transform into ``folder/transform`` and notes duplicates in ``folder/duplicates``.
 
     Args:
@@ -34,6 +47,7 @@ def analyse(pieces: tuple[Piece, ...], experiment: Experiment, folder: str, dupl
       folder: empty working folder, or one that an earlier call has filled.
       duplicated: batches whose duplicates an earlier call has noted: these rows are left out, and no others are looked for.
       options: Beam's.
+      workers: processes to use instead of those that Beam would start.
 
     Raises:
       InputError: the pass failed for a reason outside the program.
@@ -45,14 +59,13 @@ def analyse(pieces: tuple[Piece, ...], experiment: Experiment, folder: str, dupl
         tallies = [errors, checked | "CountRows" >> beam.ParDo(steps.CountRows(experiment))]
         tallies.append(
             checked
-            | "FittedRows" >> beam.FlatMap(_fitted_rows, experiment)
             | "Statistics" >> beam.CombineGlobally(_CombineStatistics(experiment)).without_defaults()
             | "FitTransform" >> beam.ParDo(steps.FitTransform(experiment, storage.join(folder, "transform")))
         )
         if experiment.data.row_key and not duplicated:
             tallies.append(
                 checked
-                | "KeysOfRows" >> beam.ParDo(steps.KeysOfRows(experiment)).with_output_types(tuple[int, Any])
+                | "KeysOfRows" >> beam.ParDo(steps.KeysOfRows(experiment, storage.join(folder, "keys"))).with_output_types(tuple[int, Any])
                 | "GroupKeys" >> beam.GroupByKey()
                 | "LaterDuplicates" >> beam.FlatMap(steps.later_duplicates).with_output_types(tuple[str, Any])
                 | "GroupDuplicates" >> beam.GroupByKey()
@@ -60,11 +73,18 @@ def analyse(pieces: tuple[Piece, ...], experiment: Experiment, folder: str, dupl
             )
         _write_tally(tallies, storage.join(folder, "analysis.json"))
 
-    _run(build, options)
+    _run(build, options, workers)
     return Tally.from_json(storage.read(storage.join(folder, "analysis.json")))
 
 
-def apply(pieces: tuple[Piece, ...], experiment: Experiment, folder: str, duplicated: frozenset[str], options: PipelineOptions) -> Tally:
+def apply(
+    pieces: tuple[Piece, ...],
+    experiment: Experiment,
+    folder: str,
+    duplicated: frozenset[str],
+    options: PipelineOptions,
+    workers: Workers | None = None,
+) -> Tally:
     """Writes the dataset's files into ``folder``, with the transform and the duplicates that ``analyse`` has left there.
 
     Raises:
@@ -76,7 +96,7 @@ def apply(pieces: tuple[Piece, ...], experiment: Experiment, folder: str, duplic
         written = checked | "WriteBatches" >> beam.ParDo(steps.WriteBatches(experiment, folder))
         _write_tally([errors, written], storage.join(folder, "written.json"))
 
-    _run(build, options)
+    _run(build, options, workers)
     return Tally.from_json(storage.read(storage.join(folder, "written.json")))
 
 
@@ -87,21 +107,16 @@ def _checked_batches(
         pipeline
         | "Pieces" >> beam.Create(pieces, reshuffle=False)
         | "Spread" >> beam.Reshuffle()  # otherwise one worker would read all that was made in one place
-        | "Read" >> beam.ParDo(steps.ReadPieces(experiment)).with_outputs(steps.ReadPieces.ERRORS, main="batches")
+        | "Read"
+        >> beam.ParDo(steps.ReadPieces(experiment)).with_output_types(RawBatch).with_outputs(steps.ReadPieces.ERRORS, main="batches")
     )
-    checked = read.batches | "CheckRows" >> beam.ParDo(steps.CheckRows(experiment, duplicates, duplicated))
+    check = beam.ParDo(steps.CheckRows(experiment, duplicates, duplicated)).with_output_types(CheckedBatch)
+    checked = read.batches | "CheckRows" >> check
     return checked, read[steps.ReadPieces.ERRORS]
 
 
-def _fitted_rows(checked: CheckedBatch, experiment: Experiment) -> Iterator[Any]:
-    masks = steps.split_masks(checked.rows, experiment)
-    mask = np.logical_or.reduce([masks[split] for split in experiment.fitted_on])
-    if mask.any():
-        yield checked.rows if mask.all() else checked.rows.filter(pa.array(mask))
-
-
 class _CombineStatistics(beam.CombineFn):
-    """Batches of the rows that the transform is fitted on -> ``analyze.Statistics``."""
+    """``CheckedBatch`` -> ``analyze.Statistics`` of the rows that the transform is fitted on."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
@@ -111,14 +126,21 @@ class _CombineStatistics(beam.CombineFn):
 
         return Statistics.empty(self._experiment)
 
-    def add_input(self, accumulator: Any, element: Any) -> Any:
-        return accumulator.add(element)
+    def add_input(self, accumulator: Any, element: CheckedBatch) -> Any:
+        masks = steps.split_masks(element.rows, self._experiment)
+        mask = np.logical_or.reduce([masks[split] for split in self._experiment.fitted_on])
+        if not mask.any():
+            return accumulator
+        return accumulator.add(element.rows if mask.all() else element.rows.filter(pa.array(mask)))
 
     def merge_accumulators(self, accumulators: Any) -> Any:
         first, *others = accumulators
         for other in others:
             first = first.merge(other)
         return first
+
+    def compact(self, accumulator: Any) -> Any:
+        return accumulator.compact()
 
     def extract_output(self, accumulator: Any) -> Any:
         return accumulator
@@ -140,11 +162,11 @@ def _write_tally(tallies: list[beam.PCollection], path: str) -> None:
     )
 
 
-def _run(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> None:
+def _run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None = None) -> None:
     again = copy.deepcopy(options)  # runners change theirs
     local = again.view_as(DirectOptions)
     try:
-        _run_once(build, options)
+        _run_once(build, options, workers)
     except InputError:
         raise
     except Exception as error:
@@ -155,18 +177,22 @@ def _run(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> No
         first = next(iter(str(error).splitlines()), "")
         say(f"warning: the local runner failed ({type(error).__name__}: {first}); once more, in one thread")
         local.direct_running_mode, local.direct_num_workers = "in_memory", 1
-        _run_once(build, again)
+        _run_once(build, again, None)
 
 
-def _run_once(build: Callable[[beam.Pipeline], None], options: PipelineOptions) -> None:
+def _run_once(build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None) -> None:
     try:
-        pipeline = beam.Pipeline(options=options)
+        pipeline = beam.Pipeline(runner=workers.runner(options) if workers else None, options=options)
     except (ValueError, RuntimeError) as error:
         raise InputError(f"Beam refuses its options: {error}") from None
     try:
         with pipeline:
             build(pipeline)
     except InputError:
+        raise
+    except KeyboardInterrupt:
+        if workers and workers.died:
+            raise InputError(workers.died) from None
         raise
     except Exception as error:
         # Runners turn a step's exception into text; what a user can cause must still be one line, and a mistake of ours a traceback.

@@ -3,19 +3,30 @@
 import sys
 import threading
 import time
+from collections.abc import Callable
 from types import TracebackType
 
 _SECONDS = 10.0
 
 _lock = threading.Lock()
 _rows = 0
+_forward: Callable[[int], object] | None = None
 
 
 def advance(rows: int) -> None:
-    """Steps report rows they are done with. Seen where steps run in the command's process; other runners show Beam's counter."""
+    """Steps report rows they are done with. Seen where steps run on the command's machine; other runners show Beam's counter."""
     global _rows
+    if _forward:
+        _forward(rows)
+        return
     with _lock:
         _rows += rows
+
+
+def forward(report: Callable[[int], object]) -> None:
+    """In a worker process: from now on ``report`` takes rows to the command's process."""
+    global _forward
+    _forward = report
 
 
 def say(text: str) -> None:

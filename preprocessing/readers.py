@@ -59,9 +59,19 @@ class RawBatch:
         return f"{file_key(self.source)}-{self.number:05d}"
 
     @property
+    def place(self) -> str:
+        """Name of the batch while the job runs; in this order, the rows of all files follow each other."""
+        return place_name(self.source.order, self.number)
+
+    @property
     def row_count(self) -> int:
         """All rows, broken ones included."""
         return len(self.rows) + len(self.broken)
+
+
+def place_name(order: int, number: int) -> str:
+    """``RawBatch.place`` of a batch of the ``order``-th file."""
+    return f"{order:08d}-{number:08d}"
 
 
 def read_piece(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:

@@ -2,30 +2,35 @@
 
 import io
 import json
+import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from apache_beam.transforms.window import GlobalWindows
 
 from configs import Experiment, InputError
 from configs.domains import Domain
 from preprocessing import progress, storage
 from preprocessing.fingerprint import combine_fingerprints, fingerprint_of
-from preprocessing.readers import RawBatch, read_piece
+from preprocessing.readers import RawBatch, place_name, read_piece
 from preprocessing.sources import Piece
 from preprocessing.tally import Tally
 from preprocessing.validate import CheckedBatch, rejected_rows, validate
 
-KEY_PARTITIONS = 64  # groups that duplicates are looked for in; one must fit in a worker's memory at 12 bytes a row
+KEY_PARTITIONS = 64  # groups that duplicates are looked for in; one must fit in a worker's memory, a few times 20 bytes a row
+KEYS = np.dtype([("key", "<i8"), ("file", "<i4"), ("batch", "<i4"), ("row", "<i4")])  # fingerprint, and the place of its row
+_KEYS_IN_MEMORY = 1 << 18  # rows of a file of them; writing takes some hundred bytes each
 
 Rows = npt.NDArray[np.intp]
-PartOfKeys = tuple[tuple[int, int], str, npt.NDArray[np.int64], npt.NDArray[np.int32]]
-"""(order of file, number of batch), key of the batch, fingerprints of row keys, positions of their rows."""
+Keys = npt.NDArray[np.void]
+PartOfKeys = tuple[str, int, int]
+"""A file of ``KEYS``, and the range in it that one partition has."""
 
 
 class ReadPieces(beam.DoFn):
@@ -55,8 +60,8 @@ class CheckRows(beam.DoFn):
     def process(self, raw: RawBatch) -> Iterator[CheckedBatch]:
         """Validates one batch."""
         checked = validate(raw, self._experiment)
-        if raw.key in self._duplicated:
-            positions = np.load(io.BytesIO(storage.read(duplicates_path(self._duplicates, raw.key))), allow_pickle=False)
+        if raw.place in self._duplicated:
+            positions = np.load(io.BytesIO(storage.read(duplicates_path(self._duplicates, raw.place))), allow_pickle=False)
             checked = checked.without(positions, f"duplicate of {', '.join(self._experiment.data.row_key)}")
         yield checked
 
@@ -74,40 +79,65 @@ class CountRows(beam.DoFn):
 
 
 class KeysOfRows(beam.DoFn):
-    """``CheckedBatch`` -> (partition, fingerprints of ``data.row_key``)."""
+    """``CheckedBatch`` -> (partition, where fingerprints of ``data.row_key`` are).
 
-    def __init__(self, experiment: Experiment) -> None:
+    They travel in files: a local runner would keep all it is given in memory.
+    """
+
+    def __init__(self, experiment: Experiment, folder: str) -> None:
         self._experiment = experiment
+        self._folder = folder
+
+    def start_bundle(self) -> None:
+        """Begins a part."""
+        self._waiting: list[Keys] = []
 
     def process(self, checked: CheckedBatch) -> Iterator[tuple[int, PartOfKeys]]:
         """Fingerprints one batch."""
-        if not len(checked.index):
+        keys = np.empty(len(checked.index), KEYS)
+        keys["key"] = combine_fingerprints([fingerprint_of(checked.rows, name) for name in self._experiment.data.row_key])
+        keys["file"], keys["batch"], keys["row"] = checked.raw.source.order, checked.raw.number, checked.index
+        self._waiting.append(keys)
+        if sum(map(len, self._waiting)) >= _KEYS_IN_MEMORY:
+            yield from self._write()
+
+    def finish_bundle(self) -> Iterator[Any]:
+        """Writes what is left."""
+        yield from map(GlobalWindows.windowed_value_at_end_of_window, self._write())
+
+    def _write(self) -> Iterator[tuple[int, PartOfKeys]]:
+        if not self._waiting:
             return
-        columns = [fingerprint_of(checked.rows, name) for name in self._experiment.data.row_key]
-        keys = combine_fingerprints(columns)
-        partitions = keys.view(np.uint64) % np.uint64(KEY_PARTITIONS)
+        keys = np.concatenate(self._waiting)
+        self._waiting = []
+        partitions = keys["key"].view(np.uint64) % np.uint64(KEY_PARTITIONS)
         order = np.argsort(partitions, kind="stable")
-        bounds = np.searchsorted(partitions[order], np.arange(KEY_PARTITIONS + 1))
-        for partition in range(KEY_PARTITIONS):
-            part = order[bounds[partition] : bounds[partition + 1]]
-            if len(part):
-                place = (checked.raw.source.order, checked.raw.number)
-                yield partition, (place, checked.raw.key, keys[part], checked.index[part].astype(np.int32))
+        bounds = np.searchsorted(partitions[order], np.arange(KEY_PARTITIONS + 1)).tolist()
+        path = storage.join(self._folder, f"{uuid.uuid4().hex}.keys")  # another name in another try
+        storage.write(path, keys[order].tobytes())
+        for partition, (start, stop) in enumerate(pairwise(bounds)):
+            if start < stop:
+                yield partition, (path, start, stop)
 
 
-def later_duplicates(element: tuple[int, Iterable[PartOfKeys]]) -> Iterator[tuple[str, npt.NDArray[np.int32]]]:
-    """One partition -> for every batch, the positions of rows whose key an earlier row has, by file, then row."""
-    parts = sorted(element[1], key=lambda part: part[0])
-    keys = np.concatenate([part[2] for part in parts])
-    order = np.argsort(keys, kind="stable")
-    repeated = np.zeros(len(keys), np.bool_)
-    repeated[order[1:]] = keys[order[1:]] == keys[order[:-1]]
-    start = 0
-    for _, batch, part_keys, positions in parts:
-        later = positions[repeated[start : start + len(part_keys)]]
-        start += len(part_keys)
-        if len(later):
-            yield batch, later
+def later_duplicates(element: tuple[int, Iterable[PartOfKeys]]) -> Iterator[tuple[str, Rows]]:
+    """One partition -> for every batch (``RawBatch.place``), the positions of rows whose key an earlier row has, by file, then row."""
+    keys = np.concatenate([_read_keys(*part) for part in element[1]])
+    in_order = np.sort(keys["key"])
+    repeated = in_order[1:][in_order[1:] == in_order[:-1]]
+    if not len(repeated):
+        return
+    keys = keys[np.isin(keys["key"], repeated)]
+    keys = keys[np.lexsort((keys["row"], keys["batch"], keys["file"], keys["key"]))]
+    later = keys[1:][keys["key"][1:] == keys["key"][:-1]]
+    for file, batch in np.unique(later[["file", "batch"]]).tolist():
+        yield place_name(file, batch), later["row"][(later["file"] == file) & (later["batch"] == batch)].astype(np.intp)
+
+
+def _read_keys(path: str, start: int, stop: int) -> Keys:
+    with storage.open_raw(path) as file:
+        file.seek(start * KEYS.itemsize)
+        return np.frombuffer(file.read((stop - start) * KEYS.itemsize), KEYS)
 
 
 class WriteDuplicates(beam.DoFn):
@@ -116,7 +146,7 @@ class WriteDuplicates(beam.DoFn):
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
-    def process(self, element: tuple[str, Iterable[npt.NDArray[np.int32]]]) -> Iterator[Tally]:
+    def process(self, element: tuple[str, Iterable[Rows]]) -> Iterator[Tally]:
         """Writes one batch's positions."""
         batch, positions = element
         buffer = io.BytesIO()

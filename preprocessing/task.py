@@ -2,15 +2,16 @@
 
 import argparse
 import difflib
-import logging
 import os
 import sys
 from typing import Any
 
 from configs import InputError
 from configs.command import CommandParser, add_config_arguments, read_config, run
+from preprocessing.quiet import keep_quiet
 
 _MOST_THREADS = 4  # steps hold Python's lock about half of the time, so more local threads than this only take memory
+_MOST_PROCESSES = 16  # each takes about half a gigabyte
 
 
 class _BeamParser(CommandParser):
@@ -38,7 +39,7 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
         prog="preprocessing.task",
         description=__doc__,
         epilog="Any other option is Beam's (--runner DataflowRunner --project P --temp_location gs://... --setup_file ./setup.py). "
-        "Without --runner the job runs in threads of this process.",
+        "Without --runner the job runs in processes of this machine.",
     )
     add_config_arguments(parser)
     parser.add_argument(
@@ -62,23 +63,26 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
 
 
 def _with_local_defaults(flags: list[str]) -> list[str]:
-    """A local runner by its own name: ``DirectRunner`` may download another program and run that. In threads, because batches spend
-    their time in Arrow and TensorFlow, and processes would each import TensorFlow, twice."""
+    """A local runner by its own name: ``DirectRunner`` may download another program and run that. In a process for each core
+    (``workers``); where those cannot be forked, in threads, which share Python's lock."""
+    from preprocessing.workers import CAN_FORK
+
     names = {flag.partition("=")[0] for flag in flags}
     if "--runner" in names:
         return flags
     defaults = ["--runner=FnApiRunner"]
     if not names & {"--direct_running_mode", "--direct_num_workers"}:
-        defaults += ["--direct_running_mode=multi_threading", f"--direct_num_workers={min(_MOST_THREADS, os.cpu_count() or 1)}"]
+        mode, most = ("multi_processing", _MOST_PROCESSES) if CAN_FORK else ("multi_threading", _MOST_THREADS)
+        defaults += [f"--direct_running_mode={mode}", f"--direct_num_workers={min(most, os.cpu_count() or 1)}"]
     return [*defaults, *flags]
 
 
 def main(arguments: list[str]) -> None:
     """The command. Raises ``InputError``."""
-    _keep_quiet()
+    keep_quiet()
     ours, flags = parse_arguments(arguments)
     experiment = read_config(ours)
-    from preprocessing.job import Job  # TensorFlow: seconds to import, which a mistake on the command line should not cost
+    from preprocessing.job import Job
     from preprocessing.progress import say
 
     if not ours.output:
@@ -89,14 +93,6 @@ def main(arguments: list[str]) -> None:
     manifest = Job(experiment, logs, ours.output, tuple(flags)).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
     say(f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected {sum(manifest.rejected.values()):,}")
-
-
-def _keep_quiet() -> None:
-    """Errors come to the command as exceptions; logging them as well would print each several times, with traces."""
-    logging.basicConfig(level=logging.WARNING)
-    logging.getLogger("apache_beam").setLevel(logging.WARNING)
-    for name in ("apache_beam.runners.common", "apache_beam.runners.worker", "apache_beam.runners.portability"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 if __name__ == "__main__":

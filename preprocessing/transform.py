@@ -5,75 +5,28 @@ serving cannot differ. Ids: 0 is padding or missing, then the out-of-vocabulary 
 """
 
 import tempfile
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs import Experiment
 from configs.domains import Topic, hours_of
-from configs.features import CategoricalFeature, ListFeature, NumericFeature, TimestampFeature
+from configs.features import CategoricalFeature, CrossFeature, ListFeature, NumericFeature, TimestampFeature
 from configs.quiet import tf
 from preprocessing.clock import day_and_hour
 from preprocessing.fitted import Fitted
+from preprocessing.outputs import Output as Output
+from preprocessing.outputs import transform_outputs as transform_outputs
+from preprocessing.outputs import vocabulary_sizes as vocabulary_sizes
 
 _STANDARD_SCORE_LIMIT = 10.0  # our choice: a hostile number may be an outlier, never an overflow
-_PARTS = {"hour": 24, "weekday": 7}
+_UNIT_SEPARATOR = "\x1f"  # between the values of a cross: ("a", "bc") is not ("ab", "c")
 
 Array = npt.NDArray[np.generic]
-
-
-@dataclass(frozen=True)
-class Output:
-    """One output of the transform.
-
-    Attributes:
-      name: the feature's name, with ``_hour`` or ``_weekday`` for parts of a timestamp.
-      feature: the feature it comes from.
-      kind: ``id`` int32 ``[N]``, ``ids`` int32 ``[N, length]``, ``number`` float32 ``[N]``.
-      table: the output whose embedding table it uses (its own name unless it shares one); numbers have none.
-      size: number of ids, padding included; 0 for numbers.
-      length: of each row's list.
-    """
-
-    name: str
-    feature: str
-    kind: Literal["id", "ids", "number"]
-    table: str
-    size: int = 0
-    length: int = 0
-
-
-def transform_outputs(experiment: Experiment, fitted: Fitted) -> dict[str, Output]:
-    """Every output of the transform by name, in the config's order of features."""
-    outputs: list[Output] = []
-    for name, spec in experiment.features.items():
-        if isinstance(spec, CategoricalFeature):
-            outputs.append(Output(name, name, "id", name, _id_count(spec, fitted, name)))
-        elif isinstance(spec, ListFeature):
-            owner = spec.shares or name
-            owner_spec = experiment.features[owner]
-            assert isinstance(owner_spec, CategoricalFeature | ListFeature)  # noqa: S101 - the config was validated
-            outputs.append(Output(name, name, "ids", owner, _id_count(owner_spec, fitted, owner), spec.max_length))
-        elif isinstance(spec, TimestampFeature):
-            outputs += [Output(f"{name}_{part}", name, "id", f"{name}_{part}", 1 + _PARTS[part]) for part in spec.parts]
-        elif spec.quantile_buckets:
-            outputs.append(Output(name, name, "id", name, 2 + len(fitted.boundaries[name])))
-        else:
-            outputs.append(Output(name, name, "number", name))
-    return {output.name: output for output in outputs}
-
-
-def vocabulary_sizes(outputs: dict[str, Output]) -> dict[str, int]:
-    """Number of ids of every output that has ids."""
-    return {name: output.size for name, output in outputs.items() if output.kind != "number"}
-
-
-def _id_count(spec: CategoricalFeature | ListFeature, fitted: Fitted, owner: str) -> int:
-    return 1 + (spec.hash_buckets or spec.oov_buckets + len(fitted.vocabularies[owner]))
 
 
 def signed_log1p(values: tf.Tensor) -> tf.Tensor:
@@ -107,11 +60,14 @@ class Transform(tf.Module):
         """Outputs by name, as ``transform_outputs`` describes them, of every feature whose raw column is given."""
         outputs: dict[str, tf.Tensor] = {}
         for name, spec in self.experiment.features.items():
-            if self.experiment.column_of(name) not in raw:
+            columns = self.experiment.columns_of(name)
+            if not raw.keys() >= set(columns):
                 continue
-            column = raw[self.experiment.column_of(name)]
+            column = raw[columns[0]]
             if isinstance(spec, CategoricalFeature):
                 outputs[name] = self._ids[name](column)
+            elif isinstance(spec, CrossFeature):
+                outputs[name] = _crossed([raw[column] for column in columns], spec.hash_buckets)
             elif isinstance(spec, ListFeature):
                 outputs[name] = _cut_or_pad(self._ids[spec.shares or name](column), spec.max_length)
             elif isinstance(spec, NumericFeature):
@@ -133,12 +89,24 @@ class Transform(tf.Module):
           ``feature/NAME`` and ``topic/NAME`` columns of the record format.
         """
         arrays: dict[str, Array] = {}
+        encoded: dict[str, pa.DictionaryArray] = {}  # columns that several features and topics read
+
+        def by_distinct_value(column: str, function: "_Ids | object") -> Array:
+            if column not in encoded:
+                encoded[column] = _encoded(batch.column(column))
+            return _of_distinct_values(encoded[column], function)
+
         for name, spec in self.experiment.features.items():
-            column = batch.column(self.experiment.column_of(name))
+            columns = self.experiment.columns_of(name)
+            column = batch.column(columns[0])
             if isinstance(spec, CategoricalFeature):
-                arrays[f"feature/{name}"] = _by_distinct_value(column, self._ids[name])
+                arrays[f"feature/{name}"] = by_distinct_value(columns[0], self._ids[name])
+            elif isinstance(spec, CrossFeature):
+                values = [tf.constant(by_distinct_value(column, tf.identity)) for column in columns]
+                arrays[f"feature/{name}"] = _crossed(values, spec.hash_buckets).numpy()
             elif isinstance(spec, ListFeature):
-                ids = _dense(column, _by_distinct_value(column.flatten(), self._ids[spec.shares or name]))
+                column = pc.list_slice(column, 0, spec.max_length)
+                ids = _dense(column, _of_distinct_values(_encoded(column.flatten()), self._ids[spec.shares or name]))
                 arrays[f"feature/{name}"] = _cut_or_pad(tf.constant(ids), spec.max_length).numpy()
             elif isinstance(spec, NumericFeature):
                 arrays[f"feature/{name}"] = self._number(name, spec, tf.constant(_with_nan(column))).numpy()
@@ -150,7 +118,7 @@ class Transform(tf.Module):
             if topic.hours:
                 arrays[f"topic/{name}"] = _topic_index(topic, tf.constant(column.to_numpy(zero_copy_only=False))).numpy()
             else:
-                arrays[f"topic/{name}"] = _by_distinct_value(column, lambda values, topic=topic: _topic_index(topic, values))
+                arrays[f"topic/{name}"] = by_distinct_value(topic.column, partial(_topic_index, topic))
         return arrays
 
     def _number(self, name: str, spec: NumericFeature, column: tf.Tensor) -> tf.Tensor:
@@ -190,6 +158,13 @@ class _Ids(tf.Module):
         return tf.cast(tf.where(tf.equal(values, ""), tf.zeros_like(ids), ids), tf.int32)
 
 
+def _crossed(columns: list[tf.Tensor], buckets: int) -> tf.Tensor:
+    """Strings ``[N]`` of several columns -> one int32 id ``[N]``; 0 where one of the columns is empty."""
+    ids = 1 + tf.strings.to_hash_bucket_fast(tf.strings.join(columns, _UNIT_SEPARATOR), buckets)
+    missing = tf.reduce_any(tf.equal(tf.stack(columns), ""), axis=0)
+    return tf.cast(tf.where(missing, tf.zeros_like(ids), ids), tf.int32)
+
+
 def _cut_or_pad(ids: tf.Tensor, length: int) -> tf.Tensor:
     """``[N, L]`` -> ``[N, length]``."""
     ids = ids[:, :length]
@@ -214,9 +189,13 @@ def _topic_index(topic: Topic, column: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(tf.where(tf.equal(column[:, tf.newaxis], tf.constant(topic.values)), indices, 0), axis=1)
 
 
-def _by_distinct_value(column: pa.Array, function: "_Ids | object") -> Array:
-    """Applies an elementwise function of strings to a nullable string column; null is read as the empty string."""
-    encoded = column.fill_null("").dictionary_encode()
+def _encoded(column: pa.Array) -> pa.DictionaryArray:
+    """The distinct values of a nullable string column; null is read as the empty string."""
+    return column.fill_null("").dictionary_encode()
+
+
+def _of_distinct_values(encoded: pa.DictionaryArray, function: "_Ids | object") -> Array:
+    """Applies an elementwise function of strings once to every distinct value."""
     distinct = function(tf.constant(encoded.dictionary.to_pylist(), tf.string)).numpy()  # type: ignore[operator]
     result: Array = distinct[encoded.indices.to_numpy()]
     return result

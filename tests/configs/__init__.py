@@ -21,6 +21,7 @@ features:
   price: {kind: numeric, side: item}
   position: {kind: categorical, side: context, vocabulary: {}}
   moment: {kind: timestamp, side: context, column: time}
+  user_item: {kind: cross, side: item, columns: [user, item], hash_buckets: 1_000}
 topics:
   scene: {column: scene, values: [home, search]}
   period: {column: time, hours: {early: 00-11, late: 12-23}}

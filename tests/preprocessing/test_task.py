@@ -12,6 +12,7 @@ import pytest
 from configs.command import run
 from preprocessing.job import Job
 from preprocessing.task import main, parse_arguments
+from preprocessing.workers import CAN_FORK
 from tests.preprocessing.shop_logs import CONFIG, digests, experiment, make_rows, write_json, write_parquet
 
 
@@ -58,7 +59,8 @@ def test_beam_options_pass_through_and_the_local_runner_is_named() -> None:
     base = ["--config", "c", "--output", "o"]
     ours, flags = parse_arguments(base)
     assert (ours.config, ours.output, ours.input) == ("c", "o", None)
-    assert flags[:2] == ["--runner=FnApiRunner", "--direct_running_mode=multi_threading"]
+    mode = "multi_processing" if CAN_FORK else "multi_threading"
+    assert flags[:2] == ["--runner=FnApiRunner", f"--direct_running_mode={mode}"]
     cloud = ["--runner", "DataflowRunner", "--project=p", "--temp_location", "gs://b/t", "--setup_file", "./setup.py", "--num_workers=3"]
     assert parse_arguments(base + cloud)[1] == cloud
     assert parse_arguments([*base, "--direct_num_workers=1"])[1] == ["--runner=FnApiRunner", "--direct_num_workers=1"]

@@ -78,6 +78,25 @@ def test_neighbours_of_a_file_do_not_stay_together(dataset: Dataset, in_order: C
     assert abs(halves[0].mean() - halves[1].mean()) < 0.1 * len(drawn)
 
 
+@pytest.mark.parametrize(("blocks", "buffer"), [(256, 65_536), (8, 4096)])
+def test_neighbours_end_up_as_far_apart_as_the_buffer_allows(
+    blocks: int, buffer: int, dataset: Dataset, in_order: Columns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second case is a split that is larger than its buffers, so that files and blocks have to be mixed as well."""
+    monkeypatch.setattr(dataset_module, "_SHUFFLED_BLOCKS", blocks)
+    monkeypatch.setattr(dataset_module, "_SHUFFLED_ROWS", buffer)
+    rows = len(in_order[KEY])
+    order = np.argsort(in_order[KEY])
+    drawn = order[np.searchsorted(in_order[KEY], shuffled(dataset, seed=1)[KEY], sorter=order)]  # place in the files of every drawn row
+    apart = np.abs(np.diff(np.argsort(drawn)))  # steps between rows that were neighbours
+    window = min(rows, buffer)
+    assert np.median(apart) > 0.2 * window  # of two rows anywhere in the window: 0.29
+    assert (apart < 0.01 * window).mean() < 0.05  # 0.02
+    files = np.repeat(np.arange(len(dataset.manifest.splits[SPLIT].files)), [file.rows for file in dataset.manifest.splits[SPLIT].files])
+    full = files[drawn][: rows // window * window]  # the last buffer holds what is left
+    assert min(len(np.unique(batch)) for batch in np.array_split(full, len(full) // 500)) >= 3
+
+
 def test_batches_are_full_but_the_last(dataset: Dataset) -> None:
     sizes = [len(batch["row/weight"]) for batch in dataset.shuffled_batches(SPLIT, 512, seed=1).as_numpy_iterator()]
     assert sizes[:-1] == [512] * (len(sizes) - 1)
