@@ -1,8 +1,10 @@
 """The backbone: embeddings, a body and its heads as one Keras functional model, and its frozen form."""
 
+import shutil
 import warnings
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -22,12 +24,15 @@ from trainer.bodies.ple import ple
 from trainer.bodies.shared_bottom import shared_bottom
 from trainer.bodies.star import star
 from trainer.crosses import cross
-from trainer.job import Job, check_fingerprint, model_fingerprint
+from trainer.job import Job, check_fingerprint, model_fingerprint, new_folder
 
 BIAS = "position_logit"
 
 TOPIC_PREFIX = "topic/"
 """Inputs of this name are topic indices, the record columns of the same name; every other input is a feature."""
+
+_LARGEST_ARCHIVE = 1 << 28
+"""Bytes of weights that are zipped: Keras holds a zip's weights in memory, once more, while it writes or reads them."""
 
 # Keras wants an input's key to be its name, but allows no '/' in a name; here the keys count, and nothing goes by the names.
 warnings.filterwarnings("ignore", message="When providing `inputs` as a dict, all keys in the dict must match the names")
@@ -151,13 +156,30 @@ def inference_model(model: keras.Model, experiment: Experiment) -> keras.Model:
     return inference
 
 
+def save_backbone(model: keras.Model, folder: Path) -> None:
+    """Writes a backbone into a folder, whole or not at all: ``model.keras``, or ``model/`` (the same, not zipped) where it is large."""
+    if sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in model.variables) <= _LARGEST_ARCHIVE:
+        aside = folder / ".model.keras"
+        model.save(aside, zipped=True)
+        aside.rename(folder / "model.keras")
+        return
+    shutil.rmtree(folder / "model", ignore_errors=True)  # of a run that was stopped right after it
+    with new_folder(folder / "model") as unzipped:
+        model.save(unzipped, zipped=False)
+
+
+def _saved_path(folder: Path) -> Path:
+    unzipped = folder / "model"
+    return unzipped if unzipped.is_dir() else folder / "model.keras"
+
+
 def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
     """Reloads a job's backbone in Keras's safe mode, for inference and with no weight trainable.
 
     Raises:
       InputError: there is none, it is damaged, or its weights or its transform are not those of its fingerprint.
     """
-    path = job.backbone / "model.keras"
+    path = _saved_path(job.backbone)
     expected = job.fingerprint()
     try:
         model = keras.saving.load_model(path, compile=False)

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from configs import Experiment, InputError
 from preprocessing.fitted import Fitted
+from trainer.pieces import uncopied
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def model_fingerprint(model: keras.Model, transform_digest: str) -> dict[str, An
     """sha256 over every weight (path, dtype, shape, bytes) of a backbone and over its transform's vocabularies and constants."""
     digests = {}
     for variable in model.weights:
-        tensor = np.ascontiguousarray(variable.numpy())
+        tensor = np.ascontiguousarray(uncopied(variable.value))
         digest = hashlib.sha256(f"{tensor.dtype.str} {tensor.shape}\n".encode())
         digest.update(tensor.data)
         digests[variable.path] = digest.hexdigest()

@@ -6,6 +6,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from trainer.pieces import draw_uniform, load_table, save_table
+
 
 @keras.saving.register_keras_serializable(package="recommender")
 class IdDropout(keras.layers.Layer):
@@ -60,9 +62,17 @@ class RowEmbedding(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the table."""
-        initializer = keras.initializers.RandomUniform(-0.05, 0.05, seed=self.seed)
-        self.table = self.add_weight(shape=(self.rows, self.dimension), initializer=initializer, name="table")
+        self.table = self.add_weight(shape=(self.rows, self.dimension), initializer="zeros", name="table")
+        draw_uniform(self.table.value, 0.05, self.seed)
         self.built = True
+
+    def save_own_variables(self, store: Any) -> None:
+        """Keras's storage, in pieces where the table is large."""
+        save_table(self.table.value, store)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Reads what ``save_own_variables`` wrote."""
+        load_table(self.table.value, store)
 
     def call(self, ids: Any) -> Any:
         """See the class."""
@@ -115,13 +125,21 @@ class TargetAttention(keras.layers.Layer):
 
     def call(self, query: Any, keys: Any, ids: Any) -> Any:
         """See the class."""
-        query = ops.broadcast_to(ops.expand_dims(query, 1), ops.shape(keys))
-        scores = ops.concatenate([query, keys, query - keys, query * keys], axis=-1)
-        for layer in self._layers_in_order:
+        length, dimension = ops.shape(keys)[1:]
+        first, *others = self._layers_in_order
+        # W [q, k, q - k, q * k] = (Wq + Wd) q + (Wk - Wd) k + Wp (q * k): half the product, its first part once a row instead of once an
+        # entry, and no B x L x 4D. Entries stand as rows of one matrix, which the products want.
+        of_query, of_key, of_difference, of_product = tf.split(first.kernel, 4)
+        by_row = tf.nn.bias_add(tf.matmul(query, of_query + of_difference), first.bias)
+        entries = tf.matmul(tf.reshape(keys, (-1, dimension)), of_key - of_difference)
+        entries += tf.matmul(tf.reshape(query[:, tf.newaxis] * keys, (-1, dimension)), of_product)
+        scores = first.activation(tf.reshape(entries, (-1, length, first.units)) + by_row[:, tf.newaxis])
+        scores = tf.reshape(scores, (-1, first.units))
+        for layer in others:
             scores = layer(scores)
-        present = ops.cast(ops.expand_dims(ids, -1) > 0, scores.dtype)
-        weights = ops.softmax(scores - 1e9 * (1.0 - present), axis=1) * present
-        return ops.sum(weights * keys, axis=1)
+        present = tf.cast(ids > 0, scores.dtype)
+        weights = tf.nn.softmax(tf.reshape(scores, (-1, length)) - 1e9 * (1.0 - present)) * present
+        return tf.reduce_sum(weights[:, :, tf.newaxis] * keys, axis=1)
 
     def compute_output_shape(self, query_shape: Any, keys_shape: Any, ids_shape: Any) -> Any:
         """B x D."""
@@ -147,7 +165,7 @@ class MeanPooling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="recommender")
 class Experts(keras.layers.Layer):
-    """E expert networks of equal widths over one input, computed as one product a layer (MMoE; Ma et al. 2018, section 4).
+    """E expert networks of equal widths over one input (MMoE; Ma et al. 2018, section 4).
 
     Args:
       experts: E.
@@ -168,7 +186,7 @@ class Experts(keras.layers.Layer):
         for depth, width in enumerate(self.widths):
             limit = (6.0 / (fan_in + width)) ** 0.5
             initializer = keras.initializers.RandomUniform(-limit, limit, seed=self.seed + depth)
-            # The first layer shares its input: one wide product B x D by D x (E * width).
+            # The experts' first layers share their input; their weights stand side by side, D x (E * width).
             shape = (fan_in, self.experts * width) if depth == 0 else (self.experts, fan_in, width)
             self._kernels.append(self.add_weight(shape=shape, initializer=initializer, name=f"kernel_{depth}"))
             self._biases.append(self.add_weight(shape=(self.experts, width), initializer="zeros", name=f"bias_{depth}"))
@@ -177,12 +195,17 @@ class Experts(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         """See the class."""
-        hidden = ops.matmul(inputs, self._kernels[0])
-        hidden = ops.relu(ops.reshape(hidden, (-1, self.experts, self.widths[0])) + self._biases[0])
-        for kernel, bias in zip(self._kernels[1:], self._biases[1:], strict=True):
-            hidden = ops.matmul(ops.transpose(hidden, (1, 0, 2)), kernel)
-            hidden = ops.relu(ops.transpose(hidden, (1, 0, 2)) + bias)
-        return hidden
+        # Expert by expert: products of these widths run as fast as one of all experts, bias and ReLU are fused into each, and no
+        # B x E x width is transposed between two layers.
+        kernels = [tf.split(self._kernels[0], self.experts, axis=1), *(tf.unstack(kernel) for kernel in self._kernels[1:])]
+        biases = [tf.unstack(bias) for bias in self._biases]
+        outputs = []
+        for expert in range(self.experts):
+            hidden = inputs
+            for kernel, bias in zip(kernels, biases, strict=True):
+                hidden = tf.nn.relu(tf.nn.bias_add(tf.matmul(hidden, kernel[expert]), bias[expert]))
+            outputs.append(hidden)
+        return tf.stack(outputs, axis=1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """B x E x widths[-1]."""

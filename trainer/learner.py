@@ -10,7 +10,7 @@ from trainer.backbone import BIAS
 from trainer.frozen import feature_tensors
 from trainer.layers import RowEmbedding
 from trainer.objectives import Objectives, log_probabilities
-from trainer.optimizer import RowWiseAdagrad
+from trainer.optimizer import FusedAdam, RowWiseAdagrad
 
 
 class Learner:
@@ -31,7 +31,7 @@ class Learner:
         tables = [layer.table for layer in model.layers if isinstance(layer, RowEmbedding)]
         self.tables = [table.value for table in tables]
         self.dense = [weight for weight in model.trainable_variables if all(weight is not table for table in tables)]
-        self.adam = keras.optimizers.Adam(settings.learning_rate if learning_rate is None else learning_rate)
+        self.adam = FusedAdam(settings.learning_rate if learning_rate is None else learning_rate)
         self.adam.build(self.dense)
         rate = settings.embedding_learning_rate if embedding_learning_rate is None else embedding_learning_rate
         self.adagrad = RowWiseAdagrad(self.tables, rate, settings.embedding_accumulator, count_updates=settings.progressive)

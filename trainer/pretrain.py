@@ -12,13 +12,14 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from preprocessing.transform import transform_outputs
-from trainer.backbone import build_backbone, inference_model
+from trainer.backbone import build_backbone, inference_model, save_backbone
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
 from trainer.job import Job, model_fingerprint, new_folder, write_json
 from trainer.learner import Learner
 from trainer.metrics import auc
 from trainer.objectives import Objectives, log_probabilities
+from trainer.pieces import release
 from trainer.progress import row_bar
 from trainer.progressive import fill_cold_rows, learn_window
 
@@ -42,9 +43,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
     run.train()
     if experiment.pretrain.progressive:
         learn_window(experiment, dataset, job, run.learner, run.inference)
-    aside = job.backbone / ".model.keras"
-    run.model.save(aside, zipped=True)
-    aside.rename(job.backbone / "model.keras")
+    save_backbone(run.model, job.backbone)
     write_json(job.backbone / "history.json", run.state.history)
     write_json(job.backbone / "fingerprint.json", model_fingerprint(run.model, dataset.fitted.digest))  # last: it says 'finished'
 
@@ -94,23 +93,35 @@ class _Run:
         self.learner = Learner(self.model, experiment)
         self.state = _State()
         self._saved_state = tf.Variable("", dtype=tf.string)
-        weights = [variable.value for variable in self.model.variables]
-        everything = tf.train.Checkpoint(weights=weights, **self.learner.state, state=self._saved_state)
+        self._weights = {"weights": [variable.value for variable in self.model.variables]}
+        self._beside = {**self.learner.state, "state": self._saved_state}
+        self._updates = {"updates": self.learner.adagrad.updates}  # in the best: a row learned after it counts as unseen again
+        everything, best = tf.train.Checkpoint(**self._weights, **self._beside), tf.train.Checkpoint(**self._weights, **self._updates)
         self.latest = tf.train.CheckpointManager(everything, str(job.checkpoints / "latest"), max_to_keep=1)
-        best = tf.train.Checkpoint(weights=weights, updates=self.learner.adagrad.updates)  # a row learned after it counts as unseen again
         self.best = tf.train.CheckpointManager(best, str(job.checkpoints / "best"), max_to_keep=1)
         self.writer = tf.summary.create_file_writer(str(job.logs / "pretrain"))
 
     def train(self) -> None:
         """Trains to the end, from the last checkpoint where there is one."""
-        if self.latest.restore_or_initialize():
+        if self._restore(self.latest, self._beside):
             self.state = _State(**json.loads(self._saved_state.numpy()))
             print(f"resuming after step {self.state.total_steps}", file=sys.stderr)
         while self.state.epoch < self.settings.epochs and not self.state.stopped:
             self._train_epoch()
         if self.state.best_step != self.state.total_steps:
-            self.best.restore_or_initialize()
+            self._restore(self.best, self._updates)
         self.writer.flush()
+
+    def _restore(self, checkpoints: tf.train.CheckpointManager, others: dict[str, Any]) -> bool:
+        """Restores the weights and what else the last checkpoint holds; False where there is none."""
+        path = checkpoints.latest_checkpoint
+        if path is None:
+            return False
+        for table in self.learner.tables:
+            release(table)
+        for part in (self._weights, others):  # weights first: what is restored with them may take the place that the tables left
+            tf.train.Checkpoint(**part).read(path).expect_partial().assert_existing_objects_matched()
+        return True
 
     def _train_epoch(self) -> None:
         state, rows, batch_size = self.state, self.dataset.rows(self.settings.split), self.settings.batch_size

@@ -26,17 +26,23 @@ def auto_rank(topics: dict[str, tf.Tensor], domains: list[Domain], rows: tf.Tens
     Returns:
       int32 ``[N]``: from 1 in the order of ``domains``; 0 where none matches.
     """
-    names = list(topics)
-    if not domains:
-        return tf.zeros([rows], tf.int32)
-    wanted = np.zeros((len(domains), len(names) + 1), np.int32)  # 0: any value; the last column lets 'all' match without topics
-    for row, domain in enumerate(domains):
-        for topic, index in domain.conditions:
-            wanted[row, names.index(topic)] = index
-    received = tf.stack([*topics.values(), tf.zeros([rows], tf.int32)], axis=1)
-    matches = tf.reduce_all(tf.logical_or(wanted == 0, tf.equal(received[:, tf.newaxis, :], wanted)), axis=2)
-    first = tf.argmax(tf.cast(matches, tf.int32), axis=1, output_type=tf.int32)
-    return tf.where(tf.reduce_any(matches, axis=1), first + 1, 0)
+    none = len(domains) + 1
+    best = tf.fill([rows], none)
+    by_topics: dict[tuple[str, ...], list[tuple[tuple[int, ...], int]]] = {}
+    for rank, domain in enumerate(domains, 1):
+        cut = tuple(topic for topic, _ in domain.conditions)
+        by_topics.setdefault(cut, []).append((tuple(index for _, index in domain.conditions), rank))
+    # A table for each set of topics: a row's cost grows with the ways of cutting traffic, not with the domains they give.
+    for cut, ranked in by_topics.items():
+        sizes = [1 + max(indices) for indices in zip(*(indices for indices, _ in ranked), strict=True)]
+        table = np.full(sizes, none, np.int32)
+        for indices, rank in reversed(ranked):
+            table[indices] = rank
+        place = tf.zeros([rows], tf.int32)
+        for topic, size in zip(cut, sizes, strict=True):
+            place = place * size + tf.where(topics[topic] < size, topics[topic], 0)
+        best = tf.minimum(best, tf.gather(tf.constant(table.ravel()), place))
+    return tf.where(tf.equal(best, none), 0, best)
 
 
 def parse_domain(name: str, topics: dict[str, Topic]) -> Domain:

@@ -94,6 +94,37 @@ def test_target_attention_of_an_empty_history_is_zero_with_finite_gradients() ->
         assert np.isfinite(gradient).all()
 
 
+def plain_attention(query: tf.Tensor, keys: tf.Tensor, entries: tf.Tensor, weights: list[tf.Tensor]) -> tf.Tensor:
+    """The definition, with [query, key, query - key, query * key] written out."""
+    repeated = tf.broadcast_to(query[:, tf.newaxis], tf.shape(keys))
+    scores = tf.concat([repeated, keys, repeated - keys, repeated * keys], axis=-1)
+    *hidden, last = zip(weights[::2], weights[1::2], strict=True)
+    for kernel, bias in hidden:
+        scores = tf.nn.relu(tf.tensordot(scores, kernel, 1) + bias)
+    scores = tf.tensordot(scores, last[0], 1) + last[1]
+    present = tf.cast(entries > 0, tf.float32)[:, :, tf.newaxis]
+    return tf.reduce_sum(tf.nn.softmax(scores - 1e9 * (1 - present), axis=1) * present * keys, axis=1)
+
+
+@pytest.mark.parametrize("hidden", [(), (5,), (6, 4)])
+def test_target_attention_and_its_gradients_equal_the_definition(hidden: tuple[int, ...]) -> None:
+    generator = np.random.default_rng(3)
+    query, keys = (tf.constant(generator.standard_normal(shape, np.float32)) for shape in ((8, 3), (8, 4, 3)))
+    entries = tf.constant(generator.integers(0, 3, (8, 4)), tf.int32)
+    layer = TargetAttention(hidden, seed=1)
+    layer(query, keys, entries)
+    layer.set_weights([generator.standard_normal(weight.shape, np.float32) for weight in layer.weights])
+    weights = [weight.value for weight in layer.weights]
+    assert weights[0].shape == (12, *(hidden or (1,))[:1])
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch([query, keys])
+        out, plain = layer(query, keys, entries), plain_attention(query, keys, entries, weights)
+    np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-6)
+    sources = [query, keys, *weights]
+    for ours, theirs in zip(tape.gradient(out, sources), tape.gradient(plain, sources), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 def test_mean_pooling_counts_entries_that_are_not_padding() -> None:
     entries = tf.constant([[[1.0, 10.0], [3.0, 20.0], [900.0, 900.0]], [[1.0, 1.0]] * 3])
     ids = tf.constant([[4, 5, 0], [0, 0, 0]])
@@ -115,6 +146,23 @@ def test_experts_equal_separate_networks() -> None:
         hidden = np.maximum(x @ first + weights["bias_0"][expert], 0)
         hidden = np.maximum(hidden @ weights["kernel_1"][expert] + weights["bias_1"][expert], 0)
         np.testing.assert_allclose(out[:, expert], hidden, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_of_experts_equal_those_of_one_product_a_layer() -> None:
+    layer = Experts(3, (5, 4), seed=2)
+    x = tf.constant(np.random.default_rng(0).standard_normal((7, 6), np.float32))
+    layer.build(x.shape)
+    layer.set_weights([np.random.default_rng(1).standard_normal(weight.shape, np.float32) for weight in layer.weights])
+    by_name = {weight.name: weight.value for weight in layer.weights}
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        hidden = tf.nn.relu(tf.reshape(x @ by_name["kernel_0"], (-1, 3, 5)) + by_name["bias_0"])
+        plain = tf.nn.relu(tf.einsum("bei,eio->beo", hidden, by_name["kernel_1"]) + by_name["bias_1"])
+        out = layer(x)
+    np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-6)
+    sources = [x, *by_name.values()]
+    for ours, theirs in zip(tape.gradient(out, sources), tape.gradient(plain, sources), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_experts_start_as_networks_of_their_own_and_differ() -> None:

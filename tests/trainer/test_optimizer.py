@@ -1,10 +1,11 @@
-"""Row-wise Adagrad against a dense reference in NumPy."""
+"""Row-wise Adagrad and Adam against dense references in NumPy."""
 
+import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from trainer.optimizer import RowWiseAdagrad
+from trainer.optimizer import FusedAdam, RowWiseAdagrad
 
 ROWS, WIDTH, RATE, START, EPSILON = 12, 3, 0.1, 0.01, 1e-7
 STEPS = ([4, 4, 4, 7], [0, 11, 4, 0], [7, 7, 1, 1])
@@ -61,3 +62,60 @@ def test_a_checkpoint_holds_the_accumulators(tmp_path: str) -> None:
     saved = tf.train.Checkpoint(adagrad=optimizer).save(f"{tmp_path}/checkpoint")
     tf.train.Checkpoint(adagrad=fresh).restore(saved).assert_consumed()
     np.testing.assert_array_equal(fresh.accumulators[0], optimizer.accumulators[0])
+
+
+def adams(*kinds: type[keras.optimizers.Adam]) -> list[tuple[keras.optimizers.Adam, list[keras.Variable]]]:
+    """Optimisers of two equal weights each, built."""
+    made = []
+    for kind in kinds:
+        weights = [keras.Variable(random_table()), keras.Variable(random_table()[0])]
+        optimizer = kind(RATE)
+        optimizer.build(weights)
+        made.append((optimizer, weights))
+    return made
+
+
+def adam_gradients() -> list[list[tf.Tensor]]:
+    values = np.random.default_rng(4).standard_normal((6, ROWS + 1, WIDTH)).astype(np.float32)
+    return [[tf.constant(value[:ROWS]), tf.constant(value[ROWS])] for value in values]
+
+
+def test_adam_equals_its_definition() -> None:
+    ((optimizer, weights),) = adams(FusedAdam)
+    reference = [weight.numpy().astype(np.float64) for weight in weights]
+    first, second = [[np.zeros_like(weight) for weight in reference] for _ in range(2)]
+    for step, values in enumerate(adam_gradients(), 1):
+        optimizer.apply(values, weights)
+        for index, value in enumerate(values):  # Kingma and Ba 2015, end of section 2, where epsilon stands beside the corrected root
+            gradient = value.numpy().astype(np.float64)
+            first[index] += 0.1 * (gradient - first[index])
+            second[index] += 0.001 * (gradient**2 - second[index])
+            rate = RATE * np.sqrt(1 - 0.999**step) / (1 - 0.9**step)
+            reference[index] -= rate * first[index] / (np.sqrt(second[index]) + 1e-7)
+    for weight, expected in zip(weights, reference, strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_adam_has_kerass_state_and_goes_on_from_it() -> None:
+    """A checkpoint of the one is a checkpoint of the other."""
+    (plain, theirs), (fused, ours) = adams(keras.optimizers.Adam, FusedAdam)
+    *before, last = adam_gradients()
+    for values in before:
+        plain.apply(values, theirs)
+    assert [variable.shape for variable in fused.variables] == [variable.shape for variable in plain.variables]
+    for pairs in (zip(fused.variables, plain.variables, strict=True), zip(ours, theirs, strict=True)):
+        for target, source in pairs:
+            target.assign(source)
+    for optimizer in (plain, fused):
+        optimizer.learning_rate = RATE / 3
+    plain.apply(last, theirs)
+    fused.apply(last, ours)
+    for mine, yours in (*zip(ours, theirs, strict=True), *zip(fused.variables, plain.variables, strict=True)):
+        np.testing.assert_allclose(mine, yours, rtol=1e-5, atol=1e-7)
+
+
+def test_adam_leaves_a_weight_without_gradient_alone() -> None:
+    ((optimizer, weights),) = adams(FusedAdam)
+    optimizer.apply([None, adam_gradients()[0][1]], weights)
+    np.testing.assert_array_equal(weights[0], random_table())
+    assert (weights[1].numpy() != random_table()[0]).all()
