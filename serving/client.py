@@ -22,14 +22,15 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import grpc
+from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from configs.command import CommandParser, run
 from configs.errors import InputError
 from serving.flags import whole_number, with_dashes
-from serving.rows import Row, decode_rows, encode_rows
-from serving.servable import DEFAULT_SIGNATURE
+from serving.rows import Row, decode_rows, encode_rank, encode_rows
+from serving.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE
 from serving.status import StatusError
 
 
@@ -79,6 +80,15 @@ class Client:
         response.metadata["signature_def"].Unpack(found)
         return dict(found.signature_def)
 
+    def signature(self, name: str) -> meta_graph_pb2.SignatureDef:
+        """One of them, asked for once while calls succeed. Raises ``InputError`` where the model has no such signature."""
+        if name not in self._signatures:
+            self._signatures = self.signatures()
+        if name not in self._signatures:
+            names = ", ".join(sorted(key for key in self._signatures if not key.startswith("__")))
+            raise InputError(f"model {self._spec.name} has no signature {name!r}; it has: {names}")
+        return self._signatures[name]
+
     def predict(
         self,
         rows: Sequence[Row],
@@ -106,23 +116,39 @@ class Client:
         """
         if not rows:
             return []
-        known = self._signature(signature)
+        known = self.signature(signature)
         answers: list[dict[str, Any]] = []
         for start in range(0, len(rows), self._batch_size):
             batch = rows[start : start + self._batch_size]
             inputs = encode_rows(known, batch, domain, ignore_unknown=ignore_unknown, place=_shifted(place, start))
-            request = predict_pb2.PredictRequest(model_spec=self._spec, inputs=inputs)
-            request.model_spec.signature_name = signature
-            answers += decode_rows(known, self._call(self._stub.Predict, request).outputs, len(batch))
+            answers += decode_rows(known, self._call(self._stub.Predict, self._request(signature, inputs)).outputs, len(batch))
         return answers
 
-    def _signature(self, name: str) -> meta_graph_pb2.SignatureDef:
-        if name not in self._signatures:
-            self._signatures = self.signatures()
-        if name not in self._signatures:
-            names = ", ".join(sorted(key for key in self._signatures if not key.startswith("__")))
-            raise InputError(f"model {self._spec.name} has no signature {name!r}; it has: {names}")
-        return self._signatures[name]
+    def rank(self, shared: Row, items: Sequence[Row], domain: str, *, ignore_unknown: bool = False) -> list[dict[str, Any]]:
+        """Scores of one user's candidates, in their order, in one request whatever their number (signature ``rank``).
+
+        Args:
+          shared: raw user and context features, as in a row of ``predict``; sent and looked up once.
+          items: raw item features of each candidate.
+          domain: the domain that serves all of them, or ``auto``.
+          ignore_unknown: skip keys that the signature does not take there, so that a logged row can be given for either.
+
+        Returns:
+          For each item, every output of the signature by name.
+
+        Raises:
+          InputError, StatusError: as ``predict``.
+        """
+        if not items:
+            return []
+        known = self.signature(RANK_SIGNATURE)
+        inputs = encode_rank(known, shared, items, domain, ignore_unknown=ignore_unknown)
+        return decode_rows(known, self._call(self._stub.Predict, self._request(RANK_SIGNATURE, inputs)).outputs, len(items))
+
+    def _request(self, signature: str, inputs: dict[str, tensor_pb2.TensorProto]) -> predict_pb2.PredictRequest:
+        request = predict_pb2.PredictRequest(model_spec=self._spec, inputs=inputs)
+        request.model_spec.signature_name = signature
+        return request
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
         try:
@@ -182,6 +208,12 @@ def _open(requests: str) -> AbstractContextManager[IO[bytes]]:
         return Path(requests).open("rb")
     except OSError as error:
         raise InputError(f"--requests {requests}: {error.strerror}") from None
+
+
+def requests_of(requests: str, most: int) -> list[dict[str, object]]:
+    """The first ``most`` rows of a file of JSON lines, ``-`` being stdin. Raises ``InputError``."""
+    with _open(requests) as lines:
+        return [row for _, row in islice(_rows(lines, "stdin" if requests == "-" else requests), most)]
 
 
 def _rows(lines: IO[bytes], source: str) -> Iterator[tuple[int, dict[str, object]]]:

@@ -3,6 +3,7 @@
 The graph is made of stock TensorFlow ops, so that TensorFlow Serving's own image can run it.
 """
 
+import math
 import shutil
 import sys
 import tempfile
@@ -16,6 +17,7 @@ import tensorflow as tf
 from configs import Experiment, InputError
 from configs.command import CommandParser, run
 from configs.domains import AUTO, BACKBONE
+from configs.features import CrossFeature
 from preprocessing.columns import Column, raw_columns
 from preprocessing.transform import Transform
 from trainer.backbone import TOPIC_PREFIX, load_frozen, read_tap
@@ -26,12 +28,21 @@ from trainer.routing import auto_rank, most_specific_first, parse_domain
 from trainer.store import KernelStore, StoredKernel
 
 _AUTO_SLOT = -1
+_Topics = Callable[[], dict[str, tf.Tensor]]
+"""Computes the rows' topics where they are needed."""
 _DTYPES: dict[str, tuple[tf.DType, int]] = {
     "string": (tf.string, 1),
     "strings": (tf.string, 2),
     "number": (tf.float32, 1),
     "timestamp": (tf.int64, 1),
 }
+_PARSED: dict[str, Any] = {
+    "string": tf.io.FixedLenFeature([], tf.string, ""),
+    "strings": tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True, default_value=""),
+    "number": tf.io.FixedLenFeature([], tf.float32, math.nan),
+    "timestamp": tf.io.FixedLenFeature([], tf.int64, 0),
+}
+"""How a column is read from a ``tf.Example``; one that is not there is missing, as the transform spells missing."""
 
 
 class Recommender(tf.Module):
@@ -61,27 +72,59 @@ class Recommender(tf.Module):
         initializer = tf.lookup.KeyValueTensorInitializer(list(slots), list(slots.values()), tf.string, tf.int32)
         self._slots = tf.lookup.StaticHashTable(initializer, default_value=0)
         self.columns = served_columns(experiment)
+        self._crosses = [spec for spec in experiment.features.values() if isinstance(spec, CrossFeature)]
+        self._item_columns = [column.name for column in self.columns if column.side == "item"]
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
-        """The signatures by name, traced."""
-        raw = {column.name: _tensor_spec(column) for column in self.columns}
-        domain = tf.TensorSpec([None], tf.string, name="domain")
+        """The signatures by name, traced; ``rank`` where a column is the item's."""
+        raw = {column.name: _tensor_spec(column, None) for column in self.columns}
+        by_side = {column.name: _tensor_spec(column, None if column.side == "item" else 1) for column in self.columns}
+        domain, domain_once = (tf.TensorSpec([rows], tf.string, name="domain") for rows in (None, 1))
+        examples = {"examples": tf.TensorSpec([None], tf.string, name="examples"), "domain": domain}
+        ranked = {"rank": tf.function(self._rank).get_concrete_function(by_side | {"domain": domain_once})} if self._item_columns else {}
         return {
             "serving_default": tf.function(self._serving_default).get_concrete_function(raw | {"domain": domain}),
             "all_domains": tf.function(self._all_domains).get_concrete_function(raw),
+            "examples": tf.function(self._examples).get_concrete_function(examples),
+            **ranked,
         }
 
     def _serving_default(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         raw = {name: tensor for name, tensor in inputs.items() if name != "domain"}
-        slots = self._slots.lookup(inputs["domain"])
-        automatic = auto_rank(self._transform.topics(raw), self._domains, tf.shape(slots)[0])
-        slots = tf.where(tf.equal(slots, _AUTO_SLOT), automatic, slots)
-        logits = self._domain_model.value({**self._inputs(raw), "slot": slots}, training=False)
+        return self._scores(self._transform.features(raw), lambda: self._topics(raw), inputs["domain"])
+
+    def _examples(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        raw = tf.io.parse_example(inputs["examples"], {column.name: _PARSED[column.kind] for column in self.columns})
+        return self._serving_default({**raw, "domain": inputs["domain"]})
+
+    def _rank(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What is the same for every candidate is looked up once; its ids and numbers are repeated in front of the backbone."""
+        items = {name: inputs[name] for name in self._item_columns}
+        once = {column.name: inputs[column.name] for column in self.columns if column.name not in items}
+        first = tf.zeros([tf.shape(items[self._item_columns[0]])[0]], tf.int32)
+
+        def repeated(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            return {name: tf.gather(tensor, first) for name, tensor in tensors.items()}
+
+        # Crosses of both sides need every row; what `once` gives replaces the rest, which nothing reads then and TensorFlow prunes.
+        raw = repeated(once) | items
+        features = self._transform.features(raw) | repeated(self._transform.features(once))
+        return self._scores(features, lambda: self._topics(raw), tf.gather(inputs["domain"], first))
+
+    def _scores(self, features: dict[str, tf.Tensor], topics: _Topics, domain: tf.Tensor) -> dict[str, tf.Tensor]:
+        slots = self._slots.lookup(domain)
+        automatic = tf.equal(slots, _AUTO_SLOT)
+        slots = tf.cond(  # requests that name their domain do not pay for what grows with the number of domains
+            tf.reduce_any(automatic),
+            lambda: tf.where(automatic, auto_rank(topics(), self._domains, tf.shape(slots)[0]), slots),
+            lambda: slots,
+        )
+        logits = self._domain_model.value({**self._inputs(features, topics), "slot": slots}, training=False)
         log_p = log_probabilities(logits)
         return {**{task: tf.exp(value) for task, value in log_p.items()}, "served_domain": tf.gather(tf.constant(self._names), slots)}
 
     def _all_domains(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        inputs, bank = self._inputs(raw), self._bank.value
+        inputs, bank = self._inputs(self._transform.features(raw), lambda: self._topics(raw)), self._bank.value
         heads = self._backbone.value(inputs, training=False)
         logits = bank.every_slot(read_tap(heads, bank.shape.tap), heads["logits"], inputs.get(bank.shape.user))
         slots, rows = bank.slots, tf.shape(logits)[1]
@@ -89,11 +132,19 @@ class Recommender(tf.Module):
         by_row = {task: tf.transpose(tf.reshape(tf.exp(log_p[task]), [slots, rows])) for task in ("ctr", "ctcvr")}
         return {**by_row, "domains": tf.constant(self._names)}
 
-    def _inputs(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The backbone's inputs among the transform's outputs."""
-        topics = {f"{TOPIC_PREFIX}{name}": index for name, index in self._transform.topics(raw).items()}
-        outputs = {**self._transform.features(raw), **topics}
-        return {name: outputs[name] for name in self._backbone.value.input}
+    def _topics(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Topic indices, each worked out once per distinct value: a topic may have a thousand values, a request seldom has many."""
+        topics = self._experiment.topics
+        distinct = {topic.column: tf.unique(raw[topic.column]) for topic in topics.values()}
+        indices = self._transform.topics({column: values.y for column, values in distinct.items()})
+        return {name: tf.gather(index, distinct[topics[name].column].idx) for name, index in indices.items()}
+
+    def _inputs(self, features: dict[str, tf.Tensor], topics: _Topics) -> dict[str, tf.Tensor]:
+        """The backbone's inputs among the transform's outputs; few backbones read topics."""
+        names, outputs = list(self._backbone.value.input), features
+        if any(name.startswith(TOPIC_PREFIX) for name in names):
+            outputs = {**features, **{f"{TOPIC_PREFIX}{name}": index for name, index in topics().items()}}
+        return {name: outputs[name] for name in names}
 
 
 class _Untracked:
@@ -106,14 +157,14 @@ class _Untracked:
 def served_columns(experiment: Experiment) -> list[Column]:
     """The raw columns of a request: all that features and topics read, less the debias feature's own."""
     debias = experiment.backbone.debias
-    features = {experiment.column_of(name) for name in experiment.features if not debias or name != debias.feature}
+    features = {column for name in experiment.features if not debias or name != debias.feature for column in experiment.columns_of(name)}
     read = features | {topic.column for topic in experiment.topics.values()}
     return [column for column in raw_columns(experiment).values() if column.name in read]
 
 
-def _tensor_spec(column: Column) -> tf.TensorSpec:
+def _tensor_spec(column: Column, rows: int | None) -> tf.TensorSpec:
     dtype, rank = _DTYPES[column.kind]
-    return tf.TensorSpec([None] * rank, dtype, name=column.name)
+    return tf.TensorSpec([rows, None][:rank], dtype, name=column.name)
 
 
 def _common_shape(kernels: list[StoredKernel], experiment: Experiment, backbone: keras.Model) -> KernelShape:

@@ -94,6 +94,31 @@ def encode_rows(
     return encoded
 
 
+def encode_rank(
+    signature: meta_graph_pb2.SignatureDef, shared: Row, items: Sequence[Row], domain: str | None = None, *, ignore_unknown: bool = False
+) -> dict[str, tensor_pb2.TensorProto]:
+    """The inputs of a request that sends what its rows share only once, ``[1]`` or ``[1, L]``; the others as ``encode_rows``.
+
+    Args:
+      signature: inputs whose first dimension it fixes at 1 are shared.
+      shared: the shared inputs (user and context).
+      items: N rows of the other inputs.
+      domain: for the input ``domain``, unless ``shared`` has that key.
+      ignore_unknown: skip keys that are no such input; otherwise they are errors.
+
+    Raises:
+      InputError: as ``encode_rows``.
+    """
+    once, each = meta_graph_pb2.SignatureDef(), meta_graph_pb2.SignatureDef()
+    for name, info in signature.inputs.items():
+        dims = info.tensor_shape.dim
+        (once if dims and dims[0].size == 1 else each).inputs[name].CopyFrom(info)
+    return {
+        **encode_rows(once, [shared], domain, ignore_unknown=ignore_unknown, place=lambda _: "what the items share"),
+        **encode_rows(each, items, ignore_unknown=ignore_unknown, place="item {}".format),
+    }
+
+
 def decode_rows(signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, tensor_pb2.TensorProto], count: int) -> list[dict[str, Any]]:
     """Every output, row by row, as Python numbers, text and lists; outputs are in the order of their names.
 

@@ -27,6 +27,7 @@ from preprocessing.transform import Transform
 from preprocessing.validate import validate
 from serving.client import Client
 from serving.export import served_columns
+from serving.servable import RANK_SIGNATURE
 from trainer.backbone import TASKS, load_frozen, read_tap
 from trainer.frozen import FrozenRows, feature_tensors
 from trainer.job import Job
@@ -85,26 +86,36 @@ class TrainerScores:
 
 
 @contextmanager
-def running_server(models: Path, name: str = _MODEL) -> Iterator[str]:
-    """The embedded server on a free port of this machine, as a process of its own; gives its address, stops it in the end."""
-    command = [sys.executable, "-m", "serving.server", "--model-name", name, "--model-base-path", str(models), "--port", "0"]
+def server_process(models: Path, name: str = _MODEL, *flags: str) -> Iterator[tuple[str, int]]:
+    """The embedded server on a free port of this machine, as a process of its own; gives its address and id, stops it in the end."""
+    command = [sys.executable, "-m", "serving.server", "--model-name", name, "--model-base-path", str(models), "--port", "0", *flags]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own module
         try:
             line = server.stdout.readline() if server.stdout else ""
             if not line:
                 raise InputError(f"{models}: the server did not start (its message is above)")
-            yield line.split()[-1]
+            yield line.split()[-1], server.pid
         finally:
             server.terminate()
             server.wait(timeout=30)
 
 
+@contextmanager
+def running_server(models: Path, name: str = _MODEL) -> Iterator[str]:
+    """``server_process``; gives its address."""
+    with server_process(models, name) as (target, _):
+        yield target
+
+
 def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int) -> dict[str, Any]:
-    """Runs the comparison. Returns rows, and for every domain asked for the largest difference and the domains that served."""
+    """Runs the comparison. Returns rows, for every domain asked for the largest difference and the domains that served, and for ``rank``
+    the largest difference from the same rows written out.
+    """
     rows = log_rows(experiment, load_manifest(data).input, count)
     expected = TrainerScores(experiment, job, rows)
-    names = [column.name for column in served_columns(experiment)]
-    requests = rows.select(names).to_pylist()
+    columns = served_columns(experiment)
+    requests = rows.select([column.name for column in columns]).to_pylist()
+    shared = [column.name for column in columns if column.side != "item"]
     asked = [*[*expected.active, *(domain.name for domain in experiment.domains)][:2], AUTO, BACKBONE]
     result: dict[str, Any] = {"rows": len(requests), "domains": {}}
     with running_server(models) as target, Client(target, _MODEL) as client:
@@ -115,7 +126,20 @@ def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int
                 raise InputError(f"asked for '{domain}': served_domain of the server and of the job's active kernels differ; export again")
             differences = [np.abs(np.array([answer[task] for answer in answers]) - scores[task]).max() for task in scores]
             result["domains"][domain] = {"largest_difference": float(max(differences)), "served": sorted(set(served))}
+        if RANK_SIGNATURE in client.signatures():
+            result["rank"] = {"largest_difference": rank_difference(client, requests, shared)}
     return result
+
+
+def rank_difference(client: Client, rows: list[dict[str, Any]], shared: list[str]) -> float:
+    """Every row's item for the first row's user and context: largest difference between ``rank`` and the same rows written out."""
+    first = {name: rows[0][name] for name in shared}
+    together = client.rank(first, [{name: value for name, value in row.items() if name not in first} for row in rows], AUTO)
+    apart = client.predict([row | first for row in rows], AUTO)
+    differences = [
+        abs(one[task] - other[task]) for one, other in zip(together, apart, strict=True) for task in one.keys() - {"served_domain"}
+    ]
+    return float(max(differences))
 
 
 def main() -> None:
@@ -129,7 +153,7 @@ def main() -> None:
     job = Job(arguments.job_dir)
     result = check(job.experiment(), arguments.data, job, arguments.models, arguments.rows)
     print(json.dumps(result, indent=1))
-    worst = max(domain["largest_difference"] for domain in result["domains"].values())
+    worst = max(part["largest_difference"] for part in [*result["domains"].values(), result.get("rank", {"largest_difference": 0.0})])
     same = worst <= TOLERANCE
     print(f"served {'=' if same else '!='} trained: largest difference {worst:.2e}, tolerance {TOLERANCE:.0e}", file=sys.stderr)
     sys.exit(0 if same else 1)

@@ -10,9 +10,11 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from serving.status import StatusError, invalid
-from serving.tensors import claimed_bytes, decode, dtype_name, encode, shape_of
+from serving.tensors import Array, claimed_bytes, decode, dtype_name, encode, shape_of, strings_message
 
 DEFAULT_SIGNATURE = "serving_default"
+RANK_SIGNATURE = "rank"
+"""Scores one user's candidates: what they share is sent once, so its inputs have different first dimensions."""
 _MOST_CALLABLES = 64
 """Compiled combinations of signature and output filter that are kept; a peer can invent filters without end."""
 
@@ -46,6 +48,8 @@ class Servable:
             self._session.close()
             raise
         self.signatures: dict[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
+        with graph.as_default():
+            self._parsed = {name: _parsed_strings(signature) for name, signature in self.signatures.items()}
         self._callables: dict[tuple[str, tuple[str, ...]], Callable[..., list[Any]]] = {}
 
     def predict(
@@ -73,43 +77,75 @@ class Servable:
         signature = self.signatures.get(signature_name)
         if signature is None:
             raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature_name}" not found.')
+        feeds = self.feeds(signature_name, inputs, most_bytes)
+        aliases = _outputs(signature, output_filter)
+        results = self.run(signature_name, aliases, feeds)
+        return {alias: encode(result, signature.outputs[alias].dtype) for alias, result in zip(aliases, results, strict=True)}
+
+    def feeds(self, signature_name: str, inputs: Mapping[str, tensor_pb2.TensorProto], most_bytes: int = 1 << 30) -> list[Array]:
+        """What ``run`` takes: the checked inputs in the order of their names, numbers as arrays, strings as the messages they are in.
+
+        TensorFlow parses strings itself: as Python objects they would be made and unmade one by one, while no other request could run.
+        Raises ``StatusError`` as ``predict``.
+        """
+        signature, parsed = self.signatures[signature_name], self._parsed[signature_name]
         protos = _matched(signature, inputs)
         claimed = 0
         for alias, proto in protos.items():
             claimed += _checked(alias, proto, signature.inputs[alias])
             if claimed > most_bytes:
                 raise invalid(f"tensor parsing error: {alias}: the request's inputs would take more than {most_bytes} bytes")
-        aliases = _outputs(signature, output_filter)
         arrays = []
         for alias, proto in protos.items():
             try:
-                arrays.append(decode(proto))
+                arrays.append(strings_message(proto) if alias in parsed else decode(proto))
             except ValueError as error:
                 raise invalid(f"tensor parsing error: {alias}: {error}") from None
-        results = self._callable(signature_name, signature, tuple(aliases))(*arrays)
-        return {alias: encode(result, signature.outputs[alias].dtype) for alias, result in zip(aliases, results, strict=True)}
+        return arrays
+
+    def run(self, signature_name: str, aliases: Sequence[str], feeds: Sequence[Array]) -> list[Any]:
+        """The outputs of these names, for what ``feeds`` gave. Raises ``StatusError`` or ``tf.errors.OpError`` as ``predict``."""
+        try:
+            return self._callable(signature_name, tuple(aliases))(*feeds)
+        except UnicodeDecodeError as error:  # the message of TensorFlow's error quotes a request's bytes; its code is lost with it
+            raise invalid(bytes(error.object).decode(errors="replace")) from None
 
     def close(self) -> None:
         """Frees the session; no request may be running."""
         self._callables.clear()
         self._session.close()
 
-    def _callable(self, name: str, signature: meta_graph_pb2.SignatureDef, aliases: tuple[str, ...]) -> Callable[..., list[Any]]:
+    def _callable(self, name: str, aliases: tuple[str, ...]) -> Callable[..., list[Any]]:
         """Takes the inputs in the order of their names. What ``Session.run`` looks up at every call (half of a small request's time) is
         looked up once here.
         """
         key = (name, aliases)
         function = self._callables.get(key)
         if function is None:
+            signature, parsed = self.signatures[name], self._parsed[name]
             options = config_pb2.CallableOptions(
-                feed=[signature.inputs[alias].name for alias in sorted(signature.inputs)],
+                feed=[parsed[alias][0] if alias in parsed else signature.inputs[alias].name for alias in sorted(signature.inputs)],
                 fetch=[signature.outputs[alias].name for alias in aliases],
+                tensor_connection=[
+                    config_pb2.TensorConnection(from_tensor=tensor, to_tensor=signature.inputs[alias].name)
+                    for alias, (_, tensor) in parsed.items()
+                ],
             )
             function = self._session._make_callable_from_options(options)
             if len(self._callables) >= _MOST_CALLABLES:
                 self._callables.clear()
             self._callables[key] = function
         return function
+
+
+def _parsed_strings(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[str, str]]:
+    """Adds a parser for each string input to the graph: alias -> the tensor that takes a serialized ``TensorProto``, and its strings."""
+    parsed = {}
+    for alias, info in signature.inputs.items():
+        if info.dtype == tf.string.as_datatype_enum:
+            message = tf.compat.v1.placeholder(tf.string, [])
+            parsed[alias] = (message.name, tf.io.parse_tensor(message, tf.string).name)
+    return parsed
 
 
 def _matched(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, tensor_pb2.TensorProto]:

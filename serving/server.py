@@ -10,16 +10,18 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import tensorflow as tf
 
 from configs.command import CommandParser, run
 from configs.errors import InputError
 from serving.flags import seconds, whole_number, with_dashes
+from serving.processes import shared_port, stop_with_parent, workers
 from serving.servable import Servable
-from serving.service import Service, start
+from serving.service import Service, start, try_address
 from serving.versions import Model
 
 _DRAIN_SECONDS = 10.0
@@ -46,30 +48,70 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
         "--file-system-poll-wait-seconds", type=seconds, default=1.0, metavar="S", help="look for a new version; 0: only at the start (1)"
     )
     parser.add_argument("--max-message-bytes", type=whole_number(1), default=64 << 20, metavar="N", help="largest request (64 MiB)")
-    for name, what in (
-        ("session", "threads within and between operations"),
-        ("intra-op", "threads within an operation"),
-        ("inter-op", "threads between operations"),
-    ):
-        parser.add_argument(
-            f"--tensorflow-{name}-parallelism", type=whole_number(0), default=0, metavar="N", help=f"{what}; 0: as TensorFlow chooses"
-        )
+    parser.add_argument(
+        "--processes",
+        type=whole_number(1, 256),
+        default=1,
+        metavar="N",
+        help="processes that share the port, each with a copy of the model in memory; a connection stays with one of them (%(default)s)",
+    )
+    parser.add_argument(
+        "--tensorflow-session-parallelism",
+        type=whole_number(0),
+        default=1,  # a recommender's many small operations lose more to threads than they gain, and requests run side by side anyway
+        metavar="N",
+        help="threads within and between a request's operations; 0: as TensorFlow chooses (%(default)s)",
+    )
+    for name, what in (("intra-op", "within an operation"), ("inter-op", "between operations")):
+        flag = f"--tensorflow-{name}-parallelism"
+        parser.add_argument(flag, type=whole_number(0), default=0, metavar="N", help=f"threads {what}; 0: as the flag above")
     return parser.parse_args([with_dashes(word) for word in argv])
 
 
 def main(argv: Sequence[str]) -> None:
-    """Serves until SIGTERM or SIGINT. Raises ``InputError`` where there is nothing to serve or the port is taken."""
+    """Serves until SIGTERM or SIGINT. Raises ``InputError`` where there is nothing to serve or the port is taken; exits with code 1 where
+    one of several processes ended by itself.
+    """
     arguments = arguments_of(argv)
-    base_path = Path(arguments.model_base_path)
-    if not base_path.is_dir():
-        raise InputError(f"--model-base-path {base_path}: no such directory")
+    if not Path(arguments.model_base_path).is_dir():
+        raise InputError(f"--model-base-path {arguments.model_base_path}: no such directory")
+    stop = _stop_at_signals()
+    if arguments.processes == 1:
+        _serve(arguments, stop, lambda: None)
+        return
+    try:
+        try_address(arguments.host, arguments.port)
+        with shared_port(arguments.host, arguments.port) as port:
+            arguments.port = port
+            with workers(arguments.processes - 1, _work, arguments, stop) as all_ready:
+                _serve(arguments, stop, all_ready)
+    except ChildProcessError as error:
+        _report(f"error: {error}; the server stops")
+        sys.exit(1)
+    except OSError as error:
+        raise InputError(str(error)) from None
+
+
+def _work(arguments: argparse.Namespace, ready: Any) -> None:
+    """One of the other processes, in itself."""
+    stop = _stop_at_signals()
+    stop_with_parent(stop)
+    run(lambda: _serve(arguments, stop, ready.set, says=False))
+
+
+def _stop_at_signals() -> threading.Event:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    return stop
 
+
+def _serve(arguments: argparse.Namespace, stop: threading.Event, ready: Callable[[], None], *, says: bool = True) -> None:
+    """Serves in this process until ``stop``; ``ready`` is called when it listens, then ``says`` prints where."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     tf.get_logger().setLevel(logging.ERROR)  # the session loader calls itself deprecated; it is what the C++ server does
     config = _session_config(arguments)
+    base_path = Path(arguments.model_base_path)
     model = Model(arguments.model_name, base_path, lambda version, path: Servable(version, path, config), _report)
     poll_seconds = arguments.file_system_poll_wait_seconds
     problem = model.refresh()
@@ -77,7 +119,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(problem)
     said = ""
     while model.version is None and not stop.is_set():
-        if problem != said:
+        if problem != said and says:
             _report(f"{problem}; waiting for one")
         said = problem
         stop.wait(poll_seconds)
@@ -91,10 +133,13 @@ def main(argv: Sequence[str]) -> None:
             arguments.port,
             arguments.grpc_max_threads,
             arguments.max_message_bytes,
+            shared=arguments.processes > 1,
         )
     except OSError as error:
         raise InputError(str(error)) from None
-    print(f"Serving {model.name} version {model.version} on {arguments.host}:{port}", flush=True)
+    ready()
+    if says and not stop.is_set():
+        print(f"Serving {model.name} version {model.version} on {arguments.host}:{port}", flush=True)
     if poll_seconds:
         model.poll(poll_seconds)
     stop.wait()

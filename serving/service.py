@@ -101,7 +101,7 @@ class Service:
         return spec
 
 
-def start(service: Service, host: str, port: int, threads: int, most_bytes: int) -> tuple[grpc.Server, int]:
+def start(service: Service, host: str, port: int, threads: int, most_bytes: int, *, shared: bool = False) -> tuple[grpc.Server, int]:
     """Starts to listen.
 
     Args:
@@ -110,6 +110,7 @@ def start(service: Service, host: str, port: int, threads: int, most_bytes: int)
       port: port; 0 for a free one.
       threads: requests that are run at once; more wait.
       most_bytes: size of a request message; a larger one is refused with RESOURCE_EXHAUSTED.
+      shared: whether other processes listen on the port too (``processes.shared_port``).
 
     Returns:
       The running server and its port.
@@ -120,11 +121,12 @@ def start(service: Service, host: str, port: int, threads: int, most_bytes: int)
     options = [
         ("grpc.max_receive_message_length", most_bytes),
         ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 0),  # two servers must not share a port without knowing it
+        ("grpc.so_reuseport", int(shared)),  # two servers must not share a port without knowing it
     ]
     server = grpc.server(ThreadPoolExecutor(threads, thread_name_prefix="grpc"), options=options)
     server.add_generic_rpc_handlers(_handlers(service))
-    _try_address(host, port)
+    if not shared:
+        try_address(host, port)
     try:
         bound = int(server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
     except RuntimeError:
@@ -133,7 +135,7 @@ def start(service: Service, host: str, port: int, threads: int, most_bytes: int)
     return server, bound
 
 
-def _try_address(host: str, port: int) -> None:
+def try_address(host: str, port: int) -> None:
     """Raises ``OSError`` with the reason where nobody can listen there; gRPC itself would print it and raise without it."""
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

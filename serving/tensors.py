@@ -26,6 +26,8 @@ _FIELDS: dict[int, tuple[str, Any]] = {
 }
 """Data type -> the repeated field that carries it, and its NumPy type. Other types (half, complex, ...) go through TensorFlow itself."""
 
+_PACKED = {types_pb2.DT_FLOAT: ("<f4", b"\x2a"), types_pb2.DT_DOUBLE: ("<f8", b"\x32")}
+"""Data type -> how its repeated field lies in a message, packed: NumPy type and tag (field 5 or 6, length-delimited)."""
 _STRING_BYTES = 24
 """What TensorFlow allocates for a string before its characters."""
 _MOST_DIMENSIONS = 32
@@ -39,10 +41,11 @@ def dtype_name(dtype: int) -> str:
 
 def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     """The shape a message states. Raises ``ValueError`` where it is unknown, has a negative dimension, or too many dimensions."""
-    if proto.tensor_shape.unknown_rank:
+    stated = proto.tensor_shape
+    if stated.unknown_rank:
         raise ValueError("its rank is unknown")
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if any(size < 0 for size in shape):
+    shape = tuple([dim.size for dim in stated.dim])
+    if shape and min(shape) < 0:
         raise ValueError(f"shape {_brief(shape)} has a negative dimension")
     if len(shape) > _MOST_DIMENSIONS:
         raise ValueError(f"it has {len(shape)} dimensions; at most {_MOST_DIMENSIONS} are served")
@@ -88,8 +91,7 @@ def decode(proto: tensor_pb2.TensorProto) -> Array:
 
     values = getattr(proto, field)
     given = len(values)
-    if given > count:
-        raise ValueError(f"{field} has {given} values; shape {_brief(shape)} needs {count}")
+    _check_count(field, given, shape)
     if field == "string_val":
         flat = np.full(count, values[-1] if given else b"", np.object_)
         flat[:given] = list(values)
@@ -103,6 +105,16 @@ def decode(proto: tensor_pb2.TensorProto) -> Array:
         flat[:given] = part
         part = flat
     return part.reshape(shape)
+
+
+def strings_message(proto: tensor_pb2.TensorProto) -> Array:
+    """A message of strings, serialized, as the scalar that ``tf.io.parse_tensor`` takes; refused where ``decode`` would refuse it."""
+    if proto.tensor_content:
+        decode(proto)
+    else:
+        _check_count("string_val", len(proto.string_val), shape_of(proto))
+    message: Array = np.array(proto.SerializeToString(), np.object_)
+    return message
 
 
 def encode(value: Any, dtype: int, *, packed: bool = False) -> tensor_pb2.TensorProto:
@@ -123,9 +135,26 @@ def encode(value: Any, dtype: int, *, packed: bool = False) -> tensor_pb2.Tensor
         proto.tensor_shape.dim.add(size=size)
     if packed and kind is not np.object_:
         proto.tensor_content = array.tobytes()
+    elif dtype in _PACKED:  # as one piece: a Python number for each element would take as long as a small model
+        layout, tag = _PACKED[dtype]
+        content = array.astype(layout, copy=False).tobytes()
+        proto.MergeFromString(tag + _varint(len(content)) + content)
     else:
         getattr(proto, field).extend(array.ravel().tolist())
     return proto
+
+
+def _check_count(field: str, given: int, shape: tuple[int, ...]) -> None:
+    if given > math.prod(shape):
+        raise ValueError(f"{field} has {given} values; shape {_brief(shape)} needs {math.prod(shape)}")
+
+
+def _varint(number: int) -> bytes:
+    digits = []
+    while number > 127:
+        digits.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*digits, number])
 
 
 def _decode_by_tensorflow(proto: tensor_pb2.TensorProto) -> Array:

@@ -50,6 +50,11 @@ class Tiny(tf.Module):
         return {"ctr": tf.stack([score, 2 * score], 1), "domains": tf.constant(DOMAINS)}
 
     @tf.function(autograph=False)
+    def rank(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:
+        shared = tf.zeros_like(row["price"], tf.int32)
+        return self.serve(**{name: tensor if name == "price" else tf.gather(tensor, shared) for name, tensor in row.items()})
+
+    @tf.function(autograph=False)
     def odd(self, pair: tf.Tensor, half: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"sum": tf.reduce_sum(pair), "half": half, "name": tf.constant(b"a\0b\0"), "checked": tf.ensure_shape(pair, [1, 2])}
 
@@ -65,8 +70,10 @@ def save(version: int, path: Path) -> Path:
         "time": spec([None], tf.int64, "time"),
         "domain": spec([None], tf.string, "domain"),
     }
+    once = {name: info if name == "price" else spec([1, *info.shape[1:]], info.dtype, name) for name, info in row.items()}
     signatures = {
         "serving_default": model.serve.get_concrete_function(**row),
+        "rank": model.rank.get_concrete_function(**once),
         "all_domains": model.all_domains.get_concrete_function(spec([None], tf.string, "user")),
         "odd": model.odd.get_concrete_function(spec([None, 2], tf.float32, "pair"), spec([None], tf.float16, "half")),
     }

@@ -75,6 +75,32 @@ def test_batches_change_nothing(client: Client, peer: Peer) -> None:
         assert small.predict([]) == []
 
 
+def test_rank_sends_what_the_items_share_once(client: Client) -> None:
+    shared = {"user": "u3", "clicks": ["u2", "u1"], "time": 7}
+    items = [{"price": 0.25}, {}, {"price": -1.5}]
+    expected = client.predict([{**shared, **item} for item in items], "scene=home")
+    assert client.rank(shared, items, "scene=home") == expected
+    assert len({answer["ctr"] for answer in expected}) == 3
+    assert client.rank(shared, [], "all") == []
+    whole = [{**shared, **item, "label": 1} for item in items]
+    assert client.rank(whole[0], whole, "all", ignore_unknown=True) == client.predict([{**shared, **item} for item in items], "all")
+
+
+@pytest.mark.parametrize(
+    ("shared", "items", "said"),
+    [
+        ({"user": "u1", "time": 0, "price": 1.0}, [{}], "what the items share: unknown key 'price'"),
+        ({"user": "u1", "time": 0}, [{}, {"user": "u2"}], "item 1: unknown key 'user'"),
+        ({"user": "u1"}, [{}], "what the items share: time must be"),
+        ({"user": "u1", "time": 0}, [{}, {"price": "dear"}], "item 1: price must be"),
+    ],
+)
+def test_rank_says_which_part_is_wrong(client: Client, shared: dict[str, Any], items: list[dict[str, Any]], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        client.rank(shared, items, "all")
+    assert said in str(caught.value)
+
+
 def test_an_output_of_the_whole_request_is_in_every_row(client: Client) -> None:
     # As many rows as domains: only the signature can tell the two outputs apart.
     answers = client.predict([{"user": "u1"}, {"user": "u2"}], signature="all_domains")
@@ -151,8 +177,8 @@ def test_the_domain_is_needed_where_the_signature_takes_one_and_only_there(clien
 
 
 def test_signatures_that_rows_cannot_fill(client: Client) -> None:
-    with pytest.raises(InputError, match="no signature 'rank'; it has: all_domains, odd, serving_default"):
-        client.predict(ROWS, signature="rank")
+    with pytest.raises(InputError, match="no signature 'order'; it has: all_domains, odd, rank, serving_default"):
+        client.predict(ROWS, signature="order")
     with pytest.raises(InputError, match="input half is DT_HALF of rank 1"):
         client.predict([{"pair": [1, 2]}], signature="odd")
     with pytest.raises(InputError, match="input x is DT_FLOAT of rank 3"):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
+import grpc
 import keras
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,9 @@ from preprocessing.transform import Transform, transform_outputs
 from serving import export as exporting
 from serving.client import Client
 from serving.export import export
+from serving.servable import Servable
+from serving.status import StatusError, status_of
+from serving.tensors import encode
 from serving.versions import version_directories
 from tests.serving.conftest import NAME, serving
 from trainer.backbone import build_backbone, load_frozen, read_tap
@@ -260,6 +264,93 @@ def test_all_domains_is_every_domain_side_by_side(predict: Predict, raw: dict[st
             np.testing.assert_allclose(together[task][:, column], alone[task], rtol=0, atol=1e-6)
 
 
+def one_user(experiment: Experiment, raw: dict[str, np.ndarray], row: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Every item for the user and the context of one row: as ``rank`` takes it, and as ``serving_default`` does."""
+    items = {column.name for column in exporting.served_columns(experiment) if column.side == "item"}
+    ranked = {name: values if name in items else values[row : row + 1] for name, values in raw.items()}
+    return ranked, {name: values if name in items else np.repeat(values[row : row + 1], ROWS, axis=0) for name, values in raw.items()}
+
+
+@pytest.mark.parametrize("domain", ["all", "region=r1,scene=home", "backbone", "moon", "auto"])
+def test_rank_gives_the_scores_of_its_rows_written_out(
+    predict: Predict, experiment: Experiment, raw: dict[str, np.ndarray], domain: str
+) -> None:
+    for row in (0, 7, 31):
+        ranked, written_out = one_user(experiment, raw, row)
+        received = predict("rank", domain=np.array([domain], object), **ranked)
+        expected = predict("serving_default", domain=np.array([domain] * ROWS, object), **written_out)
+        assert list(received["served_domain"]) == list(expected["served_domain"])
+        assert_scores(received, expected, tolerance=1e-6)
+
+
+def test_rank_routes_by_topics_of_items_too(loud_job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], tmp_path: Path) -> None:
+    """A topic may be cut by an item's column; its rows are then of different domains."""
+    job = Job(shutil.copytree(loud_job.folder, tmp_path / "job"))
+    settings = job.experiment().model_dump(mode="json")
+    settings["features"]["scene"]["side"] = "item"
+    write_json(job.backbone / "experiment.json", settings)
+    shape = KernelShape.of(job.experiment().kernel, read_tap(backbone.output, job.experiment().kernel.tap).shape[-1])
+    for seed, domain in enumerate(ACTIVE):
+        add_kernel(KernelStore(job), domain, shape, seed)
+    model = InSession(export(job, tmp_path / "models"))
+    ranked, written_out = one_user(job.experiment(), raw, 3)
+    received = model("rank", domain=np.array(["auto"], object), **ranked)
+    assert ranked["scene"].shape == (ROWS,)
+    assert len(set(names(received["served_domain"]))) > 2
+    assert names(received["served_domain"]) == automatic(job.experiment(), written_out)
+    assert_scores(received, model("serving_default", domain=np.array(["auto"] * ROWS, object), **written_out))
+    model.close()
+
+
+def test_rank_refuses_items_of_different_number(predict: Predict, experiment: Experiment, raw: dict[str, np.ndarray]) -> None:
+    ranked, _ = one_user(experiment, raw, 0)
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        predict("rank", domain=np.array(["all"], object), **{**ranked, "rating": ranked["rating"][:1]})
+
+
+def example(row: dict[str, Any]) -> bytes:
+    """A ``tf.Example`` of what a row has; what is missing in it is left out."""
+    features = {}
+    for name, value in row.items():
+        if isinstance(value, list):
+            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode() for text in value if text]))
+        elif isinstance(value, str) and value:
+            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+        elif isinstance(value, int):
+            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        elif isinstance(value, float) and not np.isnan(value):
+            features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+
+
+def test_examples_are_the_rows_they_were_made_of(predict: Predict, raw: dict[str, np.ndarray]) -> None:
+    """Features that an example leaves out are missing, lists are of any length, and a timestamp that is not there is 0."""
+    history = np.array([[*filter(None, row), *[""] * list(row).count("")] for row in raw["history"]], object)
+    sent = {**raw, "history": history, "timestamp": np.where(np.arange(ROWS) % 5 == 0, 0, raw["timestamp"])}
+    rows = [{name: values[row].tolist() if name == "history" else values[row] for name, values in sent.items()} for row in range(ROWS)]
+    plain = [{name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()} for row in rows]
+    plain = [{name: value for name, value in row.items() if (name, value) != ("timestamp", 0)} for row in plain]
+    serialized = np.array([example(row) for row in plain], object)
+    assert len({len(row["history"]) - row["history"].count("") for row in rows}) > 2
+    asked = np.array([[*ACTIVE, "auto", "moon"][row % 9] for row in range(ROWS)], object)
+    received = predict("examples", examples=serialized, domain=asked)
+    expected = predict("serving_default", domain=asked, **sent)
+    assert list(received["served_domain"]) == list(expected["served_domain"])
+    assert_scores(received, expected, tolerance=0.0)
+
+
+@pytest.mark.parametrize("damaged", [b"no example", b"\xff\xff"])
+def test_an_example_that_is_not_one_is_refused(exported: Path, damaged: bytes) -> None:
+    """TensorFlow quotes the example in its message, UTF-8 or not."""
+    servable = Servable(1, exported)
+    inputs = {"examples": encode([damaged], STRING), "domain": encode([b"all"], STRING)}
+    with pytest.raises((StatusError, tf.errors.OpError)) as caught:
+        servable.predict("examples", inputs)
+    assert status_of(caught.value).code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "Could not parse example input" in status_of(caught.value).message
+    servable.close()
+
+
 @pytest.mark.parametrize("domain", ["backbone", "scene=home", "auto"])
 @pytest.mark.parametrize("rows", [0, 1, 2])
 def test_few_rows_are_scored_as_in_a_batch(predict: Predict, raw: dict[str, np.ndarray], domain: str, rows: int) -> None:
@@ -287,12 +378,14 @@ def test_signatures_are_as_documented(in_session: InSession, experiment: Experim
     numbers = ("user_orders", "rating", "shop_orders_last_day", "delivery_minutes", "discount")
     features = {**dict.fromkeys(strings, (STRING, [-1])), **dict.fromkeys(numbers, (FLOAT, [-1]))}
     features |= {"history": (STRING, [-1, -1]), "timestamp": (INT64, [-1])}
+    once = dict.fromkeys(("user_id", "segment", "city_tier", "device", "scene", "region", "domain"), (STRING, [1]))
+    once |= {"user_orders": (FLOAT, [1]), "history": (STRING, [1, -1]), "timestamp": (INT64, [1])}
+    scores = {**dict.fromkeys(TASKS, (FLOAT, [-1])), "served_domain": (STRING, [-1])}
     count = 1 + len(ACTIVE)
     expected = {
-        "serving_default": (
-            {**features, "domain": (STRING, [-1])},
-            {**dict.fromkeys(TASKS, (FLOAT, [-1])), "served_domain": (STRING, [-1])},
-        ),
+        "serving_default": ({**features, "domain": (STRING, [-1])}, scores),
+        "rank": ({**features, **once}, scores),
+        "examples": ({"examples": (STRING, [-1]), "domain": (STRING, [-1])}, scores),
         "all_domains": (features, {"ctr": (FLOAT, [-1, count]), "ctcvr": (FLOAT, [-1, count]), "domains": (STRING, [count])}),
     }
 

@@ -17,6 +17,7 @@ def test_a_server_gives_the_trainers_scores(experiment: Experiment, dataset_dir:
     assert result["rows"] == 100
     assert list(result["domains"]) == [*active, "auto", "backbone"]
     assert max(domain["largest_difference"] for domain in result["domains"].values()) <= TOLERANCE
+    assert result["rank"]["largest_difference"] <= 1e-6
     for name in (*active, "backbone"):
         assert result["domains"][name]["served"] == [name]
 

@@ -1,5 +1,6 @@
 """The embedded server answers as TensorFlow Serving does: scores, codes, versions, status; and nothing a peer sends stops it."""
 
+import os
 import random
 import re
 import signal
@@ -23,6 +24,7 @@ from tensorflow_serving.apis import (
     model_management_pb2,
     model_pb2,
     predict_pb2,
+    prediction_service_pb2_grpc,
 )
 
 from serving import server
@@ -435,10 +437,72 @@ def test_the_command_waits_for_a_version_serves_it_and_stops_cleanly(
     assert (process.returncode, rest, errors) == (0, "", "")
 
 
+def children(process: subprocess.Popen[str]) -> list[int]:
+    """The server's other processes (multiprocessing has helpers of its own)."""
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    return [int(child) for child in listed if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.fixture
+def several(base: Path) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-m", "serving.server", f"--model_name={NAME}", "--model_base_path", str(base), "--port=0"]
+    command += ["--file_system_poll_wait_seconds=0.05", "--processes=2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as running:
+        yield running
+        running.terminate()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_several_processes_share_a_port_and_stop_together(
+    several: subprocess.Popen[str], base: Path, publish: Callable[[Path, int], None]
+) -> None:
+    assert several.stdout is not None and several.stderr is not None
+    address = several.stdout.readline().split()[-1]
+    (other,) = children(several)
+
+    def versions() -> set[int]:
+        """What as many new connections get, some of them of either process."""
+        answers = set()
+        for _ in range(24):
+            with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+                stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+                answers.add(stub.Predict(good_request(), timeout=10).model_spec.version.value)
+        return answers
+
+    assert versions() == {9}
+    publish(base, 10)
+    wait_for(lambda: versions() == {10})
+    with pytest.raises(server.InputError, match="Address already in use"):
+        server.main(["--model_base_path", str(base), "--processes=2", "--port", address.rpartition(":")[2]])
+    several.terminate()
+    assert several.wait(15) == 0
+    assert several.stderr.read().count("version 10 is served, in place of version 9") == 2
+    assert not Path(f"/proc/{other}").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_lost_process_ends_the_server_with_an_error(several: subprocess.Popen[str]) -> None:
+    assert several.stdout is not None and several.stderr is not None
+    several.stdout.readline()
+    os.kill(children(several)[0], signal.SIGKILL)
+    assert several.wait(15) == 1
+    assert several.stderr.read() == "error: a server process ended by itself (exit code -9); the server stops\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_no_process_outlives_a_killed_server(several: subprocess.Popen[str]) -> None:
+    assert several.stdout is not None
+    several.stdout.readline()
+    (other,) = children(several)
+    several.kill()
+    wait_for(lambda: not Path(f"/proc/{other}").exists() or b"spawn_main" not in Path(f"/proc/{other}/cmdline").read_bytes())
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--port", "8500"], "--model-base-path"),
+        (["--model_base_path=.", "--processes=0"], "from 1 to 256, received 0"),
         (["--model_base_path=.", "--port=70000"], "from 0 to 65535, received 70000"),
         (["--model_base_path=.", "--port=many"], "received many"),
         (["--model_base_path=.", "--file_system_poll_wait_seconds=-1"], "0 or more, received -1"),
@@ -457,6 +521,7 @@ def test_dashes_underscores_and_defaults() -> None:
     arguments = server.arguments_of(["--model_name=a_b", "--model-base-path", "c_d"])
     assert (arguments.model_name, arguments.model_base_path, arguments.host, arguments.port) == ("a_b", "c_d", "127.0.0.1", 8500)
     assert arguments.file_system_poll_wait_seconds == 1 and arguments.max_message_bytes == 64 << 20
+    assert (arguments.processes, arguments.tensorflow_session_parallelism) == (1, 1)
 
 
 def test_nothing_to_serve_is_bad_input(tmp_path: Path, base: Path, peer: Peer) -> None:

@@ -1,6 +1,7 @@
 """``TensorProto`` is read as TensorFlow reads it, and hostile ones are refused before they cost anything."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,18 @@ def test_numbers_survive_both_encodings(array: np.ndarray) -> None:
         message = encode(array, dtype, packed=packed)
         np.testing.assert_array_equal(decode(message), array, strict=True)
         np.testing.assert_array_equal(tf.make_ndarray(message), array)
+
+
+@pytest.mark.parametrize("count", [0, 1, 31, 32, 5_000, 600_000])  # around the lengths that take another byte to write
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_floats_lie_in_the_repeated_field_as_protobuf_writes_them(kind: Any, count: int) -> None:
+    array = np.random.default_rng(count).standard_normal(count).astype(kind)
+    dtype = tf.as_dtype(kind)
+    field = {np.float32: "float_val", np.float64: "double_val"}[kind]
+    expected = proto(dtype, count, **{field: array.tolist()})
+    received = encode(array, dtype.as_datatype_enum)
+    assert received.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+    assert len(getattr(received, field)) == count and not received.tensor_content
 
 
 @settings(max_examples=60, deadline=None)
