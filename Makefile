@@ -34,6 +34,7 @@ lint: install
 
 benchmark: install
 	$(BIN)/python -m benchmarks.method --quick
+	$(BIN)/python -m benchmarks.speed --quick
 
 clean:
 	rm -rf runs .venv

@@ -1,0 +1,82 @@
+"""From a dataset to training's batches: rows a second in training's order, and whether training ever waits for them.
+
+An epoch from disk is so many steps on freshly read and shuffled batches, one on cached batches the same steps on batches already in memory.
+What may be lost per step is small beside the step, so the ratio is the figure to watch. The bound of reading is the copy of the bytes.
+"""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.hardware import copy_gib_per_s
+from benchmarks.speed.options import Figures, Options
+from benchmarks.speed.preprocessing import logs_of
+from configs import Experiment, load_experiment
+from preprocessing.job import Job
+from preprocessing.outputs import transform_outputs
+from preprocessing.task import parse_arguments
+from trainer.backbone import build_backbone
+from trainer.dataset import Dataset
+from trainer.learner import Learner
+
+_STEPS = 200
+_REPEATS = 3  # the fastest counts; disk and memory take turns
+
+
+def measure(options: Options) -> Figures:
+    """See the module. The first step, which traces the graph, is not counted."""
+    config, settings, logs = logs_of(options)
+    experiment = load_experiment(config, settings)
+    dataset = _dataset(experiment, logs, options.folder / "data")
+    split, batch_size = experiment.pretrain.split, experiment.pretrain.batch_size
+    rows = dataset.rows(split)
+    steps = min(5 if options.quick else _STEPS, rows // batch_size)
+
+    start = time.perf_counter()
+    next(iter(dataset.shuffled_batches(split, batch_size, seed=0)))
+    first = time.perf_counter() - start
+    shuffled = min(_seconds(dataset.shuffled_batches(split, batch_size, seed)) for seed in range(_REPEATS))
+    in_order = min(_seconds(dataset.batches(split, batch_size)) for _ in range(_REPEATS))
+
+    learner = Learner(build_backbone(experiment, transform_outputs(experiment, dataset.fitted)), experiment)
+    cached = list(dataset.shuffled_batches(split, batch_size, seed=0).take(steps))
+    float(learner.step(cached[0]))
+    disk, memory = [], []
+    for seed in range(_REPEATS):
+        disk.append(_seconds(dataset.shuffled_batches(split, batch_size, seed).take(steps), learner))
+        memory.append(_seconds(cached, learner))
+
+    entries = dataset.manifest.splits[split].files
+    row_bytes = sum((dataset.folder / entry.path).stat().st_size for entry in entries) / rows
+    bound = copy_gib_per_s(16 if options.quick else 256) * 2**30 / 2 / row_bytes
+    return {
+        "rows": rows,
+        "row_bytes": row_bytes,
+        "batch_rows": batch_size,
+        "shuffled_rows_per_s": rows / shuffled,
+        "in_order_rows_per_s": rows / in_order,
+        "copy_bound_rows_per_s": bound,
+        "shuffled_to_bound_ratio": rows / shuffled / bound,
+        "first_batch_ms": 1000 * first,
+        "steps": steps,
+        "epoch_from_disk_seconds": min(disk),
+        "epoch_cached_seconds": min(memory),
+        "disk_over_cached_ratio": min(disk) / min(memory),
+    }
+
+
+def _seconds(batches: Iterable[Any], learner: Learner | None = None) -> float:
+    """Of going through batches, with a step on each where a learner is given."""
+    start = time.perf_counter()
+    for columns in batches:
+        if learner:
+            float(learner.step(columns))  # training reads every loss, too
+    return time.perf_counter() - start
+
+
+def _dataset(experiment: Experiment, logs: list[Path], folder: Path) -> Dataset:
+    if not (folder / "manifest.json").exists():
+        _, flags = parse_arguments(["--config", "-", "--output", str(folder)])
+        Job(experiment, str(logs[0].parent / "*.parquet"), str(folder), tuple(flags)).run()
+    return Dataset.open(folder, experiment)

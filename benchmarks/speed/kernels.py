@@ -1,0 +1,97 @@
+"""Kernels: what taps and tuning cost, how the cost grows with the number of domains, and full fine-tuning beside it.
+
+The bound: taps need one forward pass of the backbone over the window, about a third of the arithmetic of learning from it; and a kernel
+needs three products (forward, and back to the weights of both layers) of every row that it visits.
+"""
+
+import time
+
+import keras
+import numpy as np
+
+from benchmarks.method.bench import Bench
+from benchmarks.method.methods.full import full
+from benchmarks.speed.benches import finished_bench
+from benchmarks.speed.options import Figures, Options
+from configs.domains import ALL, Domain
+from trainer.finetune import train_kernels
+from trainer.frozen import FrozenRows, run_frozen
+from trainer.joint import DomainData, JointTrainer, schedule
+from trainer.kernels import KernelShape
+from trainer.learner import Learner
+
+_DOMAINS = 64
+_REPEATS = 3
+
+
+def measure(options: Options) -> Figures:
+    """See the module. Domains of ``configs/globo.yaml``, its window and its settings."""
+    bench = finished_bench(options)
+    experiment, split = bench.experiment, bench.experiment.finetune.split
+    rows = bench.dataset.rows(split)
+    epoch = _backbone_epoch_seconds(bench)
+
+    start = time.perf_counter()
+    window = run_frozen(bench.backbone, bench.dataset, split, experiment.kernel.tap, "taps of the window")
+    taps = time.perf_counter() - start
+    validation = run_frozen(bench.backbone, bench.dataset, experiment.finetune.validation, experiment.kernel.tap, "taps of validation")
+    forward = time.perf_counter() - start
+    shape = KernelShape.of(experiment.kernel, window.taps.shape[-1])
+    domains = [domain for domain in experiment.domains if domain.name != ALL and len(window.domain_rows(domain))]
+    everyone = train_kernels(experiment, shape, window, validation, [Domain(ALL)])[0]
+    of_all = time.perf_counter() - start
+    train_kernels(experiment, shape, window, validation, domains, everyone)
+    tuned = time.perf_counter() - start
+
+    visited = sum(len(window.domain_rows(domain)) for domain in domains)
+    one, many = _epoch_seconds(bench, shape, window, 1), _epoch_seconds(bench, shape, window, _DOMAINS)
+    median = sorted(domains, key=lambda domain: len(window.domain_rows(domain)))[len(domains) // 2]
+    outcome = full(bench, experiment, [], {"start": "backbone", "domains": [median.name]})[""]
+    per_row = outcome.seconds / outcome.rows
+    return {
+        "window_rows": rows,
+        "domains": len(domains),
+        "backbone_epoch_seconds": epoch,
+        "taps_seconds": taps,
+        "taps_rows_per_s": rows / taps,
+        "taps_to_backbone_epoch_ratio": taps / epoch,
+        "kernel_of_all_traffic_seconds": of_all - forward,
+        "tuning_every_domain_seconds": tuned,
+        "tuning_to_backbone_epoch_ratio": tuned / epoch,
+        "tuning_epoch_rows_per_s": rows / one,
+        f"{_DOMAINS}_domains_to_one_ratio": many / one,
+        "multiplications_per_row": sum(int(np.prod(size)) for name, size in shape.variables().items() if name.startswith("weight")),
+        "tuning_gflops": 2 * 2 * rows / one * sum(np.prod(s) for n, s in shape.variables().items() if n.startswith("weight")) / 1e9,
+        "full_fine_tuning_rows_per_s": 1 / per_row,
+        "full_fine_tuning_every_domain_seconds": per_row * visited * 2,
+        "full_fine_tuning_to_kernels_ratio": per_row * visited * 2 / tuned,
+    }
+
+
+def _backbone_epoch_seconds(bench: Bench) -> float:
+    """One epoch of pre-training's own step over the window's rows, after a few steps that are not counted."""
+    experiment = bench.experiment
+    learner = Learner(keras.saving.load_model(bench.job.backbone / "model.keras", compile=False), experiment)
+    size, split = experiment.pretrain.batch_size, experiment.finetune.split
+    for columns in bench.dataset.shuffled_batches(split, size, seed=1).take(3):
+        learner.step(columns)
+    start = time.perf_counter()
+    for columns in bench.dataset.shuffled_batches(split, size, seed=2):
+        learner.step(columns)
+    return time.perf_counter() - start
+
+
+def _epoch_seconds(bench: Bench, shape: KernelShape, window: FrozenRows, count: int) -> float:
+    """The fastest epoch of as many kernels as asked for that share all rows of the window between them."""
+    experiment = bench.experiment
+    parts = np.array_split(np.random.default_rng(experiment.seed).permutation(len(window.logits)), count)
+    data = [DomainData(f"part-{index}", np.sort(part)) for index, part in enumerate(parts)]
+    trainer = JointTrainer(experiment, shape, data, [shape.initial(experiment.seed, domain.name) for domain in data])
+    seconds = []
+    for epoch in range(1 + _REPEATS):
+        batches = schedule(data, experiment.finetune.batch_size, experiment.seed, epoch)
+        start = time.perf_counter()
+        for _ in trainer.train_epoch(window, batches):
+            pass
+        seconds.append(time.perf_counter() - start)
+    return min(seconds[1:])

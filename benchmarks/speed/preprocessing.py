@@ -1,0 +1,187 @@
+"""From Parquet to finished TFRecords: the command with one and with two processes, its memory, a row-by-row pipeline, and the bound.
+
+Seconds are those of the whole command: start, both passes, manifest. Memory is the most that the command and all its processes held at
+once: anonymous pages, those they share counted once (libraries are pages of files, which the system takes back as it likes). Four times
+the input are copies whose requests have other ids: four times the rows and keys, the same vocabularies. The bound reads every column that
+the experiment reads, once, and writes the same bytes, on as many cores.
+"""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.method.study import ROOT, load_study
+from benchmarks.speed.options import Figures, Options
+from benchmarks.speed.processes import run_process
+from configs import Experiment, load_experiment
+from preprocessing.columns import raw_columns
+from preprocessing.manifest import load_manifest
+from preprocessing.simulate import simulate
+
+_PROCESSES = 2
+_TIMES = 4
+_REPEATS = 2  # the fastest counts
+_SAMPLE_SECONDS = 0.1
+
+
+def measure(options: Options) -> Figures:
+    """See the module."""
+    config, settings, logs = logs_of(options)
+    experiment = load_experiment(config, settings)
+    runs: dict[int, list[float]] = {1: [], _PROCESSES: []}
+    for _ in range(1 if options.quick else _REPEATS):
+        for processes, seconds in runs.items():
+            seconds.append(_run(options, config, settings, logs, processes))
+    with _watched() as peaks:
+        _run(options, config, settings, logs, _PROCESSES)
+    data = options.folder / "data"
+    manifest = load_manifest(data)
+    rows = sum(split.rows for split in manifest.splits.values()) + manifest.outside_splits + sum(manifest.rejected.values())
+    written = [data / file.path for split in manifest.splits.values() for file in split.files]
+    output_mib = sum(path.stat().st_size for path in written) / 2**20
+    read_seconds, write_seconds = _read_seconds(logs, experiment), _write_seconds(written, options.folder / "copy")
+    bound = _PROCESSES * rows / (read_seconds + write_seconds)
+
+    peer_rows = pq.read_metadata(logs[0]).num_rows
+    (options.folder / "rows").mkdir(exist_ok=True)
+    words = ["benchmarks.speed.row_by_row", str(logs[0]), str(options.folder / "rows" / "part")]
+    peer = peer_rows / float(run_process(words, options.folder / "row_by_row.log").log.split()[-1])
+
+    more = _multiplied(logs, experiment, options.folder / "times")
+    with _watched() as more_peaks:
+        more_seconds = _run(options, config, settings, more, _PROCESSES)
+    peak, more_peak = max(peaks), max(more_peaks)
+    one, two = (rows / min(seconds) for seconds in runs.values())
+    return {
+        "rows": rows,
+        "input_mib": sum(path.stat().st_size for path in logs) / 2**20,
+        "output_mib": output_mib,
+        "processes": _PROCESSES,
+        "rows_per_s": two,
+        "one_process_rows_per_s": one,
+        "processes_over_one_ratio": two / one,
+        "row_by_row_rows_per_s": peer,
+        "over_row_by_row_ratio": two / peer,
+        "bound_rows_per_s": bound,
+        "to_bound_ratio": two / bound,
+        "read_once_seconds": read_seconds,
+        "write_seconds": write_seconds,
+        "peak_mib": peak,
+        "times_input": _TIMES,
+        "more_input_rows_per_s": _TIMES * rows / more_seconds,
+        "more_input_peak_mib": more_peak,
+        "more_input_peak_ratio": more_peak / peak,
+    }
+
+
+def logs_of(options: Options) -> tuple[Path, list[str], list[Path]]:
+    """Config, settings and log files: Globo's, or small simulated ones in the quick run."""
+    if not options.quick:
+        return ROOT / "configs" / "globo.yaml", [], options.globo()
+    study = load_study("quick")
+    settings = [*study.set, "data.batch_rows=4096"]
+    folder = options.folder / "logs"
+    if not folder.exists():
+        simulate(load_experiment(ROOT / study.config, settings), folder)
+    return ROOT / study.config, settings, sorted(folder.glob("*.parquet"))
+
+
+def _run(options: Options, config: Path, settings: list[str], logs: list[Path], processes: int) -> float:
+    """Seconds of the command on the folder of the logs."""
+    data = options.folder / "data"
+    shutil.rmtree(data, ignore_errors=True)
+    words = ["preprocessing.task", "--config", str(config), "--input", str(logs[0].parent / "*.parquet"), "--output", str(data)]
+    words += ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}", "--runner=FnApiRunner"]
+    words += [word for setting in settings for word in ("--set", setting)]
+    return run_process(words, options.folder / "preprocessing.log").seconds
+
+
+@contextmanager
+def _watched() -> Iterator[list[float]]:
+    """MiB that all processes started from here hold, sampled; of every two samples the lesser, as a fork between two reads counts twice."""
+    done, lesser = threading.Event(), [0.0]
+
+    def watch() -> None:
+        former = 0.0
+        while not done.wait(_SAMPLE_SECONDS):
+            held = sum(map(_proportional_mib, _descendants(os.getpid())))
+            lesser.append(min(former, held))
+            former = held
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield lesser
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _descendants(pid: int) -> list[int]:
+    """Processes that a process started, those that they started, and so on."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, _text(children).split()):
+            found += [child, *_descendants(child)]
+    return found
+
+
+def _proportional_mib(pid: int) -> float:
+    """Anonymous memory, shared pages divided by the processes that share them; 0 where the process is gone."""
+    lines = _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss_Anon:")), 0.0)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:  # the process has ended
+        return ""
+
+
+def _read_seconds(logs: list[Path], experiment: Experiment) -> float:
+    names, start = list(raw_columns(experiment)), time.perf_counter()
+    for path in logs:
+        for _ in pq.ParquetFile(path).iter_batches(experiment.data.batch_rows, columns=names, use_threads=False):
+            pass
+    return time.perf_counter() - start
+
+
+def _write_seconds(files: list[Path], target: Path) -> float:
+    seconds = 0.0
+    for path in files:
+        content = path.read_bytes()
+        start = time.perf_counter()
+        target.write_bytes(content)
+        seconds += time.perf_counter() - start
+    target.unlink()
+    return seconds
+
+
+def _multiplied(logs: list[Path], experiment: Experiment, folder: Path) -> list[Path]:
+    """The logs and copies of them under other keys."""
+    if not folder.exists():
+        folder.mkdir()
+        read = {experiment.column_of(name) for name in experiment.features}
+        keys = {experiment.data.request, *experiment.data.row_key} - read
+        for path in logs:
+            for copy in range(_TIMES):
+                table = pq.read_table(path)
+                for name in keys & set(table.column_names):
+                    table = table.set_column(table.column_names.index(name), name, _renamed(table[name], copy))
+                pq.write_table(table, folder / f"{path.stem}-{copy}.parquet", row_group_size=experiment.data.batch_rows)
+    return sorted(folder.glob("*.parquet"))
+
+
+def _renamed(column: pa.ChunkedArray, copy: int) -> pa.ChunkedArray:
+    if pa.types.is_integer(column.type):
+        return pc.add(column, pa.scalar(copy << 40, column.type))
+    return pc.binary_join_element_wise(column, pa.scalar(f"-{copy}", column.type), pa.scalar("", column.type))

@@ -1,0 +1,70 @@
+"""A product's command as a process of its own: its seconds, and the most memory it ever held."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.speed.options import Figures
+from configs import InputError
+
+_POLL_SECONDS = 0.02
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a process went.
+
+    Attributes:
+      seconds: from start to end, imports included.
+      peak_mib: the most that was resident (``VmHWM``), libraries included.
+      log: what it printed, both streams.
+    """
+
+    seconds: float
+    peak_mib: float
+    log: str
+
+    def figures(self, stage: str) -> Figures:
+        """Seconds and peak, named by stage."""
+        return {f"{stage}_seconds": self.seconds, f"{stage}_peak_mib": self.peak_mib}
+
+
+def run_process(words: list[str], log: Path, kill_when: Callable[[], bool] | None = None) -> Finished:
+    """Runs ``python -m WORDS`` to its end, or kills it.
+
+    Args:
+      words: module and arguments.
+      log: file for its output.
+      kill_when: asked every 20 ms; the process is killed once it is true.
+
+    Raises:
+      InputError: the command failed, or ended before it was to be killed.
+    """
+    start, peak = time.perf_counter(), 0.0
+    with log.open("w", encoding="utf-8") as output:
+        process = subprocess.Popen([sys.executable, "-m", *words], stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own commands
+        while process.poll() is None:
+            peak = max(peak, peak_mib(process.pid))
+            if kill_when is not None and kill_when():
+                process.kill()
+                process.wait()
+                return Finished(time.perf_counter() - start, peak, log.read_text(encoding="utf-8"))
+            time.sleep(_POLL_SECONDS)
+    text = log.read_text(encoding="utf-8")
+    if process.returncode or kill_when is not None:
+        last = next(reversed(text.strip().splitlines()), "")
+        ended = f"exit code {process.returncode}" if process.returncode else "ended before it was to be killed"
+        raise InputError(f"{' '.join(words[:2])}: {ended}; {log} ends with: {last}")
+    return Finished(time.perf_counter() - start, peak, text)
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a running process has held; 0 where it is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:")), 0.0)

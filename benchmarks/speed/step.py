@@ -1,0 +1,184 @@
+"""The training step: ESMM over MMoE, rows/s end to end, beside the same model in other libraries, and its validation AUC.
+
+End to end is an epoch as the user runs it: ours from TFRecords through ``Dataset.shuffled_batches``; the peers' from arrays in memory
+through their own loaders. The same rows, widths, batch and rate of Adam for all; the first batches warm up and are not timed. Against the
+peers, which offer no target attention with their MMoE, the history is pooled by its mean; ours is shown with attention as well. Ours
+alone has id dropout, and row-wise Adagrad for embeddings where the others have Adam.
+
+The bound: arithmetic of the matrices alone, 6 operations an entry and row (one product forward, two backward), at the rate of one wide
+product.
+"""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.method.study import ROOT, load_study
+from benchmarks.speed.hardware import fastest, matmul_gflops
+from benchmarks.speed.options import Figures, Options
+from benchmarks.speed.peers.environments import PINS, interpreter, last_line
+from benchmarks.speed.peers.handed import Column, Handed, save_rows
+from benchmarks.speed.processes import run_process
+from configs import Experiment, load_experiment
+from preprocessing.transform import Output, transform_outputs
+from trainer.backbone import build_backbone, inference_model
+from trainer.dataset import Dataset
+from trainer.frozen import run_frozen
+from trainer.learner import Learner
+from trainer.metrics import auc
+from trainer.pretrain import validation_figures
+
+_WARM_BATCHES = 20
+_PEER_SECONDS = 1800
+_MODULES = {"plain_keras": "with_keras", "torch_rechub": "with_rechub", "deepctr": "with_deepctr"}
+
+
+def measure(options: Options) -> Figures:
+    """See the module."""
+    dataset, experiment = _dataset(options)
+    pooled = _without_attention(experiment)
+    rows = options.folder / "rows"
+    handed = _hand_over(dataset, pooled, rows)
+    figures = _ours(dataset, experiment, "ours_with_attention") | _ours(dataset, pooled, "ours") | _step(dataset, pooled, options.quick)
+    peers: dict[str, float] = {}
+    for peer in PINS:
+        outcome = _peer(peer, rows, options)
+        if isinstance(outcome, str):
+            figures[f"{peer}_not_measured"] = outcome
+        else:
+            figures |= outcome
+            peers[peer] = float(outcome[f"{peer}_rows_per_s"])
+    if peers:
+        best = max(peers, key=lambda peer: peers[peer])
+        figures |= {"best_peer": best, "ours_to_best_peer_ratio": float(figures["ours_rows_per_s"]) / peers[best]}
+    return figures | {"batch_rows": handed.batch_size}
+
+
+def _dataset(options: Options) -> tuple[Dataset, Experiment]:
+    """A dataset by the product's own commands, made where the folder has none yet."""
+    study = load_study("quick")
+    path = ROOT / study.config if options.quick else ROOT / "configs" / "globo.yaml"
+    settings = [word for item in (study.set if options.quick else ()) for word in ("--set", item)]
+    experiment, data = load_experiment(path, settings[1::2]), options.folder / "data"
+    if not (data / "manifest.json").exists():
+        logs = options.folder / "logs" if options.quick else options.globo()[0].parent
+        words = ["--config", str(path), *settings]
+        if options.quick:
+            run_process(["preprocessing.simulate", *words, "--output", str(logs)], options.folder / "simulate.log")
+        run_process(
+            ["preprocessing.task", *words, "--input", f"{logs}/*.parquet", "--output", str(data)], options.folder / "preprocess.log"
+        )
+    return Dataset.open(data, experiment), experiment
+
+
+def _without_attention(experiment: Experiment) -> Experiment:
+    features = {
+        name: feature.model_copy(update={"attention": False}) if feature.kind == "list" else feature
+        for name, feature in experiment.features.items()
+    }
+    return experiment.model_copy(update={"features": features})
+
+
+def _outputs(dataset: Dataset, experiment: Experiment) -> dict[str, Output]:
+    return transform_outputs(experiment, dataset.fitted)
+
+
+def _batches(dataset: Dataset, experiment: Experiment) -> tf.data.Dataset:
+    return dataset.shuffled_batches(experiment.pretrain.split, experiment.pretrain.batch_size, seed=experiment.seed)
+
+
+def _warm_batches(dataset: Dataset, experiment: Experiment) -> int:
+    return min(_WARM_BATCHES, dataset.rows(experiment.pretrain.split) // experiment.pretrain.batch_size // 2)
+
+
+def _hand_over(dataset: Dataset, experiment: Experiment, folder: Path) -> Handed:
+    """Writes the rows of an epoch and of validation as arrays, with the settings."""
+    settings, training = experiment.backbone, experiment.pretrain
+    columns = tuple(Column(out.name, out.kind, out.table, out.size, out.length) for out in _outputs(dataset, experiment).values())
+    handed = Handed(
+        columns,
+        settings.embedding_dimension,
+        settings.experts,
+        settings.expert_layers,
+        settings.tower_layers,
+        training.batch_size,
+        training.learning_rate,
+        training.batch_size * _warm_batches(dataset, experiment),
+    )
+    handed.save(folder)
+    names = {f"feature/{column.name}": column.name for column in columns}
+    names |= {f"label/{experiment.tasks.ctr.label}": "click", f"label/{experiment.tasks.ctcvr.label}": "conversion"}
+    epoch = list(_batches(dataset, experiment).as_numpy_iterator())
+    validation = list(dataset.batches(training.validation, training.batch_size))
+    for part, batches in (("train", epoch), ("validation", validation)):
+        save_rows(folder, part, {short: np.concatenate([batch[name] for batch in batches]) for name, short in names.items()})
+    return handed
+
+
+def _ours(dataset: Dataset, experiment: Experiment, name: str) -> Figures:
+    """An epoch as ``trainer.pretrain`` runs it, without checkpoints and logs."""
+    keras.utils.set_random_seed(experiment.seed)
+    model = build_backbone(experiment, _outputs(dataset, experiment))
+    learner, warm = Learner(model, experiment), _warm_batches(dataset, experiment)
+    rows, start = 0, time.perf_counter()
+    for number, batch in enumerate(_batches(dataset, experiment)):
+        if number == warm:
+            rows, start = 0, time.perf_counter()
+        float(learner.step(batch))
+        rows += int(batch["row/weight"].shape[0])
+    seconds = time.perf_counter() - start
+    judged = run_frozen(inference_model(model, experiment), dataset, experiment.pretrain.validation, tap=None, title="validation")
+    figures = validation_figures(judged, learner.objectives, experiment)
+    return {f"{name}_rows_per_s": rows / seconds, **{f"{name}_{key}": _figure(figures[key]) for key in ("ctr_auc", "ctcvr_auc")}}
+
+
+def _step(dataset: Dataset, experiment: Experiment, quick: bool) -> Figures:
+    """A step on a batch that is in memory, beside what its matrices alone would take."""
+    model = build_backbone(experiment, _outputs(dataset, experiment))
+    learner = Learner(model, experiment)
+    batch = next(iter(_batches(dataset, experiment)))
+    seconds = fastest(lambda: learner.step(batch).numpy(), 3 if quick else 20)
+    entries = sum(int(np.prod(weight.shape)) for weight in learner.dense if len(weight.shape) > 1)
+    rows = int(batch["row/weight"].shape[0])
+    gflop = 6 * entries * rows / 1e9
+    bound = gflop / matmul_gflops(tf.float32, 256 if quick else 2048)
+    return {
+        "step_ms": 1e3 * seconds,
+        "step_matrices_gflop": gflop,
+        "step_matrices_gflops": gflop / seconds,
+        "step_bound_ms": 1e3 * bound,
+        "step_to_bound_ratio": seconds / bound,
+    }
+
+
+def _peer(peer: str, rows: Path, options: Options) -> Figures | str:
+    """A peer's figures, or why there are none."""
+    python = interpreter(peer, options.folder / "peers", install=not options.quick)
+    if isinstance(python, str):
+        return python
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
+    words = [str(python), "-m", f"benchmarks.speed.peers.{_MODULES[peer]}", str(rows)]
+    try:
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=_PEER_SECONDS, check=False)  # noqa: S603 - ours
+    except subprocess.TimeoutExpired:
+        return f"took longer than {_PEER_SECONDS} s"
+    if done.returncode:
+        return f"failed: {last_line(done.stderr)}"
+    outcome: dict[str, Any] = json.loads((rows / f"{peer}.json").read_text(encoding="utf-8"))
+    scores = np.load(rows / f"{peer}.npy")
+    return {
+        f"{peer}_rows_per_s": float(outcome["rows_per_s"]),
+        f"{peer}_ctr_auc": _figure(auc(np.load(rows / "validation" / "click.npy"), scores[:, 0])),
+        f"{peer}_ctcvr_auc": _figure(auc(np.load(rows / "validation" / "conversion.npy"), scores[:, 1])),
+    }
+
+
+def _figure(value: float | None) -> float | str:
+    return "undefined" if value is None else value
