@@ -22,7 +22,7 @@ from preprocessing.readers import RawBatch
 from preprocessing.sources import Piece
 from preprocessing.tally import Tally
 from preprocessing.validate import CheckedBatch
-from preprocessing.workers import Workers
+from preprocessing.workers import WorkerDied, Workers
 
 _ERROR_LINE = re.compile(r"^(?:RuntimeError: )*(?:[\w.]+\.)?(\w*Error): (.*)$", re.MULTILINE)
 _USER_CAUSED = ("InputError", "BeamIOError", "OSError", "PermissionError", "FileNotFoundError")
@@ -190,10 +190,8 @@ def _run_once(build: Callable[[beam.Pipeline], None], options: PipelineOptions, 
             build(pipeline)
     except InputError:
         raise
-    except KeyboardInterrupt:
-        if workers and workers.died:
-            raise InputError(workers.died) from None
-        raise
+    except WorkerDied as death:
+        raise InputError(str(death)) from None
     except Exception as error:
         # Runners turn a step's exception into text; what a user can cause must still be one line, and a mistake of ours a traceback.
         found = _ERROR_LINE.findall(str(error))

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import grpc
@@ -26,15 +26,20 @@ from preprocessing import progress
 CAN_FORK = sys.platform == "linux"  # elsewhere system libraries do not outlive a fork
 
 
-class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
-    """The processes of a job: ``with Workers(flags) as workers: workers.runner(options)``.
+class WorkerDied(BaseException):
+    """Raised in the main thread, wherever that waits; Beam itself would wait for the dead worker's answer for ever."""
 
-    Attributes:
-      died: why a worker ended before its time, empty while all is well. Beam itself would wait for its answer for ever.
+
+class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
+    """The processes of a job: ``with Workers(flags) as workers: workers.runner(options)``, in the main thread.
+
+    A worker that ends before its time raises ``WorkerDied`` there, with the reason.
     """
 
     def __init__(self, flags: tuple[str, ...]) -> None:
-        self.died = ""
+        self._died = ""
+        # A signal of its own: SIGINT is ignored where the command runs in the background.
+        self._former_handler = signal.signal(signal.SIGUSR1, self._raise)
         self._former_hook = threading.excepthook
         threading.excepthook = self._hide_broken_connections
         command = [sys.executable, "-m", "preprocessing.forks", *flags]
@@ -55,6 +60,7 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         self._forks.stdin.close()
         self._forks.wait()
         threading.excepthook = self._former_hook
+        signal.signal(signal.SIGUSR1, self._former_handler)
 
     def runner(self, options: PipelineOptions) -> FnApiRunner:
         """A runner for one graph, which must be run with these options."""
@@ -69,7 +75,7 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def _hide_broken_connections(self, args: threading.ExceptHookArgs) -> None:
-        """Beam's threads that served a dead worker end with traces; ``died`` says what there is to say."""
+        """Beam's threads that served a dead worker end with traces; ``WorkerDied`` says what there is to say."""
         if not issubclass(args.exc_type, grpc.RpcError):
             self._former_hook(args)
 
@@ -79,15 +85,21 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
             word, number = line.decode().split()
             if word == "rows":
                 progress.advance(int(number))
-            elif not self.died:
-                self.died = f"a worker process died ({_cause(int(number))})"
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)  # wakes a thread that waits, unlike interrupt_main
+            elif not self._died:
+                self._died = f"a worker process died ({_cause(int(number))})"
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)  # a thread that waits is woken by nothing else
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        raise WorkerDied(self._died)
 
 
 def forks_wanted(options: PipelineOptions) -> bool:
-    """Whether a job's options ask Beam's local runner for processes."""
+    """Whether a job's options ask Beam's local runner for processes, in a thread that can be told of their deaths."""
     runner = options.view_as(StandardOptions).runner or ""
-    return CAN_FORK and runner.endswith("FnApiRunner") and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+    in_main = threading.current_thread() is threading.main_thread()
+    return (
+        CAN_FORK and in_main and runner.endswith("FnApiRunner") and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+    )
 
 
 def _cause(status: int) -> str:

@@ -61,7 +61,6 @@ def test_two_processes_share_the_work_report_it_and_end_with_the_job(tmp_path: P
         assert len(notes) == 2 and os.getpid() not in notes
         assert [len(elements) for elements in notes.values()] == [5, 5]
         assert sorted(int(element) for elements in notes.values() for element in elements) == list(range(10))
-    assert not workers.died
 
 
 def test_a_worker_that_is_killed_ends_the_pass_with_one_line(tmp_path: Path) -> None:
