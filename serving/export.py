@@ -17,7 +17,6 @@ import tensorflow as tf
 from configs import Experiment, InputError
 from configs.command import CommandParser, run
 from configs.domains import AUTO, BACKBONE
-from configs.features import CrossFeature
 from preprocessing.columns import Column, raw_columns
 from preprocessing.transform import Transform
 from trainer.backbone import TOPIC_PREFIX, load_frozen, read_tap
@@ -72,7 +71,6 @@ class Recommender(tf.Module):
         initializer = tf.lookup.KeyValueTensorInitializer(list(slots), list(slots.values()), tf.string, tf.int32)
         self._slots = tf.lookup.StaticHashTable(initializer, default_value=0)
         self.columns = served_columns(experiment)
-        self._crosses = [spec for spec in experiment.features.values() if isinstance(spec, CrossFeature)]
         self._item_columns = [column.name for column in self.columns if column.side == "item"]
 
     def signatures(self) -> dict[str, Callable[..., Any]]:
