@@ -18,7 +18,6 @@ TRAIN = [
 ]
 SERVE = [
     "tensorflow-serving-api>=2.21,<2.22",
-    "grpcio>=1.71,<2",
 ]
 DEV = [
     "pytest>=8,<10",
@@ -47,6 +46,7 @@ setup(
         "tensorflow>=2.21,<2.22",
         "apache-beam>=2.77,<2.78",
         "google-crc32c>=1.5,<2",
+        "grpcio>=1.71,<2",
         "numpy>=1.26,<2.5",
         "pyarrow>=16,<26",
         "protobuf>=5.29,<7",

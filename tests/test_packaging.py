@@ -18,6 +18,8 @@ import apache_beam
 import pytest
 from apache_beam.runners.portability.stager import Stager
 
+from benchmarks.speed.peers.environments import PINS
+
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("configs", "preprocessing", "trainer", "serving")
 
@@ -171,6 +173,11 @@ def imports_trainer(path: Path) -> bool:
     return re.search(r"^\s*(from|import) trainer\b", path.read_text(), re.MULTILINE) is not None
 
 
+def of_a_peer(path: Path) -> bool:
+    """Whether a file runs in a peer's own environment, with what ``benchmarks.speed.peers.environments`` pins there."""
+    return path.parent.name == "peers" and path.stem in ("with_deepctr", "with_rechub")
+
+
 @pytest.mark.parametrize(
     ("files", "extras"),
     [
@@ -178,7 +185,7 @@ def imports_trainer(path: Path) -> bool:
         (sources("trainer"), {"train"}),
         ([path for path in sources("serving") if not imports_trainer(path)], {"serve"}),
         (sources("serving"), {"serve", "train"}),
-        (sources("tests") + sources("benchmarks"), {"serve", "train", "dev", "bench"}),
+        ([path for path in sources("tests") + sources("benchmarks") if not of_a_peer(path)], {"serve", "train", "dev", "bench"}),
     ],
     ids=["what a Beam worker runs", "trainer", "what serves", "what exports", "tests and benchmarks"],
 )
@@ -192,3 +199,12 @@ def test_every_import_is_promised_by_a_dependency(worker: dict[str, Any], files:
         f"{module} ({path.relative_to(ROOT)})" for path in files for module in imported(path) if not distributions_of(module) & promised
     }
     assert not missing
+
+
+@pytest.mark.parametrize(("stem", "peer"), [("with_deepctr", "deepctr"), ("with_rechub", "torch_rechub")])
+def test_every_import_of_a_peer_is_pinned(stem: str, peer: str) -> None:
+    pinned = {normal(pin.partition("==")[0]) for pin in PINS[peer]}
+    files = [ROOT / "benchmarks" / "speed" / "peers" / f"{name}.py" for name in (stem, "handed")]  # the second: how a peer reads its rows
+    modules = {normal(name.partition(".")[0]) for path in files for name in imported(path)}
+    assert normal(peer) in modules
+    assert modules <= pinned
