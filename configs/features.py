@@ -46,6 +46,11 @@ class _Categorical(_Embedded):
             )
         return self
 
+    @property
+    def shared_ids(self) -> int:
+        """Ids below this one stand for several values or none: missing and, beside a vocabulary, all values outside it."""
+        return 1 if self.hash_buckets else 1 + self.oov_buckets
+
 
 class CategoricalFeature(_Categorical):
     """One value a row, read as a string. Missing (null or empty) is id 0."""

@@ -64,7 +64,7 @@ def support_table(experiment: Experiment, shape: KernelShape, ids: npt.NDArray[A
     counts = np.bincount(ids, minlength=shape.support)
     spec = experiment.features[shape.user]
     assert isinstance(spec, CategoricalFeature)  # noqa: S101 - the config was validated
-    counts[: 1 if spec.hash_buckets else 1 + spec.oov_buckets] = 0
+    counts[: spec.shared_ids] = 0
     return bucket_of(counts)
 
 

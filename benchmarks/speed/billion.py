@@ -8,8 +8,6 @@ what the process holds without them.
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,7 +19,7 @@ from benchmarks.speed.processes import Finished, peak_mib, run_process
 from configs import Experiment, InputError, load_experiment
 from serving.client import Client
 from serving.export import served_columns
-from serving.selfcheck import log_rows
+from serving.selfcheck import log_rows, server_process
 from trainer.job import Job
 
 _CONFIG = ROOT / "configs" / "billion.yaml"
@@ -120,23 +118,15 @@ def _serve(folder: Path, experiment: Experiment) -> Figures:
     """From the server's start to the answers of its first requests, each of 64 rows."""
     rows = log_rows(experiment, str(folder / "logs" / "*.parquet"), _ROWS)
     requests = rows.select([column.name for column in served_columns(experiment)]).to_pylist()
-    command = [sys.executable, "-m", "serving.server", "--model-name", "billion", "--model-base-path", str(folder / "models")]
     start = time.perf_counter()
-    with subprocess.Popen([*command, "--port", "0"], stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own module
-        try:
-            line = server.stdout.readline() if server.stdout else ""
-            if not line:
-                raise InputError("the server did not start; its message stands above")
-            ready, seconds = time.perf_counter() - start, []
-            with Client(line.split()[-1], "billion") as client:
-                for _ in range(_REQUESTS):
-                    begin = time.perf_counter()
-                    client.predict(requests, "auto")
-                    seconds.append(time.perf_counter() - begin)
-            figures: Figures = {"serve_seconds": ready, "serve_peak_mib": peak_mib(server.pid)}
-        finally:
-            server.terminate()
-            server.wait(timeout=60)
+    with server_process(folder / "models", "billion") as (target, server):
+        ready, seconds = time.perf_counter() - start, []
+        with Client(target, "billion") as client:
+            for _ in range(_REQUESTS):
+                begin = time.perf_counter()
+                client.predict(requests, "auto")
+                seconds.append(time.perf_counter() - begin)
+        figures: Figures = {"serve_seconds": ready, "serve_peak_mib": peak_mib(server)}
     return figures | {"serve_first_request_ms": 1e3 * seconds[0], "serve_fastest_request_ms": 1e3 * min(seconds)}
 
 

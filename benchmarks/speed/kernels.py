@@ -45,6 +45,7 @@ def measure(options: Options) -> Figures:
 
     visited = sum(len(window.domain_rows(domain)) for domain in domains)
     one, many = _epoch_seconds(bench, shape, window, 1), _epoch_seconds(bench, shape, window, _DOMAINS)
+    products = sum(int(np.prod(size)) for name, size in shape.variables().items() if name in shape.informed)
     median = sorted(domains, key=lambda domain: len(window.domain_rows(domain)))[len(domains) // 2]
     outcome = full(bench, experiment, [], {"start": "backbone", "domains": [median.name]})[""]
     per_row = outcome.seconds / outcome.rows
@@ -60,8 +61,8 @@ def measure(options: Options) -> Figures:
         "tuning_to_backbone_epoch_ratio": tuned / epoch,
         "tuning_epoch_rows_per_s": rows / one,
         f"{_DOMAINS}_domains_to_one_ratio": many / one,
-        "multiplications_per_row": sum(int(np.prod(size)) for name, size in shape.variables().items() if name.startswith("weight")),
-        "tuning_gflops": 2 * 2 * rows / one * sum(np.prod(s) for n, s in shape.variables().items() if n.startswith("weight")) / 1e9,
+        "multiplications_per_row": products,
+        "tuning_gflops": 2 * 2 * rows / one * products / 1e9,
         "full_fine_tuning_rows_per_s": 1 / per_row,
         "full_fine_tuning_every_domain_seconds": per_row * visited * 2,
         "full_fine_tuning_to_kernels_ratio": per_row * visited * 2 / tuned,

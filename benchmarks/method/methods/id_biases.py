@@ -142,7 +142,7 @@ def _id_ranges(bench: Bench, experiment: Experiment, features: tuple[str, ...]) 
                 f"options.features: '{name}' is no categorical feature known at serving; there are: "
                 f"{', '.join(other for other in known if not debias or other != debias.feature)}"
             )
-        ranges[name] = outputs[name].size, 1 if spec.hash_buckets else 1 + spec.oov_buckets
+        ranges[name] = outputs[name].size, spec.shared_ids
     return ranges
 
 

@@ -1,6 +1,7 @@
 """What a peer is given and what it gives back: files of one folder. NumPy alone, because peers run in other environments."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -99,3 +100,17 @@ def learn_and_score(
     rows = len(labels["click"]) - handed.warm_rows
     np.save(folder / f"{name}.npy", score(load_rows(folder, "validation", handed)[0]).astype(np.float32))
     (folder / f"{name}.json").write_text(json.dumps({"rows_per_s": rows / seconds}), encoding="utf-8")
+
+
+def learn_by_fit(folder: Path, name: str, model: Any, handed: Handed) -> None:
+    """``learn_and_score`` of a compiled model of Keras 2 or 3, inputs by name to the two probabilities, by its own ``fit``."""
+
+    def learn(inputs: dict[str, Array], labels: dict[str, Array]) -> float:
+        start = time.perf_counter()
+        model.fit(inputs, [labels["click"], labels["conversion"]], batch_size=handed.batch_size, verbose=0)
+        return time.perf_counter() - start
+
+    def score(inputs: dict[str, Array]) -> Array:
+        return np.concatenate(model.predict(inputs, batch_size=4 * handed.batch_size, verbose=0), axis=1)
+
+    learn_and_score(folder, name, learn, score, handed)

@@ -1,15 +1,13 @@
 """ESMM over DeepCTR's MMoE, trained by ``fit`` of the Keras 2 that it needs. Argument: the folder of ``handed``."""
 
 import sys
-import time
 from pathlib import Path
 
-import numpy as np
 import tf_keras
 from deepctr.feature_column import DenseFeat, SparseFeat, VarLenSparseFeat  # type: ignore[import-not-found]
 from deepctr.models import MMOE  # type: ignore[import-not-found]
 
-from benchmarks.speed.peers.handed import Array, Column, Handed, learn_and_score
+from benchmarks.speed.peers.handed import Column, Handed, learn_by_fit
 
 
 def feature(column: Column, dimension: int) -> object:
@@ -34,16 +32,7 @@ def main(folder: Path) -> None:
     click, conversion = mmoe.outputs
     model = tf_keras.Model(mmoe.inputs, [click, tf_keras.layers.Multiply()([click, conversion])])
     model.compile(optimizer=tf_keras.optimizers.Adam(handed.learning_rate), loss=["binary_crossentropy"] * 2)
-
-    def learn(inputs: dict[str, Array], labels: dict[str, Array]) -> float:
-        start = time.perf_counter()
-        model.fit(inputs, [labels["click"], labels["conversion"]], batch_size=handed.batch_size, verbose=0)
-        return time.perf_counter() - start
-
-    def score(inputs: dict[str, Array]) -> Array:
-        return np.concatenate(model.predict(inputs, batch_size=4 * handed.batch_size, verbose=0), axis=1)
-
-    learn_and_score(folder, "deepctr", learn, score, handed)
+    learn_by_fit(folder, "deepctr", model, handed)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """ESMM over MMoE as one writes it in plain Keras: ``Embedding``, ``Dense``, Adam, ``fit``. Argument: the folder of ``handed``."""
 
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from benchmarks.speed.peers.handed import Array, Handed, learn_and_score
+from benchmarks.speed.peers.handed import Handed, learn_by_fit
 
 
 def build(handed: Handed) -> keras.Model:
@@ -55,17 +53,7 @@ def _task(x: Any, experts: Any, handed: Handed) -> Any:
 def main(folder: Path) -> None:
     """Trains and scores."""
     handed = Handed.load(folder)
-    model = build(handed)
-
-    def learn(inputs: dict[str, Array], labels: dict[str, Array]) -> float:
-        start = time.perf_counter()
-        model.fit(inputs, [labels["click"], labels["conversion"]], batch_size=handed.batch_size, verbose=0)
-        return time.perf_counter() - start
-
-    def score(inputs: dict[str, Array]) -> Array:
-        return np.concatenate(model.predict(inputs, batch_size=4 * handed.batch_size, verbose=0), axis=1)
-
-    learn_and_score(folder, "plain_keras", learn, score, handed)
+    learn_by_fit(folder, "plain_keras", build(handed), handed)
 
 
 if __name__ == "__main__":
