@@ -82,18 +82,21 @@ class _Batch(NamedTuple):
     logits: tf.Tensor
     """``[T, 2, TILE]``."""
     tile_domain: tf.Tensor
-    """Index of each tile's domain, int32 ``[T]``."""
+    """Each tile's domain, as its place in ``active``, int32 ``[T]``."""
+    active: tf.Tensor
+    """Indices of the domains that have rows, int32 ``[A]``."""
     rates: tf.Tensor
-    """Learning rate of every domain, ``[K]``; 0 for those without a row."""
+    """Learning rate of each of them, ``[A]``."""
     noise: dict[str, tf.Tensor]
-    """Standard normal draws, in the variational reading."""
+    """Standard normal draws for each of them, in the variational reading."""
 
 
 class JointTrainer:
     """Kernels of K domains under training.
 
     The objective of domain k is  mean CE over its rows + beta * KL(w_k || w0) / N_k  with N_k its number of own training rows, so no
-    domain's gradient depends on another's. Each has its own Adam state; a domain with no row in a batch is untouched, state included.
+    domain's gradient depends on another's. Each has its own Adam state; a domain with no row in a batch is untouched, state included, and
+    costs nothing.
     With ``coding_rate`` it is  mean CE + code_beta * R(z_k), R in nats a row, of the domain's rows in the batch (``trainer.information``).
 
     Args:
@@ -156,7 +159,8 @@ class JointTrainer:
     def _batch(self, data: FrozenRows, rows: list[Rows]) -> _Batch:
         counts = np.array([len(part) for part in rows], np.float32)
         tiles = [ceil(len(part) / TILE) for part in rows]
-        tile_domain = np.repeat(np.arange(len(rows), dtype=np.int32), tiles)
+        active = np.flatnonzero(counts).astype(np.int32)
+        tile_domain = np.repeat(np.arange(len(active), dtype=np.int32), np.array(tiles)[active])
         index = np.zeros(len(tile_domain) * TILE, np.int64)
         present = np.zeros(len(index), np.float32)
         start = 0
@@ -172,7 +176,8 @@ class JointTrainer:
             tf.constant(data.taps[tiled, np.arange(data.taps.shape[1])[:, np.newaxis]]),  # gathered as it is read: nothing to transpose
             tf.constant(data.logits[tiled, np.arange(data.logits.shape[1])[:, np.newaxis]]),
             tf.constant(tile_domain),
-            tf.constant(self._rates(counts)),
+            tf.constant(active),
+            tf.constant(self._rates(counts)[active]),
             self._draw_noise(counts) if self.settings.regulariser == "variational" else {},
         )
 
@@ -183,36 +188,38 @@ class JointTrainer:
         return np.where(counts > 0, self.settings.learning_rate * factor, 0.0).astype(np.float32)
 
     def _draw_noise(self, counts: npt.NDArray[np.float32]) -> dict[str, tf.Tensor]:
-        """Standard normal draws for every weight; each domain has a generator of its own, so that others do not change its draws."""
+        """Standard normal draws for every weight of the domains with rows; each has a generator of its own, so that others do not change
+        its draws.
+        """
         noise = {}
         for name in self.adapter.informed:
             size = self.means[name].shape[1:]
-            draws = [
-                generator.standard_normal(size, np.float32) if count else np.zeros(size, np.float32)
-                for generator, count in zip(self._noise, counts, strict=True)
-            ]
+            draws = [generator.standard_normal(size, np.float32) for generator, count in zip(self._noise, counts, strict=True) if count]
             noise[name] = tf.constant(np.stack(draws))
         return noise
 
-    def _sampled(self, noise: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """The weights that a step computes with: the means, or a reparameterised sample."""
-        weights = dict(self.means)
-        for name in self.adapter.informed:
-            if self.settings.regulariser == "variational":
-                weights[name] = self.means[name] + tf.nn.softplus(self.trained[f"rho/{name}"]) * noise[name]
-        return weights
-
     def regulariser(self) -> tf.Tensor:
         """KL of every domain's kernel ``[K]``."""
-        total, sigma = tf.zeros([len(self.domains)]), self.settings.prior_sigma
+        return self._kl(self.trained, self.parents, len(self.domains))
+
+    def _kl(self, trained: dict[str, Any], parents: dict[str, Any], count: int | tf.Tensor) -> tf.Tensor:
+        total, sigma = tf.zeros([count]), self.settings.prior_sigma
         for name in self.adapter.informed:
-            mean, parent = self.means[name], self.parents.get(name)
+            mean, parent = trained[name], parents.get(name)
             if self.settings.regulariser == "moments":
                 total += moments_kl(mean) if parent is None else parent_kl(mean, parent, sigma)
             elif self.settings.regulariser == "variational":
-                own = tf.nn.softplus(self.trained[f"rho/{name}"])
+                own = tf.nn.softplus(trained[f"rho/{name}"])
                 total += variational_kl(mean, own) if parent is None else variational_parent_kl(mean, own, parent, sigma)
         return total
+
+    def _weights(self, trained: dict[str, tf.Tensor], noise: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """The weights that a step computes with: the means, or a reparameterised sample."""
+        weights = {name: trained[name] for name in self.means}
+        if self.settings.regulariser == "variational":
+            for name in self.adapter.informed:
+                weights[name] += tf.nn.softplus(trained[f"rho/{name}"]) * noise[name]
+        return weights
 
     def _step(
         self,
@@ -220,36 +227,44 @@ class JointTrainer:
         taps: tf.Tensor,
         logits: tf.Tensor,
         tile_domain: tf.Tensor,
+        active: tf.Tensor,
         rates: tf.Tensor,
         noise: dict[str, tf.Tensor],
     ) -> tf.Tensor:
         """Learns from a ``_Batch``. Returns every domain's cross-entropy ``[K]``."""
-        variables = list(self.trained.values())
+        trained = {name: tf.gather(variable, active) for name, variable in self.trained.items()}
+        parents = {name: tf.gather(values, active) for name, values in self.parents.items()}
+        count = tf.size(active)
         with tf.GradientTape() as tape:
-            weights = {name: tf.gather(weight, tile_domain) for name, weight in self._sampled(noise).items()}
+            tape.watch(trained)
+            weights = {name: tf.gather(weight, tile_domain) for name, weight in self._weights(trained, noise).items()}
             out = self.adapter.logits(weights, taps, logits)
             log_p = log_probabilities(tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, 2]))
             row_domain = tf.repeat(tile_domain, TILE)
-            entropy = loss_by_group(self.experiment.tasks, log_p, columns, row_domain, len(self.domains))
-            loss = tf.reduce_sum(entropy + self.settings.beta * self.regulariser() / self.rows_total)
+            entropy = loss_by_group(self.experiment.tasks, log_p, columns, row_domain, count)
+            own_rows = tf.gather(self.rows_total, active)
+            loss = tf.reduce_sum(entropy + self.settings.beta * self._kl(trained, parents, count) / own_rows)
             if self.settings.regulariser == "coding_rate" and isinstance(self.adapter, KernelShape):
                 codes, row_weights = self.adapter.code(weights, taps), tf.reshape(columns["row/weight"], [-1, TILE])
-                rate = coding_rate(codes, row_weights, tile_domain, len(self.domains), self.settings.code_noise)
+                rate = coding_rate(codes, row_weights, tile_domain, count, self.settings.code_noise)
                 loss += self.settings.code_beta * tf.reduce_sum(rate)
-        self._apply(tape.gradient(loss, variables), variables, rates)
-        return entropy
+        self._apply(tape.gradient(loss, trained), trained, active, rates)
+        return tf.scatter_nd(active[:, tf.newaxis], entropy, [len(self.domains)])
 
-    def _apply(self, gradients: list[Any], variables: list[tf.Variable], rates: tf.Tensor) -> None:
-        """Adam (Kingma and Ba 2015) for every domain by itself; nothing of a domain with rate 0 changes."""
-        active = rates > 0
-        self.updates.assign_add(tf.cast(active, tf.float32))
-        count = tf.maximum(self.updates, 1.0)
-        correction = tf.sqrt(1.0 - _BETA_2**count) / (1.0 - _BETA_1**count)
-        for gradient, variable, (first, second) in zip(gradients, variables, self.moments.values(), strict=True):
-            gradient = tf.convert_to_tensor(gradient)
-            shape = [-1] + [1] * (len(variable.shape) - 1)
-            mask = tf.reshape(active, shape)
-            first.assign(tf.where(mask, _BETA_1 * first + (1.0 - _BETA_1) * gradient, first))
-            second.assign(tf.where(mask, _BETA_2 * second + (1.0 - _BETA_2) * tf.square(gradient), second))
-            change = tf.reshape(rates * correction, shape) * first / (tf.sqrt(second) + _EPSILON)
-            variable.assign(tf.where(mask, variable - change, variable))
+    def _apply(self, gradients: dict[str, Any], trained: dict[str, tf.Tensor], active: tf.Tensor, rates: tf.Tensor) -> None:
+        """Adam (Kingma and Ba 2015) for every active domain by itself; nothing of the others is read or written.
+
+        The moments are kept without their factors 1 - beta, which go into the rate: every pass over all weights counts here.
+        """
+        self.updates.scatter_add(tf.IndexedSlices(tf.ones_like(rates), active))
+        count = tf.gather(self.updates, active)
+        scaled = rates * (1.0 - _BETA_1) / (1.0 - _BETA_1**count) * tf.sqrt((1.0 - _BETA_2**count) / (1.0 - _BETA_2))
+        epsilon = _EPSILON / (1.0 - _BETA_2) ** 0.5
+        for name, value in trained.items():
+            gradient, (first, second) = tf.convert_to_tensor(gradients[name]), self.moments[name]
+            new_first = _BETA_1 * tf.gather(first, active) + gradient
+            new_second = _BETA_2 * tf.gather(second, active) + tf.square(gradient)
+            rate = tf.reshape(scaled, [-1] + [1] * (len(value.shape) - 1))
+            new_value = value - rate * (new_first / (tf.sqrt(new_second) + epsilon))
+            for variable, new in ((first, new_first), (second, new_second), (self.trained[name], new_value)):
+                variable.scatter_update(tf.IndexedSlices(new, active))

@@ -104,7 +104,7 @@ def test_the_penalty_is_in_the_loss_with_its_own_weight(monkeypatch: pytest.Monk
         trainer = JointTrainer(variant(*settings), SHAPE, DATA, [random_kernel(SHAPE, 1), random_kernel(SHAPE, 2)])
         trainer.step = trainer._step
         caught: dict[str, Any] = {}
-        monkeypatch.setattr(trainer, "_apply", lambda found, *_: caught.update(zip(trainer.trained, found, strict=True)))
+        monkeypatch.setattr(trainer, "_apply", lambda found, *_: caught.update(found))
         trainer.train_batch(ROWS, [np.arange(150), np.arange(0, 90, 3)])
         return {name: tf.convert_to_tensor(gradient).numpy() for name, gradient in caught.items()}
 
