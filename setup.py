@@ -14,10 +14,13 @@ TRAIN = [
     "tf-keras>=2.21,<2.22",
     "tensorboard>=2.20,<2.22",
     "scikit-learn>=1.6,<2",
+    "scipy>=1.13,<2",
     "matplotlib>=3.9,<4",
 ]
 SERVE = [
     "tensorflow-serving-api>=2.21,<2.22",
+    "grpcio-health-checking>=1.71,<1.82",  # later ones want protobuf 7
+    "prometheus-client>=0.21,<1",
 ]
 DEV = [
     "pytest>=8,<10",
@@ -27,6 +30,7 @@ DEV = [
     "types-PyYAML>=6,<7",
     "types-tqdm>=4.66,<5",
     "build>=1.2,<2",
+    "trustme>=1.2,<2",
 ]
 BENCH = [
     "lightgbm>=4.5,<5",
@@ -41,7 +45,12 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
     packages=find_packages(include=["configs", "preprocessing*", "trainer*", "serving*"]),
-    package_data={"configs": ["*.yaml", "py.typed"], "preprocessing": ["py.typed"], "trainer": ["py.typed"], "serving": ["py.typed"]},
+    package_data={
+        "configs": ["*.yaml", "py.typed"],
+        "preprocessing": ["py.typed"],
+        "trainer": ["py.typed"],
+        "serving": ["py.typed", "signature.lock.json"],
+    },
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "apache-beam>=2.77,<2.78",

@@ -27,6 +27,10 @@ class Backbone(Section):
     shared_experts: PositiveInt = Field(2, description="of ple: those that all tasks share, in each level")
     levels: PositiveInt = Field(2, description="of ple")
     expert_layers: tuple[PositiveInt, ...] = Field((128, 64), min_length=1)
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of the experts in training: bfloat16 is faster on processors that have it; inference is float32 in either",
+    )
     tower_layers: tuple[PositiveInt, ...] = Field((64,), min_length=1)
     attention_layers: tuple[PositiveInt, ...] = (32,)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)

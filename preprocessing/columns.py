@@ -69,6 +69,14 @@ def raw_columns(experiment: Experiment) -> dict[str, Column]:
     return columns
 
 
+def served_columns(experiment: Experiment) -> list[Column]:
+    """The raw columns of a request: all that features and topics read, less the debias feature's own."""
+    debias = experiment.backbone.debias
+    features = {column for name in experiment.features if not debias or name != debias.feature for column in experiment.columns_of(name)}
+    read = features | {topic.column for topic in experiment.topics.values()}
+    return [column for column in raw_columns(experiment).values() if column.name in read]
+
+
 def _require(columns: dict[str, Column], column: Column) -> None:
     """Adds a required column; one that a feature reads already keeps its kind and is required from now on."""
     known = columns.get(column.name, column)

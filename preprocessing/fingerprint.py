@@ -64,8 +64,13 @@ def combine_fingerprints(columns: list[Int64s]) -> Int64s:
 
 def permutation(size: int, seed: str) -> npt.NDArray[np.intp]:
     """A pseudo-random order of ``range(size)``: a function of the seed alone, on every machine and NumPy version."""
+    return np.argsort(draws(size, seed), kind="stable")
+
+
+def draws(size: int, seed: str) -> UInt64s:
+    """Pseudo-random numbers ``[size]``: a function of the seed alone, on every machine and NumPy version."""
     start = np.uint64(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little"))
-    return np.argsort(_mix(start + np.arange(1, size + 1, dtype=np.uint64) * _WORD), kind="stable")
+    return _mix(start + np.arange(1, size + 1, dtype=np.uint64) * _WORD)
 
 
 def _mix(state: UInt64s) -> UInt64s:

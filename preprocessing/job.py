@@ -14,6 +14,7 @@ from configs import Experiment, InputError
 from preprocessing import pipeline, storage
 from preprocessing.columns import raw_columns
 from preprocessing.fitted import Fitted
+from preprocessing.golden import GOLDEN_FILE
 from preprocessing.manifest import MANIFEST, FileEntry, Manifest, SplitSummary
 from preprocessing.outputs import transform_outputs, vocabulary_sizes
 from preprocessing.progress import Progress, say
@@ -23,9 +24,10 @@ from preprocessing.validate import CONVERSION_WITHOUT_CLICK
 from preprocessing.workers import Workers, forks_wanted
 
 PARTIAL = ".partial"
-_RESERVED = ("transform", "rejected", "duplicates", "keys", MANIFEST, "analysis.json", "written.json")
+_RESERVED = ("transform", "rejected", "duplicates", "keys", MANIFEST, GOLDEN_FILE, "analysis.json", "written.json")
 _OURS = re.compile(
-    r"manifest\.json|transform/[^/]+|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
+    rf"manifest\.json|{re.escape(GOLDEN_FILE)}"
+    r"|transform/[^/]+|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
     rf"|[A-Za-z0-9_][A-Za-z0-9_.-]*/[^/]+-[0-9a-f]{{8}}-\d{{5,}}\.tfrecord|{re.escape(PARTIAL)}/.*"
 )
 _SHOWN_ERRORS = 3
@@ -185,18 +187,23 @@ class Job:
             rejected_files=written.file_entries("rejected"),
             transform_files=transform_files,
             outside_splits=written.outside,
+            golden_requests=self._golden_requests(written),
         )
+
+    def _golden_requests(self, written: Tally) -> FileEntry:
+        content = "".join(f"{line}\n" for _, line in written.golden).encode()
+        sha256 = storage.write(storage.join(self._partial, GOLDEN_FILE), content)
+        return FileEntry(path=GOLDEN_FILE, rows=len(written.golden), sha256=sha256)
 
     def _publish(self, manifest: Manifest) -> None:
         """Takes the former dataset away, manifest first, and moves the new one into place, manifest last."""
         storage.write(storage.join(self._partial, MANIFEST), (manifest.model_dump_json(indent=1) + "\n").encode())
-        storage.delete([storage.join(self.output, MANIFEST)])
+        storage.delete([storage.join(self.output, MANIFEST), storage.join(self.output, GOLDEN_FILE)])
         former = {path.partition("/")[0] for path in storage.list_files(self.output)} - {PARTIAL}
         for folder in sorted(former):
             storage.delete_folder(storage.join(self.output, folder))
         # Only what the manifest lists: a worker that died may have left half a file beside them.
-        files = [*manifest.transform_files, *manifest.rejected_files, *(file for split in manifest.splits.values() for file in split.files)]
-        storage.move([(storage.join(self._partial, file.path), storage.join(self.output, file.path)) for file in files])
+        storage.move([(storage.join(self._partial, file.path), storage.join(self.output, file.path)) for file in manifest.files()])
         storage.move([(storage.join(self._partial, MANIFEST), storage.join(self.output, MANIFEST))])
         storage.delete_folder(self._partial)
 

@@ -53,6 +53,7 @@ class Manifest(Section):
       vocabulary_sizes: number of ids of every categorical output, padding and out-of-vocabulary included.
       rejected: rejected rows by reason.
       outside_splits: sound rows whose timestamp is in no split.
+      golden_requests: ``golden.GOLDEN_FILE``; None in datasets that are older than it.
     """
 
     format: int = FORMAT
@@ -66,6 +67,12 @@ class Manifest(Section):
     rejected_files: tuple[FileEntry, ...]
     transform_files: tuple[FileEntry, ...]
     outside_splits: int
+    golden_requests: FileEntry | None = None
+
+    def files(self) -> list[FileEntry]:
+        """Every file of the dataset but the manifest."""
+        golden = [self.golden_requests] if self.golden_requests else []
+        return [*self.transform_files, *self.rejected_files, *golden, *(file for split in self.splits.values() for file in split.files)]
 
 
 def load_manifest(data: Path) -> Manifest:

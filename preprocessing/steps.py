@@ -18,6 +18,7 @@ from configs import Experiment, InputError
 from configs.domains import Domain
 from preprocessing import progress, storage
 from preprocessing.fingerprint import combine_fingerprints, fingerprint_of
+from preprocessing.golden import draw_requests
 from preprocessing.readers import RawBatch, place_name, read_piece
 from preprocessing.sources import Piece
 from preprocessing.tally import Tally
@@ -212,6 +213,8 @@ class WriteBatches(beam.DoFn):
                     sha256 = storage.write(storage.join(self._folder, path), content)
                     tally.files[split] = [(path, len(rows), sha256)]
                     tally.domains[split] = count_domains(columns, rows, self._experiment)
+            finetuning, seed = masks[self._experiment.finetune.split], f"{checked.raw.source.seed}/{checked.raw.number}"
+            tally.golden = draw_requests(checked.rows, finetuning, self._experiment, seed)
         _report(checked.raw.row_count)
         yield tally
 

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 
+from preprocessing.golden import Drawn, smallest
 from preprocessing.manifest import ColumnFormat, DomainCounts, FileEntry
 
 _KEPT_ERRORS = 20
@@ -24,6 +25,7 @@ class Tally:
       domains: split -> domain -> rows and labels.
       formats: of the columns of record blocks.
       files: split -> files, by path below the dataset's folder; rejected rows are under ``rejected``.
+      golden: the golden requests of the rows written so far.
       errors: files that could not be read.
       fit_errors: why the transform could not be fitted.
     """
@@ -39,6 +41,7 @@ class Tally:
     domains: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     formats: dict[str, tuple[str, int | None]] = field(default_factory=dict)
     files: dict[str, list[tuple[str, int, str]]] = field(default_factory=dict)
+    golden: list[Drawn] = field(default_factory=list)
     errors: set[str] = field(default_factory=set)
     fit_errors: set[str] = field(default_factory=set)
 
@@ -60,6 +63,7 @@ class Tally:
         self.formats.update(other.formats)
         for split, files in other.files.items():
             self.files.setdefault(split, []).extend(files)
+        self.golden = smallest([*self.golden, *other.golden])
         self.errors = set(sorted(self.errors | other.errors)[:_KEPT_ERRORS])
         self.fit_errors |= other.fit_errors
         return self
@@ -83,6 +87,7 @@ class Tally:
         values["domains"] = {
             split: {domain: Counter(counts) for domain, counts in domains.items()} for split, domains in values["domains"].items()
         }
+        values["golden"] = [(number, line) for number, line in values["golden"]]
         return cls(**values)
 
     def file_entries(self, folder: str) -> tuple[FileEntry, ...]:

@@ -14,6 +14,7 @@ from trainer.backbone import read_tap
 from trainer.frozen import FrozenRows, open_frozen, run_frozen
 from trainer.gate import GATE
 from trainer.gate_fit import with_gate, with_support
+from trainer.golden import GoldenRows, keep_requests
 from trainer.hierarchy import levels, parents, starts
 from trainer.job import Job
 from trainer.joint import DomainData, JointTrainer, Kernel, Rows, schedule
@@ -39,6 +40,8 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     """
     domains = _named(experiment, names)
     dataset, backbone = open_frozen(experiment, data, job)
+    keep_requests(dataset, job)
+    golden = GoldenRows.open(job, backbone)
     tap, store = experiment.kernel.tap, KernelStore(job)
     shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
     shape = with_support(shape, experiment, dataset.fitted)
@@ -46,7 +49,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     _check_shapes(store, shape, {domain.name for domain in domains})  # before the forward passes, which take most of the wait
     window = window_rows(job, experiment, backbone, dataset, tap, "taps of the window", keep)
     validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation", keep)
-    tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation)
+    tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation, golden)
     kernels: dict[str, Kernel] = {}
     warm_start = experiment.finetune.warm_start
     if warm_start != "none":
@@ -103,6 +106,7 @@ class _Tuning:
     shape: KernelShape
     window: FrozenRows
     validation: FrozenRows
+    golden: GoldenRows
 
     def kernel_of_all_traffic(self, anew: bool) -> Kernel:
         """The kernel that the others start from: the stored one, unless it is to be trained anew or there is none of this shape."""
@@ -148,14 +152,21 @@ class _Tuning:
                 "kernel": self.experiment.kernel.model_dump(mode="json"),
                 "finetune": self.experiment.finetune.model_dump(mode="json"),
                 "rows": {"train": rows_of[domain.name], "validation": len(rows)},  # of validation, the half that judges
+                "windows": self._windows(),
                 "validation": figures,
                 "activated": helps(figures),
                 **({GATE: kernel[GATE].tolist()} if GATE in kernel else {}),
             }
-            version = self.store.add(domain.name, kernel, manifest)
+            version = self.store.add(domain.name, kernel, manifest, self.golden.under(self.shape, kernel))
             if manifest["activated"]:
                 self.store.activate(domain.name, version)
         return {domain.name: kernel for domain, kernel in zip(domains, kernels, strict=True)}
+
+    def _windows(self) -> dict[str, list[str]]:
+        """First moment and end of the rows that a kernel learned from and is judged on."""
+        settings = self.experiment.finetune
+        splits = {"train": self.experiment.splits[settings.split], "validation": self.experiment.splits[settings.validation]}
+        return {part: [split.start.isoformat(), split.end.isoformat()] for part, split in splits.items()}
 
 
 def train_kernels(

@@ -1,5 +1,6 @@
 """The job directory: where everything a training run leaves is, and how it gets there whole."""
 
+import errno
 import hashlib
 import json
 import os
@@ -16,7 +17,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from configs import Experiment, InputError
+from preprocessing.columns import served_columns
 from preprocessing.fitted import Fitted
+from preprocessing.golden import GOLDEN_FILE
 from trainer.pieces import uncopied
 
 
@@ -68,6 +71,24 @@ class Job:
         """The transform that the backbone was trained on."""
         return Fitted.load(str(self.backbone / "transform"))
 
+    @property
+    def golden(self) -> Path:
+        """The golden requests: rows that every version of a kernel, an export and a server are scored on."""
+        return self.backbone / GOLDEN_FILE
+
+    def golden_requests(self) -> list[dict[str, Any]]:
+        """The golden requests as a client sends them: raw features by name. Raises ``InputError`` where the job has none."""
+        names = [column.name for column in served_columns(self.experiment())]
+        try:
+            rows = [json.loads(line) for line in self.golden.read_text(encoding="utf-8").splitlines()]
+            return [{name: row[name] for name in names} for row in rows]
+        except FileNotFoundError:
+            raise InputError(
+                f"{self.golden}: not found; trainer.task finetune copies it from a dataset; older datasets need preprocessing.task again"
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{self.golden}: damaged: expected a JSON object with {', '.join(names)} on every line: {error!r}") from None
+
     def fingerprint(self) -> dict[str, Any]:
         """The backbone's fingerprint: ``fingerprint``, ``transform`` and ``tensors`` (sha256 of each by path)."""
         return read_object(self.backbone / "fingerprint.json", "fingerprint", "transform", "tensors")
@@ -98,9 +119,15 @@ def check_fingerprint(expected: dict[str, Any], received: dict[str, Any], where:
     if expected["fingerprint"] == received["fingerprint"]:
         return
     check_transform(expected, received["transform"], where)
+    raise InputError(f"{where}: {fingerprint_difference(expected, received)} differs from the backbone's fingerprint")
+
+
+def fingerprint_difference(expected: dict[str, Any], received: dict[str, Any]) -> str | None:
+    """What differs first between two fingerprints: the transform, or a tensor by name; None where neither does."""
+    if expected["transform"] != received["transform"]:
+        return "the transform (vocabularies and constants)"
     names = sorted(expected["tensors"].keys() | received["tensors"].keys())
-    first = next(name for name in names if expected["tensors"].get(name) != received["tensors"].get(name))
-    raise InputError(f"{where}: tensor '{first}' differs from the backbone's fingerprint")
+    return next((f"tensor '{name}'" for name in names if expected["tensors"].get(name) != received["tensors"].get(name)), None)
 
 
 def read_json(path: Path) -> Any:
@@ -123,24 +150,53 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON aside and renames it into place."""
+    write_bytes(path, json.dumps(content, indent=1, allow_nan=False).encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file aside and renames it into place; it is on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}-", delete=False, encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).chmod(0o644)
-    Path(file.name).replace(path)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).chmod(0o644)
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink(missing_ok=True)
+            raise
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Makes what was created, renamed or deleted in a folder survive the loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill; it becomes ``target`` (which must not exist) when the block ends well, and is removed when it does not."""
+    """A folder to fill; it becomes ``target`` (which must not exist) when the block ends well, and is removed when it does not.
+
+    Raises:
+      InputError: somebody else has written ``target`` meanwhile; theirs stays.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
     try:
         yield aside
         aside.chmod(0o755)
-        aside.rename(target)
+        try:
+            aside.rename(target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise InputError(f"{target}: another run has written it meanwhile; run this again") from None
+        sync(target.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise

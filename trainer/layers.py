@@ -171,13 +171,15 @@ class Experts(keras.layers.Layer):
       experts: E.
       widths: of each expert's layers, ReLU after each.
       seed: of the initial values.
+      precision: of the layers in training, ``float32`` or ``bfloat16`` (which processors that have its products compute at twice the
+        rate). Weights, gradients as the optimiser gets them, and all of inference are float32 in either.
 
-    Input: B x D. Output: B x E x widths[-1].
+    Input: B x D. Output: B x E x widths[-1], float32.
     """
 
-    def __init__(self, experts: int, widths: tuple[int, ...], seed: int, **kwargs: Any) -> None:
+    def __init__(self, experts: int, widths: tuple[int, ...], seed: int, precision: str = "float32", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.experts, self.widths, self.seed = experts, tuple(widths), seed
+        self.experts, self.widths, self.seed, self.precision = experts, tuple(widths), seed, precision
 
     def build(self, input_shape: Any) -> None:
         """Creates the experts; each is initialised as a network of its own would be (Glorot over one expert's fan)."""
@@ -193,18 +195,21 @@ class Experts(keras.layers.Layer):
             fan_in = width
         self.built = True
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool = False) -> Any:
         """See the class."""
+        precision = self.precision if training else "float32"
+        entered = tf.cast(inputs, precision)
+        first, *others = (tf.cast(kernel, precision) for kernel in self._kernels)
         # Expert by expert: products of these widths run as fast as one of all experts, bias and ReLU are fused into each, and no
         # B x E x width is transposed between two layers.
-        kernels = [tf.split(self._kernels[0], self.experts, axis=1), *(tf.unstack(kernel) for kernel in self._kernels[1:])]
-        biases = [tf.unstack(bias) for bias in self._biases]
+        kernels = [tf.split(first, self.experts, axis=1), *(tf.unstack(kernel) for kernel in others)]
+        biases = [tf.unstack(tf.cast(bias, precision)) for bias in self._biases]
         outputs = []
         for expert in range(self.experts):
-            hidden = inputs
+            hidden = entered
             for kernel, bias in zip(kernels, biases, strict=True):
                 hidden = tf.nn.relu(tf.nn.bias_add(tf.matmul(hidden, kernel[expert]), bias[expert]))
-            outputs.append(hidden)
+            outputs.append(tf.cast(hidden, tf.float32))
         return tf.stack(outputs, axis=1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
@@ -213,4 +218,5 @@ class Experts(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return {**super().get_config(), "experts": self.experts, "widths": self.widths, "seed": self.seed}
+        settings = {"experts": self.experts, "widths": self.widths, "seed": self.seed, "precision": self.precision}
+        return {**super().get_config(), **settings}

@@ -36,6 +36,7 @@ class Learner:
         rate = settings.embedding_learning_rate if embedding_learning_rate is None else embedding_learning_rate
         self.adagrad = RowWiseAdagrad(self.tables, rate, settings.embedding_accumulator, count_updates=settings.progressive)
         self.step = tf.function(self._step, reduce_retracing=True)
+        self.steps = tf.function(self._steps, reduce_retracing=True)
 
     @property
     def state(self) -> dict[str, Any]:
@@ -55,3 +56,15 @@ class Learner:
         self.adam.apply(gradients[: len(sources)], self.dense)
         self.adagrad.apply(gradients[len(sources) :], self.tables)
         return loss
+
+    def _steps(self, batches: Any, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Learns from the next ``count`` batches of a dataset's iterator, in one call: Python takes a tenth of a step's time.
+
+        Returns the loss of each, ``[count]``, and how many rows they held.
+        """
+        losses, rows = tf.TensorArray(tf.float32, count), tf.constant(0)
+        for index in tf.range(count):
+            columns = next(batches)
+            losses = losses.write(index, self._step(columns))
+            rows += tf.shape(columns["row/weight"])[0]
+        return losses.stack(), rows

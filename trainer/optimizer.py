@@ -5,6 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+_DENSE_ROWS = 1 << 14
+"""Tables of at most so many rows are updated whole: their sums are soon made, and no batch's rows need to be told apart."""
+
 
 class FusedAdam(keras.optimizers.Adam):
     """Keras's Adam (Kingma and Ba 2015) with its state and its formula, each weight updated by one operation instead of some twenty.
@@ -62,11 +65,19 @@ class RowWiseAdagrad(tf.Module):
         for index, (gradient, table, accumulator) in enumerate(zip(gradients, tables, self.accumulators, strict=True)):
             if gradient is None:
                 continue
-            rows, position = tf.unique(gradient.indices)
-            summed = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
-            accumulator.scatter_add(tf.IndexedSlices(tf.reduce_mean(tf.square(summed), axis=1), rows))
-            scale = self._rate / (tf.sqrt(tf.gather(accumulator, rows)) + self._epsilon)
-            table.scatter_sub(tf.IndexedSlices(summed * scale[:, tf.newaxis], rows))
+            if table.shape[0] <= _DENSE_ROWS:
+                summed = tf.math.unsorted_segment_sum(gradient.values, gradient.indices, table.shape[0])
+                sums = accumulator.assign_add(tf.reduce_mean(tf.square(summed), axis=1))
+                table.assign_sub(self._change(summed, sums))  # a sum of 0 moves neither the row nor its accumulator
+                rows = tf.range(table.shape[0])
+            else:
+                rows, position = tf.unique(gradient.indices)
+                summed = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
+                accumulator.scatter_add(tf.IndexedSlices(tf.reduce_mean(tf.square(summed), axis=1), rows))
+                table.scatter_sub(tf.IndexedSlices(self._change(summed, tf.gather(accumulator, rows)), rows))
             if self.updates:
                 changed = tf.cast(tf.reduce_any(summed != 0.0, axis=1), tf.float32)
                 self.updates[index].scatter_add(tf.IndexedSlices(changed, rows))
+
+    def _change(self, summed: tf.Tensor, accumulated: tf.Tensor) -> tf.Tensor:
+        return summed * (self._rate / (tf.sqrt(accumulated) + self._epsilon))[:, tf.newaxis]

@@ -1,108 +1,92 @@
-"""Kernels on disk: ``kernels/<domain>/<version>/`` and ``kernels/active.json``. A version appears whole or not at all."""
+"""The registry of a job's kernels: ``kernels/<domain>/<version>/`` and ``kernels/active.json``.
 
-import io
-import json
-import os
+A version appears whole or not at all and never changes; ``active.json`` alone says what is served. Writers of one job directory, also of
+different processes, take turns (``trainer.writer``); readers never wait.
+"""
+
+import re
 import shutil
-import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from configs import InputError
-from trainer.job import Job, new_folder, read_object, write_json
-from trainer.kernels import KernelShape
+from trainer.job import Job, read_object, sync, write_json
+from trainer.stored import StoredKernel as StoredKernel
+from trainer.stored import VersionFiles, Weights, read_version
+from trainer.stored import common_tap as common_tap
+from trainer.writer import sole_writer
 
-_WEIGHTS, _MANIFEST, _CARD = "weights.npz", "manifest.json", "card.md"
-
-
-@dataclass(frozen=True)
-class StoredKernel:
-    """One version of a domain's kernel.
-
-    Attributes:
-      domain: its exact name.
-      version: from 1 on.
-      weights: ``weight_j`` and ``bias_j`` arrays; of a gated kernel also ``gate`` and ``support`` (``trainer.gate``).
-      manifest: backbone fingerprint, kernel shape, settings, rows used, validation metrics with intervals.
-    """
-
-    domain: str
-    version: int
-    weights: dict[str, npt.NDArray[np.float32]]
-    manifest: dict[str, Any]
-
-    @property
-    def shape(self) -> KernelShape:
-        """What it must share with the others of a bank."""
-        return KernelShape.from_json(self.manifest["shape"])
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=,-]{0,254}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class KernelStore:
-    """The kernels of a job directory; domain names are exact, never prefixes."""
+    """The kernels of a job directory; domain names are exact, never prefixes.
+
+    Names that could not be a folder's are unknown everywhere, and refused where one is to be added.
+    """
 
     def __init__(self, job: Job) -> None:
         self.folder = job.kernels
-        self.fingerprint = job.fingerprint()["fingerprint"]
+        self._backbone = job.fingerprint()
+        self.fingerprint: str = self._backbone["fingerprint"]
 
     def domains(self) -> list[str]:
         """Names of the domains that have a kernel, sorted."""
-        if not self.folder.exists():
-            return []
-        return sorted(path.name for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        return sorted(name for name in _names(self.folder) if _NAME.fullmatch(name) and (self.folder / name).is_dir())
 
     def versions(self, domain: str) -> list[int]:
         """Versions of a domain's kernel, ascending; none for an unknown domain."""
-        if domain not in self.domains():
-            return []
-        return sorted(int(path.name) for path in (self.folder / domain).iterdir() if path.name.isdecimal())
+        # Looked up in the list: a file system may take another spelling for the same name.
+        known = _NAME.fullmatch(domain) and domain in _names(self.folder)
+        return sorted(int(name) for name in _names(self.folder / domain) if _VERSION.fullmatch(name)) if known else []
 
     def active(self) -> dict[str, int]:
         """Domain -> version that is served."""
         path = self.folder / "active.json"
-        return read_object(path) if path.exists() else {}
+        content = read_object(path) if path.exists() else {}
+        for domain, version in content.items():
+            if not _NAME.fullmatch(domain) or type(version) is not int:
+                raise InputError(f"{path}: damaged: expected domains with whole numbers, received {domain!r}: {version!r}")
+        return content
 
-    def add(self, domain: str, weights: dict[str, npt.NDArray[np.float32]], manifest: dict[str, Any]) -> int:
-        """Stores a new version, all or nothing, unless the newest one is the same to the byte. Returns its number."""
-        newest = max(self.versions(domain), default=0)
-        version = newest + 1
-        buffer = io.BytesIO()
-        np.savez(buffer, **weights)  # type: ignore[arg-type]
-        content = {"domain": domain, "version": version, "backbone": self.fingerprint, **manifest}
-        former = self.folder / domain / str(newest)
-        if (
-            all((former / name).exists() for name in (_WEIGHTS, _MANIFEST))
-            and (former / _WEIGHTS).read_bytes() == buffer.getvalue()
-            and read_object(former / _MANIFEST) == _as_json({**content, "version": newest})
-        ):
-            return newest  # an interrupted run that is run again stores nothing twice
-        with new_folder(self.folder / domain / str(version)) as folder:
-            (folder / _WEIGHTS).write_bytes(buffer.getvalue())
-            write_json(folder / _MANIFEST, content)
-            (folder / _CARD).write_text(_card(content), encoding="utf-8")
-        return version
+    def add(self, domain: str, weights: Weights, manifest: dict[str, Any], golden: dict[str, Any] | None = None) -> int:
+        """Stores a new version, all or nothing, unless the newest one is the same to the byte.
+
+        Args:
+          domain: exact name.
+          weights: as ``StoredKernel`` says.
+          manifest: as ``StoredKernel`` says, less what the store knows itself (domain, version, backbone, files).
+          golden: scores of the golden requests (``golden.GoldenRows.under``); None stores none.
+
+        Returns:
+          The version's number.
+
+        Raises:
+          InputError: a name that cannot be a folder's, or a job directory that cannot be written to.
+        """
+        if not _NAME.fullmatch(domain):
+            raise InputError(f"{ascii(domain)[:100]}: no domain's name; expected 1 to 255 letters, digits, '_', '.', '=', ',' or '-'")
+        files = VersionFiles.of(self._backbone, weights, manifest, golden)
+        with sole_writer(self.folder) as aside:
+            newest = max(self.versions(domain), default=0)
+            if newest and files.same_as(self.folder / domain / str(newest), domain, newest):
+                return newest  # an interrupted run that is run again stores nothing twice
+            new = aside / str(newest + 1)
+            files.write(new, domain, newest + 1)
+            sync(new)
+            if domain in _names(self.folder):
+                new.rename(self.folder / domain / new.name)
+                sync(self.folder / domain)
+            else:
+                sync(aside)
+                aside.rename(self.folder / domain)  # never a domain without a version
+                sync(self.folder)
+        return newest + 1
 
     def load(self, domain: str, version: int) -> StoredKernel:
         """Reads a version. Raises ``InputError`` where it is missing, damaged, or was trained on another backbone."""
-        folder = self._existing(domain, version)
-        manifest = read_object(folder / _MANIFEST)
-        if manifest.get("backbone") != self.fingerprint:
-            received = str(manifest.get("backbone"))[:12]
-            raise InputError(f"{folder}: trained on another backbone: expected fingerprint {self.fingerprint[:12]}, received {received}")
-        try:
-            with np.load(folder / _WEIGHTS, allow_pickle=False) as content:
-                weights = {name: content[name] for name in content.files}
-            kernel = StoredKernel(domain, version, weights, manifest)
-            expected = kernel.shape.arrays()
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f"{folder}: not a kernel: {error}") from None
-        received_arrays = {name: (array.shape, array.dtype.name) for name, array in weights.items()}
-        if received_arrays != expected:
-            raise InputError(f"{folder / _WEIGHTS}: expected arrays {expected}, received {received_arrays}")
-        return kernel
+        return read_version(self._existing(domain, version), domain, version, self._backbone)
 
     def active_or_newest(self, domain: str) -> StoredKernel | None:
         """The active version of a domain's kernel, else its newest one, else None."""
@@ -111,24 +95,55 @@ class KernelStore:
 
     def activate(self, domain: str, version: int) -> None:
         """Makes a version the served one."""
-        self.load(domain, version)
-        self._write_active({**self.active(), domain: version})
+        with sole_writer(self.folder):
+            self._activate(domain, version)
+
+    def rollback(self, domain: str) -> int:
+        """Makes the newest version below the active one that helped on validation the served one, and returns it.
+
+        Such versions are what fine-tuning activates by itself, so this is what was served before. Nothing but ``active.json`` changes.
+
+        Raises:
+          InputError: the domain is not active, or no version below helped.
+        """
+        with sole_writer(self.folder):
+            self.check_known(domain)
+            active = self.active().get(domain)
+            if active is None:
+                raise InputError(f"{self.folder}: domain '{domain}' has no active version to roll back from")
+            for version in reversed([version for version in self.versions(domain) if version < active]):
+                if self.load(domain, version).manifest.get("activated"):
+                    self._activate(domain, version)
+                    return version
+        raise InputError(
+            f"{self.folder}: no version of domain '{domain}' below {active} helped on validation; activate one by number, or deactivate"
+        )
 
     def deactivate(self, domain: str) -> None:
         """Lets a domain be served by the backbone; its versions stay."""
-        self._check_known(domain)
-        self._write_active({name: version for name, version in self.active().items() if name != domain})
+        with sole_writer(self.folder):
+            self._deactivate(domain)
 
     def remove(self, domain: str) -> None:
         """Deletes every version of a domain's kernel."""
-        self.deactivate(domain)
-        aside = self.folder / f".removed-{domain}-{os.getpid()}"
-        (self.folder / domain).rename(aside)  # gone at once, whatever happens while its files are deleted
-        shutil.rmtree(aside)
+        with sole_writer(self.folder) as aside:
+            self._deactivate(domain)
+            (self.folder / domain).rename(aside / "removed")  # gone at once, whatever happens while its files are deleted
+            sync(self.folder)
+            shutil.rmtree(aside)
 
-    def _check_known(self, domain: str) -> None:
+    def check_known(self, domain: str) -> None:
+        """Raises ``InputError`` where a domain has no kernel."""
         if domain not in self.domains():
             raise InputError(f"{self.folder}: no kernel of domain '{domain}'; there are: {', '.join(self.domains()) or 'none'}")
+
+    def _activate(self, domain: str, version: int) -> None:
+        self.load(domain, version)
+        self._write_active({**self.active(), domain: version})
+
+    def _deactivate(self, domain: str) -> None:
+        self.check_known(domain)
+        self._write_active({name: version for name, version in self.active().items() if name != domain})
 
     def _existing(self, domain: str, version: int) -> Path:
         if version not in self.versions(domain):
@@ -137,46 +152,9 @@ class KernelStore:
         return self.folder / domain / str(version)
 
     def _write_active(self, active: dict[str, int]) -> None:
-        write_json(self.folder / "active.json", dict(sorted(active.items())))
+        if active != self.active():
+            write_json(self.folder / "active.json", dict(sorted(active.items())))
 
 
-def common_tap(kernels: list[StoredKernel]) -> str | None:
-    """The tap that all kernels read; None where there is no kernel. Raises ``InputError`` where they read different ones."""
-    taps = {kernel.shape.tap: kernel.domain for kernel in kernels}
-    if len(taps) > 1:
-        described = ", ".join(f"'{domain}' reads {tap}" for tap, domain in taps.items())
-        raise InputError(f"kernels of different taps cannot be used together: {described}; tune one of them again")
-    return next(iter(taps), None)
-
-
-def _as_json(content: dict[str, Any]) -> Any:
-    """What reading the content back from its file would give: tuples become lists."""
-    return json.loads(json.dumps(content))
-
-
-def _card(manifest: dict[str, Any]) -> str:
-    """A page for people: what the kernel is, what it learned from, and whether it helps."""
-    shape, rows, settings = manifest["shape"], manifest["rows"], manifest["finetune"]
-    beta = "code_beta" if settings["regulariser"] == "coding_rate" else "beta"
-    lines = [
-        f"# Kernel of `{manifest['domain']}`, version {manifest['version']}",
-        "",
-        f"- Backbone: `{manifest['backbone']}`",
-        f"- Tap: {shape['tap']}; widths {' - '.join(map(str, shape['widths']))}; {'residual' if shape['residual'] else 'replacing'}",
-        f"- Trained on {rows['train']:,} rows of split `{settings['split']}`",
-        f"- Regulariser {settings['regulariser']}, {beta} {settings[beta]}",
-        *([f"- Gate by the user's rows (0, 1-4, 5-50, more), CTR and CVR: {manifest['gate']}"] if "gate" in manifest else []),
-        f"- Validated on {rows['validation']:,} rows of split `{settings['validation']}`",
-        f"- {'Activated' if manifest['activated'] else 'Not activated: not significantly better than the backbone on validation'}",
-        "",
-        "| task | metric | backbone | kernel | difference | 95% interval |",
-        "|---|---|---|---|---|---|",
-    ]
-    for task, metrics in manifest["validation"].items():
-        for metric, figure in metrics.items():
-            interval = figure["ci95"] if isinstance(figure["ci95"], str) else f"{figure['ci95'][0]:+.5f} to {figure['ci95'][1]:+.5f}"
-            shown = [
-                value if isinstance(value, str) else f"{value:.5f}" for value in (figure["backbone"], figure["kernel"], figure["delta"])
-            ]
-            lines.append(f"| {task} | {metric} | {' | '.join(shown)} | {interval} |")
-    return "\n".join(lines) + "\n"
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []

@@ -12,13 +12,12 @@ import tensorflow as tf
 
 from configs import InputError
 from configs.command import CommandParser, add_config_arguments, read_config, run
-from trainer.diff import kernel_diff
 from trainer.evaluate import evaluate
 from trainer.finetune import finetune
 from trainer.job import Job
-from trainer.pretrain import pretrain
+from trainer.kernel_command import add_arguments, kernels_command
+from trainer.pretrain import one_thread_an_operation, pretrain
 from trainer.report import write_report
-from trainer.store import KernelStore
 from trainer.table import render_table
 
 
@@ -53,14 +52,17 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--json", action="store_true", help="print JSON instead of a table")
             command.add_argument("--split", help="split to evaluate; evaluation.split by default")
         if name == "kernels":
-            command.add_argument("action", choices=["list", "activate", "deactivate", "remove", "diff"])
-            command.add_argument("domain", nargs="?")
-            command.add_argument("version", nargs="*", type=int, help="one for activate, two for diff")
+            add_arguments(command)
     return parser
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
     pretrain(read_config(arguments), arguments.data, Job(arguments.job_dir))
+
+
+def _pretrain_alone(arguments: argparse.Namespace) -> None:
+    one_thread_an_operation()  # not before the other steps, whose operations are few and large
+    _pretrain(arguments)
 
 
 def _finetune(arguments: argparse.Namespace) -> None:
@@ -82,35 +84,16 @@ def _report(arguments: argparse.Namespace) -> None:
 
 
 def _kernels(arguments: argparse.Namespace) -> None:
-    store = KernelStore(Job(arguments.job_dir))
-    parser = _parser()
-    if arguments.action != "list" and not arguments.domain:
-        parser.error(f"kernels {arguments.action} needs a domain")
-    expected = {"activate": 1, "diff": 2}.get(arguments.action, 0)
-    if len(arguments.version) != expected:
-        parser.error(f"kernels {arguments.action} needs {('no version', 'a version', 'two versions')[expected]}")
-    if arguments.action == "diff":
-        print(kernel_diff(store, arguments.domain, *arguments.version))
-        return
-    if arguments.action == "activate":
-        store.activate(arguments.domain, *arguments.version)
-    elif arguments.action == "deactivate":
-        store.deactivate(arguments.domain)
-    elif arguments.action == "remove":
-        store.remove(arguments.domain)
-    active = store.active()
-    for domain in store.domains():
-        versions = " ".join(f"[{version}]" if active.get(domain) == version else str(version) for version in store.versions(domain))
-        print(f"{domain}: {versions}")
+    kernels_command(arguments, _parser())
 
 
 _COMMANDS = {
     "run": (_run, "pretrain, finetune, evaluate and report in turn (the default)"),
-    "pretrain": (_pretrain, "train the backbone; resumes where it was interrupted"),
+    "pretrain": (_pretrain_alone, "train the backbone; resumes where it was interrupted"),
     "finetune": (_finetune, "train kernels on the frozen backbone"),
     "evaluate": (_evaluate, "judge backbone and kernels, domain by domain"),
     "report": (_report, "write reports/report.html from the last evaluation"),
-    "kernels": (_kernels, "list, activate, deactivate, remove or diff kernels; [n] marks the active version"),
+    "kernels": (_kernels, "list, compare, verify, activate, roll back or remove kernels"),
 }
 
 if __name__ == "__main__":

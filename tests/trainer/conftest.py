@@ -21,7 +21,7 @@ from tests.conftest import QUICKSTART, SMALL
 from trainer.backbone import load_frozen
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
-from trainer.job import Job
+from trainer.job import Job, write_json
 from trainer.kernels import KernelShape
 from trainer.metrics import METRICS
 
@@ -87,6 +87,23 @@ def auc_figures(ctr: Any, ctcvr: Any) -> Figures:
     empty = {metric: {"backbone": 0.5, "kernel": 0.5, "delta": 0.0, "ci95": [0.0, 0.0]} for metric in METRICS}
     intervals = {"ctr": ctr, "cvr": [0.0, 0.0], "ctcvr": ctcvr}
     return {task: {**empty, "auc": {**empty["auc"], "ci95": interval}} for task, interval in intervals.items()}
+
+
+MANIFEST = {
+    "shape": SHAPE.to_json(),
+    "rows": {"train": 10, "validation": 5},
+    "finetune": {"split": "finetune", "validation": "validation", "regulariser": "moments", "beta": 1.0},
+    "validation": auc_figures([0.01, 0.02], "undefined"),
+    "activated": True,
+}
+"""Of a kernel of ``SHAPE``, as fine-tuning writes it."""
+
+
+def bare_job(folder: Path) -> Job:
+    """A job directory as far as the registry looks at it: its backbone is a fingerprint."""
+    job = Job(folder / "job")
+    write_json(job.backbone / "fingerprint.json", {"fingerprint": "f" * 64, "transform": "t" * 64, "tensors": {}})
+    return job
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,11 @@ import tensorflow as tf
 from configs import Experiment, InputError
 from preprocessing.transform import transform_outputs
 from tests.trainer.conftest import change_json, one_line, variant
-from trainer.backbone import BIAS, TASKS, build_backbone, inference_model, load_frozen
+from trainer.backbone import BIAS, TASKS, build_backbone, inference_model, load_frozen, read_tap
 from trainer.dataset import Dataset
 from trainer.frozen import feature_tensors, run_frozen
 from trainer.job import Job, model_fingerprint
+from trainer.kernels import SLOT, KernelBank, KernelShape, domain_model
 from trainer.layers import RowEmbedding
 from trainer.objectives import Objectives, log_probabilities
 
@@ -146,6 +148,21 @@ def test_a_backbone_with_several_sequences_survives_a_reload(attentive: tuple[ke
         {name: head.numpy() for name, head in model(values, training=False).items()},
     )
     assert model_fingerprint(reloaded, "t") == model_fingerprint(model, "t")
+
+
+def test_features_may_be_called_what_layers_are_called(experiment: Experiment, dataset: Dataset, tmp_path: Path) -> None:
+    settings = experiment.model_copy(update={"backbone": experiment.backbone.model_copy(update={"dropout": 0.1})})
+    outputs, spec = transform_outputs(settings, dataset.fitted), settings.features["scene"]
+    names = ("dropout", "experts", "ctr_logit", "topic_scene", "slot", "embedding_scene")
+    settings = settings.model_copy(update={"features": {**settings.features, **dict.fromkeys(names, spec)}})
+    outputs |= {name: replace(outputs["scene"], name=name, table=name, feature=name) for name in names}
+    frozen = inference_model(build_backbone(settings, outputs), settings)
+    bank = KernelBank(2, KernelShape.of(settings.kernel, read_tap(frozen.output, settings.kernel.tap).shape[-1]))
+    model = domain_model(frozen, bank)
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert set(reloaded.input) == {*frozen.input, SLOT}
+    assert set(names) < set(frozen.input)
 
 
 def test_position_moves_its_own_logit_and_nothing_else(model: keras.Model, columns: dict[str, Any]) -> None:

@@ -12,7 +12,8 @@ from configs.training import Kernel
 from preprocessing.columns import Column
 from preprocessing.fitted import Fitted
 from preprocessing.transform import Transform, transform_outputs
-from serving.export import Recommender
+from serving.recommender import Recommender
+from serving.slots import Slots
 from tests.trainer.conftest import random_kernel, variant
 from tests.trainer.test_bodies import CASES, ROWS, crossed_by_hand, make_loud
 from trainer.backbone import build_backbone, load_frozen, read_tap
@@ -20,7 +21,7 @@ from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, feature_tensors
 from trainer.job import Job, model_fingerprint, write_json
 from trainer.judge import probabilities, score_rows
-from trainer.kernels import KernelBank, KernelShape, domain_model
+from trainer.kernels import SLOT, KernelBank, KernelShape, domain_model
 from trainer.store import StoredKernel
 
 BACKBONES = {**{name: (f"backbone.body={name}",) for name in CASES}, "crosses": ("backbone.crosses=2", "backbone.dropout=0.2")}
@@ -105,7 +106,7 @@ def test_kernels_over_a_body_follow_their_definition(built: Built, columns: dict
     for slot in (1, 2):
         bank.put(slot, random_kernel(shape, slot))
     slots = np.arange(ROWS, dtype=np.int32) % 3
-    scores = domain_model(built.frozen, bank)({**feature_tensors(columns, built.frozen), "slot": slots}).numpy()
+    scores = domain_model(built.frozen, bank)({**feature_tensors(columns, built.frozen), SLOT: slots}).numpy()
     expected = heads["logits"].copy()
     for slot in (1, 2):
         rows = np.flatnonzero(slots == slot)
@@ -131,7 +132,8 @@ def test_a_body_is_served_as_it_is_judged(built: Built) -> None:
     shape = KernelShape.of(settings, built.frozen.output[settings.tap].shape[-1])
     kernel = random_kernel(shape, 1)
     transform = Transform(experiment, fitted)
-    recommender = Recommender(experiment, transform, built.frozen, [StoredKernel("all", 1, kernel, {"shape": shape.to_json()})])
+    slots = Slots(list(experiment.domains), shape, 3, [StoredKernel("all", 1, kernel, {"shape": shape.to_json()})])
+    recommender = Recommender(experiment, transform, built.frozen, slots)
     raw = {column.name: drawn(column, fitted) for column in recommender.columns}
     signatures = recommender.signatures()
     heads = built.frozen({name: transform.features(raw)[name] for name in built.frozen.input}, training=False)

@@ -12,8 +12,7 @@ import pytest
 
 from configs import Experiment, InputError
 from preprocessing.transform import transform_outputs
-from tests.trainer.conftest import SHAPE, change_json, domains_of, one_line, random_kernel, random_rows, variant
-from tests.trainer.test_store import MANIFEST
+from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, change_json, domains_of, one_line, random_kernel, random_rows, variant
 from trainer.backbone import read_tap
 from trainer.dataset import Dataset
 from trainer.evaluate import evaluate
@@ -21,9 +20,9 @@ from trainer.finetune import finetune, stopping_rows
 from trainer.frozen import FrozenRows, feature_tensors, run_frozen
 from trainer.gate import BUCKETS, GATE, SUPPORT, bucket_of, every_trust, row_trust, trusted
 from trainer.gate_fit import fit_gate, one_standard_error, support_table, with_gate, with_support
-from trainer.job import Job, write_json
+from trainer.job import Job
 from trainer.judge import compare, score_rows
-from trainer.kernels import KernelBank, KernelShape, domain_model, user_columns
+from trainer.kernels import SLOT, KernelBank, KernelShape, domain_model, user_columns
 from trainer.store import KernelStore
 
 USERS = 9
@@ -202,14 +201,12 @@ def test_a_gated_bank_survives_save_and_reload(tmp_path: Path) -> None:
 
 
 def test_a_gated_kernel_is_stored_whole_or_refused(tmp_path: Path) -> None:
-    job = Job(tmp_path)
-    write_json(job.backbone / "fingerprint.json", {"fingerprint": "f" * 64, "transform": "t" * 64, "tensors": {}})
     manifest = {
         **MANIFEST,
         "shape": GATED.to_json(),
         GATE: ONES.tolist(),
     }
-    store, kernel = KernelStore(job), gated_kernel(1)
+    store, kernel = KernelStore(bare_job(tmp_path)), gated_kernel(1)
     store.add("all", kernel, manifest)
     np.testing.assert_equal(store.load("all", 1).weights, kernel)
     assert store.load("all", 1).shape == GATED
@@ -294,7 +291,7 @@ def test_the_second_graph_feeds_user_ids_to_a_gated_bank(dataset: Dataset, froze
     columns = next(dataset.batches("test", 300))
     rows = run_frozen(frozen, dataset, "test", experiment.kernel.tap, "test", user_columns(shape))
     np.testing.assert_array_equal(rows.columns["feature/user_id"][:300], columns["feature/user_id"])
-    scores = domain_model(frozen, bank)({**feature_tensors(columns, frozen), "slot": np.ones(300, np.int32)})
+    scores = domain_model(frozen, bank)({**feature_tensors(columns, frozen), SLOT: np.ones(300, np.int32)})
     np.testing.assert_allclose(scores, score_rows(shape, kernel, rows, np.arange(300)), rtol=1e-4, atol=1e-5)
 
 

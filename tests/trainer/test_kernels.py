@@ -15,7 +15,7 @@ from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, feature_tensors
 from trainer.joint import DomainData, JointTrainer
-from trainer.kernels import KernelBank, KernelShape, domain_model, kernel_logits, stack
+from trainer.kernels import SLOT, KernelBank, KernelShape, domain_model, kernel_logits, stack
 from trainer.objectives import log_probabilities, loss_by_group
 
 DEEP = KernelShape((5, 4, 3, 1), "tanh", residual=True, tap="tower")
@@ -177,7 +177,7 @@ def test_new_kernels_leave_the_full_graph_bitwise_at_zero_shot(
     features = feature_tensors(first_batch(dataset, experiment, 64), frozen)
     zero_shot = frozen(features, training=False)["logits"]
     for slots in (np.full(64, 2, np.int32), np.arange(64, dtype=np.int32) % 4):
-        np.testing.assert_array_equal(model({**features, "slot": slots}), zero_shot)
+        np.testing.assert_array_equal(model({**features, SLOT: slots}), zero_shot)
 
 
 def test_the_full_graph_trains_the_bank_alone(frozen: keras.Model, full_graph: tuple[keras.Model, KernelBank]) -> None:
@@ -210,7 +210,7 @@ def test_gradients_through_the_full_graph_equal_those_through_cached_taps(
         found = tape.gradient(loss, {name: variable.value for name, variable in bank.bank.items()})
         return {name: tf.convert_to_tensor(gradient).numpy() for name, gradient in found.items()}
 
-    full = gradients(lambda: model({**feature_tensors(columns, frozen), "slot": domain + 1}))
+    full = gradients(lambda: model({**feature_tensors(columns, frozen), SLOT: domain + 1}))
     cached = gradients(lambda: bank(window.taps[:rows], window.logits[:rows], domain + 1))
 
     updates = experiment.finetune.model_copy(update={"regulariser": "none"})
@@ -219,8 +219,8 @@ def test_gradients_through_the_full_graph_equal_those_through_cached_taps(
     trainer.step = trainer._step  # eager, so that the gradients can be caught on their way to Adam
     caught: dict[str, Floats] = {}
 
-    def catch(gradients: list[Any], variables: list[tf.Variable], rates: tf.Tensor) -> None:
-        caught.update({name: tf.convert_to_tensor(g).numpy() for name, g in zip(trainer.trained, gradients, strict=True)})
+    def catch(gradients: dict[str, Any], *_: Any) -> None:
+        caught.update({name: tf.convert_to_tensor(gradient).numpy() for name, gradient in gradients.items()})
 
     monkeypatch.setattr(trainer, "_apply", catch)
     trainer.train_batch(window, [part.rows for part in data])

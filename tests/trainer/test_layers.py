@@ -165,6 +165,24 @@ def test_gradients_of_experts_equal_those_of_one_product_a_layer() -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
+def test_experts_of_bfloat16_learn_in_it_and_infer_in_float32() -> None:
+    plain, fast = Experts(3, (50, 40), seed=2), Experts(3, (50, 40), seed=2, precision="bfloat16")
+    x = tf.constant(np.random.default_rng(0).standard_normal((64, 30), np.float32))
+    np.testing.assert_array_equal(fast(x), plain(x))
+    gradients = []
+    for layer in (plain, fast):
+        with tf.GradientTape() as tape:
+            out = layer(x, training=True)
+            loss = tf.reduce_mean(tf.square(out))
+        assert out.dtype == tf.float32
+        gradients.append(tape.gradient(loss, [weight.value for weight in layer.weights]))
+    assert (fast(x, training=True).numpy() != plain(x).numpy()).any()
+    np.testing.assert_allclose(fast(x, training=True), plain(x), atol=0.02)  # eight bits of mantissa
+    for ours, theirs in zip(*gradients, strict=True):
+        assert theirs.dtype == tf.float32
+        assert float(tf.norm(theirs - ours) / tf.norm(ours)) < 0.05  # a unit near 0 may be on in one and off in the other
+
+
 def test_experts_start_as_networks_of_their_own_and_differ() -> None:
     layer = Experts(3, (50, 40), seed=2)
     layer.build((None, 30))
@@ -189,7 +207,7 @@ LAYERS = {
     "row_embedding": lambda: (RowEmbedding(5, 2, 1), [ids(3)]),
     "target_attention": lambda: (TargetAttention((4,), 1), [floats(2), floats(3, 2), ids(3)]),
     "mean_pooling": lambda: (MeanPooling(), [floats(3, 2), ids(3)]),
-    "experts": lambda: (Experts(2, (4, 3), 1), [floats(6)]),
+    "experts": lambda: (Experts(2, (4, 3), 1, "bfloat16"), [floats(6)]),
 }
 
 

@@ -3,8 +3,10 @@
 import keras
 import numpy as np
 import numpy.typing as npt
+import pytest
 import tensorflow as tf
 
+from trainer import optimizer as optimizers
 from trainer.optimizer import FusedAdam, RowWiseAdagrad
 
 ROWS, WIDTH, RATE, START, EPSILON = 12, 3, 0.1, 0.01, 1e-7
@@ -21,6 +23,14 @@ def gradients() -> list[Floats]:
     return list(np.random.default_rng(2).standard_normal((len(STEPS), 4, WIDTH)).astype(np.float32))
 
 
+@pytest.fixture(params=["whole", "its rows"])
+def touched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an update of a table touches: small tables are updated whole, large ones in the batch's rows."""
+    if request.param == "its rows":
+        monkeypatch.setattr(optimizers, "_DENSE_ROWS", 0)
+
+
+@pytest.mark.usefixtures("touched")
 def test_equals_a_dense_reference_with_duplicate_rows() -> None:
     reference, accumulator = random_table().astype(np.float64), np.full(ROWS, START)
     table = tf.Variable(random_table())
@@ -35,6 +45,21 @@ def test_equals_a_dense_reference_with_duplicate_rows() -> None:
     np.testing.assert_allclose(optimizer.accumulators[0], accumulator, rtol=1e-5)
 
 
+def test_a_small_table_is_updated_whole_to_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = []
+    for limit in (ROWS, ROWS - 1):
+        monkeypatch.setattr(optimizers, "_DENSE_ROWS", limit)
+        table = tf.Variable(random_table())
+        optimizer = RowWiseAdagrad([table], RATE, START, count_updates=True)
+        for rows, values in zip(STEPS, gradients(), strict=True):
+            optimizer.apply([tf.IndexedSlices(values, rows)], [table])
+        outcomes.append([table.numpy(), optimizer.accumulators[0].numpy(), optimizer.updates[0].numpy()])
+    for whole, rows_alone in zip(*outcomes, strict=True):
+        np.testing.assert_array_equal(whole, rows_alone)
+    assert outcomes[0][2].tolist() == [1, 1, 0, 0, 2, 0, 0, 2, 0, 0, 0, 1]
+
+
+@pytest.mark.usefixtures("touched")
 def test_rows_outside_the_batch_stay_bit_identical() -> None:
     table = tf.Variable(random_table())
     optimizer = RowWiseAdagrad([table], RATE, START)
@@ -45,6 +70,7 @@ def test_rows_outside_the_batch_stay_bit_identical() -> None:
     assert (table.numpy()[[4, 7]] != random_table()[[4, 7]]).all()
 
 
+@pytest.mark.usefixtures("touched")
 def test_a_table_without_gradient_is_left_alone_and_the_others_get_their_own() -> None:
     tables = [tf.Variable(random_table()) for _ in range(3)]
     optimizer = RowWiseAdagrad(tables, RATE)

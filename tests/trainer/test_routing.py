@@ -1,6 +1,7 @@
 """From topics to domains: most specific first, and the same as a plain reading of the rule in Python."""
 
 from itertools import combinations
+from random import Random
 
 import numpy as np
 import pytest
@@ -94,6 +95,23 @@ def test_agrees_with_plain_python(situation: tuple[dict[str, Topic], list[Domain
     rank = auto_rank({topic: tf.constant(values, tf.int32) for topic, values in columns.items()}, candidates, rows)
     assert rank.dtype == tf.int32
     assert rank.numpy().tolist() == expected
+
+
+@settings(max_examples=40, deadline=None)
+@given(situations(), st.randoms(use_true_random=False))
+def test_a_domain_without_a_slot_is_as_one_that_is_not_there(
+    situation: tuple[dict[str, Topic], list[Domain], dict[str, list[int]]], random: Random
+) -> None:
+    """What serving does: one graph for every domain, of which a table says who has a kernel; the slots' numbers have no order."""
+    topics, chosen, columns = situation
+    candidates = most_specific_first(chosen, topics)
+    served = [domain for domain in candidates if random.random() < 0.5]
+    numbers = random.sample(range(1, 100), len(served))
+    slots = tf.constant([0, *(dict(zip(served, numbers, strict=True)).get(domain, 0) for domain in candidates)])
+    tensors, rows = {topic: tf.constant(values, tf.int32) for topic, values in columns.items()}, len(next(iter(columns.values())))
+    among_all = auto_rank(tensors, candidates, rows, slots).numpy()
+    alone = auto_rank(tensors, served, rows).numpy()
+    assert [candidates[rank - 1] if rank else None for rank in among_all] == [served[rank - 1] if rank else None for rank in alone]
 
 
 def test_names_are_read_back(experiment: Experiment) -> None:

@@ -10,28 +10,17 @@ import numpy as np
 import pytest
 
 from configs import InputError
-from tests.trainer.conftest import SHAPE, auc_figures, change_json, one_line, random_kernel
-from trainer import store as store_module
-from trainer.job import Job, write_json
+from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, change_json, one_line, random_kernel
+from trainer import stored
+from trainer.job import Job
 from trainer.store import KernelStore
 
 CROSSED = "region=r1,scene=home"
 
-MANIFEST = {
-    "shape": SHAPE.to_json(),
-    "rows": {"train": 10, "validation": 5},
-    "finetune": {"split": "finetune", "validation": "validation", "regulariser": "moments", "beta": 1.0},
-    "validation": auc_figures([0.01, 0.02], "undefined"),
-    "activated": True,
-}
-
 
 @pytest.fixture
 def job(tmp_path: Path) -> Job:
-    """A job directory as far as kernels look at it."""
-    job = Job(tmp_path / "job")
-    write_json(job.backbone / "fingerprint.json", {"fingerprint": "f" * 64, "transform": "t" * 64, "tensors": {}})
-    return job
+    return bare_job(tmp_path)
 
 
 @pytest.fixture
@@ -103,7 +92,7 @@ def test_a_failed_add_leaves_no_trace(store: KernelStore, monkeypatch: pytest.Mo
     def fail(manifest: dict[str, Any]) -> str:
         raise OSError("disk full")
 
-    monkeypatch.setattr(store_module, "_card", fail)
+    monkeypatch.setattr(stored, "card", fail)
     with pytest.raises(OSError, match="disk full"):
         store.add("region=r1", random_kernel(SHAPE, 4), MANIFEST)
     assert files(store.folder) == before
@@ -141,10 +130,136 @@ def test_the_card_names_the_weight_of_the_regulariser_in_force(store: KernelStor
 @pytest.mark.parametrize("action", [KernelStore.load, KernelStore.activate])
 def test_kernels_of_another_backbone_are_refused(action: Callable[..., Any], store: KernelStore, job: Job) -> None:
     change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="e" * 64))
-    with pytest.raises(InputError, match="another backbone: expected fingerprint eeeeeeeeeeee, received ffffffffffff") as error:
+    with pytest.raises(InputError, match=r"another backbone: expected fingerprint eeeeeeeeeeee, received ffffffffffff") as error:
         action(KernelStore(job), CROSSED, 1)
     one_line(error)
     assert CROSSED not in store.active()
+
+
+def test_the_first_tensor_that_differs_is_named(store: KernelStore, job: Job) -> None:
+    """Also after the backbone was replaced, so that the tensors it had are known from the kernel alone."""
+    tensors = {"embedding/rows": "1" * 64, "expert_0/kernel": "2" * 64, "tower/kernel": "3" * 64}
+    change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="a" * 64, tensors=tensors))
+    version = KernelStore(job).add(CROSSED, random_kernel(SHAPE, 4), MANIFEST)
+    other = {**tensors, "expert_0/kernel": "4" * 64, "tower/kernel": "5" * 64}
+    change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="b" * 64, tensors=other))
+    with pytest.raises(InputError, match=r"another backbone: .*; first difference: tensor 'expert_0/kernel'$") as error:
+        KernelStore(job).load(CROSSED, version)
+    one_line(error)
+    change_json(job.backbone / "fingerprint.json", lambda content: content.update(transform="u" * 64))
+    with pytest.raises(InputError, match="first difference: the transform"):
+        KernelStore(job).load(CROSSED, version)
+    (store.folder / CROSSED / str(version) / "backbone.json").unlink()
+    with pytest.raises(InputError, match=r"received aaaaaaaaaaaa$"):
+        KernelStore(job).load(CROSSED, version)
+
+
+NO_NAMES = {
+    "empty": "",
+    "dots": "..",
+    "up": "../scene=home",
+    "inside": "scene=home/1",
+    "absolute": "/scene=home",
+    "hidden": ".scene=home",
+    "backslash": "scene\\home",
+    "null": "scene=home\0",
+    "line": "scene=home\n",
+    "space": "scene=home ",
+    "Cyrillic letter": "scene=h\u043eme",
+    "full width": "scene\uff1dhome",
+    "zero width": "scene=home\u200b",
+    "combining": "scene=home\u0301",
+    "surrogate": "scene=\udc80",
+    "very long": "scene=" + 250 * "x",
+}
+
+
+@pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES)
+def test_names_that_could_be_taken_for_others_or_for_paths_are_refused(name: str, store: KernelStore, job: Job) -> None:
+    store.add("scene=home", random_kernel(SHAPE, 1), MANIFEST)
+    before = files(job.folder)
+    with pytest.raises(InputError, match="no domain's name") as error:
+        store.add(name, random_kernel(SHAPE, 1), MANIFEST)
+    one_line(error)
+    one_line(error).encode("ascii")
+    assert store.versions(name) == []
+    with pytest.raises(InputError):
+        store.activate(name, 1)
+    with pytest.raises(InputError):
+        store.remove(name)
+    assert files(job.folder) == before
+
+
+def test_the_longest_name_is_a_domain_like_any_other(store: KernelStore) -> None:
+    name = "a" * 255
+    assert store.add(name, random_kernel(SHAPE, 1), MANIFEST) == 1
+    store.activate(name, 1)
+    assert store.load(name, 1).domain == name
+    store.remove(name)
+    assert name not in store.domains()
+
+
+@pytest.mark.parametrize("name", ["03", "\uff13", "3 ", "-3", "3.0", "0"])
+def test_only_plain_numbers_are_versions(name: str, store: KernelStore) -> None:
+    shutil.copytree(store.folder / CROSSED / "1", store.folder / CROSSED / name)
+    assert store.versions(CROSSED) == [1]
+
+
+def test_what_is_added_knows_its_own_place(store: KernelStore) -> None:
+    """A manifest that was read from another version says nothing of where it came from."""
+    former = store.load("region=r1", 1)
+    version = store.add(CROSSED, random_kernel(SHAPE, 7), former.manifest)
+    manifest = store.load(CROSSED, version).manifest
+    assert (manifest["domain"], manifest["version"]) == (CROSSED, 2)
+    assert manifest["files"] != former.manifest["files"]
+
+
+def test_golden_scores_come_back_as_they_were_stored(store: KernelStore) -> None:
+    golden = {"requests": "a" * 64, "scores": {task: [0.1, float(np.float32(0.3))] for task in ("ctr", "cvr", "ctcvr")}}
+    version = store.add(CROSSED, random_kernel(SHAPE, 3), MANIFEST, golden)
+    assert store.load(CROSSED, version).golden == golden
+    sha256 = store.load(CROSSED, version).manifest["files"]["golden.json"]
+    assert f"Golden scores: sha256 `{sha256}`" in (store.folder / CROSSED / str(version) / "card.md").read_text()
+    assert store.load(CROSSED, 1).golden is None
+
+
+def test_versions_of_older_jobs_still_load(store: KernelStore) -> None:
+    """They list no files and have neither golden scores nor their backbone's tensors."""
+    folder = store.folder / CROSSED / "1"
+    (folder / "backbone.json").unlink()
+    change_json(folder / "manifest.json", lambda content: content.pop("files") and None)
+    kernel = store.load(CROSSED, 1)
+    np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, 3))
+    assert kernel.golden is None
+
+
+def test_rolling_back_goes_to_the_last_version_that_helped(store: KernelStore) -> None:
+    for seed, helped in ((3, False), (4, True), (5, False), (6, True)):
+        store.add("region=r1", random_kernel(SHAPE, seed), {**MANIFEST, "activated": helped})
+    store.activate("region=r1", 6)
+    store.activate(CROSSED, 1)
+    assert [store.rollback("region=r1") for _ in range(3)] == [4, 2, 1]
+    assert store.active() == {"region=r1": 1, CROSSED: 1}
+    with pytest.raises(InputError, match="no version of domain 'region=r1' below 1 helped on validation") as error:
+        store.rollback("region=r1")
+    one_line(error)
+    assert store.active() == {"region=r1": 1, CROSSED: 1}
+
+
+@pytest.mark.parametrize(("domain", "said"), [("region=r2", "no kernel of domain"), (CROSSED, "has no active version")])
+def test_what_is_not_active_cannot_be_rolled_back(domain: str, said: str, store: KernelStore) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        store.rollback(domain)
+    one_line(error)
+    assert store.active() == {"region=r1": 1}
+
+
+def test_a_damaged_version_is_not_rolled_back_to(store: KernelStore) -> None:
+    store.activate("region=r1", 2)
+    (store.folder / "region=r1" / "1" / "weights.npz").write_bytes(b"half")
+    with pytest.raises(InputError, match=r"weights\.npz: damaged"):
+        store.rollback("region=r1")
+    assert store.active() == {"region=r1": 2}
 
 
 @pytest.mark.parametrize(("domain", "version"), [("region=r1", 3), ("region=r2", 1), ("region", 1), ("..", 1), ("", 1)])
@@ -221,7 +336,7 @@ def test_a_damaged_manifest_is_refused_in_one_line(damage: Callable[[Path], obje
     assert CROSSED in one_line(error)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"region=r1": "one"}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"region=r1": "one"}', '{"../x": 1}', '{"region=r1": true}'])
 def test_a_damaged_active_json_is_refused_in_one_line(content: str, store: KernelStore) -> None:
     (store.folder / "active.json").write_text(content)
     with pytest.raises(InputError) as error:

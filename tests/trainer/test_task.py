@@ -178,16 +178,29 @@ def test_kernels_are_listed_activated_deactivated_and_removed(job_copy: Path, co
     assert f"region=r1,{HOME}" in left
 
 
-def test_two_versions_are_laid_side_by_side(job_copy: Path, command: Command) -> None:
-    store = KernelStore(Job(job_copy))
+def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command: Command) -> None:
+    store, where = KernelStore(Job(job_copy)), ("--job-dir", job_copy)
     former = store.load(HOME, 1)
     longer = {name: 2 * array for name, array in former.weights.items()}
-    store.add(HOME, longer, {key: former.manifest[key] for key in former.manifest if key not in ("domain", "version", "backbone")})
-    code, out, _ = command("kernels", "diff", HOME, 1, 2, "--job-dir", job_copy)
+    for weights in (former.weights, longer):
+        store.add(HOME, weights, {**former.manifest, "activated": True}, former.golden)
+    code, out, _ = command("kernels", "diff", HOME, 2, 3, *where)
     assert code == 0
     norm = float(np.linalg.norm(former.weights["weight_0"]))
     assert ["weight_0", f"{norm:.4f}", f"{2 * norm:.4f}", f"{norm:.4f}"] in [line.split() for line in out.splitlines()]
-    assert "ctr auc" in out
+    assert "ctr AUC" in out
+    code, out, _ = command("kernels", "diff", HOME, 2, 3, "--json", *where)
+    assert code == 0
+    assert json.loads(out)["weights"]["weight_0"]["first"] == pytest.approx(norm)
+    command("kernels", "activate", HOME, 3, *where)
+    assert f"{HOME}: 1 [2] 3\n" in command("kernels", "rollback", HOME, *where)[1]
+    code, out, _ = command("kernels", "verify", HOME, *where)
+    assert (code, out.count("golden scores identical")) == (1, 2)
+    assert f"{HOME} 3: DAMAGED: golden scores differ by at most" in out
+    store.remove(HOME)
+    code, out, _ = command("kernels", "verify", *where)
+    assert code == 0
+    assert len(out.splitlines()) == len(store.domains())
 
 
 @pytest.mark.parametrize(
@@ -203,6 +216,13 @@ def test_two_versions_are_laid_side_by_side(job_copy: Path, command: Command) ->
         (["activate", "scene", "1"], "no version 1 of domain 'scene'"),
         (["remove", "scene=moon"], "no kernel of domain 'scene=moon'"),
         (["deactivate", "scene=moon"], "scene=moon"),
+        (["rollback", "scene=moon"], "no kernel of domain 'scene=moon'"),
+        (["rollback"], "needs a domain"),
+        (["verify", "scene=moon"], "no kernel of domain 'scene=moon'"),
+        (["verify", HOME, "1"], "needs no version"),
+        (["list", HOME], "takes no domain"),
+        (["activate", HOME, "1", "--json"], "prints no JSON"),
+        (["activate", "../active.json", "1"], "no version 1 of domain '../active.json'"),
     ],
 )
 def test_kernels_that_are_not_there(words: list[str], message: str, job_dir: Path, command: Command) -> None:

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from configs.training import Backbone
+from trainer.layers import Experts
 
 TASKS = ("ctr", "cvr")
 """The tasks that have a tower, in the order of every task axis; CTCVR is their product."""
@@ -49,6 +50,11 @@ class Build:
         for depth, width in enumerate(widths):
             x = self.dense(width, f"{name}_{depth}")(x)
         return x
+
+    def experts(self, x: Any, count: int, name: str) -> Any:
+        """``count`` experts of widths ``expert_layers`` over x ``[B, D]``, from the next seed: ``[B, count, width]``."""
+        settings = self.settings
+        return Experts(count, settings.expert_layers, next(self.seeds), settings.precision, name=name)(x)
 
     def mixture(self, x: Any, experts: Any, name: str) -> Any:
         """``sum_i softmax(G x)_i e_i``, ``[B, width]``, of experts ``[B, E, width]``; the gate G is a dense layer NAME over ``[B, D]``."""

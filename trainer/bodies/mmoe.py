@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from trainer import layers
 from trainer.bodies.build import TASKS, Build, TaskHead
 
 
@@ -14,5 +13,5 @@ def mmoe(x: Any, build: Build) -> list[TaskHead]:
     and on conversion among the clicked rows: ``ctr`` 1, ``cvr`` 1, ``ctcvr`` 0.
     """
     settings = build.settings
-    experts = layers.Experts(settings.experts, settings.expert_layers, next(build.seeds), name="experts")(x)
+    experts = build.experts(x, settings.experts, "experts")
     return [build.head(task, build.mixture(x, experts, f"{task}_gate")) for task in TASKS]

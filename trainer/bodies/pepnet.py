@@ -4,7 +4,6 @@ from typing import Any
 
 from keras import ops
 
-from trainer import layers
 from trainer.bodies.build import TASKS, Build, TaskHead
 from trainer.bodies.domain import domain_vector
 
@@ -30,7 +29,7 @@ def pepnet(x: Any, build: Build) -> list[TaskHead]:
     domain = domain_vector(build)
     prior = ops.stop_gradient(ops.concatenate([x, domain], axis=-1))
     x = x * gate(ops.concatenate([domain, ops.stop_gradient(x)], axis=-1), x.shape[-1], "epnet")
-    experts = layers.Experts(settings.experts, settings.expert_layers, next(build.seeds), name="experts")(x)
+    experts = build.experts(x, settings.experts, "experts")
     heads = []
     for task in TASKS:
         hidden = representation = build.mixture(x, experts, f"{task}_gate") * gate(prior, settings.expert_layers[-1], f"{task}_ppnet_0")

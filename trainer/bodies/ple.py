@@ -4,7 +4,6 @@ from typing import Any
 
 from keras import ops
 
-from trainer import layers
 from trainer.bodies.build import TASKS, Build, TaskHead
 
 SHARED = "shared"
@@ -20,10 +19,7 @@ def ple(x: Any, build: Build) -> list[TaskHead]:
     states = dict.fromkeys((*TASKS, SHARED), x)
     for level in range(settings.levels):
         counts = {**dict.fromkeys(TASKS, settings.experts), SHARED: settings.shared_experts}
-        experts = {
-            name: layers.Experts(count, settings.expert_layers, next(build.seeds), name=f"{name}_experts_{level}")(states[name])
-            for name, count in counts.items()
-        }
+        experts = {name: build.experts(states[name], count, f"{name}_experts_{level}") for name, count in counts.items()}
         read = {task: [experts[task], experts[SHARED]] for task in TASKS}
         if level < settings.levels - 1:
             read[SHARED] = list(experts.values())

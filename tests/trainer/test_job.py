@@ -1,0 +1,28 @@
+"""How results get into a job directory: whole, and never over somebody else's."""
+
+from pathlib import Path
+
+import pytest
+
+from configs import InputError
+from trainer.job import new_folder
+
+
+def fill(target: Path, content: str) -> None:
+    with new_folder(target) as folder:
+        (folder / "file").write_text(content)
+
+
+def test_of_two_writers_of_one_folder_the_first_to_finish_stays(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "1"
+    with pytest.raises(InputError, match=r"deep/1: another run has written it meanwhile"), new_folder(target) as folder:
+        (folder / "file").write_text("late")
+        fill(target, "early")
+    assert (target / "file").read_text() == "early"
+    assert [path.name for path in target.parent.iterdir()] == ["1"]
+
+
+def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "1"):
+        _ = 1 / 0
+    assert not list(tmp_path.iterdir())
