@@ -23,6 +23,9 @@ from serving.tensors import decode, dtype_name, encode
 DOMAIN = "domain"
 """The input that names the domain; a request gives it once for all rows that do not carry it themselves."""
 
+DOMAINS = "domains"
+"""The output that lists the domains whose scores stand side by side."""
+
 Row = Mapping[str, object]
 
 
@@ -122,7 +125,8 @@ def encode_rank(
 def decode_rows(signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, tensor_pb2.TensorProto], count: int) -> list[dict[str, Any]]:
     """Every output, row by row, as Python numbers, text and lists; outputs are in the order of their names.
 
-    An output whose first dimension the signature fixes (the list of domains) belongs to the request and is repeated in each row.
+    An output whose first dimension the signature fixes belongs to the request and is repeated in each row; so is ``DOMAINS``, whose
+    length changes from version to version.
     Floats are exactly the server's: ``numpy.float32(value)`` gives every bit back.
 
     Raises:
@@ -135,7 +139,7 @@ def decode_rows(signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, te
             values = _plain(decode(outputs[name]).tolist())
         except ValueError as error:
             raise StatusError(grpc.StatusCode.INTERNAL, f"output {name}: {error}") from None
-        if dims and dims[0].size >= 0:
+        if name == DOMAINS or (dims and dims[0].size >= 0):
             values = [values] * count
         if not isinstance(values, list) or len(values) != count:
             raise StatusError(grpc.StatusCode.INTERNAL, f"output {name} does not have one entry for each of the {count} rows")

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.command import CommandParser, run
@@ -23,17 +22,12 @@ from preprocessing.manifest import load_manifest
 from preprocessing.readers import read_piece
 from preprocessing.sources import find_sources, plan
 from preprocessing.steps import split_masks
-from preprocessing.transform import Transform
 from preprocessing.validate import validate
 from serving.client import Client
+from serving.expected import stored_scores
 from serving.export import served_columns
 from serving.servable import RANK_SIGNATURE
-from trainer.backbone import TASKS, load_frozen, read_tap
-from trainer.frozen import FrozenRows, feature_tensors
 from trainer.job import Job
-from trainer.judge import Probabilities, probabilities, score_rows
-from trainer.routing import auto_rank, most_specific_first, parse_domain
-from trainer.store import KernelStore, common_tap
 
 TOLERANCE = 1e-5
 _MODEL = "selfcheck"
@@ -51,38 +45,6 @@ def log_rows(experiment: Experiment, logs: str, count: int) -> pa.RecordBatch:
     if not any(batch.num_rows for batch in found):
         raise InputError(f"{logs}: no rows of split '{experiment.evaluation.split}'")
     return pa.concat_batches(found)
-
-
-class TrainerScores:
-    """Probabilities of raw rows as the trainer computes them, under any domain."""
-
-    def __init__(self, experiment: Experiment, job: Job, rows: pa.RecordBatch) -> None:
-        store = KernelStore(job)
-        self._kernels = {domain: store.load(domain, version) for domain, version in store.active().items()}
-        backbone = load_frozen(job, experiment)
-        columns = Transform(experiment, job.fitted()).apply_batch(rows)
-        heads = backbone({name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()}, training=False)
-        tap = common_tap(list(self._kernels.values()))
-        taps = read_tap(heads, tap).numpy() if tap else np.empty((rows.num_rows, len(TASKS), 0), np.float32)
-        self._rows = FrozenRows(heads["logits"].numpy(), taps, columns)
-        candidates = most_specific_first([parse_domain(name, experiment.topics) for name in self._kernels], experiment.topics)
-        topics = {topic: tf.constant(columns[f"topic/{topic}"]) for topic in experiment.topics}
-        names = [BACKBONE, *(domain.name for domain in candidates)]
-        self._automatic = [names[rank] for rank in auto_rank(topics, candidates, rows.num_rows).numpy()]
-
-    def under(self, domain: str) -> tuple[Probabilities, list[str]]:
-        """Task -> probability of every row, and the name of the domain that serves it."""
-        served = self._automatic if domain == AUTO else [domain if domain in self._kernels else BACKBONE] * len(self._automatic)
-        logits = self._rows.logits.copy()
-        for name in set(served) - {BACKBONE}:
-            chosen = np.flatnonzero(np.array(served) == name)
-            logits[chosen] = score_rows(self._kernels[name].shape, self._kernels[name].weights, self._rows, chosen)
-        return probabilities(logits), served
-
-    @property
-    def active(self) -> list[str]:
-        """Domains that have an active kernel."""
-        return list(self._kernels)
 
 
 @contextmanager
@@ -112,7 +74,7 @@ def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int
     the largest difference from the same rows written out.
     """
     rows = log_rows(experiment, load_manifest(data).input, count)
-    expected = TrainerScores(experiment, job, rows)
+    expected = stored_scores(job, rows)
     columns = served_columns(experiment)
     requests = rows.select([column.name for column in columns]).to_pylist()
     shared = [column.name for column in columns if column.side != "item"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import grpc
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from serving.status import StatusError, invalid
@@ -74,13 +74,28 @@ class Servable:
           StatusError: FAILED_PRECONDITION for an unknown signature; INVALID_ARGUMENT for inputs or a filter that do not fit it.
           tf.errors.OpError: what the graph itself objects to.
         """
+        checked, aliases = self.checked(signature_name, inputs, output_filter, most_bytes)
+        results = self.run(signature_name, aliases, [feed(alias, proto) for alias, proto in checked.items()])
+        outputs = self.signatures[signature_name].outputs
+        return {alias: encode(result, outputs[alias].dtype) for alias, result in zip(aliases, results, strict=True)}
+
+    def checked(
+        self, signature_name: str, inputs: Mapping[str, tensor_pb2.TensorProto], output_filter: Sequence[str], most_bytes: int
+    ) -> tuple[dict[str, tensor_pb2.TensorProto], list[str]]:
+        """The inputs that a signature takes, in the order of their names and defaults filled in, and the outputs wanted; see ``predict``.
+
+        Their contents have not been looked at yet. Raises ``StatusError`` as ``predict``.
+        """
         signature = self.signatures.get(signature_name)
         if signature is None:
             raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature_name}" not found.')
-        feeds = self.feeds(signature_name, inputs, most_bytes)
-        aliases = _outputs(signature, output_filter)
-        results = self.run(signature_name, aliases, feeds)
-        return {alias: encode(result, signature.outputs[alias].dtype) for alias, result in zip(aliases, results, strict=True)}
+        protos = _matched(signature, inputs)
+        claimed = 0
+        for alias, proto in protos.items():
+            claimed += _checked(alias, proto, signature.inputs[alias])
+            if claimed > most_bytes:
+                raise invalid(f"tensor parsing error: {alias}: the request's inputs would take more than {most_bytes} bytes")
+        return protos, _outputs(signature, output_filter)
 
     def feeds(self, signature_name: str, inputs: Mapping[str, tensor_pb2.TensorProto], most_bytes: int = 1 << 30) -> list[Array]:
         """What ``run`` takes: the checked inputs in the order of their names, numbers as arrays, strings as the messages they are in.
@@ -88,20 +103,7 @@ class Servable:
         TensorFlow parses strings itself: as Python objects they would be made and unmade one by one, while no other request could run.
         Raises ``StatusError`` as ``predict``.
         """
-        signature, parsed = self.signatures[signature_name], self._parsed[signature_name]
-        protos = _matched(signature, inputs)
-        claimed = 0
-        for alias, proto in protos.items():
-            claimed += _checked(alias, proto, signature.inputs[alias])
-            if claimed > most_bytes:
-                raise invalid(f"tensor parsing error: {alias}: the request's inputs would take more than {most_bytes} bytes")
-        arrays = []
-        for alias, proto in protos.items():
-            try:
-                arrays.append(strings_message(proto) if alias in parsed else decode(proto))
-            except ValueError as error:
-                raise invalid(f"tensor parsing error: {alias}: {error}") from None
-        return arrays
+        return [feed(alias, proto) for alias, proto in self.checked(signature_name, inputs, (), most_bytes)[0].items()]
 
     def run(self, signature_name: str, aliases: Sequence[str], feeds: Sequence[Array]) -> list[Any]:
         """The outputs of these names, for what ``feeds`` gave. Raises ``StatusError`` or ``tf.errors.OpError`` as ``predict``."""
@@ -138,11 +140,19 @@ class Servable:
         return function
 
 
+def feed(alias: str, proto: tensor_pb2.TensorProto) -> Array:
+    """What ``Servable.run`` takes for an input. Raises ``StatusError`` where its content does not fit its shape."""
+    try:
+        return strings_message(proto) if proto.dtype == types_pb2.DT_STRING else decode(proto)
+    except ValueError as error:
+        raise invalid(f"tensor parsing error: {alias}: {error}") from None
+
+
 def _parsed_strings(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[str, str]]:
     """Adds a parser for each string input to the graph: alias -> the tensor that takes a serialized ``TensorProto``, and its strings."""
     parsed = {}
     for alias, info in signature.inputs.items():
-        if info.dtype == tf.string.as_datatype_enum:
+        if info.dtype == types_pb2.DT_STRING:
             message = tf.compat.v1.placeholder(tf.string, [])
             parsed[alias] = (message.name, tf.io.parse_tensor(message, tf.string).name)
     return parsed

@@ -1,4 +1,4 @@
-"""The embedded model server: TensorFlow Serving's gRPC API, flags and version policy, in Python.
+"""The embedded model server: TensorFlow Serving's gRPC API, flags and version policies, in Python.
 
 ``python -m serving.server --model-name M --model-base-path MODELS --port 8500`` serves the newest version under MODELS, the way
 ``tensorflow_model_server`` does with the same flags; clients cannot tell the two apart but by their speed. It serves any SavedModel.
@@ -11,18 +11,30 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
 
-from configs.command import CommandParser, run
+from configs.command import run
 from configs.errors import InputError
-from serving.flags import seconds, whole_number, with_dashes
+from serving.batching import Batcher
+from serving.batching_parameters import Parameters, read_parameters
+from serving.health import Health
+from serving.listen import Endpoint, start, try_address
+from serving.loading import load
+from serving.metrics import Metrics
+from serving.model_config import ModelConfig, model_configs
+from serving.models import Models
 from serving.processes import shared_port, stop_with_parent, workers
+from serving.rest import http_server, metrics_path
 from serving.servable import Servable
-from serving.service import Service, start, try_address
-from serving.versions import Model
+from serving.server_flags import arguments_of
+from serving.service import Service
+from serving.status import StatusError
+from serving.text_protos import ModelServerConfig, read_text
+from serving.tls import server_credentials
 
 _DRAIN_SECONDS = 10.0
 """How long requests that are being run may take to finish after SIGTERM."""
@@ -30,56 +42,16 @@ _DECODED = 8
 """How many times its message a request's decoded inputs may take: short strings grow that much, and a shape may claim anything."""
 
 
-def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line, flags with dashes or, as TensorFlow Serving spells them, underscores. Exits with code 2 on a bad one."""
-    parser = CommandParser(prog="python -m serving.server", description="Serve a SavedModel over gRPC, as TensorFlow Serving does.")
-    parser.add_argument("--model-name", default="default", metavar="NAME", help="what requests call the model (%(default)s)")
-    parser.add_argument("--model-base-path", required=True, metavar="DIR", help="directory with a directory for each version")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every one (%(default)s)")
-    parser.add_argument("--port", type=whole_number(0, 65535), default=8500, help="port; 0 for a free one, which is printed (%(default)s)")
-    parser.add_argument(
-        "--grpc-max-threads",
-        type=whole_number(1),
-        default=4 * (os.cpu_count() or 1),
-        metavar="N",
-        help="requests run at once (%(default)s)",
-    )
-    parser.add_argument(
-        "--file-system-poll-wait-seconds", type=seconds, default=1.0, metavar="S", help="look for a new version; 0: only at the start (1)"
-    )
-    parser.add_argument("--max-message-bytes", type=whole_number(1), default=64 << 20, metavar="N", help="largest request (64 MiB)")
-    parser.add_argument(
-        "--processes",
-        type=whole_number(1, 256),
-        default=1,
-        metavar="N",
-        help="processes that share the port, each with a copy of the model in memory; a connection stays with one of them (%(default)s)",
-    )
-    parser.add_argument(
-        "--tensorflow-session-parallelism",
-        type=whole_number(0),
-        default=1,  # a recommender's many small operations lose more to threads than they gain, and requests run side by side anyway
-        metavar="N",
-        help="threads within and between a request's operations; 0: as TensorFlow chooses (%(default)s)",
-    )
-    for name, what in (("intra-op", "within an operation"), ("inter-op", "between operations")):
-        flag = f"--tensorflow-{name}-parallelism"
-        parser.add_argument(flag, type=whole_number(0), default=0, metavar="N", help=f"threads {what}; 0: as the flag above")
-    return parser.parse_args([with_dashes(word) for word in argv])
-
-
 def main(argv: Sequence[str]) -> None:
     """Serves until SIGTERM or SIGINT. Raises ``InputError`` where there is nothing to serve or the port is taken; exits with code 1 where
     one of several processes ended by itself.
     """
     arguments = arguments_of(argv)
-    if not Path(arguments.model_base_path).is_dir():
-        raise InputError(f"--model-base-path {arguments.model_base_path}: no such directory")
     stop = _stop_at_signals()
-    if arguments.processes == 1:
-        _serve(arguments, stop, lambda: None)
-        return
     try:
+        if arguments.processes == 1:
+            _serve(arguments, stop, lambda: None)
+            return
         try_address(arguments.host, arguments.port)
         with shared_port(arguments.host, arguments.port) as port:
             arguments.port = port
@@ -110,41 +82,128 @@ def _serve(arguments: argparse.Namespace, stop: threading.Event, ready: Callable
     """Serves in this process until ``stop``; ``ready`` is called when it listens, then ``says`` prints where."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     tf.get_logger().setLevel(logging.ERROR)  # the session loader calls itself deprecated; it is what the C++ server does
-    config = _session_config(arguments)
-    base_path = Path(arguments.model_base_path)
-    model = Model(arguments.model_name, base_path, lambda version, path: Servable(version, path, config), _report)
-    poll_seconds = arguments.file_system_poll_wait_seconds
-    problem = model.refresh()
-    if model.version is None and (model.statuses() or not poll_seconds):
-        raise InputError(problem)
-    said = ""
-    while model.version is None and not stop.is_set():
-        if problem != said and says:
-            _report(f"{problem}; waiting for one")
-        said = problem
-        stop.wait(poll_seconds)
-        problem = model.refresh()
-    if stop.is_set():
+    health = Health()
+    endpoint, parameters, metrics_at = _endpoint(arguments), _batching(arguments), metrics_path(arguments.monitoring_config_file)
+    models = _models(arguments, health)
+    if not _wait_for_versions(models, stop, arguments.file_system_poll_wait_seconds, says=says):
         return
+    with ExitStack() as running:
+        running.callback(models.close)
+        batcher = Batcher(parameters) if parameters else None
+        if batcher:
+            running.callback(batcher.close)
+        service = Service(models, _DECODED * arguments.max_message_bytes, batcher, reconfigurable=arguments.processes == 1)
+        metrics = Metrics(lambda name: models.get(name) is not None) if metrics_at else None
+        if arguments.rest_api_port is not None:
+            texts = {metrics_at: metrics.text} if metrics and metrics_at else {}
+            http_port = running.enter_context(http_server(arguments.host, arguments.rest_api_port, service, texts))
+        server, port = start(service, endpoint, health, metrics.observe if metrics else None)
+        running.callback(lambda: server.stop(_DRAIN_SECONDS).wait())
+        running.callback(health.enter_graceful_shutdown)
+        ready()
+        if says and not stop.is_set():
+            served = ", ".join(f"{model.name} version {', '.join(map(str, model.versions))}" for model in models)
+            print(f"Serving {served} on {arguments.host}:{port}", flush=True)
+            if arguments.rest_api_port is not None:
+                print(f"HTTP on {arguments.host}:{http_port}", flush=True)
+        _look_for_changes(arguments, models)
+        stop.wait()
+
+
+def _models(arguments: argparse.Namespace, health: Health) -> Models[Servable]:
+    configs = _configs(arguments)
+    for config in configs:
+        if not config.base_path.is_dir():
+            raise InputError(f"{_flag(arguments)}: no such directory: {config.base_path}")
     try:
-        server, port = start(
-            Service(model, _DECODED * arguments.max_message_bytes),
-            arguments.host,
-            arguments.port,
-            arguments.grpc_max_threads,
-            arguments.max_message_bytes,
-            shared=arguments.processes > 1,
+        return Models(
+            configs,
+            partial(load, session_config=_session_config(arguments), warm_up=arguments.enable_model_warmup),
+            _report,
+            labels_before_versions=arguments.allow_version_labels_for_unavailable_models,
+            changed=health.show,
         )
-    except OSError as error:
-        raise InputError(str(error)) from None
-    ready()
-    if says and not stop.is_set():
-        print(f"Serving {model.name} version {model.version} on {arguments.host}:{port}", flush=True)
-    if poll_seconds:
-        model.poll(poll_seconds)
-    stop.wait()
-    server.stop(_DRAIN_SECONDS).wait()
-    model.close()
+    except StatusError as error:
+        raise InputError(f"{_flag(arguments)}: {error.message}; see --allow-version-labels-for-unavailable-models") from None
+
+
+def _configs(arguments: argparse.Namespace) -> list[ModelConfig]:
+    """The models to serve. Raises ``InputError``."""
+    if arguments.model_config_file is None:
+        return [ModelConfig(arguments.model_name, arguments.model_base_path)]
+    try:
+        configs = model_configs(read_text(arguments.model_config_file, ModelServerConfig))
+    except StatusError as error:
+        raise InputError(f"{_flag(arguments)}: {error.message}") from None
+    if not configs:
+        raise InputError(f"{_flag(arguments)}: lists no models")
+    return configs
+
+
+def _flag(arguments: argparse.Namespace) -> str:
+    if arguments.model_config_file is None:
+        return "--model-base-path"
+    return f"--model-config-file {arguments.model_config_file}"
+
+
+def _endpoint(arguments: argparse.Namespace) -> Endpoint:
+    return Endpoint(
+        host=arguments.host,
+        port=arguments.port,
+        threads=arguments.grpc_max_threads,
+        most_waiting=arguments.max_concurrent_requests,
+        most_bytes=arguments.max_message_bytes,
+        shared=arguments.processes > 1,
+        credentials=server_credentials(arguments.ssl_config_file) if arguments.ssl_config_file else None,
+    )
+
+
+def _batching(arguments: argparse.Namespace) -> Parameters | None:
+    if not arguments.enable_batching:
+        return None
+    return read_parameters(arguments.batching_parameters_file) if arguments.batching_parameters_file else Parameters()
+
+
+def _wait_for_versions(models: Models[Servable], stop: threading.Event, poll_seconds: float, *, says: bool) -> bool:
+    """Returns when every model has a version, or ``stop`` is set: then False.
+
+    Raises:
+      InputError: a version that is there cannot be loaded, or there is none and nobody is to look again.
+    """
+    said: set[str] = set()
+    while True:
+        problems = models.refresh()
+        if models.available:
+            return True
+        for model in models:
+            if model.version is None and (model.statuses() or not poll_seconds):
+                raise InputError(problems[model.name])
+            if model.version is None and says and problems[model.name] not in said:
+                _report(f"{problems[model.name]}; waiting for one")
+        said |= set(problems.values())
+        if stop.wait(poll_seconds):
+            return False
+
+
+def _look_for_changes(arguments: argparse.Namespace, models: Models[Servable]) -> None:
+    """Starts the threads that look for new versions and for another config."""
+    if arguments.file_system_poll_wait_seconds:
+        models.poll(arguments.file_system_poll_wait_seconds)
+    said = ""
+
+    def reconfigure() -> None:
+        nonlocal said
+        problem = ""
+        try:
+            models.reconfigure(_configs(arguments))
+        except (InputError, StatusError) as error:
+            problem = f"{error}; the former config stays" if isinstance(error, InputError) else str(error)
+        if problem and problem != said:
+            _report(problem)
+        said = problem
+
+    if arguments.model_config_file_poll_wait_seconds and arguments.model_config_file:
+        models.every(arguments.model_config_file_poll_wait_seconds, reconfigure, "poll-config")
 
 
 def _session_config(arguments: argparse.Namespace) -> object:

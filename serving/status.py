@@ -33,6 +33,11 @@ def invalid(message: str) -> StatusError:
     return StatusError(grpc.StatusCode.INVALID_ARGUMENT, message)
 
 
+def deadline_exceeded() -> StatusError:
+    """DEADLINE_EXCEEDED for a request that was not run: nobody waits for its answer any more."""
+    return StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the request was run")
+
+
 def status_of(error: Exception) -> StatusError:
     """What a peer is told about an exception: TensorFlow's errors keep their code, no traceback leaves the process."""
     if isinstance(error, StatusError):

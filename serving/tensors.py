@@ -138,7 +138,7 @@ def encode(value: Any, dtype: int, *, packed: bool = False) -> tensor_pb2.Tensor
     elif dtype in _PACKED:  # as one piece: a Python number for each element would take as long as a small model
         layout, tag = _PACKED[dtype]
         content = array.astype(layout, copy=False).tobytes()
-        proto.MergeFromString(tag + _varint(len(content)) + content)
+        proto.MergeFromString(tag + varint(len(content)) + content)
     else:
         getattr(proto, field).extend(array.ravel().tolist())
     return proto
@@ -149,7 +149,8 @@ def _check_count(field: str, given: int, shape: tuple[int, ...]) -> None:
         raise ValueError(f"{field} has {given} values; shape {_brief(shape)} needs {math.prod(shape)}")
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A whole number from 0 on as protocol buffers and LevelDB write it."""
     digits = []
     while number > 127:
         digits.append(number & 127 | 128)

@@ -1,7 +1,7 @@
-"""Which version of a model is served: the newest integer directory, found by polling, swapped in without a failed request."""
+"""Which versions of a model are served: found by looking at the base path, swapped in without a failed request."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 import grpc
 
+from serving.model_config import VersionPolicy
 from serving.status import StatusError, status_of
 
 _LARGEST_VERSION = 2**63 - 1
@@ -59,64 +60,101 @@ def version_directories(base_path: Path) -> dict[int, Path]:
     }
 
 
-class Model(Generic[S]):
-    """A named model whose newest version is served.
+def not_found(name: str, version: int | None) -> StatusError:
+    """NOT_FOUND for a model or version that is not being served."""
+    asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
+    return StatusError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {asked}")
 
-    A new version is loaded beside the served one, then takes its place, then the old one is unloaded when its last request is done
-    (TensorFlow Serving's availability-preserving policy; both versions are in memory for that time). A version that cannot be loaded
-    leaves the old one served, and is tried again when its files have changed. Unlike TensorFlow Serving, versions that all vanish leave
-    the loaded one served.
+
+class Model(Generic[S]):
+    """A named model, some of whose versions are served: the newest, unless its policy says otherwise.
+
+    A new version is loaded beside the served ones and answers from then on; versions that the policy no longer wants are unloaded when all
+    that it wants are served, each after its last request (TensorFlow Serving's availability-preserving policy; old and new are in memory
+    for that time). A version that cannot be loaded leaves the old ones served, and is tried again when its files have changed. Versions
+    that all vanish leave the loaded ones served, as in TensorFlow Serving.
+
+    Attributes:
+      base_path: directory with a directory for each version.
+      policy: which versions are wanted; another one, like another base path, counts from the next ``refresh``.
     """
 
-    def __init__(self, name: str, base_path: Path, load: Callable[[int, Path], S], report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        base_path: Path,
+        load: Callable[[int, Path], S],
+        report: Callable[[str], None],
+        policy: VersionPolicy = VersionPolicy(),  # noqa: B008 - frozen
+    ) -> None:
         """A model with nothing loaded; call ``refresh``.
 
         Args:
           name: what requests call it.
-          base_path: directory with a directory for each version.
+          base_path: see the class.
           load: loads a version from its directory.
-          report: takes one line about a version that took another's place, or that a poll could not load.
+          report: takes one line about a version that joined or replaced served ones.
+          policy: see the class.
         """
         self.name = name
         self.base_path = base_path
+        self.policy = policy
         self._load = load
         self._report = report
-        self._served: S | None = None
+        self._served: dict[int, S] = {}
         self._users: dict[int, int] = {}
         self._statuses: dict[int, VersionStatus] = {}
         self._failed: dict[int, tuple[object, str]] = {}
         self._changed = threading.Condition()
-        self._stopped = threading.Event()
-        self._poller: threading.Thread | None = None
+        self._refreshing = threading.Lock()
+        self._closed = False
 
     @property
     def version(self) -> int | None:
-        """The served version; None before the first."""
-        served = self._served
-        return None if served is None else served.version
+        """The newest served version; None before the first."""
+        return max(self._served, default=None)
+
+    @property
+    def versions(self) -> list[int]:
+        """The served versions, in ascending order."""
+        return sorted(self._served)
 
     def refresh(self) -> str:
-        """Looks at the base path once and swaps in the newest version if it is another one than the served.
+        """Looks at the base path once, loads what is wanted and missing, unloads what is no longer wanted.
 
         Returns:
-          Why the newest version is not served, in one line; empty where it is.
+          Why not all wanted versions are served, in one line; empty where they are.
         """
+        with self._refreshing:
+            return "" if self._closed else self._refresh()
+
+    def _refresh(self) -> str:
         try:
-            versions = version_directories(self.base_path)
+            found = version_directories(self.base_path)
         except OSError as error:
             return f"cannot read {self.base_path}: {error.strerror}"
-        if not versions:
+        if not found:
             return f"no version (a directory with an integer for a name) in {self.base_path}"
-        version = max(versions)
-        if version == self.version:
-            return ""
-        files = _files(versions[version])
+        wanted, before = self.policy.wanted(found), self._served
+        missing = self.policy.specific - found.keys()
+        problem = f"no version {min(missing)} of model {self.name} in {self.base_path}" if missing else ""
+        for version in wanted:
+            if version not in self._served:
+                problem = self._load_version(version, found[version]) or problem
+        retired = self._retire(wanted) if wanted and set(wanted) <= self._served.keys() else []
+        if before and (joined := sorted(self._served.keys() - before.keys())):
+            place = f"in place of version {_listed(retired)}" if retired else f"beside version {_listed(before)}"
+            self._report(f"{self.name} version {_listed(joined)} is served, {place}")
+        return problem
+
+    def _load_version(self, version: int, path: Path) -> str:
+        files = _files(path)
         failed_files, problem = self._failed.get(version, (None, ""))
         if problem and failed_files == files:
             return problem
         self._set(version, State.LOADING)
         try:
-            servable = self._load(version, versions[version])
+            servable = self._load(version, path)
         except Exception as error:
             failure = status_of(error)
             problem = f"{self.name} version {version} could not be loaded: {failure}"
@@ -124,24 +162,25 @@ class Model(Generic[S]):
             self._set(version, State.END, failure)
             return problem
         self._failed.pop(version, None)
-        self._swap(servable)
+        with self._changed:
+            self._served = {**self._served, version: servable}  # never changed in place: it is read without the lock
+            self._statuses[version] = VersionStatus(State.AVAILABLE)
         return ""
 
     @contextmanager
     def acquire(self, version: int | None = None) -> Iterator[S]:
-        """The served version, kept loaded for as long as the context lasts.
+        """A served version, kept loaded for as long as the context lasts.
 
         Args:
-          version: the version the request names; None for whichever is served.
+          version: the version the request names; None for the newest that is served.
 
         Raises:
           StatusError: NOT_FOUND where that version is not being served.
         """
         with self._changed:
-            servable = self._served
-            if servable is None or version not in (None, servable.version):
-                asked = f"Latest({self.name})" if version is None else f"Specific({self.name}, {version})"
-                raise StatusError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {asked}")
+            servable = self._served.get(max(self._served, default=-1) if version is None else version)
+            if servable is None:
+                raise not_found(self.name, version)
             self._users[id(servable)] = self._users.get(id(servable), 0) + 1
         try:
             yield servable
@@ -155,42 +194,28 @@ class Model(Generic[S]):
         with self._changed:
             return dict(sorted(self._statuses.items(), reverse=True))
 
-    def poll(self, seconds: float) -> None:
-        """Calls ``refresh`` every so many seconds, in a thread, until ``close``."""
-
-        def loop() -> None:
-            last = ""
-            while not self._stopped.wait(seconds):
-                problem = self.refresh()
-                if problem and problem != last:  # what stays wrong is said once
-                    self._report(f"{problem}; version {self.version} goes on being served")
-                last = problem
-
-        self._poller = threading.Thread(target=loop, name=f"poll-{self.name}", daemon=True)
-        self._poller.start()
-
-    def close(self) -> None:
-        """Stops polling and unloads what is served, once its requests are done; a request that never ends keeps it loaded."""
-        self._stopped.set()
-        if self._poller is not None:
-            self._poller.join()
+    def close(self, patience: float | None = _PATIENCE) -> None:
+        """Stops serving, and unloads what was served once its requests are done; those that take longer keep it loaded (None: waits)."""
+        with self._refreshing:
+            self._closed = True
         with self._changed:
-            servable, self._served = self._served, None
-            if servable is not None:
+            served, self._served = self._served, {}
+            for version in served:
+                self._statuses[version] = VersionStatus(State.UNLOADING)
+        for servable in served.values():
+            self._unload(servable, patience)
+
+    def _retire(self, wanted: Collection[int]) -> list[int]:
+        """Stops serving what is not wanted; returns those versions."""
+        with self._changed:
+            retired = [servable for version, servable in sorted(self._served.items()) if version not in wanted]
+            self._served = {version: servable for version, servable in self._served.items() if version in wanted}
+            for servable in retired:
                 self._statuses[servable.version] = VersionStatus(State.UNLOADING)
-        if servable is not None:
-            self._unload(servable, patience=_PATIENCE)
-
-    def _swap(self, servable: S) -> None:
-        with self._changed:
-            old, self._served = self._served, servable
-            self._statuses[servable.version] = VersionStatus(State.AVAILABLE)
-            if old is not None:
-                self._statuses[old.version] = VersionStatus(State.UNLOADING)
-        if old is not None:
-            self._report(f"{self.name} version {servable.version} is served, in place of version {old.version}")
+        for servable in retired:
             # A thread of its own: a slow request inside the old version must not keep the next version waiting.
-            threading.Thread(target=self._unload, args=(old,), name=f"unload-{self.name}-{old.version}", daemon=True).start()
+            threading.Thread(target=self._unload, args=(servable,), name=f"unload-{self.name}-{servable.version}", daemon=True).start()
+        return [servable.version for servable in retired]
 
     def _unload(self, servable: S, patience: float | None = None) -> None:
         with self._changed:
@@ -215,3 +240,7 @@ def _files(path: Path) -> object:
     except OSError:
         return None
     return [(name, stat.st_size, stat.st_mtime_ns) for name, stat in stats]
+
+
+def _listed(versions: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(versions)))

@@ -183,7 +183,7 @@ def of_a_peer(path: Path) -> bool:
     [
         (sources("configs") + sources("preprocessing"), set()),
         (sources("trainer"), {"train"}),
-        ([path for path in sources("serving") if not imports_trainer(path)], {"serve"}),
+        ([path for path in sources("serving") if not imports_trainer(path) and path.stem != "plot"], {"serve"}),  # plots are optional
         (sources("serving"), {"serve", "train"}),
         ([path for path in sources("tests") + sources("benchmarks") if not of_a_peer(path)], {"serve", "train", "dev", "bench"}),
     ],

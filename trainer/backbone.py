@@ -114,7 +114,8 @@ def read_tap(heads: dict[str, Any], tap: str) -> Any:
 
 def _input(output: Output) -> Any:
     shape = (output.length,) if output.kind == "ids" else ()
-    return keras.Input(shape, dtype="float32" if output.kind == "number" else "int32", name=output.name)
+    name = f"feature_{output.name}"  # a feature may be called what a layer is called
+    return keras.Input(shape, dtype="float32" if output.kind == "number" else "int32", name=name)
 
 
 def _embed(experiment: Experiment, outputs: dict[str, Output], inputs: dict[str, Any], seeds: Any) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from trainer.gate import BUCKETS, GATE, SUPPORT, every_trust, row_trust, trusted
 
 _GATHERED_ROWS = 512
 
+SLOT = "kernel/slot"
+"""Input of the domain model that says which kernel answers each row; no feature can have this name."""
+
 Weights = dict[str, Any]
 """``weight_j`` ``[..., 2, fan_in, fan_out]`` and ``bias_j`` ``[..., 2, fan_out]`` of every layer j; leading axis: kernels."""
 
@@ -208,14 +211,17 @@ class KernelBank(keras.layers.Layer):
         )
         return trusted(logits, out, row_trust(self.gates[GATE].value, self.gates[SUPPORT].value, slots, users)) if self.gates else out
 
-    def every_slot(self, taps: Any, logits: Any, users: Any = None) -> Any:
-        """Logits of every row under every slot, ``[slots, N, 2]``."""
-        rows = logits
+    def every_slot(self, taps: Any, logits: Any, users: Any = None, used: Any = None) -> Any:
+        """Logits of every row under each of the first ``used`` slots, ``[used, N, 2]``; under every slot where None."""
+        rows, count = logits, self.slots if used is None else used
         taps, logits = tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis]
-        weights = {name: variable.value for name, variable in self.bank.items()}
-        out = kernel_logits(self.shape, weights, taps, logits, self._residual(tf.range(self.slots)))
+        weights = {name: variable.value[:count] for name, variable in self.bank.items()}
+        out = kernel_logits(self.shape, weights, taps, logits, self._residual(tf.range(count)))
         out = tf.transpose(out, [0, 2, 1])
-        return trusted(rows, out, every_trust(self.gates[GATE].value, self.gates[SUPPORT].value, users)) if self.gates else out
+        if not self.gates:
+            return out
+        gate, support = (self.gates[name].value[:count] for name in (GATE, SUPPORT))
+        return trusted(rows, out, every_trust(gate, support, users))
 
     def _mixed(self, taps: Any, logits: Any, slots: Any) -> Any:
         """A slice is gathered for every row, so rows go in parts: what a request makes us allocate must not grow with its rows."""
@@ -256,9 +262,10 @@ class KernelBank(keras.layers.Layer):
 
 
 def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
-    """The second graph: the frozen backbone's inputs and a ``slot`` int32 ``[N]`` -> domain logits ``[N, 2]``."""
+    """The second graph: the frozen backbone's inputs and ``SLOT`` int32 ``[N]`` -> domain logits ``[N, 2]``."""
     slot = keras.Input((), dtype="int32", name="slot")
     inputs = {name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name) for name, tensor in backbone.input.items()}
     heads = backbone(inputs, training=False)
     users = (inputs[bank.shape.user],) if bank.shape.support else ()
-    return keras.Model({**inputs, "slot": slot}, bank(read_tap(heads, bank.shape.tap), heads["logits"], slot, *users), name="domain_model")
+    logits = bank(read_tap(heads, bank.shape.tap), heads["logits"], slot, *users)
+    return keras.Model({**inputs, SLOT: slot}, logits, name="domain_model")

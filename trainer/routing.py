@@ -15,13 +15,16 @@ def most_specific_first(domains: list[Domain], topics: dict[str, Topic]) -> list
     )
 
 
-def auto_rank(topics: dict[str, tf.Tensor], domains: list[Domain], rows: tf.Tensor | int) -> tf.Tensor:
+def auto_rank(
+    topics: dict[str, tf.Tensor], domains: list[Domain], rows: tf.Tensor | int, slots: tf.Tensor | tf.Variable | None = None
+) -> tf.Tensor:
     """The most specific domain that each row matches.
 
     Args:
       topics: topic -> index of each row's value, int32 ``[N]`` (``Transform.topics``).
       domains: candidates, most specific first.
       rows: N.
+      slots: int32 ``[1 + len(domains)]``, by rank; candidates of slot 0 are not served, and no row is theirs. None: all are served.
 
     Returns:
       int32 ``[N]``: from 1 in the order of ``domains``; 0 where none matches.
@@ -35,13 +38,15 @@ def auto_rank(topics: dict[str, tf.Tensor], domains: list[Domain], rows: tf.Tens
     # A table for each set of topics: a row's cost grows with the ways of cutting traffic, not with the domains they give.
     for cut, ranked in by_topics.items():
         sizes = [1 + max(indices) for indices in zip(*(indices for indices, _ in ranked), strict=True)]
-        table = np.full(sizes, none, np.int32)
+        table = np.zeros(sizes, np.int32)
         for indices, rank in reversed(ranked):
             table[indices] = rank
         place = tf.zeros([rows], tf.int32)
         for topic, size in zip(cut, sizes, strict=True):
             place = place * size + tf.where(topics[topic] < size, topics[topic], 0)
-        best = tf.minimum(best, tf.gather(tf.constant(table.ravel()), place))
+        found = tf.gather(tf.constant(table.ravel()), place)
+        served = found if slots is None else tf.gather(slots, found)
+        best = tf.minimum(best, tf.where(tf.logical_and(found > 0, served > 0), found, none))
     return tf.where(tf.equal(best, none), 0, best)
 
 

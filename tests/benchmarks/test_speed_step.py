@@ -37,11 +37,12 @@ def rows(count: int) -> dict[str, np.ndarray]:
 def test_the_step_is_measured_and_missing_peers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(environments.VARIABLE, raising=False)
     figures = step.measure(Options(tmp_path / "no-logs", tmp_path, quick=True))
-    for name in ("ours", "ours_with_attention", "plain_keras"):
+    for name in ("ours", "ours_with_attention", "ours_bfloat16", "plain_keras"):
         assert float(figures[f"{name}_rows_per_s"]) > 0
         assert 0.4 < float(figures[f"{name}_ctr_auc"]) < 1
     assert figures["best_peer"] == "plain_keras"
     assert float(figures["ours_to_best_peer_ratio"]) == figures["ours_rows_per_s"] / figures["plain_keras_rows_per_s"]
+    assert float(figures["ours_bfloat16_to_best_peer_ratio"]) == figures["ours_bfloat16_rows_per_s"] / figures["plain_keras_rows_per_s"]
     for peer in ("torch_rechub", "deepctr"):
         assert environments.VARIABLE in str(figures[f"{peer}_not_measured"])
 

@@ -13,8 +13,13 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
+from serving.batching import Batcher
+from serving.health import Health
+from serving.listen import Endpoint, Observe, start
+from serving.model_config import ModelConfig, VersionPolicy
+from serving.models import Models
 from serving.servable import Servable
-from serving.service import Service, start
+from serving.service import Service
 from serving.tensors import encode
 from serving.versions import Model
 
@@ -128,23 +133,38 @@ class Slow:
 
 
 class Peer:
-    """What a test talks to: stubs, the model behind them and the lines it reported."""
+    """What a test talks to: stubs, the models behind them (``model`` is the first) and the lines they reported."""
 
-    def __init__(self, base: Path, load: Callable[[int, Path], Servable] = Servable) -> None:
-        self.base = base
+    def __init__(
+        self,
+        *configs: ModelConfig,
+        load: Callable[[int, Path], Servable] = Servable,
+        batcher: Batcher | None = None,
+        observe: Observe | None = None,
+        labels_before_versions: bool = False,
+        **endpoint: Any,
+    ) -> None:
         self.lines: list[str] = []
-        self.model: Model[Servable] = Model(NAME, base, load, self.lines.append)
-        self.problem = self.model.refresh()
-        self.server, port = start(Service(self.model, MOST_BYTES), "127.0.0.1", 0, 4, MOST_BYTES)
+        self.health = Health()
+        self.models: Models[Servable] = Models(
+            configs, load, self.lines.append, labels_before_versions=labels_before_versions, changed=self.health.show
+        )
+        self.model: Model[Servable] = next(iter(self.models))
+        self.problems = self.models.refresh()
+        self.batcher = batcher
+        self.service = Service(self.models, MOST_BYTES, batcher)
+        self.server, port = start(self.service, Endpoint(**{"most_bytes": MOST_BYTES, **endpoint}), self.health, observe)
         self.target = f"127.0.0.1:{port}"
         self.channel = grpc.insecure_channel(self.target)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
-        self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
+        self.management = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
     def close(self) -> None:
         self.channel.close()
         self.server.stop(1).wait()
-        self.model.close()
+        if self.batcher:
+            self.batcher.close()
+        self.models.close()
 
     def predict(self, request: predict_pb2.PredictRequest, timeout: float = 10) -> predict_pb2.PredictResponse:
         return self.prediction.Predict(request, timeout=timeout)
@@ -157,8 +177,9 @@ class Peer:
 
 
 @contextmanager
-def serving(base: Path, **settings: Any) -> Iterator[Peer]:
-    peer = Peer(base, **settings)
+def serving(base: Path, *more: ModelConfig, policy: VersionPolicy = VersionPolicy(), **settings: Any) -> Iterator[Peer]:  # noqa: B008
+    """A server of the model ``tiny`` in ``base``, and of more models."""
+    peer = Peer(ModelConfig(NAME, base, policy), *more, **settings)
     try:
         yield peer
     finally:

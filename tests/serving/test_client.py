@@ -15,8 +15,9 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from configs.command import run
 from configs.errors import InputError
-from serving import client as command
 from serving.client import Client
+from serving.client import __main__ as command
+from serving.client.lines import json_line, slates
 from serving.rows import decode_rows, encode_rows
 from serving.status import StatusError
 from serving.tensors import decode, encode
@@ -106,6 +107,15 @@ def test_an_output_of_the_whole_request_is_in_every_row(client: Client) -> None:
     answers = client.predict([{"user": "u1"}, {"user": "u2"}], signature="all_domains")
     assert [answer["domains"] for answer in answers] == [["all", "scene=home"]] * 2
     assert answers[1]["ctr"] == pytest.approx([0.2, 0.4])
+
+
+def test_the_list_of_domains_has_any_length() -> None:
+    made = signature()
+    for name in ("ctr", "domains"):
+        made.outputs[name].tensor_shape.dim.add(size=-1)
+    ctr, domains = encode([[0.5, 0.25, 0.1]] * 2, tf.float32.as_datatype_enum), encode([b"a", b"b"], tf.string.as_datatype_enum)
+    assert [row["domains"] for row in decode_rows(made, {"ctr": ctr, "domains": domains}, 2)] == [["a", "b"]] * 2
+    assert decode_rows(made, {"ctr": ctr, "domains": encode([b"a"] * 3, tf.string.as_datatype_enum)}, 2)[1]["domains"] == ["a"] * 3
 
 
 def test_values_of_data_frames_and_logs() -> None:
@@ -208,6 +218,27 @@ def test_the_deadline_is_the_clients(base: Path, monkeypatch: pytest.MonkeyPatch
             servable.go.set()
 
 
+def test_one_request_however_many_rows(peer: Peer) -> None:
+    with Client(peer.target, NAME, batch_size=1) as client:
+        reply = client.ask(ROWS, "all")
+        assert reply.version == 10 and reply.rows == client.predict(ROWS, "all")
+
+
+# ---- lines
+
+
+def test_rows_are_cut_into_requests() -> None:
+    rows = [(f"f:{number}", {"request": request, "x": number}) for number, request in enumerate("aabcca")]
+
+    def cut(*arguments: Any) -> list[list[int]]:
+        return [[row["x"] for _, row in slate] for slate in slates(iter(rows), *arguments)]  # type: ignore[misc]
+
+    assert cut(4) == [[0, 1, 2, 3], [4, 5]]
+    assert cut(4, "request") == [[0, 1], [2], [3, 4], [5]]
+    with pytest.raises(InputError, match="f:0: no 'user'"):
+        cut(4, "user")
+
+
 # ---- the command
 
 
@@ -226,7 +257,7 @@ def invoke(
         monkeypatch.setattr(sys, "argv", ["client", *standard, *flags])
         code = 0
         try:
-            run(command._command)
+            run(lambda: command.main(sys.argv[1:]))
         except SystemExit as stopped:
             code = int(stopped.code or 0)
         written = capsys.readouterr()
@@ -247,7 +278,7 @@ def test_json_lines_in_and_out(invoke: Callable[..., tuple[int, str, str]], clie
 
 
 def test_what_json_cannot_say_is_null() -> None:
-    assert command._line({"ctr": math.nan, "list": [1.0, -math.inf]}) == '{"ctr": null, "list": [1.0, null]}\n'
+    assert json_line({"ctr": math.nan, "list": [1.0, -math.inf]}) == '{"ctr": null, "list": [1.0, null]}\n'
 
 
 @pytest.mark.parametrize(
@@ -265,7 +296,12 @@ def test_what_json_cannot_say_is_null() -> None:
         ("[1]", [], "requests.jsonl:1: expected a JSON object, received list"),
         (LINES, ["--signature", "nope"], "no signature 'nope'"),
         (LINES, ["--requests", "none.jsonl"], "--requests none.jsonl: No such file"),
-        (LINES, ["--target", "localhost"], "--target must be HOST:PORT, received 'localhost'"),
+        (LINES, ["--target", "localhost"], "argument --target: must be HOST:PORT, received 'localhost'"),
+        (LINES, ["--target", ":8500"], "argument --target: must be HOST:PORT, received ':8500'"),
+        (LINES, ["--tls-key-file", "key.pem"], "--tls-certificate-file and --tls-key-file need --tls-ca-file"),
+        (LINES, ["--tls-ca-file", "none.pem"], "none.pem: No such file"),
+        (LINES, ["--version", "-1"], "must be a whole number from 0"),
+        (LINES, ["--attempts", "6"], "must be a whole number from 1 to 5"),
         (LINES, ["--batch-size", "0"], "must be a whole number from 1"),
         (LINES, ["--nonsense"], "unrecognized arguments: --nonsense"),
     ],
@@ -280,9 +316,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--target", "127.0.0.1:1"], "error: UNAVAILABLE: "),
+        (["--target", "127.0.0.1:1", "--attempts=1"], "error: UNAVAILABLE: "),
+        (["--target", "127.0.0.1:1", "--wait-for-ready", "--deadline-ms=200"], "error: DEADLINE_EXCEEDED: "),
         (["--model-name", "nope"], "error: NOT_FOUND: Servable not found for request: Latest(nope)"),
         (["--version", "3"], f"error: NOT_FOUND: Servable not found for request: Specific({NAME}, 3)"),
+        (["--version", "none"], "error: INVALID_ARGUMENT: Unrecognized servable version label: none"),
     ],
 )
 def test_a_server_that_does_not_answer_is_one_line_and_exit_code_1(

@@ -15,9 +15,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import op_def_pb2
-from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.framework import op_def_registry
 
 from configs import Experiment, InputError
 from configs.base import parse_time_zone
@@ -27,17 +24,20 @@ from preprocessing.fitted import Fitted
 from preprocessing.transform import Transform, transform_outputs
 from serving import export as exporting
 from serving.client import Client
+from serving.examples import example
 from serving.export import export
 from serving.servable import Servable
+from serving.slots import Layout
 from serving.status import StatusError, status_of
 from serving.tensors import encode
 from serving.versions import version_directories
+from tests.serving import jobs
 from tests.serving.conftest import NAME, serving
-from trainer.backbone import build_backbone, load_frozen, read_tap
+from tests.serving.jobs import add_kernel
+from trainer.backbone import load_frozen, read_tap
 from trainer.dataset import Dataset
 from trainer.frozen import FrozenRows, run_frozen
-from trainer.gate import BUCKETS, GATE, SUPPORT
-from trainer.job import Job, model_fingerprint, write_json
+from trainer.job import Job, write_json
 from trainer.judge import probabilities, score_rows
 from trainer.kernels import KernelShape
 from trainer.store import KernelStore
@@ -50,47 +50,14 @@ Outputs = dict[str, np.ndarray]
 Predict = Callable[..., Outputs]
 
 
-def add_kernel(store: KernelStore, domain: str, shape: KernelShape, seed: int) -> None:
-    """Stores and activates a kernel that says something loud."""
-    random = np.random.default_rng(seed)
-    weights = {name: random.normal(0.0, 2.0, size).astype(np.float32) for name, size in shape.variables().items()}
-    if shape.support:
-        weights[GATE] = random.uniform(0.0, 1.0, (2, BUCKETS)).astype(np.float32)
-        weights[SUPPORT] = random.integers(0, BUCKETS, shape.support).astype(np.uint8)
-    settings = {"split": "finetune", "regulariser": "none", "beta": 0.0, "validation": "validation"}
-    manifest = {"shape": shape.to_json(), "rows": {"train": 1, "validation": 1}, "finetune": settings, "activated": True, "validation": {}}
-    store.activate(domain, store.add(domain, weights, manifest))
-
-
 @pytest.fixture(scope="module")
 def fitted(experiment: Experiment) -> Fitted:
-    values = {"scene": ("home", "search", "coupons", "nearby"), "region": ("r1", "r2", "r3"), "position": tuple("1234567890")}
-    return Fitted(
-        settings=Fitted.settings_of(experiment),
-        vocabularies={
-            name: values.get(name, tuple(f"{name}{index}" for index in range(12)))
-            for name, spec in experiment.features.items()
-            if spec.kind == "categorical"
-        },
-        moments={name: (2.0, 3.0) for name, spec in experiment.features.items() if spec.kind == "numeric"},
-        boundaries={},
-    )
+    return jobs.made_up(experiment)
 
 
 @pytest.fixture(scope="module")
 def loud_job(experiment: Experiment, fitted: Fitted, tmp_path_factory: pytest.TempPathFactory) -> Job:
-    """A backbone of large random weights, so that every input and every kernel moves the scores; no kernel yet."""
-    job = Job(tmp_path_factory.mktemp("loud"))
-    model = build_backbone(experiment, transform_outputs(experiment, fitted))
-    random = np.random.default_rng(1)
-    for variable in model.weights:
-        variable.assign(random.normal(0.0, 0.6, variable.shape))
-    job.backbone.mkdir()
-    model.save(job.backbone / "model.keras")
-    fitted.save(str(job.backbone / "transform"))
-    write_json(job.backbone / "experiment.json", experiment.model_dump(mode="json"))
-    write_json(job.backbone / "fingerprint.json", model_fingerprint(model, fitted.digest))
-    return job
+    return jobs.loud_job(tmp_path_factory.mktemp("loud"), experiment, fitted)
 
 
 @pytest.fixture(scope="module")
@@ -308,21 +275,6 @@ def test_rank_refuses_items_of_different_number(predict: Predict, experiment: Ex
         predict("rank", domain=np.array(["all"], object), **{**ranked, "rating": ranked["rating"][:1]})
 
 
-def example(row: dict[str, Any]) -> bytes:
-    """A ``tf.Example`` of what a row has; what is missing in it is left out."""
-    features = {}
-    for name, value in row.items():
-        if isinstance(value, list):
-            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode() for text in value if text]))
-        elif isinstance(value, str) and value:
-            features[name] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
-        elif isinstance(value, int):
-            features[name] = tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-        elif isinstance(value, float) and not np.isnan(value):
-            features[name] = tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-
-
 def test_examples_are_the_rows_they_were_made_of(predict: Predict, raw: dict[str, np.ndarray]) -> None:
     """Features that an example leaves out are missing, lists are of any length, and a timestamp that is not there is 0."""
     history = np.array([[*filter(None, row), *[""] * list(row).count("")] for row in raw["history"]], object)
@@ -381,12 +333,11 @@ def test_signatures_are_as_documented(in_session: InSession, experiment: Experim
     once = dict.fromkeys(("user_id", "segment", "city_tier", "device", "scene", "region", "domain"), (STRING, [1]))
     once |= {"user_orders": (FLOAT, [1]), "history": (STRING, [1, -1]), "timestamp": (INT64, [1])}
     scores = {**dict.fromkeys(TASKS, (FLOAT, [-1])), "served_domain": (STRING, [-1])}
-    count = 1 + len(ACTIVE)
     expected = {
         "serving_default": ({**features, "domain": (STRING, [-1])}, scores),
         "rank": ({**features, **once}, scores),
         "examples": ({"examples": (STRING, [-1]), "domain": (STRING, [-1])}, scores),
-        "all_domains": (features, {"ctr": (FLOAT, [-1, count]), "ctcvr": (FLOAT, [-1, count]), "domains": (STRING, [count])}),
+        "all_domains": (features, {"ctr": (FLOAT, [-1, -1]), "ctcvr": (FLOAT, [-1, -1]), "domains": (STRING, [-1])}),
     }
 
     def described(infos: Any) -> dict[str, tuple[int, list[int]]]:
@@ -398,54 +349,14 @@ def test_signatures_are_as_documented(in_session: InSession, experiment: Experim
     assert all(signature.method_name == "tensorflow/serving/predict" for signature in public.values())
 
 
-FORBIDDEN = ("PyFunc", "EagerPyFunc", "PyFuncStateless", "Xla", "Stablehlo", "TPU", "Custom", "Collective", "FlexDelegate", "TfLite")
-
-
-def ops_of(path: Path) -> set[str]:
-    """Every operation of the graph and of all functions in its library."""
-    (meta_graph,) = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs
-    library = meta_graph.graph_def.library.function
-    functions = {function.signature.name for function in library}
-    nodes = [*meta_graph.graph_def.node, *(node for function in library for node in function.node_def)]
-    return {node.op for node in nodes} - functions
-
-
-def forbidden(op: str) -> str | None:
-    """Why TensorFlow Serving's stock server would not run an operation; None where it would."""
-    definition = op_def_registry.get(op)
-    if not isinstance(definition, op_def_pb2.OpDef):
-        return "not a TensorFlow operation"
-    if any(word.lower() in op.lower() for word in FORBIDDEN):
-        return "not in the stock server"
-    return None
-
-
-def test_the_graph_has_operations_of_the_stock_server_alone(exported: Path) -> None:
-    ops = ops_of(exported)
-    assert {"MatMul", "LookupTableFindV2", "ResourceGather", "StringToHashBucketFast"} <= ops
-    assert {op: forbidden(op) for op in ops if forbidden(op)} == {}
-
-
-def test_a_forbidden_operation_would_be_found(tmp_path: Path) -> None:
-    module = tf.Module()
-
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
-    def outer(x: tf.Tensor) -> tf.Tensor:
-        return tf.cond(tf.size(x) > 0, lambda: tf.numpy_function(np.sin, [x], tf.float32), lambda: x)
-
-    module.outer = outer
-    tf.saved_model.save(module, str(tmp_path))
-    assert "PyFunc" in {op for op in ops_of(tmp_path) if forbidden(op)}
-    assert forbidden("XlaCallModule") == "not in the stock server"
-    assert forbidden("AddonsNothing") == "not a TensorFlow operation"
-
-
 def test_every_weight_is_stored_once(exported: Path, backbone: keras.Model, kernel_job: Job) -> None:
     stored = tf.train.load_checkpoint(str(exported / "variables" / "variables"))
     shapes = {name: shape for name, shape in stored.get_variable_to_shape_map().items() if not name.startswith("_CHECKPOINTABLE")}
     sizes = sum(int(np.prod(shape)) for shape in shapes.values() if shape)
     kernel = sum(int(np.prod(size)) for size in KernelStore(kernel_job).load("all", 1).shape.variables().values())
-    assert sizes == sum(int(np.prod(weight.shape)) for weight in backbone.weights) + (1 + len(ACTIVE)) * kernel
+    slots = 16
+    table = 1 + len(kernel_job.experiment().domains) + slots
+    assert sizes == sum(int(np.prod(weight.shape)) for weight in backbone.weights) + slots * kernel + table
     files = sum(path.stat().st_size for path in (exported / "variables").iterdir())
     assert 4 * sizes < files < 4 * sizes + 100_000
     assert not any("position" in weight.path for weight in backbone.weights)
@@ -516,8 +427,14 @@ def test_kernels_of_different_shapes_are_refused_by_name(kernel_job: Job, backbo
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Exports in no time: what is written does not matter, only that it appears."""
-    monkeypatch.setattr(exporting.Recommender, "signatures", lambda self: {})
-    monkeypatch.setattr(tf.saved_model, "save", lambda module, path, signatures: (Path(path) / "saved_model.pb").write_bytes(b"whole"))
+
+    def write(aside: Path, *arguments: Any) -> tuple[Layout, dict[str, int]]:
+        (aside / "saved_model.pb").write_bytes(b"whole")
+        return Layout(KernelShape((1, 1), "relu", True, "tower"), 16), {}
+
+    monkeypatch.setattr(exporting, "_write_all", write)
+    monkeypatch.setattr(exporting, "_write_extra", lambda *arguments: None)
+    monkeypatch.setattr(exporting, "_reason", lambda *arguments: "asked for")
 
 
 @pytest.mark.usefixtures("quick")
@@ -535,12 +452,12 @@ def test_versions_count_up_and_never_change(loud_job: Job, tmp_path: Path) -> No
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("failure", [RuntimeError("disk full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
 def test_a_failed_export_leaves_nothing(loud_job: Job, tmp_path: Path, failure: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(module: Any, path: str, signatures: Any) -> None:
-        (Path(path) / "saved_model.pb").write_bytes(b"half")
+    def fail(aside: Path, *arguments: Any) -> None:
+        (aside / "saved_model.pb").write_bytes(b"half")
         raise failure
 
     export(loud_job, tmp_path)
-    monkeypatch.setattr(tf.saved_model, "save", fail)
+    monkeypatch.setattr(exporting, "_write_all", fail)
     with pytest.raises(type(failure)):
         export(loud_job, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
@@ -557,10 +474,10 @@ def test_a_killed_export_leaves_nothing_that_a_server_would_load(loud_job: Job, 
 
     with monkeypatch.context() as killed:
         killed.setattr(Path, "rename", die)
-        killed.setattr(exporting.shutil, "rmtree", lambda *arguments, **settings: None)
+        killed.setattr(shutil, "rmtree", lambda *arguments, **settings: None)
         with pytest.raises(KeyboardInterrupt):
             export(loud_job, tmp_path)
-    assert seen == [(["saved_model.pb"], "1")]  # complete before it appears
+    assert seen == [(["assets.extra", "saved_model.pb"], "1")]  # complete before it appears
     assert len(list(tmp_path.iterdir())) == 1
     assert version_directories(tmp_path) == {}
     assert export(loud_job, tmp_path) == tmp_path / "1"
@@ -586,6 +503,7 @@ def test_a_base_path_that_is_a_file_is_refused(loud_job: Job, tmp_path: Path) ->
         (["--job-dir", "nowhere"], "--output"),
         (["--job-dir", "nowhere", "--output", "models", "--version", "0"], "expected an integer from 1 on, received 0"),
         (["--job-dir", "nowhere", "--output", "models", "--version", "one"], "--version"),
+        (["--job-dir", "nowhere", "--output", "models", "--slots", "0"], "expected an integer from 1 on, received 0"),
     ],
 )
 def test_the_command_refuses_bad_flags_in_one_line(

@@ -15,12 +15,13 @@ import tensorflow as tf
 from configs import Experiment, load_experiment
 from preprocessing.columns import ARROW_TYPES, raw_columns
 from preprocessing.fitted import Fitted
-from preprocessing.transform import Transform, transform_outputs
+from preprocessing.transform import Transform
 from serving.export import export
 from tests.conftest import QUICKSTART, SMALL
-from trainer.backbone import build_backbone, load_frozen
+from tests.serving.jobs import loud_job
+from trainer.backbone import load_frozen
 from trainer.frozen import feature_tensors
-from trainer.job import Job, model_fingerprint, write_json
+from trainer.job import Job
 from trainer.objectives import log_probabilities
 
 CROSS = "features.user_shop={kind: cross, side: item, columns: [user_id, shop_id], hash_buckets: 50}"
@@ -42,17 +43,7 @@ def crossed_job(crossed: Experiment, tmp_path_factory: pytest.TempPathFactory) -
         moments={name: (2.0, 3.0) for name, spec in specs if spec.kind == "numeric"},
         boundaries={},
     )
-    job = Job(tmp_path_factory.mktemp("crossed"))
-    model = build_backbone(crossed, transform_outputs(crossed, fitted))
-    random = np.random.default_rng(1)
-    for variable in model.weights:
-        variable.assign(random.normal(0.0, 0.6, variable.shape))
-    job.backbone.mkdir()
-    model.save(job.backbone / "model.keras")
-    fitted.save(str(job.backbone / "transform"))
-    write_json(job.backbone / "experiment.json", crossed.model_dump(mode="json"))
-    write_json(job.backbone / "fingerprint.json", model_fingerprint(model, fitted.digest))
-    return job
+    return loud_job(tmp_path_factory.mktemp("crossed"), crossed, fitted)
 
 
 def requests(experiment: Experiment) -> dict[str, list[Any]]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from configs import Experiment, InputError
-from serving.selfcheck import TOLERANCE, TrainerScores, check, log_rows
+from serving.expected import stored_scores
+from serving.selfcheck import TOLERANCE, check, log_rows
 from trainer.job import Job
 from trainer.store import KernelStore
 
@@ -25,11 +26,11 @@ def test_a_server_gives_the_trainers_scores(experiment: Experiment, dataset_dir:
 def test_a_job_without_active_kernels_is_scored_by_its_backbone(experiment: Experiment, logs: Path, job_copy: Path) -> None:
     job = Job(job_copy)
     rows = log_rows(experiment, str(logs / "*.parquet"), 20)
-    under_kernel = TrainerScores(experiment, job, rows)
+    under_kernel = stored_scores(job, rows)
     assert under_kernel.active
     for domain in under_kernel.active:
         KernelStore(job).deactivate(domain)
-    without = TrainerScores(experiment, job, rows)
+    without = stored_scores(job, rows)
     scores, served = without.under("auto")
     assert served == ["backbone"] * 20
     np.testing.assert_array_equal(scores["ctr"], under_kernel.under("backbone")[0]["ctr"])

@@ -183,7 +183,7 @@ def test_model_spec(peer: Peer, spec: dict[str, Any] | None, refusal: tuple[str,
 
 def test_other_methods_are_unimplemented(peer: Peer) -> None:
     assert peer.refused(classification_pb2.ClassificationRequest(), peer.prediction.Classify)[0] == "UNIMPLEMENTED"
-    assert peer.refused(model_management_pb2.ReloadConfigRequest(), peer.models.HandleReloadConfigRequest)[0] == "UNIMPLEMENTED"
+    assert peer.refused(model_management_pb2.ReloadConfigRequest(), peer.management.HandleReloadConfigRequest)[0] == "INVALID_ARGUMENT"
 
 
 def test_a_message_beyond_the_limit(peer: Peer) -> None:
@@ -274,7 +274,7 @@ def status_of(peer: Peer, version: int | None = None) -> dict[int, Any]:
     request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": NAME})
     if version is not None:
         request.model_spec.version.value = version
-    return {entry.version: entry for entry in peer.models.GetModelStatus(request, timeout=10).model_version_status}
+    return {entry.version: entry for entry in peer.management.GetModelStatus(request, timeout=10).model_version_status}
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -307,7 +307,7 @@ def good_request_for(version: int) -> predict_pb2.PredictRequest:
 
 def test_hot_reload_under_load_fails_no_request(base: Path, publish: Callable[[Path, int], None]) -> None:
     with serving(base) as peer:
-        peer.model.poll(0.05)
+        peer.models.poll(0.05)
         stop, answers, failures = threading.Event(), list[tuple[int, int]](), list[str]()
 
         def load() -> None:
@@ -322,7 +322,7 @@ def test_hot_reload_under_load_fails_no_request(base: Path, publish: Callable[[P
         for thread in threads:
             thread.start()
         for version in (10, 11, 12):
-            publish(peer.base, version)
+            publish(base, version)
             wait_for(lambda version=version: peer.model.version == version)  # type: ignore[misc]
         wait_for(lambda: any(version == 12 for version, _ in answers))
         stop.set()
@@ -381,7 +381,7 @@ def test_a_broken_version_leaves_the_old_one_served_until_its_files_change(base:
 def test_polling_reports_a_broken_version_once(base: Path) -> None:
     with serving(base) as peer:
         (base / "10").mkdir()
-        peer.model.poll(0.01)
+        peer.models.poll(0.01)
         wait_for(lambda: bool(peer.lines))
         time.sleep(0.1)
         assert len(peer.lines) == 1 and peer.lines[0].endswith("; version 9 goes on being served")
@@ -399,7 +399,7 @@ def test_deleting_the_newest_version_rolls_back_and_deleting_all_keeps_serving(b
 
 
 def test_status_of_what_is_not_there(peer: Peer) -> None:
-    get = peer.models.GetModelStatus
+    get = peer.management.GetModelStatus
     request = get_model_status_pb2.GetModelStatusRequest
     assert peer.refused(request(), get) == ("INVALID_ARGUMENT", "Missing ModelSpec")
     assert peer.refused(request(model_spec={"name": "nope"}), get) == ("NOT_FOUND", "Could not find any versions of model nope")
@@ -507,7 +507,7 @@ def test_no_process_outlives_a_killed_server(several: subprocess.Popen[str]) -> 
         (["--model_base_path=.", "--port=many"], "received many"),
         (["--model_base_path=.", "--file_system_poll_wait_seconds=-1"], "0 or more, received -1"),
         (["--model_base_path=.", "--grpc_max_threads=0"], "from 1"),
-        (["--model_base_path=.", "--rest_api_port=8501"], "unrecognized arguments: --rest-api-port=8501"),
+        (["--model_base_path=.", "--monitoring_config_file=m"], "is set without --rest-api-port"),
     ],
 )
 def test_bad_flags(flags: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -519,7 +519,7 @@ def test_bad_flags(flags: list[str], words: str, capsys: pytest.CaptureFixture[s
 
 def test_dashes_underscores_and_defaults() -> None:
     arguments = server.arguments_of(["--model_name=a_b", "--model-base-path", "c_d"])
-    assert (arguments.model_name, arguments.model_base_path, arguments.host, arguments.port) == ("a_b", "c_d", "127.0.0.1", 8500)
+    assert (arguments.model_name, arguments.model_base_path, arguments.host, arguments.port) == ("a_b", Path("c_d"), "127.0.0.1", 8500)
     assert arguments.file_system_poll_wait_seconds == 1 and arguments.max_message_bytes == 64 << 20
     assert (arguments.processes, arguments.tensorflow_session_parallelism) == (1, 1)
 

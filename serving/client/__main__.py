@@ -1,0 +1,67 @@
+"""``python -m serving.client``: score rows of raw features, JSON lines in, JSON lines out."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from configs.command import CommandParser, run
+from serving.client.client import Client
+from serving.client.connection import MOST_ATTEMPTS, add_server_arguments, tls_of, version_or_label
+from serving.client.lines import json_line, logged_rows, slates
+from serving.flags import whole_number, with_dashes
+from serving.servable import DEFAULT_SIGNATURE
+from serving.status import StatusError
+
+
+def main(argv: Sequence[str]) -> None:
+    """The command. Raises ``InputError`` for bad input; exits with code 1, after one line, where the server fails."""
+    arguments = _arguments(argv)
+    client = Client(
+        arguments.target,
+        arguments.model_name,
+        version=arguments.version,
+        deadline_seconds=arguments.deadline_ms / 1000,
+        batch_size=arguments.batch_size,
+        attempts=arguments.attempts,
+        wait_for_ready=arguments.wait_for_ready,
+        tls=tls_of(arguments),
+    )
+    try:
+        with client:
+            for batch in slates(logged_rows(arguments.requests), arguments.batch_size):
+                answers = client.predict(
+                    [row for _, row in batch],
+                    arguments.domain,
+                    arguments.signature,
+                    ignore_unknown=arguments.ignore_unknown,
+                    place=lambda index, batch=batch: batch[index][0],  # type: ignore[misc]
+                )
+                sys.stdout.write("".join(json_line(answer) for answer in answers))
+                sys.stdout.flush()
+    except StatusError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _arguments(argv: Sequence[str]) -> argparse.Namespace:
+    parser = CommandParser(prog="python -m serving.client", description="Score rows of raw features: JSON lines in, JSON lines out.")
+    add_server_arguments(parser)
+    parser.add_argument("--requests", required=True, metavar="FILE", help="a JSON object of raw features in each line; - for stdin")
+    parser.add_argument("--domain", help="domain of the rows that have no 'domain' of their own")
+    parser.add_argument("--signature", default=DEFAULT_SIGNATURE, metavar="NAME", help="signature to run (%(default)s)")
+    parser.add_argument("--version", type=version_or_label, metavar="N", help="version, or version label, that must answer (the newest)")
+    parser.add_argument("--batch-size", type=whole_number(1), default=256, metavar="N", help="most rows in a request (%(default)s)")
+    parser.add_argument(
+        "--attempts",
+        type=whole_number(1, MOST_ATTEMPTS),
+        default=MOST_ATTEMPTS,
+        metavar="N",
+        help="how often to send a request while the server is UNAVAILABLE, at most (%(default)s)",
+    )
+    parser.add_argument("--wait-for-ready", action="store_true", help="wait, up to the deadline, for a server that cannot be reached")
+    parser.add_argument("--ignore-unknown", action="store_true", help="skip keys that the signature does not take (labels in a log)")
+    return parser.parse_args([with_dashes(word) for word in argv])
+
+
+if __name__ == "__main__":
+    run(lambda: main(sys.argv[1:]))
