@@ -35,6 +35,7 @@ lint: install
 benchmark: install
 	$(BIN)/python -m benchmarks.method --quick
 	$(BIN)/python -m benchmarks.speed --quick
+	$(BIN)/python -m benchmarks.reliability --quick
 
 clean:
 	rm -rf runs .venv

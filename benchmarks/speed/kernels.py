@@ -5,13 +5,14 @@ needs three products (forward, and back to the weights of both layers) of every 
 """
 
 import time
+from math import ceil
 
 import keras
 import numpy as np
 
 from benchmarks.method.bench import Bench
 from benchmarks.method.methods.full import full
-from benchmarks.speed.benches import finished_bench
+from benchmarks.speed.benches import finished_bench, learn
 from benchmarks.speed.options import Figures, Options
 from configs.domains import ALL, Domain
 from trainer.finetune import train_kernels
@@ -74,11 +75,9 @@ def _backbone_epoch_seconds(bench: Bench) -> float:
     experiment = bench.experiment
     learner = Learner(keras.saving.load_model(bench.job.backbone / "model.keras", compile=False), experiment)
     size, split = experiment.pretrain.batch_size, experiment.finetune.split
-    for columns in bench.dataset.shuffled_batches(split, size, seed=1).take(3):
-        learner.step(columns)
+    learn(learner, iter(bench.dataset.shuffled_batches(split, size, seed=1)), 3)
     start = time.perf_counter()
-    for columns in bench.dataset.shuffled_batches(split, size, seed=2):
-        learner.step(columns)
+    learn(learner, iter(bench.dataset.shuffled_batches(split, size, seed=2)), ceil(bench.dataset.rows(split) / size))
     return time.perf_counter() - start
 
 

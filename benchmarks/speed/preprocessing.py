@@ -19,13 +19,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.method.study import ROOT, load_study
+from benchmarks.speed.benches import logs_of
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import run_process
 from configs import Experiment, load_experiment
 from preprocessing.columns import raw_columns
 from preprocessing.manifest import load_manifest
-from preprocessing.simulate import simulate
 
 _PROCESSES = 2
 _TIMES = 4
@@ -83,18 +82,6 @@ def measure(options: Options) -> Figures:
         "more_input_peak_mib": more_peak,
         "more_input_peak_ratio": more_peak / peak,
     }
-
-
-def logs_of(options: Options) -> tuple[Path, list[str], list[Path]]:
-    """Config, settings and log files: Globo's, or small simulated ones in the quick run."""
-    if not options.quick:
-        return ROOT / "configs" / "globo.yaml", [], options.globo()
-    study = load_study("quick")
-    settings = [*study.set, "data.batch_rows=4096"]
-    folder = options.folder / "logs"
-    if not folder.exists():
-        simulate(load_experiment(ROOT / study.config, settings), folder)
-    return ROOT / study.config, settings, sorted(folder.glob("*.parquet"))
 
 
 def _run(options: Options, config: Path, settings: list[str], logs: list[Path], processes: int) -> float:

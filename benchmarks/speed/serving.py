@@ -76,8 +76,18 @@ def experiment_of(domains: int, quick: bool) -> Experiment:
 
 def exported(job: Job, experiment: Experiment, counts: tuple[int, ...], folder: Path) -> dict[int, Path]:
     """Base paths of models with so many domains in their bank, by number."""
-    for name in ("bank", "models"):
-        shutil.rmtree(folder / name, ignore_errors=True)
+    shutil.rmtree(folder / "models", ignore_errors=True)
+    bank, domains = drawn_kernels(job, experiment, counts[-1], folder)
+    models = {}
+    for count in counts:
+        activate(bank, domains[:count])
+        models[count] = export(bank, folder / "models" / str(count)).parent
+    return models
+
+
+def drawn_kernels(job: Job, experiment: Experiment, count: int, folder: Path) -> tuple[Job, list[str]]:
+    """A job of the same backbone under ``folder`` with kernels of random weights, none of them active, and their domains' names."""
+    shutil.rmtree(folder / "bank", ignore_errors=True)
     bank = Job(folder / "bank")
     shutil.copytree(job.backbone, bank.backbone)
     write_json(bank.backbone / "experiment.json", experiment.model_dump(mode="json"))
@@ -85,15 +95,16 @@ def exported(job: Job, experiment: Experiment, counts: tuple[int, ...], folder: 
     store, shape = KernelStore(bank), KernelShape.of(experiment.kernel, width)
     settings = {"split": experiment.finetune.split, "validation": experiment.finetune.validation, "regulariser": "none", "beta": 0.0}
     manifest = {"shape": shape.to_json(), "finetune": settings, "rows": {"train": 0, "validation": 0}, "activated": True, "validation": {}}
-    domains = [domain.name for domain in experiment.domains][: counts[-1]]
+    domains = [domain.name for domain in experiment.domains][:count]
     for domain in domains:
         generator = domain_generator(experiment.seed, domain)
         store.add(domain, {name: generator.standard_normal(size, np.float32) for name, size in shape.variables().items()}, manifest)
-    models = {}
-    for count in counts:
-        write_json(bank.kernels / "active.json", dict.fromkeys(domains[:count], 1))
-        models[count] = export(bank, folder / "models" / str(count)).parent
-    return models
+    return bank, domains
+
+
+def activate(job: Job, domains: list[str]) -> None:
+    """Lets these domains' first kernels be served and no others."""
+    write_json(job.kernels / "active.json", dict.fromkeys(domains, 1))
 
 
 def candidates(experiment: Experiment, logged: pa.RecordBatch) -> Rows:

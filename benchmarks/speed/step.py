@@ -2,8 +2,8 @@
 
 End to end is an epoch as the user runs it: ours from TFRecords through ``Dataset.shuffled_batches``; the peers' from arrays in memory
 through their own loaders. The same rows, widths, batch and rate of Adam for all; the first batches warm up and are not timed. Against the
-peers, which offer no target attention with their MMoE, the history is pooled by its mean; ours is shown with attention as well. Ours
-alone has id dropout, and row-wise Adagrad for embeddings where the others have Adam.
+peers, which offer no target attention with their MMoE, the history is pooled by its mean; ours is shown with attention as well, and with
+experts that learn in bfloat16. Ours alone has id dropout, and row-wise Adagrad for embeddings where the others have Adam.
 
 The bound: arithmetic of the matrices alone, 6 operations an entry and row (one product forward, two backward), at the rate of one wide
 product.
@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import time
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,20 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.method.study import ROOT, load_study
+from benchmarks.method.study import ROOT
+from benchmarks.speed.benches import dataset_of, learn
 from benchmarks.speed.hardware import fastest, matmul_gflops
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.peers.environments import PINS, interpreter, last_line
 from benchmarks.speed.peers.handed import Column, Handed, save_rows
-from benchmarks.speed.processes import run_process
-from configs import Experiment, load_experiment
+from configs import Experiment
 from preprocessing.transform import Output, transform_outputs
 from trainer.backbone import build_backbone, inference_model
 from trainer.dataset import Dataset
 from trainer.frozen import run_frozen
 from trainer.learner import Learner
 from trainer.metrics import auc
-from trainer.pretrain import validation_figures
+from trainer.pretrain import one_thread_an_operation, validation_figures
 
 _WARM_BATCHES = 20
 _PEER_SECONDS = 1800
@@ -42,11 +43,15 @@ _MODULES = {"plain_keras": "with_keras", "torch_rechub": "with_rechub", "deepctr
 
 def measure(options: Options) -> Figures:
     """See the module."""
-    dataset, experiment = _dataset(options)
+    one_thread_an_operation()
+    dataset, experiment = dataset_of(options)
     pooled = _without_attention(experiment)
     rows = options.folder / "rows"
     handed = _hand_over(dataset, pooled, rows)
-    figures = _ours(dataset, experiment, "ours_with_attention") | _ours(dataset, pooled, "ours") | _step(dataset, pooled, options.quick)
+    figures: Figures = {}
+    for name, ours in (("ours_with_attention", experiment), ("ours", pooled), ("ours_bfloat16", _in_bfloat16(pooled))):
+        figures |= _ours(dataset, ours, name)
+    figures |= _step(dataset, pooled, options.quick)
     peers: dict[str, float] = {}
     for peer in PINS:
         outcome = _peer(peer, rows, options)
@@ -57,25 +62,10 @@ def measure(options: Options) -> Figures:
             peers[peer] = float(outcome[f"{peer}_rows_per_s"])
     if peers:
         best = max(peers, key=lambda peer: peers[peer])
-        figures |= {"best_peer": best, "ours_to_best_peer_ratio": float(figures["ours_rows_per_s"]) / peers[best]}
+        figures["best_peer"] = best
+        for name in ("ours", "ours_bfloat16"):
+            figures[f"{name}_to_best_peer_ratio"] = float(figures[f"{name}_rows_per_s"]) / peers[best]
     return figures | {"batch_rows": handed.batch_size}
-
-
-def _dataset(options: Options) -> tuple[Dataset, Experiment]:
-    """A dataset by the product's own commands, made where the folder has none yet."""
-    study = load_study("quick")
-    path = ROOT / study.config if options.quick else ROOT / "configs" / "globo.yaml"
-    settings = [word for item in (study.set if options.quick else ()) for word in ("--set", item)]
-    experiment, data = load_experiment(path, settings[1::2]), options.folder / "data"
-    if not (data / "manifest.json").exists():
-        logs = options.folder / "logs" if options.quick else options.globo()[0].parent
-        words = ["--config", str(path), *settings]
-        if options.quick:
-            run_process(["preprocessing.simulate", *words, "--output", str(logs)], options.folder / "simulate.log")
-        run_process(
-            ["preprocessing.task", *words, "--input", f"{logs}/*.parquet", "--output", str(data)], options.folder / "preprocess.log"
-        )
-    return Dataset.open(data, experiment), experiment
 
 
 def _without_attention(experiment: Experiment) -> Experiment:
@@ -84,6 +74,10 @@ def _without_attention(experiment: Experiment) -> Experiment:
         for name, feature in experiment.features.items()
     }
     return experiment.model_copy(update={"features": features})
+
+
+def _in_bfloat16(experiment: Experiment) -> Experiment:
+    return experiment.model_copy(update={"backbone": experiment.backbone.model_copy(update={"precision": "bfloat16"})})
 
 
 def _outputs(dataset: Dataset, experiment: Experiment) -> dict[str, Output]:
@@ -127,12 +121,10 @@ def _ours(dataset: Dataset, experiment: Experiment, name: str) -> Figures:
     keras.utils.set_random_seed(experiment.seed)
     model = build_backbone(experiment, _outputs(dataset, experiment))
     learner, warm = Learner(model, experiment), _warm_batches(dataset, experiment)
-    rows, start = 0, time.perf_counter()
-    for number, batch in enumerate(_batches(dataset, experiment)):
-        if number == warm:
-            rows, start = 0, time.perf_counter()
-        float(learner.step(batch))
-        rows += int(batch["row/weight"].shape[0])
+    split, size, batches = experiment.pretrain.split, experiment.pretrain.batch_size, iter(_batches(dataset, experiment))
+    learn(learner, batches, warm)
+    start = time.perf_counter()
+    rows = learn(learner, batches, ceil(dataset.rows(split) / size) - warm)
     seconds = time.perf_counter() - start
     judged = run_frozen(inference_model(model, experiment), dataset, experiment.pretrain.validation, tap=None, title="validation")
     figures = validation_figures(judged, learner.objectives, experiment)

@@ -1,0 +1,1 @@
+"""What must hold while things change, break or are abused: ``python -m benchmarks.reliability``."""

@@ -1,0 +1,16 @@
+"""``python -m benchmarks.reliability``: what must hold while versions change, writers are killed and requests are damaged.
+
+Every section runs in a process of its own. Figures that must be zero are counts of what went wrong.
+"""
+
+import trainer  # noqa: F401 - before TensorFlow
+
+# isort: split
+from benchmarks.sections import run_sections
+from configs.command import run
+
+SECTIONS = ("reload", "registry", "fuzz", "hot_add", "thousand_domains")
+"""Modules of this package; each has ``measure(options: Options) -> Figures``."""
+
+if __name__ == "__main__":
+    run(lambda: run_sections("benchmarks.reliability", SECTIONS, __doc__))
