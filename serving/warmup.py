@@ -14,7 +14,6 @@ from serving.load_test.requests import encoded
 from serving.rows import DOMAIN
 
 
-
 def write_warmup(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef, model: str, rows: list[Row], domain: str) -> None:
     """Writes a TFRecord of ``PredictionLog``: for each signature one row and all of them, under one domain and under ``auto``.
 
