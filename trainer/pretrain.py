@@ -130,14 +130,18 @@ class _Run:
         self.writer.flush()
 
     def _restore(self, checkpoints: tf.train.CheckpointManager, others: dict[str, Any]) -> bool:
-        """Restores the weights and what else the last checkpoint holds; False where there is none."""
+        """Restores the weights and what else the last checkpoint holds; False where there is none. Raises ``InputError``."""
         path = checkpoints.latest_checkpoint
         if path is None:
             return False
         for table in self.learner.tables:
             release(table)
         for part in (self._weights, others):  # weights first: what is restored with them may take the place that the tables left
-            tf.train.Checkpoint(**part).read(path).expect_partial().assert_existing_objects_matched()
+            try:
+                tf.train.Checkpoint(**part).read(path).expect_partial().assert_existing_objects_matched()
+            except (AssertionError, ValueError, tf.errors.InvalidArgumentError):
+                folder = Path(checkpoints.directory).parent
+                raise InputError(f"{path}: of another version of this program; remove {folder} to train anew") from None
         return True
 
     def _train_epoch(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from configs import Experiment, InputError
 from preprocessing.transform import transform_outputs
@@ -88,6 +89,16 @@ def test_interrupted_just_before_the_end_equals_undisturbed(
         patch.setattr(module._Run, "_train_epoch", after(0, module._Run._train_epoch))  # nothing is left to train
         pretrain(experiment, dataset_dir, job)
     assert_equal_backbones(job.folder, job_dir)
+
+
+def test_a_checkpoint_of_another_program_is_refused_in_one_line(experiment: Experiment, dataset_dir: Path, tmp_path: Path) -> None:
+    job = Job(tmp_path / "job")
+    cut_short(experiment, dataset_dir, job, "run_frozen", calls=1)
+    other = tf.train.Checkpoint(weights=[tf.Variable(1.0)])
+    tf.train.CheckpointManager(other, str(job.checkpoints / "latest"), max_to_keep=1).save(99)
+    with pytest.raises(InputError, match=r"ckpt-99: of another version of this program; remove .*checkpoints to train anew") as error:
+        pretrain(experiment, dataset_dir, job)
+    one_line(error)
 
 
 KILLED = """
