@@ -12,6 +12,9 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
+import trainer  # noqa: F401 - before TensorFlow, in the process that loads a version, too
+
+# isort: split
 from benchmarks.method.bench import Bench
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import resident_mib
