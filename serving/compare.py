@@ -78,7 +78,7 @@ def text(figures: dict[str, Any]) -> str:
     lines.append(f"{'score':<10}{'first':>10}{'other':>10}{'difference':>13}{'95% interval':>26}{'p95':>10}{'max':>10}{'same':>8}")
     for name, score in figures["scores"].items():
         (one, two), change = score["means"], score["difference"]
-        interval = f"[{change['ci95'][0]:+.6f}, {change['ci95'][1]:+.6f}]"
+        interval = "[{:+.6f}, {:+.6f}]".format(*change["ci95"]) if change["ci95"] else "undefined"
         cells = f"{change['mean']:>+13.6f}{interval:>26}{change['p95']:>10.6f}{change['max']:>10.6f}{change['same']:>8.1%}"
         lines.append(f"{name:<10}{one:>10.6f}{two:>10.6f}{cells}")
     if order := figures["order"]:

@@ -68,23 +68,23 @@ class Paired:
           seed: of the resamples.
 
         Returns:
-          ``requests``, ``rows``; by score ``means``, ``difference`` (other - first: ``mean``, ``ci95``, ``p95`` and ``max`` of its absolute
-          value, ``same``: share of rows without one); ``order``: of requests of two rows or more (null where there is none), share with
-          ``another_first``, share of ``swapped_pairs``, ``mean_places`` and ``most_places`` that a row moved; ``other_served_domain``: rows
-          of another one; ``movers``: the rows whose score ``by`` changed most.
+          ``requests``, ``rows``; by score ``means``, ``difference`` (other - first: ``mean``, ``ci95``, null of one request alone, ``p95``
+          and ``max`` of its absolute value, ``same``: share of rows without one); ``order``: of requests of two rows or more (null where
+          there is none), share with ``another_first``, share of ``swapped_pairs``, ``mean_places`` and ``most_places`` that a row moved;
+          ``other_served_domain``: rows of another one; ``movers``: the rows whose score ``by`` changed most.
         """
         counts = np.array([len(part) for part in self._differences.get(self.by, [])], np.float64)
         rows = counts.sum()
         scores = {}
         for name, parts in self._differences.items():
             flat = np.concatenate(parts)
-            low, high = clustered_interval(np.array([part.sum() for part in parts]), counts, resamples, seed)
+            sums = np.array([part.sum() for part in parts])
             absolute = np.abs(flat)
             scores[name] = {
                 "means": (self._means[name] / rows).tolist(),
                 "difference": {
                     "mean": float(flat.mean()),
-                    "ci95": [low, high],
+                    "ci95": list(clustered_interval(sums, counts, resamples, seed)) if len(parts) > 1 else None,
                     "p95": float(np.percentile(absolute, 95)),
                     "max": float(absolute.max()),
                     "same": float((absolute == 0).mean()),

@@ -52,7 +52,7 @@ def test_scorings_that_agree() -> None:
     paired.add(["a"], answers(0.5), answers(0.5))
     figures = paired.figures(resamples=10)
     assert figures["order"] is None and figures["movers"] == [] and figures["other_served_domain"] == 0
-    assert figures["scores"]["ctr"]["difference"] == {"mean": 0.0, "ci95": [0.0, 0.0], "p95": 0.0, "max": 0.0, "same": 1.0}
+    assert figures["scores"]["ctr"]["difference"] == {"mean": 0.0, "ci95": None, "p95": 0.0, "max": 0.0, "same": 1.0}
 
 
 def test_the_interval_resamples_requests_not_rows() -> None:
