@@ -4,15 +4,23 @@ import pytest
 
 from configs import ConfigError, Experiment, parse_experiment
 
-CONFIG = """
-name: shop
-data: {timestamp: time, request: request, user: user, weight: weight, row_key: [request, item]}
+TASKS_AND_SPLITS = """\
 tasks: {ctr: {label: click}, cvr: {label: order, space: click}, ctcvr: {label: order}}
 splits:
   pretrain: {start: 2024-01-01, end: 2024-01-02}
   finetune: {start: 2024-01-02, end: 2024-01-03}
   validation: {start: 2024-01-03, end: 2024-01-04}
   test: {start: 2024-01-04, end: 2024-01-05}
+"""
+"""What the small shop's configs share: tasks, and a day for each split."""
+
+CONFIG = (
+    """
+name: shop
+data: {timestamp: time, request: request, user: user, weight: weight, row_key: [request, item]}
+"""
+    + TASKS_AND_SPLITS
+    + """\
 features:
   user: {kind: categorical, side: user, vocabulary: {min_count: 2}}
   item: {kind: categorical, side: item, hash_buckets: 100}
@@ -33,6 +41,7 @@ finetune: {epochs: 1}
 evaluation: {truth: {path: "truth/*.parquet", key: impression}}
 simulation: {start: 2024-01-01, shops: 200}
 """
+)
 
 
 def accept(*overrides: str, text: str = CONFIG) -> Experiment:

@@ -16,16 +16,15 @@ import tensorflow as tf
 from configs import Experiment, parse_experiment
 from preprocessing.manifest import load_manifest
 from preprocessing.records import decode_block
+from tests.configs import TASKS_AND_SPLITS
 
-CONFIG = """
+CONFIG = (
+    """
 name: shop
 data: {timestamp: time, request: request, user: user, weight: weight, row_key: [request, item], batch_rows: 100}
-tasks: {ctr: {label: click}, cvr: {label: order, space: click}, ctcvr: {label: order}}
-splits:
-  pretrain: {start: 2024-01-01, end: 2024-01-02}
-  finetune: {start: 2024-01-02, end: 2024-01-03}
-  validation: {start: 2024-01-03, end: 2024-01-04}
-  test: {start: 2024-01-04, end: 2024-01-05}
+"""
+    + TASKS_AND_SPLITS
+    + """\
 features:
   user: {kind: categorical, side: user, vocabulary: {}}
   item: {kind: categorical, side: item, vocabulary: {min_count: 2}}
@@ -39,6 +38,7 @@ topics:
 cross_topics: [[scene, period]]
 evaluation: {truth: {path: "truth/*.parquet", key: impression}}
 """
+)
 START = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
 ROWS = 500
 

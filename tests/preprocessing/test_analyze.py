@@ -15,16 +15,15 @@ from preprocessing.analyze import Statistics, fit
 from preprocessing.columns import ARROW_TYPES, raw_columns
 from preprocessing.fitted import Fitted
 from preprocessing.transform import Transform
+from tests.configs import TASKS_AND_SPLITS
 
-CONFIG = """
+CONFIG = (
+    """
 name: shop
 data: {timestamp: time, request: request, user: user}
-tasks: {ctr: {label: click}, cvr: {label: order, space: click}, ctcvr: {label: order}}
-splits:
-  pretrain: {start: 2024-01-01, end: 2024-01-02}
-  finetune: {start: 2024-01-02, end: 2024-01-03}
-  validation: {start: 2024-01-03, end: 2024-01-04}
-  test: {start: 2024-01-04, end: 2024-01-05}
+"""
+    + TASKS_AND_SPLITS
+    + """\
 features:
   item: {kind: categorical, side: item, vocabulary: {min_count: 2, max_size: 3}}
   city: {kind: categorical, side: user, hash_buckets: 10}
@@ -35,6 +34,7 @@ features:
   stock: {kind: numeric, side: item, quantile_buckets: 4}
   age: {kind: numeric, side: item, log1p: true, quantile_buckets: 10}
 """
+)
 EXPERIMENT = parse_experiment(CONFIG)
 
 

@@ -11,21 +11,21 @@ from configs import Experiment, InputError, parse_experiment
 from preprocessing.columns import ARROW_TYPES, raw_columns
 from preprocessing.fitted import Fitted
 from preprocessing.transform import Transform, transform_outputs
+from tests.configs import TASKS_AND_SPLITS
 
-CONFIG = """
+CONFIG = (
+    """
 name: shop
 data: {timestamp: time, request: request, user: user}
-tasks: {ctr: {label: click}, cvr: {label: order, space: click}, ctcvr: {label: order}}
-splits:
-  pretrain: {start: 2024-01-01, end: 2024-01-02}
-  finetune: {start: 2024-01-02, end: 2024-01-03}
-  validation: {start: 2024-01-03, end: 2024-01-04}
-  test: {start: 2024-01-04, end: 2024-01-05}
+"""
+    + TASKS_AND_SPLITS
+    + """\
 features:
   user_item: {kind: cross, side: item, columns: [user, item], hash_buckets: 1_000_003, dimension: 3}
   user: {kind: categorical, side: user, vocabulary: {}}
   three: {kind: cross, side: item, columns: [item, user, city], hash_buckets: 5}
 """
+)
 EXPERIMENT = parse_experiment(CONFIG)
 FITTED = Fitted(settings=Fitted.settings_of(EXPERIMENT), vocabularies={"user": ("anna", "7")}, moments={}, boundaries={})
 TRANSFORM = Transform(EXPERIMENT, FITTED)

@@ -22,16 +22,15 @@ from preprocessing.fitted import Fitted
 from preprocessing.transform import Output, Transform, signed_log1p, vocabulary_sizes
 from serving.rows import encode_rows
 from serving.tensors import decode
+from tests.configs import TASKS_AND_SPLITS
 
-CONFIG = """
+CONFIG = (
+    """
 name: shop
 data: {timestamp: time, request: request, user: user}
-tasks: {ctr: {label: click}, cvr: {label: order, space: click}, ctcvr: {label: order}}
-splits:
-  pretrain: {start: 2024-01-01, end: 2024-01-02}
-  finetune: {start: 2024-01-02, end: 2024-01-03}
-  validation: {start: 2024-01-03, end: 2024-01-04}
-  test: {start: 2024-01-04, end: 2024-01-05}
+"""
+    + TASKS_AND_SPLITS
+    + """\
 features:
   user: {kind: categorical, side: user, vocabulary: {}, oov_buckets: 3}
   item: {kind: categorical, side: item, vocabulary: {}}
@@ -51,6 +50,7 @@ topics:
   owner: {column: user, values: [anna, "7"]}
   period: {column: time, time_zone: Europe/London, hours: {night: 23-05, noon: 12-12}}
 """
+)
 EXPERIMENT = parse_experiment(CONFIG)
 VOCABULARY = ("anna", "7", "é", "\u2028", "a\0b", " anna", "\tx", "anna\x85", "-1", "\U0001f35c" * 20, "x" * 4096)
 FITTED = Fitted(
