@@ -14,8 +14,8 @@ from pathlib import Path
 
 from benchmarks.speed.options import Figures, Options
 from configs import InputError
-from configs.command import CommandParser
-from preprocessing.progress import say
+from configs.cli import CommandParser
+from preprocessing.beam.progress import say
 from trainer.job import write_json
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.base import SafeName, Section, TimeZoneName
+from configs.section import SafeName, Section, TimeZoneName
 
 ALL = "all"
 """The domain of every row; its kernel is the kernel of all traffic."""

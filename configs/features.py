@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveInt, model_validator
 
-from configs.base import Section, TimeZoneName
+from configs.section import Section, TimeZoneName
 
 Side = Literal["user", "item", "context"]
 

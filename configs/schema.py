@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from configs.base import SafeName, Section, UtcDatetime
 from configs.domains import Domain, Topic, enumerate_domains
 from configs.features import CategoricalFeature, CrossFeature, Feature, ListFeature, NumericFeature, TimestampFeature
+from configs.section import SafeName, Section, UtcDatetime
 from configs.simulation import Simulation
 from configs.training import Backbone, Finetune, Kernel, Pretrain
 

@@ -2,7 +2,7 @@
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from configs.base import Section, TimeZoneName, UtcDatetime
+from configs.section import Section, TimeZoneName, UtcDatetime
 
 
 class Simulation(Section):

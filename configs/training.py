@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from configs.base import SafeName, Section
+from configs.section import SafeName, Section
 
 
 class Debias(Section):
@@ -75,7 +75,8 @@ class Kernel(Section):
     activation: Literal["relu", "gelu", "tanh"] = "relu"
     residual: bool = Field(True, description="add to the backbone's logit; otherwise replace it")
     gate: Literal["none", "support"] = Field(
-        "none", description="'support': trust the delta as far as the user's rows in the fine-tuning window support it (trainer/gate.py)"
+        "none",
+        description="'support': trust the delta as far as the user's rows in the fine-tuning window support it (trainer/kernels/gate.py)",
     )
 
 
@@ -95,7 +96,8 @@ class Finetune(Section):
     code_beta: NonNegativeFloat = Field(0.001, description="weight of the coding rate, nats a row; 1 is an upper bound of the information")
     code_noise: PositiveFloat = Field(0.5, description="standard deviation of the noise against which the code's information is measured")
     mixing: Literal["none", "fixed", "learned"] = Field(
-        "none", description="rows of other domains in a domain's training: any rows, or those whose gradients agree (trainer/mixing.py)"
+        "none",
+        description="rows of other domains in a domain's training: any rows, or those whose gradients agree (trainer/training/domain_mixing)",
     )
     mixing_share: float = Field(0.3, gt=0.0, lt=1.0, description="share of the outside rows in the weight; of 'learned' the most it can be")
     epochs: PositiveInt = 12

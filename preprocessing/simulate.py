@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from configs import ConfigError, Experiment, InputError
-from configs.command import CommandParser, add_config_arguments, read_config, run
+from configs.cli import CommandParser, add_config_arguments, read_config, run
 from configs.schema import Split
-from preprocessing.marketplace import Impressions, Marketplace
-from preprocessing.marketplace_log import log_table, truth_table
+from preprocessing.simulator.log_tables import log_table, truth_table
+from preprocessing.simulator.marketplace import Impressions, Marketplace
 
 SIMULATION = "_simulation.json"  # the underscore keeps it from being read as a log
 """What was simulated; also the mark of a folder that this command made and may replace."""

@@ -7,8 +7,8 @@ import sys
 from typing import Any
 
 from configs import InputError
-from configs.command import CommandParser, add_config_arguments, read_config, run
-from preprocessing.quiet import keep_quiet
+from configs.cli import CommandParser, add_config_arguments, read_config, run
+from preprocessing.beam.logging import keep_quiet
 
 _MOST_THREADS = 4  # steps hold Python's lock about half of the time, so more local threads than this only take memory
 _MOST_PROCESSES = 16  # each takes about half a gigabyte
@@ -65,7 +65,7 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
 def _with_local_defaults(flags: list[str]) -> list[str]:
     """A local runner by its own name: ``DirectRunner`` may download another program and run that. In a process for each core
     (``workers``); where those cannot be forked, in threads, which share Python's lock."""
-    from preprocessing.workers import CAN_FORK
+    from preprocessing.beam.fork_pool import CAN_FORK
 
     names = {flag.partition("=")[0] for flag in flags}
     if "--runner" in names:
@@ -82,8 +82,8 @@ def main(arguments: list[str]) -> None:
     keep_quiet()
     ours, flags = parse_arguments(arguments)
     experiment = read_config(ours)
-    from preprocessing.job import Job
-    from preprocessing.progress import say
+    from preprocessing.beam.dataset_job import Job
+    from preprocessing.beam.progress import say
 
     if not ours.output:
         raise InputError("--output is empty; expected a folder")

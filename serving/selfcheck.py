@@ -16,17 +16,17 @@ import numpy as np
 import pyarrow as pa
 
 from configs import Experiment, InputError
-from configs.command import CommandParser, run
+from configs.cli import CommandParser, run
 from configs.domains import AUTO, BACKBONE
-from preprocessing.manifest import load_manifest
-from preprocessing.readers import read_piece
-from preprocessing.sources import find_sources, plan
-from preprocessing.steps import split_masks
-from preprocessing.validate import validate
+from preprocessing.beam.dofns import split_masks
+from preprocessing.dataset.manifest import load_manifest
+from preprocessing.logs.files import find_sources, plan
+from preprocessing.logs.readers import read_piece
+from preprocessing.logs.schema import served_columns
+from preprocessing.validation.row_checks import validate
 from serving.client import Client
-from serving.expected import stored_scores
-from serving.export import served_columns
-from serving.servable import RANK_SIGNATURE
+from serving.export.reference_scores import stored_scores
+from serving.server.servable import RANK_SIGNATURE
 from trainer.job import Job
 
 TOLERANCE = 1e-5

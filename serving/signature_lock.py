@@ -14,10 +14,10 @@ from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from configs import InputError
-from configs.command import CommandParser, run
-from serving.examples import EXAMPLES
-from serving.rows import DOMAIN
-from serving.stock_ops import read_meta_graph
+from configs.cli import CommandParser, run
+from serving.export.supported_ops import read_meta_graph
+from serving.wire.row_codec import DOMAIN
+from serving.wire.tf_examples import EXAMPLES
 
 LOCK = Path(__file__).with_name("signature.lock.json")
 CONTRACT, QUICKSTART = "contract", "quickstart"

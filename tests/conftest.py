@@ -54,7 +54,7 @@ def logs(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Pa
 @pytest.fixture(scope="session")
 def dataset_dir(experiment: Experiment, logs: Path) -> Path:
     """The dataset that the Beam job makes of them."""
-    from preprocessing.job import Job
+    from preprocessing.beam.dataset_job import Job
     from preprocessing.task import parse_arguments
 
     folder = logs.parent / "data"
@@ -69,9 +69,9 @@ def job_dir(experiment: Experiment, dataset_dir: Path) -> Path:
     import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
     import tensorflow as tf
 
-    from trainer.finetune import finetune
     from trainer.job import Job
-    from trainer.pretrain import pretrain
+    from trainer.training.finetune import finetune
+    from trainer.training.pretrain import pretrain
 
     tf.config.experimental.enable_op_determinism()
     job = Job(dataset_dir.parent / "job")
@@ -89,7 +89,7 @@ def job_copy(job_dir: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def models_dir(job_dir: Path) -> Path:
     """Base path of the exported model; its one version is 1."""
-    from serving.export import export
+    from serving.export.version_writer import export
     from trainer.job import Job
 
     folder = job_dir.parent / "models"

@@ -17,10 +17,10 @@ import numpy as np
 from pydantic import ValidationError
 
 from configs import Experiment, InputError
-from preprocessing.columns import served_columns
-from preprocessing.fitted import Fitted
-from preprocessing.golden import GOLDEN_FILE
-from trainer.pieces import uncopied
+from preprocessing.dataset.golden_requests import GOLDEN_FILE
+from preprocessing.features.fitted import Fitted
+from preprocessing.logs.schema import served_columns
+from trainer.backbone.layers.chunked_tables import uncopied
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,14 @@ from pathlib import Path
 import tensorflow as tf
 
 from configs import InputError
-from configs.command import CommandParser, add_config_arguments, read_config, run
-from trainer.evaluate import evaluate
-from trainer.finetune import finetune
+from configs.cli import CommandParser, add_config_arguments, read_config, run
+from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
-from trainer.kernel_command import add_arguments, kernels_command
-from trainer.pretrain import one_thread_an_operation, pretrain
-from trainer.report import write_report
-from trainer.table import render_table
+from trainer.registry.command import add_arguments, kernels_command
+from trainer.reports.html_report import write_report
+from trainer.reports.text_table import render_table
+from trainer.training.finetune import finetune
+from trainer.training.pretrain import one_thread_an_operation, pretrain
 
 
 def main() -> None:

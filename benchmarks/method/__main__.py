@@ -22,8 +22,8 @@ from benchmarks.method.sections import report_of
 from benchmarks.method.study import ROOT, Study, load_study
 from benchmarks.method.text import render_text
 from configs import InputError, load_experiment
-from configs.command import CommandParser, run
-from preprocessing.progress import say
+from configs.cli import CommandParser, run
+from preprocessing.beam.progress import say
 from trainer.job import write_json
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.frozen import Floats
-from trainer.joint import Rows
+from trainer.backbone.frozen_pass import Floats
+from trainer.training.joint_kernel_trainer import Rows
 
 PASSES = 20
 """Newton steps of every table at most; one table needs fewer than ten."""

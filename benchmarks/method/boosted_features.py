@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment
-from preprocessing.fitted import Fitted
-from preprocessing.transform import transform_outputs
-from trainer.frozen import Floats, FrozenRows
+from preprocessing.features.fitted import Fitted
+from preprocessing.features.transform import transform_outputs
+from trainer.backbone.frozen_pass import Floats, FrozenRows
 
 _CATEGORIES = 256  # our choice: more ids than LightGBM has bins are no category but two rates
 _DAY = 86_400

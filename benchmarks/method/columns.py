@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.method.bench import Bench
-from trainer.dataset import Columns, Dataset
-from trainer.frozen import FrozenRows
-from trainer.progress import counted
+from trainer.backbone.frozen_pass import FrozenRows
+from trainer.data.dataset import Columns, Dataset
+from trainer.data.progress_bar import counted
 
 _BATCH = 65_536
 

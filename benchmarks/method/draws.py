@@ -5,15 +5,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
-from trainer.joint import Rows
-from trainer.metrics import auc, check_rows, place_positives, weighted_auc
+from trainer.metrics.task_metrics import auc, check_rows, place_positives, weighted_auc
+from trainer.training.joint_kernel_trainer import Rows
 
 
 class Draws:
     """Multinomial resamples of a split's users.
 
     A cell keeps the AUC of every draw; the difference of two cells, draw by draw, is then a paired bootstrap (see
-    ``trainer.bootstrap``), and so is the mean of differences over domains: one user drawn is drawn in all of them.
+    ``trainer.metrics.paired_bootstrap``), and so is the mean of differences over domains: one user drawn is drawn in all of them.
 
     Args:
       users: ``[N]``, the user of each row of the split.

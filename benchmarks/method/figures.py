@@ -21,7 +21,7 @@ from matplotlib.ticker import FuncFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from benchmarks.method.text import interval, is_finite, plain
-from trainer.plots import BLUE, GREY, ORANGE, STYLE, gain_range, note_undefined, svg_text
+from trainer.reports.plots import BLUE, GREY, ORANGE, STYLE, gain_range, note_undefined, svg_text
 
 _COLOURS = (BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, without the yellow that white paper swallows."""

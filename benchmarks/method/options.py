@@ -5,8 +5,8 @@ from typing import Any, TypeVar
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from configs import Experiment, InputError
-from configs.base import Section
 from configs.domains import Domain
+from configs.section import Section
 
 
 class Training(Section):

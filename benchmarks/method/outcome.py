@@ -11,12 +11,12 @@ import numpy.typing as npt
 from benchmarks.method.draws import Draws
 from configs import Experiment
 from configs.domains import ALL, Domain
-from trainer.finetune import judges
-from trainer.frozen import Floats, FrozenRows
-from trainer.gate import bucket_of
-from trainer.hierarchy import parents
-from trainer.joint import Rows
-from trainer.judge import probabilities, route, task_rows
+from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.evaluation.activation import probabilities, route, task_rows
+from trainer.kernels.gate import bucket_of
+from trainer.training.finetune import judges
+from trainer.training.joint_kernel_trainer import Rows
+from trainer.training.warm_start import parents
 
 TASKS = ("ctr", "ctcvr")
 """The tasks that studies report, both over all impressions."""
@@ -25,7 +25,7 @@ ABSENT = "absent"
 """Slice of a domain: rows of users of whom the fine-tuning window has no row (pseudo cold start)."""
 
 ACTIVITY = ("0", "1-4", "5-50", "> 50")
-"""Groups of users by their rows in the fine-tuning window: the buckets of ``trainer.gate``."""
+"""Groups of users by their rows in the fine-tuning window: the buckets of ``trainer.kernels.gate``."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Outcome:
 
     Attributes:
       logits: split -> domain -> float32 ``[rows of the domain, 2]``; a domain that is missing is scored by its first parent's that is not
-        (``trainer.hierarchy``), so a method that makes no difference between domains gives ``all`` alone.
+        (``trainer.training.warm_start``), so a method that makes no difference between domains gives ``all`` alone.
       parameters: numbers trained for one domain (for all of them where a method has one model).
       rows: rows that were learned from, every pass counted.
       seconds: of training, forward passes included.

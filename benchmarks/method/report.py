@@ -8,7 +8,7 @@ from urllib.parse import quote
 from benchmarks.method.figures import draw_plot, series_names
 from benchmarks.method.text import MISSING, bars_table, headed_rows, numeric_columns, origin, paragraphs, plain, show_cell, trend
 from configs.errors import InputError
-from trainer.report import escape, image, render_page, write_page
+from trainer.reports.html_report import escape, image, render_page, write_page
 
 _STYLE = """
 :root { --up: #12703a; --down: #b3261e; --tint: #f3f5f7; }

@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from configs import InputError
-from configs.base import SafeName, Section
+from configs.section import SafeName, Section
 
 ROOT = Path(__file__).parents[2]
 STUDIES = Path(__file__).parent / "studies"

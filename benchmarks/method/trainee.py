@@ -13,15 +13,15 @@ from benchmarks.method.options import Training
 from benchmarks.method.outcome import Outcome
 from configs import Experiment
 from configs.domains import Domain
-from trainer.backbone import inference_model
-from trainer.dataset import Columns
-from trainer.finetune import judging_rows, stopping_rows
-from trainer.frozen import Floats, FrozenRows, feature_tensors
-from trainer.joint import Rows
-from trainer.judge import compare, helps, mean_auc
-from trainer.kernels import domain_generator
-from trainer.learner import Learner
-from trainer.progress import row_bar
+from trainer.backbone.frozen_pass import Floats, FrozenRows, feature_tensors
+from trainer.backbone.model import inference_model
+from trainer.data.dataset import Columns
+from trainer.data.progress_bar import row_bar
+from trainer.evaluation.activation import compare, helps, mean_auc
+from trainer.kernels.kernel import domain_generator
+from trainer.training.backbone_step import Learner
+from trainer.training.finetune import judging_rows, stopping_rows
+from trainer.training.joint_kernel_trainer import Rows
 
 _CHUNK = 16_384
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from benchmarks.online.table import render
 from benchmarks.online.trial import RANKED_BY, online_test
-from configs.command import CommandParser, add_config_arguments, read_config, run
+from configs.cli import CommandParser, add_config_arguments, read_config, run
 from configs.domains import AUTO, BACKBONE
-from serving.flags import whole_number
-from serving.status import StatusError
+from serving.wire.argument_types import whole_number
+from serving.wire.errors import StatusError
 from trainer.job import Job, write_json
 
 _RESULT = "online.json"

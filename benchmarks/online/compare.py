@@ -7,7 +7,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from preprocessing.marketplace_world import Ints
+from preprocessing.simulator.world import Ints
 
 FIGURES = ("click_rate", "order_rate", "gmv")
 """Clicks per shown impression, orders per request, money of orders per request."""

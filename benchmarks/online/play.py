@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.online.traffic import Traffic
-from preprocessing.marketplace_world import Floats
+from preprocessing.simulator.world import Floats
 
 OUTCOMES = ("clicks", "orders", "money")
 """Columns of what comes of a request."""

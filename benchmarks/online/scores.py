@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.online.traffic import Traffic
-from preprocessing.columns import Column
-from preprocessing.marketplace_world import Floats
+from preprocessing.logs.schema import Column
+from preprocessing.simulator.world import Floats
 from serving.client import Client
-from trainer.progress import row_bar
+from trainer.data.progress_bar import row_bar
 
 _ROWS = 1_024
 """Rows of a request to the server: rows are independent, so it carries many slates."""

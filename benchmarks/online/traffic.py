@@ -8,13 +8,13 @@ import numpy as np
 import pyarrow as pa
 
 from configs import Experiment, InputError
-from preprocessing.coerce import coerce
-from preprocessing.columns import Column
-from preprocessing.marketplace import Marketplace, Offers
-from preprocessing.marketplace_log import known_columns
-from preprocessing.marketplace_traffic import traffic_shares
-from preprocessing.marketplace_world import Floats, Ints
+from preprocessing.logs.schema import Column
 from preprocessing.simulate import marketplace_of
+from preprocessing.simulator.log_tables import known_columns
+from preprocessing.simulator.marketplace import Marketplace, Offers
+from preprocessing.simulator.traffic import traffic_shares
+from preprocessing.simulator.world import Floats, Ints
+from preprocessing.validation.coercion import coerce
 
 _MONEY_PER_PRICE_LEVEL = 10.0
 

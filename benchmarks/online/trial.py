@@ -12,11 +12,11 @@ from benchmarks.online.scores import server_scores
 from benchmarks.online.traffic import Traffic, draw_traffic
 from configs import Experiment, InputError
 from configs.domains import AUTO, BACKBONE
-from preprocessing.marketplace_world import Floats
+from preprocessing.logs.schema import served_columns
 from preprocessing.simulate import SIMULATION
-from serving.export import served_columns
+from preprocessing.simulator.world import Floats
 from serving.selfcheck import running_server
-from serving.versions import version_directories
+from serving.server.model_versions import version_directories
 from trainer.job import Job, read_object
 
 _MODEL = "online"

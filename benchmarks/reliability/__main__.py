@@ -7,7 +7,7 @@ import trainer  # noqa: F401 - before TensorFlow
 
 # isort: split
 from benchmarks.sections import run_sections
-from configs.command import run
+from configs.cli import run
 
 SECTIONS = ("reload", "registry", "fuzz", "hot_add", "thousand_domains")
 """Modules of this package; each has ``measure(options: Options) -> Figures``."""

@@ -20,7 +20,7 @@ from benchmarks.reliability.versioned import NAME, request, save
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import resident_mib
 from configs import InputError
-from preprocessing.progress import say
+from preprocessing.beam.progress import say
 from serving.selfcheck import server_process
 
 _SEED, _THREADS, _DEADLINE, _GOOD_EVERY = 2501, 4, 10.0, 50

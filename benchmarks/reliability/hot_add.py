@@ -17,10 +17,10 @@ from benchmarks.speed.processes import run_process
 from benchmarks.speed.serving import activate, drawn_kernels, experiment_of
 from configs import InputError
 from configs.domains import BACKBONE
-from serving.checkpoint import BACKBONE_DATA
-from serving.rows import encode_rows
-from serving.servable import DEFAULT_SIGNATURE, Servable
-from serving.tensors import decode
+from serving.export.sharded_checkpoint import BACKBONE_DATA
+from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.wire.row_codec import encode_rows
+from serving.wire.tensor_protos import decode
 from trainer.job import Job
 
 _SHARED = ("saved_model.pb", BACKBONE_DATA)

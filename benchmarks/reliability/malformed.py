@@ -10,9 +10,9 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_management_pb2
 
 from benchmarks.reliability.versioned import NAME, request
-from serving.model_config import model_configs
-from serving.status import StatusError
-from serving.tensors import varint
+from serving.server.model_config import model_configs
+from serving.wire.errors import StatusError
+from serving.wire.tensor_protos import varint
 
 MOST_BYTES = 1 << 20
 """The server's limit for a message."""

@@ -17,10 +17,10 @@ import numpy as np
 
 from benchmarks.speed.options import Figures, Options
 from configs import InputError
-from preprocessing.progress import say
+from preprocessing.beam.progress import say
 from trainer.job import Job, write_json
-from trainer.kernels import KernelShape
-from trainer.store import KernelStore
+from trainer.kernels.kernel import KernelShape
+from trainer.registry.kernel_registry import KernelStore
 
 _KILLS, _KILLS_QUICK = 100, 5
 _LONGEST_SECONDS = 0.15  # a writer lives; one change takes some milliseconds

@@ -19,12 +19,12 @@ from benchmarks.method.bench import Bench
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import resident_mib
 from benchmarks.speed.serving import activate, drawn_kernels, experiment_of
-from serving.checkpoint import KERNEL_DATA
-from serving.export import export
-from serving.loading import load
-from serving.record import Record
-from trainer.kernels import KernelShape
-from trainer.store import KernelStore
+from serving.export.export_manifest import Record
+from serving.export.sharded_checkpoint import KERNEL_DATA
+from serving.export.version_writer import export
+from serving.server.servable_loader import load
+from trainer.kernels.kernel import KernelShape
+from trainer.registry.kernel_registry import KernelStore
 
 _REPEATS = 5
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving.loading import WARM_UP_FILE
-from serving.tensors import encode
+from serving.server.servable_loader import WARM_UP_FILE
+from serving.wire.tensor_protos import encode
 
 NAME = "versioned"
 USERS, ITEMS = 1_000, 200_000

@@ -8,7 +8,7 @@ import trainer  # noqa: F401 - before TensorFlow
 # isort: split
 from benchmarks.sections import run_sections
 from benchmarks.speed.hardware import machine
-from configs.command import run
+from configs.cli import run
 
 SECTIONS = ("preprocessing", "input", "step", "vocabulary", "billion", "kernels", "serving")
 """Modules of this package; each has ``measure(options: Options) -> Figures``."""

@@ -12,12 +12,12 @@ from benchmarks.method.bench import Bench
 from benchmarks.method.study import ROOT, load_study
 from benchmarks.speed.options import Options
 from configs import Experiment, load_experiment
-from preprocessing.job import Job
+from preprocessing.beam.dataset_job import Job
 from preprocessing.simulate import simulate
 from preprocessing.task import parse_arguments
-from trainer.dataset import Dataset
-from trainer.learner import Learner
-from trainer.pretrain import MOST_AT_ONCE
+from trainer.data.dataset import Dataset
+from trainer.training.backbone_step import Learner
+from trainer.training.pretrain import MOST_AT_ONCE
 
 
 def logs_of(options: Options) -> tuple[Path, list[str], list[Path]]:

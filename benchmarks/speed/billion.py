@@ -17,8 +17,8 @@ from benchmarks.method.study import ROOT
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import Finished, peak_mib, run_process
 from configs import Experiment, InputError, load_experiment
+from preprocessing.logs.schema import served_columns
 from serving.client import Client
-from serving.export import served_columns
 from serving.selfcheck import log_rows, server_process
 from trainer.job import Job
 

@@ -12,10 +12,10 @@ from typing import Any
 from benchmarks.speed.benches import dataset_of, learn
 from benchmarks.speed.hardware import copy_gib_per_s
 from benchmarks.speed.options import Figures, Options
-from preprocessing.outputs import transform_outputs
-from trainer.backbone import build_backbone
-from trainer.learner import Learner
-from trainer.pretrain import one_thread_an_operation
+from preprocessing.features.output_spec import transform_outputs
+from trainer.backbone.model import build_backbone
+from trainer.training.backbone_step import Learner
+from trainer.training.pretrain import one_thread_an_operation
 
 _REPEATS = 3  # the fastest counts; disk and memory take turns
 

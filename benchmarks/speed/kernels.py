@@ -15,11 +15,11 @@ from benchmarks.method.methods.full import full
 from benchmarks.speed.benches import finished_bench, learn
 from benchmarks.speed.options import Figures, Options
 from configs.domains import ALL, Domain
-from trainer.finetune import train_kernels
-from trainer.frozen import FrozenRows, run_frozen
-from trainer.joint import DomainData, JointTrainer, schedule
-from trainer.kernels import KernelShape
-from trainer.learner import Learner
+from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.kernels.kernel import KernelShape
+from trainer.training.backbone_step import Learner
+from trainer.training.finetune import train_kernels
+from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
 
 _DOMAINS = 64
 _REPEATS = 3

@@ -23,8 +23,8 @@ from benchmarks.speed.benches import logs_of
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import run_process
 from configs import Experiment, load_experiment
-from preprocessing.columns import raw_columns
-from preprocessing.manifest import load_manifest
+from preprocessing.dataset.manifest import load_manifest
+from preprocessing.logs.schema import raw_columns
 
 _PROCESSES = 2
 _TIMES = 4

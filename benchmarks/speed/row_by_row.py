@@ -10,7 +10,7 @@ from typing import Any
 
 import apache_beam as beam
 
-from configs.quiet import tf
+from configs.tensorflow_import import tf
 
 
 def encode(row: dict[str, Any]) -> bytes:

@@ -28,19 +28,20 @@ from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import peak_mib
 from configs import Experiment, InputError, load_experiment
 from configs.domains import ALL, AUTO
-from preprocessing.manifest import load_manifest
+from preprocessing.dataset.manifest import load_manifest
+from preprocessing.logs.schema import served_columns
 from serving.client import Client
-from serving.export import export, served_columns
+from serving.export.version_writer import export
 from serving.load_test import Load, encoded, load
-from serving.processes import shared_port
 from serving.selfcheck import log_rows, server_process
-from serving.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE, Servable
-from serving.status import StatusError
-from serving.tensors import encode
-from trainer.backbone import load_frozen, read_tap
+from serving.server.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE, Servable
+from serving.server.worker_processes import shared_port
+from serving.wire.errors import StatusError
+from serving.wire.tensor_protos import encode
+from trainer.backbone.model import load_frozen, read_tap
 from trainer.job import Job, write_json
-from trainer.kernels import KernelShape, domain_generator
-from trainer.store import KernelStore
+from trainer.kernels.kernel import KernelShape, domain_generator
+from trainer.registry.kernel_registry import KernelStore
 
 BINARY = "TENSORFLOW_MODEL_SERVER"
 """Environment variable that names the C++ server's binary, the peer."""

@@ -28,13 +28,13 @@ from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.peers.environments import PINS, interpreter, last_line
 from benchmarks.speed.peers.handed import Column, Handed, save_rows
 from configs import Experiment
-from preprocessing.transform import Output, transform_outputs
-from trainer.backbone import build_backbone, inference_model
-from trainer.dataset import Dataset
-from trainer.frozen import run_frozen
-from trainer.learner import Learner
-from trainer.metrics import auc
-from trainer.pretrain import one_thread_an_operation, validation_figures
+from preprocessing.features.transform import Output, transform_outputs
+from trainer.backbone.frozen_pass import run_frozen
+from trainer.backbone.model import build_backbone, inference_model
+from trainer.data.dataset import Dataset
+from trainer.metrics.task_metrics import auc
+from trainer.training.backbone_step import Learner
+from trainer.training.pretrain import one_thread_an_operation, validation_figures
 
 _WARM_BATCHES = 20
 _PEER_SECONDS = 1800
@@ -117,7 +117,7 @@ def _hand_over(dataset: Dataset, experiment: Experiment, folder: Path) -> Handed
 
 
 def _ours(dataset: Dataset, experiment: Experiment, name: str) -> Figures:
-    """An epoch as ``trainer.pretrain`` runs it, without checkpoints and logs."""
+    """An epoch as ``trainer.training.pretrain`` runs it, without checkpoints and logs."""
     keras.utils.set_random_seed(experiment.seed)
     model = build_backbone(experiment, _outputs(dataset, experiment))
     learner, warm = Learner(model, experiment), _warm_batches(dataset, experiment)

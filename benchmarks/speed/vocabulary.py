@@ -16,9 +16,9 @@ from benchmarks.speed.peers.handed import Column, Handed
 from benchmarks.speed.peers.with_keras import build
 from configs import Experiment
 from configs.load import parse_experiment
-from preprocessing.transform import Output
-from trainer.backbone import build_backbone
-from trainer.learner import Learner
+from preprocessing.features.transform import Output
+from trainer.backbone.model import build_backbone
+from trainer.training.backbone_step import Learner
 
 _ROWS, _QUICK_ROWS = (100_000, 1_000_000, 10_000_000, 50_000_000), (1_000, 10_000)
 _KERAS_ROWS = (100_000, 1_000_000, 4_000_000)

@@ -4,13 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from configs.command import CommandParser, run
+from configs.cli import CommandParser, run
 from serving.client.client import Client
 from serving.client.connection import MOST_ATTEMPTS, add_server_arguments, tls_of, version_or_label
-from serving.client.lines import json_line, logged_rows, slates
-from serving.flags import whole_number, with_dashes
-from serving.servable import DEFAULT_SIGNATURE
-from serving.status import StatusError
+from serving.client.jsonl import json_line, logged_rows, slates
+from serving.server.servable import DEFAULT_SIGNATURE
+from serving.wire.argument_types import whole_number, with_dashes
+from serving.wire.errors import StatusError
 
 
 def main(argv: Sequence[str]) -> None:

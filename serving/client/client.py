@@ -11,9 +11,9 @@ from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_p
 
 from configs.errors import InputError
 from serving.client.connection import MOST_ATTEMPTS, Tls, open_channel
-from serving.rows import Row, decode_rows, encode_rank, encode_rows
-from serving.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE
-from serving.status import StatusError
+from serving.server.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE
+from serving.wire.errors import StatusError
+from serving.wire.row_codec import Row, decode_rows, encode_rank, encode_rows
 
 Answers = list[dict[str, Any]]
 """For each row, every output of the signature by name."""

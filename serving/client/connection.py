@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 
 from configs.errors import InputError
-from serving.flags import whole_number
+from serving.wire.argument_types import whole_number
 
 MOST_ATTEMPTS = 5
 """gRPC makes no more of them, whatever is asked."""

@@ -9,9 +9,9 @@ from typing import Any, Self
 from configs.domains import AUTO
 from configs.errors import InputError
 from serving.client.client import Answers, Client, Reply
-from serving.rows import DOMAIN, Row
-from serving.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE
-from serving.status import StatusError
+from serving.server.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE
+from serving.wire.errors import StatusError
+from serving.wire.row_codec import DOMAIN, Row
 
 _SHADOWS = 4
 """Shadow requests that are under way at once; more wait."""

@@ -11,6 +11,6 @@ server.
 from serving.load_test.closed_loop import load
 from serving.load_test.measured import Load
 from serving.load_test.open_loop import offer
-from serving.load_test.requests import encoded
+from serving.wire.request_encoding import encoded
 
 __all__ = ["Load", "encoded", "load", "offer"]

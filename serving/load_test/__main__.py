@@ -12,18 +12,18 @@ from typing import Any
 from tensorflow_serving.apis import model_pb2
 from tqdm import tqdm
 
-from configs.command import CommandParser, run
+from configs.cli import CommandParser, run
 from configs.errors import InputError
 from serving.client import Client
 from serving.client.connection import add_server_arguments, tls_of
-from serving.client.lines import logged_rows, slates
-from serving.flags import seconds, whole_number, with_dashes
+from serving.client.jsonl import logged_rows, slates
 from serving.load_test.closed_loop import load
 from serving.load_test.open_loop import ARRIVALS, Offered, arrivals, offer
 from serving.load_test.plot import check_plot, plot
-from serving.load_test.requests import encoded
-from serving.servable import DEFAULT_SIGNATURE
-from serving.status import StatusError
+from serving.server.servable import DEFAULT_SIGNATURE
+from serving.wire.argument_types import seconds, whole_number, with_dashes
+from serving.wire.errors import StatusError
+from serving.wire.request_encoding import encoded
 
 _WARM_UP = 1.0
 """Seconds of load before what is measured: connections are made, and the server's caches and threads."""

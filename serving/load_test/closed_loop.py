@@ -10,7 +10,7 @@ import grpc
 
 from serving.client.connection import Tls, open_channel
 from serving.load_test.measured import Load
-from serving.load_test.requests import METHOD
+from serving.wire.request_encoding import METHOD
 
 
 def load(

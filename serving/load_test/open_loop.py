@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from serving.client.connection import Tls, open_channel
 from serving.load_test.measured import Load
-from serving.load_test.requests import METHOD
+from serving.wire.request_encoding import METHOD
 
 ARRIVALS = ("poisson", "constant")
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from configs import ConfigError, load_experiment
-from configs.command import CommandParser, add_config_arguments, read_config, run
+from configs.cli import CommandParser, add_config_arguments, read_config, run
 from tests.configs import CONFIG, accept, refusal
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

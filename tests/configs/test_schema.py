@@ -8,8 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from configs import Experiment
-from configs.base import Section, parse_time_zone
 from configs.domains import ALL, Domain, hours_of
+from configs.section import Section, parse_time_zone
 from tests.configs import CONFIG, accept, refusal
 
 

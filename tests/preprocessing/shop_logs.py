@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from configs import Experiment, parse_experiment
-from preprocessing.manifest import load_manifest
-from preprocessing.records import decode_block
+from preprocessing.dataset.manifest import load_manifest
+from preprocessing.dataset.record_format import decode_block
 from tests.configs import TASKS_AND_SPLITS
 
 CONFIG = (

@@ -14,13 +14,13 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from configs import ConfigError, InputError, load_experiment
-from configs.command import run
+from configs.cli import run
 from preprocessing import simulate as command
-from preprocessing.columns import raw_columns
-from preprocessing.marketplace import Marketplace
-from preprocessing.marketplace_traffic import Histories, draw_candidates, draw_requests
-from preprocessing.marketplace_world import PERIOD_OF_HOUR, PERIODS, SCENES
+from preprocessing.logs.schema import raw_columns
 from preprocessing.simulate import SIMULATION, area_under_curve, simulate
+from preprocessing.simulator.marketplace import Marketplace
+from preprocessing.simulator.traffic import Histories, draw_candidates, draw_requests
+from preprocessing.simulator.world import PERIOD_OF_HOUR, PERIODS, SCENES
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
 SMALL = ["rows=24_000", "days=4", "users=400", "shops=100", "cuisines=6", "drift_start=2025-03-05T03:00:00Z"]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from configs.command import run
-from preprocessing.job import Job
+from configs.cli import run
+from preprocessing.beam.dataset_job import Job
+from preprocessing.beam.fork_pool import CAN_FORK
 from preprocessing.task import main, parse_arguments
-from preprocessing.workers import CAN_FORK
 from tests.preprocessing.shop_logs import CONFIG, digests, experiment, make_rows, write_json, write_parquet
 
 

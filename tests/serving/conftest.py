@@ -13,15 +13,15 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
-from serving.batching import Batcher
-from serving.health import Health
-from serving.listen import Endpoint, Observe, start
-from serving.model_config import ModelConfig, VersionPolicy
-from serving.models import Models
-from serving.servable import Servable
-from serving.service import Service
-from serving.tensors import encode
-from serving.versions import Model
+from serving.server.batch_scheduler import Batcher
+from serving.server.grpc_endpoint import Endpoint, Observe, start
+from serving.server.health import Health
+from serving.server.model_config import ModelConfig, VersionPolicy
+from serving.server.model_manager import Models
+from serving.server.model_versions import Model
+from serving.server.prediction_service import Service
+from serving.server.servable import Servable
+from serving.wire.tensor_protos import encode
 
 NAME = "tiny"
 MOST_BYTES = 1 << 20

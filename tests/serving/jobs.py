@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from configs import Experiment
-from preprocessing.columns import Kind, served_columns
-from preprocessing.fitted import Fitted
-from preprocessing.transform import transform_outputs
-from trainer.backbone import build_backbone, load_frozen, read_tap
-from trainer.gate import BUCKETS, GATE, SUPPORT
+from preprocessing.features.fitted import Fitted
+from preprocessing.features.transform import transform_outputs
+from preprocessing.logs.schema import Kind, served_columns
+from trainer.backbone.model import build_backbone, load_frozen, read_tap
 from trainer.job import Job, model_fingerprint, write_json
-from trainer.kernels import KernelShape
-from trainer.store import KernelStore
+from trainer.kernels.gate import BUCKETS, GATE, SUPPORT
+from trainer.kernels.kernel import KernelShape
+from trainer.registry.kernel_registry import KernelStore
 
 GOLDEN = 40
 

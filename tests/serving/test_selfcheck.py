@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from configs import Experiment, InputError
-from serving.expected import stored_scores
+from serving.export.reference_scores import stored_scores
 from serving.selfcheck import TOLERANCE, check, log_rows
 from trainer.job import Job
-from trainer.store import KernelStore
+from trainer.registry.kernel_registry import KernelStore
 
 
 def test_a_server_gives_the_trainers_scores(experiment: Experiment, dataset_dir: Path, job_dir: Path, models_dir: Path) -> None:

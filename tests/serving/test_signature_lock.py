@@ -10,9 +10,9 @@ import pytest
 
 from configs import Experiment, load_experiment
 from serving import signature_lock
-from serving.export import export
+from serving.export.supported_ops import read_meta_graph
+from serving.export.version_writer import export
 from serving.signature_lock import CONTRACT, LOCK, QUICKSTART, contract_of, differences, signatures_of
-from serving.stock_ops import read_meta_graph
 from tests.conftest import QUICKSTART as CONFIG
 from tests.conftest import SMALL
 from tests.serving.jobs import loud_job, made_up

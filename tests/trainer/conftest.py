@@ -16,14 +16,14 @@ import tensorflow as tf
 
 from configs import Experiment, InputError, load_experiment
 from configs.domains import Domain
-from preprocessing.fitted import Fitted
+from preprocessing.features.fitted import Fitted
 from tests.conftest import QUICKSTART, SMALL
-from trainer.backbone import load_frozen
-from trainer.dataset import Dataset
-from trainer.frozen import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.model import load_frozen
+from trainer.data.dataset import Dataset
 from trainer.job import Job, write_json
-from trainer.kernels import KernelShape
-from trainer.metrics import METRICS
+from trainer.kernels.kernel import KernelShape
+from trainer.metrics.task_metrics import METRICS
 
 SHAPE = KernelShape(widths=(5, 4, 1), activation="relu", residual=True, tap="tower")
 """A kernel on a tap that is five wide."""

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from configs import Experiment
-from configs.command import run
+from configs.cli import run
 from tests.conftest import ROOT
 from trainer import task
 from trainer.job import Job
-from trainer.store import KernelStore
+from trainer.registry.kernel_registry import KernelStore
 
 HOME = "scene=home"
 

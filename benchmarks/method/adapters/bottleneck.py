@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.method.adapters.towers import TowerLayer, affine, tower_logits, towers_of
-from trainer.backbone import TASKS
-from trainer.joint import Kernel
-from trainer.kernels import Weights, domain_generator
+from trainer.backbone.model import TASKS
+from trainer.kernels.kernel import Weights, domain_generator
+from trainer.training.joint_kernel_trainer import Kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +60,6 @@ class Bottleneck:
         }
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """See ``trainer.kernels.Adapter``; the backbone's logits are not read."""
+        """See ``trainer.kernels.kernel.Adapter``; the backbone's logits are not read."""
         code = tf.nn.relu(affine(taps, weights["down"] * self.towers[0].fan_in ** -0.5, weights["down_bias"]))
         return tower_logits(self.towers, taps + affine(code, weights["up"] * self.width**-0.5, weights["up_bias"]))

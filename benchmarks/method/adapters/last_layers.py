@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from benchmarks.method.adapters.towers import TowerLayer, affine, towers_of
 from configs import InputError
-from trainer.joint import Kernel
-from trainer.kernels import Weights
+from trainer.kernels.kernel import Weights
+from trainer.training.joint_kernel_trainer import Kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ class LastLayers:
         return start
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """See ``trainer.kernels.Adapter``; the backbone's logits are not read."""
+        """See ``trainer.kernels.kernel.Adapter``; the backbone's logits are not read."""
         hidden = taps
         for layer in self.towers[: -self.count] if self.tap == "representation" else ():
             hidden = layer(hidden)

@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from benchmarks.method.adapters.towers import TowerLayer, affine, towers_of
 from configs import InputError
-from trainer.backbone import TASKS
-from trainer.joint import Kernel
-from trainer.kernels import Weights, domain_generator
+from trainer.backbone.model import TASKS
+from trainer.kernels.kernel import Weights, domain_generator
+from trainer.training.joint_kernel_trainer import Kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,7 @@ class LoRA:
         return start
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """See ``trainer.kernels.Adapter``; the backbone's logits are not read."""
+        """See ``trainer.kernels.kernel.Adapter``; the backbone's logits are not read."""
         hidden = taps
         for index, layer in enumerate(self.towers):
             change = tf.matmul(tf.matmul(hidden, weights[f"a_{index}"]), weights[f"b_{index}"])

@@ -8,9 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from configs import InputError
-from trainer.backbone import TASKS, TOPIC_PREFIX
-from trainer.joint import Kernel
-from trainer.kernels import Weights
+from trainer.backbone.model import TASKS, TOPIC_PREFIX
+from trainer.kernels.kernel import Weights
+from trainer.training.joint_kernel_trainer import Kernel
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ class Prompt:
         return {"prompt": np.zeros((1, self.parameters), np.float32)}
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """See ``trainer.kernels.Adapter``; the backbone's logits are not read."""
+        """See ``trainer.kernels.kernel.Adapter``; the backbone's logits are not read."""
         groups, _, rows, size = tf.unstack(tf.shape(taps))
         x = taps + weights["prompt"][:, :, tf.newaxis, :]
         out = self.after(tf.reshape(x, [groups * rows, size]), training=False)

@@ -9,9 +9,9 @@ import tensorflow as tf
 from benchmarks.method.adapters.towers import TowerLayer, tower_logits, towers_of
 from configs import InputError
 from configs.training import Kernel as Settings
-from trainer.backbone import read_tap
-from trainer.joint import Kernel
-from trainer.kernels import KernelShape, Weights, decoded
+from trainer.backbone.model import read_tap
+from trainer.kernels.kernel import KernelShape, Weights, decoded
+from trainer.training.joint_kernel_trainer import Kernel
 
 Enters = Literal["tower", "both"]
 
@@ -74,7 +74,7 @@ class TowerInput:
         return self.shape.initial(seed, domain)
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """See ``trainer.kernels.Adapter``; the backbone's logits are not read."""
+        """See ``trainer.kernels.kernel.Adapter``; the backbone's logits are not read."""
         size, change = self.towers[0].fan_in, decoded(self.shape, weights, taps)
         out = tower_logits(self.towers, taps[..., :size] + change[..., :size])
         return out + change[..., size] if self.shape.widths[-1] > size else out

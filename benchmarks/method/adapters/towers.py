@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from configs import InputError
-from trainer.backbone import TASKS
-from trainer.frozen import Floats
+from trainer.backbone.frozen_pass import Floats
+from trainer.backbone.model import TASKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def tower_logits(towers: tuple[TowerLayer, ...], representation: Any) -> Any:
 
 
 def towers_of(backbone: keras.Model) -> tuple[TowerLayer, ...]:
-    """Reads the towers of a frozen backbone (``trainer.backbone.load_frozen``): the hidden layers in order, then the logit.
+    """Reads the towers of a frozen backbone (``trainer.backbone.model.load_frozen``): the hidden layers in order, then the logit.
 
     Raises:
       InputError: its towers are not plain: a layer ``TASK_tower_0``, ``TASK_tower_1``, ..., ``TASK_logit`` is missing or not dense, or

@@ -14,12 +14,12 @@ from benchmarks.method.columns import read_rows
 from benchmarks.method.options import read_options, training_splits
 from benchmarks.method.outcome import TASKS, Outcome
 from configs import Experiment
-from configs.base import Section
 from configs.domains import ALL, Domain
-from trainer.finetune import stopping_rows
-from trainer.frozen import Floats, FrozenRows
-from trainer.joint import Rows
-from trainer.progress import row_bar
+from configs.section import Section
+from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.data.progress_bar import row_bar
+from trainer.training.finetune import stopping_rows
+from trainer.training.joint_kernel_trainer import Rows
 
 _CLIP = 1e-6
 

@@ -13,15 +13,15 @@ from benchmarks.method.methods.tuned import kernels
 from benchmarks.method.options import named_domains, read_options
 from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
-from configs.base import Section
 from configs.domains import ALL, Domain
 from configs.features import CategoricalFeature
-from preprocessing.transform import transform_outputs
-from trainer.backbone import TASKS
-from trainer.finetune import judges
-from trainer.frozen import Floats, FrozenRows
-from trainer.judge import compare, helps, task_rows
-from trainer.taps import split_columns
+from configs.section import Section
+from preprocessing.features.transform import transform_outputs
+from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.backbone.model import TASKS
+from trainer.backbone.stored_taps import split_columns
+from trainer.evaluation.activation import compare, helps, task_rows
+from trainer.training.finetune import judges
 
 Logits = dict[str, Floats]
 """Split -> logits ``[rows of a domain, 2]``."""

@@ -8,8 +8,8 @@ from benchmarks.method.bench import Bench
 from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
 from configs.domains import ALL
-from trainer.frozen import Floats
-from trainer.truth import true_probabilities
+from trainer.backbone.frozen_pass import Floats
+from trainer.evaluation.oracle import true_probabilities
 
 _CLIP = 1e-6
 

@@ -10,8 +10,8 @@ from benchmarks.method.outcome import Outcome
 from benchmarks.method.trainee import Trainee, train_domains
 from configs import Experiment
 from configs.domains import ALL
-from preprocessing.transform import transform_outputs
-from trainer.backbone import build_backbone
+from preprocessing.features.transform import transform_outputs
+from trainer.backbone.model import build_backbone
 
 
 class Scratch(Training):

@@ -8,7 +8,7 @@ from benchmarks.method.methods.tuned import Tuned, tune
 from benchmarks.method.options import read_options
 from benchmarks.method.outcome import Outcome
 from configs import Experiment
-from configs.base import Section
+from configs.section import Section
 
 
 class Entering(Section):

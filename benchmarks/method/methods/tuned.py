@@ -13,17 +13,17 @@ from benchmarks.method.bench import Bench
 from benchmarks.method.options import named_domains, read_options
 from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
-from configs.base import Section
 from configs.domains import ALL, Domain
-from trainer.finetune import judging_rows, stopping_rows, train_kernels
-from trainer.frozen import FrozenRows
-from trainer.gate import GATE
-from trainer.gate_fit import with_gate, with_support
-from trainer.hierarchy import levels, starts
-from trainer.information import information
-from trainer.joint import Kernel
-from trainer.judge import compare, helps, score_rows
-from trainer.kernels import Adapter, KernelShape
+from configs.section import Section
+from trainer.backbone.frozen_pass import FrozenRows
+from trainer.evaluation.activation import compare, helps, score_rows
+from trainer.kernels.gate import GATE
+from trainer.kernels.kernel import Adapter, KernelShape
+from trainer.kernels.mutual_information import information
+from trainer.training.finetune import judging_rows, stopping_rows, train_kernels
+from trainer.training.gate_fitting import with_gate, with_support
+from trainer.training.joint_kernel_trainer import Kernel
+from trainer.training.warm_start import levels, starts
 
 _DAY = 86_400
 _SHOWN_ROWS = 4_000  # the contrastive estimate compares every row with every other
@@ -36,7 +36,7 @@ class Tuned(Section):
       domains: names; every domain where None, none but all traffic where empty.
       days: the last days of the window alone; all of it where None.
       share: of the window's rows, whole users drawn by the experiment's seed.
-      information: whether to note what the codes hold (``trainer.information``).
+      information: whether to note what the codes hold (``trainer.kernels.mutual_information``).
     """
 
     domains: tuple[str, ...] | None = None

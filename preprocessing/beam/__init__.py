@@ -1,0 +1,1 @@
+"""The Beam job: logs in, a finished dataset out."""

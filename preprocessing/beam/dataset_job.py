@@ -1,0 +1,213 @@
+"""The whole job: logs in, a finished dataset out, or one clear line that says why not."""
+
+import hashlib
+import re
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from apache_beam.io.filesystems import FileSystems
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from configs import Experiment, InputError
+from preprocessing import filesystem
+from preprocessing.beam import pipelines
+from preprocessing.beam.fork_pool import Workers, forks_wanted
+from preprocessing.beam.pass_summary import Tally
+from preprocessing.beam.progress import Progress, say
+from preprocessing.dataset.golden_requests import GOLDEN_FILE
+from preprocessing.dataset.manifest import MANIFEST, FileEntry, Manifest, SplitSummary
+from preprocessing.features.fitted import Fitted
+from preprocessing.features.output_spec import transform_outputs, vocabulary_sizes
+from preprocessing.logs.files import Plan, find_sources, missing_columns_error, plan
+from preprocessing.logs.schema import raw_columns
+from preprocessing.validation.row_checks import CONVERSION_WITHOUT_CLICK
+
+PARTIAL = ".partial"
+_RESERVED = ("transform", "rejected", "duplicates", "keys", MANIFEST, GOLDEN_FILE, "analysis.json", "written.json")
+_OURS = re.compile(
+    rf"manifest\.json|{re.escape(GOLDEN_FILE)}"
+    r"|transform/[^/]+|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
+    rf"|[A-Za-z0-9_][A-Za-z0-9_.-]*/[^/]+-[0-9a-f]{{8}}-\d{{5,}}\.tfrecord|{re.escape(PARTIAL)}/.*"
+)
+_SHOWN_ERRORS = 3
+
+
+@dataclass(frozen=True)
+class Job:
+    """A dataset to be built.
+
+    Attributes:
+      experiment: what is built.
+      input: glob, folder or file of the logs, on any Beam filesystem.
+      output: folder of the dataset; a former dataset in it is replaced, anything else refused.
+      beam_flags: options for Beam, as on a command line.
+    """
+
+    experiment: Experiment
+    input: str
+    output: str
+    beam_flags: tuple[str, ...] = field(default=())
+
+    def run(self) -> Manifest:
+        """Builds the dataset. Until its last moment everything happens in ``.partial``, and the manifest is moved into place last.
+
+        Raises:
+          InputError: bad input; a former dataset is untouched.
+        """
+        FileSystems.set_options(self._options())
+        # They get ready while we look at the logs.
+        with Workers(self.beam_flags) if forks_wanted(self._options()) else nullcontext() as workers:
+            return self._run(workers)
+
+    def _run(self, workers: Workers | None) -> Manifest:
+        self._warn_and_check_splits()
+        planned = plan(find_sources(self.input, self.experiment), self.experiment)
+        for path in planned.empty:
+            say(f"warning: {path}: no rows")
+        if not planned.pieces:
+            raise InputError(f"{self.input}: no rows in {len(planned.empty)} file(s)")
+        try:
+            self._clear_output()
+            tally, written = self._run_passes(planned, workers)
+            manifest = self._manifest(tally, written)
+            self._publish(manifest)
+        except OSError as error:
+            raise InputError(f"{self.output}: {error}") from None
+        return manifest
+
+    @property
+    def _partial(self) -> str:
+        return filesystem.join(self.output, PARTIAL)
+
+    def _options(self) -> PipelineOptions:
+        return PipelineOptions(list(self.beam_flags))  # a fresh one for every pass: runners change theirs
+
+    def _warn_and_check_splits(self) -> None:
+        experiment = self.experiment
+        for name in _RESERVED:
+            if name in experiment.splits:
+                raise InputError(f"splits: '{name}' is a folder of its own in every dataset; expected another name")
+        pretrain, finetune = experiment.splits[experiment.pretrain.split], experiment.splits[experiment.finetune.split]
+        if pretrain.start < finetune.end and finetune.start < pretrain.end:
+            say(
+                f"warning: splits '{experiment.pretrain.split}' and '{experiment.finetune.split}' overlap: "
+                "kernels that learn from rows the backbone was trained on learn to undo its over-confidence"
+            )
+
+    def _clear_output(self) -> None:
+        if set("*?[") & set(self.output):
+            raise InputError(f"{self.output}: expected a folder without '*', '?' or '['")
+        if filesystem.is_local(self.output) and Path(self.output).exists() and not Path(self.output).is_dir():
+            raise InputError(f"{self.output}: expected a folder, received a file")
+        foreign = [path for path in filesystem.list_files(self.output) if not _OURS.fullmatch(path)]
+        if foreign:
+            raise InputError(
+                f"{self.output}: holds files that are no dataset's, such as {foreign[0]}; expected an empty folder or a dataset"
+            )
+        filesystem.delete_folder(self._partial)
+
+    def _run_passes(self, planned: Plan, workers: Workers | None) -> tuple[Tally, Tally]:
+        """Analyses, once more where rows turned out to be duplicates (nothing may be fitted on them), then writes."""
+        tally = self._analyse("analyse", planned, frozenset(), workers)
+        duplicated = frozenset(tally.duplicated)
+        if duplicated:
+            tally = self._analyse("analyse again, without duplicates", planned, duplicated, workers)
+        if tally.fit_errors:
+            raise InputError(min(tally.fit_errors))
+        with Progress("write") as progress:
+            written = pipelines.apply(planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers)
+            progress.rows = written.rows
+        self._check_errors(written)
+        if (written.rows, written.rejected, written.splits, written.outside) != (tally.rows, tally.rejected, tally.splits, tally.outside):
+            raise InputError(f"{self.input}: the logs changed while they were read; run again")
+        return tally, written
+
+    def _analyse(self, name: str, planned: Plan, duplicated: frozenset[str], workers: Workers | None) -> Tally:
+        with Progress(name) as progress:
+            tally = pipelines.analyse(planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers)
+            progress.rows = tally.rows
+        self._check_errors(tally)
+        self._check_rows(tally)
+        return tally
+
+    def _check_errors(self, tally: Tally) -> None:
+        if tally.errors:
+            errors = sorted(tally.errors)
+            more = f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
+            raise InputError("; ".join(errors[:_SHOWN_ERRORS]) + more)
+
+    def _check_rows(self, tally: Tally) -> None:
+        """The guards that stop a job before it writes."""
+        needed = raw_columns(self.experiment)
+        if tally.json_names and needed.keys() - tally.json_names:
+            raise missing_columns_error(self.input, sorted(tally.json_names), needed)
+        refused = tally.rejected.total()
+        if refused == tally.rows:
+            rule, count = min(tally.rejected.items(), key=lambda item: (-item[1], item[0]))
+            raise InputError(f"{self.input}: all {tally.rows} rows were rejected; most often ({count} rows): {rule}")
+        share = tally.rejected[CONVERSION_WITHOUT_CLICK] / tally.rows
+        if share > self.experiment.data.max_conversion_without_click:
+            cvr = self.experiment.tasks.cvr
+            raise InputError(
+                f"{self.input}: {tally.rejected[CONVERSION_WITHOUT_CLICK]} of {tally.rows} rows have {cvr.label} = 1 with {cvr.space} = 0, "
+                f"a share of {share:.6f}; data.max_conversion_without_click allows {self.experiment.data.max_conversion_without_click}"
+            )
+        for name, split in self.experiment.splits.items():
+            if not tally.splits[name]:
+                raise InputError(
+                    f"{self.input}: no rows in split '{name}' ({split.start.isoformat()} to {split.end.isoformat()}); "
+                    f"the logs' sound rows are from {_moment(tally.first)} to {_moment(tally.last)}"
+                )
+
+    def _manifest(self, tally: Tally, written: Tally) -> Manifest:
+        experiment = self.experiment
+        folder = filesystem.join(self._partial, "transform")
+        fitted = Fitted.load(folder)
+        transform_files = tuple(
+            FileEntry(path=f"transform/{name}", rows=0, sha256=hashlib.sha256(filesystem.read(path)).hexdigest())
+            for name, path in filesystem.list_files(folder).items()
+        )
+        splits = {
+            name: SplitSummary(
+                rows=written.splits[name],
+                domains={domain.name: written.domain_counts(name, domain.name, experiment.label_columns) for domain in experiment.domains},
+                files=written.file_entries(name),
+            )
+            for name in experiment.splits
+        }
+        return Manifest(
+            data_digest=experiment.data_digest,
+            transform_digest=fitted.digest,
+            input=self.input,
+            columns=written.column_formats(),
+            vocabulary_sizes=vocabulary_sizes(transform_outputs(experiment, fitted)),
+            splits=splits,
+            rejected=dict(sorted(tally.rejected.items())),
+            rejected_files=written.file_entries("rejected"),
+            transform_files=transform_files,
+            outside_splits=written.outside,
+            golden_requests=self._golden_requests(written),
+        )
+
+    def _golden_requests(self, written: Tally) -> FileEntry:
+        content = "".join(f"{line}\n" for _, line in written.golden).encode()
+        sha256 = filesystem.write(filesystem.join(self._partial, GOLDEN_FILE), content)
+        return FileEntry(path=GOLDEN_FILE, rows=len(written.golden), sha256=sha256)
+
+    def _publish(self, manifest: Manifest) -> None:
+        """Takes the former dataset away, manifest first, and moves the new one into place, manifest last."""
+        filesystem.write(filesystem.join(self._partial, MANIFEST), (manifest.model_dump_json(indent=1) + "\n").encode())
+        filesystem.delete([filesystem.join(self.output, MANIFEST), filesystem.join(self.output, GOLDEN_FILE)])
+        former = {path.partition("/")[0] for path in filesystem.list_files(self.output)} - {PARTIAL}
+        for folder in sorted(former):
+            filesystem.delete_folder(filesystem.join(self.output, folder))
+        # Only what the manifest lists: a worker that died may have left half a file beside them.
+        filesystem.move([(filesystem.join(self._partial, file.path), filesystem.join(self.output, file.path)) for file in manifest.files()])
+        filesystem.move([(filesystem.join(self._partial, MANIFEST), filesystem.join(self.output, MANIFEST))])
+        filesystem.delete_folder(self._partial)
+
+
+def _moment(seconds: int | None) -> str:
+    return "nowhere" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()

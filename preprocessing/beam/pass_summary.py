@@ -1,0 +1,104 @@
+"""What a pass over the logs found: small, mergeable, and written as JSON for the command to read."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+
+from preprocessing.dataset.golden_requests import Drawn, smallest
+from preprocessing.dataset.manifest import ColumnFormat, DomainCounts, FileEntry
+
+_KEPT_ERRORS = 20
+
+
+@dataclass
+class Tally:
+    """Counts of rows, and files written. ``merge`` may be called in any order; ``sorted`` lists come out the same.
+
+    Attributes:
+      rows: rows read, broken ones included.
+      rejected: rows by the rule they broke.
+      outside: sound rows in no split.
+      splits: rows by split; with overlapping windows a row counts in each.
+      first, last: range of the timestamps of sound rows, seconds.
+      json_names: every name that rows of JSON lines had; None where no JSON was read.
+      duplicated: keys of the batches that hold rows to drop.
+      domains: split -> domain -> rows and labels.
+      formats: of the columns of record blocks.
+      files: split -> files, by path below the dataset's folder; rejected rows are under ``rejected``.
+      golden: the golden requests of the rows written so far.
+      errors: files that could not be read.
+      fit_errors: why the transform could not be fitted.
+    """
+
+    rows: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+    outside: int = 0
+    splits: Counter[str] = field(default_factory=Counter)
+    first: int | None = None
+    last: int | None = None
+    json_names: set[str] | None = None
+    duplicated: set[str] = field(default_factory=set)
+    domains: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
+    formats: dict[str, tuple[str, int | None]] = field(default_factory=dict)
+    files: dict[str, list[tuple[str, int, str]]] = field(default_factory=dict)
+    golden: list[Drawn] = field(default_factory=list)
+    errors: set[str] = field(default_factory=set)
+    fit_errors: set[str] = field(default_factory=set)
+
+    def merge(self, other: "Tally") -> "Tally":
+        """Adds another's counts, in place."""
+        self.rows += other.rows
+        self.outside += other.outside
+        self.rejected.update(other.rejected)
+        self.splits.update(other.splits)
+        self.first = min((value for value in (self.first, other.first) if value is not None), default=None)
+        self.last = max((value for value in (self.last, other.last) if value is not None), default=None)
+        if other.json_names is not None:
+            self.json_names = (self.json_names or set()) | other.json_names
+        self.duplicated |= other.duplicated
+        for split, domains in other.domains.items():
+            mine = self.domains.setdefault(split, {})
+            for domain, counts in domains.items():
+                mine.setdefault(domain, Counter()).update(counts)
+        self.formats.update(other.formats)
+        for split, files in other.files.items():
+            self.files.setdefault(split, []).extend(files)
+        self.golden = smallest([*self.golden, *other.golden])
+        self.errors = set(sorted(self.errors | other.errors)[:_KEPT_ERRORS])
+        self.fit_errors |= other.fit_errors
+        return self
+
+    def to_json(self) -> bytes:
+        """The tally as JSON; the same bytes whatever the order of merging."""
+        for files in self.files.values():
+            files.sort()
+        return json.dumps(vars(self), default=sorted, sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Tally":
+        """Reads what ``to_json`` wrote."""
+        values = json.loads(text)
+        for name in ("duplicated", "errors", "fit_errors"):
+            values[name] = set(values[name])
+        if values["json_names"] is not None:
+            values["json_names"] = set(values["json_names"])
+        for name in ("rejected", "splits"):
+            values[name] = Counter(values[name])
+        values["domains"] = {
+            split: {domain: Counter(counts) for domain, counts in domains.items()} for split, domains in values["domains"].items()
+        }
+        values["golden"] = [(number, line) for number, line in values["golden"]]
+        return cls(**values)
+
+    def file_entries(self, folder: str) -> tuple[FileEntry, ...]:
+        """The files of a split (or of ``rejected``) by path."""
+        return tuple(FileEntry(path=path, rows=rows, sha256=sha256) for path, rows, sha256 in sorted(self.files.get(folder, [])))
+
+    def domain_counts(self, split: str, domain: str, labels: tuple[str, ...]) -> DomainCounts:
+        """Rows of a domain in a split, and how many carry each label."""
+        counts = self.domains.get(split, {}).get(domain, Counter())
+        return DomainCounts(rows=counts["rows"], labels={label: counts[f"label/{label}"] for label in labels})
+
+    def column_formats(self) -> dict[str, ColumnFormat]:
+        """The formats as the manifest lists them."""
+        return {name: ColumnFormat(dtype=dtype, length=length) for name, (dtype, length) in sorted(self.formats.items())}

@@ -1,0 +1,204 @@
+"""The two Beam graphs: one that counts, looks for duplicates and fits the transform, one that applies it and writes.
+
+They run one after the other over the same pieces, because a runner materialises what two stages share, and reading twice is cheaper
+than keeping every row. Only small files leave a graph, so any runner will do.
+"""
+
+import copy
+import re
+from collections.abc import Callable
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+
+from configs import Experiment, InputError
+from preprocessing import filesystem
+from preprocessing.beam import dofns
+from preprocessing.beam.batch_coder import BatchCoder
+from preprocessing.beam.fork_pool import WorkerDied, Workers
+from preprocessing.beam.pass_summary import Tally
+from preprocessing.beam.progress import say
+from preprocessing.logs.files import Piece
+from preprocessing.logs.readers import RawBatch
+from preprocessing.validation.row_checks import CheckedBatch
+
+_ERROR_LINE = re.compile(r"^(?:RuntimeError: )*(?:[\w.]+\.)?(\w*Error): (.*)$", re.MULTILINE)
+_USER_CAUSED = ("InputError", "BeamIOError", "OSError", "PermissionError", "FileNotFoundError")
+
+for _batch in (RawBatch, CheckedBatch):
+    beam.coders.registry.register_coder(_batch, BatchCoder)
+
+
+def analyse(
+    pieces: tuple[Piece, ...],
+    experiment: Experiment,
+    folder: str,
+    duplicated: frozenset[str],
+    options: PipelineOptions,
+    workers: Workers | None = None,
+) -> Tally:
+    """Counts rows, fits the transform into ``folder/transform`` and notes duplicates in ``folder/duplicates``.
+
+    Args:
+      pieces: what to read.
+      experiment: what to make of it.
+      folder: empty working folder, or one that an earlier call has filled.
+      duplicated: batches whose duplicates an earlier call has noted: these rows are left out, and no others are looked for.
+      options: Beam's.
+      workers: processes to use instead of those that Beam would start.
+
+    Raises:
+      InputError: the pass failed for a reason outside the program.
+    """
+    duplicates = filesystem.join(folder, "duplicates")
+
+    def build(pipeline: beam.Pipeline) -> None:
+        checked, errors = _checked_batches(pipeline, pieces, experiment, duplicates, duplicated)
+        tallies = [errors, checked | "CountRows" >> beam.ParDo(dofns.CountRows(experiment))]
+        tallies.append(
+            checked
+            | "Statistics" >> beam.CombineGlobally(_CombineStatistics(experiment)).without_defaults()
+            | "FitTransform" >> beam.ParDo(dofns.FitTransform(experiment, filesystem.join(folder, "transform")))
+        )
+        if experiment.data.row_key and not duplicated:
+            tallies.append(
+                checked
+                | "KeysOfRows"
+                >> beam.ParDo(dofns.KeysOfRows(experiment, filesystem.join(folder, "keys"))).with_output_types(tuple[int, Any])
+                | "GroupKeys" >> beam.GroupByKey()
+                | "LaterDuplicates" >> beam.FlatMap(dofns.later_duplicates).with_output_types(tuple[str, Any])
+                | "GroupDuplicates" >> beam.GroupByKey()
+                | "WriteDuplicates" >> beam.ParDo(dofns.WriteDuplicates(duplicates))
+            )
+        _write_tally(tallies, filesystem.join(folder, "analysis.json"))
+
+    _run(build, options, workers)
+    return Tally.from_json(filesystem.read(filesystem.join(folder, "analysis.json")))
+
+
+def apply(
+    pieces: tuple[Piece, ...],
+    experiment: Experiment,
+    folder: str,
+    duplicated: frozenset[str],
+    options: PipelineOptions,
+    workers: Workers | None = None,
+) -> Tally:
+    """Writes the dataset's files into ``folder``, with the transform and the duplicates that ``analyse`` has left there.
+
+    Raises:
+      InputError: the pass failed for a reason outside the program.
+    """
+
+    def build(pipeline: beam.Pipeline) -> None:
+        checked, errors = _checked_batches(pipeline, pieces, experiment, filesystem.join(folder, "duplicates"), duplicated)
+        written = checked | "WriteBatches" >> beam.ParDo(dofns.WriteBatches(experiment, folder))
+        _write_tally([errors, written], filesystem.join(folder, "written.json"))
+
+    _run(build, options, workers)
+    return Tally.from_json(filesystem.read(filesystem.join(folder, "written.json")))
+
+
+def _checked_batches(
+    pipeline: beam.Pipeline, pieces: tuple[Piece, ...], experiment: Experiment, duplicates: str, duplicated: frozenset[str]
+) -> tuple[beam.PCollection, beam.PCollection]:
+    read = (
+        pipeline
+        | "Pieces" >> beam.Create(pieces, reshuffle=False)
+        | "Spread" >> beam.Reshuffle()  # otherwise one worker would read all that was made in one place
+        | "Read"
+        >> beam.ParDo(dofns.ReadPieces(experiment)).with_output_types(RawBatch).with_outputs(dofns.ReadPieces.ERRORS, main="batches")
+    )
+    check = beam.ParDo(dofns.CheckRows(experiment, duplicates, duplicated)).with_output_types(CheckedBatch)
+    checked = read.batches | "CheckRows" >> check
+    return checked, read[dofns.ReadPieces.ERRORS]
+
+
+class _CombineStatistics(beam.CombineFn):
+    """``CheckedBatch`` -> ``analyze.Statistics`` of the rows that the transform is fitted on."""
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._experiment = experiment
+
+    def create_accumulator(self) -> Any:
+        from preprocessing.features.statistics import Statistics  # TensorFlow: seconds to import, for the workers that need it
+
+        return Statistics.empty(self._experiment)
+
+    def add_input(self, accumulator: Any, element: CheckedBatch) -> Any:
+        masks = dofns.split_masks(element.rows, self._experiment)
+        mask = np.logical_or.reduce([masks[split] for split in self._experiment.fitted_on])
+        if not mask.any():
+            return accumulator
+        return accumulator.add(element.rows if mask.all() else element.rows.filter(pa.array(mask)))
+
+    def merge_accumulators(self, accumulators: Any) -> Any:
+        first, *others = accumulators
+        for other in others:
+            first = first.merge(other)
+        return first
+
+    def compact(self, accumulator: Any) -> Any:
+        return accumulator.compact()
+
+    def extract_output(self, accumulator: Any) -> Any:
+        return accumulator
+
+
+def _merge_tallies(tallies: Any) -> Tally:
+    merged = Tally()
+    for tally in tallies:
+        merged.merge(tally)
+    return merged
+
+
+def _write_tally(tallies: list[beam.PCollection], path: str) -> None:
+    _ = (
+        tallies
+        | "AllTallies" >> beam.Flatten()
+        | "MergeTallies" >> beam.CombineGlobally(_merge_tallies)
+        | "WriteTally" >> beam.ParDo(dofns.WriteTally(path))
+    )
+
+
+def _run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None = None) -> None:
+    again = copy.deepcopy(options)  # runners change theirs
+    local = again.view_as(DirectOptions)
+    try:
+        _run_once(build, options, workers)
+    except InputError:
+        raise
+    except Exception as error:
+        if local.direct_running_mode != "multi_threading":
+            raise
+        # Seldom, under load, Beam's threaded local runner loses its place in what a thread has written ("Invalid PaneInfoEncoding"). Steps
+        # may be run again, as any runner may; a mistake of ours fails again.
+        first = next(iter(str(error).splitlines()), "")
+        say(f"warning: the local runner failed ({type(error).__name__}: {first}); once more, in one thread")
+        local.direct_running_mode, local.direct_num_workers = "in_memory", 1
+        _run_once(build, again, None)
+
+
+def _run_once(build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None) -> None:
+    try:
+        pipeline = beam.Pipeline(runner=workers.runner(options) if workers else None, options=options)
+    except (ValueError, RuntimeError) as error:
+        raise InputError(f"Beam refuses its options: {error}") from None
+    try:
+        with pipeline:
+            build(pipeline)
+    except InputError:
+        raise
+    except WorkerDied as death:
+        raise InputError(str(death)) from None
+    except Exception as error:
+        # Runners turn a step's exception into text; what a user can cause must still be one line, and a mistake of ours a traceback.
+        found = _ERROR_LINE.findall(str(error))
+        if found and found[-1][0] in _USER_CAUSED:
+            raise InputError(re.sub(r" \[while running '[^']*'\]$", "", found[-1][1])) from None
+        if isinstance(error, OSError):
+            raise InputError(str(error)) from None
+        raise

@@ -1,0 +1,1 @@
+"""The dataset on disk: manifest, record format, files, golden requests."""

@@ -1,0 +1,89 @@
+"""``manifest.json``: what a dataset is, every file with its rows and sha256. Written last, so a dataset without one is not finished."""
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from configs.errors import InputError
+from configs.section import Section
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+class FileEntry(Section):
+    """A file of the dataset: path relative to the dataset's folder."""
+
+    path: str
+    rows: int
+    sha256: str
+
+
+class DomainCounts(Section):
+    """Rows of a domain in a split, and how many of them carry each label."""
+
+    rows: int
+    labels: dict[str, int]
+
+
+class SplitSummary(Section):
+    """A split: its rows, its domains, its files."""
+
+    rows: int
+    domains: dict[str, DomainCounts]
+    files: tuple[FileEntry, ...]
+
+
+class ColumnFormat(Section):
+    """One column of a record block: NumPy dtype name, and the length of each row where it is a list."""
+
+    dtype: str
+    length: int | None = None
+
+
+class Manifest(Section):
+    """Everything a reader needs to know about a dataset.
+
+    Attributes:
+      data_digest: sha256 of the config sections the dataset was built from.
+      transform_digest: sha256 over the fitted transform's files; a backbone refuses a dataset with another one.
+      input: the glob (or folder) of the logs.
+      columns: format of every column of a record block.
+      vocabulary_sizes: number of ids of every categorical output, padding and out-of-vocabulary included.
+      rejected: rejected rows by reason.
+      outside_splits: sound rows whose timestamp is in no split.
+      golden_requests: ``golden.GOLDEN_FILE``; None in datasets that are older than it.
+    """
+
+    format: int = FORMAT
+    data_digest: str
+    transform_digest: str
+    input: str
+    columns: dict[str, ColumnFormat]
+    vocabulary_sizes: dict[str, int]
+    splits: dict[str, SplitSummary]
+    rejected: dict[str, int]
+    rejected_files: tuple[FileEntry, ...]
+    transform_files: tuple[FileEntry, ...]
+    outside_splits: int
+    golden_requests: FileEntry | None = None
+
+    def files(self) -> list[FileEntry]:
+        """Every file of the dataset but the manifest."""
+        golden = [self.golden_requests] if self.golden_requests else []
+        return [*self.transform_files, *self.rejected_files, *golden, *(file for split in self.splits.values() for file in split.files)]
+
+
+def load_manifest(data: Path) -> Manifest:
+    """Reads a dataset's manifest. Raises ``InputError`` where there is no finished dataset."""
+    path = data / MANIFEST
+    try:
+        manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise InputError(f"{path}: not found; expected a dataset written by preprocessing.task") from None
+    except (OSError, json.JSONDecodeError, ValidationError) as error:
+        raise InputError(f"{path}: not a manifest: {str(error).splitlines()[0]}") from None
+    if manifest.format != FORMAT:
+        raise InputError(f"{path}: dataset format {manifest.format}, expected {FORMAT}; run preprocessing.task again")
+    return manifest

@@ -1,0 +1,48 @@
+"""A validated batch as the bytes of TFRecord files."""
+
+import struct
+
+import google_crc32c
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs import Experiment
+from preprocessing.dataset.record_format import Columns, encode_blocks
+from preprocessing.features.transform import Transform
+from preprocessing.hashing import fingerprint_of, permutation
+
+
+def batch_columns(rows: pa.RecordBatch, transform: Transform, experiment: Experiment) -> Columns:
+    """Every column of the record format (``records``) for validated rows ``[N]``."""
+    columns: Columns = dict(transform.apply_batch(rows))
+    for label in experiment.label_columns:
+        columns[f"label/{label}"] = rows.column(label).to_numpy(zero_copy_only=False)
+    data = experiment.data
+    columns["row/weight"] = rows.column(data.weight).to_numpy(zero_copy_only=False) if data.weight else np.ones(rows.num_rows, np.float32)
+    columns["row/timestamp"] = rows.column(data.timestamp).to_numpy(zero_copy_only=False)
+    columns["row/request"] = fingerprint_of(rows, data.request)
+    columns["row/user"] = fingerprint_of(rows, data.user)
+    if experiment.evaluation.truth:
+        columns["row/truth"] = fingerprint_of(rows, experiment.evaluation.truth.key)
+    return columns
+
+
+def split_file(columns: Columns, rows: npt.NDArray[np.intp], seed: str) -> bytes:
+    """A TFRecord file of some rows of a batch.
+
+    Their order is mixed by the seed first: neighbours in a log are one request or one user, and would share a block and so a step.
+    """
+    mixed = rows[permutation(len(rows), seed)]
+    return b"".join(map(_framed, encode_blocks({name: array[mixed] for name, array in columns.items()})))
+
+
+def _framed(record: bytes) -> bytes:
+    """A record with TFRecord's length and checksums."""
+    length = struct.pack("<Q", len(record))
+    return b"".join((length, _checksum(length), record, _checksum(record)))
+
+
+def _checksum(content: bytes) -> bytes:
+    crc = google_crc32c.value(content)
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)

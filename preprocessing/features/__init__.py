@@ -1,0 +1,1 @@
+"""The one feature transform: fitted once, applied by Beam, embedded in the served model."""

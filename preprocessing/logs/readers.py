@@ -1,0 +1,241 @@
+"""Reads pieces of log files as batches of rows, as they came: Parquet, CSV and JSON lines."""
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.json as pajson
+
+from configs import Experiment
+from preprocessing.logs.files import UNREADABLE, Piece, Source, file_key, open_parquet, open_text, unreadable_error
+from preprocessing.logs.schema import ARROW_TYPES, Column, Kind, raw_columns
+
+_CSV_BLOCK_BYTES = 8 << 20  # a row must fit; also what an unclosed quote may swallow before the file is refused
+
+NO_OBJECT = "json: expected one JSON object a line"
+
+RawColumn: TypeAlias = pa.Array | list[object]
+"""A column as it came; a list of Python values where JSON mixes types."""
+
+
+class BrokenRow(NamedTuple):
+    """A row the format itself cannot read: number in the file, rule it broke, what was received, its text."""
+
+    row: int
+    rule: str
+    received: str | None
+    text: str
+
+
+@dataclass(frozen=True)
+class RawBatch:
+    """Rows of one file as they came.
+
+    Attributes:
+      source: the file.
+      number: of the batch in the file.
+      rows: number of each row in the file, from 0; a CSV header and blank CSV lines do not count, every JSON line does.
+      columns: the columns the experiment reads, each of as many values as ``rows``.
+      broken: rows that are not among ``rows``.
+      names: JSON only: all names that rows of the batch had.
+    """
+
+    source: Source
+    number: int
+    rows: npt.NDArray[np.int64]
+    columns: dict[str, RawColumn]
+    broken: tuple[BrokenRow, ...] = ()
+    names: frozenset[str] = frozenset()
+
+    @property
+    def key(self) -> str:
+        """Name of the batch in the whole dataset, and of its output files."""
+        return f"{file_key(self.source)}-{self.number:05d}"
+
+    @property
+    def place(self) -> str:
+        """Name of the batch while the job runs; in this order, the rows of all files follow each other."""
+        return place_name(self.source.order, self.number)
+
+    @property
+    def row_count(self) -> int:
+        """All rows, broken ones included."""
+        return len(self.rows) + len(self.broken)
+
+
+def place_name(order: int, number: int) -> str:
+    """``RawBatch.place`` of a batch of the ``order``-th file."""
+    return f"{order:08d}-{number:08d}"
+
+
+def read_piece(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
+    """Reads a piece in batches of at most ``data.batch_rows`` rows; the same piece gives the same batches.
+
+    Raises:
+      InputError: the file is damaged or cut short.
+    """
+    readers = {"parquet": _read_parquet, "csv": _read_csv, "json": _read_json}
+    try:
+        yield from readers[piece.source.format](piece, experiment)
+    except UNREADABLE as error:
+        raise unreadable_error(piece.source, error) from None
+
+
+def _read_parquet(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
+    names = list(raw_columns(experiment))
+    groups = range(*piece.row_groups) if piece.row_groups else None
+    with open_parquet(piece.source) as file:
+        stream = file.iter_batches(experiment.data.batch_rows, row_groups=groups, columns=names, use_threads=False)
+        first_row = piece.first_row
+        for number, batch in enumerate(_cut(stream, experiment.data.batch_rows), piece.first_batch):
+            rows = np.arange(first_row, first_row + batch.num_rows)
+            first_row += batch.num_rows
+            yield RawBatch(piece.source, number, rows, {name: batch.column(name) for name in names})
+
+
+def _cut(stream: Iterator[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
+    """Cuts a stream of batches into batches of exactly ``rows`` rows, but for the last."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in stream:
+        while batch.num_rows:
+            part = batch.slice(0, rows - count)
+            waiting.append(part)
+            count += part.num_rows
+            batch = batch.slice(part.num_rows)
+            if count == rows:
+                yield _join(waiting)
+                waiting, count = [], 0
+    if waiting:
+        yield _join(waiting)
+
+
+def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+
+
+def _read_csv(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
+    """All columns as bytes: what they mean is for validation to say, and a bad byte must cost its row, not its file."""
+    names = list(raw_columns(experiment))
+    broken: list[BrokenRow] = []
+
+    def keep_broken(row: pacsv.InvalidRow) -> str:
+        # Counted from the header, which is row 1.
+        rule = f"csv: expected {row.expected_columns} columns"
+        broken.append(BrokenRow(row.number - 2, rule, f"{row.actual_columns}", row.text))
+        return "skip"
+
+    with open_text(piece.source) as file:
+        stream = pacsv.open_csv(
+            file,
+            read_options=pacsv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
+            parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep_broken),
+            convert_options=pacsv.ConvertOptions(
+                check_utf8=False,
+                column_types=dict.fromkeys(names, pa.binary()),
+                include_columns=names,
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+        first = number = told = 0
+        for batch in _cut(iter(stream), experiment.data.batch_rows):
+            # The stream reads ahead, so the numbers of all broken rows before these are known.
+            gaps = np.array([row.row for row in broken], np.int64) - np.arange(len(broken))
+            sound = np.arange(first, first + batch.num_rows)
+            rows = sound + np.searchsorted(gaps, sound, side="right")
+            until = int(np.searchsorted(gaps, sound[-1], side="right"))
+            columns: dict[str, RawColumn] = {name: batch.column(name) for name in names}
+            yield RawBatch(piece.source, number, rows, columns, tuple(broken[told:until]))
+            first, number, told = first + batch.num_rows, number + 1, until
+        if told < len(broken):
+            nothing: dict[str, RawColumn] = {name: pa.array([], pa.binary()) for name in names}
+            yield RawBatch(piece.source, number, np.empty(0, np.int64), nothing, tuple(broken[told:]))
+
+
+def _read_json(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
+    columns_read = raw_columns(experiment)
+    with open_text(piece.source) as file:
+        lines: list[bytes] = []
+        first = number = 0
+        for line in file:
+            lines.append(line)
+            if len(lines) == experiment.data.batch_rows:
+                yield _json_batch(piece.source, number, first, lines, columns_read)
+                first, number, lines = first + len(lines), number + 1, []
+        if lines:
+            yield _json_batch(piece.source, number, first, lines, columns_read)
+
+
+def _json_batch(source: Source, number: int, first: int, lines: list[bytes], columns_read: dict[str, Column]) -> RawBatch:
+    if first == 0:
+        lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
+    return _uniform_json(source, number, first, lines, columns_read) or _any_json(source, number, first, lines, columns_read)
+
+
+def _uniform_json(source: Source, number: int, first: int, lines: list[bytes], columns_read: dict[str, Column]) -> RawBatch | None:
+    """Arrow's parser is about ten times as fast as Python's, but refuses a batch with one bad line or with values of differing types."""
+    rows = [row for row, line in enumerate(lines, first) if not line.isspace()]
+    try:
+        sample = json.loads(lines[rows[0] - first])
+        schema = pa.schema([(name, _json_type(sample.get(name), column.kind)) for name, column in columns_read.items()])
+        table = pajson.read_json(
+            io.BytesIO(b"".join(lines)),
+            read_options=pajson.ReadOptions(use_threads=False, block_size=sum(map(len, lines)) + 1),
+            parse_options=pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+    except (pa.ArrowException, ValueError, TypeError, AttributeError, IndexError, RecursionError, OverflowError):
+        return None
+    if table.num_rows != len(rows):
+        return None
+    columns: dict[str, RawColumn] = {name: table.column(name).combine_chunks() for name in columns_read}
+    seen = frozenset(sample) | {name for name in columns_read if table.column(name).null_count < len(rows)}
+    return RawBatch(source, number, np.array(rows, np.int64), columns, names=seen)
+
+
+def _json_type(value: object, kind: Kind) -> pa.DataType:
+    """The type a column most likely has, from the value on the first line; a wrong guess only costs time."""
+    if kind in ("number", "weight") and not isinstance(value, str | bool):
+        return pa.float64()  # its first value may happen to be whole
+    return ARROW_TYPES["strings" if kind == "strings" else "string"] if value is None or value == [] else pa.array([value]).type
+
+
+def _any_json(source: Source, number: int, first: int, lines: list[bytes], columns_read: dict[str, Column]) -> RawBatch:
+    rows: list[int] = []
+    objects: list[dict[str, object]] = []
+    broken: list[BrokenRow] = []
+    seen: set[str] = set()
+    for row, line in enumerate(lines, first):
+        if line.isspace():
+            continue
+        try:
+            value = json.loads(line.decode())
+        except (ValueError, RecursionError):  # both "not UTF-8" and "not JSON" are ValueErrors
+            broken.append(BrokenRow(row, NO_OBJECT, None, _text(line)))
+            continue
+        if isinstance(value, dict):
+            rows.append(row)
+            objects.append(value)
+            seen.update(value)
+        else:
+            broken.append(BrokenRow(row, NO_OBJECT, type(value).__name__, _text(line)))
+    columns = {name: as_column([value.get(name) for value in objects]) for name in columns_read}
+    return RawBatch(source, number, np.array(rows, np.int64), columns, tuple(broken), frozenset(seen))
+
+
+def as_column(values: list[object]) -> RawColumn:
+    """An Arrow array where the values have a common type; otherwise the values themselves."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError, ValueError):
+        return values
+
+
+def _text(line: bytes) -> str:
+    return line.decode(errors="replace").rstrip("\r\n")

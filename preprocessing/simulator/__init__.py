@@ -1,0 +1,1 @@
+"""A food-delivery marketplace with known true probabilities."""

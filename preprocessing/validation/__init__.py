@@ -1,0 +1,1 @@
+"""Raw values in canonical form, and the rules that a row must keep."""

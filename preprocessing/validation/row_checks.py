@@ -1,0 +1,173 @@
+"""Sound rows in canonical form, and for every other row the rule it broke."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from configs import Experiment
+from preprocessing.logs.readers import RawBatch, RawColumn
+from preprocessing.logs.schema import raw_columns
+from preprocessing.validation.coercion import coerce
+
+CONVERSION_WITHOUT_CLICK = "conversion without click"
+_SHOWN = 80  # characters of a received value that a reason repeats
+
+Mask = npt.NDArray[np.bool_]
+Rows = npt.NDArray[np.intp]
+
+
+class Rejection(NamedTuple):
+    """A row that is not part of the dataset.
+
+    Attributes:
+      row: its number in the file, from 0.
+      rule: what it broke; the manifest counts rows by rule.
+      position: in ``raw.rows``; in ``raw.broken`` where the format itself could not read the row.
+      column: the column whose value broke the rule, where one did.
+      broken: whether it is one of ``raw.broken``.
+    """
+
+    row: int
+    rule: str
+    position: int
+    column: str | None = None
+    broken: bool = False
+
+
+class RejectedRow(NamedTuple):
+    """A rejection as it is shown: the reason is the rule and the received value; values are the columns read, or the text of the line."""
+
+    row: int
+    reason: str
+    values: dict[str, object] | str
+
+
+@dataclass(frozen=True)
+class CheckedBatch:
+    """A validated batch.
+
+    Attributes:
+      raw: what was read.
+      rows: sound rows in canonical form (``columns.ARROW_TYPES``), one column for each of ``raw_columns``.
+      index: position in ``raw.rows`` of every sound row.
+      rejections: every other row, in the order of the file.
+    """
+
+    raw: RawBatch
+    rows: pa.RecordBatch
+    index: Rows
+    rejections: tuple[Rejection, ...]
+
+    def without(self, positions: Rows, rule: str) -> "CheckedBatch":
+        """Rejects the sound rows at these positions of ``raw.rows``."""
+        bad = np.isin(self.index, positions)
+        if not bad.any():
+            return self
+        rejections = [Rejection(int(self.raw.rows[position]), rule, position) for position in self.index[bad].tolist()]
+        ordered = sorted((*self.rejections, *rejections))
+        return CheckedBatch(self.raw, self.rows.filter(pa.array(~bad)), self.index[~bad], tuple(ordered))
+
+
+def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
+    """Reads every column as its kind (``coerce`` says what is accepted) and refuses rows that break a rule, the first one counting."""
+    count = len(raw.rows)
+    broken = np.zeros(count, np.bool_)
+    found: list[tuple[str, str | None, Rows]] = []
+
+    def refuse(rule: str, column: str | None, mask: Mask) -> None:
+        fresh = mask & ~broken
+        if fresh.any():
+            found.append((rule, column, np.flatnonzero(fresh)))
+            broken[fresh] = True
+
+    arrays: dict[str, pa.Array] = {}
+    for name, column in raw_columns(experiment).items():
+        values, problems = coerce(raw.columns[name], column.kind, lists_as_text=raw.source.format == "csv")
+        for rule, mask in problems:
+            refuse(f"{name}: {rule}", name, mask)
+        if column.required and values.null_count:
+            refuse(f"{name}: missing", None, values.is_null().to_numpy(zero_copy_only=False))
+        arrays[name] = values
+    refuse(CONVERSION_WITHOUT_CLICK, None, _conversion_without_click(arrays, experiment))
+
+    index = np.flatnonzero(~broken)
+    rows = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
+    if len(index) < count:
+        rows = rows.filter(pa.array(~broken))
+    return CheckedBatch(raw, rows, index, tuple(sorted(_rejections(raw, found))))
+
+
+def _conversion_without_click(arrays: dict[str, pa.Array], experiment: Experiment) -> Mask:
+    cvr = experiment.tasks.cvr
+    conversion = arrays[cvr.label].fill_null(0.0).to_numpy(zero_copy_only=False)
+    click = arrays[cvr.space].fill_null(0.0).to_numpy(zero_copy_only=False)
+    mask: Mask = (conversion == 1.0) & (click == 0.0)
+    return mask
+
+
+def _rejections(raw: RawBatch, found: list[tuple[str, str | None, Rows]]) -> Iterator[Rejection]:
+    for position, row in enumerate(raw.broken):
+        yield Rejection(row.row, row.rule, position, broken=True)
+    for rule, column, positions in found:
+        for position in positions.tolist():
+            yield Rejection(int(raw.rows[position]), rule, position, column)
+
+
+def rejected_rows(checked: CheckedBatch) -> Iterator[RejectedRow]:
+    """The rejections of a batch with reasons and values, ready for JSON."""
+    raw = checked.raw
+    positions = [rejection.position for rejection in checked.rejections if not rejection.broken]
+    columns = {name: _values_at(column, positions) for name, column in raw.columns.items()}
+    rows = iter(range(len(positions)))
+    for rejection in checked.rejections:
+        if rejection.broken:
+            line = raw.broken[rejection.position]
+            yield RejectedRow(rejection.row, _reason(line.rule, line.received), line.text)
+        else:
+            place = next(rows)
+            values = {name: column[place] for name, column in columns.items()}
+            received = None if rejection.column is None else _shown(values[rejection.column])
+            yield RejectedRow(rejection.row, _reason(rejection.rule, received), {name: _json_safe(value) for name, value in values.items()})
+
+
+def _reason(rule: str, received: str | None) -> str:
+    return rule if received is None else f"{rule}, received {received}"
+
+
+def _values_at(column: RawColumn, positions: list[int]) -> list[object]:
+    if isinstance(column, list):
+        return [column[position] for position in positions]
+    taken = column.take(pa.array(positions, pa.int64()))
+    try:
+        values: list[object] = taken.to_pylist()
+    except (UnicodeDecodeError, ValueError, OverflowError):  # bytes that call themselves text; moments that Python's datetime cannot hold
+        is_text = pa.types.is_string(taken.type) or pa.types.is_large_string(taken.type)
+        values = taken.cast(pa.binary() if is_text else pa.string()).to_pylist()
+    return [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
+
+
+def _shown(value: object) -> str:
+    text = repr(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(_json_safe(value))
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+
+
+def _json_safe(value: object) -> object:
+    """JSON has no NaN, no infinity, no bytes and no moments: those become text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    if isinstance(value, list | tuple):
+        return [_json_safe(item) for item in value]
+    if isinstance(value, dict):
+        return {str(key): _json_safe(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, str | int | bool) else str(value)

@@ -1,0 +1,1 @@
+"""A job directory -> one version of a SavedModel: ``python -m serving.export``."""

@@ -1,0 +1,136 @@
+"""What a version is made of: ``assets.extra/export.json``, which traces every ``served_domain`` back to a stored kernel.
+
+Only versions of the same backbone, experiment, code and libraries share files; what differs is never mixed.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from configs import InputError
+from serving.export.kernel_slots import Layout
+from trainer.job import Job, read_object, write_json
+from trainer.kernels.kernel import KernelShape
+from trainer.registry.kernel_registry import StoredKernel
+
+EXTRA = "assets.extra"
+_FILE = f"{EXTRA}/export.json"
+_PACKAGES = ("configs", "preprocessing", "trainer", "serving")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a version is made of.
+
+    Attributes:
+      sources: digest or version of all that decides what kernels do not change, by what it is of (``sources_of``).
+      layout: what the graph is built for.
+      kernels: domain -> ``slot``, ``version`` of the stored kernel, and ``sha256`` of its arrays.
+      files: name -> ``bytes`` and ``sha256`` of every other file of the version.
+    """
+
+    sources: dict[str, str]
+    layout: Layout
+    kernels: dict[str, dict[str, Any]]
+    files: dict[str, dict[str, Any]]
+
+    @classmethod
+    def read(cls, version: Path) -> "Record | None":
+        """A version's record; None where it has none that can be read."""
+        try:
+            content = read_object(version / _FILE, "sources", "layout", "kernels", "files")
+            layout = content["layout"]
+            shape = KernelShape.from_json(layout["shape"])
+            return cls(content["sources"], Layout(shape, layout["slots"], tuple(layout["others"])), content["kernels"], content["files"])
+        except (InputError, KeyError, TypeError):
+            return None
+
+    def write(self, version: Path) -> None:
+        """Writes it into a version's folder."""
+        layout = {**asdict(self.layout), "shape": self.layout.shape.to_json()}
+        write_json(version / _FILE, {"sources": self.sources, "layout": layout, "kernels": self.kernels, "files": self.files})
+
+    def unusable(self, version: Path, sources: dict[str, str]) -> str:
+        """Why a new version of such sources cannot share this one's files, read from its folder; empty where it can."""
+        other = [name for name in sources if self.sources.get(name) != sources[name]]
+        if other:
+            return f"was made of another {', '.join(other)}"
+        for name, known in self.files.items():
+            path = version / name
+            if not path.exists() or path.stat().st_size != known["bytes"]:
+                return f"is damaged: {name}"
+        graph = "saved_model.pb"
+        return "" if _sha256(version / graph) == self.files[graph]["sha256"] else f"is damaged: {graph}"
+
+
+def newest(models: Path) -> Path | None:
+    """Folder of the newest version; None where there is none."""
+    versions = [path for path in models.iterdir() if path.name.isdecimal() and path.is_dir()] if models.is_dir() else []
+    return max(versions, key=lambda path: int(path.name), default=None)
+
+
+def sources_of(job: Job) -> dict[str, str]:
+    """What decides the graph, the weights of a job's backbone and its outputs for the golden rows in an export."""
+    experiment = json.dumps(job.experiment().model_dump(mode="json"), sort_keys=True)
+    libraries = ", ".join(f"{name} {installed(name)}" for name in ("tensorflow", "keras"))
+    return {
+        "backbone": job.fingerprint()["fingerprint"],
+        "experiment": hashlib.sha256(experiment.encode()).hexdigest(),
+        "golden requests": _sha256(job.golden),
+        "code": _code(),
+        "libraries": libraries,
+    }
+
+
+def kernels_of(kernels: Sequence[StoredKernel], slots: dict[str, int]) -> dict[str, dict[str, Any]]:
+    """``Record.kernels`` of what is served, in the order of the slots."""
+    by_domain = {kernel.domain: kernel for kernel in kernels}
+    digests = {domain: hashlib.sha256() for domain in slots}
+    for domain, digest in digests.items():
+        for name, array in sorted(by_domain[domain].weights.items()):
+            digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+    return {
+        domain: {"slot": slot, "version": by_domain[domain].version, "sha256": digests[domain].hexdigest()}
+        for domain, slot in slots.items()
+    }
+
+
+def files_of(version: Path, former: Path | None, known: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """``Record.files`` of a version's folder; what it shares with a former version has the digest that is known of it."""
+    files = {}
+    for path in sorted(path for path in version.rglob("*") if path.is_file()):
+        name = path.relative_to(version).as_posix()
+        shared = former is not None and name in known and (former / name).exists() and path.samefile(former / name)
+        files[name] = known[name] if shared else {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+    return files
+
+
+def link(source: Path, target: Path) -> None:
+    """Gives a file a second name, or copies it where the file system cannot."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+@cache
+def _code() -> str:
+    """sha256 over every module of ours."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parents[2]
+    for path in sorted(path for package in _PACKAGES for path in (root / package).rglob("*.py")):
+        digest.update(f"{path.relative_to(root)}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,108 @@
+"""Kernels in their slots and the domain table: all of an exported version that a new kernel changes."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from configs import Experiment, InputError
+from configs.domains import BACKBONE, Domain
+from trainer.kernels.kernel import KernelBank, KernelShape
+from trainer.kernels.routing import most_specific_first, parse_domain
+from trainer.registry.kernel_registry import StoredKernel
+
+_FEWEST = 16
+_HEAD_ROOM = 1.25
+
+
+class Slots:
+    """What is held in variables, so that the graph knows no kernel.
+
+    Attributes:
+      domains: every domain that the graph can name, most specific first.
+      names: of what can serve a row: the backbone, then ``domains``; a domain's place in it is its rank.
+      bank: kernels by slot; slot 0 is the backbone alone.
+      slot_of: int32 ``[1 + len(domains)]``: the slot of the domain of a rank; 0 where it has no kernel.
+      rank_of: int32 ``[slots]``: the rank of the domain in a slot; 0 where the slot is not used. Slots are used from 0 on.
+    """
+
+    def __init__(self, domains: list[Domain], shape: KernelShape, slots: int, kernels: Sequence[StoredKernel]) -> None:
+        """Fills the slots.
+
+        Args:
+          domains: every domain that the graph is to know; each kernel's is among them.
+          shape: of every kernel.
+          slots: at least one more than kernels.
+          kernels: what is served.
+        """
+        self.domains, self.names = domains, [BACKBONE, *(domain.name for domain in domains)]
+        self.bank = KernelBank(slots, shape)
+        ranks = {name: rank for rank, name in enumerate(self.names)}
+        slot_of, rank_of = np.zeros(len(self.names), np.int32), np.zeros(slots, np.int32)
+        for slot, kernel in enumerate(sorted(kernels, key=lambda kernel: ranks[kernel.domain]), 1):
+            self.bank.put(slot, kernel.weights)
+            slot_of[ranks[kernel.domain]], rank_of[slot] = slot, ranks[kernel.domain]
+        self.slot_of, self.rank_of = tf.Variable(slot_of, trainable=False), tf.Variable(rank_of, trainable=False)
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """By name."""
+        return {**{weight.name: weight.value for weight in self.bank.weights}, "slot_of": self.slot_of, "rank_of": self.rank_of}
+
+    def used(self) -> tf.Tensor:
+        """Number of slots in use, the backbone's included."""
+        return 1 + tf.math.count_nonzero(self.rank_of, dtype=tf.int32)
+
+    def served(self) -> dict[str, int]:
+        """Domain -> slot, in the order of the slots."""
+        ranks = self.rank_of.numpy()
+        return {self.names[ranks[slot]]: slot for slot in range(1, int(self.used()))}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a graph is built for, whatever kernels it serves later.
+
+    Attributes:
+      shape: of every kernel.
+      slots: that the bank has.
+      others: names of the domains that the graph knows beside the experiment's.
+    """
+
+    shape: KernelShape
+    slots: int
+    others: tuple[str, ...] = ()
+
+    def domains(self, experiment: Experiment) -> list[Domain]:
+        """Every domain that the graph knows, most specific first."""
+        return most_specific_first(
+            [*experiment.domains, *(parse_domain(name, experiment.topics) for name in self.others)], experiment.topics
+        )
+
+    def refuses(self, experiment: Experiment, kernels: Sequence[StoredKernel], slots: int | None) -> str:
+        """Why a graph of this layout cannot serve such kernels from so many slots (None: any number); empty where it can."""
+        if common_shape(kernels) not in (None, self.shape):
+            return "has kernels of another shape"
+        if len(kernels) >= self.slots or slots not in (None, self.slots):
+            return f"has {self.slots} slots"
+        unknown = beside(experiment, kernels) - set(self.others)
+        return f"does not know the domain '{min(unknown)}'" if unknown else ""
+
+
+def beside(experiment: Experiment, kernels: Iterable[StoredKernel]) -> set[str]:
+    """Domains of kernels that are none of the experiment's: a kernel may have been tuned by a config that crosses other topics."""
+    return {kernel.domain for kernel in kernels} - {domain.name for domain in experiment.domains}
+
+
+def head_room(kernels: int) -> int:
+    """Slots for a number of kernels: the next power of two of a quarter more than they and the backbone need, at least 16."""
+    return max(_FEWEST, 1 << (int(np.ceil(_HEAD_ROOM * (kernels + 1))) - 1).bit_length())
+
+
+def common_shape(kernels: Sequence[StoredKernel]) -> KernelShape | None:
+    """The shape of all kernels; None where there is none. Raises ``InputError`` where they have different ones."""
+    shapes = {kernel.shape for kernel in kernels}
+    if len(shapes) > 1:
+        described = "; ".join(f"{kernel.domain} has {kernel.shape}" for kernel in kernels)
+        raise InputError(f"kernels of different shapes cannot share one bank: {described}")
+    return next(iter(shapes), None)

@@ -1,0 +1,65 @@
+"""What the trainer computes for raw rows under any domain: the frozen backbone's taps, then the stored kernels; no exported graph."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import pyarrow as pa
+import tensorflow as tf
+
+from configs import Experiment
+from configs.domains import AUTO, BACKBONE
+from preprocessing.features.transform import Transform
+from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
+from trainer.backbone.model import load_frozen, read_tap
+from trainer.evaluation.activation import Probabilities, probabilities, score_rows
+from trainer.job import Job
+from trainer.kernels.routing import auto_rank, most_specific_first, parse_domain
+from trainer.registry.kernel_registry import KernelStore, StoredKernel, common_tap
+
+
+def frozen_rows(backbone: keras.Model, transform: Transform, rows: pa.RecordBatch, tap: str) -> FrozenRows:
+    """Runs validated rows through Beam's batch transform and the frozen backbone."""
+    columns: dict[str, Any] = transform.apply_batch(rows)
+    heads = backbone({name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()}, training=False)
+    return FrozenRows(heads["logits"].numpy(), np.asarray(read_tap(heads, tap)), columns)
+
+
+class TrainerScores:
+    """Probabilities of rows as the trainer computes them, under any domain.
+
+    Args:
+      experiment: its topics are what ``auto`` goes by.
+      kernels: the active ones, all of which read the rows' tap.
+      rows: what is scored, with topics, and the ids of the user feature where kernels are gated.
+    """
+
+    def __init__(self, experiment: Experiment, kernels: Sequence[StoredKernel], rows: FrozenRows) -> None:
+        self._kernels, self._rows = {kernel.domain: kernel for kernel in kernels}, rows
+        candidates = most_specific_first([parse_domain(name, experiment.topics) for name in self._kernels], experiment.topics)
+        topics = {topic: tf.constant(rows.columns[f"topic/{topic}"]) for topic in experiment.topics}
+        names = [BACKBONE, *(domain.name for domain in candidates)]
+        self._automatic = [names[rank] for rank in auto_rank(topics, candidates, len(rows.logits)).numpy()]
+
+    def under(self, domain: str) -> tuple[Probabilities, list[str]]:
+        """Task -> probability of every row, and the name of the domain that serves it."""
+        served = self._automatic if domain == AUTO else [domain if domain in self._kernels else BACKBONE] * len(self._automatic)
+        logits = self._rows.logits.copy()
+        for name in set(served) - {BACKBONE}:
+            chosen = np.flatnonzero(np.array(served) == name)
+            logits[chosen] = score_rows(self._kernels[name].shape, self._kernels[name].weights, self._rows, chosen)
+        return probabilities(logits), served
+
+    @property
+    def active(self) -> list[str]:
+        """Domains that have an active kernel."""
+        return list(self._kernels)
+
+
+def stored_scores(job: Job, rows: pa.RecordBatch) -> TrainerScores:
+    """Scores of validated rows by a job's backbone and its active kernels."""
+    experiment, store = job.experiment(), KernelStore(job)
+    kernels = [store.load(domain, version) for domain, version in store.active().items()]
+    tap = common_tap(kernels) or experiment.kernel.tap
+    return TrainerScores(experiment, kernels, frozen_rows(load_frozen(job, experiment), Transform(experiment, job.fitted()), rows, tap))

@@ -1,0 +1,1 @@
+"""What both ends of the line share: tensors, rows, errors, signature names. No TensorFlow runtime."""

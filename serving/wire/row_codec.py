@@ -1,0 +1,258 @@
+"""Rows of raw features to the tensors of a signature, and the answer's tensors back to rows.
+
+What a value may look like follows what preprocessing accepts from JSON, so that a logged row can be replayed as it is: whole numbers
+and true/false are read as text where a signature wants text (ids are often numbers in logs), missing elements of a list are left out.
+"""
+
+import difflib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+import numpy as np
+from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from configs.errors import InputError
+from serving.wire.errors import StatusError
+from serving.wire.tensor_protos import decode, dtype_name, encode
+
+DOMAIN = "domain"
+"""The input that names the domain; a request gives it once for all rows that do not carry it themselves."""
+
+DOMAINS = "domains"
+"""The output that lists the domains whose scores stand side by side."""
+
+Row = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """How values of a data type are read.
+
+    Attributes:
+      expected: what a value must be, in words.
+      read: a value (never None) -> what NumPy takes; raises ``ValueError`` for anything else.
+      missing: stands for a missing value and pads lists; None where a value is required.
+      array: NumPy type.
+    """
+
+    expected: str
+    read: Callable[[object], Any]
+    missing: Any
+    array: Any
+
+
+def encode_rows(
+    signature: meta_graph_pb2.SignatureDef,
+    rows: Sequence[Row],
+    domain: str | None = None,
+    *,
+    ignore_unknown: bool = False,
+    place: Callable[[int], str] = "row {}".format,
+) -> dict[str, tensor_pb2.TensorProto]:
+    """The inputs of a request: ``[N]`` for each input of rank 1, ``[N, L]`` for rank 2, L being the longest list of these rows.
+
+    Args:
+      signature: its inputs say names, data types and ranks.
+      rows: N rows; a key for each input. Missing or null: "" for text, NaN for numbers, an empty list; whole numbers must be there.
+      domain: for the input ``domain``, in rows without that key.
+      ignore_unknown: skip keys that are no input; otherwise they are errors.
+      place: where row i (from 0) came from, for messages.
+
+    Raises:
+      InputError: an unknown key, a value of the wrong type, no domain, a signature that rows cannot fill.
+    """
+    if domain is not None and DOMAIN not in signature.inputs:
+        raise InputError(f"the signature takes no domain, received domain {domain!r}")
+    if not ignore_unknown:
+        for index, row in enumerate(rows):
+            _refuse_unknown(row, set(signature.inputs), place(index))
+    encoded = {}
+    for name, info in signature.inputs.items():
+        kind, rank = _kind(name, info)
+        values = [_python(row.get(name)) for row in rows]
+        if name == DOMAIN:
+            values = [domain if value is None else value for value in values]
+            if None in values:
+                raise InputError(f"{place(values.index(None))}: no domain (name one for all rows, or give the row a {DOMAIN!r})")
+        read = _read_list if rank == 2 else _read_value
+        cells = []
+        for index, value in enumerate(values):
+            try:
+                cells.append(read(kind, value))
+            except ValueError:
+                expected = f"a list, each {kind.expected}" if rank == 2 else kind.expected
+                raise InputError(f"{place(index)}: {name} must be {expected}, received {_shown(value)}") from None
+        array = np.empty(len(rows), kind.array)
+        if rank == 2:
+            length = max(1, max(map(len, cells), default=0))
+            array = np.full((len(rows), length), 0 if kind.missing is None else kind.missing, kind.array)
+        for index, cell in enumerate(cells):
+            array[(index, slice(0, len(cell))) if rank == 2 else index] = cell
+        encoded[name] = encode(array, info.dtype, packed=True)
+    return encoded
+
+
+def encode_rank(
+    signature: meta_graph_pb2.SignatureDef, shared: Row, items: Sequence[Row], domain: str | None = None, *, ignore_unknown: bool = False
+) -> dict[str, tensor_pb2.TensorProto]:
+    """The inputs of a request that sends what its rows share only once, ``[1]`` or ``[1, L]``; the others as ``encode_rows``.
+
+    Args:
+      signature: inputs whose first dimension it fixes at 1 are shared.
+      shared: the shared inputs (user and context).
+      items: N rows of the other inputs.
+      domain: for the input ``domain``, unless ``shared`` has that key.
+      ignore_unknown: skip keys that are no such input; otherwise they are errors.
+
+    Raises:
+      InputError: as ``encode_rows``.
+    """
+    once, each = meta_graph_pb2.SignatureDef(), meta_graph_pb2.SignatureDef()
+    for name, info in signature.inputs.items():
+        dims = info.tensor_shape.dim
+        (once if dims and dims[0].size == 1 else each).inputs[name].CopyFrom(info)
+    return {
+        **encode_rows(once, [shared], domain, ignore_unknown=ignore_unknown, place=lambda _: "what the items share"),
+        **encode_rows(each, items, ignore_unknown=ignore_unknown, place="item {}".format),
+    }
+
+
+def decode_rows(signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, tensor_pb2.TensorProto], count: int) -> list[dict[str, Any]]:
+    """Every output, row by row, as Python numbers, text and lists; outputs are in the order of their names.
+
+    An output whose first dimension the signature fixes belongs to the request and is repeated in each row; so is ``DOMAINS``, whose
+    length changes from version to version.
+    Floats are exactly the server's: ``numpy.float32(value)`` gives every bit back.
+
+    Raises:
+      StatusError: INTERNAL for an answer that is not one row per row.
+    """
+    rows: list[dict[str, Any]] = [{} for _ in range(count)]
+    for name in sorted(outputs):
+        dims = signature.outputs[name].tensor_shape.dim
+        try:
+            values = _plain(decode(outputs[name]).tolist())
+        except ValueError as error:
+            raise StatusError(grpc.StatusCode.INTERNAL, f"output {name}: {error}") from None
+        if name == DOMAINS or (dims and dims[0].size >= 0):
+            values = [values] * count
+        if not isinstance(values, list) or len(values) != count:
+            raise StatusError(grpc.StatusCode.INTERNAL, f"output {name} does not have one entry for each of the {count} rows")
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    return rows
+
+
+def _refuse_unknown(row: Row, known: set[str], place: str) -> None:
+    for key in row:
+        if key not in known:
+            nearest = difflib.get_close_matches(str(key), sorted(known), n=1, cutoff=0.0)
+            hint = f"nearest known key: {nearest[0]!r}" if nearest else "the signature has no inputs"
+            raise InputError(f"{place}: unknown key {key!r} ({hint})")
+
+
+def _kind(name: str, info: meta_graph_pb2.TensorInfo) -> tuple[_Kind, int]:
+    kind = _KINDS.get(info.dtype)
+    rank = len(info.tensor_shape.dim)
+    if kind is None or rank not in (1, 2):
+        raise InputError(f"input {name} is {dtype_name(info.dtype)} of rank {rank}: rows cannot carry it")
+    return kind, rank
+
+
+def _python(value: object) -> object:
+    """NumPy's scalars and arrays as Python's, for rows that come from a data frame."""
+    if isinstance(value, np.generic):
+        return value.item()
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _read_value(kind: _Kind, value: object) -> Any:
+    if value is not None:
+        return kind.read(value)
+    if kind.missing is None:
+        raise ValueError
+    return kind.missing
+
+
+def _read_list(kind: _Kind, value: object) -> list[Any]:
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise ValueError
+    cells = [kind.read(element) for element in value if element is not None]
+    return [cell for cell in cells if cell != b""]
+
+
+def _text(value: object) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, bool):
+        return b"true" if value else b"false"
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 2**53):
+        return str(int(value)).encode()
+    if isinstance(value, bytes):
+        return value
+    raise ValueError
+
+
+def _number(largest: float) -> Callable[[object], float]:
+    def read(value: object) -> float:
+        if not isinstance(value, int | float) or abs(value) > largest:
+            raise ValueError
+        return float(value)
+
+    return read
+
+
+def _whole(bits: int) -> Callable[[object], int]:
+    least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+    def read(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most or value != int(value):
+            raise ValueError
+        return int(value)
+
+    return read
+
+
+def _whole_or_time(value: object) -> int:
+    if not isinstance(value, str):
+        return _whole(64)(value)
+    moment = datetime.fromisoformat(value)
+    return math.floor((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+
+
+def _flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError
+
+
+_FLOAT32 = "a finite number (float32)"
+_INT64 = "a whole number, or ISO 8601 text (a time, UTC where it names no zone)"
+_KINDS: dict[int, _Kind] = {
+    types_pb2.DT_STRING: _Kind("text", _text, b"", np.object_),
+    types_pb2.DT_FLOAT: _Kind(_FLOAT32, _number(float(np.finfo(np.float32).max)), math.nan, np.float32),
+    types_pb2.DT_DOUBLE: _Kind("a finite number", _number(float(np.finfo(np.float64).max)), math.nan, np.float64),
+    types_pb2.DT_INT64: _Kind(_INT64, _whole_or_time, None, np.int64),
+    types_pb2.DT_INT32: _Kind("a whole number (int32)", _whole(32), None, np.int32),
+    types_pb2.DT_BOOL: _Kind("true or false", _flag, None, np.bool_),
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_plain(element) for element in value]
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

@@ -1,0 +1,185 @@
+"""Reading a dataset: every row once, in an order that is a function of the seed; one line where something is missing."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs import Experiment, InputError
+from tests.trainer.conftest import change_json, one_line, variant
+from trainer.backbone.frozen_pass import run_frozen
+from trainer.data import dataset as dataset_module
+from trainer.data.dataset import Dataset
+
+SPLIT = "pretrain"
+KEY = "row/truth"  # fingerprints of impressions: they tell rows apart
+
+Columns = dict[str, np.ndarray[Any, Any]]
+
+
+def joined(batches: Any) -> Columns:
+    parts = list(batches)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def shuffled(dataset: Dataset, seed: int, batch_size: int = 500) -> Columns:
+    return joined(dataset.shuffled_batches(SPLIT, batch_size, seed).as_numpy_iterator())
+
+
+@pytest.fixture(scope="module")
+def in_order(dataset: Dataset) -> Columns:
+    return joined(dataset.batches(SPLIT, 700))
+
+
+def test_files_are_read_whole_and_in_order(dataset: Dataset, in_order: Columns) -> None:
+    assert len(in_order[KEY]) == dataset.rows(SPLIT) == len(np.unique(in_order[KEY]))
+    assert in_order.keys() == dataset.manifest.columns.keys()
+    counts = [len(batch[KEY]) for batch in dataset.batches(SPLIT, 700)]
+    assert counts[:-1] == [700] * (len(counts) - 1)
+    sizes = [entry.rows for entry in dataset.manifest.splits[SPLIT].files]
+    assert len(sizes) > 1
+    second = joined(Dataset(dataset.folder, without_first_file(dataset), dataset.fitted).batches(SPLIT, 700))
+    np.testing.assert_array_equal(second[KEY], in_order[KEY][sizes[0] :])
+
+
+def without_first_file(dataset: Dataset) -> Any:
+    split = dataset.manifest.splits[SPLIT]
+    return dataset.manifest.model_copy(update={"splits": {SPLIT: split.model_copy(update={"files": split.files[1:]})}})
+
+
+@pytest.mark.parametrize("buffer", [65_536, 700])
+def test_shuffling_keeps_every_row_whole_and_once(
+    buffer: int, dataset: Dataset, in_order: Columns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_module, "_SHUFFLED_ROWS", buffer)
+    drawn = shuffled(dataset, seed=1)
+    assert (drawn[KEY] != in_order[KEY]).mean() > 0.9
+    back, there = np.argsort(in_order[KEY]), np.argsort(drawn[KEY])
+    for name, values in in_order.items():
+        np.testing.assert_array_equal(drawn[name][there], values[back], err_msg=name)
+
+
+def test_the_order_is_a_function_of_the_seed(dataset: Dataset) -> None:
+    first = shuffled(dataset, seed=1)[KEY]
+    np.testing.assert_array_equal(shuffled(dataset, seed=1)[KEY], first)
+    np.testing.assert_array_equal(shuffled(dataset, seed=1, batch_size=64)[KEY], first)
+    assert (shuffled(dataset, seed=2)[KEY] != first).mean() > 0.9
+
+
+def test_neighbours_of_a_file_do_not_stay_together(dataset: Dataset, in_order: Columns) -> None:
+    place = {key: index for index, key in enumerate(in_order[KEY])}
+    drawn = np.array([place[key] for key in shuffled(dataset, seed=1)[KEY]])
+    assert (np.abs(np.diff(drawn)) < 10).mean() < 0.02
+    halves = drawn.reshape(2, -1) if len(drawn) % 2 == 0 else drawn[1:].reshape(2, -1)
+    assert abs(halves[0].mean() - halves[1].mean()) < 0.1 * len(drawn)
+
+
+@pytest.mark.parametrize(("blocks", "buffer"), [(256, 65_536), (8, 4096)])
+def test_neighbours_end_up_as_far_apart_as_the_buffer_allows(
+    blocks: int, buffer: int, dataset: Dataset, in_order: Columns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second case is a split that is larger than its buffers, so that files and blocks have to be mixed as well."""
+    monkeypatch.setattr(dataset_module, "_SHUFFLED_BLOCKS", blocks)
+    monkeypatch.setattr(dataset_module, "_SHUFFLED_ROWS", buffer)
+    rows = len(in_order[KEY])
+    order = np.argsort(in_order[KEY])
+    drawn = order[np.searchsorted(in_order[KEY], shuffled(dataset, seed=1)[KEY], sorter=order)]  # place in the files of every drawn row
+    apart = np.abs(np.diff(np.argsort(drawn)))  # steps between rows that were neighbours
+    window = min(rows, buffer)
+    assert np.median(apart) > 0.2 * window  # of two rows anywhere in the window: 0.29
+    assert (apart < 0.01 * window).mean() < 0.05  # 0.02
+    files = np.repeat(np.arange(len(dataset.manifest.splits[SPLIT].files)), [file.rows for file in dataset.manifest.splits[SPLIT].files])
+    full = files[drawn][: rows // window * window]  # the last buffer holds what is left
+    assert min(len(np.unique(batch)) for batch in np.array_split(full, len(full) // 500)) >= 3
+
+
+def test_batches_are_full_but_the_last(dataset: Dataset) -> None:
+    sizes = [len(batch["row/weight"]) for batch in dataset.shuffled_batches(SPLIT, 512, seed=1).as_numpy_iterator()]
+    assert sizes[:-1] == [512] * (len(sizes) - 1)
+    assert sum(sizes) == dataset.rows(SPLIT)
+
+
+def test_resuming_skips_exactly_the_batches_that_were_seen(dataset: Dataset) -> None:
+    whole = shuffled(dataset, seed=4)
+    rest = joined(dataset.shuffled_batches(SPLIT, 500, seed=4).skip(3).as_numpy_iterator())
+    np.testing.assert_array_equal(rest[KEY], whole[KEY][1500:])
+
+
+@pytest.fixture
+def folder(dataset_dir: Path, tmp_path: Path) -> Path:
+    """A copy of the dataset, to damage."""
+    return shutil.copytree(dataset_dir, tmp_path / "data")
+
+
+def grow_vocabulary(folder: Path) -> None:
+    with (folder / "transform" / "shop_id.txt").open("a") as file:
+        file.write("another\n")
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no folder": (shutil.rmtree, r"manifest\.json: not found; expected a dataset written by preprocessing\.task"),
+    "manifest missing": (lambda folder: (folder / "manifest.json").unlink(), r"manifest\.json: not found"),
+    "manifest cut": (lambda folder: (folder / "manifest.json").write_text('{"format": 1,'), r"manifest\.json: not a manifest"),
+    "other format": (lambda folder: change_json(folder / "manifest.json", lambda m: m.update(format=99)), "dataset format 99, expected 1"),
+    "transform missing": (lambda folder: shutil.rmtree(folder / "transform"), "not a fitted transform"),
+    "vocabulary missing": (lambda folder: (folder / "transform" / "shop_id.txt").unlink(), "not a fitted transform"),
+    "transform foreign": (grow_vocabulary, "does not match the manifest"),
+    "constants damaged": (lambda folder: (folder / "transform" / "transform.json").write_text("{}"), "not a fitted transform"),
+}
+
+
+@pytest.mark.parametrize(("damage", "message"), DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_dataset_is_refused_in_one_line(
+    damage: Callable[[Path], object], message: str, folder: Path, experiment: Experiment
+) -> None:
+    damage(folder)
+    with pytest.raises(InputError, match=message) as error:
+        Dataset.open(folder, experiment)
+    assert str(folder) in one_line(error)
+
+
+@pytest.mark.parametrize("read", ["batches", "shuffled_batches"])
+def test_a_file_that_is_missing_is_named(read: str, folder: Path, experiment: Experiment) -> None:
+    opened = Dataset.open(folder, experiment)
+    missing = folder / opened.manifest.splits[SPLIT].files[1].path
+    missing.unlink()
+    arguments = (SPLIT, 100) if read == "batches" else (SPLIT, 100, 1)
+    with pytest.raises(InputError, match="listed in the manifest but not found") as error:
+        getattr(opened, read)(*arguments)
+    assert str(missing) in one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("features.rating.log1p=true", r"features\.rating"),
+        ("features.history.max_length=5", r"features\.history"),
+        ("topics.region.values=[r1, r2]", r"topics\.region"),
+        ("splits.test.end=2025-03-09T02:00:00Z", "other data, tasks or splits settings"),
+        ("data.user=request_id", "other data, tasks or splits settings"),
+    ],
+)
+def test_a_dataset_of_other_settings_is_refused(setting: str, message: str, dataset_dir: Path) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        Dataset.open(dataset_dir, variant(setting))
+    assert "run preprocessing.task again" in one_line(error)
+
+
+def test_settings_of_training_alone_do_not_need_another_dataset(dataset_dir: Path) -> None:
+    other = variant("features.shop_id.id_dropout=0.5", "pretrain.epochs=7", "seed=3", "tasks.ctr.loss_weight=0.5")
+    assert Dataset.open(dataset_dir, other).rows(SPLIT) > 0
+
+
+def test_fewer_rows_than_the_manifest_says_are_refused(experiment: Experiment, dataset_dir: Path, frozen: Any, tmp_path: Path) -> None:
+    folder = shutil.copytree(dataset_dir, tmp_path / "data")
+    largest = max((folder / "test").glob("*.tfrecord"), key=lambda path: path.stat().st_size)
+    records = list(tf.data.TFRecordDataset(str(largest)).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(largest)) as writer:
+        for record in records[:-1]:
+            writer.write(record)
+    with pytest.raises(InputError, match="split 'test' holds other rows than the"):
+        run_frozen(frozen, Dataset.open(folder, experiment), "test", None, "test")

@@ -1,0 +1,214 @@
+"""Evaluation: the JSON that others read, figures against a reckoning by hand, and the best reachable ones."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import log_loss, roc_auc_score
+
+from configs import Experiment, InputError
+from tests.trainer.conftest import change_json, one_line
+from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.data.dataset import Dataset
+from trainer.evaluation.activation import probabilities, score_rows
+from trainer.evaluation.evaluate import evaluate
+from trainer.job import Job
+from trainer.losses import TASK_NAMES
+from trainer.metrics.task_metrics import METRICS
+from trainer.registry.kernel_registry import KernelStore
+
+EMPTY = "region=r9"
+
+
+@pytest.fixture(scope="module")
+def job(job_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+    folder = tmp_path_factory.mktemp("evaluate") / "job"
+    shutil.copytree(job_dir, folder, ignore=shutil.ignore_patterns("checkpoints", "tensorboard"))
+    return Job(folder)
+
+
+@pytest.fixture(scope="module")
+def result(experiment: Experiment, dataset_dir: Path, job: Job) -> dict[str, Any]:
+    return evaluate(experiment, dataset_dir, job)
+
+
+@pytest.fixture(scope="module")
+def rows(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> FrozenRows:
+    return run_frozen(frozen, dataset, "test", experiment.kernel.tap, "test")
+
+
+def test_the_json_has_exactly_the_keys_of_the_contract(result: dict[str, Any], experiment: Experiment) -> None:
+    assert set(result) == {"split", "overall", "domains", "oracle"}
+    assert result["split"] == "test"
+    assert list(result["domains"]) == [domain.name for domain in experiment.domains]
+    assert set(METRICS) == {"auc", "gauc", "log_loss", "ne", "pcoc"}
+    assert set(result["overall"]) == set(result["oracle"]) == set(TASK_NAMES) == {"ctr", "cvr", "ctcvr"}
+    for task in TASK_NAMES:
+        assert set(result["overall"][task]) == set(result["oracle"][task]) == set(METRICS)
+        assert all(set(figure) == {"backbone", "kernel"} for figure in result["overall"][task].values())
+        for domain in result["domains"].values():
+            assert set(domain) == {"rows", "active", *TASK_NAMES}
+            assert set(domain[task]) == set(METRICS)
+            assert all(set(figure) == {"backbone", "kernel", "delta", "ci95"} for figure in domain[task].values())
+
+
+def test_the_json_is_strict_and_is_what_the_report_reads(result: dict[str, Any], job: Job) -> None:
+    assert json.loads(json.dumps(result, allow_nan=False)) == json.loads((job.reports / "metrics.json").read_text())
+
+
+def test_a_slice_without_two_classes_is_undefined_with_its_rows_counted(result: dict[str, Any]) -> None:
+    assert result["domains"][EMPTY]["rows"] == 0
+    for task in TASK_NAMES:
+        for figure in result["domains"][EMPTY][task].values():
+            assert set(figure.values()) == {"undefined"}
+
+
+def test_rows_and_activity_are_those_of_manifest_and_store(result: dict[str, Any], dataset: Dataset, job: Job) -> None:
+    for name, domain in result["domains"].items():
+        assert domain["rows"] == dataset.manifest.splits["test"].domains[name].rows
+        assert domain["active"] is (name in KernelStore(job).active())
+
+
+def auc_of(rows: FrozenRows, chosen: Any, logits: npt.NDArray[np.float32], task: str) -> float:
+    """By scikit-learn, over the task's sample space; the small experiment has no weights."""
+    labels = rows.labels("click" if task == "ctr" else "conversion")[chosen]
+    inside = rows.labels("click")[chosen] > 0 if task == "cvr" else np.ones(len(labels), bool)
+    return float(roc_auc_score(labels[inside], probabilities(logits)[task][inside]))
+
+
+def test_a_domains_kernel_is_its_own_active_or_not(result: dict[str, Any], rows: FrozenRows, job: Job, experiment: Experiment) -> None:
+    store, compared = KernelStore(job), 0
+    for domain in experiment.domains:
+        kernel = store.active_or_newest(domain.name)
+        if kernel is None:
+            continue
+        inside = rows.domain_rows(domain)
+        logits = score_rows(kernel.shape, kernel.weights, rows, inside)
+        for task in TASK_NAMES:
+            figure = result["domains"][domain.name][task]["auc"]
+            assert figure["backbone"] == pytest.approx(auc_of(rows, inside, rows.logits[inside], task), abs=1e-9)
+            assert figure["kernel"] == pytest.approx(auc_of(rows, inside, logits, task), abs=1e-9)
+            assert figure["delta"] == pytest.approx(figure["kernel"] - figure["backbone"], abs=1e-12)
+            assert figure["ci95"][0] <= figure["ci95"][1]
+            compared += 1
+    assert compared == 3 * 11
+
+
+def auto_domain(row: dict[str, int], active: set[str], experiment: Experiment) -> str:
+    """The rule of routing, for this experiment's one pair of crossed topics."""
+    value = {topic: [None, *settings.names][row[topic]] for topic, settings in experiment.topics.items()}
+    wanted = [f"region={value['region']},scene={value['scene']}", *(f"{topic}={value[topic]}" for topic in experiment.topics), "all"]
+    return next((name for name in wanted if name in active), "backbone")
+
+
+def test_overall_scores_every_row_under_its_auto_domain(result: dict[str, Any], rows: FrozenRows, job: Job, experiment: Experiment) -> None:
+    store = KernelStore(job)
+    served, everything = rows.logits.copy(), np.arange(len(rows.logits))
+    kernels = {name: store.load(name, version) for name, version in store.active().items()}
+    scores = {name: score_rows(kernel.shape, kernel.weights, rows, everything) for name, kernel in kernels.items()}
+    used = set()
+    for index in everything:
+        row = {topic: int(rows.columns[f"topic/{topic}"][index]) for topic in experiment.topics}
+        name = auto_domain(row, set(kernels), experiment)
+        used.add(name)
+        if name != "backbone":
+            served[index] = scores[name][index]
+    assert len(used) > 2
+    for task in TASK_NAMES:
+        figures = result["overall"][task]["auc"]
+        assert figures["backbone"] == pytest.approx(auc_of(rows, everything, rows.logits, task), abs=1e-9)
+        assert figures["kernel"] == pytest.approx(auc_of(rows, everything, served, task), abs=1e-5)
+        assert figures["kernel"] != figures["backbone"]
+
+
+def test_the_oracle_is_the_truth_joined_by_hand(result: dict[str, Any], logs: Path, experiment: Experiment) -> None:
+    truth = {row["impression_id"]: row for path in (logs / "truth").glob("*.parquet") for row in pq.read_table(path).to_pylist()}
+    split = experiment.splits["test"]
+    labels: dict[str, list[int]] = {task: [] for task in TASK_NAMES}
+    scores: dict[str, list[float]] = {task: [] for task in TASK_NAMES}
+    for path in logs.glob("*.parquet"):
+        table = pq.read_table(path, columns=["impression_id", "timestamp", "click", "conversion"])
+        for row in table.to_pylist():
+            if split.start <= row["timestamp"] < split.end:
+                for task in TASK_NAMES if row["click"] else ("ctr", "ctcvr"):
+                    labels[task].append(row["click" if task == "ctr" else "conversion"])
+                    scores[task].append(truth[row["impression_id"]][task])
+    assert len(labels["ctr"]) == result["domains"]["all"]["rows"]
+    for task in TASK_NAMES:
+        oracle = result["oracle"][task]
+        assert oracle["auc"] == pytest.approx(roc_auc_score(labels[task], scores[task]), abs=1e-6)
+        assert oracle["log_loss"] == pytest.approx(log_loss(labels[task], np.array(scores[task], np.float64)), rel=1e-4)
+        assert oracle["pcoc"] == pytest.approx(np.mean(scores[task]) / np.mean(labels[task]), rel=1e-4)
+    assert result["oracle"]["ctr"]["auc"] > result["overall"]["ctr"]["auc"]["backbone"]
+
+
+@pytest.fixture
+def moved(dataset_dir: Path, logs: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of dataset and truth, to change."""
+    data = shutil.copytree(dataset_dir, tmp_path / "data")
+    shutil.copytree(logs / "truth", tmp_path / "logs" / "truth")
+    change_json(data / "manifest.json", lambda manifest: manifest.update(input=str(tmp_path / "logs" / "*.parquet")))
+    return data, tmp_path / "logs" / "truth"
+
+
+def test_without_the_truth_there_is_no_oracle(moved: tuple[Path, Path], experiment: Experiment, job_copy: Path) -> None:
+    data, truth = moved
+    shutil.rmtree(truth)
+    assert evaluate(experiment, data, Job(job_copy))["oracle"] is None
+
+
+TRUTH_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "a day is missing": lambda truth: sorted(truth.glob("*.parquet"))[-1].unlink(),
+    "cut": lambda truth: sorted(truth.glob("*.parquet"))[-1].write_bytes(b"PAR1 and no more"),
+    "a column is missing": lambda truth: [pq.write_table(pq.read_table(path).drop(["cvr"]), path) for path in truth.glob("*.parquet")],
+}
+
+
+@pytest.mark.parametrize("damage", TRUTH_DAMAGE.values(), ids=TRUTH_DAMAGE)
+def test_damaged_truth_is_refused_in_one_line(
+    damage: Callable[[Path], object], moved: tuple[Path, Path], experiment: Experiment, job_copy: Path
+) -> None:
+    data, truth = moved
+    damage(truth)
+    with pytest.raises(InputError) as error:
+        evaluate(experiment, data, Job(job_copy))
+    assert str(truth) in one_line(error)
+
+
+def test_an_unknown_split_is_refused(experiment: Experiment, dataset_dir: Path, job: Job) -> None:
+    with pytest.raises(InputError, match="'tset' is no split; the config has: pretrain, finetune, validation, test") as error:
+        evaluate(experiment, dataset_dir, job, "tset")
+    one_line(error)
+
+
+def test_another_split_can_be_asked_for(experiment: Experiment, dataset: Dataset, dataset_dir: Path, job_copy: Path) -> None:
+    result = evaluate(experiment, dataset_dir, Job(job_copy), "validation")
+    assert result["split"] == "validation"
+    assert result["domains"]["all"]["rows"] == dataset.rows("validation")
+    assert result["domains"]["all"] != evaluate(experiment, dataset_dir, Job(job_copy))["domains"]["all"]
+
+
+def test_without_kernels_everything_is_the_backbone(experiment: Experiment, dataset_dir: Path, job_copy: Path) -> None:
+    shutil.rmtree(job_copy / "kernels")
+    result = evaluate(experiment, dataset_dir, Job(job_copy))
+    for task in TASK_NAMES:
+        assert all(figure["backbone"] == figure["kernel"] for figure in result["overall"][task].values())
+        assert result["domains"]["all"][task]["auc"] == {
+            "backbone": result["overall"][task]["auc"]["backbone"],
+            "kernel": "undefined",
+            "delta": "undefined",
+            "ci95": "undefined",
+        }
+
+
+def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(experiment: Experiment, other_dataset_dir: Path, job: Job) -> None:
+    with pytest.raises(InputError, match="is not the one the backbone was trained on") as error:
+        evaluate(experiment, other_dataset_dir, job)
+    one_line(error)

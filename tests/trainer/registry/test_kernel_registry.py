@@ -1,0 +1,373 @@
+"""Kernels on disk: whole or not at all, for one backbone only, one line for every damage."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from configs import InputError
+from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, change_json, one_line, random_kernel
+from trainer.job import Job
+from trainer.registry import kernel_version
+from trainer.registry.kernel_registry import KernelStore
+
+CROSSED = "region=r1,scene=home"
+
+
+@pytest.fixture
+def job(tmp_path: Path) -> Job:
+    return bare_job(tmp_path)
+
+
+@pytest.fixture
+def store(job: Job) -> KernelStore:
+    """Versions 1 and 2 of a region's kernel, version 1 of a cross-topic one; the region's first is active."""
+    store = KernelStore(job)
+    for domain, seed in (("region=r1", 1), ("region=r1", 2), (CROSSED, 3)):
+        store.add(domain, random_kernel(SHAPE, seed), MANIFEST)
+    store.activate("region=r1", 1)
+    return store
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_a_kernel_comes_back_as_it_was_stored(store: KernelStore) -> None:
+    kernel = store.load("region=r1", 2)
+    np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, 2))
+    assert kernel.shape == SHAPE
+    assert (kernel.domain, kernel.version) == ("region=r1", 2)
+    assert kernel.manifest["backbone"] == store.fingerprint
+
+
+def test_versions_count_up_and_the_active_one_is_preferred(store: KernelStore) -> None:
+    assert store.domains() == ["region=r1", CROSSED]
+    assert store.versions("region=r1") == [1, 2]
+    newest = store.active_or_newest("region=r1"), store.active_or_newest(CROSSED)
+    assert [kernel.version for kernel in newest if kernel] == [1, 1]
+    store.activate("region=r1", 2)
+    assert store.active() == {"region=r1": 2}
+    store.deactivate("region=r1")
+    assert store.active() == {}
+    again = store.active_or_newest("region=r1")
+    assert again
+    assert again.version == 2
+
+
+def test_nothing_is_known_of_a_domain_without_kernel(store: KernelStore) -> None:
+    assert store.versions("region=r2") == []
+    assert store.active_or_newest("region=r2") is None
+
+
+def test_an_empty_job_has_no_kernels(job: Job) -> None:
+    store = KernelStore(job)
+    assert store.domains() == []
+    assert store.active() == {}
+
+
+def test_names_are_exact_never_prefixes(store: KernelStore) -> None:
+    kept = files(store.folder / CROSSED)
+    store.activate(CROSSED, 1)
+    store.remove("region=r1")
+    assert store.domains() == [CROSSED]
+    assert store.active() == {CROSSED: 1}
+    assert files(store.folder / CROSSED) == kept
+
+
+def test_rolling_back_changes_active_json_alone(store: KernelStore) -> None:
+    before = files(store.folder)
+    store.activate("region=r1", 2)
+    changed = {name for name, content in files(store.folder).items() if before.get(name) != content}
+    assert changed == {"active.json"}
+
+
+def test_a_failed_add_leaves_no_trace(store: KernelStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = files(store.folder)
+
+    def fail(manifest: dict[str, Any]) -> str:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(kernel_version, "card", fail)
+    with pytest.raises(OSError, match="disk full"):
+        store.add("region=r1", random_kernel(SHAPE, 4), MANIFEST)
+    assert files(store.folder) == before
+    assert store.versions("region=r1") == [1, 2]
+
+
+def test_the_same_kernel_again_is_no_new_version(store: KernelStore) -> None:
+    """A run that was interrupted and is run again stores nothing twice."""
+    before = files(store.folder)
+    assert store.add(CROSSED, random_kernel(SHAPE, 3), MANIFEST) == 1
+    assert files(store.folder) == before
+    assert store.add(CROSSED, random_kernel(SHAPE, 3), {**MANIFEST, "activated": False}) == 2
+    assert store.add(CROSSED, random_kernel(SHAPE, 4), {**MANIFEST, "activated": False}) == 3
+
+
+@pytest.mark.parametrize("name", ["weights.npz", "manifest.json"])
+def test_a_damaged_newest_version_does_not_stop_the_next(name: str, store: KernelStore) -> None:
+    (store.folder / CROSSED / "1" / name).unlink()
+    assert store.add(CROSSED, random_kernel(SHAPE, 3), MANIFEST) == 2
+    np.testing.assert_equal(store.load(CROSSED, 2).weights, random_kernel(SHAPE, 3))
+
+
+def test_the_card_says_what_a_person_asks(store: KernelStore) -> None:
+    card = (store.folder / CROSSED / "1" / "card.md").read_text()
+    for text in (CROSSED, "10 rows", "widths 5 - 4 - 1", "beta 1.0", "Activated", "+0.01000 to +0.02000", "undefined"):
+        assert text in card
+
+
+def test_the_card_names_the_weight_of_the_regulariser_in_force(store: KernelStore) -> None:
+    settings = {**MANIFEST["finetune"], "regulariser": "coding_rate", "code_beta": 0.25}
+    version = store.add(CROSSED, random_kernel(SHAPE, 3), {**MANIFEST, "finetune": settings})
+    assert "Regulariser coding_rate, code_beta 0.25" in (store.folder / CROSSED / str(version) / "card.md").read_text()
+
+
+@pytest.mark.parametrize("action", [KernelStore.load, KernelStore.activate])
+def test_kernels_of_another_backbone_are_refused(action: Callable[..., Any], store: KernelStore, job: Job) -> None:
+    change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="e" * 64))
+    with pytest.raises(InputError, match=r"another backbone: expected fingerprint eeeeeeeeeeee, received ffffffffffff") as error:
+        action(KernelStore(job), CROSSED, 1)
+    one_line(error)
+    assert CROSSED not in store.active()
+
+
+def test_the_first_tensor_that_differs_is_named(store: KernelStore, job: Job) -> None:
+    """Also after the backbone was replaced, so that the tensors it had are known from the kernel alone."""
+    tensors = {"embedding/rows": "1" * 64, "expert_0/kernel": "2" * 64, "tower/kernel": "3" * 64}
+    change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="a" * 64, tensors=tensors))
+    version = KernelStore(job).add(CROSSED, random_kernel(SHAPE, 4), MANIFEST)
+    other = {**tensors, "expert_0/kernel": "4" * 64, "tower/kernel": "5" * 64}
+    change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="b" * 64, tensors=other))
+    with pytest.raises(InputError, match=r"another backbone: .*; first difference: tensor 'expert_0/kernel'$") as error:
+        KernelStore(job).load(CROSSED, version)
+    one_line(error)
+    change_json(job.backbone / "fingerprint.json", lambda content: content.update(transform="u" * 64))
+    with pytest.raises(InputError, match="first difference: the transform"):
+        KernelStore(job).load(CROSSED, version)
+    (store.folder / CROSSED / str(version) / "backbone.json").unlink()
+    with pytest.raises(InputError, match=r"received aaaaaaaaaaaa$"):
+        KernelStore(job).load(CROSSED, version)
+
+
+NO_NAMES = {
+    "empty": "",
+    "dots": "..",
+    "up": "../scene=home",
+    "inside": "scene=home/1",
+    "absolute": "/scene=home",
+    "hidden": ".scene=home",
+    "backslash": "scene\\home",
+    "null": "scene=home\0",
+    "line": "scene=home\n",
+    "space": "scene=home ",
+    "Cyrillic letter": "scene=h\u043eme",
+    "full width": "scene\uff1dhome",
+    "zero width": "scene=home\u200b",
+    "combining": "scene=home\u0301",
+    "surrogate": "scene=\udc80",
+    "very long": "scene=" + 250 * "x",
+}
+
+
+@pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES)
+def test_names_that_could_be_taken_for_others_or_for_paths_are_refused(name: str, store: KernelStore, job: Job) -> None:
+    store.add("scene=home", random_kernel(SHAPE, 1), MANIFEST)
+    before = files(job.folder)
+    with pytest.raises(InputError, match="no domain's name") as error:
+        store.add(name, random_kernel(SHAPE, 1), MANIFEST)
+    one_line(error)
+    one_line(error).encode("ascii")
+    assert store.versions(name) == []
+    with pytest.raises(InputError):
+        store.activate(name, 1)
+    with pytest.raises(InputError):
+        store.remove(name)
+    assert files(job.folder) == before
+
+
+def test_the_longest_name_is_a_domain_like_any_other(store: KernelStore) -> None:
+    name = "a" * 255
+    assert store.add(name, random_kernel(SHAPE, 1), MANIFEST) == 1
+    store.activate(name, 1)
+    assert store.load(name, 1).domain == name
+    store.remove(name)
+    assert name not in store.domains()
+
+
+@pytest.mark.parametrize("name", ["03", "\uff13", "3 ", "-3", "3.0", "0"])
+def test_only_plain_numbers_are_versions(name: str, store: KernelStore) -> None:
+    shutil.copytree(store.folder / CROSSED / "1", store.folder / CROSSED / name)
+    assert store.versions(CROSSED) == [1]
+
+
+def test_what_is_added_knows_its_own_place(store: KernelStore) -> None:
+    """A manifest that was read from another version says nothing of where it came from."""
+    former = store.load("region=r1", 1)
+    version = store.add(CROSSED, random_kernel(SHAPE, 7), former.manifest)
+    manifest = store.load(CROSSED, version).manifest
+    assert (manifest["domain"], manifest["version"]) == (CROSSED, 2)
+    assert manifest["files"] != former.manifest["files"]
+
+
+def test_golden_scores_come_back_as_they_were_stored(store: KernelStore) -> None:
+    golden = {"requests": "a" * 64, "scores": {task: [0.1, float(np.float32(0.3))] for task in ("ctr", "cvr", "ctcvr")}}
+    version = store.add(CROSSED, random_kernel(SHAPE, 3), MANIFEST, golden)
+    assert store.load(CROSSED, version).golden == golden
+    sha256 = store.load(CROSSED, version).manifest["files"]["golden.json"]
+    assert f"Golden scores: sha256 `{sha256}`" in (store.folder / CROSSED / str(version) / "card.md").read_text()
+    assert store.load(CROSSED, 1).golden is None
+
+
+def test_versions_of_older_jobs_still_load(store: KernelStore) -> None:
+    """They list no files and have neither golden scores nor their backbone's tensors."""
+    folder = store.folder / CROSSED / "1"
+    (folder / "backbone.json").unlink()
+    change_json(folder / "manifest.json", lambda content: content.pop("files") and None)
+    kernel = store.load(CROSSED, 1)
+    np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, 3))
+    assert kernel.golden is None
+
+
+def test_rolling_back_goes_to_the_last_version_that_helped(store: KernelStore) -> None:
+    for seed, helped in ((3, False), (4, True), (5, False), (6, True)):
+        store.add("region=r1", random_kernel(SHAPE, seed), {**MANIFEST, "activated": helped})
+    store.activate("region=r1", 6)
+    store.activate(CROSSED, 1)
+    assert [store.rollback("region=r1") for _ in range(3)] == [4, 2, 1]
+    assert store.active() == {"region=r1": 1, CROSSED: 1}
+    with pytest.raises(InputError, match="no version of domain 'region=r1' below 1 helped on validation") as error:
+        store.rollback("region=r1")
+    one_line(error)
+    assert store.active() == {"region=r1": 1, CROSSED: 1}
+
+
+@pytest.mark.parametrize(("domain", "said"), [("region=r2", "no kernel of domain"), (CROSSED, "has no active version")])
+def test_what_is_not_active_cannot_be_rolled_back(domain: str, said: str, store: KernelStore) -> None:
+    with pytest.raises(InputError, match=said) as error:
+        store.rollback(domain)
+    one_line(error)
+    assert store.active() == {"region=r1": 1}
+
+
+def test_a_damaged_version_is_not_rolled_back_to(store: KernelStore) -> None:
+    store.activate("region=r1", 2)
+    (store.folder / "region=r1" / "1" / "weights.npz").write_bytes(b"half")
+    with pytest.raises(InputError, match=r"weights\.npz: damaged"):
+        store.rollback("region=r1")
+    assert store.active() == {"region=r1": 2}
+
+
+@pytest.mark.parametrize(("domain", "version"), [("region=r1", 3), ("region=r2", 1), ("region", 1), ("..", 1), ("", 1)])
+def test_a_version_that_is_not_there_is_refused(domain: str, version: int, store: KernelStore) -> None:
+    for action in (store.load, store.activate):
+        with pytest.raises(InputError, match="no version") as error:
+            action(domain, version)
+        one_line(error)
+    assert store.active() == {"region=r1": 1}
+
+
+@pytest.mark.parametrize("domain", ["region=r2", "region", "..", ""])
+@pytest.mark.parametrize("action", [KernelStore.remove, KernelStore.deactivate])
+def test_what_is_not_there_can_be_neither_removed_nor_deactivated(action: Callable[..., Any], domain: str, store: KernelStore) -> None:
+    before = files(store.folder)
+    with pytest.raises(InputError, match="no kernel of domain") as error:
+        action(store, domain)
+    assert CROSSED in one_line(error)
+    assert files(store.folder) == before
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[200] ^= 1  # inside the first array
+    path.write_bytes(content)
+
+
+def save(path: Path, **changes: Any) -> None:
+    weights = {**random_kernel(SHAPE, 3), **changes}
+    np.savez(path, **{name: array for name, array in weights.items() if array is not None})
+
+
+WEIGHTS_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": cut,
+    "no archive": lambda path: path.write_bytes(b"hello, world"),
+    "flipped bit": flip_a_bit,
+    "array missing": lambda path: save(path, bias_1=None),
+    "array too many": lambda path: save(path, weight_9=np.zeros(3, np.float32)),
+    "wrong shape": lambda path: save(path, weight_0=np.zeros((2, 5, 3), np.float32)),
+    "wrong dtype": lambda path: save(path, bias_0=np.zeros((2, 4), np.float64)),
+    "objects": lambda path: save(path, bias_0=np.array([{}], dtype=object)),
+}
+
+
+@pytest.mark.parametrize("damage", WEIGHTS_DAMAGE.values(), ids=WEIGHTS_DAMAGE)
+def test_damaged_weights_are_refused_in_one_line(damage: Callable[[Path], object], store: KernelStore) -> None:
+    damage(store.folder / CROSSED / "1" / "weights.npz")
+    with pytest.raises(InputError) as error:
+        store.load(CROSSED, 1)
+    assert CROSSED in one_line(error)
+
+
+MANIFEST_DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": Path.unlink,
+    "empty": lambda path: path.write_text(""),
+    "cut": cut,
+    "no object": lambda path: path.write_text("[]"),
+    "no shape": lambda path: change_json(path, lambda content: content.pop("shape") and None),
+    "odd shape": lambda path: change_json(path, lambda content: content.update(shape={"widths": "wide"})),
+}
+
+
+@pytest.mark.parametrize("damage", MANIFEST_DAMAGE.values(), ids=MANIFEST_DAMAGE)
+def test_a_damaged_manifest_is_refused_in_one_line(damage: Callable[[Path], object], store: KernelStore) -> None:
+    damage(store.folder / CROSSED / "1" / "manifest.json")
+    with pytest.raises(InputError) as error:
+        store.load(CROSSED, 1)
+    assert CROSSED in one_line(error)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"region=r1": "one"}', '{"../x": 1}', '{"region=r1": true}'])
+def test_a_damaged_active_json_is_refused_in_one_line(content: str, store: KernelStore) -> None:
+    (store.folder / "active.json").write_text(content)
+    with pytest.raises(InputError) as error:
+        store.active_or_newest("region=r1")
+    one_line(error)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]"])
+def test_a_damaged_fingerprint_is_refused_in_one_line(content: str, job: Job) -> None:
+    (job.backbone / "fingerprint.json").write_text(content)
+    with pytest.raises(InputError, match=r"fingerprint\.json") as error:
+        KernelStore(job)
+    one_line(error)
+
+
+def test_an_active_version_whose_folder_is_gone_is_refused(store: KernelStore) -> None:
+    shutil.rmtree(store.folder / "region=r1" / "1")
+    with pytest.raises(InputError, match="no version 1 of domain 'region=r1'; there are: 2"):
+        store.active_or_newest("region=r1")
+
+
+def test_leftovers_of_a_killed_add_are_no_versions(store: KernelStore) -> None:
+    shutil.copytree(store.folder / CROSSED / "1", store.folder / CROSSED / ".2-abc")
+    shutil.copytree(store.folder / CROSSED, store.folder / ".region=r9-abc")
+    assert store.versions(CROSSED) == [1]
+    assert store.domains() == ["region=r1", CROSSED]
+    assert store.add(CROSSED, random_kernel(SHAPE, 5), MANIFEST) == 2
+
+
+def test_manifests_are_json_without_nan(store: KernelStore) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        store.add(CROSSED, random_kernel(SHAPE, 5), {**MANIFEST, "seed": float("nan")})
+    assert store.versions(CROSSED) == [1]
+    assert json.loads((store.folder / CROSSED / "1" / "manifest.json").read_text())["version"] == 1

@@ -1,0 +1,226 @@
+"""Pre-training: the same weights however often it is interrupted, the best ones when it stops, and one job directory for one experiment."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs import Experiment, InputError
+from preprocessing.features.transform import transform_outputs
+from tests.conftest import QUICKSTART, ROOT, SMALL
+from tests.trainer.conftest import one_line, variant
+from trainer.backbone.frozen_pass import run_frozen
+from trainer.backbone.model import build_backbone, load_frozen
+from trainer.data.dataset import Dataset
+from trainer.job import Job
+from trainer.training import pretrain as module
+from trainer.training.pretrain import monitored, pretrain
+
+FINGERPRINT = "fingerprint.json"
+
+
+class PowerCutError(Exception):
+    """What stands for a power cut inside the process."""
+
+
+def after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, which fails before it is called for the ``calls + 1``-th time."""
+    count = 0
+
+    def wrapped(*arguments: Any, **settings: Any) -> Any:
+        nonlocal count
+        count += 1
+        if count > calls:
+            raise PowerCutError
+        return function(*arguments, **settings)
+
+    return wrapped
+
+
+def assert_equal_backbones(first: Path, second: Path) -> None:
+    for name in (FINGERPRINT, "history.json"):
+        assert json.loads((first / "backbone" / name).read_text()) == json.loads((second / "backbone" / name).read_text())
+
+
+def cut_short(experiment: Experiment, data: Path, job: Job, name: str, calls: int) -> None:
+    """Pre-training that ends where something in its module (or run) is to be called for the ``calls + 1``-th time."""
+    owner = module._Run if hasattr(module._Run, name) else module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(owner, name, after(calls, getattr(owner, name)))
+        with pytest.raises(PowerCutError):
+            pretrain(experiment, data, job)
+    assert not job.finished
+    with pytest.raises(InputError, match="not found"):
+        load_frozen(job, experiment)
+
+
+def test_the_same_seed_gives_the_same_backbone(experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path) -> None:
+    pretrain(experiment, dataset_dir, Job(tmp_path / "job"))
+    assert_equal_backbones(tmp_path / "job", job_dir)
+
+
+def test_interrupted_and_resumed_equals_undisturbed_bit_by_bit(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ten steps an epoch, a checkpoint every three, a validation every five: steps 13 to 15 are lost and trained again."""
+    job = Job(tmp_path / "job")
+    cut_short(experiment, dataset_dir, job, "run_frozen", calls=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "run_frozen", after(2, run_frozen))  # only the third and fourth validation are left to do
+        pretrain(experiment, dataset_dir, job)
+    assert "resuming after step 12" in capsys.readouterr().err
+    assert_equal_backbones(job.folder, job_dir)
+
+
+def test_interrupted_just_before_the_end_equals_undisturbed(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
+    job = Job(tmp_path / "job")
+    cut_short(experiment, dataset_dir, job, "model_fingerprint", calls=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module._Run, "_train_epoch", after(0, module._Run._train_epoch))  # nothing is left to train
+        pretrain(experiment, dataset_dir, job)
+    assert_equal_backbones(job.folder, job_dir)
+
+
+def test_a_checkpoint_of_another_program_is_refused_in_one_line(experiment: Experiment, dataset_dir: Path, tmp_path: Path) -> None:
+    job = Job(tmp_path / "job")
+    cut_short(experiment, dataset_dir, job, "run_frozen", calls=1)
+    other = tf.train.Checkpoint(weights=[tf.Variable(1.0)])
+    tf.train.CheckpointManager(other, str(job.checkpoints / "latest"), max_to_keep=1).save(99)
+    with pytest.raises(InputError, match=r"ckpt-99: of another version of this program; remove .*checkpoints to train anew") as error:
+        pretrain(experiment, dataset_dir, job)
+    one_line(error)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import trainer
+import tensorflow as tf
+from configs import load_experiment
+from trainer.training import pretrain
+from trainer.job import Job
+
+save, done = pretrain._Run._checkpoint, []
+
+def save_or_die(run):
+    if len(done) == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(run)
+    done.append(run.state.total_steps)
+
+pretrain._Run._checkpoint = save_or_die
+tf.config.experimental.enable_op_determinism()
+config, data, job, *overrides = sys.argv[1:]
+pretrain.pretrain(load_experiment(config, overrides), Path(data), Job(Path(job)))
+"""
+
+
+def test_killed_and_resumed_equals_undisturbed(experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path) -> None:
+    job = Job(tmp_path / "job")
+    command = [sys.executable, "-c", KILLED, str(QUICKSTART), str(dataset_dir), str(job.folder), *SMALL]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert list(job.checkpoints.rglob("*.index"))
+    pretrain(experiment, dataset_dir, job)
+    assert_equal_backbones(job.folder, job_dir)
+
+
+def test_a_finished_job_is_left_alone(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_Run", after(0, module._Run))
+    before = {path: path.stat().st_mtime_ns for path in (job_dir / "backbone").rglob("*")}
+    pretrain(experiment, dataset_dir, Job(job_dir))
+    assert {path: path.stat().st_mtime_ns for path in (job_dir / "backbone").rglob("*")} == before
+    assert "finished already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "section"),
+    [
+        ("seed=18", "seed"),
+        ("backbone.experts=3", "backbone"),
+        ("pretrain.epochs=3", "pretrain"),
+        ("tasks.ctr.loss_weight=0.5", "tasks"),
+        ("features.shop_id.id_dropout=0.3", "features"),
+    ],
+)
+def test_a_job_of_other_settings_is_refused(setting: str, section: str, dataset_dir: Path, job_dir: Path) -> None:
+    with pytest.raises(InputError, match=f"holds a backbone with other '{section}' settings") as error:
+        pretrain(variant(setting), dataset_dir, Job(job_dir))
+    one_line(error)
+
+
+def test_settings_of_later_steps_do_not_need_another_backbone(dataset_dir: Path, job_dir: Path) -> None:
+    pretrain(variant("finetune.epochs=1", "kernel.width=3", "evaluation.bootstrap=7"), dataset_dir, Job(job_dir))
+
+
+def test_a_job_of_another_dataset_is_refused(experiment: Experiment, other_dataset_dir: Path, job_dir: Path) -> None:
+    with pytest.raises(InputError, match="holds a backbone of another dataset") as error:
+        pretrain(experiment, other_dataset_dir, Job(job_dir))
+    one_line(error)
+
+
+def test_early_stopping_keeps_the_best_weights(dataset_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation is made to like the first epoch best, then to go down; with patience 2 the third epoch is the last."""
+    experiment = variant("pretrain.epochs=6", "pretrain.validations_per_epoch=1", "pretrain.patience=2", "pretrain.batch_size=2048")
+    aucs, seen = iter([0.7, 0.6, 0.65, 0.9]), []
+
+    def remember(model: keras.Model, *arguments: Any, **settings: Any) -> Any:
+        seen.append([weight.numpy() for weight in model.weights])
+        return run_frozen(model, *arguments, **settings)
+
+    def figures(*_: Any) -> dict[str, float]:
+        auc = next(aucs)
+        return {"loss": 1.0, "ctr_auc": auc, "ctcvr_auc": auc}
+
+    monkeypatch.setattr(module, "run_frozen", remember)
+    monkeypatch.setattr(module, "validation_figures", figures)
+    job = Job(tmp_path / "job")
+    pretrain(experiment, dataset_dir, job)
+    history = json.loads((job.backbone / "history.json").read_text())
+    assert [entry["validation"]["ctr_auc"] for entry in history] == [0.7, 0.6, 0.65]
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    kept = [weight.numpy() for weight in load_frozen(job, experiment).weights]
+    np.testing.assert_equal(kept, seen[0])
+    assert any((first != last).any() for first, last in zip(seen[0], seen[2], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("figures", "monitor", "expected"),
+    [
+        ({"loss": 0.4, "ctr_auc": 0.6, "ctcvr_auc": 0.7}, "auc", 0.65),
+        ({"loss": 0.4, "ctr_auc": 0.6, "ctcvr_auc": None}, "auc", 0.6),
+        ({"loss": 0.4, "ctr_auc": None, "ctcvr_auc": None}, "auc", -0.4),
+        ({"loss": 0.4, "ctr_auc": 0.6, "ctcvr_auc": 0.7}, "loss", -0.4),
+    ],
+)
+def test_what_early_stopping_maximises(figures: dict[str, float | None], monitor: str, expected: float) -> None:
+    assert monitored(figures, monitor) == pytest.approx(expected)
+
+
+def test_training_moves_every_weight_and_learns(experiment: Experiment, dataset: Dataset, job_dir: Path) -> None:
+    """Also the position tower's: its logit is part of the training loss."""
+    fresh = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
+    trained = keras.saving.load_model(job_dir / "backbone" / "model.keras")
+    for before, after_ in zip(fresh.trainable_weights, trained.trainable_weights, strict=True):
+        assert before.path == after_.path
+        assert (before.numpy() != after_.numpy()).any(), before.path
+    history = json.loads((job_dir / "backbone" / "history.json").read_text())
+    assert [entry["step"] for entry in history] == [5, 10, 15, 20]
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    assert max(entry["validation"]["ctr_auc"] for entry in history) > 0.55
+
+
+def test_progress_is_logged_for_tensorboard(job_dir: Path) -> None:
+    assert list((job_dir / "tensorboard" / "pretrain").glob("events.out.tfevents.*"))

@@ -1,0 +1,1 @@
+"""The backbone: built, saved, frozen, fingerprinted, and what its taps give."""

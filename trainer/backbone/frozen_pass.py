@@ -1,0 +1,101 @@
+"""One forward pass of the frozen backbone over a split: logits and taps, with the columns that training and judging need."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from configs import Experiment, InputError
+from configs.domains import Domain
+from trainer.backbone.model import TOPIC_PREFIX, load_frozen, read_tap
+from trainer.data.dataset import Columns, Dataset
+from trainer.data.progress_bar import counted
+from trainer.job import Job, check_transform
+
+Floats = npt.NDArray[np.float32]
+_BATCH = 16_384
+
+
+@dataclass(frozen=True)
+class FrozenRows:
+    """The rows of a split as a kernel sees them.
+
+    Attributes:
+      logits: float32 ``[N, 2]``, the backbone's (CTR, CVR).
+      taps: float32 ``[N, 2, d]``, or ``[N, 1, d]`` where both tasks share it; ``[N, 2, 0]`` where none was asked for.
+      columns: the record columns that are no features (labels, topics, row keys), each ``[N]``, and the features that were asked for.
+    """
+
+    logits: Floats
+    taps: Floats
+    columns: Columns
+
+    def domain_rows(self, domain: Domain) -> npt.NDArray[np.int64]:
+        """Indices of a domain's rows, in order."""
+        inside = np.ones(len(self.logits), bool)
+        for topic, index in domain.conditions:
+            inside &= self.columns[f"topic/{topic}"] == index
+        return np.flatnonzero(inside)
+
+    @property
+    def weights(self) -> Floats:
+        """Sample weights, float32 ``[N]``."""
+        return self.columns["row/weight"].astype(np.float32, copy=False)
+
+    def labels(self, column: str) -> Floats:
+        """A label column, float32 ``[N]``."""
+        return self.columns[f"label/{column}"].astype(np.float32, copy=False)
+
+
+def open_frozen(experiment: Experiment, data: Path, job: Job) -> tuple[Dataset, keras.Model]:
+    """Opens a dataset, and the frozen backbone of a job that was trained for it.
+
+    Raises:
+      InputError: no such dataset, no finished backbone, or one is damaged or not made for the other or for this experiment.
+    """
+    dataset = Dataset.open(data, experiment)
+    check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
+    return dataset, load_frozen(job, experiment)
+
+
+def feature_tensors(columns: dict[str, Any], model: keras.Model) -> dict[str, Any]:
+    """The model's inputs among record columns."""
+    return {name: columns[name if name.startswith(TOPIC_PREFIX) else f"feature/{name}"] for name in model.input}
+
+
+def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None, title: str, keep: tuple[str, ...] = ()) -> FrozenRows:
+    """Runs a frozen backbone over a split.
+
+    Args:
+      model: from ``backbone.load_frozen``.
+      dataset: where the split is.
+      split: name of the split.
+      tap: what to keep beside the logits (see ``backbone.read_tap``), or None.
+      title: of the progress bar.
+      keep: feature columns to keep (``feature/NAME``): what gated kernels read (``kernels.user_columns``).
+    """
+    rows = dataset.rows(split)
+    tasks, width = read_tap(model.output, tap).shape[1:] if tap else (2, 0)
+    logits, taps = np.empty((rows, 2), np.float32), np.empty((rows, tasks, width), np.float32)
+    kept: dict[str, npt.NDArray[np.generic]] = {}
+    start = stop = 0
+    for columns in counted(title, rows, dataset.batches(split, _BATCH)):
+        heads = model.predict_on_batch(feature_tensors(columns, model))
+        stop = start + len(columns["row/weight"])
+        if stop > rows:
+            break
+        logits[start:stop] = heads["logits"]
+        if tap:
+            taps[start:stop] = read_tap(heads, tap)
+        for name, values in columns.items():
+            if name in keep or not name.startswith("feature/"):
+                kept.setdefault(name, np.empty(rows, values.dtype))[start:stop] = values
+        start = stop
+    if stop != rows:
+        raise InputError(
+            f"{dataset.folder}: split '{split}' holds other rows than the {rows} of its manifest; run preprocessing.task again"
+        )
+    return FrozenRows(logits, taps, kept)

@@ -1,0 +1,1 @@
+"""Keras layers of the backbone; their registered names are part of every saved model."""

@@ -1,0 +1,194 @@
+"""The backbone: embeddings, a body and its heads as one Keras functional model, and its frozen form."""
+
+import shutil
+import warnings
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import ops
+
+from configs import Experiment, InputError
+from configs.features import CategoricalFeature, ListFeature
+from preprocessing.features.transform import Output
+from trainer.backbone.bodies.builder import TASKS as TASKS
+from trainer.backbone.bodies.builder import Build, TaskHead
+from trainer.backbone.bodies.esmm import esmm
+from trainer.backbone.bodies.hamur import hamur
+from trainer.backbone.bodies.mmoe import mmoe
+from trainer.backbone.bodies.pepnet import pepnet
+from trainer.backbone.bodies.ple import ple
+from trainer.backbone.bodies.shared_bottom import shared_bottom
+from trainer.backbone.bodies.star import star
+from trainer.backbone.layers import embedding
+from trainer.backbone.layers.feature_cross import cross
+from trainer.job import Job, check_fingerprint, model_fingerprint, new_folder
+
+BIAS = "position_logit"
+
+TOPIC_PREFIX = "topic/"
+"""Inputs of this name are topic indices, the record columns of the same name; every other input is a feature."""
+
+_LARGEST_ARCHIVE = 1 << 28
+"""Bytes of weights that are zipped: Keras holds a zip's weights in memory, once more, while it writes or reads them."""
+
+# Keras wants an input's key to be its name, but allows no '/' in a name; here the keys count, and nothing goes by the names.
+warnings.filterwarnings("ignore", message="When providing `inputs` as a dict, all keys in the dict must match the names")
+
+_BODIES: dict[str, Callable[[Any, Build], list[TaskHead]]] = {
+    "shared_bottom": shared_bottom,
+    "esmm": esmm,
+    "mmoe": mmoe,
+    "ple": ple,
+    "star": star,
+    "pepnet": pepnet,
+    "hamur": hamur,
+}
+
+
+def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.Model:
+    """Builds an untrained backbone.
+
+    Sources: target attention (Zhou et al. 2018), cross layers (Wang et al. 2021); those of the bodies stand in their files.
+
+    Args:
+      experiment: features, widths and seed.
+      outputs: what the transform gives (``preprocessing.features.transform.transform_outputs``).
+
+    Returns:
+      A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers ``[B]`` float32) to a dict:
+      ``logits`` ``[B, 2]``, ``tower`` and ``representation`` ``[B, 2, width]`` (the taps; the middle axis is ``TASKS``), ``input``
+      ``[B, 1, D]`` (the body's, after dropout and crosses), and ``position_logit`` ``[B]`` where the config names a debias feature.
+      Bodies that read topics have an input ``topic/NAME`` int32 ``[B]`` for each.
+    """
+    settings, debias = experiment.backbone, experiment.backbone.debias
+    seeds = count(experiment.seed * 1_000, 5)
+    inputs = {name: _input(output) for name, output in outputs.items()}
+    embedded = _embed(experiment, outputs, inputs, seeds)
+    topics = {name: keras.Input((), dtype="int32", name=f"topic_{name}") for name in settings.topics}
+    values = {name: 1 + len(experiment.topics[name].names) for name in settings.topics}
+    build = Build(settings, topics, values, seeds)
+
+    x = ops.concatenate([tensor for name, tensor in embedded.items() if not debias or name != debias.feature], axis=-1)
+    if settings.dropout:
+        x = keras.layers.Dropout(settings.dropout, seed=next(seeds), name="dropout")(x)
+    x = cross(x, build)
+    tasks = _BODIES[settings.body](x, build)
+    heads = {
+        "logits": ops.concatenate([task.logit for task in tasks], axis=-1),
+        "tower": ops.stack([task.tower for task in tasks], axis=1),
+        "representation": ops.stack([task.representation for task in tasks], axis=1),
+        "input": ops.expand_dims(x, axis=1),
+    }
+    if debias:
+        hidden = build.mlp(embedded[debias.feature], debias.layers, "position")
+        heads[BIAS] = ops.squeeze(build.dense(1, BIAS, None)(hidden), -1)
+    named_topics = {f"{TOPIC_PREFIX}{name}": tensor for name, tensor in topics.items()}
+    return keras.Model({**inputs, **named_topics}, heads, name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"))
+
+
+def read_tap(heads: dict[str, Any], tap: str) -> Any:
+    """The tensor that kernels read of a backbone's heads, ``[B, 2, d]``, or ``[B, 1, D]`` for ``input`` alone.
+
+    Args:
+      heads: of ``build_backbone``; symbolic, TensorFlow or NumPy.
+      tap: names of heads joined by ``+``, laid side by side; ``logits`` are read as one number a task.
+
+    Raises:
+      InputError: there is no such head; a backbone may be older than a head.
+    """
+    names = tap.split("+")
+    missing = [name for name in names if name not in heads]
+    if missing:
+        raise InputError(
+            f"kernel.tap: the backbone has no head '{missing[0]}'; it has: {', '.join(heads)}; read one of them, or train it again"
+        )
+    if len(names) == 1 and tap != "logits":
+        return heads[tap]
+    tasks = len(TASKS)
+    tensors = [ops.expand_dims(heads[name], -1) if name == "logits" else heads[name] for name in names]
+    return ops.concatenate([ops.repeat(tensor, tasks, axis=1) if tensor.shape[1] == 1 else tensor for tensor in tensors], axis=-1)
+
+
+def _input(output: Output) -> Any:
+    shape = (output.length,) if output.kind == "ids" else ()
+    name = f"feature_{output.name}"  # a feature may be called what a layer is called
+    return keras.Input(shape, dtype="float32" if output.kind == "number" else "int32", name=name)
+
+
+def _embed(experiment: Experiment, outputs: dict[str, Output], inputs: dict[str, Any], seeds: Any) -> dict[str, Any]:
+    """Every output as a float tensor ``[B, width]``, by name; lists are pooled."""
+    tables: dict[str, embedding.RowEmbedding] = {}
+    vectors: dict[str, Any] = {}
+    for name, output in outputs.items():
+        if output.kind == "number":
+            vectors[name] = ops.expand_dims(inputs[name], -1)
+            continue
+        spec = experiment.features[output.feature]
+        if output.table not in tables:
+            dimension = experiment.features[outputs[output.table].feature].dimension or experiment.backbone.embedding_dimension
+            tables[output.table] = embedding.RowEmbedding(
+                outputs[output.table].size, dimension, next(seeds), name=f"embedding_{output.table}"
+            )
+        ids = inputs[name]
+        if isinstance(spec, CategoricalFeature | ListFeature) and spec.id_dropout:
+            owner = experiment.features[outputs[output.table].feature]
+            assert isinstance(owner, CategoricalFeature | ListFeature)  # noqa: S101 - only these own a vocabulary
+            ids = embedding.IdDropout(spec.id_dropout, owner.oov_buckets, next(seeds), name=f"id_dropout_{name}")(ids)
+        vectors[name] = tables[output.table](ids)
+    for name, output in outputs.items():  # after all tables: a sequence may come before the feature whose table it shares
+        spec = experiment.features[output.feature]
+        if not isinstance(spec, ListFeature):
+            continue
+        if spec.attention:
+            attention = embedding.TargetAttention(experiment.backbone.attention_layers, next(seeds), name=f"attention_{name}")
+            vectors[name] = attention(vectors[output.table], vectors[name], inputs[name])
+        else:
+            vectors[name] = embedding.MeanPooling(name=f"pooling_{name}")(vectors[name], inputs[name])
+    return vectors
+
+
+def inference_model(model: keras.Model, experiment: Experiment) -> keras.Model:
+    """The backbone as kernels and serving see it, on the same weights: the debias feature is not read."""
+    debias = experiment.backbone.debias
+    inputs = {name: tensor for name, tensor in model.input.items() if not debias or name != debias.feature}
+    inference = keras.Model(inputs, {name: tensor for name, tensor in model.output.items() if name != BIAS}, name=model.name)
+    inference.jit_compile = False  # what is served cannot use XLA, so what is judged does not either
+    return inference
+
+
+def save_backbone(model: keras.Model, folder: Path) -> None:
+    """Writes a backbone into a folder, whole or not at all: ``model.keras``, or ``model/`` (the same, not zipped) where it is large."""
+    if sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in model.variables) <= _LARGEST_ARCHIVE:
+        aside = folder / ".model.keras"
+        model.save(aside, zipped=True)
+        aside.rename(folder / "model.keras")
+        return
+    shutil.rmtree(folder / "model", ignore_errors=True)  # of a run that was stopped right after it
+    with new_folder(folder / "model") as unzipped:
+        model.save(unzipped, zipped=False)
+
+
+def _saved_path(folder: Path) -> Path:
+    unzipped = folder / "model"
+    return unzipped if unzipped.is_dir() else folder / "model.keras"
+
+
+def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
+    """Reloads a job's backbone in Keras's safe mode, for inference and with no weight trainable.
+
+    Raises:
+      InputError: there is none, it is damaged, or its weights or its transform are not those of its fingerprint.
+    """
+    path = _saved_path(job.backbone)
+    expected = job.fingerprint()
+    try:
+        model = keras.saving.load_model(path, compile=False)
+    except Exception as error:  # Keras raises what its parts raise (zip, JSON, HDF5); the file is the user's, so is the mistake
+        raise InputError(f"{path}: not a saved backbone: {next(iter(str(error).splitlines()), type(error).__name__)}") from None
+    check_fingerprint(expected, model_fingerprint(model, job.fitted().digest), str(job.backbone))
+    frozen = inference_model(model, experiment)
+    frozen.trainable = False
+    return frozen

@@ -1,5 +1,0 @@
-"""What stands between the embeddings and the logits: one small file for each body, all with one signature.
-
-Each is a function ``(x, build) -> list[TaskHead]``: ``x`` ``[B, D]`` is every feature's embedding side by side, ``build`` is a
-``trainer.bodies.build.Build``; it returns one ``TaskHead`` for each of ``trainer.bodies.build.TASKS``.
-"""

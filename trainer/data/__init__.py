@@ -1,0 +1,1 @@
+"""Datasets -> batches, and how far they have been read."""

@@ -1,0 +1,21 @@
+"""Progress on stderr: rows, rows/s and time left."""
+
+from collections.abc import Iterable, Iterator
+from typing import NoReturn
+
+from tqdm import tqdm
+
+from trainer.data.dataset import Columns
+
+
+def row_bar(title: str, rows: int, done: int = 0) -> "tqdm[NoReturn]":
+    """A bar that counts rows; ``done`` of them were counted in an earlier run."""
+    return tqdm(total=rows, initial=done, desc=title, unit=" rows", unit_scale=True, mininterval=1.0, dynamic_ncols=True)
+
+
+def counted(title: str, rows: int, batches: Iterable[Columns]) -> Iterator[Columns]:
+    """Passes batches on and shows how many rows went by."""
+    with row_bar(title, rows) as bar:
+        for batch in batches:
+            yield batch
+            bar.update(len(batch["row/weight"]))

@@ -1,0 +1,1 @@
+"""The kernel (IAK): encoder, decoder, gate, regulariser, the bank that routes rows to slots, and its scores."""

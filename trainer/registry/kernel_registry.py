@@ -1,0 +1,160 @@
+"""The registry of a job's kernels: ``kernels/<domain>/<version>/`` and ``kernels/active.json``.
+
+A version appears whole or not at all and never changes; ``active.json`` alone says what is served. Writers of one job directory, also of
+different processes, take turns (``configs.files``); readers never wait.
+"""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from configs import InputError
+from configs.files import sole_writer
+from trainer.job import Job, read_object, sync, write_json
+from trainer.registry.kernel_version import StoredKernel as StoredKernel
+from trainer.registry.kernel_version import VersionFiles, Weights, read_version
+from trainer.registry.kernel_version import common_tap as common_tap
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=,-]{0,254}")
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+
+
+class KernelStore:
+    """The kernels of a job directory; domain names are exact, never prefixes.
+
+    Names that could not be a folder's are unknown everywhere, and refused where one is to be added.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.folder = job.kernels
+        self._backbone = job.fingerprint()
+        self.fingerprint: str = self._backbone["fingerprint"]
+
+    def domains(self) -> list[str]:
+        """Names of the domains that have a kernel, sorted."""
+        return sorted(name for name in _names(self.folder) if _NAME.fullmatch(name) and (self.folder / name).is_dir())
+
+    def versions(self, domain: str) -> list[int]:
+        """Versions of a domain's kernel, ascending; none for an unknown domain."""
+        # Looked up in the list: a file system may take another spelling for the same name.
+        known = _NAME.fullmatch(domain) and domain in _names(self.folder)
+        return sorted(int(name) for name in _names(self.folder / domain) if _VERSION.fullmatch(name)) if known else []
+
+    def active(self) -> dict[str, int]:
+        """Domain -> version that is served."""
+        path = self.folder / "active.json"
+        content = read_object(path) if path.exists() else {}
+        for domain, version in content.items():
+            if not _NAME.fullmatch(domain) or type(version) is not int:
+                raise InputError(f"{path}: damaged: expected domains with whole numbers, received {domain!r}: {version!r}")
+        return content
+
+    def add(self, domain: str, weights: Weights, manifest: dict[str, Any], golden: dict[str, Any] | None = None) -> int:
+        """Stores a new version, all or nothing, unless the newest one is the same to the byte.
+
+        Args:
+          domain: exact name.
+          weights: as ``StoredKernel`` says.
+          manifest: as ``StoredKernel`` says, less what the store knows itself (domain, version, backbone, files).
+          golden: scores of the golden requests (``golden.GoldenRows.under``); None stores none.
+
+        Returns:
+          The version's number.
+
+        Raises:
+          InputError: a name that cannot be a folder's, or a job directory that cannot be written to.
+        """
+        if not _NAME.fullmatch(domain):
+            raise InputError(f"{ascii(domain)[:100]}: no domain's name; expected 1 to 255 letters, digits, '_', '.', '=', ',' or '-'")
+        files = VersionFiles.of(self._backbone, weights, manifest, golden)
+        with sole_writer(self.folder) as aside:
+            newest = max(self.versions(domain), default=0)
+            if newest and files.same_as(self.folder / domain / str(newest), domain, newest):
+                return newest  # an interrupted run that is run again stores nothing twice
+            new = aside / str(newest + 1)
+            files.write(new, domain, newest + 1)
+            sync(new)
+            if domain in _names(self.folder):
+                new.rename(self.folder / domain / new.name)
+                sync(self.folder / domain)
+            else:
+                sync(aside)
+                aside.rename(self.folder / domain)  # never a domain without a version
+                sync(self.folder)
+        return newest + 1
+
+    def load(self, domain: str, version: int) -> StoredKernel:
+        """Reads a version. Raises ``InputError`` where it is missing, damaged, or was trained on another backbone."""
+        return read_version(self._existing(domain, version), domain, version, self._backbone)
+
+    def active_or_newest(self, domain: str) -> StoredKernel | None:
+        """The active version of a domain's kernel, else its newest one, else None."""
+        version = self.active().get(domain) or max(self.versions(domain), default=None)
+        return None if version is None else self.load(domain, version)
+
+    def activate(self, domain: str, version: int) -> None:
+        """Makes a version the served one."""
+        with sole_writer(self.folder):
+            self._activate(domain, version)
+
+    def rollback(self, domain: str) -> int:
+        """Makes the newest version below the active one that helped on validation the served one, and returns it.
+
+        Such versions are what fine-tuning activates by itself, so this is what was served before. Nothing but ``active.json`` changes.
+
+        Raises:
+          InputError: the domain is not active, or no version below helped.
+        """
+        with sole_writer(self.folder):
+            self.check_known(domain)
+            active = self.active().get(domain)
+            if active is None:
+                raise InputError(f"{self.folder}: domain '{domain}' has no active version to roll back from")
+            for version in reversed([version for version in self.versions(domain) if version < active]):
+                if self.load(domain, version).manifest.get("activated"):
+                    self._activate(domain, version)
+                    return version
+        raise InputError(
+            f"{self.folder}: no version of domain '{domain}' below {active} helped on validation; activate one by number, or deactivate"
+        )
+
+    def deactivate(self, domain: str) -> None:
+        """Lets a domain be served by the backbone; its versions stay."""
+        with sole_writer(self.folder):
+            self._deactivate(domain)
+
+    def remove(self, domain: str) -> None:
+        """Deletes every version of a domain's kernel."""
+        with sole_writer(self.folder) as aside:
+            self._deactivate(domain)
+            (self.folder / domain).rename(aside / "removed")  # gone at once, whatever happens while its files are deleted
+            sync(self.folder)
+            shutil.rmtree(aside)
+
+    def check_known(self, domain: str) -> None:
+        """Raises ``InputError`` where a domain has no kernel."""
+        if domain not in self.domains():
+            raise InputError(f"{self.folder}: no kernel of domain '{domain}'; there are: {', '.join(self.domains()) or 'none'}")
+
+    def _activate(self, domain: str, version: int) -> None:
+        self.load(domain, version)
+        self._write_active({**self.active(), domain: version})
+
+    def _deactivate(self, domain: str) -> None:
+        self.check_known(domain)
+        self._write_active({name: version for name, version in self.active().items() if name != domain})
+
+    def _existing(self, domain: str, version: int) -> Path:
+        if version not in self.versions(domain):
+            known = ", ".join(map(str, self.versions(domain))) or "none"
+            raise InputError(f"{self.folder}: no version {version} of domain '{domain}'; there are: {known}")
+        return self.folder / domain / str(version)
+
+    def _write_active(self, active: dict[str, int]) -> None:
+        if active != self.active():
+            write_json(self.folder / "active.json", dict(sorted(active.items())))
+
+
+def _names(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()] if folder.is_dir() else []

@@ -1,0 +1,160 @@
+"""One version of a kernel on disk: its files, and what is refused when they are read."""
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from configs import InputError
+from trainer.job import fingerprint_difference, read_object
+from trainer.kernels.kernel import KernelShape
+from trainer.registry.model_card import card
+
+_WEIGHTS, _MANIFEST, _GOLDEN, _BACKBONE, _CARD = "weights.npz", "manifest.json", "golden.json", "backbone.json", "card.md"
+
+Weights = dict[str, npt.NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class StoredKernel:
+    """One version of a domain's kernel.
+
+    Attributes:
+      domain: its exact name.
+      version: from 1 on.
+      weights: ``weight_j`` and ``bias_j`` arrays; of a gated kernel also ``gate`` and ``support`` (``trainer.kernels.gate``).
+      manifest: backbone fingerprint, kernel shape, settings, rows used, validation metrics with intervals, sha256 of the files.
+      golden: its scores of the golden requests (``trainer.registry.golden_scores.Golden``); None where it was stored without.
+    """
+
+    domain: str
+    version: int
+    weights: Weights
+    manifest: dict[str, Any]
+    golden: dict[str, Any] | None = None
+
+    @property
+    def shape(self) -> KernelShape:
+        """What it must share with the others of a bank."""
+        return KernelShape.from_json(self.manifest["shape"])
+
+
+def common_tap(kernels: list[StoredKernel]) -> str | None:
+    """The tap that all kernels read; None where there is no kernel. Raises ``InputError`` where they read different ones."""
+    taps = {kernel.shape.tap: kernel.domain for kernel in kernels}
+    if len(taps) > 1:
+        described = ", ".join(f"'{domain}' reads {tap}" for tap, domain in taps.items())
+        raise InputError(f"kernels of different taps cannot be used together: {described}; tune one of them again")
+    return next(iter(taps), None)
+
+
+@dataclass(frozen=True)
+class VersionFiles:
+    """The content of a version's files, less what depends on its number.
+
+    Attributes:
+      backbone: fingerprint of the backbone it belongs to (``job.Job.fingerprint``), every tensor's included.
+      manifest: as ``StoredKernel`` has it, less domain, version, backbone and files.
+      contents: by name, of the other files.
+    """
+
+    backbone: dict[str, Any]
+    manifest: dict[str, Any]
+    contents: dict[str, bytes]
+
+    @classmethod
+    def of(cls, backbone: dict[str, Any], weights: Weights, manifest: dict[str, Any], golden: dict[str, Any] | None) -> "VersionFiles":
+        """The files of a kernel. Raises ``ValueError`` where the manifest or the scores hold NaN, which JSON has no word for."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **weights)  # type: ignore[arg-type]
+        contents = {_WEIGHTS: buffer.getvalue(), _BACKBONE: _json(backbone), **({_GOLDEN: _json(golden)} if golden else {})}
+        return cls(backbone, manifest, contents)
+
+    def write(self, folder: Path, domain: str, version: int) -> None:
+        """Writes a version into a new folder; all of it is on disk when this returns."""
+        content = self._manifest(domain, version)
+        files = {**self.contents, _MANIFEST: _json(content), _CARD: card(content).encode()}
+        folder.mkdir()
+        for name, data in files.items():
+            with (folder / name).open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+
+    def same_as(self, folder: Path, domain: str, version: int) -> bool:
+        """Whether a version's folder holds just this, to the byte."""
+        expected = {**self.contents, _MANIFEST: _json(self._manifest(domain, version))}
+        return all((folder / name).is_file() and (folder / name).read_bytes() == data for name, data in expected.items())
+
+    def _manifest(self, domain: str, version: int) -> dict[str, Any]:
+        files = {name: hashlib.sha256(data).hexdigest() for name, data in self.contents.items()}
+        own = {"domain": domain, "version": version, "backbone": self.backbone["fingerprint"], "files": files}
+        return own | self.manifest | own
+
+
+def read_version(folder: Path, domain: str, version: int, backbone: dict[str, Any]) -> StoredKernel:
+    """Reads a version.
+
+    Args:
+      folder: of the version.
+      domain: its name.
+      version: its number.
+      backbone: fingerprint of the backbone that it must belong to.
+
+    Raises:
+      InputError: a file is missing, damaged or not the one that was stored, or the kernel was trained on another backbone.
+    """
+    manifest = read_object(folder / _MANIFEST)
+    _check_backbone(folder, manifest, backbone)
+    contents = {name: _checked(folder / name, sha256) for name, sha256 in _listed(folder, manifest).items()}
+    try:
+        with np.load(io.BytesIO(contents[_WEIGHTS]), allow_pickle=False) as arrays:
+            weights = {name: arrays[name] for name in arrays.files}
+        golden = json.loads(contents[_GOLDEN]) if _GOLDEN in contents else None
+        kernel = StoredKernel(domain, version, weights, manifest, golden)
+        expected = kernel.shape.arrays()
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{folder}: not a kernel: {error}") from None
+    received = {name: (array.shape, array.dtype.name) for name, array in weights.items()}
+    if received != expected:
+        raise InputError(f"{folder / _WEIGHTS}: expected arrays {expected}, received {received}")
+    return kernel
+
+
+def _listed(folder: Path, manifest: dict[str, Any]) -> dict[str, str | None]:
+    """The files that a manifest lists, with their sha256; older ones list none."""
+    files = manifest.get("files", {_WEIGHTS: None})
+    if not isinstance(files, dict) or _WEIGHTS not in files or not files.keys() <= {_WEIGHTS, _GOLDEN, _BACKBONE}:
+        raise InputError(f"{folder / _MANIFEST}: damaged: expected 'files' to list {_WEIGHTS} and its like")
+    return files
+
+
+def _checked(path: Path, sha256: str | None) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: damaged: cannot be read: {error.strerror}") from None
+    if sha256 not in (None, hashlib.sha256(content).hexdigest()):
+        raise InputError(f"{path}: damaged: its sha256 is not the one that {_MANIFEST} beside it lists")
+    return content
+
+
+def _check_backbone(folder: Path, manifest: dict[str, Any], backbone: dict[str, Any]) -> None:
+    received = str(manifest.get("backbone"))
+    if received == backbone["fingerprint"]:
+        return
+    message = f"{folder}: trained on another backbone: expected fingerprint {backbone['fingerprint'][:12]}, received {received[:12]}"
+    stored = folder / _BACKBONE
+    difference = fingerprint_difference(backbone, read_object(stored, "transform", "tensors")) if stored.exists() else None
+    raise InputError(f"{message}; first difference: {difference}" if difference else message)
+
+
+def _json(content: Any) -> bytes:
+    return json.dumps(content, indent=1, allow_nan=False).encode()

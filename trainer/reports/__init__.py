@@ -1,0 +1,1 @@
+"""Results for people: text for a terminal, plots, one HTML page."""

@@ -1,0 +1,1 @@
+"""Pre-training of the backbone and fine-tuning of kernels."""

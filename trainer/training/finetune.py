@@ -1,0 +1,241 @@
+"""Fine-tuning: the backbone runs once, frozen, over the window; the kernels of all domains train on its stored taps."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from configs import Experiment, InputError
+from configs.domains import ALL, Domain
+from trainer.backbone.frozen_pass import FrozenRows, open_frozen, run_frozen
+from trainer.backbone.model import read_tap
+from trainer.backbone.stored_taps import window_rows
+from trainer.data.progress_bar import row_bar
+from trainer.evaluation.activation import compare, helps, mean_auc, score_rows
+from trainer.job import Job
+from trainer.kernels.gate import GATE
+from trainer.kernels.kernel import Adapter, KernelShape, user_columns
+from trainer.registry.golden_scores import GoldenRows, keep_requests
+from trainer.registry.kernel_registry import KernelStore
+from trainer.training.domain_mixing import training_data
+from trainer.training.gate_fitting import with_gate, with_support
+from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, Kernel, Rows, schedule
+from trainer.training.warm_start import levels, parents, starts
+
+_NO_ROWS = np.empty(0, np.int64)
+
+
+def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> None:
+    """Trains a kernel for every named domain (every domain where none is named), stores it, and activates it where it helps.
+
+    The validation split is halved by user: one half decides when a kernel stops, the other judges it, so that the interval is honest. A
+    kernel is activated where the 95% interval of its CTR- or CTCVR-AUC gain over the backbone lies above zero and neither lies below it;
+    otherwise its domain keeps what it is served by.
+
+    Raises:
+      InputError: an unknown domain, no finished backbone, or a dataset that the backbone was not trained for.
+    """
+    domains = _named(experiment, names)
+    dataset, backbone = open_frozen(experiment, data, job)
+    keep_requests(dataset, job)
+    golden = GoldenRows.open(job, backbone)
+    tap, store = experiment.kernel.tap, KernelStore(job)
+    shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
+    shape = with_support(shape, experiment, dataset.fitted)
+    keep = user_columns(shape)
+    _check_shapes(store, shape, {domain.name for domain in domains})  # before the forward passes, which take most of the wait
+    window = window_rows(job, experiment, backbone, dataset, tap, "taps of the window", keep)
+    validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation", keep)
+    tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation, golden)
+    kernels: dict[str, Kernel] = {}
+    warm_start = experiment.finetune.warm_start
+    if warm_start != "none":
+        kernels[ALL] = tuning.kernel_of_all_traffic(anew=any(domain.name == ALL for domain in domains))
+        domains = [domain for domain in domains if domain.name != ALL]
+    if warm_start == "parent":
+        kernels = tuning.stored({name for domain in domains for name in parents(domain)}) | kernels
+    for level in levels(warm_start, domains):
+        kernels |= tuning.train_and_store(level, kernels)
+
+
+def stopping_rows(validation: FrozenRows, domain: Domain) -> Rows:
+    """A domain's validation rows of the users that decide when its kernel stops."""
+    rows = validation.domain_rows(domain)
+    return rows[~judges(validation, rows)]
+
+
+def judging_rows(validation: FrozenRows, domain: Domain) -> Rows:
+    """A domain's validation rows of the other users, who judge the kernel."""
+    rows = validation.domain_rows(domain)
+    return rows[judges(validation, rows)]
+
+
+def judges(validation: FrozenRows, rows: Rows) -> npt.NDArray[np.bool_]:
+    """Which of the rows are of users who judge kernels; the others stop their training."""
+    users: npt.NDArray[np.int64] = validation.columns["row/user"][rows].astype(np.int64, copy=False)
+    return (users & 1).astype(bool)
+
+
+def _check_shapes(store: KernelStore, shape: KernelShape, tuned: set[str]) -> None:
+    """Kernels of different shapes cannot share a bank: refuses to begin what could not be exported."""
+    for domain, version in store.active().items():
+        if domain not in tuned and store.load(domain, version).shape != shape:
+            raise InputError(
+                f"the active kernel of '{domain}' has another shape than this config's kernels; tune all domains, or deactivate it"
+            )
+
+
+def _named(experiment: Experiment, names: list[str]) -> list[Domain]:
+    known = {domain.name: domain for domain in experiment.domains}
+    for name in names:
+        if name not in known:
+            raise InputError(f"--domains: '{name}' is no domain of this config; there are: {', '.join(known)}")
+    return [known[name] for name in dict.fromkeys(names)] or list(experiment.domains)
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    """What every training of one run shares."""
+
+    experiment: Experiment
+    store: KernelStore
+    logs: Path
+    shape: KernelShape
+    window: FrozenRows
+    validation: FrozenRows
+    golden: GoldenRows
+
+    def kernel_of_all_traffic(self, anew: bool) -> Kernel:
+        """The kernel that the others start from: the stored one, unless it is to be trained anew or there is none of this shape."""
+        stored = {} if anew else self.stored({ALL})
+        return (stored or self.train_and_store([Domain(ALL)], {}))[ALL]
+
+    def stored(self, names: set[str]) -> dict[str, Kernel]:
+        """The stored kernels of this run's shape among the named domains', less their gates."""
+        found = {name: self.store.active_or_newest(name) for name in sorted(names)}
+        return {
+            name: {array: kernel.weights[array] for array in self.shape.variables()}
+            for name, kernel in found.items()
+            if kernel and kernel.shape == self.shape
+        }
+
+    def train_and_store(self, domains: list[Domain], known: dict[str, Kernel]) -> dict[str, Kernel]:
+        """Trains kernels together, judges each on validation, stores all and activates those that help.
+
+        Args:
+          domains: of one level.
+          known: kernels that they may start from, by domain; none where each starts from a new one.
+
+        Returns:
+          The kernels by domain, less their gates.
+        """
+        rows_of = {domain.name: len(self.window.domain_rows(domain)) for domain in domains}
+        for name in (name for name, rows in rows_of.items() if not rows):
+            split = self.experiment.finetune.split
+            print(f"{name}: no rows in split '{split}'; no kernel, its domain serves the backbone", file=sys.stderr)
+        domains = [domain for domain in domains if rows_of[domain.name]]
+        if not domains:
+            return {}
+        start = starts(self.experiment.finetune.warm_start, domains, known) if known else None
+        kernels = train_kernels(self.experiment, self.shape, self.window, self.validation, domains, start, self.logs)
+        for domain, trained in zip(domains, kernels, strict=True):
+            stopping = stopping_rows(self.validation, domain)
+            kernel = with_gate(self.experiment, self.shape, trained, self.window, self.validation, stopping)
+            rows = judging_rows(self.validation, domain)
+            figures = compare(self.experiment, self.validation, rows, score_rows(self.shape, kernel, self.validation, rows))
+            manifest = {
+                "shape": self.shape.to_json(),
+                "seed": self.experiment.seed,
+                "kernel": self.experiment.kernel.model_dump(mode="json"),
+                "finetune": self.experiment.finetune.model_dump(mode="json"),
+                "rows": {"train": rows_of[domain.name], "validation": len(rows)},  # of validation, the half that judges
+                "windows": self._windows(),
+                "validation": figures,
+                "activated": helps(figures),
+                **({GATE: kernel[GATE].tolist()} if GATE in kernel else {}),
+            }
+            version = self.store.add(domain.name, kernel, manifest, self.golden.under(self.shape, kernel))
+            if manifest["activated"]:
+                self.store.activate(domain.name, version)
+        return {domain.name: kernel for domain, kernel in zip(domains, kernels, strict=True)}
+
+    def _windows(self) -> dict[str, list[str]]:
+        """First moment and end of the rows that a kernel learned from and is judged on."""
+        settings = self.experiment.finetune
+        splits = {"train": self.experiment.splits[settings.split], "validation": self.experiment.splits[settings.validation]}
+        return {part: [split.start.isoformat(), split.end.isoformat()] for part, split in splits.items()}
+
+
+def train_kernels(
+    experiment: Experiment,
+    adapter: Adapter,
+    window: FrozenRows,
+    validation: FrozenRows,
+    domains: list[Domain],
+    start: Kernel | list[Kernel] | None = None,
+    logs: Path | None = None,
+) -> list[Kernel]:
+    """Trains the kernels of several domains together.
+
+    After every epoch each domain is scored on its own stopping rows (mean of CTR- and CTCVR-AUC); it keeps its best kernel, the one it
+    started from included, and leaves training after ``finetune.patience`` epochs without a better one. A domain whose stopping rows have
+    one class only cannot be scored; it keeps its last kernel.
+
+    Args:
+      experiment: settings and seed.
+      adapter: what is trained for every domain, e.g. a ``KernelShape``.
+      window: rows of the fine-tuning split, with taps.
+      validation: rows of the validation split, with taps.
+      domains: what is trained; each has rows in the window.
+      start: the kernel that all start from, or one for each in the order of ``domains``; a new one for each, a function of seed and name,
+        where None. It is the w0 of the KL where ``finetune.prior`` is ``parent``; a new kernel's w0 is N(0, I) always. Those that are
+        given a start train at ``finetune.child_learning_rate``.
+      logs: folder for TensorBoard: every domain's training loss and validation AUC by epoch; nothing is logged where None.
+
+    Returns:
+      Kernels in the order of ``domains``, without gates (``trainer.training.gate_fitting``).
+    """
+    settings = experiment.finetune
+    if start and settings.child_learning_rate:
+        settings = settings.model_copy(update={"learning_rate": settings.child_learning_rate})
+        experiment = experiment.model_copy(update={"finetune": settings})
+    given = start if isinstance(start, list) else [start] * len(domains)
+    initial = [kernel or adapter.initial(experiment.seed, domain.name) for kernel, domain in zip(given, domains, strict=True)]
+    data = training_data(experiment, adapter, window, domains, initial)
+    trainer = JointTrainer(experiment, adapter, data, initial, initial if start and settings.prior == "parent" else None)
+    held_out = [stopping_rows(validation, domain) for domain in domains]
+
+    def score(index: int) -> float:
+        rows = held_out[index]
+        value = mean_auc(experiment, validation, rows, score_rows(adapter, trainer.kernel(index), validation, rows))
+        return -np.inf if value is None else value
+
+    writer = tf.summary.create_file_writer(str(logs)) if logs else tf.summary.create_noop_writer()
+    best = [(score(index), trainer.kernel(index)) for index in range(len(domains))]
+    bad = [0] * len(domains)
+    for epoch in range(settings.epochs):
+        training = [index for index in range(len(domains)) if bad[index] < settings.patience]
+        if not training:
+            break
+        trainer.training = len(training)
+        present = [domain if index in training else DomainData(domain.name, _NO_ROWS) for index, domain in enumerate(data)]
+        with row_bar(f"kernels {epoch + 1}/{settings.epochs}", sum(len(domain.rows) for domain in present)) as bar:
+            loss, seen = np.zeros(len(domains)), np.zeros(len(domains))
+            batches = schedule(present, settings.batch_size, experiment.seed, epoch)
+            for rows, losses in zip(batches, trainer.train_epoch(window, batches), strict=True):
+                counts = np.array([len(part) for part in rows])
+                loss, seen = loss + counts * losses, seen + counts
+                bar.update(int(counts.sum()))
+        for index in training:
+            value = score(index)
+            with writer.as_default(step=epoch + 1):
+                tf.summary.scalar(f"{domains[index].name}/loss", loss[index] / seen[index])
+                tf.summary.scalar(f"{domains[index].name}/validation_auc", value)
+            if value > best[index][0] or not np.isfinite(value):
+                best[index], bad[index] = (value, trainer.kernel(index)), 0
+            else:
+                bad[index] += 1
+    return [kernel for _, kernel in best]
