@@ -1,6 +1,7 @@
 """Packaging: what users install, and what Beam ships to its workers (``--setup_file=./setup.py``).
 
-The plain install is what a Beam worker needs (configs and preprocessing); ``train``, ``serve``, ``dev`` and ``bench`` add the rest.
+The plain install is what a Beam worker needs (configs and preprocessing); ``train``, ``serve``,
+``dev`` and ``bench`` add the rest.
 """
 
 from pathlib import Path
@@ -39,7 +40,10 @@ BENCH = [
 setup(
     name="domain-kernel-recommender",
     version="0.1.0",
-    description="Pre-train a recommender once, freeze it, and adapt it to hundreds of domains by small kernels",
+    description=(
+        "Pre-train a recommender once, freeze it, and adapt it to hundreds of domains by small"
+        " kernels"
+    ),
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -65,5 +69,11 @@ setup(
         "tzdata>=2024.1",
         "tqdm>=4.66,<5",
     ],
-    extras_require={"train": TRAIN, "serve": SERVE, "dev": DEV, "bench": BENCH, "gcp": ["apache-beam[gcp]>=2.77,<2.78"]},
+    extras_require={
+        "train": TRAIN,
+        "serve": SERVE,
+        "dev": DEV,
+        "bench": BENCH,
+        "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
+    },
 )

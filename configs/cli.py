@@ -1,4 +1,6 @@
-"""What every command has in common: ``--config`` and ``--set``, and one line and exit code 2 for what a user can cause."""
+"""What every command has in common: ``--config`` and ``--set``, and one line and exit code 2 for
+what a user can cause.
+"""
 
 import argparse
 import os
@@ -12,7 +14,9 @@ from configs.schema import Experiment
 
 
 class CommandParser(argparse.ArgumentParser):
-    """A parser whose mistakes are one line; abbreviations of options are off, so that an option's meaning never changes by itself."""
+    """A parser whose mistakes are one line; abbreviations of options are off, so that an
+    option's meaning never changes by itself.
+    """
 
     def __init__(self, *args: object, **settings: object) -> None:
         settings.setdefault("allow_abbrev", False)
@@ -26,7 +30,13 @@ class CommandParser(argparse.ArgumentParser):
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds ``--config FILE`` and ``--set key.path=value``."""
     parser.add_argument("--config", required=True, metavar="FILE", help="experiment (YAML)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY.PATH=VALUE", help="override one setting; may be repeated")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY.PATH=VALUE",
+        help="override one setting; may be repeated",
+    )
 
 
 def read_config(arguments: argparse.Namespace) -> Experiment:
@@ -35,7 +45,9 @@ def read_config(arguments: argparse.Namespace) -> Experiment:
 
 
 def run(command: Callable[[], None]) -> None:
-    """Runs a command's main function: ``InputError`` (or a file that cannot be used) is one line and exit code 2, Ctrl-C exit code 130."""
+    """Runs a command's main function: ``InputError`` (or a file that cannot be used) is one line
+    and exit code 2, Ctrl-C exit code 130.
+    """
     try:
         command()
     except BrokenPipeError:  # whoever read our output has had enough, as in `... | head`

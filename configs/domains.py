@@ -14,17 +14,23 @@ BACKBONE = "backbone"
 """Asked for as a domain: the frozen backbone alone (zero-shot)."""
 
 AUTO = "auto"
-"""Asked for as a domain: the most specific active domain that matches the row's own topic fields."""
+"""Asked for as a domain: the most specific active domain that matches the row's own topic
+fields.
+"""
 
 _HOURS = re.compile(r"(\d\d)-(\d\d)")
 
 
 class Topic(Section):
-    """One way of cutting traffic: by a column's ``values``, or by local ``hours`` of a timestamp column."""
+    """One way of cutting traffic: by a column's ``values``, or by local ``hours`` of a timestamp
+    column.
+    """
 
     column: str
     values: tuple[SafeName, ...] = ()
-    hours: dict[SafeName, str] = Field(default_factory=dict, description="name -> 'HH-HH', both hours included; may wrap midnight")
+    hours: dict[SafeName, str] = Field(
+        default_factory=dict, description="name -> 'HH-HH', both hours included; may wrap midnight"
+    )
     time_zone: TimeZoneName = "UTC"
 
     @field_validator("values", mode="before")
@@ -46,7 +52,9 @@ class Topic(Section):
         for name, text in hours.items():
             match = _HOURS.fullmatch(text)
             if not match or int(match[1]) > 23 or int(match[2]) > 23:
-                raise ValueError(f"{name}: '{text}' is no hour range; expected 'HH-HH' with hours 00 to 23")
+                raise ValueError(
+                    f"{name}: '{text}' is no hour range; expected 'HH-HH' with hours 00 to 23"
+                )
             for hour in hours_of(text):
                 if hour in taken:
                     raise ValueError(f"hour {hour:02d} is in both '{taken[hour]}' and '{name}'")
@@ -63,7 +71,9 @@ class Topic(Section):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The topic's values in order; value ``i`` has index ``i + 1`` in datasets, 0 is 'none of them'."""
+        """The topic's values in order; value ``i`` has index ``i + 1`` in datasets, 0 is 'none
+        of them'.
+        """
         return self.values or tuple(self.hours)
 
 
@@ -86,11 +96,20 @@ class Domain:
     conditions: tuple[tuple[str, int], ...] = ()
 
 
-def enumerate_domains(topics: dict[str, Topic], cross_topics: tuple[tuple[str, str], ...]) -> tuple[Domain, ...]:
-    """All domains of an experiment: ``all``, then single-topic in the config's order, then cross-topic."""
-    single = {topic: [(f"{topic}={value}", (topic, index)) for index, value in enumerate(spec.names, 1)] for topic, spec in topics.items()}
+def enumerate_domains(
+    topics: dict[str, Topic], cross_topics: tuple[tuple[str, str], ...]
+) -> tuple[Domain, ...]:
+    """All domains of an experiment: ``all``, then single-topic in the config's order, then
+    cross-topic.
+    """
+    single = {
+        topic: [(f"{topic}={value}", (topic, index)) for index, value in enumerate(spec.names, 1)]
+        for topic, spec in topics.items()
+    }
     domains = [Domain(ALL)]
-    domains += [Domain(name, (condition,)) for values in single.values() for name, condition in values]
+    domains += [
+        Domain(name, (condition,)) for values in single.values() for name, condition in values
+    ]
     for first, second in cross_topics:
         domains += [Domain(f"{a},{b}", (x, y)) for a, x in single[first] for b, y in single[second]]
     return tuple(domains)

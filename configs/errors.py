@@ -2,7 +2,9 @@
 
 
 class InputError(Exception):
-    """Bad input: says what was wrong, where, what was expected and what was received, in one line."""
+    """Bad input: says what was wrong, where, what was expected and what was received, in one
+    line.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.splitlines()))

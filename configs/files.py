@@ -15,10 +15,12 @@ _LOCK = ".lock"
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[Path]:
-    """Waits until no other process or thread writes into a folder; gives an empty folder in it to build in, removed in the end.
+    """Waits until no other process or thread writes into a folder; gives an empty folder in it to
+    build in, removed in the end.
 
-    The operating system takes the lock from a process that dies. So whatever else is hidden here while the lock is held was left by one
-    that was killed, and is removed first. Readers need no lock: they see only what was renamed into place.
+    The operating system takes the lock from a process that dies. So whatever else is hidden here
+    while the lock is held was left by one that was killed, and is removed first. Readers need no
+    lock: they see only what was renamed into place.
 
     Raises:
       InputError: the folder cannot be written to.

@@ -1,4 +1,6 @@
-"""Reads an experiment: YAML by safe loading, ``--set`` overrides, one clear line for every mistake."""
+"""Reads an experiment: YAML by safe loading, ``--set`` overrides, one clear line for every
+mistake.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,12 +23,16 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
       overrides: ``key.path=value`` texts; the value is read as YAML.
 
     Raises:
-      ConfigError: the file cannot be read, is no YAML mapping, or does not describe a valid experiment.
+      ConfigError: the file cannot be read, is no YAML mapping, or does not describe a valid
+        experiment.
     """
     path = Path(path)
     try:
         if path.stat().st_size > _MAX_BYTES:
-            raise ConfigError(f"{path}: expected a config of at most {_MAX_BYTES} bytes, received {path.stat().st_size}")
+            raise ConfigError(
+                f"{path}: expected a config of at most {_MAX_BYTES} bytes, received"
+                f" {path.stat().st_size}"
+            )
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
@@ -35,8 +41,12 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
     return parse_experiment(text, overrides, source=str(path))
 
 
-def parse_experiment(text: str, overrides: Iterable[str] = (), source: str = "config") -> Experiment:
-    """Validates an experiment given as YAML text; ``source`` names it in errors. Raises ``ConfigError``."""
+def parse_experiment(
+    text: str, overrides: Iterable[str] = (), source: str = "config"
+) -> Experiment:
+    """Validates an experiment given as YAML text; ``source`` names it in errors. Raises
+    ``ConfigError``.
+    """
     values = _parse_yaml(text, source)
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected a YAML mapping, received {type(values).__name__}")
@@ -45,11 +55,15 @@ def parse_experiment(text: str, overrides: Iterable[str] = (), source: str = "co
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: " + "; ".join(_describe(item) for item in error.errors())) from None
+        raise ConfigError(
+            f"{source}: " + "; ".join(_describe(item) for item in error.errors())
+        ) from None
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Safe loading that refuses a key that stands twice; YAML itself would take the last one without a word."""
+    """Safe loading that refuses a key that stands twice; YAML itself would take the last one
+    without a word.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """See the class."""
@@ -57,7 +71,9 @@ class _UniqueKeys(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 if key.value in seen:
-                    raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"key '{key.value}' stands twice", key.start_mark
+                    )
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -68,8 +84,13 @@ def _parse_yaml(text: str, source: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{source}{where}: not valid YAML: {getattr(error, 'problem', None) or 'unreadable'}") from None
-    except (ValueError, TypeError) as error:  # a day that does not exist, a number of thousands of digits
+        raise ConfigError(
+            f"{source}{where}: not valid YAML: {getattr(error, 'problem', None) or 'unreadable'}"
+        ) from None
+    except (
+        ValueError,
+        TypeError,
+    ) as error:  # a day that does not exist, a number of thousands of digits
         raise ConfigError(f"{source}: not valid YAML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{source}: not valid YAML: nested too deeply") from None
@@ -84,7 +105,9 @@ def _apply(values: dict[str, Any], override: str) -> None:
     for depth, key in enumerate(keys[:-1]):
         below = section.get(key)
         if not isinstance(below, dict | None):
-            raise ConfigError(f"--set {override}: '{'.'.join(keys[: depth + 1])}' holds a value, not a section")
+            raise ConfigError(
+                f"--set {override}: '{'.'.join(keys[: depth + 1])}' holds a value, not a section"
+            )
         section[key] = dict(below or {})  # a copy: YAML aliases share one mapping
         section = section[key]
     section[keys[-1]] = _parse_yaml(text, f"--set {override}")
@@ -93,10 +116,16 @@ def _apply(values: dict[str, Any], override: str) -> None:
 def _describe(item: Any) -> str:
     """One pydantic error as ``where: what``; tags of the feature union are left out of the path."""
     tags = {"categorical", "list", "numeric", "timestamp", "cross"}
-    keys = [str(key) for index, key in enumerate(item["loc"]) if not (index == 2 and item["loc"][0] == "features" and key in tags)]
+    keys = [
+        str(key)
+        for index, key in enumerate(item["loc"])
+        if not (index == 2 and item["loc"][0] == "features" and key in tags)
+    ]
     message = item["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]
     received = item["input"]
-    if item["type"] not in ("value_error", "missing") and isinstance(received, str | int | float | bool | None):
+    if item["type"] not in ("value_error", "missing") and isinstance(
+        received, str | int | float | bool | None
+    ):
         message += f", received {received!r}"
     return f"{'.'.join(keys)}: {message}" if keys else message

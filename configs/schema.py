@@ -11,31 +11,57 @@ from typing import Any
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from configs.domains import Domain, Topic, enumerate_domains
-from configs.features import CategoricalFeature, CrossFeature, Feature, ListFeature, NumericFeature, TimestampFeature
+from configs.features import (
+    CategoricalFeature,
+    CrossFeature,
+    Feature,
+    ListFeature,
+    NumericFeature,
+    TimestampFeature,
+)
 from configs.section import SafeName, Section, UtcDatetime
 from configs.simulation import Simulation
 from configs.training import Backbone, Finetune, Kernel, Pretrain
 
 _LONGEST_DOMAIN = 200  # a domain's name is a folder's name
-_TOPICS_READ = {"star": (1, 1, "exactly one topic"), "hamur": (1, 1, "exactly one topic"), "pepnet": (1, inf, "at least one topic")}
+_TOPICS_READ = {
+    "star": (1, 1, "exactly one topic"),
+    "hamur": (1, 1, "exactly one topic"),
+    "pepnet": (1, inf, "at least one topic"),
+}
 
 
 class Data(Section):
     """Where the logs are and which columns identify a row."""
 
-    input: str | None = Field(None, description="glob of CSV, JSON lines or Parquet files, on any Beam filesystem; --input overrides")
-    timestamp: str = Field(description="column with the row's moment: a timestamp, ISO 8601 text, or seconds since 1970")
+    input: str | None = Field(
+        None,
+        description=(
+            "glob of CSV, JSON lines or Parquet files, on any Beam filesystem; --input overrides"
+        ),
+    )
+    timestamp: str = Field(
+        description=(
+            "column with the row's moment: a timestamp, ISO 8601 text, or seconds since 1970"
+        )
+    )
     request: str = Field(description="column whose rows are ranked against each other (GAUC)")
     user: str = Field(description="column of the user: the unit that is resampled for intervals")
     weight: str | None = Field(None, description="column with the sample weight; 1 where absent")
-    row_key: tuple[str, ...] = Field((), description="columns that identify a row; later rows with the same key are rejected")
+    row_key: tuple[str, ...] = Field(
+        (), description="columns that identify a row; later rows with the same key are rejected"
+    )
     max_conversion_without_click: float = Field(
         0.0,
         ge=0.0,
         le=1.0,
-        description="tolerated share of rows with a conversion but no click; such rows are rejected",
+        description=(
+            "tolerated share of rows with a conversion but no click; such rows are rejected"
+        ),
     )
-    batch_rows: PositiveInt = Field(65_536, le=1_048_576, description="rows a Beam element and an output file hold at most")
+    batch_rows: PositiveInt = Field(
+        65_536, le=1_048_576, description="rows a Beam element and an output file hold at most"
+    )
 
 
 class Task(Section):
@@ -47,7 +73,9 @@ class Task(Section):
 
 
 class Tasks(Section):
-    """Click, conversion after click, and both (over the entire space; ESMM, Ma et al. 2018, section 2)."""
+    """Click, conversion after click, and both (over the entire space; ESMM, Ma et al. 2018,
+    section 2).
+    """
 
     ctr: Task
     cvr: Task
@@ -58,9 +86,15 @@ class Tasks(Section):
         if self.ctr.space != "all" or self.ctcvr.space != "all":
             raise ValueError("ctr and ctcvr are defined on every impression; expected 'space: all'")
         if self.cvr.space != self.ctr.label:
-            raise ValueError(f"cvr is defined on clicked rows; expected 'space: {self.ctr.label}', received '{self.cvr.space}'")
+            raise ValueError(
+                f"cvr is defined on clicked rows; expected 'space: {self.ctr.label}', received"
+                f" '{self.cvr.space}'"
+            )
         if self.cvr.label != self.ctcvr.label:
-            raise ValueError(f"cvr and ctcvr share their label; received '{self.cvr.label}' and '{self.ctcvr.label}'")
+            raise ValueError(
+                f"cvr and ctcvr share their label; received '{self.cvr.label}' and"
+                f" '{self.ctcvr.label}'"
+            )
         if self.ctr.loss_weight == self.cvr.loss_weight == self.ctcvr.loss_weight == 0:
             raise ValueError("every loss_weight is 0: there is nothing to train")
         return self
@@ -79,7 +113,9 @@ class Split(Section):
     @model_validator(mode="after")
     def _not_empty(self) -> "Split":
         if self.start >= self.end:
-            raise ValueError(f"start {self.start.isoformat()} is not before end {self.end.isoformat()}")
+            raise ValueError(
+                f"start {self.start.isoformat()} is not before end {self.end.isoformat()}"
+            )
         return self
 
 
@@ -87,7 +123,9 @@ class Truth(Section):
     """True probabilities of a simulation, read by evaluation alone."""
 
     path: str = Field(description="glob of Parquet files; relative to the folder of the logs")
-    key: str = Field("impression_id", description="column, in the logs and in the side file, that joins them")
+    key: str = Field(
+        "impression_id", description="column, in the logs and in the side file, that joins them"
+    )
 
 
 class Evaluation(Section):
@@ -150,18 +188,33 @@ class Experiment(Section):
 
     @cached_property
     def transform_settings(self) -> dict[str, Any]:
-        """What decides the outputs of the feature transform, JSON-ready: features and topics, less what only training reads."""
+        """What decides the outputs of the feature transform, JSON-ready: features and topics,
+        less what only training reads.
+        """
         training_only = {"side", "dimension", "id_dropout", "attention"}
         return {
-            "features": {name: spec.model_dump(mode="json", exclude=training_only) for name, spec in self.features.items()},
-            "topics": {name: {**spec.model_dump(mode="json"), "hours": list(spec.hours.items())} for name, spec in self.topics.items()},
-            "order": {"features": list(self.features), "topics": list(self.topics)},  # digests sort keys, but order gives meaning
+            "features": {
+                name: spec.model_dump(mode="json", exclude=training_only)
+                for name, spec in self.features.items()
+            },
+            "topics": {
+                name: {**spec.model_dump(mode="json"), "hours": list(spec.hours.items())}
+                for name, spec in self.topics.items()
+            },
+            "order": {
+                "features": list(self.features),
+                "topics": list(self.topics),
+            },  # digests sort keys, but order gives meaning
         }
 
     @property
     def fitted_on(self) -> tuple[str, ...]:
         """The splits that the transform is fitted on: all that the backbone learns from."""
-        return (self.pretrain.split, self.finetune.split) if self.pretrain.progressive else (self.pretrain.split,)
+        return (
+            (self.pretrain.split, self.finetune.split)
+            if self.pretrain.progressive
+            else (self.pretrain.split,)
+        )
 
     @cached_property
     def data_digest(self) -> str:
@@ -169,7 +222,9 @@ class Experiment(Section):
         shown = {
             **self.transform_settings,
             "data": self.data.model_dump(mode="json", exclude={"input"}),
-            "tasks": self.tasks.model_dump(mode="json", exclude={name: {"loss_weight"} for name in TASK_NAMES}),
+            "tasks": self.tasks.model_dump(
+                mode="json", exclude={name: {"loss_weight"} for name in TASK_NAMES}
+            ),
             "splits": {name: split.model_dump(mode="json") for name, split in self.splits.items()},
             "fitted_on": self.fitted_on if self.pretrain.progressive else self.pretrain.split,
             "truth_key": self.evaluation.truth.key if self.evaluation.truth else None,
@@ -187,16 +242,27 @@ class Experiment(Section):
         }
         for key, split in named.items():
             if split not in self.splits:
-                raise ValueError(f"{key}: '{split}' is no split; the config has: {', '.join(self.splits)}")
-        judging = dict.fromkeys((self.pretrain.validation, self.finetune.validation, self.evaluation.split))
+                raise ValueError(
+                    f"{key}: '{split}' is no split; the config has: {', '.join(self.splits)}"
+                )
+        judging = dict.fromkeys(
+            (self.pretrain.validation, self.finetune.validation, self.evaluation.split)
+        )
         for judge, trained in product(judging, (self.pretrain.split, self.finetune.split)):
-            if self.splits[judge].start < self.splits[trained].end and self.splits[trained].start < self.splits[judge].end:
-                raise ValueError(f"splits.{judge} overlaps splits.{trained}: rows that judge a model must not train it")
+            if (
+                self.splits[judge].start < self.splits[trained].end
+                and self.splits[trained].start < self.splits[judge].end
+            ):
+                raise ValueError(
+                    f"splits.{judge} overlaps splits.{trained}: rows that judge a model must not"
+                    " train it"
+                )
         begin, end = self.splits[self.finetune.split].start, self.splits[self.pretrain.split].end
         if self.pretrain.progressive and begin < end:
             raise ValueError(
-                f"pretrain.progressive: learns in order of time; splits.{self.finetune.split} begins at {begin.isoformat()}, "
-                f"before splits.{self.pretrain.split} ends at {end.isoformat()}"
+                f"pretrain.progressive: learns in order of time; splits.{self.finetune.split}"
+                f" begins at {begin.isoformat()}, before splits.{self.pretrain.split} ends at"
+                f" {end.isoformat()}"
             )
         return self
 
@@ -205,19 +271,32 @@ class Experiment(Section):
         for name, spec in self.features.items():
             for column in self.columns_of(name):
                 if column in self.label_columns:
-                    raise ValueError(f"features.{name}: column '{column}' is a label; a label cannot be a feature")
+                    raise ValueError(
+                        f"features.{name}: column '{column}' is a label; a label cannot be a"
+                        " feature"
+                    )
             if (
                 isinstance(spec, ListFeature)
                 and spec.shares is not None
                 and not isinstance(self.features.get(spec.shares), CategoricalFeature)
             ):
-                raise ValueError(f"features.{name}.shares: '{spec.shares}' is no categorical feature of this config")
+                raise ValueError(
+                    f"features.{name}.shares: '{spec.shares}' is no categorical feature of this"
+                    " config"
+                )
             for part in spec.parts if isinstance(spec, TimestampFeature) else ():
                 if f"{name}_{part}" in self.features:
-                    raise ValueError(f"features.{name}_{part}: 'features.{name}' gives an output of that name")
+                    raise ValueError(
+                        f"features.{name}_{part}: 'features.{name}' gives an output of that name"
+                    )
         debias = self.backbone.debias
-        if debias and not isinstance(self.features.get(debias.feature), CategoricalFeature | NumericFeature):
-            raise ValueError(f"backbone.debias.feature: '{debias.feature}' is no categorical or numeric feature of this config")
+        if debias and not isinstance(
+            self.features.get(debias.feature), CategoricalFeature | NumericFeature
+        ):
+            raise ValueError(
+                f"backbone.debias.feature: '{debias.feature}' is no categorical or numeric feature"
+                " of this config"
+            )
         return self
 
     @model_validator(mode="after")
@@ -225,14 +304,21 @@ class Experiment(Section):
         for name, topic in self.topics.items():
             if topic.hours and topic.column != self.data.timestamp:
                 raise ValueError(
-                    f"topics.{name}.column: hour ranges read data.timestamp '{self.data.timestamp}', received '{topic.column}'"
+                    f"topics.{name}.column: hour ranges read data.timestamp"
+                    f" '{self.data.timestamp}', received '{topic.column}'"
                 )
             if topic.column in self.label_columns:
-                raise ValueError(f"topics.{name}.column: '{topic.column}' is a label; a domain must be known before the click")
+                raise ValueError(
+                    f"topics.{name}.column: '{topic.column}' is a label; a domain must be known"
+                    " before the click"
+                )
         for first, second in self.cross_topics:
             for topic_name in (first, second):
                 if topic_name not in self.topics:
-                    raise ValueError(f"cross_topics: '{topic_name}' is no topic; the config has: {', '.join(self.topics) or 'none'}")
+                    raise ValueError(
+                        f"cross_topics: '{topic_name}' is no topic; the config has:"
+                        f" {', '.join(self.topics) or 'none'}"
+                    )
             if first == second:
                 raise ValueError(f"cross_topics: '{first}' is crossed with itself")
         pairs = [frozenset(pair) for pair in self.cross_topics]
@@ -241,7 +327,10 @@ class Experiment(Section):
                 raise ValueError(f"cross_topics: '{pair[0]}' and '{pair[1]}' are crossed twice")
         for domain in self.domains:
             if len(domain.name) > _LONGEST_DOMAIN:
-                raise ValueError(f"domain '{domain.name}' has {len(domain.name)} characters; expected at most {_LONGEST_DOMAIN}")
+                raise ValueError(
+                    f"domain '{domain.name}' has {len(domain.name)} characters; expected at most"
+                    f" {_LONGEST_DOMAIN}"
+                )
         return self
 
     @model_validator(mode="after")
@@ -249,11 +338,20 @@ class Experiment(Section):
         if self.kernel.gate == "none":
             return self
         if not self.kernel.residual:
-            raise ValueError("kernel.gate: a gate weighs what a kernel adds to the backbone's logit; expected 'kernel.residual: true'")
+            raise ValueError(
+                "kernel.gate: a gate weighs what a kernel adds to the backbone's logit; expected"
+                " 'kernel.residual: true'"
+            )
         if self.backbone.debias and self.backbone.debias.feature == self.user_feature:
-            raise ValueError(f"kernel.gate: reads '{self.user_feature}', which is backbone.debias.feature and not known at serving")
+            raise ValueError(
+                f"kernel.gate: reads '{self.user_feature}', which is backbone.debias.feature and"
+                " not known at serving"
+            )
         if self.user_feature is None:
-            raise ValueError(f"kernel.gate: expected a categorical feature that reads data.user '{self.data.user}'; there is none")
+            raise ValueError(
+                "kernel.gate: expected a categorical feature that reads data.user"
+                f" '{self.data.user}'; there is none"
+            )
         return self
 
     @model_validator(mode="after")
@@ -261,10 +359,16 @@ class Experiment(Section):
         body, read = self.backbone.body, self.backbone.topics
         fewest, most, expected = _TOPICS_READ.get(body, (0, 0, "no topic"))
         if not fewest <= len(read) <= most:
-            raise ValueError(f"backbone.topics: body '{body}' reads {expected}, received {', '.join(read) or 'none'}")
+            raise ValueError(
+                f"backbone.topics: body '{body}' reads {expected}, received"
+                f" {', '.join(read) or 'none'}"
+            )
         for name in read:
             if name not in self.topics:
-                raise ValueError(f"backbone.topics: '{name}' is no topic; the config has: {', '.join(self.topics) or 'none'}")
+                raise ValueError(
+                    f"backbone.topics: '{name}' is no topic; the config has:"
+                    f" {', '.join(self.topics) or 'none'}"
+                )
             if read.count(name) > 1:
                 raise ValueError(f"backbone.topics: '{name}' is named twice")
         return self
@@ -274,7 +378,8 @@ class Experiment(Section):
         for name, spec in self.features.items():
             if isinstance(spec, TimestampFeature) and self.column_of(name) != self.data.timestamp:
                 raise ValueError(
-                    f"features.{name}: timestamp features read data.timestamp '{self.data.timestamp}', received '{self.column_of(name)}'"
+                    f"features.{name}: timestamp features read data.timestamp"
+                    f" '{self.data.timestamp}', received '{self.column_of(name)}'"
                 )
         return self
 
@@ -282,23 +387,36 @@ class Experiment(Section):
     def _columns_are_read_one_way(self) -> "Experiment":
         data = self.data
         readers: list[tuple[str, str, str]] = [
-            (f"features.{name}", column, "categorical" if isinstance(spec, CrossFeature) else spec.kind)
+            (
+                f"features.{name}",
+                column,
+                "categorical" if isinstance(spec, CrossFeature) else spec.kind,
+            )
             for name, spec in self.features.items()
             for column in self.columns_of(name)
         ]
-        readers += [(f"topics.{name}", topic.column, "timestamp" if topic.hours else "categorical") for name, topic in self.topics.items()]
+        readers += [
+            (f"topics.{name}", topic.column, "timestamp" if topic.hours else "categorical")
+            for name, topic in self.topics.items()
+        ]
         readers += [("data.timestamp", data.timestamp, "timestamp")]
         readers += [("data.weight", data.weight, "weight")] if data.weight else []
         readers += [("tasks", label, "label") for label in self.label_columns]
         kinds: dict[str, str] = {}
         for where, column, kind in readers:
             if kinds.setdefault(column, kind) != kind:
-                raise ValueError(f"{where}: column '{column}' is read as {kind} here and as {kinds[column]} elsewhere")
-            served = where.startswith(("features.", "topics."))
-            if served and (column in ("domain", "self") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column)):
                 raise ValueError(
-                    f"{where}: column '{column}' cannot name an input of the served model; expected letters, digits and '_' "
-                    "that begin with a letter, and neither 'domain' nor 'self'; rename the column in the logs"
+                    f"{where}: column '{column}' is read as {kind} here and as {kinds[column]}"
+                    " elsewhere"
+                )
+            served = where.startswith(("features.", "topics."))
+            if served and (
+                column in ("domain", "self") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column)
+            ):
+                raise ValueError(
+                    f"{where}: column '{column}' cannot name an input of the served model; expected"
+                    " letters, digits and '_' that begin with a letter, and neither 'domain' nor"
+                    " 'self'; rename the column in the logs"
                 )
         truth = (self.evaluation.truth.key,) if self.evaluation.truth else ()
         for key in (data.request, data.user, *data.row_key, *truth):

@@ -24,7 +24,11 @@ class Section(BaseModel):
             for key in values:
                 if key not in cls.model_fields:
                     close = difflib.get_close_matches(str(key), cls.model_fields, n=1)
-                    hint = f"; did you mean '{close[0]}'?" if close else f"; known keys: {', '.join(cls.model_fields)}"
+                    hint = (
+                        f"; did you mean '{close[0]}'?"
+                        if close
+                        else f"; known keys: {', '.join(cls.model_fields)}"
+                    )
                     raise ValueError(f"unknown key '{key}'{hint}")
         return values
 
@@ -32,7 +36,8 @@ class Section(BaseModel):
 def _check_safe_name(name: str) -> str:
     if not _SAFE_NAME.fullmatch(name):
         raise ValueError(
-            f"'{name}' cannot be used as a name; expected 1 to 64 letters, digits, '_', '.' or '-', not beginning with '.' or '-'"
+            f"'{name}' cannot be used as a name; expected 1 to 64 letters, digits, '_', '.' or '-',"
+            " not beginning with '.' or '-'"
         )
     return name
 
@@ -55,7 +60,10 @@ def parse_time_zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"unknown time zone '{name}'; expected UTC, UTC-03:00 or an IANA name such as America/Sao_Paulo") from None
+        raise ValueError(
+            f"unknown time zone '{name}'; expected UTC, UTC-03:00 or an IANA name such as"
+            " America/Sao_Paulo"
+        ) from None
 
 
 def _check_time_zone(name: str) -> str:

@@ -1,4 +1,6 @@
-"""TensorFlow without its start-up noise: ``from configs.tensorflow_import import tf`` where nothing has imported it yet."""
+"""TensorFlow without its start-up noise: ``from configs.tensorflow_import import tf`` where
+nothing has imported it yet.
+"""
 
 import os
 import sys
@@ -11,9 +13,11 @@ __all__ = ["tf"]
 
 @contextmanager
 def _native_messages_held_back() -> Iterator[None]:
-    """TensorFlow writes some lines to the stderr descriptor before it reads any log level, so the descriptor itself is turned aside.
+    """TensorFlow writes some lines to the stderr descriptor before it reads any log level, so the
+    descriptor itself is turned aside.
 
-    What it wrote is shown only where the import fails. Where the user sets ``TF_CPP_MIN_LOG_LEVEL=0``, nothing is held back.
+    What it wrote is shown only where the import fails. Where the user sets
+    ``TF_CPP_MIN_LOG_LEVEL=0``, nothing is held back.
     """
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
         yield

@@ -8,7 +8,9 @@ from configs.section import SafeName, Section
 
 
 class Debias(Section):
-    """A tower on position whose logit is added to the CTR logit in training and left out at serving."""
+    """A tower on position whose logit is added to the CTR logit in training and left out at
+    serving.
+    """
 
     feature: str
     layers: tuple[PositiveInt, ...] = (16,)
@@ -18,18 +20,34 @@ class Backbone(Section):
     """Embeddings, a body, and a tower for each task."""
 
     body: Literal["shared_bottom", "esmm", "mmoe", "ple", "star", "pepnet", "hamur"] = Field(
-        "mmoe", description="what stands between embeddings and towers; the last three read the row's domain and are trained from scratch"
+        "mmoe",
+        description=(
+            "what stands between embeddings and towers; the last three read the row's domain and"
+            " are trained from scratch"
+        ),
     )
-    topics: tuple[SafeName, ...] = Field((), description="whose values are the domains of star, hamur (one topic) and pepnet (any number)")
-    crosses: NonNegativeInt = Field(0, description="DCN-v2 cross layers between embeddings and body")
+    topics: tuple[SafeName, ...] = Field(
+        (),
+        description=(
+            "whose values are the domains of star, hamur (one topic) and pepnet (any number)"
+        ),
+    )
+    crosses: NonNegativeInt = Field(
+        0, description="DCN-v2 cross layers between embeddings and body"
+    )
     embedding_dimension: PositiveInt = 16
     experts: PositiveInt = Field(4, description="of mmoe; of ple, those of each task in each level")
-    shared_experts: PositiveInt = Field(2, description="of ple: those that all tasks share, in each level")
+    shared_experts: PositiveInt = Field(
+        2, description="of ple: those that all tasks share, in each level"
+    )
     levels: PositiveInt = Field(2, description="of ple")
     expert_layers: tuple[PositiveInt, ...] = Field((128, 64), min_length=1)
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
-        description="of the experts in training: bfloat16 is faster on processors that have it; inference is float32 in either",
+        description=(
+            "of the experts in training: bfloat16 is faster on processors that have it; inference"
+            " is float32 in either"
+        ),
     )
     tower_layers: tuple[PositiveInt, ...] = Field((64,), min_length=1)
     attention_layers: tuple[PositiveInt, ...] = (32,)
@@ -45,20 +63,34 @@ class Pretrain(Section):
     epochs: PositiveInt = 1
     batch_size: PositiveInt = 4096
     learning_rate: PositiveFloat = Field(0.001, description="Adam, for everything but embeddings")
-    embedding_learning_rate: PositiveFloat = Field(0.02, description="row-wise Adagrad, for embeddings")
+    embedding_learning_rate: PositiveFloat = Field(
+        0.02, description="row-wise Adagrad, for embeddings"
+    )
     embedding_accumulator: PositiveFloat = Field(
-        0.01, description="where the accumulators of row-wise Adagrad start: the larger, the smaller the first steps of a row"
+        0.01,
+        description=(
+            "where the accumulators of row-wise Adagrad start: the larger, the smaller the first"
+            " steps of a row"
+        ),
     )
     validations_per_epoch: PositiveInt = 1
     patience: PositiveInt = Field(2, description="validations without improvement before stopping")
-    monitor: Literal["auc", "loss"] = Field("auc", description="validation figure: mean of CTR- and CTCVR-AUC, or the summed loss")
-    checkpoint_steps: PositiveInt = Field(200, description="steps between checkpoints that an interrupted run resumes from")
+    monitor: Literal["auc", "loss"] = Field(
+        "auc", description="validation figure: mean of CTR- and CTCVR-AUC, or the summed loss"
+    )
+    checkpoint_steps: PositiveInt = Field(
+        200, description="steps between checkpoints that an interrupted run resumes from"
+    )
     progressive: bool = Field(
         False,
-        description="after 'split', go on through finetune.split in order of time, scoring each part before learning it; "
-        "kernels then train on these out-of-sample taps",
+        description=(
+            "after 'split', go on through finetune.split in order of time, scoring each part before"
+            " learning it; kernels then train on these out-of-sample taps"
+        ),
     )
-    progressive_parts: PositiveInt = Field(8, description="parts of that pass, of about as many rows each")
+    progressive_parts: PositiveInt = Field(
+        8, description="parts of that pass, of about as many rows each"
+    )
 
 
 class Kernel(Section):
@@ -67,8 +99,10 @@ class Kernel(Section):
     tap: str = Field(
         "representation+input",
         pattern=r"^(tower|representation|input|logits)(\+(tower|representation|input|logits))*$",
-        description="the head that is read: each task's representation, its tower's last hidden layer, the body's input, the logits; "
-        "several joined by '+'",
+        description=(
+            "the head that is read: each task's representation, its tower's last hidden layer, the"
+            " body's input, the logits; several joined by '+'"
+        ),
     )
     width: PositiveInt = Field(50, description="d_e, the bottleneck of the encoder")
     decoder_layers: tuple[PositiveInt, ...] = ()
@@ -76,7 +110,10 @@ class Kernel(Section):
     residual: bool = Field(True, description="add to the backbone's logit; otherwise replace it")
     gate: Literal["none", "support"] = Field(
         "none",
-        description="'support': trust the delta as far as the user's rows in the fine-tuning window support it (trainer/kernels/gate.py)",
+        description=(
+            "'support': trust the delta as far as the user's rows in the fine-tuning window support"
+            " it (trainer/kernels/gate.py)"
+        ),
     )
 
 
@@ -86,31 +123,65 @@ class Finetune(Section):
     split: str = "finetune"
     validation: str = "validation"
     regulariser: Literal["moments", "variational", "coding_rate", "none"] = Field(
-        "moments", description="KL(w || w0) in one of two readings; or the information between tap and code itself; or nothing"
+        "moments",
+        description=(
+            "KL(w || w0) in one of two readings; or the information between tap and code itself; or"
+            " nothing"
+        ),
     )
     beta: NonNegativeFloat = Field(1.0, description="weight of KL(w || w0) / rows, nats a row")
     prior: Literal["standard", "parent"] = Field(
-        "standard", description="w0 of the KL: N(0, I), or the kernel that a domain starts from; the kernel of all traffic has no parent"
+        "standard",
+        description=(
+            "w0 of the KL: N(0, I), or the kernel that a domain starts from; the kernel of all"
+            " traffic has no parent"
+        ),
     )
     prior_sigma: PositiveFloat = Field(0.1, description="standard deviation of the parent prior")
-    code_beta: NonNegativeFloat = Field(0.001, description="weight of the coding rate, nats a row; 1 is an upper bound of the information")
-    code_noise: PositiveFloat = Field(0.5, description="standard deviation of the noise against which the code's information is measured")
+    code_beta: NonNegativeFloat = Field(
+        0.001,
+        description="weight of the coding rate, nats a row; 1 is an upper bound of the information",
+    )
+    code_noise: PositiveFloat = Field(
+        0.5,
+        description=(
+            "standard deviation of the noise against which the code's information is measured"
+        ),
+    )
     mixing: Literal["none", "fixed", "learned"] = Field(
         "none",
-        description="rows of other domains in a domain's training: any rows, or those whose gradients agree (trainer/training/domain_mixing)",
+        description=(
+            "rows of other domains in a domain's training: any rows, or those whose gradients agree"
+            " (trainer/training/domain_mixing)"
+        ),
     )
-    mixing_share: float = Field(0.3, gt=0.0, lt=1.0, description="share of the outside rows in the weight; of 'learned' the most it can be")
+    mixing_share: float = Field(
+        0.3,
+        gt=0.0,
+        lt=1.0,
+        description="share of the outside rows in the weight; of 'learned' the most it can be",
+    )
     epochs: PositiveInt = 12
     batch_size: PositiveInt = 8192
-    learning_rate: PositiveFloat = Field(0.03, description="Adam; weights start from N(0, 1), so steps are larger than usual")
+    learning_rate: PositiveFloat = Field(
+        0.03, description="Adam; weights start from N(0, 1), so steps are larger than usual"
+    )
     child_learning_rate: PositiveFloat | None = Field(
         0.003, description="of kernels that start from another domain's; 'learning_rate' where null"
     )
-    rate_power: float = Field(0.5, ge=0.0, le=1.0, description="p of the batch-aware learning rate lr * (n_k / (B / K))^p")
+    rate_power: float = Field(
+        0.5, ge=0.0, le=1.0, description="p of the batch-aware learning rate lr * (n_k / (B / K))^p"
+    )
     warm_start: Literal["all", "none", "parent"] = Field(
         "all",
-        description="start every domain from the kernel of all traffic, or from w0 ~ N(0, I); 'parent': a cross-topic one from the first "
-        "of its single-topic domains that has a kernel",
+        description=(
+            "start every domain from the kernel of all traffic, or from w0 ~ N(0, I); 'parent': a"
+            " cross-topic one from the first of its single-topic domains that has a kernel"
+        ),
     )
-    patience: PositiveInt = Field(3, description="epochs without improvement on validation before a domain's kernel stops")
-    initial_sigma: PositiveFloat = Field(0.1, description="starting standard deviation of the variational reading")
+    patience: PositiveInt = Field(
+        3, description="epochs without improvement on validation before a domain's kernel stops"
+    )
+    initial_sigma: PositiveFloat = Field(
+        0.1, description="starting standard deviation of the variational reading"
+    )

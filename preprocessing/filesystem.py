@@ -42,7 +42,9 @@ def exists(path: str) -> bool:
 
 
 def write(path: str, content: bytes) -> str:
-    """Writes a file aside, then renames it: another process sees the whole file or none. Returns the content's sha256."""
+    """Writes a file aside, then renames it: another process sees the whole file or none. Returns
+    the content's sha256.
+    """
     aside = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
     with FileSystems.create(aside, **_RAW) as file:
         file.write(content)
@@ -51,9 +53,13 @@ def write(path: str, content: bytes) -> str:
 
 
 def list_files(folder: str) -> dict[str, str]:
-    """All files below a folder: path relative to it -> full path, in the order of the relative paths."""
+    """All files below a folder: path relative to it -> full path, in the order of the relative
+    paths.
+    """
     root = folder.rstrip("/") + "/"
-    found = [file.path for match in FileSystems.match([f"{root}**"]) for file in match.metadata_list]
+    found = [
+        file.path for match in FileSystems.match([f"{root}**"]) for file in match.metadata_list
+    ]
     return dict(sorted((path[path.index(root) + len(root) :], path) for path in found))
 
 

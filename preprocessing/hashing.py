@@ -1,8 +1,9 @@
 """Stable 64-bit fingerprints of strings, whole columns at a time.
 
-Datasets hold requests, users and keys as fingerprints, and evaluation joins the true probabilities on them, so the function never
-changes. It is a murmur-style hash of the UTF-8 bytes: eight bytes at a time, finished by splitmix64. Collisions of n distinct strings
-are expected n^2 / 2^65 times: about once in 37 million jobs for a million, once in 37 for a billion.
+Datasets hold requests, users and keys as fingerprints, and evaluation joins the true probabilities
+on them, so the function never changes. It is a murmur-style hash of the UTF-8 bytes: eight bytes at
+a time, finished by splitmix64. Collisions of n distinct strings are expected n^2 / 2^65 times:
+about once in 37 million jobs for a million, once in 37 for a billion.
 """
 
 import hashlib
@@ -21,7 +22,9 @@ UInt64s = npt.NDArray[np.uint64]
 
 
 def fingerprint64(strings: pa.Array | pa.ChunkedArray) -> Int64s:
-    """Fingerprints of a string column ``[N]``; null is 0, and a null never equals the empty string."""
+    """Fingerprints of a string column ``[N]``; null is 0, and a null never equals the empty
+    string.
+    """
     if isinstance(strings, pa.ChunkedArray):
         strings = strings.combine_chunks()
     if not pa.types.is_large_string(strings.type):
@@ -29,11 +32,19 @@ def fingerprint64(strings: pa.Array | pa.ChunkedArray) -> Int64s:
     if not len(strings):
         return np.empty(0, np.int64)
     _, offset_buffer, data_buffer = strings.buffers()
-    offsets = np.frombuffer(offset_buffer, np.int64)[strings.offset : strings.offset + len(strings) + 1]
+    offsets = np.frombuffer(offset_buffer, np.int64)[
+        strings.offset : strings.offset + len(strings) + 1
+    ]
     starts, lengths = offsets[:-1], np.diff(offsets)
-    used = np.frombuffer(data_buffer, np.uint8, count=int(offsets[-1])) if data_buffer is not None else np.empty(0, np.uint8)
+    used = (
+        np.frombuffer(data_buffer, np.uint8, count=int(offsets[-1]))
+        if data_buffer is not None
+        else np.empty(0, np.uint8)
+    )
     text = np.concatenate([used, np.zeros(8, np.uint8)])
-    words = np.ndarray(len(text) - 7, "<u8", text.data, strides=(1,))  # the eight bytes that begin at every position
+    words = np.ndarray(
+        len(text) - 7, "<u8", text.data, strides=(1,)
+    )  # the eight bytes that begin at every position
 
     state = (lengths.astype(np.uint64) + np.uint64(1)) * _LENGTH
     for position in range(0, int(lengths.max()), 8):
@@ -63,12 +74,16 @@ def combine_fingerprints(columns: list[Int64s]) -> Int64s:
 
 
 def permutation(size: int, seed: str) -> npt.NDArray[np.intp]:
-    """A pseudo-random order of ``range(size)``: a function of the seed alone, on every machine and NumPy version."""
+    """A pseudo-random order of ``range(size)``: a function of the seed alone, on every machine
+    and NumPy version.
+    """
     return np.argsort(draws(size, seed), kind="stable")
 
 
 def draws(size: int, seed: str) -> UInt64s:
-    """Pseudo-random numbers ``[size]``: a function of the seed alone, on every machine and NumPy version."""
+    """Pseudo-random numbers ``[size]``: a function of the seed alone, on every machine and NumPy
+    version.
+    """
     start = np.uint64(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8], "little"))
     return _mix(start + np.arange(1, size + 1, dtype=np.uint64) * _WORD)
 

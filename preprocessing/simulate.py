@@ -1,7 +1,9 @@
-"""``python -m preprocessing.simulate``: a food-delivery marketplace's logs, with the true probabilities beside them.
+"""``python -m preprocessing.simulate``: a food-delivery marketplace's logs, with the true
+probabilities beside them.
 
-Writes ``impressions-YYYY-MM-DD.parquet`` (one a day, named by the UTC date on which the day begins), ``truth/YYYY-MM-DD.parquet`` (read
-by evaluation alone) and ``_simulation.json``. The same config, seed and library versions give the same bytes.
+Writes ``impressions-YYYY-MM-DD.parquet`` (one a day, named by the UTC date on which the day
+begins), ``truth/YYYY-MM-DD.parquet`` (read by evaluation alone) and ``_simulation.json``. The same
+config, seed and library versions give the same bytes.
 """
 
 import argparse
@@ -30,7 +32,9 @@ SIMULATION = "_simulation.json"  # the underscore keeps it from being read as a 
 
 Summary = dict[str, object]
 Outcomes = dict[str, npt.NDArray[Any]]
-"""``click``, ``conversion``, ``ctr``, ``ctr_logged``, ``cvr`` and ``seconds`` (since 1970) of impressions, each ``[rows]``."""
+"""``click``, ``conversion``, ``ctr``, ``ctr_logged``, ``cvr`` and ``seconds`` (since 1970) of
+impressions, each ``[rows]``.
+"""
 
 
 def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> Summary:
@@ -42,9 +46,10 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
       rows: instead of ``simulation.rows``.
 
     Returns:
-      What ``_simulation.json`` holds: ``seed``, ``simulation`` (the settings), ``rows``, ``requests``, ``ctr`` (clicks per impression),
-      ``cvr`` (orders per click), and ``best_auc``: for ``all`` and each split with both outcomes, the AUC that the true ``ctr``, ``cvr``
-      (on clicked rows) and ``ctcvr`` reach, and ``ctr_logged`` reaches by also knowing the position.
+      What ``_simulation.json`` holds: ``seed``, ``simulation`` (the settings), ``rows``,
+      ``requests``, ``ctr`` (clicks per impression), ``cvr`` (orders per click), and ``best_auc``:
+      for ``all`` and each split with both outcomes, the AUC that the true ``ctr``, ``cvr`` (on
+      clicked rows) and ``ctcvr`` reach, and ``ctr_logged`` reaches by also knowing the position.
 
     Raises:
       ConfigError: the experiment has no ``simulation`` section.
@@ -59,44 +64,77 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
         for day in tqdm(range(settings.days), desc="simulate", unit="day"):
             shown = marketplace.simulate_day(day)
             date = (settings.start + timedelta(days=day)).date()
-            # Without the stored Arrow schema, dictionary-encoded lists read back as the plain strings they are.
-            pq.write_table(log_table(marketplace, shown, requests), folder / f"impressions-{date}.parquet", store_schema=False)
-            pq.write_table(truth_table(shown, requests), folder / "truth" / f"{date}.parquet", store_schema=False)
+            # Without the stored Arrow schema, dictionary-encoded lists read back as the plain
+            # strings they are.
+            pq.write_table(
+                log_table(marketplace, shown, requests),
+                folder / f"impressions-{date}.parquet",
+                store_schema=False,
+            )
+            pq.write_table(
+                truth_table(shown, requests),
+                folder / "truth" / f"{date}.parquet",
+                store_schema=False,
+            )
             requests += len(shown.click)
             days.append(_outcomes(shown))
-        summary = {"seed": experiment.seed, "simulation": settings.model_dump(mode="json"), "requests": requests} | _summarise(
-            experiment, days
-        )
+        summary = {
+            "seed": experiment.seed,
+            "simulation": settings.model_dump(mode="json"),
+            "requests": requests,
+        } | _summarise(experiment, days)
         (folder / SIMULATION).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
     return summary
 
 
 def marketplace_of(experiment: Experiment, rows: int | None = None) -> Marketplace:
-    """An experiment's marketplace before its first day; ``rows`` instead of ``simulation.rows``. Raises ``ConfigError``."""
+    """An experiment's marketplace before its first day; ``rows`` instead of ``simulation.rows``.
+    Raises ``ConfigError``.
+    """
     if experiment.simulation is None:
-        raise ConfigError(f"experiment '{experiment.name}' has no 'simulation' section; expected one, as in configs/quickstart.yaml")
-    settings = experiment.simulation if rows is None else experiment.simulation.model_copy(update={"rows": rows})
-    return Marketplace(settings, settings.drift_start or experiment.splits[experiment.finetune.split].start, experiment.seed)
+        raise ConfigError(
+            f"experiment '{experiment.name}' has no 'simulation' section; expected one, as in"
+            " configs/quickstart.yaml"
+        )
+    settings = (
+        experiment.simulation
+        if rows is None
+        else experiment.simulation.model_copy(update={"rows": rows})
+    )
+    return Marketplace(
+        settings,
+        settings.drift_start or experiment.splits[experiment.finetune.split].start,
+        experiment.seed,
+    )
 
 
 def area_under_curve(label: npt.NDArray[Any], score: npt.NDArray[Any]) -> float | None:
-    """ROC-AUC of ``score`` for 0/1 ``label`` (both ``[rows]``), ties counted half; None where only one outcome occurs."""
+    """ROC-AUC of ``score`` for 0/1 ``label`` (both ``[rows]``), ties counted half; None where
+    only one outcome occurs.
+    """
     positive, negative = score[label == 1], np.sort(score[label == 0])
     if not len(positive) or not len(negative):
         return None
-    below = np.searchsorted(negative, positive, "left") + np.searchsorted(negative, positive, "right")
+    below = np.searchsorted(negative, positive, "left") + np.searchsorted(
+        negative, positive, "right"
+    )
     return float(below.mean() / 2 / len(negative))
 
 
 def _outcomes(shown: Impressions) -> Outcomes:
-    outcomes: Outcomes = {name: getattr(shown, name).ravel() for name in ("click", "conversion", "ctr", "ctr_logged", "cvr")}
+    outcomes: Outcomes = {
+        name: getattr(shown, name).ravel()
+        for name in ("click", "conversion", "ctr", "ctr_logged", "cvr")
+    }
     outcomes["seconds"] = np.repeat(shown.offers.requests.time / 1e6, shown.click.shape[1])
     return outcomes
 
 
 def _summarise(experiment: Experiment, days: list[Outcomes]) -> Summary:
     rows = {name: np.concatenate([day[name] for day in days]) for name in days[0]}
-    windows = {"all": rows} | {name: _within(rows, split) for name, split in experiment.splits.items()}
+    windows = {"all": rows} | {
+        name: _within(rows, split) for name, split in experiment.splits.items()
+    }
     clicks = int(rows["click"].sum())
     return {
         "rows": len(rows["click"]),
@@ -107,7 +145,9 @@ def _summarise(experiment: Experiment, days: list[Outcomes]) -> Summary:
 
 
 def _within(rows: Outcomes, split: Split) -> Outcomes:
-    inside = (rows["seconds"] >= split.start.timestamp()) & (rows["seconds"] < split.end.timestamp())
+    inside = (rows["seconds"] >= split.start.timestamp()) & (
+        rows["seconds"] < split.end.timestamp()
+    )
     return {name: values[inside] for name, values in rows.items()}
 
 
@@ -123,7 +163,8 @@ def _best_auc(rows: Outcomes) -> dict[str, float | None]:
 
 @contextmanager
 def _replaced_whole(output: Path) -> Iterator[Path]:
-    """A new folder beside ``output`` that takes its place at the end, and vanishes if anything goes wrong before.
+    """A new folder beside ``output`` that takes its place at the end, and vanishes if anything goes
+    wrong before.
 
     Raises:
       InputError: ``output`` is no folder of this command, or cannot be written.
@@ -134,9 +175,12 @@ def _replaced_whole(output: Path) -> Iterator[Path]:
     try:
         if output.exists() and any(output.iterdir()) and not (output / SIMULATION).is_file():
             raise InputError(
-                f"{output}: holds files but no {SIMULATION}; expected a new or empty folder, or an earlier simulation to replace"
+                f"{output}: holds files but no {SIMULATION}; expected a new or empty folder, or an"
+                " earlier simulation to replace"
             )
-        aside, old = (output.with_name(f".{output.name}.{os.getpid()}.{end}") for end in ("partial", "old"))
+        aside, old = (
+            output.with_name(f".{output.name}.{os.getpid()}.{end}") for end in ("partial", "old")
+        )
         aside.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror}") from None
@@ -165,16 +209,30 @@ def _positive(text: str) -> int:
 def main() -> None:
     """Reads the command line, simulates, and prints what came of it on stdout."""
     parser = CommandParser(
-        prog="python -m preprocessing.simulate", description="A food-delivery marketplace's logs, with the true probabilities."
+        prog="python -m preprocessing.simulate",
+        description="A food-delivery marketplace's logs, with the true probabilities.",
     )
     add_config_arguments(parser)
     parser.add_argument(
-        "--output", required=True, type=Path, metavar="DIR", help="folder of the logs; an earlier simulation in it is replaced"
+        "--output",
+        required=True,
+        type=Path,
+        metavar="DIR",
+        help="folder of the logs; an earlier simulation in it is replaced",
     )
-    parser.add_argument("--rows", type=_positive, metavar="N", help="impressions, about, instead of the config's simulation.rows")
+    parser.add_argument(
+        "--rows",
+        type=_positive,
+        metavar="N",
+        help="impressions, about, instead of the config's simulation.rows",
+    )
     arguments = parser.parse_args()
     summary = simulate(read_config(arguments), arguments.output, arguments.rows)
-    print(json.dumps({key: summary[key] for key in ("rows", "requests", "ctr", "cvr", "best_auc")}, indent=2))
+    print(
+        json.dumps(
+            {key: summary[key] for key in ("rows", "requests", "ctr", "cvr", "best_auc")}, indent=2
+        )
+    )
 
 
 if __name__ == "__main__":

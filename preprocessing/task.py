@@ -10,7 +10,8 @@ from configs import InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run
 from preprocessing.beam.logging import keep_quiet
 
-_MOST_THREADS = 4  # steps hold Python's lock about half of the time, so more local threads than this only take memory
+# steps hold Python's lock about half of the time, so more local threads than this only take memory
+_MOST_THREADS = 4
 _MOST_PROCESSES = 16  # each takes about half a gigabyte
 
 
@@ -30,22 +31,39 @@ class _BeamParser(CommandParser):
 
     def option_names(self) -> list[str]:
         """Every option."""
-        return [name for action in self._actions for name in action.option_strings if name.startswith("--")]
+        return [
+            name
+            for action in self._actions
+            for name in action.option_strings
+            if name.startswith("--")
+        ]
 
 
 def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our own arguments, and Beam's with the local defaults added. Exits with code 2 and one line where an option is unknown."""
+    """Our own arguments, and Beam's with the local defaults added. Exits with code 2 and one
+    line where an option is unknown.
+    """
     parser = CommandParser(
         prog="preprocessing.task",
         description=__doc__,
-        epilog="Any other option is Beam's (--runner DataflowRunner --project P --temp_location gs://... --setup_file ./setup.py). "
-        "Without --runner the job runs in processes of this machine.",
+        epilog=(
+            "Any other option is Beam's (--runner DataflowRunner --project P --temp_location"
+            " gs://... --setup_file ./setup.py). Without --runner the job runs in processes of this"
+            " machine."
+        ),
     )
     add_config_arguments(parser)
     parser.add_argument(
-        "--input", metavar="GLOB", help="logs: CSV, JSON lines or Parquet; a glob, a folder or a file (default: data.input)"
+        "--input",
+        metavar="GLOB",
+        help="logs: CSV, JSON lines or Parquet; a glob, a folder or a file (default: data.input)",
     )
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder of the dataset; replaces a former dataset")
+    parser.add_argument(
+        "--output",
+        required=True,
+        metavar="DIR",
+        help="folder of the dataset; replaces a former dataset",
+    )
     if {"-h", "--help"} & set(arguments):
         parser.parse_args(["--help"])
 
@@ -54,7 +72,14 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     for name in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
-            parser.error(f"unknown option '{name}'" + (f"; did you mean '{close[0]}'?" if close else ": neither this command's nor Beam's"))
+            parser.error(
+                f"unknown option '{name}'"
+                + (
+                    f"; did you mean '{close[0]}'?"
+                    if close
+                    else ": neither this command's nor Beam's"
+                )
+            )
     ours, rest = parser.parse_known_args(arguments)
     _, unknown = beam.parse_known_args(rest)
     if unknown:
@@ -63,8 +88,9 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
 
 
 def _with_local_defaults(flags: list[str]) -> list[str]:
-    """A local runner by its own name: ``DirectRunner`` may download another program and run that. In a process for each core
-    (``workers``); where those cannot be forked, in threads, which share Python's lock."""
+    """A local runner by its own name: ``DirectRunner`` may download another program and run that.
+    In a process for each core (``workers``); where those cannot be forked, in threads, which share
+    Python's lock."""
     from preprocessing.beam.fork_pool import CAN_FORK
 
     names = {flag.partition("=")[0] for flag in flags}
@@ -72,8 +98,15 @@ def _with_local_defaults(flags: list[str]) -> list[str]:
         return flags
     defaults = ["--runner=FnApiRunner"]
     if not names & {"--direct_running_mode", "--direct_num_workers"}:
-        mode, most = ("multi_processing", _MOST_PROCESSES) if CAN_FORK else ("multi_threading", _MOST_THREADS)
-        defaults += [f"--direct_running_mode={mode}", f"--direct_num_workers={min(most, os.cpu_count() or 1)}"]
+        mode, most = (
+            ("multi_processing", _MOST_PROCESSES)
+            if CAN_FORK
+            else ("multi_threading", _MOST_THREADS)
+        )
+        defaults += [
+            f"--direct_running_mode={mode}",
+            f"--direct_num_workers={min(most, os.cpu_count() or 1)}",
+        ]
     return [*defaults, *flags]
 
 
@@ -92,7 +125,10 @@ def main(arguments: list[str]) -> None:
         raise InputError("no logs: expected --input or the config's data.input")
     manifest = Job(experiment, logs, ours.output, tuple(flags)).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
-    say(f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected {sum(manifest.rejected.values()):,}")
+    say(
+        f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected"
+        f" {sum(manifest.rejected.values()):,}"
+    )
 
 
 if __name__ == "__main__":

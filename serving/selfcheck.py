@@ -1,7 +1,8 @@
 """``python -m serving.selfcheck``: does a server answer what the trainer computes?
 
-Starts the embedded server on a free port, sends raw log rows under two domains, ``auto`` and ``backbone`` over gRPC, and compares every
-answer with the trainer's own path: validated rows, Beam's batch transform, the reloaded backbone, the stored kernels.
+Starts the embedded server on a free port, sends raw log rows under two domains, ``auto`` and
+``backbone`` over gRPC, and compares every answer with the trainer's own path: validated rows,
+Beam's batch transform, the reloaded backbone, the stored kernels.
 """
 
 import json
@@ -34,12 +35,16 @@ _MODEL = "selfcheck"
 
 
 def log_rows(experiment: Experiment, logs: str, count: int) -> pa.RecordBatch:
-    """The first ``count`` sound rows of the evaluation split among the newest files. Raises ``InputError`` where there are none."""
+    """The first ``count`` sound rows of the evaluation split among the newest files. Raises
+    ``InputError`` where there are none.
+    """
     found: list[pa.RecordBatch] = []
     for piece in reversed(plan(find_sources(logs, experiment), experiment).pieces):
         for raw in read_piece(piece, experiment):
             rows = validate(raw, experiment).rows
-            found.append(rows.filter(pa.array(split_masks(rows, experiment)[experiment.evaluation.split])))
+            found.append(
+                rows.filter(pa.array(split_masks(rows, experiment)[experiment.evaluation.split]))
+            )
             if sum(batch.num_rows for batch in found) >= count:
                 return pa.concat_batches(found).slice(0, count)
     if not any(batch.num_rows for batch in found):
@@ -49,8 +54,21 @@ def log_rows(experiment: Experiment, logs: str, count: int) -> pa.RecordBatch:
 
 @contextmanager
 def server_process(models: Path, name: str = _MODEL, *flags: str) -> Iterator[tuple[str, int]]:
-    """The embedded server on a free port of this machine, as a process of its own; gives its address and id, stops it in the end."""
-    command = [sys.executable, "-m", "serving.server", "--model-name", name, "--model-base-path", str(models), "--port", "0", *flags]
+    """The embedded server on a free port of this machine, as a process of its own; gives its
+    address and id, stops it in the end.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "serving.server",
+        "--model-name",
+        name,
+        "--model-base-path",
+        str(models),
+        "--port",
+        "0",
+        *flags,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:  # noqa: S603 - our own module
         try:
             line = server.stdout.readline() if server.stdout else ""
@@ -70,54 +88,99 @@ def running_server(models: Path, name: str = _MODEL) -> Iterator[str]:
 
 
 def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int) -> dict[str, Any]:
-    """Runs the comparison. Returns rows, for every domain asked for the largest difference and the domains that served, and for ``rank``
-    the largest difference from the same rows written out.
+    """Runs the comparison. Returns rows, for every domain asked for the largest difference and the
+    domains that served, and for ``rank`` the largest difference from the same rows written out.
     """
     rows = log_rows(experiment, load_manifest(data).input, count)
     expected = stored_scores(job, rows)
     columns = served_columns(experiment)
     requests = rows.select([column.name for column in columns]).to_pylist()
     shared = [column.name for column in columns if column.side != "item"]
-    asked = [*[*expected.active, *(domain.name for domain in experiment.domains)][:2], AUTO, BACKBONE]
+    asked = [
+        *[*expected.active, *(domain.name for domain in experiment.domains)][:2],
+        AUTO,
+        BACKBONE,
+    ]
     result: dict[str, Any] = {"rows": len(requests), "domains": {}}
     with running_server(models) as target, Client(target, _MODEL) as client:
         for domain in asked:
             answers = client.predict(requests, domain)
             scores, served = expected.under(domain)
             if [answer["served_domain"] for answer in answers] != served:
-                raise InputError(f"asked for '{domain}': served_domain of the server and of the job's active kernels differ; export again")
-            differences = [np.abs(np.array([answer[task] for answer in answers]) - scores[task]).max() for task in scores]
-            result["domains"][domain] = {"largest_difference": float(max(differences)), "served": sorted(set(served))}
+                raise InputError(
+                    f"asked for '{domain}': served_domain of the server and of the job's active"
+                    " kernels differ; export again"
+                )
+            differences = [
+                np.abs(np.array([answer[task] for answer in answers]) - scores[task]).max()
+                for task in scores
+            ]
+            result["domains"][domain] = {
+                "largest_difference": float(max(differences)),
+                "served": sorted(set(served)),
+            }
         if RANK_SIGNATURE in client.signatures():
             result["rank"] = {"largest_difference": rank_difference(client, requests, shared)}
     return result
 
 
 def rank_difference(client: Client, rows: list[dict[str, Any]], shared: list[str]) -> float:
-    """Every row's item for the first row's user and context: largest difference between ``rank`` and the same rows written out."""
+    """Every row's item for the first row's user and context: largest difference between ``rank``
+    and the same rows written out.
+    """
     first = {name: rows[0][name] for name in shared}
-    together = client.rank(first, [{name: value for name, value in row.items() if name not in first} for row in rows], AUTO)
+    together = client.rank(
+        first,
+        [{name: value for name, value in row.items() if name not in first} for row in rows],
+        AUTO,
+    )
     apart = client.predict([row | first for row in rows], AUTO)
     differences = [
-        abs(one[task] - other[task]) for one, other in zip(together, apart, strict=True) for task in one.keys() - {"served_domain"}
+        abs(one[task] - other[task])
+        for one, other in zip(together, apart, strict=True)
+        for task in one.keys() - {"served_domain"}
     ]
     return float(max(differences))
 
 
 def main() -> None:
     """The command; exit code 1 where an answer is off by more than ``TOLERANCE``."""
-    parser = CommandParser(prog="python -m serving.selfcheck", description="Compare a server's answers with the trainer's own scores.")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="dataset; its manifest names the logs")
-    parser.add_argument("--job-dir", type=Path, required=True, metavar="DIR", help="the job that was exported")
-    parser.add_argument("--models", type=Path, required=True, metavar="MODELS", help="base path of the model; its newest version is served")
+    parser = CommandParser(
+        prog="python -m serving.selfcheck",
+        description="Compare a server's answers with the trainer's own scores.",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="dataset; its manifest names the logs",
+    )
+    parser.add_argument(
+        "--job-dir", type=Path, required=True, metavar="DIR", help="the job that was exported"
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        required=True,
+        metavar="MODELS",
+        help="base path of the model; its newest version is served",
+    )
     parser.add_argument("--rows", type=int, default=500, metavar="N", help="rows to send (500)")
     arguments = parser.parse_args()
     job = Job(arguments.job_dir)
     result = check(job.experiment(), arguments.data, job, arguments.models, arguments.rows)
     print(json.dumps(result, indent=1))
-    worst = max(part["largest_difference"] for part in [*result["domains"].values(), result.get("rank", {"largest_difference": 0.0})])
+    worst = max(
+        part["largest_difference"]
+        for part in [*result["domains"].values(), result.get("rank", {"largest_difference": 0.0})]
+    )
     same = worst <= TOLERANCE
-    print(f"served {'=' if same else '!='} trained: largest difference {worst:.2e}, tolerance {TOLERANCE:.0e}", file=sys.stderr)
+    print(
+        f"served {'=' if same else '!='} trained: largest difference {worst:.2e}, tolerance"
+        f" {TOLERANCE:.0e}",
+        file=sys.stderr,
+    )
     sys.exit(0 if same else 1)
 
 

@@ -1,8 +1,11 @@
-"""``python -m serving.signature_lock VERSION``: is what clients rely on still what a version offers?
+"""``python -m serving.signature_lock VERSION``: is what clients rely on still what a version
+offers?
 
-``signature.lock.json`` beside this file is the agreement. ``contract`` holds for every config: the inputs and outputs that do not depend on
-its features. ``quickstart`` is all of ``configs/quickstart.yaml``'s. For each signature it gives every input's and output's data type and
-dimensions (-1: any), so that a name, a type or a rank that changes is a change of this file, in plain view.
+``signature.lock.json`` beside this file is the agreement. ``contract`` holds for every config: the
+inputs and outputs that do not depend on its features. ``quickstart`` is all of
+``configs/quickstart.yaml``'s. For each signature it gives every input's and output's data type and
+dimensions (-1: any), so that a name, a type or a rank that changes is a change of this file, in
+plain view.
 """
 
 import json
@@ -23,7 +26,9 @@ LOCK = Path(__file__).with_name("signature.lock.json")
 CONTRACT, QUICKSTART = "contract", "quickstart"
 
 Signatures = dict[str, dict[str, dict[str, str]]]
-"""Signature -> ``inputs`` or ``outputs`` -> name -> data type and dimensions, e.g. ``float [-1]``."""
+"""Signature -> ``inputs`` or ``outputs`` -> name -> data type and dimensions, e.g. ``float
+[-1]``.
+"""
 
 
 def signatures_of(meta_graph: meta_graph_pb2.MetaGraphDef) -> Signatures:
@@ -38,17 +43,29 @@ def signatures_of(meta_graph: meta_graph_pb2.MetaGraphDef) -> Signatures:
 def contract_of(signatures: Signatures) -> Signatures:
     """The part that no config changes: every output, and the inputs that are no raw feature."""
     own = {
-        name: signature["inputs"] if name == EXAMPLES else {key: shown for key, shown in signature["inputs"].items() if key == DOMAIN}
+        name: signature["inputs"]
+        if name == EXAMPLES
+        else {key: shown for key, shown in signature["inputs"].items() if key == DOMAIN}
         for name, signature in signatures.items()
     }
-    return {name: {"inputs": own[name], "outputs": signature["outputs"]} for name, signature in signatures.items()}
+    return {
+        name: {"inputs": own[name], "outputs": signature["outputs"]}
+        for name, signature in signatures.items()
+    }
 
 
 def differences(agreed: Signatures, offered: Signatures) -> list[str]:
-    """One line for each signature, input or output that is missing, new or another; none where both are the same."""
+    """One line for each signature, input or output that is missing, new or another; none where
+    both are the same.
+    """
     lines = []
     flat = [
-        {(name, side, key): shown for name, sides in signatures.items() for side, keys in sides.items() for key, shown in keys.items()}
+        {
+            (name, side, key): shown
+            for name, sides in signatures.items()
+            for side, keys in sides.items()
+            for key, shown in keys.items()
+        }
         for signatures in (agreed, offered)
     ]
     for place in sorted(flat[0].keys() | flat[1].keys()):
@@ -59,7 +76,10 @@ def differences(agreed: Signatures, offered: Signatures) -> list[str]:
 
 
 def _described(infos: Any) -> dict[str, str]:
-    return {name: f"{_dtype(info.dtype)} {[dim.size for dim in info.tensor_shape.dim]}" for name, info in sorted(infos.items())}
+    return {
+        name: f"{_dtype(info.dtype)} {[dim.size for dim in info.tensor_shape.dim]}"
+        for name, info in sorted(infos.items())
+    }
 
 
 def _dtype(number: int) -> str:
@@ -68,19 +88,39 @@ def _dtype(number: int) -> str:
 
 def main() -> None:
     """The command; exit code 1 where something differs."""
-    parser = CommandParser(prog="python -m serving.signature_lock", description="Compare a version's signatures with the agreed ones.")
-    parser.add_argument("version", type=Path, metavar="VERSION", help="folder of an exported version")
-    parser.add_argument("--all", action="store_true", help="the quickstart's own inputs too, not only what holds for every config")
-    parser.add_argument("--write", action="store_true", help="agree on this version of the quickstart: writes the lock file")
+    parser = CommandParser(
+        prog="python -m serving.signature_lock",
+        description="Compare a version's signatures with the agreed ones.",
+    )
+    parser.add_argument(
+        "version", type=Path, metavar="VERSION", help="folder of an exported version"
+    )
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="the quickstart's own inputs too, not only what holds for every config",
+    )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="agree on this version of the quickstart: writes the lock file",
+    )
     arguments = parser.parse_args()
     if not (arguments.version / "saved_model.pb").is_file():
         raise InputError(f"{arguments.version}: no exported version; expected saved_model.pb in it")
     offered = signatures_of(read_meta_graph(arguments.version))
     if arguments.write:
-        LOCK.write_text(json.dumps({CONTRACT: contract_of(offered), QUICKSTART: offered}, indent=1) + "\n", encoding="utf-8")
+        LOCK.write_text(
+            json.dumps({CONTRACT: contract_of(offered), QUICKSTART: offered}, indent=1) + "\n",
+            encoding="utf-8",
+        )
         return
     agreed = json.loads(LOCK.read_text(encoding="utf-8"))
-    lines = differences(agreed[QUICKSTART], offered) if arguments.all else differences(agreed[CONTRACT], contract_of(offered))
+    lines = (
+        differences(agreed[QUICKSTART], offered)
+        if arguments.all
+        else differences(agreed[CONTRACT], contract_of(offered))
+    )
     print("\n".join(lines) or "as agreed", file=sys.stderr if lines else sys.stdout)
     sys.exit(1 if lines else 0)
 

@@ -1,4 +1,6 @@
-"""Pages as a browser has them: opened in a real one without a window, or taken apart by a parser."""
+"""Pages as a browser has them: opened in a real one without a window, or taken apart by a
+parser.
+"""
 
 import base64
 import json
@@ -15,8 +17,9 @@ import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars --window-size=1280,5000 --enable-logging=stderr --dump-dom"
+    "--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run"
+    " --disable-background-networking --disable-component-update --disable-sync --hide-scrollbars"
+    " --window-size=1280,5000 --enable-logging=stderr --dump-dom"
 )
 
 
@@ -35,11 +38,16 @@ class Opened:
     def count_pixels(self, colour: str) -> int:
         """Pixels of the screenshot that have a colour such as ``#0072B2``."""
         pixels = np.rint(matplotlib.image.imread(self.screenshot)[..., :3] * 255).astype(int)
-        return int((pixels == [int(colour[place : place + 2], 16) for place in (1, 3, 5)]).all(axis=-1).sum())
+        return int(
+            (pixels == [int(colour[place : place + 2], 16) for place in (1, 3, 5)])
+            .all(axis=-1)
+            .sum()
+        )
 
 
 def open_page(page: Path, folder: Path) -> Opened:
-    """Opens a file in Chromium or Chrome, with no host reachable; skips the test where neither is installed.
+    """Opens a file in Chromium or Chrome, with no host reachable; skips the test where neither is
+    installed.
 
     Args:
       page: the HTML file.
@@ -49,13 +57,34 @@ def open_page(page: Path, folder: Path) -> Opened:
     if browser is None:
         pytest.skip(f"no browser on PATH to open the page in; looked for {', '.join(BROWSERS)}")
     log, screenshot = folder / "net.json", folder / "screenshot.png"
-    places = [f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", f"--screenshot={screenshot}"]
-    words = [browser, *FLAGS.split(), "--host-resolver-rules=MAP * ~NOTFOUND", *places, page.resolve().as_uri()]
+    places = [
+        f"--user-data-dir={folder / 'profile'}",
+        f"--log-net-log={log}",
+        f"--screenshot={screenshot}",
+    ]
+    words = [
+        browser,
+        *FLAGS.split(),
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        *places,
+        page.resolve().as_uri(),
+    ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    events = [event["params"] for event in json.loads(log.read_text())["events"] if "initiator" in event.get("params", {})]
-    requests = [event["url"] for event in events if event["initiator"] != "not an origin"]  # the browser's own have none
-    return Opened(done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line], requests, screenshot)
+    events = [
+        event["params"]
+        for event in json.loads(log.read_text())["events"]
+        if "initiator" in event.get("params", {})
+    ]
+    requests = [
+        event["url"] for event in events if event["initiator"] != "not an origin"
+    ]  # the browser's own have none
+    return Opened(
+        done.stdout,
+        [line for line in done.stderr.splitlines() if ":CONSOLE" in line],
+        requests,
+        screenshot,
+    )
 
 
 class Page(HTMLParser):
@@ -78,7 +107,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.ids += [value for name, value in attrs if name == "id"]
-        self.addresses += [value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
+        self.addresses += [
+            value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")
+        ]
         self.images += [dict(attrs)] if tag == "img" else []
         if tag not in self.VOID:
             self.open.append(tag)
@@ -91,7 +122,12 @@ class Page(HTMLParser):
 
     def drawings(self) -> list[str]:
         """The SVG text of every image."""
-        return [base64.b64decode((image["src"] or "").removeprefix("data:image/svg+xml;base64,")).decode() for image in self.images]
+        return [
+            base64.b64decode(
+                (image["src"] or "").removeprefix("data:image/svg+xml;base64,")
+            ).decode()
+            for image in self.images
+        ]
 
 
 def assert_loads_nothing(text: str) -> None:

@@ -1,4 +1,6 @@
-"""A small experiment taken through the whole path once: logs, dataset, job directory, SavedModel. Read them; copy what you change."""
+"""A small experiment taken through the whole path once: logs, dataset, job directory,
+SavedModel. Read them; copy what you change.
+"""
 
 import shutil
 from pathlib import Path
@@ -12,32 +14,46 @@ QUICKSTART = ROOT / "configs" / "quickstart.yaml"
 
 SMALL = (
     "name=small",
-    "simulation={start: 2025-03-03T03:00:00Z, rows: 20_000, days: 6, time_zone: 'UTC-03:00', users: 250, shops: 80, cuisines: 6, "
-    "regions: 2, history: 6, shift: 2.0, drift: 1.0, click_rate: 0.25, conversion_rate: 0.4}",
-    "splits={pretrain: {start: 2025-03-03T03:00:00Z, end: 2025-03-06T03:00:00Z}, "
-    "finetune: {start: 2025-03-06T03:00:00Z, end: 2025-03-07T03:00:00Z}, "
-    "validation: {start: 2025-03-07T03:00:00Z, end: 2025-03-08T03:00:00Z}, "
-    "test: {start: 2025-03-08T03:00:00Z, end: 2025-03-09T03:00:00Z}}",
+    (
+        "simulation={start: 2025-03-03T03:00:00Z, rows: 20_000, days: 6, time_zone: 'UTC-03:00',"
+        " users: 250, shops: 80, cuisines: 6, regions: 2, history: 6, shift: 2.0, drift: 1.0,"
+        " click_rate: 0.25, conversion_rate: 0.4}"
+    ),
+    (
+        "splits={pretrain: {start: 2025-03-03T03:00:00Z, end: 2025-03-06T03:00:00Z}, "
+        "finetune: {start: 2025-03-06T03:00:00Z, end: 2025-03-07T03:00:00Z}, "
+        "validation: {start: 2025-03-07T03:00:00Z, end: 2025-03-08T03:00:00Z}, "
+        "test: {start: 2025-03-08T03:00:00Z, end: 2025-03-09T03:00:00Z}}"
+    ),
     "data.batch_rows=1_024",
     "features.history.max_length=6",
-    # Some values are left out, so that some rows are of no domain; nothing happens in region r9, so that some domains have no row.
+    # Some values are left out, so that some rows are of no domain; nothing happens in region r9, so
+    # that some domains have no row.
     "topics.scene.values=[home, search]",
     "topics.period.hours={lunch: 11-13, dinner: 17-20}",
     "topics.region.values=[r1, r2, r9]",
-    "backbone={embedding_dimension: 4, experts: 2, expert_layers: [8, 6], tower_layers: [6], attention_layers: [4], "
-    "debias: {feature: position, layers: [4]}}",
-    "pretrain={epochs: 2, batch_size: 1_024, learning_rate: 0.01, embedding_learning_rate: 0.1, validations_per_epoch: 2, "
-    "checkpoint_steps: 3}",
+    (
+        "backbone={embedding_dimension: 4, experts: 2, expert_layers: [8, 6], tower_layers: [6],"
+        " attention_layers: [4], debias: {feature: position, layers: [4]}}"
+    ),
+    (
+        "pretrain={epochs: 2, batch_size: 1_024, learning_rate: 0.01, embedding_learning_rate: 0.1,"
+        " validations_per_epoch: 2, checkpoint_steps: 3}"
+    ),
     "kernel.width=6",
     "finetune={epochs: 3, batch_size: 512, learning_rate: 0.03}",
     "evaluation.bootstrap=50",
 )
-"""What makes the quickstart small: about ten thousand rows and a backbone of a few thousand weights."""
+"""What makes the quickstart small: about ten thousand rows and a backbone of a few thousand
+weights.
+"""
 
 
 @pytest.fixture(scope="session")
 def experiment() -> Experiment:
-    """The small experiment; ``experiment.model_copy`` or ``load_experiment(QUICKSTART, [*SMALL, ...])`` give variants."""
+    """The small experiment; ``experiment.model_copy`` or ``load_experiment(QUICKSTART, [*SMALL,
+    ...])`` give variants.
+    """
     return load_experiment(QUICKSTART, SMALL)
 
 

@@ -1,4 +1,6 @@
-"""The rules of the house, read from every module's source: who may import whom, and what nobody may do."""
+"""The rules of the house, read from every module's source: who may import whom, and what nobody
+may do.
+"""
 
 import ast
 import sys
@@ -14,7 +16,12 @@ MODULES = {
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
-SERVERS = ("serving.server.__main__", "serving.client.__main__", "serving.load_test.__main__", "serving.compare.__main__")
+SERVERS = (
+    "serving.server.__main__",
+    "serving.client.__main__",
+    "serving.load_test.__main__",
+    "serving.compare.__main__",
+)
 MODEL_LIBRARIES = ("keras", "tf_keras", "tensorflow_recommenders", "keras_rs")
 
 
@@ -23,7 +30,9 @@ def parse(module: str) -> ast.Module:
 
 
 def imports(module: str) -> set[str]:
-    """Absolute names of everything that a module imports anywhere, functions and type-checking blocks included."""
+    """Absolute names of everything that a module imports anywhere, functions and type-checking
+    blocks included.
+    """
     found: set[str] = set()
     for node in ast.walk(parse(module)):
         if isinstance(node, ast.Import):
@@ -32,8 +41,13 @@ def imports(module: str) -> set[str]:
             assert not node.level, f"{module}: relative imports hide what is imported"
             base = node.module or ""
             found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Call) and dotted(node.func) in ("importlib.import_module", "__import__"):
-            found |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
+        elif isinstance(node, ast.Call) and dotted(node.func) in (
+            "importlib.import_module",
+            "__import__",
+        ):
+            found |= {
+                argument.value for argument in node.args if isinstance(argument, ast.Constant)
+            }
     return found
 
 
@@ -64,7 +78,9 @@ def reachable(module: str) -> set[str]:
 
 
 def uses(module: str) -> Iterator[tuple[int, str]]:
-    """Line and dotted name of every name, attribute, imported name and keyword argument ``keyword=constant``."""
+    """Line and dotted name of every name, attribute, imported name and keyword argument
+    ``keyword=constant``.
+    """
     for node in ast.walk(parse(module)):
         if isinstance(node, ast.Name | ast.Attribute):
             yield node.lineno, dotted(node)
@@ -86,7 +102,11 @@ def test_every_package_is_looked_at() -> None:
 @pytest.mark.parametrize("floor", range(len(PACKAGES)), ids=PACKAGES)
 def test_a_package_imports_only_what_stands_below_it(floor: int) -> None:
     above = set(PACKAGES[floor + 1 :])
-    wrong = {module: found for module in MODULES if top(module) == PACKAGES[floor] and (found := set(map(top, imports(module))) & above)}
+    wrong = {
+        module: found
+        for module in MODULES
+        if top(module) == PACKAGES[floor] and (found := set(map(top, imports(module))) & above)
+    }
     assert not wrong
 
 
@@ -94,15 +114,18 @@ def test_workers_stay_light() -> None:
     wrong = {
         module: found
         for module in MODULES
-        if top(module) in ("configs", "preprocessing") and (found := set(map(top, imports(module))) & set(MODEL_LIBRARIES))
+        if top(module) in ("configs", "preprocessing")
+        and (found := set(map(top, imports(module))) & set(MODEL_LIBRARIES))
     }
     assert not wrong
 
 
 def test_configs_do_not_import_tensorflow_but_to_quiet_it() -> None:
-    assert {module for module in MODULES if top(module) == "configs" and "tensorflow" in map(top, imports(module))} == {
-        "configs.tensorflow_import"
-    }
+    assert {
+        module
+        for module in MODULES
+        if top(module) == "configs" and "tensorflow" in map(top, imports(module))
+    } == {"configs.tensorflow_import"}
 
 
 @pytest.mark.parametrize("module", SERVERS)
@@ -150,7 +173,12 @@ def test_nothing_forbidden_is_used(module: str) -> None:
 
 def test_only_the_trainer_package_sets_legacy_keras() -> None:
     flag = "TF_USE_LEGACY_KERAS"
-    setters = {module for module in MODULES for node in ast.walk(parse(module)) if isinstance(node, ast.Constant) and node.value == flag}
+    setters = {
+        module
+        for module in MODULES
+        for node in ast.walk(parse(module))
+        if isinstance(node, ast.Constant) and node.value == flag
+    }
     assert setters == {"trainer"}
 
 

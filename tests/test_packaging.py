@@ -1,4 +1,6 @@
-"""What ships: the sdist that Beam sends to its workers, and the dependencies that setup.py promises."""
+"""What ships: the sdist that Beam sends to its workers, and the dependencies that setup.py
+promises.
+"""
 
 import ast
 import json
@@ -43,16 +45,25 @@ modules = {
 steps = {}
 for module in modules.values():
     for name, step in inspect.getmembers(module, inspect.isclass):
-        if issubclass(step, (beam.DoFn, beam.CombineFn, beam.PTransform)) and step.__module__ == module.__name__:
-            own = [arguments[parameter.annotation] for parameter in inspect.signature(step).parameters.values()]
-            copies = [pickle.loads(pickle.dumps(step(*own))), pickler.loads(pickler.dumps(step(*own)))]
+        ours = step.__module__ == module.__name__
+        if ours and issubclass(step, (beam.DoFn, beam.CombineFn, beam.PTransform)):
+            parameters = inspect.signature(step).parameters.values()
+            own = [arguments[parameter.annotation] for parameter in parameters]
+            copies = [
+                pickle.loads(pickle.dumps(step(*own))),
+                pickler.loads(pickler.dumps(step(*own))),
+            ]
             assert [type(copy) for copy in copies] == [step, step], name
             assert all(copy.__dict__.keys() == step(*own).__dict__.keys() for copy in copies), name
             steps[f"{module.__name__}.{name}"] = inspect.getsourcefile(step)
 print(json.dumps({
     "modules": {name: module.__file__ for name, module in modules.items()},
     "steps": steps,
-    "data": sorted(f"{name}/{path.name}" for name in ("configs", "preprocessing") for path in files(name).iterdir()),
+    "data": sorted(
+        f"{name}/{path.name}"
+        for name in ("configs", "preprocessing")
+        for path in files(name).iterdir()
+    ),
     "requires": distribution("domain-kernel-recommender").requires,
     "path": sys.path,
 }))
@@ -61,30 +72,56 @@ print(json.dumps({
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built by Beam itself, the way ``--setup_file=./setup.py`` makes it, from what the repository holds."""
+    """Built by Beam itself, the way ``--setup_file=./setup.py`` makes it, from what the
+    repository holds.
+    """
     source = tmp_path_factory.mktemp("source")
     for name in (*PACKAGES, "tests"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("setup.py", "pyproject.toml", "README.md"):
         shutil.copy(ROOT / name, source / name)
-    built: str = Stager._build_setup_package(str(source / "setup.py"), str(tmp_path_factory.mktemp("sdist")))
+    built: str = Stager._build_setup_package(
+        str(source / "setup.py"), str(tmp_path_factory.mktemp("sdist"))
+    )
     return Path(built)
 
 
 @pytest.fixture(scope="module")
 def worker(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a worker finds: a new environment with the sdist installed, and of this one the third-party packages alone."""
+    """What a worker finds: a new environment with the sdist installed, and of this one the
+    third-party packages alone.
+    """
     folder = tmp_path_factory.mktemp("worker")
     environment, wheels = folder / "environment", folder / "wheels"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
-    subprocess.run([*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", wheels, sdist], check=True)
+    subprocess.run(
+        [
+            *pip,
+            "wheel",
+            "--no-deps",
+            "--no-index",
+            "--no-build-isolation",
+            "--wheel-dir",
+            wheels,
+            sdist,
+        ],
+        check=True,
+    )
     python = environment / "bin" / "python"
-    subprocess.run([*pip, "--python", python, "install", "--no-deps", "--no-index", *wheels.iterdir()], check=True)
+    subprocess.run(
+        [*pip, "--python", python, "install", "--no-deps", "--no-index", *wheels.iterdir()],
+        check=True,
+    )
     own = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
-    # A line of a .pth file adds the folder, but reads none of its .pth files, so the editable install of this checkout stays out.
-    (own / "third_party.pth").write_text(f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n")
-    run = subprocess.run([python, "-I", "-c", IN_THE_WORKER], cwd=folder, capture_output=True, text=True, check=False)
+    # A line of a .pth file adds the folder, but reads none of its .pth files, so the editable
+    # install of this checkout stays out.
+    (own / "third_party.pth").write_text(
+        f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n"
+    )
+    run = subprocess.run(
+        [python, "-I", "-c", IN_THE_WORKER], cwd=folder, capture_output=True, text=True, check=False
+    )
     assert run.returncode == 0, run.stderr
     found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     return found | {"own": str(own)}
@@ -101,7 +138,9 @@ def module_of(path: Path) -> str:
 def test_every_module_is_imported_from_the_installed_package(worker: dict[str, Any]) -> None:
     assert str(ROOT) not in worker["path"]
     assert all(file.startswith(worker["own"]) for file in worker["modules"].values())
-    expected = {module_of(path) for package in ("configs", "preprocessing") for path in sources(package)}
+    expected = {
+        module_of(path) for package in ("configs", "preprocessing") for path in sources(package)
+    }
     assert set(worker["modules"]) | {"configs", "preprocessing"} == expected
 
 
@@ -111,7 +150,8 @@ def test_every_step_of_the_job_is_pickled_and_found_again(worker: dict[str, Any]
         for path in sources("preprocessing")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.ClassDef)
-        and {ast.unparse(base) for base in node.bases} & {"beam.DoFn", "beam.CombineFn", "beam.PTransform"}
+        and {ast.unparse(base) for base in node.bases}
+        & {"beam.DoFn", "beam.CombineFn", "beam.PTransform"}
     }
     assert set(worker["steps"]) == written
     assert len(written) >= 5
@@ -119,7 +159,12 @@ def test_every_step_of_the_job_is_pickled_and_found_again(worker: dict[str, Any]
 
 
 def test_the_packages_data_is_there(worker: dict[str, Any]) -> None:
-    assert {"configs/py.typed", "configs/globo.yaml", "configs/quickstart.yaml", "preprocessing/py.typed"} <= set(worker["data"])
+    assert {
+        "configs/py.typed",
+        "configs/globo.yaml",
+        "configs/quickstart.yaml",
+        "preprocessing/py.typed",
+    } <= set(worker["data"])
 
 
 def test_the_sdist_holds_the_four_packages_and_no_tests(sdist: Path) -> None:
@@ -132,8 +177,14 @@ def test_the_sdist_holds_the_four_packages_and_no_tests(sdist: Path) -> None:
 
 
 def test_beam_is_pinned_to_one_minor_version(worker: dict[str, Any]) -> None:
-    """Launcher and workers must run the same; Dataflow's image has it installed before this package's dependencies are."""
-    (pin,) = (line for line in worker["requires"] if line.startswith("apache-beam") and "extra" not in line)
+    """Launcher and workers must run the same; Dataflow's image has it installed before this
+    package's dependencies are.
+    """
+    (pin,) = (
+        line
+        for line in worker["requires"]
+        if line.startswith("apache-beam") and "extra" not in line
+    )
     major, minor = apache_beam.__version__.split(".")[:2]
     assert f">={major}.{minor}" in pin
     assert f"<{major}.{int(minor) + 1}" in pin
@@ -150,7 +201,10 @@ def normal(name: str) -> str:
 @cache
 def providers() -> dict[str, list[str]]:
     """Top-level module -> distributions."""
-    return {module: sorted({normal(name) for name in names}) for module, names in packages_distributions().items()}
+    return {
+        module: sorted({normal(name) for name in names})
+        for module, names in packages_distributions().items()
+    }
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -160,7 +214,12 @@ def imported(path: Path) -> Iterator[str]:
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module or ""]
         for name in names:
-            if name.partition(".")[0] not in {*sys.stdlib_module_names, *PACKAGES, "tests", "benchmarks"}:
+            if name.partition(".")[0] not in {
+                *sys.stdlib_module_names,
+                *PACKAGES,
+                "tests",
+                "benchmarks",
+            }:
                 yield name
 
 
@@ -176,7 +235,9 @@ def imports_trainer(path: Path) -> bool:
 
 
 def of_a_peer(path: Path) -> bool:
-    """Whether a file runs in a peer's own environment, with what ``benchmarks.speed.peers.environments`` pins there."""
+    """Whether a file runs in a peer's own environment, with what
+    ``benchmarks.speed.peers.environments`` pins there.
+    """
     return path.parent.name == "peers" and path.stem in ("with_deepctr", "with_rechub")
 
 
@@ -185,28 +246,53 @@ def of_a_peer(path: Path) -> bool:
     [
         (sources("configs") + sources("preprocessing"), set()),
         (sources("trainer"), {"train"}),
-        ([path for path in sources("serving") if not imports_trainer(path) and path.stem != "plot"], {"serve"}),  # plots are optional
+        (
+            [
+                path
+                for path in sources("serving")
+                if not imports_trainer(path) and path.stem != "plot"
+            ],
+            {"serve"},
+        ),  # plots are optional
         (sources("serving"), {"serve", "train"}),
-        ([path for path in sources("tests") + sources("benchmarks") if not of_a_peer(path)], {"serve", "train", "dev", "bench"}),
+        (
+            [path for path in sources("tests") + sources("benchmarks") if not of_a_peer(path)],
+            {"serve", "train", "dev", "bench"},
+        ),
     ],
-    ids=["what a Beam worker runs", "trainer", "what serves", "what exports", "tests and benchmarks"],
+    ids=[
+        "what a Beam worker runs",
+        "trainer",
+        "what serves",
+        "what exports",
+        "tests and benchmarks",
+    ],
 )
-def test_every_import_is_promised_by_a_dependency(worker: dict[str, Any], files: list[Path], extras: set[str]) -> None:
+def test_every_import_is_promised_by_a_dependency(
+    worker: dict[str, Any], files: list[Path], extras: set[str]
+) -> None:
     promised = set()
     for line in worker["requires"]:
         extra = re.search(r"""extra\s*==\s*['"](\w+)['"]""", line)
         if extra is None or extra[1] in extras:
             promised.add(normal(re.split(r"[^\w.-]", line)[0]))
     missing = {
-        f"{module} ({path.relative_to(ROOT)})" for path in files for module in imported(path) if not distributions_of(module) & promised
+        f"{module} ({path.relative_to(ROOT)})"
+        for path in files
+        for module in imported(path)
+        if not distributions_of(module) & promised
     }
     assert not missing
 
 
-@pytest.mark.parametrize(("stem", "peer"), [("with_deepctr", "deepctr"), ("with_rechub", "torch_rechub")])
+@pytest.mark.parametrize(
+    ("stem", "peer"), [("with_deepctr", "deepctr"), ("with_rechub", "torch_rechub")]
+)
 def test_every_import_of_a_peer_is_pinned(stem: str, peer: str) -> None:
     pinned = {normal(pin.partition("==")[0]) for pin in PINS[peer]}
-    files = [ROOT / "benchmarks" / "speed" / "peers" / f"{name}.py" for name in (stem, "handed")]  # the second: how a peer reads its rows
+    files = [
+        ROOT / "benchmarks" / "speed" / "peers" / f"{name}.py" for name in (stem, "handed")
+    ]  # the second: how a peer reads its rows
     modules = {normal(name.partition(".")[0]) for path in files for name in imported(path)}
     assert normal(peer) in modules
     assert modules <= pinned

@@ -31,7 +31,9 @@ class Job:
 
     @property
     def backbone(self) -> Path:
-        """Folder of the backbone; it is finished once ``fingerprint.json``, written last, is there."""
+        """Folder of the backbone; it is finished once ``fingerprint.json``, written last, is
+        there.
+        """
         return self.folder / "backbone"
 
     @property
@@ -60,7 +62,9 @@ class Job:
         return (self.backbone / "fingerprint.json").exists()
 
     def experiment(self) -> Experiment:
-        """The experiment that the backbone was trained with. Raises ``InputError`` where there is no finished backbone."""
+        """The experiment that the backbone was trained with. Raises ``InputError`` where there
+        is no finished backbone.
+        """
         path = self.backbone / "experiment.json"
         try:
             return Experiment.model_validate(read_json(path))
@@ -73,36 +77,54 @@ class Job:
 
     @property
     def golden(self) -> Path:
-        """The golden requests: rows that every version of a kernel, an export and a server are scored on."""
+        """The golden requests: rows that every version of a kernel, an export and a server are
+        scored on.
+        """
         return self.backbone / GOLDEN_FILE
 
     def golden_requests(self) -> list[dict[str, Any]]:
-        """The golden requests as a client sends them: raw features by name. Raises ``InputError`` where the job has none."""
+        """The golden requests as a client sends them: raw features by name. Raises
+        ``InputError`` where the job has none.
+        """
         names = [column.name for column in served_columns(self.experiment())]
         try:
-            rows = [json.loads(line) for line in self.golden.read_text(encoding="utf-8").splitlines()]
+            rows = [
+                json.loads(line) for line in self.golden.read_text(encoding="utf-8").splitlines()
+            ]
             return [{name: row[name] for name in names} for row in rows]
         except FileNotFoundError:
             raise InputError(
-                f"{self.golden}: not found; trainer.task finetune copies it from a dataset; older datasets need preprocessing.task again"
+                f"{self.golden}: not found; trainer.task finetune copies it from a dataset; older"
+                " datasets need preprocessing.task again"
             ) from None
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{self.golden}: damaged: expected a JSON object with {', '.join(names)} on every line: {error!r}") from None
+            raise InputError(
+                f"{self.golden}: damaged: expected a JSON object with {', '.join(names)} on every"
+                f" line: {error!r}"
+            ) from None
 
     def fingerprint(self) -> dict[str, Any]:
-        """The backbone's fingerprint: ``fingerprint``, ``transform`` and ``tensors`` (sha256 of each by path)."""
-        return read_object(self.backbone / "fingerprint.json", "fingerprint", "transform", "tensors")
+        """The backbone's fingerprint: ``fingerprint``, ``transform`` and ``tensors`` (sha256 of
+        each by path).
+        """
+        return read_object(
+            self.backbone / "fingerprint.json", "fingerprint", "transform", "tensors"
+        )
 
 
 def model_fingerprint(model: keras.Model, transform_digest: str) -> dict[str, Any]:
-    """sha256 over every weight (path, dtype, shape, bytes) of a backbone and over its transform's vocabularies and constants."""
+    """sha256 over every weight (path, dtype, shape, bytes) of a backbone and over its
+    transform's vocabularies and constants.
+    """
     digests = {}
     for variable in model.weights:
         tensor = np.ascontiguousarray(uncopied(variable.value))
         digest = hashlib.sha256(f"{tensor.dtype.str} {tensor.shape}\n".encode())
         digest.update(tensor.data)
         digests[variable.path] = digest.hexdigest()
-    whole = hashlib.sha256(json.dumps([transform_digest, digests], sort_keys=True).encode()).hexdigest()
+    whole = hashlib.sha256(
+        json.dumps([transform_digest, digests], sort_keys=True).encode()
+    ).hexdigest()
     return {"fingerprint": whole, "transform": transform_digest, "tensors": digests}
 
 
@@ -110,7 +132,8 @@ def check_transform(expected: dict[str, Any], digest: str, where: str) -> None:
     """Raises ``InputError`` where a transform is not the one of a backbone's fingerprint."""
     if expected["transform"] != digest:
         raise InputError(
-            f"{where}: its transform (sha256 {digest[:12]}) is not the one the backbone was trained on ({expected['transform'][:12]})"
+            f"{where}: its transform (sha256 {digest[:12]}) is not the one the backbone was trained"
+            f" on ({expected['transform'][:12]})"
         )
 
 
@@ -119,15 +142,27 @@ def check_fingerprint(expected: dict[str, Any], received: dict[str, Any], where:
     if expected["fingerprint"] == received["fingerprint"]:
         return
     check_transform(expected, received["transform"], where)
-    raise InputError(f"{where}: {fingerprint_difference(expected, received)} differs from the backbone's fingerprint")
+    raise InputError(
+        f"{where}: {fingerprint_difference(expected, received)} differs from the backbone's"
+        " fingerprint"
+    )
 
 
 def fingerprint_difference(expected: dict[str, Any], received: dict[str, Any]) -> str | None:
-    """What differs first between two fingerprints: the transform, or a tensor by name; None where neither does."""
+    """What differs first between two fingerprints: the transform, or a tensor by name; None
+    where neither does.
+    """
     if expected["transform"] != received["transform"]:
         return "the transform (vocabularies and constants)"
     names = sorted(expected["tensors"].keys() | received["tensors"].keys())
-    return next((f"tensor '{name}'" for name in names if expected["tensors"].get(name) != received["tensors"].get(name)), None)
+    return next(
+        (
+            f"tensor '{name}'"
+            for name in names
+            if expected["tensors"].get(name) != received["tensors"].get(name)
+        ),
+        None,
+    )
 
 
 def read_json(path: Path) -> Any:
@@ -141,10 +176,14 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path, *keys: str) -> dict[str, Any]:
-    """Reads a JSON object that has the given keys. Raises ``InputError`` where the file is missing or holds something else."""
+    """Reads a JSON object that has the given keys. Raises ``InputError`` where the file is
+    missing or holds something else.
+    """
     content = read_json(path)
     if not isinstance(content, dict) or not content.keys() >= set(keys):
-        raise InputError(f"{path}: expected a JSON object" + (f" with {', '.join(keys)}" if keys else ""))
+        raise InputError(
+            f"{path}: expected a JSON object" + (f" with {', '.join(keys)}" if keys else "")
+        )
     return content
 
 
@@ -156,7 +195,9 @@ def write_json(path: Path, content: Any) -> None:
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file aside and renames it into place; it is on disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+    with tempfile.NamedTemporaryFile(
+        dir=path.parent, prefix=f".{path.name}-", delete=False
+    ) as file:
         try:
             file.write(content)
             file.flush()
@@ -180,7 +221,8 @@ def sync(folder: Path) -> None:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A folder to fill; it becomes ``target`` (which must not exist) when the block ends well, and is removed when it does not.
+    """A folder to fill; it becomes ``target`` (which must not exist) when the block ends well, and
+    is removed when it does not.
 
     Raises:
       InputError: somebody else has written ``target`` meanwhile; theirs stays.
@@ -195,7 +237,9 @@ def new_folder(target: Path) -> Iterator[Path]:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            raise InputError(f"{target}: another run has written it meanwhile; run this again") from None
+            raise InputError(
+                f"{target}: another run has written it meanwhile; run this again"
+            ) from None
         sync(target.parent)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)

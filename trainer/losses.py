@@ -1,4 +1,6 @@
-"""The objective, in log space: of a whole batch, by one tensorflow-recommenders task each for CTR, CVR and CTCVR, or of groups of rows."""
+"""The objective, in log space: of a whole batch, by one tensorflow-recommenders task each for
+CTR, CVR and CTCVR, or of groups of rows.
+"""
 
 from typing import Any
 
@@ -11,26 +13,43 @@ from configs.schema import TASK_NAMES, Task, Tasks
 
 
 def log_probabilities(logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    """log p of every task from ``[N, 2]`` logits (CTR, CVR): log p_ctcvr = log sigmoid(l_ctr) + log sigmoid(l_cvr)."""
+    """log p of every task from ``[N, 2]`` logits (CTR, CVR): log p_ctcvr = log sigmoid(l_ctr) +
+    log sigmoid(l_cvr).
+    """
     log_sigmoid = tf.math.log_sigmoid(logits)
-    return {"ctr": log_sigmoid[:, 0], "cvr": log_sigmoid[:, 1], "ctcvr": log_sigmoid[:, 0] + log_sigmoid[:, 1]}
+    return {
+        "ctr": log_sigmoid[:, 0],
+        "cvr": log_sigmoid[:, 1],
+        "ctcvr": log_sigmoid[:, 0] + log_sigmoid[:, 1],
+    }
 
 
 def row_cross_entropy(labels: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
     """-(y log p + (1 - y) log(1 - p)) of every row, ``[N]``, from log p.
 
-    log(1 - p) is computed without forming p: log(-expm1(log p)) near p = 1, log1p(-p) elsewhere (Maechler 2012).
+    log(1 - p) is computed without forming p: log(-expm1(log p)) near p = 1, log1p(-p) elsewhere
+    (Maechler 2012).
     """
     log_p = tf.minimum(log_p, -1e-30)  # p = 1 exactly would give an infinite loss for y = 0
     near_one = log_p > -0.6931472
-    safe_near, safe_far = tf.where(near_one, log_p, -0.5), tf.where(near_one, -1.0, log_p)  # keeps gradients of the unused branch finite
-    log_q = tf.where(near_one, tf.math.log(-tf.math.expm1(safe_near)), tf.math.log1p(-tf.exp(safe_far)))
+    safe_near, safe_far = (
+        tf.where(near_one, log_p, -0.5),
+        tf.where(near_one, -1.0, log_p),
+    )  # keeps gradients of the unused branch finite
+    log_q = tf.where(
+        near_one, tf.math.log(-tf.math.expm1(safe_near)), tf.math.log1p(-tf.exp(safe_far))
+    )
     return -(labels * log_p + (1.0 - labels) * log_q)
 
 
 def mean_cross_entropy(y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor) -> tf.Tensor:
-    """Weighted mean of ``row_cross_entropy`` over ``[N]`` rows, ``y_pred`` being log p; 0 where no row has weight."""
-    return tf.math.divide_no_nan(tf.reduce_sum(row_cross_entropy(y_true, y_pred) * sample_weight), tf.reduce_sum(sample_weight))
+    """Weighted mean of ``row_cross_entropy`` over ``[N]`` rows, ``y_pred`` being log p; 0 where
+    no row has weight.
+    """
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(row_cross_entropy(y_true, y_pred) * sample_weight),
+        tf.reduce_sum(sample_weight),
+    )
 
 
 def sample_weights(task: Task, columns: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -39,7 +58,13 @@ def sample_weights(task: Task, columns: dict[str, tf.Tensor]) -> tf.Tensor:
     return weights if task.space == "all" else weights * columns[f"label/{task.space}"]
 
 
-def loss_by_group(tasks: Tasks, log_p: dict[str, tf.Tensor], columns: dict[str, tf.Tensor], groups: tf.Tensor, count: int) -> tf.Tensor:
+def loss_by_group(
+    tasks: Tasks,
+    log_p: dict[str, tf.Tensor],
+    columns: dict[str, tf.Tensor],
+    groups: tf.Tensor,
+    count: int,
+) -> tf.Tensor:
     """``Objectives.loss`` of every group of rows by itself.
 
     Args:
@@ -70,10 +95,14 @@ class _MeanProbability(tf_keras.metrics.Mean):
 
 
 class Objectives:
-    """The weighted sum of the tasks' losses, with the means of labels and predictions of each task."""
+    """The weighted sum of the tasks' losses, with the means of labels and predictions of each
+    task.
+    """
 
     def __init__(self, experiment: Experiment) -> None:
-        self._tasks: dict[str, Task] = {name: getattr(experiment.tasks, name) for name in TASK_NAMES}
+        self._tasks: dict[str, Task] = {
+            name: getattr(experiment.tasks, name) for name in TASK_NAMES
+        }
         self._rankings = {
             name: tfrs.tasks.Ranking(
                 loss=mean_cross_entropy,
@@ -84,7 +113,12 @@ class Objectives:
             for name in TASK_NAMES
         }
 
-    def loss(self, log_p: dict[str, tf.Tensor], columns: dict[str, tf.Tensor], compute_metrics: bool = True) -> tf.Tensor:
+    def loss(
+        self,
+        log_p: dict[str, tf.Tensor],
+        columns: dict[str, tf.Tensor],
+        compute_metrics: bool = True,
+    ) -> tf.Tensor:
         """Scalar loss of a batch of record columns, given log p ``[N]`` of every task."""
         total = tf.constant(0.0)
         for name, task in self._tasks.items():

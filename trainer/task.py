@@ -1,6 +1,8 @@
-"""The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report | kernels]``.
+"""The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report |
+kernels]``.
 
-Without a subcommand it runs pretrain, finetune, evaluate and report, which is what a training service launches.
+Without a subcommand it runs pretrain, finetune, evaluate and report, which is what a training
+service launches.
 """
 
 import argparse
@@ -27,29 +29,57 @@ def main() -> None:
     try:
         arguments.function(arguments)
     except tf.errors.DataLossError as error:
-        raise InputError(f"a file of the dataset is damaged; run preprocessing.task again: {error.message}") from None
+        raise InputError(
+            f"a file of the dataset is damaged; run preprocessing.task again: {error.message}"
+        ) from None
 
 
 def _with_default_subcommand(words: list[str]) -> list[str]:
-    return words if words and (not words[0].startswith("-") or words[0] in ("-h", "--help")) else ["run", *words]
+    return (
+        words
+        if words and (not words[0].startswith("-") or words[0] in ("-h", "--help"))
+        else ["run", *words]
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(prog="python -m trainer.task", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(
+        prog="python -m trainer.task",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (function, text) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function)
         if name not in ("report", "kernels"):
             add_config_arguments(command)
-            command.add_argument("--data", type=Path, required=True, metavar="DIR", help="dataset written by preprocessing.task")
-        command.add_argument("--job-dir", type=Path, required=True, metavar="DIR", help="where the backbone, kernels and reports are")
+            command.add_argument(
+                "--data",
+                type=Path,
+                required=True,
+                metavar="DIR",
+                help="dataset written by preprocessing.task",
+            )
+        command.add_argument(
+            "--job-dir",
+            type=Path,
+            required=True,
+            metavar="DIR",
+            help="where the backbone, kernels and reports are",
+        )
         if name in ("finetune", "run"):
             command.add_argument(
-                "--domains", nargs="+", default=[], metavar="DOMAIN", help="domains to tune; all of the config's by default"
+                "--domains",
+                nargs="+",
+                default=[],
+                metavar="DOMAIN",
+                help="domains to tune; all of the config's by default",
             )
         if name in ("evaluate", "run"):
-            command.add_argument("--json", action="store_true", help="print JSON instead of a table")
+            command.add_argument(
+                "--json", action="store_true", help="print JSON instead of a table"
+            )
             command.add_argument("--split", help="split to evaluate; evaluation.split by default")
         if name == "kernels":
             add_arguments(command)
@@ -70,7 +100,9 @@ def _finetune(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    result = evaluate(read_config(arguments), arguments.data, Job(arguments.job_dir), arguments.split)
+    result = evaluate(
+        read_config(arguments), arguments.data, Job(arguments.job_dir), arguments.split
+    )
     print(json.dumps(result, indent=1) if arguments.json else render_table(result))
 
 

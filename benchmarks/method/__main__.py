@@ -1,4 +1,5 @@
-"""``python -m benchmarks.method``: runs a named study and writes its figures as JSON and as one self-contained ``report.html``.
+"""``python -m benchmarks.method``: runs a named study and writes its figures as JSON and as one
+self-contained ``report.html``.
 
 A finished cell (a method under a seed) is not run twice; a killed run goes on where it was.
 """
@@ -45,10 +46,15 @@ def main() -> None:
 
 def _write(study: Study, cells: list[Cell], folder: Path) -> dict[str, object]:
     """The report of what is finished so far; a long study can be read while it runs."""
-    experiments = [*(cell.trained for cell in cells), load_experiment(ROOT / study.config, study.set)]
+    experiments = [
+        *(cell.trained for cell in cells),
+        load_experiment(ROOT / study.config, study.set),
+    ]
     crossing = max(experiments, key=lambda experiment: len(experiment.domains))
     result = report_of(
-        study, Results(read_cells(cells, folder), crossing.domains), shlex.join(["python", "-m", "benchmarks.method", *sys.argv[1:]])
+        study,
+        Results(read_cells(cells, folder), crossing.domains),
+        shlex.join(["python", "-m", "benchmarks.method", *sys.argv[1:]]),
     )
     write_json(folder / study.name / "report.json", result)
     write_report(result, folder / study.name / "report.html")
@@ -66,18 +72,41 @@ def _logs(study: Study, given: Path) -> str | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = CommandParser(prog="python -m benchmarks.method", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandParser(
+        prog="python -m benchmarks.method",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     default = Path(os.environ.get("RECSYS_DATA", "../shared/data"))
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--study", default="globo", metavar="NAME", help="a file of benchmarks/method/studies, or a path (globo)")
-    which.add_argument("--quick", action="store_true", help="the five-minute study: every method once on a small simulation")
-    parser.add_argument("--input", type=Path, default=default, metavar="DIR", help=f"where the logs are ({default})")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="where everything is left (runs/method)")
+    which.add_argument(
+        "--study",
+        default="globo",
+        metavar="NAME",
+        help="a file of benchmarks/method/studies, or a path (globo)",
+    )
+    which.add_argument(
+        "--quick",
+        action="store_true",
+        help="the five-minute study: every method once on a small simulation",
+    )
+    parser.add_argument(
+        "--input", type=Path, default=default, metavar="DIR", help=f"where the logs are ({default})"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="where everything is left (runs/method)"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", metavar="N", help="instead of the study's")
     parser.add_argument(
-        "--only", nargs="+", default=(), metavar="METHOD", help="runs these methods only; the report shows all that is finished"
+        "--only",
+        nargs="+",
+        default=(),
+        metavar="METHOD",
+        help="runs these methods only; the report shows all that is finished",
     )
-    parser.add_argument("--no-run", action="store_true", help="writes the report of what is finished")
+    parser.add_argument(
+        "--no-run", action="store_true", help="writes the report of what is finished"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser
 

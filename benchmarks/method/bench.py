@@ -1,4 +1,6 @@
-"""One backbone under study: its dataset and job directory, made where they are not there, and its forward passes, made once."""
+"""One backbone under study: its dataset and job directory, made where they are not there, and
+its forward passes, made once.
+"""
 
 import fcntl
 import hashlib
@@ -29,8 +31,9 @@ _DECISIVE = ("seed", "features", "topics", "tasks", "backbone", "pretrain")
 class Bench:
     """A finished backbone of an experiment on given logs.
 
-    Folders are named by what decides their content, so studies, methods and seeds that agree share them, and a killed run goes on. Of
-    several processes that want the same one, one makes it and the others wait.
+    Folders are named by what decides their content, so studies, methods and seeds that agree share
+    them, and a killed run goes on. Of several processes that want the same one, one makes it and
+    the others wait.
 
     Args:
       experiment: data, backbone and pre-training settings, seed.
@@ -48,7 +51,11 @@ class Bench:
                 DatasetJob(experiment, logs, str(self.data), tuple(flags)).run()
         self.dataset = Dataset.open(self.data, experiment)
         settings = experiment.model_dump(mode="json")
-        self.job = Job(folder / "jobs" / _digest([self.data.name, {section: settings[section] for section in _DECISIVE}]))
+        self.job = Job(
+            folder
+            / "jobs"
+            / _digest([self.data.name, {section: settings[section] for section in _DECISIVE}])
+        )
         with _alone(self.job.folder):
             if not self.job.finished:
                 start = time.perf_counter()
@@ -59,7 +66,9 @@ class Bench:
 
     @property
     def pretrain_seconds(self) -> float:
-        """Seconds that pre-training took, of a resumed one since then; by the dates of its files where it was killed at its very end."""
+        """Seconds that pre-training took, of a resumed one since then; by the dates of its files
+        where it was killed at its very end.
+        """
         if self._seconds.exists():
             return float(read_json(self._seconds))
         first, last = (self.job.backbone / name for name in ("experiment.json", "fingerprint.json"))
@@ -77,9 +86,13 @@ class Bench:
             title, user = f"{split}: {tap or 'logits'}", self.experiment.user_feature
             keep = (f"feature/{user}",) if user else ()
             if split == self.experiment.finetune.split:
-                self._passes[split, tap] = window_rows(self.job, self.experiment, self.backbone, self.dataset, tap, title, keep)
+                self._passes[split, tap] = window_rows(
+                    self.job, self.experiment, self.backbone, self.dataset, tap, title, keep
+                )
             else:
-                self._passes[split, tap] = run_frozen(self.backbone, self.dataset, split, tap, title, keep)
+                self._passes[split, tap] = run_frozen(
+                    self.backbone, self.dataset, split, tap, title, keep
+                )
         return self._passes[split, tap]
 
     def any_rows(self, split: str) -> FrozenRows:
@@ -95,7 +108,11 @@ class Bench:
             self.folder
             / "logs"
             / _digest(
-                [self.experiment.seed, settings.model_dump(mode="json"), str(self.experiment.splits[self.experiment.finetune.split].start)]
+                [
+                    self.experiment.seed,
+                    settings.model_dump(mode="json"),
+                    str(self.experiment.splits[self.experiment.finetune.split].start),
+                ]
             )
         )
         with _alone(folder):

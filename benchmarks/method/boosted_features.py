@@ -1,4 +1,6 @@
-"""What boosted trees read of a row: the transform's outputs, with numbers in place of the ids that are too many to branch on."""
+"""What boosted trees read of a row: the transform's outputs, with numbers in place of the ids
+that are too many to branch on.
+"""
 
 from dataclasses import dataclass
 
@@ -19,10 +21,12 @@ class BoostedFeatures:
     """Features of trees.
 
     - Numbers as they are; ids of at most 256 values, topics among them, as categories.
-    - Ids of more values (users, items) as rates of click and of conversion among the rows of that id in training days strictly before the
-      row's own day, so that no row reads a label of its day or of a later one; smoothed by 20 rows of the mean of those days, NaN on the
-      first day. Rows after training read all of its days.
-    - A list as the number of its entries, and whether the candidate is among them where both share a vocabulary.
+    - Ids of more values (users, items) as rates of click and of conversion among the rows of that
+      id in training days strictly before the row's own day, so that no row reads a label of its day
+      or of a later one; smoothed by 20 rows of the mean of those days, NaN on the first day. Rows
+      after training read all of its days.
+    - A list as the number of its entries, and whether the candidate is among them where both share
+      a vocabulary.
     - The debias feature is left out: serving does not know it.
 
     Args:
@@ -32,29 +36,52 @@ class BoostedFeatures:
       splits: their splits, whose earliest start is where days are counted from.
     """
 
-    def __init__(self, experiment: Experiment, fitted: Fitted, data: FrozenRows, splits: list[str]) -> None:
+    def __init__(
+        self, experiment: Experiment, fitted: Fitted, data: FrozenRows, splits: list[str]
+    ) -> None:
         debias = experiment.backbone.debias
         self._outputs = [
-            output for output in transform_outputs(experiment, fitted).values() if not debias or output.feature != debias.feature
+            output
+            for output in transform_outputs(experiment, fitted).values()
+            if not debias or output.feature != debias.feature
         ]
         self._topics = list(experiment.topics)
         self._start = int(min(experiment.splits[split].start for split in splits).timestamp())
-        wide, days = [output for output in self._outputs if output.kind == "id" and output.size > _CATEGORIES], self._days(data)
+        wide, days = (
+            [
+                output
+                for output in self._outputs
+                if output.kind == "id" and output.size > _CATEGORIES
+            ],
+            self._days(data),
+        )
         self._rates = {
             output.name: {
-                label: DailyRates.of(data.columns[f"feature/{output.name}"], output.size, days, data.labels(label), data.weights)
+                label: DailyRates.of(
+                    data.columns[f"feature/{output.name}"],
+                    output.size,
+                    days,
+                    data.labels(label),
+                    data.weights,
+                )
                 for label in experiment.label_columns
             }
             for output in wide
         }
         self.categorical = [
-            *(output.name for output in self._outputs if output.kind == "id" and output not in wide),
+            *(
+                output.name
+                for output in self._outputs
+                if output.kind == "id" and output not in wide
+            ),
             *(f"topic_{name}" for name in self._topics),
         ]
         self.names: list[str] = list(self._columns(_head(data)))
 
     def matrix(self, data: FrozenRows) -> Floats:
-        """The features ``[N, len(names)]`` of rows that hold the columns of ``columns.read_rows``."""
+        """The features ``[N, len(names)]`` of rows that hold the columns of
+        ``columns.read_rows``.
+        """
         x = np.empty((len(data.logits), len(self.names)), np.float32)
         for place, values in enumerate(self._columns(data).values()):
             x[:, place] = values
@@ -73,9 +100,14 @@ class BoostedFeatures:
                 columns[f"{name}_length"] = (values != 0).sum(axis=1)
                 if output.table != name:
                     wanted = data.columns[f"feature/{output.table}"]
-                    columns[f"{name}_has_{output.table}"] = ((values == wanted[:, np.newaxis]) & (values != 0)).any(axis=1)
+                    columns[f"{name}_has_{output.table}"] = (
+                        (values == wanted[:, np.newaxis]) & (values != 0)
+                    ).any(axis=1)
             elif name in self._rates:
-                columns |= {f"{name}_{label}_rate": rates.read(values, days) for label, rates in self._rates[name].items()}
+                columns |= {
+                    f"{name}_{label}_rate": rates.read(values, days)
+                    for label, rates in self._rates[name].items()
+                }
             else:
                 columns[name] = values
         return columns | {f"topic_{name}": data.columns[f"topic/{name}"] for name in self._topics}
@@ -86,14 +118,24 @@ class DailyRates:
     """Smoothed rates of a label by id, known at the beginning of each day.
 
     Attributes:
-      table: float32 ``[days + 1, ids]``; row d comes of the days before d, and is NaN where those have no rows.
+      table: float32 ``[days + 1, ids]``; row d comes of the days before d, and is NaN where those
+        have no rows.
     """
 
     table: Floats
 
     @classmethod
-    def of(cls, ids: npt.NDArray[np.generic], size: int, days: npt.NDArray[np.int64], labels: Floats, weights: Floats) -> "DailyRates":
-        """Rates of training rows: their ``ids`` below ``size``, ``days`` from 0, labels 0 or 1, and sample weights, each ``[N]``."""
+    def of(
+        cls,
+        ids: npt.NDArray[np.generic],
+        size: int,
+        days: npt.NDArray[np.int64],
+        labels: Floats,
+        weights: Floats,
+    ) -> "DailyRates":
+        """Rates of training rows: their ``ids`` below ``size``, ``days`` from 0, labels 0 or 1,
+        and sample weights, each ``[N]``.
+        """
         count = 1 + int(days.max(initial=-1))
         place = days * size + ids.astype(np.int64)
 
@@ -113,4 +155,6 @@ class DailyRates:
 
 
 def _head(data: FrozenRows) -> FrozenRows:
-    return FrozenRows(data.logits[:1], data.taps[:1], {name: values[:1] for name, values in data.columns.items()})
+    return FrozenRows(
+        data.logits[:1], data.taps[:1], {name: values[:1] for name, values in data.columns.items()}
+    )

@@ -1,4 +1,6 @@
-"""Cells: a method under a seed. A finished cell is not run twice; what decides it is part of its file."""
+"""Cells: a method under a seed. A finished cell is not run twice; what decides it is part of its
+file.
+"""
 
 import hashlib
 import json
@@ -38,27 +40,38 @@ class Cell:
     digest: str
 
     def path(self, folder: Path) -> Path:
-        """Where its figures are kept; the digest keeps studies of one folder, which may share names of methods, from each other's."""
+        """Where its figures are kept; the digest keeps studies of one folder, which may share
+        names of methods, from each other's.
+        """
         return folder / "cells" / f"{self.name}-{self.seed}-{self.digest}.json"
 
     def outcomes(self, folder: Path) -> dict[str, Any] | None:
         """Suffix -> figures of exactly these settings; None where they are not there."""
         path = self.path(folder)
-        found: dict[str, Any] | None = read_object(path, "outcomes")["outcomes"] if path.exists() else None
+        found: dict[str, Any] | None = (
+            read_object(path, "outcomes")["outcomes"] if path.exists() else None
+        )
         return found
 
 
 def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> list[Cell]:
-    """Every cell, or those of some methods, those of one backbone together. Raises ``InputError`` where a method is unknown."""
+    """Every cell, or those of some methods, those of one backbone together. Raises
+    ``InputError`` where a method is unknown.
+    """
     for name in only:
         if name not in study.methods:
-            raise InputError(f"--only: '{name}' is no method of study '{study.name}'; there are: {', '.join(study.methods)}")
+            raise InputError(
+                f"--only: '{name}' is no method of study '{study.name}'; there are:"
+                f" {', '.join(study.methods)}"
+            )
     cells = []
     for name, method in study.methods.items():
         if only and name not in only:
             continue
         if method.run not in METHODS:
-            raise InputError(f"methods.{name}.run: '{method.run}' is no method; there are: {', '.join(METHODS)}")
+            raise InputError(
+                f"methods.{name}.run: '{method.run}' is no method; there are: {', '.join(METHODS)}"
+            )
         for seed in (seed for seed in seeds if not method.seeds or seed in method.seeds):
             base = [*study.set, f"seed={seed}", *method.backbone]
             built = load_experiment(ROOT / study.config, base)
@@ -75,7 +88,13 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
             digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
             cells.append(Cell(name, seed, method, built, trained, digest))
     return sorted(
-        cells, key=lambda cell: (cell.seed, json.dumps(cell.built.model_dump(mode="json")), cell.method.run, cell.trained.kernel.tap)
+        cells,
+        key=lambda cell: (
+            cell.seed,
+            json.dumps(cell.built.model_dump(mode="json")),
+            cell.method.run,
+            cell.trained.kernel.tap,
+        ),
     )
 
 
@@ -88,15 +107,23 @@ def run_cells(study: Study, cells: list[Cell], logs: str | None, folder: Path) -
         if bench is None or bench.experiment != cell.built:
             bench = None  # its forward passes go before the next one's come
             bench = Bench(cell.built, logs, folder)
-        outcomes = METHODS[cell.method.run](bench, cell.trained, list(study.splits), cell.method.options)
+        outcomes = METHODS[cell.method.run](
+            bench, cell.trained, list(study.splits), cell.method.options
+        )
         rows = {split: bench.any_rows(split) for split in study.splits}
-        draws = {split: Draws(data.columns["row/user"], data.weights, study.resamples) for split, data in rows.items()}
+        draws = {
+            split: Draws(data.columns["row/user"], data.weights, study.resamples)
+            for split, data in rows.items()
+        }
         window = bench.any_rows(cell.trained.finetune.split)
         write_json(
             cell.path(folder),
             {
                 "digest": cell.digest,
-                "outcomes": {suffix: figures(outcome, rows, window, cell.trained, draws) for suffix, outcome in outcomes.items()},
+                "outcomes": {
+                    suffix: figures(outcome, rows, window, cell.trained, draws)
+                    for suffix, outcome in outcomes.items()
+                },
             },
         )
         yield cell

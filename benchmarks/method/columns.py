@@ -14,7 +14,8 @@ _BATCH = 65_536
 
 
 def read_rows(dataset: Dataset, splits: Sequence[str]) -> FrozenRows:
-    """The rows of splits, one split after the other, with every column of the records, features included.
+    """The rows of splits, one split after the other, with every column of the records, features
+    included.
 
     No model has seen them: ``logits`` is ``[N, 0]`` and ``taps`` ``[N, 2, 0]``.
     """
@@ -25,7 +26,9 @@ def read_rows(dataset: Dataset, splits: Sequence[str]) -> FrozenRows:
     }
     start = 0
     for split in splits:
-        for batch in counted(f"reading {split}", dataset.rows(split), dataset.batches(split, _BATCH)):
+        for batch in counted(
+            f"reading {split}", dataset.rows(split), dataset.batches(split, _BATCH)
+        ):
             stop = start + len(batch["row/weight"])
             for name, values in batch.items():
                 columns[name][start:stop] = values

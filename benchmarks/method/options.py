@@ -15,7 +15,8 @@ class Training(Section):
     Attributes:
       epochs: passes over the rows.
       batch_size: rows of a step.
-      learning_rate: of Adam, for everything but embeddings; that of the ``pretrain`` section where None.
+      learning_rate: of Adam, for everything but embeddings; that of the ``pretrain`` section where
+        None.
       embedding_learning_rate: of row-wise Adagrad, for embeddings; likewise.
     """
 
@@ -29,21 +30,30 @@ _Options = TypeVar("_Options", bound=Section)
 
 
 def read_options(kind: type[_Options], method: str, options: dict[str, Any]) -> _Options:
-    """The options as a method takes them. Raises ``InputError`` where one is unknown or has no sound value."""
+    """The options as a method takes them. Raises ``InputError`` where one is unknown or has no
+    sound value.
+    """
     try:
         return kind.model_validate(options)
     except ValidationError as error:
         first = error.errors()[0]
         where = "".join(f".{key}" for key in first["loc"])
-        raise InputError(f"options of {method}{where}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise InputError(
+            f"options of {method}{where}: {first['msg'].removeprefix('Value error, ')}"
+        ) from None
 
 
 def named_domains(experiment: Experiment, names: tuple[str, ...]) -> list[Domain]:
-    """The domains of these names, all but ``all`` where none is named. Raises ``InputError`` where one is unknown."""
+    """The domains of these names, all but ``all`` where none is named. Raises ``InputError``
+    where one is unknown.
+    """
     known = {domain.name: domain for domain in experiment.domains if domain.conditions}
     for name in names:
         if name not in known:
-            raise InputError(f"options.domains: '{name}' is no domain of this study; there are: {', '.join(known)}")
+            raise InputError(
+                f"options.domains: '{name}' is no domain of this study; there are:"
+                f" {', '.join(known)}"
+            )
     return [known[name] for name in names or known]
 
 
@@ -54,7 +64,10 @@ def training_splits(experiment: Experiment, names: tuple[str, ...], scored: list
     """
     for name in names:
         if name not in experiment.splits:
-            raise InputError(f"options.splits: '{name}' is no split; the config has: {', '.join(experiment.splits)}")
+            raise InputError(
+                f"options.splits: '{name}' is no split; the config has:"
+                f" {', '.join(experiment.splits)}"
+            )
         if name in (experiment.finetune.validation, *scored):
             raise InputError(f"options.splits: rows of '{name}' judge; they must not train")
     return list(dict.fromkeys(names or (experiment.pretrain.split, experiment.finetune.split)))

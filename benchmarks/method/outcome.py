@@ -1,4 +1,6 @@
-"""What a method leaves: scores of every domain's rows; and what a study keeps of them: AUC by slice, with resampled users."""
+"""What a method leaves: scores of every domain's rows; and what a study keeps of them: AUC by
+slice, with resampled users.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,10 +24,14 @@ TASKS = ("ctr", "ctcvr")
 """The tasks that studies report, both over all impressions."""
 
 ABSENT = "absent"
-"""Slice of a domain: rows of users of whom the fine-tuning window has no row (pseudo cold start)."""
+"""Slice of a domain: rows of users of whom the fine-tuning window has no row (pseudo cold
+start).
+"""
 
 ACTIVITY = ("0", "1-4", "5-50", "> 50")
-"""Groups of users by their rows in the fine-tuning window: the buckets of ``trainer.kernels.gate``."""
+"""Groups of users by their rows in the fine-tuning window: the buckets of
+``trainer.kernels.gate``.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,14 @@ class Outcome:
     """Scores and costs of one method under one seed.
 
     Attributes:
-      logits: split -> domain -> float32 ``[rows of the domain, 2]``; a domain that is missing is scored by its first parent's that is not
-        (``trainer.training.warm_start``), so a method that makes no difference between domains gives ``all`` alone.
+      logits: split -> domain -> float32 ``[rows of the domain, 2]``; a domain that is missing is
+        scored by its first parent's that is not (``trainer.training.warm_start``), so a method that
+        makes no difference between domains gives ``all`` alone.
       parameters: numbers trained for one domain (for all of them where a method has one model).
       rows: rows that were learned from, every pass counted.
       seconds: of training, forward passes included.
-      active: domains whose model helps on the validation rows that judge; None where a method does not decide.
+      active: domains whose model helps on the validation rows that judge; None where a method does
+        not decide.
       notes: other figures worth keeping, JSON-ready.
     """
 
@@ -55,11 +63,16 @@ AUTO = "auto"
 
 
 def figures(
-    outcome: Outcome, rows: dict[str, FrozenRows], window: FrozenRows, experiment: Experiment, draws: dict[str, Draws]
+    outcome: Outcome,
+    rows: dict[str, FrozenRows],
+    window: FrozenRows,
+    experiment: Experiment,
+    draws: dict[str, Draws],
 ) -> dict[str, Any]:
     """JSON-ready: the outcome's costs, and split -> slice -> task -> ``{"auc", "draws", "rows"}``.
 
-    Slices: every domain; ``DOMAIN|absent``; ``all|activity=0`` and so on; ``auto``. An AUC that is undefined is None, its draws empty.
+    Slices: every domain; ``DOMAIN|absent``; ``all|activity=0`` and so on; ``auto``. An AUC that is
+      undefined is None, its draws empty.
     """
     users, counts = np.unique(window.columns["row/user"], return_counts=True)
     splits: dict[str, Any] = {}
@@ -67,8 +80,14 @@ def figures(
         data = rows[split]
         seen = _counts_of(data.columns["row/user"], users, counts)
         splits[split] = {}
-        routed = AUTO, np.arange(len(data.logits)), _routed(experiment, data, by_domain, outcome.active)
-        for name, inside, logits in chain(_slices(experiment.domains, data, by_domain, seen), [routed]):
+        routed = (
+            AUTO,
+            np.arange(len(data.logits)),
+            _routed(experiment, data, by_domain, outcome.active),
+        )
+        for name, inside, logits in chain(
+            _slices(experiment.domains, data, by_domain, seen), [routed]
+        ):
             if split == experiment.finetune.validation:  # the other users stopped the training
                 kept = judges(data, inside)
                 inside, logits = inside[kept], logits[kept]
@@ -89,20 +108,34 @@ def figures(
     }
 
 
-def _routed(experiment: Experiment, data: FrozenRows, by_domain: dict[str, Floats], active: list[str] | None) -> Floats:
-    """Logits of every row under its most specific active domain, the backbone's where there is none."""
+def _routed(
+    experiment: Experiment, data: FrozenRows, by_domain: dict[str, Floats], active: list[str] | None
+) -> Floats:
+    """Logits of every row under its most specific active domain, the backbone's where there is
+    none.
+    """
     if active is None:
         return route(experiment, data, by_domain, by_domain[ALL])
-    return route(experiment, data, {name: logits for name, logits in by_domain.items() if name in active}, data.logits)
+    return route(
+        experiment,
+        data,
+        {name: logits for name, logits in by_domain.items() if name in active},
+        data.logits,
+    )
 
 
-def _counts_of(wanted: npt.NDArray[Any], users: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _counts_of(
+    wanted: npt.NDArray[Any], users: npt.NDArray[Any], counts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
     place = np.minimum(np.searchsorted(users, wanted), len(users) - 1)
     return np.where(users[place] == wanted, counts[place], 0)
 
 
 def _slices(
-    domains: tuple[Domain, ...], data: FrozenRows, by_domain: dict[str, Floats], seen: npt.NDArray[np.int64]
+    domains: tuple[Domain, ...],
+    data: FrozenRows,
+    by_domain: dict[str, Floats],
+    seen: npt.NDArray[np.int64],
 ) -> Iterator[tuple[str, Rows, Floats]]:
     """Name, indices of rows, their logits."""
     known = {domain.name: domain for domain in domains}

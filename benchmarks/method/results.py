@@ -18,7 +18,9 @@ _Z = 1.96
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure, the mean over seeds, with its 95% interval over users, and its value under every seed."""
+    """A figure, the mean over seeds, with its 95% interval over users, and its value under every
+    seed.
+    """
 
     value: float
     low: float
@@ -39,10 +41,10 @@ class Estimate:
 class Results:
     """The finished cells of a study.
 
-    Intervals are value +- 1.96 standard errors over resampled users (drawn whole) of the mean over seeds: they speak of these trained
-    models on other users. What another seed would change is not in them, since two or three seeds say too little about their spread; the
-    value under every seed is shown beside them instead.
-    Differences are paired in users and seeds.
+    Intervals are value +- 1.96 standard errors over resampled users (drawn whole) of the mean over
+    seeds: they speak of these trained models on other users. What another seed would change is not
+    in them, since two or three seeds say too little about their spread; the value under every seed
+    is shown beside them instead. Differences are paired in users and seeds.
 
     Attributes:
       outcomes: of ``cells.read_cells``.
@@ -59,10 +61,21 @@ class Results:
 
     def scope(self, cross: bool = False) -> list[str]:
         """The single-topic domains, or the cross-topic ones."""
-        return [domain.name for domain in self.domains if len(domain.conditions) == (2 if cross else 1)]
+        return [
+            domain.name for domain in self.domains if len(domain.conditions) == (2 if cross else 1)
+        ]
 
-    def gain(self, method: str, against: str, split: str, slices: Sequence[str], task: str, activated: bool = False) -> Estimate | None:
-        """Mean over slices of the AUC difference in points; None where nothing is finished or defined.
+    def gain(
+        self,
+        method: str,
+        against: str,
+        split: str,
+        slices: Sequence[str],
+        task: str,
+        activated: bool = False,
+    ) -> Estimate | None:
+        """Mean over slices of the AUC difference in points; None where nothing is finished or
+        defined.
 
         Args:
           method: name, or name/suffix.
@@ -72,23 +85,41 @@ class Results:
           task: ctr or ctcvr.
           activated: a domain whose model is not active has gain 0.
         """
-        by_seed = [self._difference(method, against, seed, split, slices, task, activated) for seed in self.seeds(method, against)]
+        by_seed = [
+            self._difference(method, against, seed, split, slices, task, activated)
+            for seed in self.seeds(method, against)
+        ]
         known = [found for found in by_seed if found is not None]
         return estimate(known, POINTS) if known else None
 
     def auc(self, method: str, split: str, name: str, task: str) -> Estimate | None:
         """A method's own AUC on a slice; None where nothing is finished or defined."""
-        cells = [self.outcomes[method, seed]["splits"][split].get(name) for seed in self.seeds(method)]
-        known = [(cell[task]["auc"], np.array(cell[task]["draws"])) for cell in cells if cell and cell[task]["auc"] is not None]
+        cells = [
+            self.outcomes[method, seed]["splits"][split].get(name) for seed in self.seeds(method)
+        ]
+        known = [
+            (cell[task]["auc"], np.array(cell[task]["draws"]))
+            for cell in cells
+            if cell and cell[task]["auc"] is not None
+        ]
         return estimate(known, 1.0) if known else None
 
     def ratio(
-        self, method: str, reference: str, against: str, split: str, slices: Sequence[str], task: str, activated: bool = False
+        self,
+        method: str,
+        reference: str,
+        against: str,
+        split: str,
+        slices: Sequence[str],
+        task: str,
+        activated: bool = False,
     ) -> Estimate | None:
-        """Share of the reference's gain (mean over seeds) that a method's gain is, 1 = all; None where the reference does not gain.
+        """Share of the reference's gain (mean over seeds) that a method's gain is, 1 = all; None
+        where the reference does not gain.
 
-        The spread is that of ``gain - share * reference's gain`` over the reference's mean gain (the delta method), so a
-        draw or a seed whose reference happens to gain nothing does no harm.
+        The spread is that of ``gain - share * reference's gain`` over the reference's mean gain
+        (the delta method), so a draw or a seed whose reference happens to gain nothing does no
+        harm.
         """
         pairs = [
             (
@@ -97,21 +128,38 @@ class Results:
             )
             for seed in self.seeds(method, reference, against)
         ]
-        known = [(above, below) for above, below in pairs if above is not None and below is not None]
+        known = [
+            (above, below) for above, below in pairs if above is not None and below is not None
+        ]
         whole = float(np.mean([below[0] for _, below in known])) if known else 0.0
         if whole <= 0:
             return None
         share = float(np.mean([above[0] for above, _ in known])) / whole
-        rest = [(above[0] - share * below[0], above[1] - share * below[1]) for above, below in known]
-        return estimate([(share + value / whole, share + draws / whole) for value, draws in rest], 1.0)
+        rest = [
+            (above[0] - share * below[0], above[1] - share * below[1]) for above, below in known
+        ]
+        return estimate(
+            [(share + value / whole, share + draws / whole) for value, draws in rest], 1.0
+        )
 
     def mean_of(self, method: str, read: Callable[[Any], float | None]) -> float | None:
         """Mean over seeds of a figure of the outcome; None where there is none."""
-        values = [value for seed in self.seeds(method) if (value := read(self.outcomes[method, seed])) is not None]
+        values = [
+            value
+            for seed in self.seeds(method)
+            if (value := read(self.outcomes[method, seed])) is not None
+        ]
         return float(np.mean(values)) if values else None
 
     def _difference(
-        self, method: str, against: str, seed: int, split: str, slices: Sequence[str], task: str, activated: bool = False
+        self,
+        method: str,
+        against: str,
+        seed: int,
+        split: str,
+        slices: Sequence[str],
+        task: str,
+        activated: bool = False,
     ) -> tuple[float, Floats] | None:
         outcome, other = self.outcomes[method, seed], self.outcomes[against, seed]
         values, draws = [], []
@@ -121,13 +169,19 @@ class Results:
                 continue
             if first["rows"] != second["rows"]:
                 raise InputError(
-                    f"'{method}' and '{against}', seed {seed}: {first['rows']} and {second['rows']} rows of '{name}' in split '{split}'; "
-                    "only figures of the same rows can be compared"
+                    f"'{method}' and '{against}', seed {seed}: {first['rows']} and {second['rows']}"
+                    f" rows of '{name}' in split '{split}'; only figures of the same rows can be"
+                    " compared"
                 )
             if first[task]["auc"] is None or second[task]["auc"] is None:
                 continue
             domain = ALL if name == AUTO else name.partition("|")[0]
-            off = activated and name != AUTO and outcome["active"] is not None and domain not in outcome["active"]
+            off = (
+                activated
+                and name != AUTO
+                and outcome["active"] is not None
+                and domain not in outcome["active"]
+            )
             values.append(0.0 if off else first[task]["auc"] - second[task]["auc"])
             difference = np.array(first[task]["draws"]) - np.array(second[task]["draws"])
             draws.append(np.zeros_like(difference) if off else difference)
@@ -136,7 +190,10 @@ class Results:
 
 def estimate(by_seed: Sequence[tuple[float, Floats]], scale: float) -> Estimate:
     """Mean over seeds, each with its value and its draws, with its interval (see ``Results``)."""
-    values, drawn = np.array([value for value, _ in by_seed]) * scale, np.mean([draws for _, draws in by_seed], axis=0) * scale
+    values, drawn = (
+        np.array([value for value, _ in by_seed]) * scale,
+        np.mean([draws for _, draws in by_seed], axis=0) * scale,
+    )
     half, mean = _Z * float(np.std(drawn, ddof=1)), float(values.mean())
     return Estimate(mean, mean - half, mean + half, tuple(map(float, values)))
 

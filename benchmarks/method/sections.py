@@ -13,17 +13,21 @@ from configs.domains import ALL
 Table = dict[str, Any]
 
 _METHOD_COLUMNS = (
-    "CTR gain", "by seed", "CTCVR gain", "by seed", "CTR-AUC", "CTCVR-AUC", "parameters", "rows", "training", "domains helped",
+    "CTR gain", "by seed", "CTCVR gain", "by seed", "CTR-AUC", "CTCVR-AUC",
+    "parameters", "rows", "training", "domains helped",
 )  # fmt: skip
 _COSTS = (
-    "Costs: mean over seeds; numbers trained for one domain (for all where a method is one model); rows to learn from, every planned pass "
-    "counted, also those that early stopping saves; time of training, without the pre-training of a backbone that stays frozen and without "
-    "its one forward pass, which adapters share. Domains helped: of single and crossed topics, where validation says so."
+    "Costs: mean over seeds; numbers trained for one domain (for all where a method is one model);"
+    " rows to learn from, every planned pass counted, also those that early stopping saves; time of"
+    " training, without the pre-training of a backbone that stays frozen and without its one"
+    " forward pass, which adapters share. Domains helped: of single and crossed topics, where"
+    " validation says so."
 )
 _READING = (
-    "Gain: a method's AUC minus that of what it is compared with, both on the same rows, in AUC points (AUC x 100). Intervals: 95%, over "
-    "users (drawn whole, paired), of the mean over seeds; what a seed changes stands beside it, seed by seed. A difference is taken under "
-    "the seeds of both."
+    "Gain: a method's AUC minus that of what it is compared with, both on the same rows, in AUC"
+    " points (AUC x 100). Intervals: 95%, over users (drawn whole, paired), of the mean over seeds;"
+    " what a seed changes stands beside it, seed by seed. A difference is taken under the seeds of"
+    " both."
 )
 _SHOWN = 4
 """Methods in a plot of domains: more would hide each other."""
@@ -39,7 +43,12 @@ def report_of(study: Study, results: Results, command: str) -> dict[str, Any]:
         "seeds": sorted({seed for _, seed in results.outcomes}),
         "facts": [*study.facts, _READING],
         "sections": [
-            {"id": section.id, "title": section.title, "text": section.text, **_KINDS[section.kind](study, section, results)}
+            {
+                "id": section.id,
+                "title": section.title,
+                "text": section.text,
+                **_KINDS[section.kind](study, section, results),
+            }
             for section in study.sections
         ],
         "bars": [_bar(bar, results) for bar in study.bars],
@@ -60,8 +69,14 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
         for column in section.rows:
             cells: list[Any] = [_title(study, column)]
             for task in TASKS:
-                found = results.gain(column.method, column.against, split, scope, task, column.activated)
-                cells += [found.cell(), " ".join(f"{value:+.2f}" for value in found.seeds)] if found else [None, None]
+                found = results.gain(
+                    column.method, column.against, split, scope, task, column.activated
+                )
+                cells += (
+                    [found.cell(), " ".join(f"{value:+.2f}" for value in found.seeds)]
+                    if found
+                    else [None, None]
+                )
             for task in TASKS:
                 auto = results.auc(column.method, split, AUTO, task)
                 cells.append({"value": auto.value, "unit": "auc"} if auto else None)
@@ -70,8 +85,11 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
         tables.append(
             {
                 "title": f"split '{split}'",
-                "note": f"Gain: mean over {len(scope)} {'cross' if section.cross else 'single'}-topic domains, AUC points. "
-                f"AUC: all rows, each under its most specific active domain. {_COSTS}",
+                "note": (
+                    f"Gain: mean over {len(scope)} {'cross' if section.cross else 'single'}-topic"
+                    " domains, AUC points. AUC: all rows, each under its most specific active"
+                    f" domain. {_COSTS}"
+                ),
                 "columns": ["method", *_METHOD_COLUMNS],
                 "rows": rows,
             }
@@ -84,9 +102,24 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
             "y_label": "mean gain, AUC points",
             "log_x": True,
             "points": [
-                {"name": _title(study, column), "x": seconds, "y": found.value, "low": found.low, "high": found.high}
+                {
+                    "name": _title(study, column),
+                    "x": seconds,
+                    "y": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                }
                 for column in section.rows
-                if (found := results.gain(column.method, column.against, study.splits[0], scope, task, column.activated))
+                if (
+                    found := results.gain(
+                        column.method,
+                        column.against,
+                        study.splits[0],
+                        scope,
+                        task,
+                        column.activated,
+                    )
+                )
                 and (seconds := results.mean_of(column.method, _training_seconds))
             ],
         }
@@ -97,7 +130,11 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
 
 def _costs(results: Results, method: str) -> list[Any]:
     def helped(outcome: Any) -> float | None:
-        return None if outcome["active"] is None else len([name for name in outcome["active"] if name != ALL])
+        return (
+            None
+            if outcome["active"] is None
+            else len([name for name in outcome["active"] if name != ALL])
+        )
 
     reads: list[tuple[Callable[[Any], float | None], str]] = [
         (lambda outcome: outcome["parameters"], "count"),
@@ -110,7 +147,9 @@ def _costs(results: Results, method: str) -> list[Any]:
 
 
 def _training_seconds(outcome: Any) -> float:
-    """Without the forward pass for taps: the first adapter on a tap waits for it, the next ones find it made."""
+    """Without the forward pass for taps: the first adapter on a tap waits for it, the next ones
+    find it made.
+    """
     return float(outcome["seconds"]) - float(outcome["notes"].get("taps_seconds", 0.0))
 
 
@@ -126,19 +165,37 @@ def _domains(study: Study, section: ReportSection, results: Results) -> Table:
         for task in TASKS:
             rows = []
             for topic, names in by_topic.items():
-                for label, slices in [*((name, [name]) for name in names), (f"mean of {topic}", names)]:
+                for label, slices in [
+                    *((name, [name]) for name in names),
+                    (f"mean of {topic}", names),
+                ]:
                     cells: list[Any] = [label]
-                    zero = None if label.startswith("mean of ") else results.auc(baseline.method, split, label, task)
+                    zero = (
+                        None
+                        if label.startswith("mean of ")
+                        else results.auc(baseline.method, split, label, task)
+                    )
                     cells.append({"value": zero.value, "unit": "auc"} if zero else None)
                     for column in section.rows:
-                        found = results.gain(column.method, column.against, split, slices, task, column.activated)
+                        found = results.gain(
+                            column.method, column.against, split, slices, task, column.activated
+                        )
                         cells.append(found.cell() if found else None)
-                    rows.append({"cells": cells, "emphasis": label.startswith("mean of "), "group": topic})
+                    rows.append(
+                        {"cells": cells, "emphasis": label.startswith("mean of "), "group": topic}
+                    )
             tables.append(
                 {
-                    "title": f"{task.upper()}, split '{split}': {_title(study, baseline)}'s AUC, and gains in AUC points",
+                    "title": (
+                        f"{task.upper()}, split '{split}': {_title(study, baseline)}'s AUC, and"
+                        " gains in AUC points"
+                    ),
                     "note": "",
-                    "columns": ["domain", _title(study, baseline), *(_title(study, column) for column in section.rows)],
+                    "columns": [
+                        "domain",
+                        _title(study, baseline),
+                        *(_title(study, column) for column in section.rows),
+                    ],
                     "rows": rows,
                 }
             )
@@ -146,15 +203,32 @@ def _domains(study: Study, section: ReportSection, results: Results) -> Table:
         groups = []
         for name in [name for names in by_topic.values() for name in names]:
             points = [
-                {"series": _title(study, column), "value": found.value, "low": found.low, "high": found.high}
+                {
+                    "series": _title(study, column),
+                    "value": found.value,
+                    "low": found.low,
+                    "high": found.high,
+                }
                 for column in section.rows[:_SHOWN]
-                if (found := results.gain(column.method, column.against, study.splits[0], [name], task, column.activated))
+                if (
+                    found := results.gain(
+                        column.method,
+                        column.against,
+                        study.splits[0],
+                        [name],
+                        task,
+                        column.activated,
+                    )
+                )
             ]
             groups.append({"name": name, "points": points})
         plots.append(
             {
                 "kind": "forest",
-                "title": f"{task.upper()}, split '{study.splits[0]}', the first {min(_SHOWN, len(section.rows))} methods",
+                "title": (
+                    f"{task.upper()}, split '{study.splits[0]}', the first"
+                    f" {min(_SHOWN, len(section.rows))} methods"
+                ),
                 "x_label": "gain in AUC points",
                 "groups": groups,
             }
@@ -163,7 +237,9 @@ def _domains(study: Study, section: ReportSection, results: Results) -> Table:
 
 
 def _curve(study: Study, section: ReportSection, results: Results) -> Table:
-    """Along a setting: the mean gain over domains, or the share of a reference's gain on all rows, each under its active domain."""
+    """Along a setting: the mean gain over domains, or the share of a reference's gain on all
+    rows, each under its active domain.
+    """
     tables, plots = [], []
     split = study.splits[0]
     for task in TASKS:
@@ -173,15 +249,38 @@ def _curve(study: Study, section: ReportSection, results: Results) -> Table:
             bands: list[list[float | None]] = [[], [], []]
             for point in curve.points:
                 if point.reference:
-                    found = results.ratio(point.method, point.reference, point.against, split, [AUTO], task)
+                    found = results.ratio(
+                        point.method, point.reference, point.against, split, [AUTO], task
+                    )
                 else:
-                    found = results.gain(point.method, point.against, split, results.scope(section.cross), task, point.activated)
+                    found = results.gain(
+                        point.method,
+                        point.against,
+                        split,
+                        results.scope(section.cross),
+                        task,
+                        point.activated,
+                    )
                 x = point.x if point.x is not None else _title(study, point)
                 xs.append(x)
-                for band, value in zip(bands, (found.value, found.low, found.high) if found else (None,) * 3, strict=True):
+                for band, value in zip(
+                    bands,
+                    (found.value, found.low, found.high) if found else (None,) * 3,
+                    strict=True,
+                ):
                     band.append(value)
-                rows.append({"cells": [curve.title, str(x), found.cell("" if section.shares else "points") if found else None]})
-            series.append({"name": curve.title, "x": xs, "y": bands[0], "low": bands[1], "high": bands[2]})
+                rows.append(
+                    {
+                        "cells": [
+                            curve.title,
+                            str(x),
+                            found.cell("" if section.shares else "points") if found else None,
+                        ]
+                    }
+                )
+            series.append(
+                {"name": curve.title, "x": xs, "y": bands[0], "low": bands[1], "high": bands[2]}
+            )
         label = "share of the gap closed" if section.shares else "mean gain, AUC points"
         plots.append(
             {
@@ -205,30 +304,56 @@ def _curve(study: Study, section: ReportSection, results: Results) -> Table:
     return {"tables": tables, "plots": plots}
 
 
-def _slices(study: Study, section: ReportSection, results: Results, slices: dict[str, list[str]], note: str) -> Table:
+def _slices(
+    study: Study, section: ReportSection, results: Results, slices: dict[str, list[str]], note: str
+) -> Table:
     tables = []
     for split in study.splits:
         for task in TASKS:
             rows = []
             for column in section.rows:
-                found = [results.gain(column.method, column.against, split, names, task, column.activated) for names in slices.values()]
-                rows.append({"cells": [_title(study, column), *(value.cell() if value else None for value in found)]})
+                found = [
+                    results.gain(
+                        column.method, column.against, split, names, task, column.activated
+                    )
+                    for names in slices.values()
+                ]
+                rows.append(
+                    {
+                        "cells": [
+                            _title(study, column),
+                            *(value.cell() if value else None for value in found),
+                        ]
+                    }
+                )
             title = f"{task.upper()}, split '{split}': gain in AUC points"
-            tables.append({"title": title, "note": note, "columns": ["method", *slices], "rows": rows})
+            tables.append(
+                {"title": title, "note": note, "columns": ["method", *slices], "rows": rows}
+            )
     return {"tables": tables, "plots": []}
 
 
 def _activity(study: Study, section: ReportSection, results: Results) -> Table:
     """All rows, by how many rows of their user the window holds."""
     slices = {label: [f"{ALL}|activity={label}"] for label in ACTIVITY}
-    return _slices(study, section, results, slices, "Columns: rows of the user in the fine-tuning window. Domain 'all'.")
+    return _slices(
+        study,
+        section,
+        results,
+        slices,
+        "Columns: rows of the user in the fine-tuning window. Domain 'all'.",
+    )
 
 
 def _absent(study: Study, section: ReportSection, results: Results) -> Table:
     """Users the window never saw, domain by domain."""
     scope = results.scope(section.cross)
-    slices = {"mean": [absent(name) for name in scope]} | {name: [absent(name)] for name in (ALL, *scope)}
-    return _slices(study, section, results, slices, "Rows of users of whom the fine-tuning window has no row.")
+    slices = {"mean": [absent(name) for name in scope]} | {
+        name: [absent(name)] for name in (ALL, *scope)
+    }
+    return _slices(
+        study, section, results, slices, "Rows of users of whom the fine-tuning window has no row."
+    )
 
 
 def _notes(study: Study, section: ReportSection, results: Results) -> Table:
@@ -239,8 +364,20 @@ def _notes(study: Study, section: ReportSection, results: Results) -> Table:
         for seed in results.seeds(column.method):
             noted = results.outcomes[column.method, seed]["notes"].get(section.note or "", {})
             names = names or list(noted)
-            rows.append({"cells": [f"{_title(study, column)}, seed {seed}", *(noted.get(name) for name in names)]})
-    return {"tables": [{"title": section.note or "", "note": "", "columns": ["method", *names], "rows": rows}], "plots": []}
+            rows.append(
+                {
+                    "cells": [
+                        f"{_title(study, column)}, seed {seed}",
+                        *(noted.get(name) for name in names),
+                    ]
+                }
+            )
+    return {
+        "tables": [
+            {"title": section.note or "", "note": "", "columns": ["method", *names], "rows": rows}
+        ],
+        "plots": [],
+    }
 
 
 _KINDS = {
@@ -260,28 +397,51 @@ def _bar(bar: Bar, results: Results) -> dict[str, Any]:
         scope = results.scope()
         if bar.kind in ("never_worse", "absent_never_worse"):
             names = [absent(name) for name in scope] if bar.kind == "absent_never_worse" else scope
-            found = {name: results.gain(bar.method, bar.against, bar.split, [name], task, bar.activated) for name in names}
+            found = {
+                name: results.gain(bar.method, bar.against, bar.split, [name], task, bar.activated)
+                for name in names
+            }
             known = {name: value for name, value in found.items() if value}
             worse = [name for name, value in known.items() if value.high < 0]
             lowest = min(known, key=lambda name: known[name].value, default=None)
-            text = f"{len(worse)} of {len(known)} below, lowest {lowest} {show_cell(known[lowest].cell())}" if lowest else "not measured"
-            shown.append(f"{task.upper()}: {text}" + (f" (below: {', '.join(worse)})" if worse else ""))
+            text = (
+                f"{len(worse)} of {len(known)} below, lowest {lowest}"
+                f" {show_cell(known[lowest].cell())}"
+                if lowest
+                else "not measured"
+            )
+            shown.append(
+                f"{task.upper()}: {text}" + (f" (below: {', '.join(worse)})" if worse else "")
+            )
             met.append(not worse if known else None)
             continue
         if bar.kind in ("recovered", "gap_closed"):
             slices = [AUTO] if bar.kind == "gap_closed" else scope
-            value = results.ratio(bar.method, bar.reference or "", bar.against, bar.split, slices, task, bar.activated)
-            text = f"{value.value:.0%} [{value.low:.0%}, {value.high:.0%}]" if value else "not measured"
+            value = results.ratio(
+                bar.method, bar.reference or "", bar.against, bar.split, slices, task, bar.activated
+            )
+            text = (
+                f"{value.value:.0%} [{value.low:.0%}, {value.high:.0%}]"
+                if value
+                else "not measured"
+            )
         else:
             value = results.gain(bar.method, bar.against, bar.split, scope, task, bar.activated)
             text = show_cell(value.cell()) if value else "not measured"
         shown.append(f"{task.upper()}: {text}")
         met.append(None if value is None else value.value >= least and value.above_zero)
-    return {"bar": bar.bar, "asked": _asked(bar), "measured": "; ".join(shown), "met": None if None in met else all(met)}
+    return {
+        "bar": bar.bar,
+        "asked": _asked(bar),
+        "measured": "; ".join(shown),
+        "met": None if None in met else all(met),
+    }
 
 
 def _asked(bar: Bar) -> str:
-    """What a measurement must reach; a gain or a share must also lie above 0, with its interval and under every seed."""
+    """What a measurement must reach; a gain or a share must also lie above 0, with its interval
+    and under every seed.
+    """
     if bar.kind.endswith("worse"):
         return "none significantly below"
     if not any(bar.at_least):

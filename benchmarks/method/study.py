@@ -18,21 +18,38 @@ class Method(Section):
 
     title: str
     run: str = Field(description="name of a function of benchmarks.method.methods")
-    backbone: tuple[str, ...] = Field((), description="overrides of the config that decide dataset and backbone")
-    set: tuple[str, ...] = Field((), description="further overrides, of what is trained on that backbone")
+    backbone: tuple[str, ...] = Field(
+        (), description="overrides of the config that decide dataset and backbone"
+    )
+    set: tuple[str, ...] = Field(
+        (), description="further overrides, of what is trained on that backbone"
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="arguments of the function")
-    seeds: tuple[int, ...] = Field((), description="of the study's seeds those that it runs under; all of them where empty")
+    seeds: tuple[int, ...] = Field(
+        (), description="of the study's seeds those that it runs under; all of them where empty"
+    )
 
 
 class Column(Section):
-    """A row of a table, or a point of a curve: a method (``name`` or ``name/suffix``) beside what it is compared with."""
+    """A row of a table, or a point of a curve: a method (``name`` or ``name/suffix``) beside
+    what it is compared with.
+    """
 
     method: str
     against: str = "zero_shot"
-    reference: str | None = Field(None, description="of a curve's points: the method whose gain is 100%; shown is the share of it")
+    reference: str | None = Field(
+        None,
+        description="of a curve's points: the method whose gain is 100%; shown is the share of it",
+    )
     title: str | None = None
     x: float | str | None = None
-    activated: bool = Field(False, description="domains whose model is not active count as the backbone, which 'against' must be: gain 0")
+    activated: bool = Field(
+        False,
+        description=(
+            "domains whose model is not active count as the backbone, which 'against' must be:"
+            " gain 0"
+        ),
+    )
 
 
 class Curve(Section):
@@ -68,8 +85,13 @@ class ReportSection(Section):
 
     @model_validator(mode="after")
     def _references_of_all_points(self) -> "ReportSection":
-        if self.shares and (self.kind != "curve" or not all(point.reference for point in self.columns)):
-            raise ValueError(f"section '{self.id}': 'reference' is for the points of a curve, and for all of them or none")
+        if self.shares and (
+            self.kind != "curve" or not all(point.reference for point in self.columns)
+        ):
+            raise ValueError(
+                f"section '{self.id}': 'reference' is for the points of a curve, and for all of"
+                " them or none"
+            )
         return self
 
 
@@ -82,13 +104,20 @@ class Bar(Section):
     activated: bool = False
     split: str = "test"
     kind: Literal["gain", "recovered", "never_worse", "absent_never_worse", "gap_closed"] = "gain"
-    reference: str | None = Field(None, description="of 'recovered' and 'gap_closed': the method whose gain is 100%")
-    at_least: tuple[float, float] = Field((0.0, 0.0), description="CTR and CTCVR, AUC points or shares")
+    reference: str | None = Field(
+        None, description="of 'recovered' and 'gap_closed': the method whose gain is 100%"
+    )
+    at_least: tuple[float, float] = Field(
+        (0.0, 0.0), description="CTR and CTCVR, AUC points or shares"
+    )
 
     @model_validator(mode="after")
     def _shares_have_a_reference(self) -> "Bar":
         if (self.reference is not None) != (self.kind in ("recovered", "gap_closed")):
-            raise ValueError(f"bar '{self.bar}': 'reference' is for the kinds 'recovered' and 'gap_closed', which need it")
+            raise ValueError(
+                f"bar '{self.bar}': 'reference' is for the kinds 'recovered' and 'gap_closed',"
+                " which need it"
+            )
         return self
 
 
@@ -117,7 +146,10 @@ class Study(Section):
         for bar in self.bars:
             self._check(bar, f"bar '{bar.bar}'")
             if bar.split not in self.splits:
-                raise ValueError(f"bar '{bar.bar}': '{bar.split}' is no split of this study; there are: {', '.join(self.splits)}")
+                raise ValueError(
+                    f"bar '{bar.bar}': '{bar.split}' is no split of this study; there are:"
+                    f" {', '.join(self.splits)}"
+                )
         for name, method in self.methods.items():
             if unknown := set(method.seeds) - set(self.seeds):
                 raise ValueError(f"methods.{name}.seeds: {min(unknown)} is no seed of this study")
@@ -126,13 +158,21 @@ class Study(Section):
     def _check(self, compared: Column | Bar, where: str) -> None:
         for name in filter(None, (compared.method, compared.against, compared.reference)):
             if name.partition("/")[0] not in self.methods:
-                raise ValueError(f"{where}: '{name}' is no method of this study; there are: {', '.join(self.methods)}")
+                raise ValueError(
+                    f"{where}: '{name}' is no method of this study; there are:"
+                    f" {', '.join(self.methods)}"
+                )
         if compared.activated:
             method, against = self.methods.get(compared.method), self.methods.get(compared.against)
-            if not method or not against or against.run != "backbone" or method.backbone != against.backbone:
+            if (
+                not method
+                or not against
+                or against.run != "backbone"
+                or method.backbone != against.backbone
+            ):
                 raise ValueError(
-                    f"{where}: '{compared.method}', activated: expected a method with a model for each domain, against its own backbone; "
-                    f"received '{compared.against}'"
+                    f"{where}: '{compared.method}', activated: expected a method with a model for"
+                    f" each domain, against its own backbone; received '{compared.against}'"
                 )
 
 

@@ -1,10 +1,12 @@
-"""A study's result as plain text for a terminal, and its cells as text for the terminal and the report.
+"""A study's result as plain text for a terminal, and its cells as text for the terminal and the
+report.
 
-The result: ``{"study", "title", "description", "command", "seeds", "facts": [text], "sections": [{"id", "title", "text", "tables",
-"plots"}], "bars": [{"bar", "asked", "measured", "met"}]}``. A table: ``{"title", "note", "columns": [text], "rows": [{"cells",
-"emphasis", "group"}]}``; a row's group is a heading above it and those after it. A cell is a text, a number, None, or
-``{"value", "low", "high", "unit"}`` with the unit ``points`` (x 100 of an AUC), ``auc``, ``seconds``, ``count`` or none. Plots are
-described in ``benchmarks.method.figures``.
+The result: ``{"study", "title", "description", "command", "seeds", "facts": [text], "sections":
+[{"id", "title", "text", "tables", "plots"}], "bars": [{"bar", "asked", "measured", "met"}]}``. A
+table: ``{"title", "note", "columns": [text], "rows": [{"cells", "emphasis", "group"}]}``; a row's
+group is a heading above it and those after it. A cell is a text, a number, None, or ``{"value",
+"low", "high", "unit"}`` with the unit ``points`` (x 100 of an AUC), ``auc``, ``seconds``, ``count``
+or none. Plots are described in ``benchmarks.method.figures``.
 """
 
 import math
@@ -21,18 +23,29 @@ _WIDTH = 130
 
 
 def render_text(result: Mapping[str, Any]) -> str:
-    """The result's texts and tables, 130 columns wide: a wider table continues below, its first column repeated.
+    """The result's texts and tables, 130 columns wide: a wider table continues below, its first
+    column repeated.
 
     Args:
       result: the study's result as described above.
     """
-    lines = [plain(result["title"]), "=" * len(plain(result["title"])), *_paragraphs(result.get("description"))]
+    lines = [
+        plain(result["title"]),
+        "=" * len(plain(result["title"])),
+        *_paragraphs(result.get("description")),
+    ]
     lines += [f"{name}: {value}" for name, value in origin(result)]
     lines += ["", *(f"* {plain(fact)}" for fact in result.get("facts") or ())]
     if result.get("bars"):
         lines += ["", *_table(bars_table(result["bars"]))]
     for section in result["sections"]:
-        lines += ["", "", plain(section["title"]), "-" * len(plain(section["title"])), *_paragraphs(section.get("text"))]
+        lines += [
+            "",
+            "",
+            plain(section["title"]),
+            "-" * len(plain(section["title"])),
+            *_paragraphs(section.get("text")),
+        ]
         for table in section.get("tables") or ():
             lines += ["", *_table(table)]
         for plot in section.get("plots") or ():
@@ -43,21 +56,37 @@ def render_text(result: Mapping[str, Any]) -> str:
 def origin(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What a result comes from, as names and values: its command and seeds, where it says them."""
     seeds = ", ".join(str(seed) for seed in result.get("seeds") or ())
-    return [(name, shown) for name, shown in (("command", plain(result.get("command") or "")), ("seeds", seeds)) if shown]
+    return [
+        (name, shown)
+        for name, shown in (("command", plain(result.get("command") or "")), ("seeds", seeds))
+        if shown
+    ]
 
 
 def bars_table(bars: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What was asked of the method beside what was measured, as a table like any other."""
     words = {True: "met", False: "not met", None: "not measured"}
-    rows = [{"cells": [bar["bar"], bar["asked"], bar["measured"], words[bar["met"]]]} for bar in bars]
-    note = "Met: the value reaches what was asked and its interval lies above zero; 'significantly': by the 95% interval of each by itself."
-    return {"title": "Asked and measured", "note": note, "columns": ["bar", "asked", "measured", "met"], "rows": rows}
+    rows = [
+        {"cells": [bar["bar"], bar["asked"], bar["measured"], words[bar["met"]]]} for bar in bars
+    ]
+    note = (
+        "Met: the value reaches what was asked and its interval lies above zero; 'significantly':"
+        " by the 95% interval of each by itself."
+    )
+    return {
+        "title": "Asked and measured",
+        "note": note,
+        "columns": ["bar", "asked", "measured", "met"],
+        "rows": rows,
+    }
 
 
 def show_cell(cell: Any) -> str:
-    """A cell's text: ``+0.52 [+0.31, +0.74]`` (points), ``0.6723`` (auc), ``12,345`` (count), ``3 min 20 s`` (seconds).
+    """A cell's text: ``+0.52 [+0.31, +0.74]`` (points), ``0.6723`` (auc), ``12,345`` (count), ``3
+    min 20 s`` (seconds).
 
-    A missing value is a dash, a number that is none ``undefined``; another unit than those stands behind its number.
+    A missing value is a dash, a number that is none ``undefined``; another unit than those stands
+    behind its number.
     """
     if not isinstance(cell, Mapping):
         return _show_value(cell, "")
@@ -70,12 +99,20 @@ def show_cell(cell: Any) -> str:
 def interval(cell: Mapping[str, Any]) -> tuple[float, float] | None:
     """The ends of a value's interval; None where the value or an end is missing."""
     low, high = cell.get("low"), cell.get("high")
-    return (low, high) if is_finite(cell.get("value")) and is_finite(low) and is_finite(high) else None
+    return (
+        (low, high) if is_finite(cell.get("value")) and is_finite(low) and is_finite(high) else None
+    )
 
 
 def trend(cell: Any) -> Literal["up", "down", "even", ""]:
-    """Where a difference in points stands by its interval: above zero, below, or neither; empty for all other cells."""
-    if not isinstance(cell, Mapping) or cell.get("unit") != "points" or not is_finite(cell.get("value")):
+    """Where a difference in points stands by its interval: above zero, below, or neither; empty
+    for all other cells.
+    """
+    if (
+        not isinstance(cell, Mapping)
+        or cell.get("unit") != "points"
+        or not is_finite(cell.get("value"))
+    ):
         return ""
     low, high = interval(cell) or (0.0, 0.0)
     return "up" if low > 0 else "down" if high < 0 else "even"
@@ -92,13 +129,20 @@ def is_numeric(cell: Any) -> bool:
 
 
 def numeric_columns(table: Mapping[str, Any]) -> list[bool]:
-    """For every column, whether its cells are numbers, or missing, and so keep to the right; never the first, which names the row."""
+    """For every column, whether its cells are numbers, or missing, and so keep to the right;
+    never the first, which names the row.
+    """
     rows = [row["cells"] for row in table["rows"] if row.get("cells")]
-    return [place > 0 and bool(rows) and all(is_numeric(cells[place]) for cells in rows) for place in range(len(table["columns"]))]
+    return [
+        place > 0 and bool(rows) and all(is_numeric(cells[place]) for cells in rows)
+        for place in range(len(table["columns"]))
+    ]
 
 
 def headed_rows(table: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every row of a table with the heading that stands above it, empty where the group goes on or there is none."""
+    """Every row of a table with the heading that stands above it, empty where the group goes on
+    or there is none.
+    """
     former = None
     for row in table["rows"]:
         group = row.get("group") or None
@@ -108,7 +152,9 @@ def headed_rows(table: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, An
 
 def plain(text: object) -> str:
     """A text on one line, without control characters: names come from users' configs."""
-    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    return " ".join(
+        "".join(letter if letter.isprintable() else " " for letter in str(text)).split()
+    )
 
 
 def paragraphs(text: str | None) -> list[str]:
@@ -128,13 +174,22 @@ def _show_value(value: Any, unit: str) -> str:
         return "undefined"
     if unit == "seconds":
         return _show_seconds(value)
-    return {"points": f"{value:+.2f}", "auc": f"{value:.4f}", "count": f"{value:,.0f}", "": _show_number(value)}.get(
-        unit, f"{_show_number(value)} {plain(unit)}"
-    )
+    return {
+        "points": f"{value:+.2f}",
+        "auc": f"{value:.4f}",
+        "count": f"{value:,.0f}",
+        "": _show_number(value),
+    }.get(unit, f"{_show_number(value)} {plain(unit)}")
 
 
 def _show_number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if abs(value) >= 1_000 else f"{value:.4g}"
+    return (
+        f"{value:,}"
+        if isinstance(value, int)
+        else f"{value:,.0f}"
+        if abs(value) >= 1_000
+        else f"{value:.4g}"
+    )
 
 
 def _show_seconds(seconds: float) -> str:
@@ -147,7 +202,11 @@ def _show_seconds(seconds: float) -> str:
 
 
 def _paragraphs(text: str | None) -> list[str]:
-    return [line for paragraph in paragraphs(text) for line in ("", *textwrap.wrap(paragraph, _WIDTH - 30))]
+    return [
+        line
+        for paragraph in paragraphs(text)
+        for line in ("", *textwrap.wrap(paragraph, _WIDTH - 30))
+    ]
 
 
 def _table(table: Mapping[str, Any]) -> list[str]:
@@ -158,7 +217,12 @@ def _table(table: Mapping[str, Any]) -> list[str]:
     rows = [columns]
     for _, row in headed:
         cells = [show_cell(cell) for cell in row.get("cells") or [""] * len(columns)]
-        rows.append([f"{'* ' if row.get('emphasis') else '  '}{cells[0]}" if starred else cells[0], *cells[1:]])
+        rows.append(
+            [
+                f"{'* ' if row.get('emphasis') else '  '}{cells[0]}" if starred else cells[0],
+                *cells[1:],
+            ]
+        )
     numeric = numeric_columns(table)
     for places in _chunks(rows):
         part = [[row[place] for place in places] for row in rows]

@@ -1,4 +1,6 @@
-"""A backbone all of whose weights are trained, again and again, each time from weights that are given."""
+"""A backbone all of whose weights are trained, again and again, each time from weights that are
+given.
+"""
 
 import time
 from math import ceil
@@ -26,11 +28,14 @@ from trainer.training.joint_kernel_trainer import Rows
 _CHUNK = 16_384
 
 Weights = list[npt.NDArray[Any]]
-"""Values of all variables of a model, in its order: weights, moving moments, states of random draws."""
+"""Values of all variables of a model, in its order: weights, moving moments, states of random
+draws.
+"""
 
 
 class Trainee:
-    """A model with its learner. Every training has new optimisers; the step is traced once for all of them.
+    """A model with its learner. Every training has new optimisers; the step is traced once for all
+    of them.
 
     Args:
       model: from ``backbone.build_backbone``, or such a one reloaded; trained in place.
@@ -40,9 +45,13 @@ class Trainee:
 
     def __init__(self, model: keras.Model, experiment: Experiment, settings: Training) -> None:
         self.model, self.experiment, self.settings = model, experiment, settings
-        self._learner = Learner(model, experiment, settings.learning_rate, settings.embedding_learning_rate)
+        self._learner = Learner(
+            model, experiment, settings.learning_rate, settings.embedding_learning_rate
+        )
         self._inference = inference_model(model, experiment)
-        self._logits = tf.function(lambda features: self._inference(features, training=False)["logits"])
+        self._logits = tf.function(
+            lambda features: self._inference(features, training=False)["logits"]
+        )
         self._optimizers = [*self._learner.adam.variables, *self._learner.adagrad.accumulators]
         self._fresh: Weights = [variable.numpy() for variable in self._optimizers]
 
@@ -56,12 +65,19 @@ class Trainee:
         return [variable.numpy() for variable in self.model.variables]
 
     def train(
-        self, start: Weights, data: FrozenRows, validation: FrozenRows, domain: Domain, epochs: int | None = None
+        self,
+        start: Weights,
+        data: FrozenRows,
+        validation: FrozenRows,
+        domain: Domain,
+        epochs: int | None = None,
     ) -> list[float | None]:
-        """Trains on a domain's rows; leaves the best weights on its stopping rows of validation (see ``finetune.stopping_rows``).
+        """Trains on a domain's rows; leaves the best weights on its stopping rows of validation
+        (see ``finetune.stopping_rows``).
 
-        Figures are means of CTR- and CTCVR-AUC, at the start and after every epoch; the start may be the best. A domain that has none
-        (one class only) keeps its last weights. The order of rows is a function of the experiment's seed, the epoch and the domain's name.
+        Figures are means of CTR- and CTCVR-AUC, at the start and after every epoch; the start may
+        be the best. A domain that has none (one class only) keeps its last weights. The order of
+        rows is a function of the experiment's seed, the epoch and the domain's name.
 
         Args:
           start: weights to train from.
@@ -89,7 +105,9 @@ class Trainee:
         return figures
 
     def score(self, data: FrozenRows, rows: Rows) -> Floats:
-        """Logits ``[len(rows), 2]`` of the weights that it has, as at serving: the debias feature is not read."""
+        """Logits ``[len(rows), 2]`` of the weights that it has, as at serving: the debias
+        feature is not read.
+        """
         features = feature_tensors(data.columns, self._inference)
         infer = _for_any_batch(self._logits, features)
         logits = np.empty((len(rows), 2), np.float32)
@@ -99,16 +117,24 @@ class Trainee:
         return logits
 
     def helps(self, validation: FrozenRows, domain: Domain) -> bool:
-        """Whether the weights that it has help on a domain's judging rows of validation, against the logits given with them."""
+        """Whether the weights that it has help on a domain's judging rows of validation, against
+        the logits given with them.
+        """
         rows = judging_rows(validation, domain)
         return helps(compare(self.experiment, validation, rows, self.score(validation, rows)))
 
     def _pass(self, data: FrozenRows, order: Rows, title: str) -> None:
-        columns = {name: values for name, values in data.columns.items() if not name.startswith("row/") or name == "row/weight"}
+        columns = {
+            name: values
+            for name, values in data.columns.items()
+            if not name.startswith("row/") or name == "row/weight"
+        }
         step = _for_any_batch(self._learner.step, columns)
         with row_bar(title, len(order)) as bar:
             for number in range(ceil(len(order) / self.settings.batch_size)):
-                part = order[number * self.settings.batch_size : (number + 1) * self.settings.batch_size]
+                part = order[
+                    number * self.settings.batch_size : (number + 1) * self.settings.batch_size
+                ]
                 step(_tensors(columns, part))
                 bar.update(len(part))
 
@@ -117,9 +143,15 @@ class Trainee:
 
 
 def train_domains(
-    trainee: Trainee, data: FrozenRows, validation: FrozenRows, domains: list[Domain], scored: dict[str, FrozenRows], before: Outcome
+    trainee: Trainee,
+    data: FrozenRows,
+    validation: FrozenRows,
+    domains: list[Domain],
+    scored: dict[str, FrozenRows],
+    before: Outcome,
 ) -> Outcome:
-    """Trains a model for every domain that has rows, each from the weights that the trainee has now, and scores the domain's rows.
+    """Trains a model for every domain that has rows, each from the weights that the trainee has
+    now, and scores the domain's rows.
 
     Args:
       trainee: what is trained; left with the weights of the last domain.
@@ -127,16 +159,28 @@ def train_domains(
       validation: rows that say when a model is best, and whether it helps.
       domains: what is trained.
       scored: split -> its rows.
-      before: scores of ``all`` and what they cost; ``active`` and ``notes["stopping_auc"]`` are gone on with.
+      before: scores of ``all`` and what they cost; ``active`` and ``notes["stopping_auc"]`` are
+        gone on with.
     """
-    start, logits = trainee.weights(), {split: dict(scores) for split, scores in before.logits.items()}
-    rows, seconds, active, figures = before.rows, before.seconds, list(before.active or []), dict(before.notes["stopping_auc"])
+    start, logits = (
+        trainee.weights(),
+        {split: dict(scores) for split, scores in before.logits.items()},
+    )
+    rows, seconds, active, figures = (
+        before.rows,
+        before.seconds,
+        list(before.active or []),
+        dict(before.notes["stopping_auc"]),
+    )
     for domain in domains:
         if not (count := len(data.domain_rows(domain))):
             continue
         begun = time.perf_counter()
         figures[domain.name] = trainee.train(start, data, validation, domain)
-        seconds, rows = seconds + time.perf_counter() - begun, rows + count * trainee.settings.epochs
+        seconds, rows = (
+            seconds + time.perf_counter() - begun,
+            rows + count * trainee.settings.epochs,
+        )
         if trainee.helps(validation, domain):
             active.append(domain.name)
         for split, of_split in scored.items():
@@ -145,9 +189,14 @@ def train_domains(
 
 
 def _for_any_batch(function: Any, columns: Columns) -> Any:
-    """A ``tf.function`` of a dict of columns, traced for any number of rows, so that a smaller last batch is no reason to trace again."""
+    """A ``tf.function`` of a dict of columns, traced for any number of rows, so that a smaller
+    last batch is no reason to trace again.
+    """
     return function.get_concrete_function(
-        {name: tf.TensorSpec([None, *values.shape[1:]], values.dtype) for name, values in columns.items()}
+        {
+            name: tf.TensorSpec([None, *values.shape[1:]], values.dtype)
+            for name, values in columns.items()
+        }
     )
 
 

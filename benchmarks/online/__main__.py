@@ -1,4 +1,6 @@
-"""``python -m benchmarks.online``: would the kernels have helped online? The package says what is simulated."""
+"""``python -m benchmarks.online``: would the kernels have helped online? The package says what
+is simulated.
+"""
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
@@ -42,11 +44,28 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = CommandParser(prog="python -m benchmarks.online", description="A simulated online A/B test of an exported model.")
+    parser = CommandParser(
+        prog="python -m benchmarks.online",
+        description="A simulated online A/B test of an exported model.",
+    )
     add_config_arguments(parser)
-    parser.add_argument("--job-dir", type=Path, required=True, metavar="DIR", help="the job that was exported")
-    parser.add_argument("--models", type=Path, required=True, metavar="MODELS", help="base path of the model; its newest version is served")
-    parser.add_argument("--requests", type=whole_number(1), default=20_000, metavar="N", help="live requests (%(default)s)")
+    parser.add_argument(
+        "--job-dir", type=Path, required=True, metavar="DIR", help="the job that was exported"
+    )
+    parser.add_argument(
+        "--models",
+        type=Path,
+        required=True,
+        metavar="MODELS",
+        help="base path of the model; its newest version is served",
+    )
+    parser.add_argument(
+        "--requests",
+        type=whole_number(1),
+        default=20_000,
+        metavar="N",
+        help="live requests (%(default)s)",
+    )
     parser.add_argument(
         "--candidates",
         type=whole_number(1),
@@ -54,12 +73,31 @@ def _arguments() -> argparse.Namespace:
         metavar="N",
         help="shops to rank in a request; simulation.candidates are shown (%(default)s)",
     )
-    parser.add_argument("--rank-by", choices=RANKED_BY, default=RANKED_BY[0], help="score that ranks (%(default)s)")
-    parser.add_argument("--control", default=BACKBONE, metavar="DOMAIN", help="domain that control's requests ask for (%(default)s)")
-    parser.add_argument("--treatment", default=AUTO, metavar="DOMAIN", help="domain that treatment's requests ask for (%(default)s)")
-    parser.add_argument("--seed", type=whole_number(0), metavar="N", help="of requests, arms and luck, not of the world (the config's)")
+    parser.add_argument(
+        "--rank-by", choices=RANKED_BY, default=RANKED_BY[0], help="score that ranks (%(default)s)"
+    )
+    parser.add_argument(
+        "--control",
+        default=BACKBONE,
+        metavar="DOMAIN",
+        help="domain that control's requests ask for (%(default)s)",
+    )
+    parser.add_argument(
+        "--treatment",
+        default=AUTO,
+        metavar="DOMAIN",
+        help="domain that treatment's requests ask for (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0),
+        metavar="N",
+        help="of requests, arms and luck, not of the world (the config's)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--output", type=Path, metavar="DIR", help=f"also write the JSON to DIR/{_RESULT}")
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help=f"also write the JSON to DIR/{_RESULT}"
+    )
     return parser.parse_args()
 
 

@@ -15,7 +15,8 @@ OUTCOMES = ("clicks", "orders", "money")
 
 @dataclass(frozen=True)
 class Luck:
-    """Uniform numbers that decide what happens, the same for every ranking: arms differ only where they rank differently.
+    """Uniform numbers that decide what happens, the same for every ranking: arms differ only where
+    they rank differently.
 
     Attributes:
       looks: ``[requests, shown]``, by position.
@@ -31,11 +32,19 @@ class Luck:
         """Draws the luck of all requests."""
         rng = np.random.default_rng(seed)
         requests, shape = len(traffic.user), traffic.cvr.shape
-        return cls(*(rng.random(size, np.float32) for size in ((requests, len(traffic.examination)), shape, shape)))
+        return cls(
+            *(
+                rng.random(size, np.float32)
+                for size in ((requests, len(traffic.examination)), shape, shape)
+            )
+        )
 
 
-def play(traffic: Traffic, scores: Floats, luck: Luck) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Shows each request its best candidates, best first (among equals, in the order of the logging policy).
+def play(
+    traffic: Traffic, scores: Floats, luck: Luck
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Shows each request its best candidates, best first (among equals, in the order of the logging
+    policy).
 
     Args:
       traffic: the requests.
@@ -43,19 +52,26 @@ def play(traffic: Traffic, scores: Floats, luck: Luck) -> tuple[npt.NDArray[np.f
       luck: the draws.
 
     Returns:
-      ``OUTCOMES`` of every request ``[requests, 3]``: drawn, and as they can be expected of this ranking.
+      ``OUTCOMES`` of every request ``[requests, 3]``: drawn, and as they can be expected of this
+      ranking.
     """
     shown = np.argsort(-scores, axis=1, kind="stable")[:, : len(traffic.examination)]
 
     def of_shown(values: Floats) -> Floats:
         return np.take_along_axis(values, shown, axis=1)
 
-    attraction, cvr, money = (of_shown(values) for values in (traffic.attraction, traffic.cvr, traffic.money))
+    attraction, cvr, money = (
+        of_shown(values) for values in (traffic.attraction, traffic.cvr, traffic.money)
+    )
     click = (luck.looks < traffic.examination) & (of_shown(luck.clicks) < attraction)
     order = click & (of_shown(luck.orders) < cvr)
     may_click = attraction * traffic.examination
     return _sums(click, order, money), _sums(may_click, may_click * cvr, money)
 
 
-def _sums(click: npt.NDArray[Any], order: npt.NDArray[Any], money: Floats) -> npt.NDArray[np.float64]:
-    return np.stack([values.sum(axis=1, dtype=np.float64) for values in (click, order, order * money)], axis=1)
+def _sums(
+    click: npt.NDArray[Any], order: npt.NDArray[Any], money: Floats
+) -> npt.NDArray[np.float64]:
+    return np.stack(
+        [values.sum(axis=1, dtype=np.float64) for values in (click, order, order * money)], axis=1
+    )

@@ -24,9 +24,15 @@ Served = dict[str, Counter[str]]
 
 
 def server_scores(
-    target: str, model_name: str, traffic: Traffic, columns: list[Column], domains: Sequence[str], rank_by: str
+    target: str,
+    model_name: str,
+    traffic: Traffic,
+    columns: list[Column],
+    domains: Sequence[str],
+    rank_by: str,
 ) -> tuple[Scores, Served]:
-    """Asks a server for the scores of every candidate under each of ``domains``; shows a bar on stderr.
+    """Asks a server for the scores of every candidate under each of ``domains``; shows a bar on
+    stderr.
 
     Args:
       target: ``HOST:PORT``.
@@ -50,7 +56,10 @@ def server_scores(
             rows = piece.to_pylist()
             answers = (client.predict(rows, domain) for domain in asked)
             return [
-                (np.array([row[rank_by] for row in answer], np.float32), Counter(row["served_domain"] for row in answer))
+                (
+                    np.array([row[rank_by] for row in answer], np.float32),
+                    Counter(row["served_domain"] for row in answer),
+                )
                 for answer in answers
             ]
 
@@ -62,7 +71,9 @@ def server_scores(
                         parts[domain].append(scores)
                         served[domain] += by_domain
                         bar.update(len(scores))
-    return {domain: np.concatenate(parts[domain]).reshape(traffic.cvr.shape) for domain in asked}, served
+    return {
+        domain: np.concatenate(parts[domain]).reshape(traffic.cvr.shape) for domain in asked
+    }, served
 
 
 def _pieces(table: pa.Table) -> Iterator[pa.Table]:

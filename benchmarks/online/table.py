@@ -6,7 +6,11 @@ from typing import Any
 from benchmarks.online.compare import FIGURES, Figure, View
 from trainer.reports.text_table import POINTS
 
-_TITLES = {"click_rate": "clicks / impression", "order_rate": "orders / request", "gmv": "money / request"}
+_TITLES = {
+    "click_rate": "clicks / impression",
+    "order_rate": "orders / request",
+    "gmv": "money / request",
+}
 _VIEWS = {
     "split_users": "A/B test: a user belongs to one arm",
     "paired": "paired: every user under both arms, with the same luck",
@@ -23,8 +27,11 @@ def render(result: Mapping[str, Any]) -> str:
     """The table that the command prints; ``result`` as ``--json`` has it."""
     days, offline, served = result["days"], result["offline"], result["served"]
     lines = [
-        f"{result['requests']:,} live requests of {result['users']:,} users on {days[0]} .. {days[-1]} (split '{result['split']}'); "
-        f"{result['candidates']} candidates, {result['shown']} shown, ranked by {result['rank_by']}; 95% intervals",
+        (
+            f"{result['requests']:,} live requests of {result['users']:,} users on {days[0]} .."
+            f" {days[-1]} (split '{result['split']}'); {result['candidates']} candidates,"
+            f" {result['shown']} shown, ranked by {result['rank_by']}; 95% intervals"
+        ),
         "",
         " " * _NAME_WIDTH + "".join(f"{_TITLES[figure]:<{_WIDTH}}" for figure in FIGURES),
     ]
@@ -34,12 +41,17 @@ def render(result: Mapping[str, Any]) -> str:
     for role in ("control", "treatment"):
         counts = served[role]
         share = 1.0 - counts.get("backbone", 0) / sum(counts.values())
-        lines.append(f"{role} {result[role]}: {share:.1%} of the candidates were scored by a kernel")
+        lines.append(
+            f"{role} {result[role]}: {share:.1%} of the candidates were scored by a kernel"
+        )
     return "\n".join(line.rstrip() for line in [*lines, *_offline_lines(offline)]) + "\n"
 
 
 def _view_lines(view: View, names: Mapping[str, str]) -> list[str]:
-    lines = [_line(f"{names[name]} ({arm['requests']:,})", arm["figures"], _rate) for name, arm in view["arms"].items()]
+    lines = [
+        _line(f"{names[name]} ({arm['requests']:,})", arm["figures"], _rate)
+        for name, arm in view["arms"].items()
+    ]
     lines.append(_line("lift of treatment", view["lift"], _percent))
     for role, figures in view.get("reach", {}).items():
         lines.append(_line(f"{role} between random and true", figures, _share))
@@ -47,14 +59,18 @@ def _view_lines(view: View, names: Mapping[str, str]) -> list[str]:
 
 
 def _line(name: str, figures: Mapping[str, Figure], show: Show) -> str:
-    return f"  {name:<{_NAME_WIDTH - 2}}" + "".join(f"{_cell(figures[figure], show):<{_WIDTH}}" for figure in FIGURES)
+    return f"  {name:<{_NAME_WIDTH - 2}}" + "".join(
+        f"{_cell(figures[figure], show):<{_WIDTH}}" for figure in FIGURES
+    )
 
 
 def _cell(figure: Figure, show: Show) -> str:
     if figure["value"] is None:
         return "undefined"
     ends = figure["ci95"]
-    return show(figure["value"]) + (f" [{show(ends[0])}, {show(ends[1])}]" if ends else " [unknown]")
+    return show(figure["value"]) + (
+        f" [{show(ends[0])}, {show(ends[1])}]" if ends else " [unknown]"
+    )
 
 
 def _rate(value: float) -> str:
@@ -81,7 +97,7 @@ def _offline_lines(offline: Mapping[str, Any] | None) -> list[str]:
                 continue
             gain = POINTS * (after - before)
             lines.append(
-                f"  {task.upper():<5} {metric.upper():<4} {before:.4f} -> {after:.4f} ({gain:+.2f} points)"
-                + (f", best {best:.4f}" if isinstance(best, float) else "")
+                f"  {task.upper():<5} {metric.upper():<4} {before:.4f} -> {after:.4f} ({gain:+.2f}"
+                " points)" + (f", best {best:.4f}" if isinstance(best, float) else "")
             )
     return lines

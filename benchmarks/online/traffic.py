@@ -1,4 +1,6 @@
-"""Live requests of the simulated marketplace: who asks, which shops are retrieved, and what would come of showing them."""
+"""Live requests of the simulated marketplace: who asks, which shops are retrieved, and what
+would come of showing them.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +30,8 @@ class Traffic:
       days: when, by the UTC date on which the day begins.
       hours: requests and candidates, hour by hour; every other array has their order.
       user: ``[requests]``.
-      attraction: probability that a candidate is clicked where it is looked at ``[requests, candidates]``.
+      attraction: probability that a candidate is clicked where it is looked at ``[requests,
+        candidates]``.
       cvr: probability that a clicked one is ordered from ``[requests, candidates]``.
       money: what an order is worth ``[requests, candidates]``.
       examination: probability that each position is looked at ``[shown]``.
@@ -44,7 +47,8 @@ class Traffic:
     examination: Floats
 
     def tables(self, columns: list[Column]) -> Iterator[pa.Table]:
-        """The raw columns that a serving request carries, a row a candidate, hour by hour; values as preprocessing reads them.
+        """The raw columns that a serving request carries, a row a candidate, hour by hour; values
+        as preprocessing reads them.
 
         Raises:
           InputError: a column that the simulator does not write.
@@ -52,8 +56,13 @@ class Traffic:
         for offers in self.hours:
             known = known_columns(self.marketplace, offers)
             if missing := [column.name for column in columns if column.name not in known]:
-                raise InputError(f"the simulator has no column '{missing[0]}', which the model reads; it has: {', '.join(known)}")
-            yield pa.table({column.name: coerce(known[column.name], column.kind).values for column in columns})
+                raise InputError(
+                    f"the simulator has no column '{missing[0]}', which the model reads; it has:"
+                    f" {', '.join(known)}"
+                )
+            yield pa.table(
+                {column.name: coerce(known[column.name], column.kind).values for column in columns}
+            )
 
 
 def draw_traffic(experiment: Experiment, requests: int, candidates: int, seed: int) -> Traffic:
@@ -67,16 +76,20 @@ def draw_traffic(experiment: Experiment, requests: int, candidates: int, seed: i
 
     Raises:
       ConfigError: the experiment has no ``simulation`` section.
-      InputError: fewer candidates than are shown or too many for the shops, or no simulated day begins in the split.
+      InputError: fewer candidates than are shown or too many for the shops, or no simulated day
+        begins in the split.
     """
     marketplace = marketplace_of(experiment)
     settings, split = marketplace.settings, experiment.splits[experiment.evaluation.split]
     most = settings.shops // (2 * settings.regions)
     if not settings.candidates <= candidates <= most:
         raise InputError(
-            f"candidates must be from {settings.candidates} (what is shown) to {most} (half of a region's shops), received {candidates}"
+            f"candidates must be from {settings.candidates} (what is shown) to {most} (half of a"
+            f" region's shops), received {candidates}"
         )
-    days = [day for day in range(settings.days) if split.start <= _begin(marketplace, day) < split.end]
+    days = [
+        day for day in range(settings.days) if split.start <= _begin(marketplace, day) < split.end
+    ]
     if not days:
         raise InputError(f"no simulated day begins in split '{experiment.evaluation.split}'")
     rng = np.random.default_rng(seed)
@@ -86,7 +99,11 @@ def draw_traffic(experiment: Experiment, requests: int, candidates: int, seed: i
     for day in range(days[-1] + 1):
         if day in days:
             by_hour = counts[days.index(day)].tolist()
-            hours += [marketplace.offer(day, hour, count, candidates, rng) for hour, count in enumerate(by_hour) if count]
+            hours += [
+                marketplace.offer(day, hour, count, candidates, rng)
+                for hour, count in enumerate(by_hour)
+                if count
+            ]
         marketplace.simulate_day(day)
     truth = [marketplace.probabilities(offers) for offers in hours]
     shop = np.concatenate([offers.shop for offers in hours])

@@ -49,13 +49,15 @@ def online_test(
       rank_by: ``ctcvr`` or ``ctr``.
       control: domain that its requests ask for, as any request can.
       treatment: the same.
-      seed: of the requests, the assignment to arms, the luck and the resamples; the experiment's where None.
+      seed: of the requests, the assignment to arms, the luck and the resamples; the experiment's
+        where None.
 
     Returns:
-      What was asked (``split``, ``days``, ``requests``, ``users``, ``candidates``, ``shown``, ``rank_by``, ``control``, ``treatment``,
-      ``seed``); ``views`` by name (``compare.View``); ``served``, for each arm: rows by the domain that served them; and ``offline``: the
-      AUC and GAUC of backbone and active kernels over all rows by task, and the best reachable, from the job's ``reports/metrics.json``
-      (None where it is not there).
+      What was asked (``split``, ``days``, ``requests``, ``users``, ``candidates``, ``shown``,
+      ``rank_by``, ``control``, ``treatment``, ``seed``); ``views`` by name (``compare.View``);
+      ``served``, for each arm: rows by the domain that served them; and ``offline``: the AUC and
+      GAUC of backbone and active kernels over all rows by task, and the best reachable, from the
+      job's ``reports/metrics.json`` (None where it is not there).
 
     Raises:
       InputError: the world is not that of the job or its logs, no such domain, or nothing to serve.
@@ -64,10 +66,14 @@ def online_test(
     _check(experiment, job, models, (control, treatment))
     offline = _offline(job)
     seed = experiment.seed if seed is None else seed
-    of_requests, of_luck, of_order, of_resamples = np.random.SeedSequence([seed, _LIVE]).generate_state(4).tolist()
+    of_requests, of_luck, of_order, of_resamples = (
+        np.random.SeedSequence([seed, _LIVE]).generate_state(4).tolist()
+    )
     traffic = draw_traffic(experiment, requests, candidates, of_requests)
     with running_server(models, _MODEL) as target:
-        asked, served = server_scores(target, _MODEL, traffic, served_columns(job.experiment()), (control, treatment), rank_by)
+        asked, served = server_scores(
+            target, _MODEL, traffic, served_columns(job.experiment()), (control, treatment), rank_by
+        )
     scores = {
         "random": np.random.default_rng(of_order).random(traffic.cvr.shape, np.float32),
         "control": asked[control],
@@ -85,20 +91,34 @@ def online_test(
         "control": control,
         "treatment": treatment,
         "seed": seed,
-        "views": views(traffic, scores, Luck.draw(traffic, of_luck), in_treatment(traffic.user, seed), of_resamples),
-        "served": {"control": dict(served[control].most_common()), "treatment": dict(served[treatment].most_common())},
+        "views": views(
+            traffic,
+            scores,
+            Luck.draw(traffic, of_luck),
+            in_treatment(traffic.user, seed),
+            of_resamples,
+        ),
+        "served": {
+            "control": dict(served[control].most_common()),
+            "treatment": dict(served[treatment].most_common()),
+        },
         "offline": offline,
     }
 
 
 def views(
-    traffic: Traffic, scores: Mapping[str, Floats], luck: Luck, treated: np.ndarray[Any, np.dtype[np.bool_]], seed: int
+    traffic: Traffic,
+    scores: Mapping[str, Floats],
+    luck: Luck,
+    treated: np.ndarray[Any, np.dtype[np.bool_]],
+    seed: int,
 ) -> dict[str, View]:
     """Plays every arm and lays them side by side in three ways.
 
     Args:
       traffic: the requests.
-      scores: ``[requests, candidates]`` of ``control`` and ``treatment``, and of the reference lines ``random`` and ``true``.
+      scores: ``[requests, candidates]`` of ``control`` and ``treatment``, and of the reference
+        lines ``random`` and ``true``.
       luck: the draws, the same for every arm.
       treated: whether a request's user is in the treatment half ``[requests]``.
       seed: of the resamples.
@@ -107,11 +127,19 @@ def views(
       InputError: a half has no user.
     """
     if treated.all() or not treated.any():
-        raise InputError(f"all of the {len(traffic.user)} requests fell into one arm; ask for more requests")
+        raise InputError(
+            f"all of the {len(traffic.user)} requests fell into one arm; ask for more requests"
+        )
     played = {name: play(traffic, ranking, luck) for name, ranking in scores.items()}
     halves = {"control": ~treated, "treatment": treated}
-    split = {name: sums_by_user(traffic.user[half], played[name][0][half]) for name, half in halves.items()}
-    drawn, expected = ({name: sums_by_user(traffic.user, outcomes[kind]) for name, outcomes in played.items()} for kind in (0, 1))
+    split = {
+        name: sums_by_user(traffic.user[half], played[name][0][half])
+        for name, half in halves.items()
+    }
+    drawn, expected = (
+        {name: sums_by_user(traffic.user, outcomes[kind]) for name, outcomes in played.items()}
+        for kind in (0, 1)
+    )
     shown = len(traffic.examination)
     return {
         "split_users": view(split, shown, seed, paired=False),
@@ -124,13 +152,20 @@ def _check(experiment: Experiment, job: Job, models: Path, domains: tuple[str, .
     """Raises ``InputError`` for what would make the figures meaningless."""
     trained = job.experiment()
     if trained.simulation != experiment.simulation:
-        raise InputError(f"{job.folder}: trained on another marketplace: its 'simulation' section is not that of '{experiment.name}'")
+        raise InputError(
+            f"{job.folder}: trained on another marketplace: its 'simulation' section is not that of"
+            f" '{experiment.name}'"
+        )
     described = Path(experiment.data.input or "").parent / SIMULATION
     if experiment.simulation and described.is_file():
         logs = read_object(described, "seed", "simulation")
-        if (logs["seed"], logs["simulation"]) != (experiment.seed, experiment.simulation.model_dump(mode="json")):
+        if (logs["seed"], logs["simulation"]) != (
+            experiment.seed,
+            experiment.simulation.model_dump(mode="json"),
+        ):
             raise InputError(
-                f"{described}: these logs were simulated with another 'simulation' section or seed; play in the world of the logs"
+                f"{described}: these logs were simulated with another 'simulation' section or seed;"
+                " play in the world of the logs"
             )
     known = [AUTO, BACKBONE, *(domain.name for domain in experiment.domains)]
     for domain in domains:
@@ -147,6 +182,9 @@ def _offline(job: Job) -> dict[str, Any] | None:
     evaluated = read_object(path, "split", "overall", "oracle")
     best = evaluated["oracle"] or {}
     return {"split": evaluated["split"]} | {
-        task: {metric: {**evaluated["overall"][task][metric], "best": best.get(task, {}).get(metric)} for metric in _METRICS}
+        task: {
+            metric: {**evaluated["overall"][task][metric], "best": best.get(task, {}).get(metric)}
+            for metric in _METRICS
+        }
         for task in RANKED_BY
     }

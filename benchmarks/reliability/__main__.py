@@ -1,4 +1,5 @@
-"""``python -m benchmarks.reliability``: what must hold while versions change, writers are killed and requests are damaged.
+"""``python -m benchmarks.reliability``: what must hold while versions change, writers are killed
+and requests are damaged.
 
 Every section runs in a process of its own. Figures that must be zero are counts of what went wrong.
 """

@@ -1,8 +1,10 @@
-"""Ten thousand requests that nobody should send, to every method of two servers: one as it is by default, one with batching on.
+"""Ten thousand requests that nobody should send, to every method of two servers: one as it is by
+default, one with batching on.
 
-Bars: every request is answered before its deadline with a code that fits what is wrong with it (``wrong_codes``, ``unanswered_requests``),
-no server ends (``crashes``), a good request in between gets the same answer, to the bit, throughout (``changed_good_answers``), and memory
-is flat once the first third has been sent (``memory_growth_mib``).
+Bars: every request is answered before its deadline with a code that fits what is wrong with it
+(``wrong_codes``, ``unanswered_requests``), no server ends (``crashes``), a good request in between
+gets the same answer, to the bit, throughout (``changed_good_answers``), and memory is flat once the
+first third has been sent (``memory_growth_mib``).
 """
 
 import shutil
@@ -43,18 +45,25 @@ def measure(options: Options) -> Figures:
         growth.append(end - warm)
         resident.append(end)
     answers = {
-        f"answered_{code.removeprefix('code_')}_requests": number for code, number in sorted(total.items()) if code.startswith("code_")
+        f"answered_{code.removeprefix('code_')}_requests": number
+        for code, number in sorted(total.items())
+        if code.startswith("code_")
     }
     return {
         "malformed_requests": count,
-        **{name: total[name] for name in ("wrong_codes", "unanswered_requests", "crashes", "changed_good_answers")},
+        **{
+            name: total[name]
+            for name in ("wrong_codes", "unanswered_requests", "crashes", "changed_good_answers")
+        },
         "memory_growth_mib": max(growth),
         "memory_mib": max(resident),
         **answers,
     }
 
 
-def _sent(base: Path, requests: list[Malformed], flags: list[str]) -> tuple[Counter[str], tuple[float, float]]:
+def _sent(
+    base: Path, requests: list[Malformed], flags: list[str]
+) -> tuple[Counter[str], tuple[float, float]]:
     """What became of the requests; the server's memory after a third of them, and in the end."""
     found: Counter[str] = Counter()
     with server_process(base, NAME, f"--max-message-bytes={MOST_BYTES}", *flags) as (target, pid):
@@ -104,7 +113,10 @@ class _Peer:
             counted.append("unanswered_requests")
         elif code not in sent.codes:
             counted.append("wrong_codes")
-            say(f"{sent.kind} to {sent.method}: {code}, expected one of {sorted(sent.codes)}: {sent.data[:200]!r}")
+            say(
+                f"{sent.kind} to {sent.method}: {code}, expected one of {sorted(sent.codes)}:"
+                f" {sent.data[:200]!r}"
+            )
         if number % _GOOD_EVERY == 0:
             again = self.call(PREDICT, request().SerializeToString())
             if isinstance(again, str) or predict_pb2.PredictResponse.FromString(again) != good:

@@ -1,7 +1,8 @@
-"""One domain added to 200: seconds until the new version is there, as a user runs the command, and what it left as it was.
+"""One domain added to 200: seconds until the new version is there, as a user runs the command, and
+what it left as it was.
 
-A small simulated backbone; kernels of random weights, which cost what trained ones cost. Scores are of the golden requests, through the
-embedded server's own loader.
+A small simulated backbone; kernels of random weights, which cost what trained ones cost. Scores are
+of the golden requests, through the embedded server's own loader.
 """
 
 import hashlib
@@ -43,11 +44,21 @@ def measure(options: Options) -> Figures:
     before, after = Answers(first, job), Answers(second, job)
     if before.served(added) != {BACKBONE} or after.served(added) != {added}:
         raise InputError(f"{models}: expected '{added}' to be served by version 2 alone")
-    written = [path.stat().st_size for path in second.rglob("*") if path.is_file() and path.stat().st_nlink == 1]
+    written = [
+        path.stat().st_size
+        for path in second.rglob("*")
+        if path.is_file() and path.stat().st_nlink == 1
+    ]
     return figures | {
-        "other_domains_changed": sum(before.scores(domain) != after.scores(domain) for domain in (*kept, BACKBONE)),
-        "other_columns_of_all_domains_changed": len(before.side_by_side(kept) ^ after.side_by_side(kept)),
-        "graph_and_backbone_files_changed": sum(_sha256(first / name) != _sha256(second / name) for name in _SHARED),
+        "other_domains_changed": sum(
+            before.scores(domain) != after.scores(domain) for domain in (*kept, BACKBONE)
+        ),
+        "other_columns_of_all_domains_changed": len(
+            before.side_by_side(kept) ^ after.side_by_side(kept)
+        ),
+        "graph_and_backbone_files_changed": sum(
+            _sha256(first / name) != _sha256(second / name) for name in _SHARED
+        ),
         "re_export_written_mib": sum(written) / (1 << 20),
     }
 
@@ -65,17 +76,29 @@ class Answers:
     def scores(self, domain: str) -> list[bytes]:
         """Every probability under a domain, bit by bit, and what served."""
         outputs = self._predict(DEFAULT_SIGNATURE, domain)
-        return [*outputs.pop("served_domain"), *(values.tobytes() for _, values in sorted(outputs.items()))]
+        return [
+            *outputs.pop("served_domain"),
+            *(values.tobytes() for _, values in sorted(outputs.items())),
+        ]
 
     def side_by_side(self, domains: list[str]) -> set[tuple[bytes, bytes]]:
         """The columns of ``all_domains`` by domain, bit by bit."""
-        outputs, wanted = self._predict("all_domains", None), {domain.encode() for domain in domains}
+        outputs, wanted = (
+            self._predict("all_domains", None),
+            {domain.encode() for domain in domains},
+        )
         columns = np.stack([outputs["ctr"], outputs["ctcvr"]])
-        return {(name, columns[:, :, place].tobytes()) for place, name in enumerate(outputs["domains"]) if name in wanted}
+        return {
+            (name, columns[:, :, place].tobytes())
+            for place, name in enumerate(outputs["domains"])
+            if name in wanted
+        }
 
     def _predict(self, signature: str, domain: str | None) -> dict[str, Any]:
         inputs = encode_rows(self._servable.signatures[signature], self._rows, domain)
-        return {name: decode(proto) for name, proto in self._servable.predict(signature, inputs).items()}
+        return {
+            name: decode(proto) for name, proto in self._servable.predict(signature, inputs).items()
+        }
 
 
 def _sha256(path: Path) -> str:

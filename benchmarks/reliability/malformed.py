@@ -1,4 +1,6 @@
-"""Requests that nobody should send, drawn from a seed: for each the method, the message and the codes that may answer it."""
+"""Requests that nobody should send, drawn from a seed: for each the method, the message and the
+codes that may answer it.
+"""
 
 import random
 from collections.abc import Callable, Iterator
@@ -7,7 +9,11 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 from tensorflow.core.framework import tensor_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_management_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+)
 
 from benchmarks.reliability.versioned import NAME, request
 from serving.server.model_config import model_configs
@@ -16,7 +22,10 @@ from serving.wire.tensor_protos import varint
 
 MOST_BYTES = 1 << 20
 """The server's limit for a message."""
-PREDICT, METADATA = "/tensorflow.serving.PredictionService/Predict", "/tensorflow.serving.PredictionService/GetModelMetadata"
+PREDICT, METADATA = (
+    "/tensorflow.serving.PredictionService/Predict",
+    "/tensorflow.serving.PredictionService/GetModelMetadata",
+)
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 METHODS = (PREDICT, METADATA, STATUS, RELOAD)
@@ -25,7 +34,9 @@ _BAD = frozenset({"INVALID_ARGUMENT"})
 _UNREADABLE = _BAD | {"INTERNAL"}
 """What answers bytes that are no message, or a message of something else."""
 _DAMAGED = _UNREADABLE | {"OK", "NOT_FOUND", "FAILED_PRECONDITION"}
-"""What may answer a good request with some bytes changed: they may have hit anything, or nothing that counts."""
+"""What may answer a good request with some bytes changed: they may have hit anything, or nothing
+that counts.
+"""
 
 
 @dataclass(frozen=True)
@@ -71,8 +82,18 @@ def _damaged_predict(draw: random.Random) -> _Drawn:
 def _damaged_others(draw: random.Random) -> _Drawn:
     method, message = draw.choice(
         [
-            (METADATA, get_model_metadata_pb2.GetModelMetadataRequest(model_spec={"name": NAME}, metadata_field=["signature_def"])),
-            (STATUS, get_model_status_pb2.GetModelStatusRequest(model_spec={"name": NAME, "version": {"value": 1}})),
+            (
+                METADATA,
+                get_model_metadata_pb2.GetModelMetadataRequest(
+                    model_spec={"name": NAME}, metadata_field=["signature_def"]
+                ),
+            ),
+            (
+                STATUS,
+                get_model_status_pb2.GetModelStatusRequest(
+                    model_spec={"name": NAME, "version": {"value": 1}}
+                ),
+            ),
         ]
     )
     return method, _damaged(draw, message.SerializeToString()), _DAMAGED
@@ -82,7 +103,9 @@ def _wrong_names(draw: random.Random) -> _Drawn:
     """Missing, extra, misnamed inputs; names that are empty, long or not UTF-8."""
     asked = request()
     name = draw.choice(sorted(asked.inputs))
-    other = draw.choice(["", "Price", "price ", "x" * draw.choice([1, 1_000, 100_000]), "ä\u202e\0"])
+    other = draw.choice(
+        ["", "Price", "price ", "x" * draw.choice([1, 1_000, 100_000]), "ä\u202e\0"]
+    )
     match draw.randrange(4):
         case 0:
             del asked.inputs[name]
@@ -92,14 +115,20 @@ def _wrong_names(draw: random.Random) -> _Drawn:
             asked.inputs[other].CopyFrom(asked.inputs[name])
             del asked.inputs[name]
         case _:
-            return PREDICT, asked.SerializeToString().replace(b"price", b"\xff\xfe\xc0\x80\xed"), _UNREADABLE
+            return (
+                PREDICT,
+                asked.SerializeToString().replace(b"price", b"\xff\xfe\xc0\x80\xed"),
+                _UNREADABLE,
+            )
     return PREDICT, asked.SerializeToString(), _BAD
 
 
 def _wrong_types(draw: random.Random) -> _Drawn:
     asked = request()
     message = asked.inputs[draw.choice(sorted(asked.inputs))]
-    message.dtype = draw.choice([number for number in (*range(0, 32), 101, 109, 4_000, -1) if number != message.dtype])
+    message.dtype = draw.choice(
+        [number for number in (*range(0, 32), 101, 109, 4_000, -1) if number != message.dtype]
+    )
     return PREDICT, asked.SerializeToString(), _BAD
 
 
@@ -111,7 +140,12 @@ def _wrong_shapes(draw: random.Random) -> _Drawn:
         case 0:
             shape.dim[0].size = draw.choice([-(1 << 63), -1, 21, 1 << 31, 1 << 62, (1 << 63) - 1])
         case 1:
-            shape.dim.extend([shape.Dim(size=draw.choice([1, 0, -1, 1 << 40])) for _ in range(draw.choice([1, 2, 40, 300]))])
+            shape.dim.extend(
+                [
+                    shape.Dim(size=draw.choice([1, 0, -1, 1 << 40]))
+                    for _ in range(draw.choice([1, 2, 40, 300]))
+                ]
+            )
         case 2:
             shape.unknown_rank = True
         case _:
@@ -154,7 +188,9 @@ def _deep_nesting(draw: random.Random) -> _Drawn:
     """Tensors within tensors: protocol buffers allow a hundred levels."""
     data = b""
     for _ in range(draw.choice([10, 90, 200, 1_000])):
-        data = _field(15, _field(3, data))  # TensorProto.variant_val, VariantTensorDataProto.tensors
+        data = _field(
+            15, _field(3, data)
+        )  # TensorProto.variant_val, VariantTensorDataProto.tensors
     inputs = _field(1, b"price") + _field(2, b"\x08\x15" + data)
     asked = request()
     del asked.inputs["price"]
@@ -163,7 +199,9 @@ def _deep_nesting(draw: random.Random) -> _Drawn:
 
 def _too_large(draw: random.Random) -> _Drawn:
     asked = request()
-    asked.inputs["user"].string_val[0] = b"x" * (MOST_BYTES + draw.choice([0, 1, 1_000, MOST_BYTES]))
+    asked.inputs["user"].string_val[0] = b"x" * (
+        MOST_BYTES + draw.choice([0, 1, 1_000, MOST_BYTES])
+    )
     return PREDICT, asked.SerializeToString(), frozenset({"RESOURCE_EXHAUSTED"})
 
 
@@ -171,7 +209,9 @@ def _huge_when_decoded(draw: random.Random) -> _Drawn:
     """Few bytes that stand for many: TensorFlow repeats a tensor's last value."""
     asked = request(rows=0)
     rows, length = draw.choice([(1 << 20, 1 << 20), (1 << 30, 1), (20, 1 << 34)])
-    asked.inputs["history"].CopyFrom(tensor_pb2.TensorProto(dtype=7, string_val=[b"x" * draw.choice([1, 100_000])]))
+    asked.inputs["history"].CopyFrom(
+        tensor_pb2.TensorProto(dtype=7, string_val=[b"x" * draw.choice([1, 100_000])])
+    )
     asked.inputs["history"].tensor_shape.dim.add(size=rows)
     asked.inputs["history"].tensor_shape.dim.add(size=length)
     return PREDICT, asked.SerializeToString(), _BAD
@@ -181,16 +221,35 @@ def _wrong_configs(draw: random.Random) -> _Drawn:
     """Configs that must leave the served ones alone."""
     config: dict[str, Any] = {"name": NAME, "base_path": "/models", "model_platform": "tensorflow"}
     wrong = draw.choice(
-        [{"name": ""}, {"base_path": draw.choice(["", "models", "../models"])}, {"model_platform": "x" * draw.choice([0, 9])}]
+        [
+            {"name": ""},
+            {"base_path": draw.choice(["", "models", "../models"])},
+            {"model_platform": "x" * draw.choice([0, 9])},
+        ]
     )
-    configs = draw.choice([[config | wrong], [config, config], [config | {"version_labels": {"stable": 77}}]])
-    message = model_management_pb2.ReloadConfigRequest(config={"model_config_list": {"config": configs}})
-    return RELOAD, message.SerializeToString(), frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION"})
+    configs = draw.choice(
+        [[config | wrong], [config, config], [config | {"version_labels": {"stable": 77}}]]
+    )
+    message = model_management_pb2.ReloadConfigRequest(
+        config={"model_config_list": {"config": configs}}
+    )
+    return (
+        RELOAD,
+        message.SerializeToString(),
+        frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION"}),
+    )
 
 
 def _no_such_method(draw: random.Random) -> _Drawn:
-    service, method = draw.choice(["PredictionService", "ModelService", "Nope"]), draw.choice(["Classify", "MultiInference", "nope"])
-    return f"/tensorflow.serving.{service}/{method}", draw.randbytes(20), frozenset({"UNIMPLEMENTED"})
+    service, method = (
+        draw.choice(["PredictionService", "ModelService", "Nope"]),
+        draw.choice(["Classify", "MultiInference", "nope"]),
+    )
+    return (
+        f"/tensorflow.serving.{service}/{method}",
+        draw.randbytes(20),
+        frozenset({"UNIMPLEMENTED"}),
+    )
 
 
 _KINDS: tuple[Callable[[random.Random], _Drawn], ...] = (
@@ -237,7 +296,10 @@ def _is_valid_reload(data: bytes) -> bool:
     """Whether a server would do as it is told."""
     try:
         message = model_management_pb2.ReloadConfigRequest.FromString(data)
-        return message.config.WhichOneof("config") == "model_config_list" and model_configs(message.config) is not None
+        return (
+            message.config.WhichOneof("config") == "model_config_list"
+            and model_configs(message.config) is not None
+        )
     except (DecodeError, StatusError):
         return False
 

@@ -1,7 +1,9 @@
-"""The registry under kill -9: a writer adds, activates, deactivates and removes kernels, and is killed at a random moment, again and again.
+"""The registry under kill -9: a writer adds, activates, deactivates and removes kernels, and is
+killed at a random moment, again and again.
 
-What is found afterwards must be what the writer had finished, or that and the one change it was at: every version whole, with the
-weights that its seed gives, and ``active.json`` of versions that exist. The next write must leave nothing of the killed one.
+What is found afterwards must be what the writer had finished, or that and the one change it was at:
+every version whole, with the weights that its seed gives, and ``active.json`` of versions that
+exist. The next write must leave nothing of the killed one.
 """
 
 import multiprocessing
@@ -61,7 +63,9 @@ def measure(options: Options) -> Figures:
     state, unclean, inside, left, changes, versions = State(), 0, 0, 0, 0, 0
     start = time.perf_counter()
     for number in range(kills):
-        done, killed = _killed_writer(job, state, number, float(generator.uniform(0.0, _LONGEST_SECONDS)))
+        done, killed = _killed_writer(
+            job, state, number, float(generator.uniform(0.0, _LONGEST_SECONDS))
+        )
         inside += bool(_traces(job))
         found, problem = _found(job, state, number, done)
         if not killed:
@@ -86,12 +90,20 @@ def measure(options: Options) -> Figures:
 
 
 def changes_from(state: State, seed: int) -> Iterator[tuple[Change, State]]:
-    """An endless run of changes and where each leads: a function of where it starts and of the seed."""
+    """An endless run of changes and where each leads: a function of where it starts and of the
+    seed.
+    """
     generator = np.random.default_rng([seed, 1])
     while True:
         domain = _DOMAINS[generator.integers(len(_DOMAINS))]
-        action = str(generator.choice(["add", "activate", "deactivate", "remove"], p=[0.6, 0.2, 0.1, 0.1]))
-        change = (action if domain in state.seeds else "add", domain, int(generator.integers(1, 1 << 30)))
+        action = str(
+            generator.choice(["add", "activate", "deactivate", "remove"], p=[0.6, 0.2, 0.1, 0.1])
+        )
+        change = (
+            action if domain in state.seeds else "add",
+            domain,
+            int(generator.integers(1, 1 << 30)),
+        )
         state = state.after(change)
         yield change, state
 
@@ -99,10 +111,24 @@ def changes_from(state: State, seed: int) -> Iterator[tuple[Change, State]]:
 def _apply(store: KernelStore, change: Change) -> None:
     action, domain, seed = change
     if action == "add":
-        settings = {"split": "finetune", "validation": "validation", "regulariser": "none", "beta": 0.0}
+        settings = {
+            "split": "finetune",
+            "validation": "validation",
+            "regulariser": "none",
+            "beta": 0.0,
+        }
         rows = {"train": 1, "validation": 1}
-        manifest = {"shape": _SHAPE.to_json(), "seed": seed, "rows": rows, "finetune": settings, "validation": {}, "activated": True}
-        store.add(domain, _weights(seed), manifest, {"requests": "", "scores": {"ctr": [float(seed)]}})
+        manifest = {
+            "shape": _SHAPE.to_json(),
+            "seed": seed,
+            "rows": rows,
+            "finetune": settings,
+            "validation": {},
+            "activated": True,
+        }
+        store.add(
+            domain, _weights(seed), manifest, {"requests": "", "scores": {"ctr": [float(seed)]}}
+        )
     elif action == "activate":
         store.activate(domain, store.versions(domain)[-1])
     elif action == "deactivate":
@@ -113,11 +139,16 @@ def _apply(store: KernelStore, change: Change) -> None:
 
 def _weights(seed: int) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
     generator = np.random.default_rng(abs(seed))
-    return {name: generator.standard_normal(size, np.float32) for name, size in _SHAPE.variables().items()}
+    return {
+        name: generator.standard_normal(size, np.float32)
+        for name, size in _SHAPE.variables().items()
+    }
 
 
 def _killed_writer(job: Job, state: State, seed: int, seconds: float) -> tuple[int, bool]:
-    """Runs a writer and kills it after as many seconds of work; how many changes it had finished, and whether it had to be killed."""
+    """Runs a writer and kills it after as many seconds of work; how many changes it had
+    finished, and whether it had to be killed.
+    """
     reading, writing = os.pipe()
 
     def write() -> None:
@@ -142,7 +173,12 @@ def _found(job: Job, before: State, seed: int, done: int) -> tuple[State, str]:
     """What a killed writer left, and what is wrong with it, if anything."""
     store = KernelStore(job)
     try:
-        seeds = {domain: {version: _seed_of(store, domain, version) for version in store.versions(domain)} for domain in store.domains()}
+        seeds = {
+            domain: {
+                version: _seed_of(store, domain, version) for version in store.versions(domain)
+            }
+            for domain in store.domains()
+        }
         found = State(seeds, store.active())
     except InputError as error:
         return before, str(error)
@@ -150,30 +186,45 @@ def _found(job: Job, before: State, seed: int, done: int) -> tuple[State, str]:
     for (change, state), _ in zip(changes_from(before, seed), range(done + 1), strict=False):
         last = change
         states.append(state)
-    allowed = [*states[-2:], states[-2].after(("deactivate", *last[1:])) if last[0] == "remove" else states[-1]]
+    allowed = [
+        *states[-2:],
+        states[-2].after(("deactivate", *last[1:])) if last[0] == "remove" else states[-1],
+    ]
     return found, "" if found in allowed else f"neither before nor after {last}: {found}"
 
 
 def _seed_of(store: KernelStore, domain: str, version: int) -> int:
     kernel = store.load(domain, version)
     seed = int(kernel.manifest["seed"])
-    if any(not np.array_equal(kernel.weights[name], values) for name, values in _weights(seed).items()):
+    if any(
+        not np.array_equal(kernel.weights[name], values) for name, values in _weights(seed).items()
+    ):
         raise InputError(f"{domain} {version}: other weights than its seed gives")
     return seed
 
 
 def _added(before: State, seed: int, done: int) -> int:
-    return sum(change[0] == "add" for (change, _), _ in zip(changes_from(before, seed), range(done), strict=False))
+    return sum(
+        change[0] == "add"
+        for (change, _), _ in zip(changes_from(before, seed), range(done), strict=False)
+    )
 
 
 def _traces(job: Job) -> list[Path]:
     """All that no reader sees, but the lock."""
-    return [path for path in job.kernels.rglob(".*") if path.name != ".lock"] if job.kernels.exists() else []
+    return (
+        [path for path in job.kernels.rglob(".*") if path.name != ".lock"]
+        if job.kernels.exists()
+        else []
+    )
 
 
 def _new_job(folder: Path) -> Job:
     shutil.rmtree(folder, ignore_errors=True)
     job = Job(folder)
     tensors = {f"layer_{number}/kernel": "0" * 64 for number in range(40)}
-    write_json(job.backbone / "fingerprint.json", {"fingerprint": "f" * 64, "transform": "t" * 64, "tensors": tensors})
+    write_json(
+        job.backbone / "fingerprint.json",
+        {"fingerprint": "f" * 64, "transform": "t" * 64, "tensors": tensors},
+    )
     return job

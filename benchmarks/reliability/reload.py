@@ -1,7 +1,9 @@
-"""Versions change under load: four newer ones one after another, then the newest is withdrawn, while requests keep coming at a fixed rate.
+"""Versions change under load: four newer ones one after another, then the newest is withdrawn,
+while requests keep coming at a fixed rate.
 
-Requests are sent at moments that are fixed beforehand, answered or not. Every part of an answer names the version whose weights made it,
-so an answer that mixes two is found out. Bars: ``failed_requests`` and ``answers_of_mixed_versions`` are 0.
+Requests are sent at moments that are fixed beforehand, answered or not. Every part of an answer
+names the version whose weights made it, so an answer that mixes two is found out. Bars:
+``failed_requests`` and ``answers_of_mixed_versions`` are 0.
 """
 
 import shutil
@@ -46,7 +48,9 @@ def measure(options: Options) -> Figures:
             [request().SerializeToString()],
             arrivals(_RATE, seconds, "constant", 0),
             seconds,
-            answered=lambda data: seen.append(whole_version(predict_pb2.PredictResponse.FromString(data))),
+            answered=lambda data: seen.append(
+                whole_version(predict_pb2.PredictResponse.FromString(data))
+            ),
         )
         changer.join()
         peak = peak_mib(pid)
@@ -84,8 +88,12 @@ def _withdraw(prepared: Path, base: Path, version: int) -> Callable[[], int]:
     return step
 
 
-def _change(steps: list[Callable[[], int]], seconds: float, seen: list[int | None], waits: list[float]) -> None:
-    """Changes versions at equal distances; notes how long each took until the first answer of the version that is then the newest."""
+def _change(
+    steps: list[Callable[[], int]], seconds: float, seen: list[int | None], waits: list[float]
+) -> None:
+    """Changes versions at equal distances; notes how long each took until the first answer of
+    the version that is then the newest.
+    """
     began = time.monotonic()
     for number, step in enumerate(steps, 1):
         time.sleep(max(0.0, began + number * seconds / (len(steps) + 1) - time.monotonic()))

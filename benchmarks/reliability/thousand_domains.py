@@ -1,7 +1,9 @@
-"""1,000 domains in one model: seconds until the embedded server has it loaded and warm, and the memory its kernels take.
+"""1,000 domains in one model: seconds until the embedded server has it loaded and warm, and the
+memory its kernels take.
 
-On paper kernels take the bytes of their slots. What is measured is what a process holds more of with them than with the fewest slots that
-the same graph can have; each load is a process of its own.
+On paper kernels take the bytes of their slots. What is measured is what a process holds more of
+with them than with the fewest slots that the same graph can have; each load is a process of its
+own.
 """
 
 import multiprocessing
@@ -45,9 +47,13 @@ def measure(options: Options) -> Figures:
     record = Record.read(version)
     assert record is not None  # noqa: S101 - written a moment ago
     bytes_per_kernel = _bytes_per_kernel(KernelStore(job).load(domains[0], 1).shape)
-    with_kernels, without = ([_loaded(models / number) for _ in range(_REPEATS)] for number in ("2", "1"))
+    with_kernels, without = (
+        [_loaded(models / number) for _ in range(_REPEATS)] for number in ("2", "1")
+    )
     paper = record.layout.slots * bytes_per_kernel / (1 << 20)
-    measured = statistics.median(held for *_, held in with_kernels) - statistics.median(held for *_, held in without)
+    measured = statistics.median(held for *_, held in with_kernels) - statistics.median(
+        held for *_, held in without
+    )
     return {
         "domains": len(record.kernels),
         "slots": record.layout.slots,
@@ -64,8 +70,17 @@ def measure(options: Options) -> Figures:
 
 
 def _bytes_per_kernel(shape: KernelShape) -> int:
-    """Of a slot: two tasks, and float32 for every weight and bias from d_in over d_e and the decoder's widths to 1."""
-    return 2 * 4 * sum((fan_in + 1) * fan_out for fan_in, fan_out in zip(shape.widths, shape.widths[1:], strict=False))
+    """Of a slot: two tasks, and float32 for every weight and bias from d_in over d_e and the
+    decoder's widths to 1.
+    """
+    return (
+        2
+        * 4
+        * sum(
+            (fan_in + 1) * fan_out
+            for fan_in, fan_out in zip(shape.widths, shape.widths[1:], strict=False)
+        )
+    )
 
 
 def _loaded(version: Path) -> tuple[float, float, float]:
@@ -74,7 +89,9 @@ def _loaded(version: Path) -> tuple[float, float, float]:
 
 
 def _load(version: Path) -> tuple[float, float, float]:
-    """Seconds until a version is loaded, seconds until it is loaded and warm, and MiB that this process holds more once it is loaded."""
+    """Seconds until a version is loaded, seconds until it is loaded and warm, and MiB that this
+    process holds more once it is loaded.
+    """
     before = resident_mib(os.getpid())
     start = time.perf_counter()
     servable = load(1, version, warm_up=False)

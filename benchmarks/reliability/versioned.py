@@ -31,13 +31,21 @@ class Versioned(tf.Module):
         self.items = tf.Variable(tf.fill([ITEMS, 32], float(version)))
         self.number = tf.Variable(version, dtype=tf.int64)
 
-    def serve(self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor, price: tf.Tensor) -> dict[str, tf.Tensor]:
+    def serve(
+        self, user: tf.Tensor, history: tf.Tensor, item: tf.Tensor, price: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         """Every output is ``[N]`` and holds the version, as far as the price is finite."""
-        read = tf.reduce_mean(tf.gather(self.items, tf.strings.to_hash_bucket_fast(history, ITEMS)), 2)
+        read = tf.reduce_mean(
+            tf.gather(self.items, tf.strings.to_hash_bucket_fast(history, ITEMS)), 2
+        )
         scores = {
-            "by_user": tf.reduce_mean(tf.gather(self.users, tf.strings.to_hash_bucket_fast(user, USERS)), 1),
+            "by_user": tf.reduce_mean(
+                tf.gather(self.users, tf.strings.to_hash_bucket_fast(user, USERS)), 1
+            ),
             "by_item": tf.reduce_mean(tf.gather(self.items, tf.math.floormod(item, ITEMS)), 1),
-            "by_history": tf.math.divide_no_nan(tf.reduce_sum(read, 1), tf.cast(tf.shape(history)[1], tf.float32)),
+            "by_history": tf.math.divide_no_nan(
+                tf.reduce_sum(read, 1), tf.cast(tf.shape(history)[1], tf.float32)
+            ),
         }
         return {
             **{name: score + 0.0 * price for name, score in scores.items()},
@@ -49,11 +57,17 @@ class Versioned(tf.Module):
 def save(version: int, path: Path) -> None:
     """Exports a version, with a warm-up request."""
     model = Versioned(version)
-    tf.saved_model.save(model, str(path), signatures={"serving_default": tf.function(model.serve).get_concrete_function(*_INPUTS)})
+    tf.saved_model.save(
+        model,
+        str(path),
+        signatures={"serving_default": tf.function(model.serve).get_concrete_function(*_INPUTS)},
+    )
     file = path / WARM_UP_FILE
     file.parent.mkdir()
     with tf.io.TFRecordWriter(str(file)) as records:
-        records.write(prediction_log_pb2.PredictionLog(predict_log={"request": request()}).SerializeToString())
+        records.write(
+            prediction_log_pb2.PredictionLog(predict_log={"request": request()}).SerializeToString()
+        )
 
 
 def request(rows: int = ROWS) -> predict_pb2.PredictRequest:
@@ -75,7 +89,15 @@ def whole_version(response: predict_pb2.PredictResponse) -> int | None:
     """The version that made an answer; None where its parts name different ones."""
     version = int(response.model_spec.version.value)
     texts = set(response.outputs["name"].string_val)
-    numbers = {float(value) for name in ("by_user", "by_item", "by_history") for value in response.outputs[name].float_val}
+    numbers = {
+        float(value)
+        for name in ("by_user", "by_item", "by_history")
+        for value in response.outputs[name].float_val
+    }
     numbers |= {float(value) for value in response.outputs["version"].int64_val}
     rows = {message.tensor_shape.dim[0].size for message in response.outputs.values()}
-    return version if (numbers, texts, rows) == ({float(version)}, {str(version).encode()}, {ROWS}) else None
+    return (
+        version
+        if (numbers, texts, rows) == ({float(version)}, {str(version).encode()}, {ROWS})
+        else None
+    )

@@ -1,1 +1,3 @@
-"""How fast every stage is, beside the peers and beside what the machine allows: ``python -m benchmarks.speed``."""
+"""How fast every stage is, beside the peers and beside what the machine allows: ``python -m
+benchmarks.speed``.
+"""

@@ -1,6 +1,8 @@
-"""``python -m benchmarks.speed``: how fast every stage is, beside the peers and beside what the machine allows.
+"""``python -m benchmarks.speed``: how fast every stage is, beside the peers and beside what the
+machine allows.
 
-Every section runs in a process of its own, so that its peak memory is its own and no section warms another's caches.
+Every section runs in a process of its own, so that its peak memory is its own and no section warms
+another's caches.
 """
 
 import trainer  # noqa: F401 - before TensorFlow

@@ -1,5 +1,5 @@
-"""What sections measure on: Globo's logs where they are at hand, small simulated ones in the quick run; dataset and backbone of them, each
-made where the section's folder has none yet.
+"""What sections measure on: Globo's logs where they are at hand, small simulated ones in the quick
+run; dataset and backbone of them, each made where the section's folder has none yet.
 """
 
 from collections.abc import Iterator
@@ -54,7 +54,9 @@ def finished_bench(options: Options, *settings: str) -> Bench:
 
 
 def learn(learner: Learner, batches: Iterator[Any], steps: int) -> int:
-    """Learns from the next batches of a dataset's iterator as pre-training does. Returns their rows."""
+    """Learns from the next batches of a dataset's iterator as pre-training does. Returns their
+    rows.
+    """
     rows = 0
     for done in range(0, steps, MOST_AT_ONCE):
         losses, learned = learner.steps(batches, tf.constant(min(MOST_AT_ONCE, steps - done)))

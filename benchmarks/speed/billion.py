@@ -1,8 +1,10 @@
-"""A billion weights through the product's own commands: seconds and peak memory of every stage, and bytes on disk against the weights'.
+"""A billion weights through the product's own commands: seconds and peak memory of every stage, and
+bytes on disk against the weights'.
 
-Pre-training is killed right after its first checkpoint and run again, so that what is timed is also a resume. The bound of everything
-that writes weights is their bytes at the rate at which this disk takes them, fsync included; of memory, one copy of the weights beside
-what the process holds without them.
+Pre-training is killed right after its first checkpoint and run again, so that what is timed is also
+a resume. The bound of everything that writes weights is their bytes at the rate at which this disk
+takes them, fsync included; of memory, one copy of the weights beside what the process holds without
+them.
 """
 
 import os
@@ -24,7 +26,10 @@ from trainer.job import Job
 
 _CONFIG = ROOT / "configs" / "billion.yaml"
 _QUICK = [
-    "simulation={start: 2025-03-03T03:00:00Z, rows: 12_000, days: 6, time_zone: 'UTC-03:00', users: 500, shops: 100, regions: 4}",
+    (
+        "simulation={start: 2025-03-03T03:00:00Z, rows: 12_000, days: 6, time_zone: 'UTC-03:00',"
+        " users: 500, shops: 100, regions: 4}"
+    ),
     "features.user_shop.hash_buckets=20_000",
     "features.user_cuisine.hash_buckets=1_000",
     "pretrain={batch_size: 256, checkpoint_steps: 4}",
@@ -40,11 +45,15 @@ def measure(options: Options) -> Figures:
     experiment = load_experiment(_CONFIG, settings)
     for leftover in options.folder.iterdir():
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-    stages = _Stages(options.folder, ["--config", str(_CONFIG), *(f"--set={setting}" for setting in settings)])
+    stages = _Stages(
+        options.folder, ["--config", str(_CONFIG), *(f"--set={setting}" for setting in settings)]
+    )
     try:
         figures = stages.run()
         figures |= _serve(options.folder, experiment)
-        figures |= _bytes(options.folder, _disk_mib_per_s(options.folder, 16 if options.quick else 2048))
+        figures |= _bytes(
+            options.folder, _disk_mib_per_s(options.folder, 16 if options.quick else 2048)
+        )
         return figures | _beside_bare(figures, stages.bare())
     finally:
         for large in ("job", "models"):  # tens of GiB, which no later run would read
@@ -62,20 +71,34 @@ class _Stages:
         """All of them up to the export."""
         folder, config = self._folder, self._config
         figures: Figures = {}
-        figures |= self._stage("simulate", "preprocessing.simulate", *config, "--output", str(folder / "logs"))
+        figures |= self._stage(
+            "simulate", "preprocessing.simulate", *config, "--output", str(folder / "logs")
+        )
         logs = str(folder / "logs" / "*.parquet")
-        figures |= self._stage("preprocess", "preprocessing.task", *config, "--input", logs, "--output", str(folder / "data"))
+        figures |= self._stage(
+            "preprocess",
+            "preprocessing.task",
+            *config,
+            "--input",
+            logs,
+            "--output",
+            str(folder / "data"),
+        )
         training = [*config, "--data", str(folder / "data"), "--job-dir", str(self._job.folder)]
         figures |= self._interrupted(["trainer.task", "pretrain", *training])
         figures |= self._stage("resume", "trainer.task", "pretrain", *training)
-        figures["resumed_after_step"] = _resumed_after((folder / "resume.log").read_text(encoding="utf-8"))
+        figures["resumed_after_step"] = _resumed_after(
+            (folder / "resume.log").read_text(encoding="utf-8")
+        )
         figures |= self._stage("finetune", "trainer.task", "finetune", *training)
         export = ("--job-dir", str(self._job.folder), "--output", str(folder / "models"))
         return figures | self._stage("export", "serving.export", *export)
 
     def bare(self) -> float:
         """What a trainer's process holds before it has a model, MiB."""
-        return self._process("bare", "trainer.task", "kernels", "list", "--job-dir", str(self._job.folder)).peak_mib
+        return self._process(
+            "bare", "trainer.task", "kernels", "list", "--job-dir", str(self._job.folder)
+        ).peak_mib
 
     def _stage(self, name: str, *words: str) -> Figures:
         return self._process(name, *words).figures(name)
@@ -96,21 +119,31 @@ class _Stages:
         finished = run_process(words, self._folder / "pretrain.log", kill_when=written)
         size = sum(file.stat().st_size for file in latest.glob("*.data-*"))
         seconds = time.perf_counter() - began
-        return finished.figures("pretrain_until_killed") | {"checkpoint_seconds": seconds, "checkpoint_mib": size / _MIB}
+        return finished.figures("pretrain_until_killed") | {
+            "checkpoint_seconds": seconds,
+            "checkpoint_mib": size / _MIB,
+        }
 
 
 def _beside_bare(figures: Figures, bare: float) -> Figures:
-    """Peaks of the stages that hold the model, less a trainer's process without one, in copies of the weights."""
+    """Peaks of the stages that hold the model, less a trainer's process without one, in copies
+    of the weights.
+    """
     weights = float(figures["weights_mib"])
     stages = ("pretrain_until_killed", "resume", "finetune", "export", "serve")
-    copies = {f"{stage}_copies_ratio": (float(figures[f"{stage}_peak_mib"]) - bare) / weights for stage in stages}
+    copies = {
+        f"{stage}_copies_ratio": (float(figures[f"{stage}_peak_mib"]) - bare) / weights
+        for stage in stages
+    }
     return {"bare_peak_mib": bare, **copies}
 
 
 def _resumed_after(log: str) -> int:
     found = re.search(r"resuming after step (\d+)", log)
     if not found:
-        raise InputError("pre-training that was killed began anew; expected 'resuming after step N'")
+        raise InputError(
+            "pre-training that was killed began anew; expected 'resuming after step N'"
+        )
     return int(found[1])
 
 
@@ -127,13 +160,22 @@ def _serve(folder: Path, experiment: Experiment) -> Figures:
                 client.predict(requests, "auto")
                 seconds.append(time.perf_counter() - begin)
         figures: Figures = {"serve_seconds": ready, "serve_peak_mib": peak_mib(server)}
-    return figures | {"serve_first_request_ms": 1e3 * seconds[0], "serve_fastest_request_ms": 1e3 * min(seconds)}
+    return figures | {
+        "serve_first_request_ms": 1e3 * seconds[0],
+        "serve_fastest_request_ms": 1e3 * min(seconds),
+    }
 
 
 def _bytes(folder: Path, disk: float) -> Figures:
-    """Weights by number and by bytes, what model and export take on disk, and the seconds that writing them once must take."""
+    """Weights by number and by bytes, what model and export take on disk, and the seconds that
+    writing them once must take.
+    """
     latest = tf.train.latest_checkpoint(str(folder / "job" / "backbone" / "checkpoints" / "latest"))
-    shapes = [tf.TensorShape(shape) for name, shape in tf.train.list_variables(latest) if name.startswith("weights/")]
+    shapes = [
+        tf.TensorShape(shape)
+        for name, shape in tf.train.list_variables(latest)
+        if name.startswith("weights/")
+    ]
     parameters = sum(int(shape.num_elements()) for shape in shapes)
     weights = 4 * parameters / _MIB
     backbone = folder / "job" / "backbone"

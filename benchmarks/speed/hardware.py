@@ -24,11 +24,23 @@ def fastest(run: Callable[[], object], repeats: int = 5) -> float:
 
 
 def matmul_gflops(dtype: tf.DType, size: int = _WIDE) -> float:
-    """Rate of wide square products on all cores: of one, or of several side by side where an operation has one thread."""
-    side_by_side = os.cpu_count() or 1 if tf.config.threading.get_intra_op_parallelism_threads() == 1 else 1
+    """Rate of wide square products on all cores: of one, or of several side by side where an
+    operation has one thread.
+    """
+    side_by_side = (
+        os.cpu_count() or 1 if tf.config.threading.get_intra_op_parallelism_threads() == 1 else 1
+    )
     left, right = (tf.cast(tf.random.normal((size, size)), dtype) for _ in range(2))
-    products = tf.function(lambda: [tf.matmul(left + index, right)[0, 0] for index in range(side_by_side)])
-    return side_by_side * 2 * size**3 / fastest(lambda: [product.numpy() for product in products()]) / 1e9
+    products = tf.function(
+        lambda: [tf.matmul(left + index, right)[0, 0] for index in range(side_by_side)]
+    )
+    return (
+        side_by_side
+        * 2
+        * size**3
+        / fastest(lambda: [product.numpy() for product in products()])
+        / 1e9
+    )
 
 
 def copy_gib_per_s(mib: int = 256) -> float:

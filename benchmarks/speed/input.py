@@ -1,8 +1,10 @@
-"""From a dataset to training's batches: rows a second in training's order, and whether training ever waits for them.
+"""From a dataset to training's batches: rows a second in training's order, and whether training
+ever waits for them.
 
-An epoch from disk is a pass of training over freshly read and shuffled batches, the start of reading included; one on cached batches is the
-same steps on batches that are already in memory. What may be lost per step is small beside the step, so the ratio is the figure to watch.
-The bound of reading is the copy of the bytes.
+An epoch from disk is a pass of training over freshly read and shuffled batches, the start of
+reading included; one on cached batches is the same steps on batches that are already in memory.
+What may be lost per step is small beside the step, so the ratio is the figure to watch. The bound
+of reading is the copy of the bytes.
 """
 
 import time
@@ -31,15 +33,22 @@ def measure(options: Options) -> Figures:
     start = time.perf_counter()
     next(iter(dataset.shuffled_batches(split, batch_size, seed=0)))
     first = time.perf_counter() - start
-    shuffled = min(_seconds(dataset.shuffled_batches(split, batch_size, seed)) for seed in range(_REPEATS))
+    shuffled = min(
+        _seconds(dataset.shuffled_batches(split, batch_size, seed)) for seed in range(_REPEATS)
+    )
     in_order = min(_seconds(dataset.batches(split, batch_size)) for _ in range(_REPEATS))
 
-    learner = Learner(build_backbone(experiment, transform_outputs(experiment, dataset.fitted)), experiment)
+    learner = Learner(
+        build_backbone(experiment, transform_outputs(experiment, dataset.fitted)), experiment
+    )
     cached = dataset.shuffled_batches(split, batch_size, seed=0).take(steps).cache()
     learn(learner, iter(cached), steps)  # fills the cache, and traces the graph
     disk, memory = list[float](), list[float]()
     for seed in range(_REPEATS):
-        for batches, seconds in ((dataset.shuffled_batches(split, batch_size, seed), disk), (cached, memory)):
+        for batches, seconds in (
+            (dataset.shuffled_batches(split, batch_size, seed), disk),
+            (cached, memory),
+        ):
             start = time.perf_counter()
             learn(learner, iter(batches), steps)
             seconds.append(time.perf_counter() - start)

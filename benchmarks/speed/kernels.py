@@ -1,7 +1,9 @@
-"""Kernels: what taps and tuning cost, how the cost grows with the number of domains, and full fine-tuning beside it.
+"""Kernels: what taps and tuning cost, how the cost grows with the number of domains, and full
+fine-tuning beside it.
 
-The bound: taps need one forward pass of the backbone over the window, about a third of the arithmetic of learning from it; and a kernel
-needs three products (forward, and back to the weights of both layers) of every row that it visits.
+The bound: taps need one forward pass of the backbone over the window, about a third of the
+arithmetic of learning from it; and a kernel needs three products (forward, and back to the weights
+of both layers) of every row that it visits.
 """
 
 import time
@@ -33,20 +35,37 @@ def measure(options: Options) -> Figures:
     epoch = _backbone_epoch_seconds(bench)
 
     start = time.perf_counter()
-    window = run_frozen(bench.backbone, bench.dataset, split, experiment.kernel.tap, "taps of the window")
+    window = run_frozen(
+        bench.backbone, bench.dataset, split, experiment.kernel.tap, "taps of the window"
+    )
     taps = time.perf_counter() - start
-    validation = run_frozen(bench.backbone, bench.dataset, experiment.finetune.validation, experiment.kernel.tap, "taps of validation")
+    validation = run_frozen(
+        bench.backbone,
+        bench.dataset,
+        experiment.finetune.validation,
+        experiment.kernel.tap,
+        "taps of validation",
+    )
     forward = time.perf_counter() - start
     shape = KernelShape.of(experiment.kernel, window.taps.shape[-1])
-    domains = [domain for domain in experiment.domains if domain.name != ALL and len(window.domain_rows(domain))]
+    domains = [
+        domain
+        for domain in experiment.domains
+        if domain.name != ALL and len(window.domain_rows(domain))
+    ]
     everyone = train_kernels(experiment, shape, window, validation, [Domain(ALL)])[0]
     of_all = time.perf_counter() - start
     train_kernels(experiment, shape, window, validation, domains, everyone)
     tuned = time.perf_counter() - start
 
     visited = sum(len(window.domain_rows(domain)) for domain in domains)
-    one, many = _epoch_seconds(bench, shape, window, 1), _epoch_seconds(bench, shape, window, _DOMAINS)
-    products = sum(int(np.prod(size)) for name, size in shape.variables().items() if name in shape.informed)
+    one, many = (
+        _epoch_seconds(bench, shape, window, 1),
+        _epoch_seconds(bench, shape, window, _DOMAINS),
+    )
+    products = sum(
+        int(np.prod(size)) for name, size in shape.variables().items() if name in shape.informed
+    )
     median = sorted(domains, key=lambda domain: len(window.domain_rows(domain)))[len(domains) // 2]
     outcome = full(bench, experiment, [], {"start": "backbone", "domains": [median.name]})[""]
     per_row = outcome.seconds / outcome.rows
@@ -71,22 +90,36 @@ def measure(options: Options) -> Figures:
 
 
 def _backbone_epoch_seconds(bench: Bench) -> float:
-    """One epoch of pre-training's own step over the window's rows, after a few steps that are not counted."""
+    """One epoch of pre-training's own step over the window's rows, after a few steps that are
+    not counted.
+    """
     experiment = bench.experiment
-    learner = Learner(keras.saving.load_model(bench.job.backbone / "model.keras", compile=False), experiment)
+    learner = Learner(
+        keras.saving.load_model(bench.job.backbone / "model.keras", compile=False), experiment
+    )
     size, split = experiment.pretrain.batch_size, experiment.finetune.split
     learn(learner, iter(bench.dataset.shuffled_batches(split, size, seed=1)), 3)
     start = time.perf_counter()
-    learn(learner, iter(bench.dataset.shuffled_batches(split, size, seed=2)), ceil(bench.dataset.rows(split) / size))
+    learn(
+        learner,
+        iter(bench.dataset.shuffled_batches(split, size, seed=2)),
+        ceil(bench.dataset.rows(split) / size),
+    )
     return time.perf_counter() - start
 
 
 def _epoch_seconds(bench: Bench, shape: KernelShape, window: FrozenRows, count: int) -> float:
-    """The fastest epoch of as many kernels as asked for that share all rows of the window between them."""
+    """The fastest epoch of as many kernels as asked for that share all rows of the window
+    between them.
+    """
     experiment = bench.experiment
-    parts = np.array_split(np.random.default_rng(experiment.seed).permutation(len(window.logits)), count)
+    parts = np.array_split(
+        np.random.default_rng(experiment.seed).permutation(len(window.logits)), count
+    )
     data = [DomainData(f"part-{index}", np.sort(part)) for index, part in enumerate(parts)]
-    trainer = JointTrainer(experiment, shape, data, [shape.initial(experiment.seed, domain.name) for domain in data])
+    trainer = JointTrainer(
+        experiment, shape, data, [shape.initial(experiment.seed, domain.name) for domain in data]
+    )
     seconds = []
     for epoch in range(1 + _REPEATS):
         batches = schedule(data, experiment.finetune.batch_size, experiment.seed, epoch)

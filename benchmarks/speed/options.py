@@ -6,8 +6,9 @@ from pathlib import Path
 from configs import InputError
 
 Figures = dict[str, float | int | str]
-"""What a section returns: one flat object. A name ends in its unit (``_seconds``, ``_ms``, ``_rows_per_s``, ``_mib``, ``_gflops``) or in
-``_ratio``; a text says what was not measured and why."""
+"""What a section returns: one flat object. A name ends in its unit (``_seconds``, ``_ms``,
+``_rows_per_s``, ``_mib``, ``_gflops``) or in ``_ratio``; a text says what was not measured and
+why."""
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,14 @@
-"""From Parquet to finished TFRecords: the command with one and with two processes, its memory, a row-by-row pipeline, and the bound.
+"""From Parquet to finished TFRecords: the command with one and with two processes, its memory, a
+row-by-row pipeline, and the bound.
 
-Seconds are those of the whole command: start, both passes, manifest. Memory is the most that the command and all its processes held at
-once: anonymous pages, those they share counted once (libraries are pages of files, which the system takes back as it likes). Four times
-the input are copies whose requests have other ids: four times the rows and keys, the same vocabularies. The bound reads every column that
-the experiment reads, once, and writes the same bytes, on as many cores. Starting (Beam and TensorFlow, about three seconds) is the same
-for any number of processes, so their ratio is that of the work alone only where there is much work: see the one of more input.
+Seconds are those of the whole command: start, both passes, manifest. Memory is the most that the
+command and all its processes held at
+once: anonymous pages, those they share counted once (libraries are pages of files, which the system
+takes back as it likes). Four times the input are copies whose requests have other ids: four times
+the rows and keys, the same vocabularies. The bound reads every column that the experiment reads,
+once, and writes the same bytes, on as many cores. Starting (Beam and TensorFlow, about three
+seconds) is the same for any number of processes, so their ratio is that of the work alone only
+where there is much work: see the one of more input.
 """
 
 import os
@@ -44,10 +48,17 @@ def measure(options: Options) -> Figures:
         _run(options, config, settings, logs, _PROCESSES)
     data = options.folder / "data"
     manifest = load_manifest(data)
-    rows = sum(split.rows for split in manifest.splits.values()) + manifest.outside_splits + sum(manifest.rejected.values())
+    rows = (
+        sum(split.rows for split in manifest.splits.values())
+        + manifest.outside_splits
+        + sum(manifest.rejected.values())
+    )
     written = [data / file.path for split in manifest.splits.values() for file in split.files]
     output_mib = sum(path.stat().st_size for path in written) / 2**20
-    read_seconds, write_seconds = _read_seconds(logs, experiment), _write_seconds(written, options.folder / "copy")
+    read_seconds, write_seconds = (
+        _read_seconds(logs, experiment),
+        _write_seconds(written, options.folder / "copy"),
+    )
     bound = _PROCESSES * rows / (read_seconds + write_seconds)
 
     peer_rows = pq.read_metadata(logs[0]).num_rows
@@ -84,19 +95,35 @@ def measure(options: Options) -> Figures:
     }
 
 
-def _run(options: Options, config: Path, settings: list[str], logs: list[Path], processes: int) -> float:
+def _run(
+    options: Options, config: Path, settings: list[str], logs: list[Path], processes: int
+) -> float:
     """Seconds of the command on the folder of the logs."""
     data = options.folder / "data"
     shutil.rmtree(data, ignore_errors=True)
-    words = ["preprocessing.task", "--config", str(config), "--input", str(logs[0].parent / "*.parquet"), "--output", str(data)]
-    words += ["--direct_running_mode=multi_processing", f"--direct_num_workers={processes}", "--runner=FnApiRunner"]
+    words = [
+        "preprocessing.task",
+        "--config",
+        str(config),
+        "--input",
+        str(logs[0].parent / "*.parquet"),
+        "--output",
+        str(data),
+    ]
+    words += [
+        "--direct_running_mode=multi_processing",
+        f"--direct_num_workers={processes}",
+        "--runner=FnApiRunner",
+    ]
     words += [word for setting in settings for word in ("--set", setting)]
     return run_process(words, options.folder / "preprocessing.log").seconds
 
 
 @contextmanager
 def _watched() -> Iterator[list[float]]:
-    """MiB that all processes started from here hold, sampled; of every two samples the lesser, as a fork between two reads counts twice."""
+    """MiB that all processes started from here hold, sampled; of every two samples the lesser,
+    as a fork between two reads counts twice.
+    """
     done, lesser = threading.Event(), [0.0]
 
     def watch() -> None:
@@ -125,9 +152,13 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _proportional_mib(pid: int) -> float:
-    """Anonymous memory, shared pages divided by the processes that share them; 0 where the process is gone."""
+    """Anonymous memory, shared pages divided by the processes that share them; 0 where the
+    process is gone.
+    """
     lines = _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss_Anon:")), 0.0)
+    return next(
+        (int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss_Anon:")), 0.0
+    )
 
 
 def _text(path: Path) -> str:
@@ -140,7 +171,9 @@ def _text(path: Path) -> str:
 def _read_seconds(logs: list[Path], experiment: Experiment) -> float:
     names, start = list(raw_columns(experiment)), time.perf_counter()
     for path in logs:
-        for _ in pq.ParquetFile(path).iter_batches(experiment.data.batch_rows, columns=names, use_threads=False):
+        for _ in pq.ParquetFile(path).iter_batches(
+            experiment.data.batch_rows, columns=names, use_threads=False
+        ):
             pass
     return time.perf_counter() - start
 
@@ -166,12 +199,20 @@ def _multiplied(logs: list[Path], experiment: Experiment, folder: Path) -> list[
             for copy in range(_TIMES):
                 table = pq.read_table(path)
                 for name in keys & set(table.column_names):
-                    table = table.set_column(table.column_names.index(name), name, _renamed(table[name], copy))
-                pq.write_table(table, folder / f"{path.stem}-{copy}.parquet", row_group_size=experiment.data.batch_rows)
+                    table = table.set_column(
+                        table.column_names.index(name), name, _renamed(table[name], copy)
+                    )
+                pq.write_table(
+                    table,
+                    folder / f"{path.stem}-{copy}.parquet",
+                    row_group_size=experiment.data.batch_rows,
+                )
     return sorted(folder.glob("*.parquet"))
 
 
 def _renamed(column: pa.ChunkedArray, copy: int) -> pa.ChunkedArray:
     if pa.types.is_integer(column.type):
         return pc.add(column, pa.scalar(copy << 40, column.type))
-    return pc.binary_join_element_wise(column, pa.scalar(f"-{copy}", column.type), pa.scalar("", column.type))
+    return pc.binary_join_element_wise(
+        column, pa.scalar(f"-{copy}", column.type), pa.scalar("", column.type)
+    )

@@ -32,7 +32,9 @@ class Finished:
         return {f"{stage}_seconds": self.seconds, f"{stage}_peak_mib": self.peak_mib}
 
 
-def run_process(words: list[str], log: Path, kill_when: Callable[[], bool] | None = None) -> Finished:
+def run_process(
+    words: list[str], log: Path, kill_when: Callable[[], bool] | None = None
+) -> Finished:
     """Runs ``python -m WORDS`` to its end, or kills it.
 
     Args:
@@ -45,7 +47,9 @@ def run_process(words: list[str], log: Path, kill_when: Callable[[], bool] | Non
     """
     start, peak = time.perf_counter(), 0.0
     with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen([sys.executable, "-m", *words], stdout=output, stderr=subprocess.STDOUT)  # noqa: S603 - our own commands
+        process = subprocess.Popen(  # noqa: S603 - our own commands
+            [sys.executable, "-m", *words], stdout=output, stderr=subprocess.STDOUT
+        )
         while process.poll() is None:
             peak = max(peak, peak_mib(process.pid))
             if kill_when is not None and kill_when():
@@ -56,7 +60,11 @@ def run_process(words: list[str], log: Path, kill_when: Callable[[], bool] | Non
     text = log.read_text(encoding="utf-8")
     if process.returncode or kill_when is not None:
         last = next(reversed(text.strip().splitlines()), "")
-        ended = f"exit code {process.returncode}" if process.returncode else "ended before it was to be killed"
+        ended = (
+            f"exit code {process.returncode}"
+            if process.returncode
+            else "ended before it was to be killed"
+        )
         raise InputError(f"{' '.join(words[:2])}: {ended}; {log} ends with: {last}")
     return Finished(time.perf_counter() - start, peak, text)
 

@@ -1,7 +1,8 @@
-"""The peer of ``preprocessing``: the pipeline that Beam's tutorials show, a row an element and a ``tf.train.Example`` a row.
+"""The peer of ``preprocessing``: the pipeline that Beam's tutorials show, a row an element and a
+``tf.train.Example`` a row.
 
-``python -m benchmarks.speed.row_by_row LOG PREFIX`` prints its seconds, imports not included. It neither checks rows nor fits or applies a
-transform, nor cuts splits: what it leaves out favours it.
+``python -m benchmarks.speed.row_by_row LOG PREFIX`` prints its seconds, imports not included. It
+neither checks rows nor fits or applies a transform, nor cuts splits: what it leaves out favours it.
 """
 
 import sys
@@ -14,7 +15,9 @@ from configs.tensorflow_import import tf
 
 
 def encode(row: dict[str, Any]) -> bytes:
-    """A row of a Parquet file as one serialised example: text as bytes, numbers as floats, everything else by its text."""
+    """A row of a Parquet file as one serialised example: text as bytes, numbers as floats,
+    everything else by its text.
+    """
     example = tf.train.Example()
     for name, value in row.items():
         feature = example.features.feature[name]
@@ -22,7 +25,9 @@ def encode(row: dict[str, Any]) -> bytes:
             feature.float_list.value.append(value)
         else:
             values = value if isinstance(value, list) else [value]
-            feature.bytes_list.value.extend(str(item).encode() for item in values if item is not None)
+            feature.bytes_list.value.extend(
+                str(item).encode() for item in values if item is not None
+            )
     serialised: bytes = example.SerializeToString()
     return serialised
 

@@ -1,12 +1,15 @@
-"""The training step: ESMM over MMoE, rows/s end to end, beside the same model in other libraries, and its validation AUC.
+"""The training step: ESMM over MMoE, rows/s end to end, beside the same model in other libraries,
+and its validation AUC.
 
-End to end is an epoch as the user runs it: ours from TFRecords through ``Dataset.shuffled_batches``; the peers' from arrays in memory
-through their own loaders. The same rows, widths, batch and rate of Adam for all; the first batches warm up and are not timed. Against the
-peers, which offer no target attention with their MMoE, the history is pooled by its mean; ours is shown with attention as well, and with
-experts that learn in bfloat16. Ours alone has id dropout, and row-wise Adagrad for embeddings where the others have Adam.
+End to end is an epoch as the user runs it: ours from TFRecords through
+``Dataset.shuffled_batches``; the peers' from arrays in memory through their own loaders. The same
+rows, widths, batch and rate of Adam for all; the first batches warm up and are not timed. Against
+the peers, which offer no target attention with their MMoE, the history is pooled by its mean; ours
+is shown with attention as well, and with experts that learn in bfloat16. Ours alone has id dropout,
+and row-wise Adagrad for embeddings where the others have Adam.
 
-The bound: arithmetic of the matrices alone, 6 operations an entry and row (one product forward, two backward), at the rate of one wide
-product.
+The bound: arithmetic of the matrices alone, 6 operations an entry and row (one product forward, two
+backward), at the rate of one wide product.
 """
 
 import json
@@ -49,7 +52,11 @@ def measure(options: Options) -> Figures:
     rows = options.folder / "rows"
     handed = _hand_over(dataset, pooled, rows)
     figures: Figures = {}
-    for name, ours in (("ours_with_attention", experiment), ("ours", pooled), ("ours_bfloat16", _in_bfloat16(pooled))):
+    for name, ours in (
+        ("ours_with_attention", experiment),
+        ("ours", pooled),
+        ("ours_bfloat16", _in_bfloat16(pooled)),
+    ):
         figures |= _ours(dataset, ours, name)
     figures |= _step(dataset, pooled, options.quick)
     peers: dict[str, float] = {}
@@ -64,7 +71,9 @@ def measure(options: Options) -> Figures:
         best = max(peers, key=lambda peer: peers[peer])
         figures["best_peer"] = best
         for name in ("ours", "ours_bfloat16"):
-            figures[f"{name}_to_best_peer_ratio"] = float(figures[f"{name}_rows_per_s"]) / peers[best]
+            figures[f"{name}_to_best_peer_ratio"] = (
+                float(figures[f"{name}_rows_per_s"]) / peers[best]
+            )
     return figures | {"batch_rows": handed.batch_size}
 
 
@@ -77,7 +86,9 @@ def _without_attention(experiment: Experiment) -> Experiment:
 
 
 def _in_bfloat16(experiment: Experiment) -> Experiment:
-    return experiment.model_copy(update={"backbone": experiment.backbone.model_copy(update={"precision": "bfloat16"})})
+    return experiment.model_copy(
+        update={"backbone": experiment.backbone.model_copy(update={"precision": "bfloat16"})}
+    )
 
 
 def _outputs(dataset: Dataset, experiment: Experiment) -> dict[str, Output]:
@@ -85,17 +96,25 @@ def _outputs(dataset: Dataset, experiment: Experiment) -> dict[str, Output]:
 
 
 def _batches(dataset: Dataset, experiment: Experiment) -> tf.data.Dataset:
-    return dataset.shuffled_batches(experiment.pretrain.split, experiment.pretrain.batch_size, seed=experiment.seed)
+    return dataset.shuffled_batches(
+        experiment.pretrain.split, experiment.pretrain.batch_size, seed=experiment.seed
+    )
 
 
 def _warm_batches(dataset: Dataset, experiment: Experiment) -> int:
-    return min(_WARM_BATCHES, dataset.rows(experiment.pretrain.split) // experiment.pretrain.batch_size // 2)
+    return min(
+        _WARM_BATCHES,
+        dataset.rows(experiment.pretrain.split) // experiment.pretrain.batch_size // 2,
+    )
 
 
 def _hand_over(dataset: Dataset, experiment: Experiment, folder: Path) -> Handed:
     """Writes the rows of an epoch and of validation as arrays, with the settings."""
     settings, training = experiment.backbone, experiment.pretrain
-    columns = tuple(Column(out.name, out.kind, out.table, out.size, out.length) for out in _outputs(dataset, experiment).values())
+    columns = tuple(
+        Column(out.name, out.kind, out.table, out.size, out.length)
+        for out in _outputs(dataset, experiment).values()
+    )
     handed = Handed(
         columns,
         settings.embedding_dimension,
@@ -108,11 +127,21 @@ def _hand_over(dataset: Dataset, experiment: Experiment, folder: Path) -> Handed
     )
     handed.save(folder)
     names = {f"feature/{column.name}": column.name for column in columns}
-    names |= {f"label/{experiment.tasks.ctr.label}": "click", f"label/{experiment.tasks.ctcvr.label}": "conversion"}
+    names |= {
+        f"label/{experiment.tasks.ctr.label}": "click",
+        f"label/{experiment.tasks.ctcvr.label}": "conversion",
+    }
     epoch = list(_batches(dataset, experiment).as_numpy_iterator())
     validation = list(dataset.batches(training.validation, training.batch_size))
     for part, batches in (("train", epoch), ("validation", validation)):
-        save_rows(folder, part, {short: np.concatenate([batch[name] for batch in batches]) for name, short in names.items()})
+        save_rows(
+            folder,
+            part,
+            {
+                short: np.concatenate([batch[name] for batch in batches])
+                for name, short in names.items()
+            },
+        )
     return handed
 
 
@@ -121,14 +150,27 @@ def _ours(dataset: Dataset, experiment: Experiment, name: str) -> Figures:
     keras.utils.set_random_seed(experiment.seed)
     model = build_backbone(experiment, _outputs(dataset, experiment))
     learner, warm = Learner(model, experiment), _warm_batches(dataset, experiment)
-    split, size, batches = experiment.pretrain.split, experiment.pretrain.batch_size, iter(_batches(dataset, experiment))
+    split, size, batches = (
+        experiment.pretrain.split,
+        experiment.pretrain.batch_size,
+        iter(_batches(dataset, experiment)),
+    )
     learn(learner, batches, warm)
     start = time.perf_counter()
     rows = learn(learner, batches, ceil(dataset.rows(split) / size) - warm)
     seconds = time.perf_counter() - start
-    judged = run_frozen(inference_model(model, experiment), dataset, experiment.pretrain.validation, tap=None, title="validation")
+    judged = run_frozen(
+        inference_model(model, experiment),
+        dataset,
+        experiment.pretrain.validation,
+        tap=None,
+        title="validation",
+    )
     figures = validation_figures(judged, learner.objectives, experiment)
-    return {f"{name}_rows_per_s": rows / seconds, **{f"{name}_{key}": _figure(figures[key]) for key in ("ctr_auc", "ctcvr_auc")}}
+    return {
+        f"{name}_rows_per_s": rows / seconds,
+        **{f"{name}_{key}": _figure(figures[key]) for key in ("ctr_auc", "ctcvr_auc")},
+    }
 
 
 def _step(dataset: Dataset, experiment: Experiment, quick: bool) -> Figures:
@@ -155,10 +197,22 @@ def _peer(peer: str, rows: Path, options: Options) -> Figures | str:
     python = interpreter(peer, options.folder / "peers", install=not options.quick)
     if isinstance(python, str):
         return python
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "TF_USE_LEGACY_KERAS": "1"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "TF_USE_LEGACY_KERAS": "1",
+    }
     words = [str(python), "-m", f"benchmarks.speed.peers.{_MODULES[peer]}", str(rows)]
     try:
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=_PEER_SECONDS, check=False)  # noqa: S603 - ours
+        done = subprocess.run(  # noqa: S603 - ours
+            words,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=_PEER_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return f"took longer than {_PEER_SECONDS} s"
     if done.returncode:
@@ -168,7 +222,9 @@ def _peer(peer: str, rows: Path, options: Options) -> Figures | str:
     return {
         f"{peer}_rows_per_s": float(outcome["rows_per_s"]),
         f"{peer}_ctr_auc": _figure(auc(np.load(rows / "validation" / "click.npy"), scores[:, 0])),
-        f"{peer}_ctcvr_auc": _figure(auc(np.load(rows / "validation" / "conversion.npy"), scores[:, 1])),
+        f"{peer}_ctcvr_auc": _figure(
+            auc(np.load(rows / "validation" / "conversion.npy"), scores[:, 1])
+        ),
     }
 
 

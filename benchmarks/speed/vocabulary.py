@@ -1,8 +1,10 @@
-"""Flat in vocabulary: the training step of a backbone over one embedding table, by the table's rows, beside plain Keras.
+"""Flat in vocabulary: the training step of a backbone over one embedding table, by the table's
+rows, beside plain Keras.
 
-One id feature, ids uniform over the table, the other widths as configured. Ours reads and updates a batch's rows alone; the bound is
-memory's latency for rows that no cache holds. Keras's Adam goes over the table, its two moments and a gradient of the table's size,
-so it is measured up to a few million rows.
+One id feature, ids uniform over the table, the other widths as configured. Ours reads and updates a
+batch's rows alone; the bound is memory's latency for rows that no cache holds. Keras's Adam goes
+over the table, its two moments and a gradient of the table's size, so it is measured up to a few
+million rows.
 """
 
 from typing import Any
@@ -26,7 +28,10 @@ _BATCH, _BATCHES = 4096, 8
 _EXPERIMENT = """
 name: vocabulary
 data: {timestamp: moment, request: request, user: user}
-tasks: {ctr: {label: click}, cvr: {label: conversion, space: click, loss_weight: 0.0}, ctcvr: {label: conversion}}
+tasks:
+  ctr: {label: click}
+  cvr: {label: conversion, space: click, loss_weight: 0.0}
+  ctcvr: {label: conversion}
 splits:
   pretrain: {start: 2025-01-01T00:00:00Z, end: 2025-01-02T00:00:00Z}
   finetune: {start: 2025-01-02T00:00:00Z, end: 2025-01-03T00:00:00Z}
@@ -45,12 +50,16 @@ def measure(options: Options) -> Figures:
     figures: Figures = {f"ours_{rows}_rows_ms": ours[rows] for rows in sizes}
     figures["ours_largest_to_smallest_ratio"] = ours[sizes[-1]] / ours[sizes[0]]
     for rows in _QUICK_ROWS if options.quick else _KERAS_ROWS:
-        figures[f"plain_keras_{rows}_rows_ms"] = 1e3 * _keras(experiment, rows, max(2, repeats // 4))
+        figures[f"plain_keras_{rows}_rows_ms"] = 1e3 * _keras(
+            experiment, rows, max(2, repeats // 4)
+        )
     return figures
 
 
 def _batches(rows: int) -> list[dict[str, Any]]:
-    """Record columns with fresh ids each, so that no batch finds its rows in a cache because the one before had them."""
+    """Record columns with fresh ids each, so that no batch finds its rows in a cache because the
+    one before had them.
+    """
     generator = np.random.default_rng(rows)
     labels = generator.random((_BATCHES, 2, _BATCH)) < 0.3
     return [
@@ -66,16 +75,30 @@ def _batches(rows: int) -> list[dict[str, Any]]:
 
 def _ours(experiment: Experiment, rows: int, repeats: int) -> float:
     """Seconds of a step."""
-    learner = Learner(build_backbone(experiment, {"user": Output("user", "user", "id", "user", rows)}), experiment)
+    learner = Learner(
+        build_backbone(experiment, {"user": Output("user", "user", "id", "user", rows)}), experiment
+    )
     batches = _batches(rows)
-    return fastest(lambda: [float(learner.step(batch)) for batch in batches], repeats) / len(batches)
+    return fastest(lambda: [float(learner.step(batch)) for batch in batches], repeats) / len(
+        batches
+    )
 
 
 def _keras(experiment: Experiment, rows: int, repeats: int) -> float:
     """Seconds of a step of the same model in plain Keras."""
     settings = experiment.backbone
     columns = (Column("user", "id", "user", rows, 0),)
-    widths = (settings.embedding_dimension, settings.experts, settings.expert_layers, settings.tower_layers)
+    widths = (
+        settings.embedding_dimension,
+        settings.experts,
+        settings.expert_layers,
+        settings.tower_layers,
+    )
     model = build(Handed(columns, *widths, _BATCH, experiment.pretrain.learning_rate, 0))
-    batches = [({"user": batch["feature/user"]}, [batch["label/click"], batch["label/conversion"]]) for batch in _batches(rows)]
-    return fastest(lambda: [model.train_on_batch(inputs, labels) for inputs, labels in batches], repeats) / len(batches)
+    batches = [
+        ({"user": batch["feature/user"]}, [batch["label/click"], batch["label/conversion"]])
+        for batch in _batches(rows)
+    ]
+    return fastest(
+        lambda: [model.train_on_batch(inputs, labels) for inputs, labels in batches], repeats
+    ) / len(batches)

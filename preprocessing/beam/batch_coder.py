@@ -6,9 +6,11 @@ from apache_beam.coders import Coder, PickleCoder
 
 
 class BatchCoder(Coder):
-    """Beam's own coder for elements it knows nothing about, but the size of a batch is given without encoding it.
+    """Beam's own coder for elements it knows nothing about, but the size of a batch is given
+    without encoding it.
 
-    Beam asks for the size of most elements, also of those that never leave a worker, which was a tenth of all the work.
+    Beam asks for the size of most elements, also of those that never leave a worker, which was a
+    tenth of all the work.
     """
 
     _coder = PickleCoder()

@@ -25,7 +25,16 @@ from preprocessing.logs.schema import raw_columns
 from preprocessing.validation.row_checks import CONVERSION_WITHOUT_CLICK
 
 PARTIAL = ".partial"
-_RESERVED = ("transform", "rejected", "duplicates", "keys", MANIFEST, GOLDEN_FILE, "analysis.json", "written.json")
+_RESERVED = (
+    "transform",
+    "rejected",
+    "duplicates",
+    "keys",
+    MANIFEST,
+    GOLDEN_FILE,
+    "analysis.json",
+    "written.json",
+)
 _OURS = re.compile(
     rf"manifest\.json|{re.escape(GOLDEN_FILE)}"
     r"|transform/[^/]+|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
@@ -51,14 +60,17 @@ class Job:
     beam_flags: tuple[str, ...] = field(default=())
 
     def run(self) -> Manifest:
-        """Builds the dataset. Until its last moment everything happens in ``.partial``, and the manifest is moved into place last.
+        """Builds the dataset. Until its last moment everything happens in ``.partial``, and the
+        manifest is moved into place last.
 
         Raises:
           InputError: bad input; a former dataset is untouched.
         """
         FileSystems.set_options(self._options())
         # They get ready while we look at the logs.
-        with Workers(self.beam_flags) if forks_wanted(self._options()) else nullcontext() as workers:
+        with (
+            Workers(self.beam_flags) if forks_wanted(self._options()) else nullcontext()
+        ) as workers:
             return self._run(workers)
 
     def _run(self, workers: Workers | None) -> Manifest:
@@ -82,34 +94,50 @@ class Job:
         return filesystem.join(self.output, PARTIAL)
 
     def _options(self) -> PipelineOptions:
-        return PipelineOptions(list(self.beam_flags))  # a fresh one for every pass: runners change theirs
+        return PipelineOptions(
+            list(self.beam_flags)
+        )  # a fresh one for every pass: runners change theirs
 
     def _warn_and_check_splits(self) -> None:
         experiment = self.experiment
         for name in _RESERVED:
             if name in experiment.splits:
-                raise InputError(f"splits: '{name}' is a folder of its own in every dataset; expected another name")
-        pretrain, finetune = experiment.splits[experiment.pretrain.split], experiment.splits[experiment.finetune.split]
+                raise InputError(
+                    f"splits: '{name}' is a folder of its own in every dataset; expected another"
+                    " name"
+                )
+        pretrain, finetune = (
+            experiment.splits[experiment.pretrain.split],
+            experiment.splits[experiment.finetune.split],
+        )
         if pretrain.start < finetune.end and finetune.start < pretrain.end:
             say(
-                f"warning: splits '{experiment.pretrain.split}' and '{experiment.finetune.split}' overlap: "
-                "kernels that learn from rows the backbone was trained on learn to undo its over-confidence"
+                f"warning: splits '{experiment.pretrain.split}' and '{experiment.finetune.split}'"
+                " overlap: kernels that learn from rows the backbone was trained on learn to undo"
+                " its over-confidence"
             )
 
     def _clear_output(self) -> None:
         if set("*?[") & set(self.output):
             raise InputError(f"{self.output}: expected a folder without '*', '?' or '['")
-        if filesystem.is_local(self.output) and Path(self.output).exists() and not Path(self.output).is_dir():
+        if (
+            filesystem.is_local(self.output)
+            and Path(self.output).exists()
+            and not Path(self.output).is_dir()
+        ):
             raise InputError(f"{self.output}: expected a folder, received a file")
         foreign = [path for path in filesystem.list_files(self.output) if not _OURS.fullmatch(path)]
         if foreign:
             raise InputError(
-                f"{self.output}: holds files that are no dataset's, such as {foreign[0]}; expected an empty folder or a dataset"
+                f"{self.output}: holds files that are no dataset's, such as {foreign[0]}; expected"
+                " an empty folder or a dataset"
             )
         filesystem.delete_folder(self._partial)
 
     def _run_passes(self, planned: Plan, workers: Workers | None) -> tuple[Tally, Tally]:
-        """Analyses, once more where rows turned out to be duplicates (nothing may be fitted on them), then writes."""
+        """Analyses, once more where rows turned out to be duplicates (nothing may be fitted on
+        them), then writes.
+        """
         tally = self._analyse("analyse", planned, frozenset(), workers)
         duplicated = frozenset(tally.duplicated)
         if duplicated:
@@ -117,16 +145,27 @@ class Job:
         if tally.fit_errors:
             raise InputError(min(tally.fit_errors))
         with Progress("write") as progress:
-            written = pipelines.apply(planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers)
+            written = pipelines.apply(
+                planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers
+            )
             progress.rows = written.rows
         self._check_errors(written)
-        if (written.rows, written.rejected, written.splits, written.outside) != (tally.rows, tally.rejected, tally.splits, tally.outside):
+        if (written.rows, written.rejected, written.splits, written.outside) != (
+            tally.rows,
+            tally.rejected,
+            tally.splits,
+            tally.outside,
+        ):
             raise InputError(f"{self.input}: the logs changed while they were read; run again")
         return tally, written
 
-    def _analyse(self, name: str, planned: Plan, duplicated: frozenset[str], workers: Workers | None) -> Tally:
+    def _analyse(
+        self, name: str, planned: Plan, duplicated: frozenset[str], workers: Workers | None
+    ) -> Tally:
         with Progress(name) as progress:
-            tally = pipelines.analyse(planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers)
+            tally = pipelines.analyse(
+                planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers
+            )
             progress.rows = tally.rows
         self._check_errors(tally)
         self._check_rows(tally)
@@ -135,7 +174,9 @@ class Job:
     def _check_errors(self, tally: Tally) -> None:
         if tally.errors:
             errors = sorted(tally.errors)
-            more = f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
+            more = (
+                f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
+            )
             raise InputError("; ".join(errors[:_SHOWN_ERRORS]) + more)
 
     def _check_rows(self, tally: Tally) -> None:
@@ -146,19 +187,25 @@ class Job:
         refused = tally.rejected.total()
         if refused == tally.rows:
             rule, count = min(tally.rejected.items(), key=lambda item: (-item[1], item[0]))
-            raise InputError(f"{self.input}: all {tally.rows} rows were rejected; most often ({count} rows): {rule}")
+            raise InputError(
+                f"{self.input}: all {tally.rows} rows were rejected; most often ({count} rows):"
+                f" {rule}"
+            )
         share = tally.rejected[CONVERSION_WITHOUT_CLICK] / tally.rows
         if share > self.experiment.data.max_conversion_without_click:
             cvr = self.experiment.tasks.cvr
             raise InputError(
-                f"{self.input}: {tally.rejected[CONVERSION_WITHOUT_CLICK]} of {tally.rows} rows have {cvr.label} = 1 with {cvr.space} = 0, "
-                f"a share of {share:.6f}; data.max_conversion_without_click allows {self.experiment.data.max_conversion_without_click}"
+                f"{self.input}: {tally.rejected[CONVERSION_WITHOUT_CLICK]} of {tally.rows} rows"
+                f" have {cvr.label} = 1 with {cvr.space} = 0, a share of {share:.6f};"
+                " data.max_conversion_without_click allows"
+                f" {self.experiment.data.max_conversion_without_click}"
             )
         for name, split in self.experiment.splits.items():
             if not tally.splits[name]:
                 raise InputError(
-                    f"{self.input}: no rows in split '{name}' ({split.start.isoformat()} to {split.end.isoformat()}); "
-                    f"the logs' sound rows are from {_moment(tally.first)} to {_moment(tally.last)}"
+                    f"{self.input}: no rows in split '{name}' ({split.start.isoformat()} to"
+                    f" {split.end.isoformat()}); the logs' sound rows are from"
+                    f" {_moment(tally.first)} to {_moment(tally.last)}"
                 )
 
     def _manifest(self, tally: Tally, written: Tally) -> Manifest:
@@ -166,13 +213,20 @@ class Job:
         folder = filesystem.join(self._partial, "transform")
         fitted = Fitted.load(folder)
         transform_files = tuple(
-            FileEntry(path=f"transform/{name}", rows=0, sha256=hashlib.sha256(filesystem.read(path)).hexdigest())
+            FileEntry(
+                path=f"transform/{name}",
+                rows=0,
+                sha256=hashlib.sha256(filesystem.read(path)).hexdigest(),
+            )
             for name, path in filesystem.list_files(folder).items()
         )
         splits = {
             name: SplitSummary(
                 rows=written.splits[name],
-                domains={domain.name: written.domain_counts(name, domain.name, experiment.label_columns) for domain in experiment.domains},
+                domains={
+                    domain.name: written.domain_counts(name, domain.name, experiment.label_columns)
+                    for domain in experiment.domains
+                },
                 files=written.file_entries(name),
             )
             for name in experiment.splits
@@ -197,15 +251,29 @@ class Job:
         return FileEntry(path=GOLDEN_FILE, rows=len(written.golden), sha256=sha256)
 
     def _publish(self, manifest: Manifest) -> None:
-        """Takes the former dataset away, manifest first, and moves the new one into place, manifest last."""
-        filesystem.write(filesystem.join(self._partial, MANIFEST), (manifest.model_dump_json(indent=1) + "\n").encode())
-        filesystem.delete([filesystem.join(self.output, MANIFEST), filesystem.join(self.output, GOLDEN_FILE)])
+        """Takes the former dataset away, manifest first, and moves the new one into place,
+        manifest last.
+        """
+        filesystem.write(
+            filesystem.join(self._partial, MANIFEST),
+            (manifest.model_dump_json(indent=1) + "\n").encode(),
+        )
+        filesystem.delete(
+            [filesystem.join(self.output, MANIFEST), filesystem.join(self.output, GOLDEN_FILE)]
+        )
         former = {path.partition("/")[0] for path in filesystem.list_files(self.output)} - {PARTIAL}
         for folder in sorted(former):
             filesystem.delete_folder(filesystem.join(self.output, folder))
         # Only what the manifest lists: a worker that died may have left half a file beside them.
-        filesystem.move([(filesystem.join(self._partial, file.path), filesystem.join(self.output, file.path)) for file in manifest.files()])
-        filesystem.move([(filesystem.join(self._partial, MANIFEST), filesystem.join(self.output, MANIFEST))])
+        filesystem.move(
+            [
+                (filesystem.join(self._partial, file.path), filesystem.join(self.output, file.path))
+                for file in manifest.files()
+            ]
+        )
+        filesystem.move(
+            [(filesystem.join(self._partial, MANIFEST), filesystem.join(self.output, MANIFEST))]
+        )
         filesystem.delete_folder(self._partial)
 
 

@@ -1,4 +1,6 @@
-"""The steps of the Beam graph. Their elements are batches; every step is a function of its element alone, so a retry changes nothing."""
+"""The steps of the Beam graph. Their elements are batches; every step is a function of its
+element alone, so a retry changes nothing.
+"""
 
 import io
 import json
@@ -25,8 +27,12 @@ from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch, place_name, read_piece
 from preprocessing.validation.row_checks import CheckedBatch, rejected_rows, validate
 
-KEY_PARTITIONS = 64  # groups that duplicates are looked for in; one must fit in a worker's memory, a few times 20 bytes a row
-KEYS = np.dtype([("key", "<i8"), ("file", "<i4"), ("batch", "<i4"), ("row", "<i4")])  # fingerprint, and the place of its row
+# groups that duplicates are looked for in; one must fit in a worker's memory, a few times 20 bytes
+# a row
+KEY_PARTITIONS = 64
+KEYS = np.dtype(
+    [("key", "<i8"), ("file", "<i4"), ("batch", "<i4"), ("row", "<i4")]
+)  # fingerprint, and the place of its row
 _KEYS_IN_MEMORY = 1 << 18  # rows of a file of them; writing takes some hundred bytes each
 
 Rows = npt.NDArray[np.intp]
@@ -36,7 +42,9 @@ PartOfKeys = tuple[str, int, int]
 
 
 class ReadPieces(beam.DoFn):
-    """``Piece`` -> ``RawBatch``; an unreadable file becomes an error on the output ``errors``, so that one run names them all."""
+    """``Piece`` -> ``RawBatch``; an unreadable file becomes an error on the output ``errors``,
+    so that one run names them all.
+    """
 
     ERRORS = "errors"
 
@@ -63,8 +71,13 @@ class CheckRows(beam.DoFn):
         """Validates one batch."""
         checked = validate(raw, self._experiment)
         if raw.place in self._duplicated:
-            positions = np.load(io.BytesIO(filesystem.read(duplicates_path(self._duplicates, raw.place))), allow_pickle=False)
-            checked = checked.without(positions, f"duplicate of {', '.join(self._experiment.data.row_key)}")
+            positions = np.load(
+                io.BytesIO(filesystem.read(duplicates_path(self._duplicates, raw.place))),
+                allow_pickle=False,
+            )
+            checked = checked.without(
+                positions, f"duplicate of {', '.join(self._experiment.data.row_key)}"
+            )
         yield checked
 
 
@@ -97,8 +110,14 @@ class KeysOfRows(beam.DoFn):
     def process(self, checked: CheckedBatch) -> Iterator[tuple[int, PartOfKeys]]:
         """Fingerprints one batch."""
         keys = np.empty(len(checked.index), KEYS)
-        keys["key"] = combine_fingerprints([fingerprint_of(checked.rows, name) for name in self._experiment.data.row_key])
-        keys["file"], keys["batch"], keys["row"] = checked.raw.source.order, checked.raw.number, checked.index
+        keys["key"] = combine_fingerprints(
+            [fingerprint_of(checked.rows, name) for name in self._experiment.data.row_key]
+        )
+        keys["file"], keys["batch"], keys["row"] = (
+            checked.raw.source.order,
+            checked.raw.number,
+            checked.index,
+        )
         self._waiting.append(keys)
         if sum(map(len, self._waiting)) >= _KEYS_IN_MEMORY:
             yield from self._write()
@@ -115,7 +134,9 @@ class KeysOfRows(beam.DoFn):
         partitions = keys["key"].view(np.uint64) % np.uint64(KEY_PARTITIONS)
         order = np.argsort(partitions, kind="stable")
         bounds = np.searchsorted(partitions[order], np.arange(KEY_PARTITIONS + 1)).tolist()
-        path = filesystem.join(self._folder, f"{uuid.uuid4().hex}.keys")  # another name in another try
+        path = filesystem.join(
+            self._folder, f"{uuid.uuid4().hex}.keys"
+        )  # another name in another try
         filesystem.write(path, keys[order].tobytes())
         for partition, (start, stop) in enumerate(pairwise(bounds)):
             if start < stop:
@@ -123,7 +144,9 @@ class KeysOfRows(beam.DoFn):
 
 
 def later_duplicates(element: tuple[int, Iterable[PartOfKeys]]) -> Iterator[tuple[str, Rows]]:
-    """One partition -> for every batch (``RawBatch.place``), the positions of rows whose key an earlier row has, by file, then row."""
+    """One partition -> for every batch (``RawBatch.place``), the positions of rows whose key an
+    earlier row has, by file, then row.
+    """
     keys = np.concatenate([_read_keys(*part) for part in element[1]])
     in_order = np.sort(keys["key"])
     repeated = in_order[1:][in_order[1:] == in_order[:-1]]
@@ -133,7 +156,10 @@ def later_duplicates(element: tuple[int, Iterable[PartOfKeys]]) -> Iterator[tupl
     keys = keys[np.lexsort((keys["row"], keys["batch"], keys["file"], keys["key"]))]
     later = keys[1:][keys["key"][1:] == keys["key"][:-1]]
     for file, batch in np.unique(later[["file", "batch"]]).tolist():
-        yield place_name(file, batch), later["row"][(later["file"] == file) & (later["batch"] == batch)].astype(np.intp)
+        yield (
+            place_name(file, batch),
+            later["row"][(later["file"] == file) & (later["batch"] == batch)].astype(np.intp),
+        )
 
 
 def _read_keys(path: str, start: int, stop: int) -> Keys:
@@ -143,7 +169,9 @@ def _read_keys(path: str, start: int, stop: int) -> Keys:
 
 
 class WriteDuplicates(beam.DoFn):
-    """(batch, positions) -> a file that the next pass reads, and a ``Tally`` that names the batch."""
+    """(batch, positions) -> a file that the next pass reads, and a ``Tally`` that names the
+    batch.
+    """
 
     def __init__(self, folder: str) -> None:
         self._folder = folder
@@ -158,7 +186,9 @@ class WriteDuplicates(beam.DoFn):
 
 
 class FitTransform(beam.DoFn):
-    """``analyze.Statistics`` -> the fitted transform's files, and a ``Tally`` of what kept it from being fitted."""
+    """``analyze.Statistics`` -> the fitted transform's files, and a ``Tally`` of what kept it
+    from being fitted.
+    """
 
     def __init__(self, experiment: Experiment, folder: str) -> None:
         self._experiment = experiment
@@ -166,7 +196,9 @@ class FitTransform(beam.DoFn):
 
     def process(self, statistics: Any) -> Iterator[Tally]:
         """Fits and writes."""
-        from preprocessing.features.statistics import fit  # TensorFlow: seconds to import, for the workers that need it
+        from preprocessing.features.statistics import (
+            fit,
+        )  # TensorFlow: seconds to import, for the workers that need it
 
         try:
             fitted = fit(self._experiment, statistics)
@@ -178,7 +210,9 @@ class FitTransform(beam.DoFn):
 
 
 class WriteBatches(beam.DoFn):
-    """``CheckedBatch`` -> one file a split and one of rejected rows, and the ``Tally`` that lists them."""
+    """``CheckedBatch`` -> one file a split and one of rejected rows, and the ``Tally`` that
+    lists them.
+    """
 
     def __init__(self, experiment: Experiment, folder: str) -> None:
         self._experiment = experiment
@@ -190,7 +224,9 @@ class WriteBatches(beam.DoFn):
         from preprocessing.features.fitted import Fitted
         from preprocessing.features.transform import Transform
 
-        self._transform = Transform(self._experiment, Fitted.load(filesystem.join(self._folder, "transform")))
+        self._transform = Transform(
+            self._experiment, Fitted.load(filesystem.join(self._folder, "transform"))
+        )
 
     def process(self, checked: CheckedBatch) -> Iterator[Tally]:
         """Transforms and writes one batch."""
@@ -204,24 +240,38 @@ class WriteBatches(beam.DoFn):
         masks = split_masks(checked.rows, self._experiment)
         inside = np.logical_or.reduce(list(masks.values()))
         if inside.any():
-            columns = batch_columns(checked.rows.filter(pa.array(inside)), self._transform, self._experiment)
-            tally.formats = {name: (array.dtype.name, array.shape[1] if array.ndim == 2 else None) for name, array in columns.items()}
+            columns = batch_columns(
+                checked.rows.filter(pa.array(inside)), self._transform, self._experiment
+            )
+            tally.formats = {
+                name: (array.dtype.name, array.shape[1] if array.ndim == 2 else None)
+                for name, array in columns.items()
+            }
             for split, mask in masks.items():
                 rows = np.flatnonzero(mask[inside])
                 if len(rows):
                     path = f"{split}/{checked.raw.key}.tfrecord"
-                    content = split_file(columns, rows, seed=f"{checked.raw.source.seed}/{checked.raw.number}/{split}")
+                    content = split_file(
+                        columns,
+                        rows,
+                        seed=f"{checked.raw.source.seed}/{checked.raw.number}/{split}",
+                    )
                     sha256 = filesystem.write(filesystem.join(self._folder, path), content)
                     tally.files[split] = [(path, len(rows), sha256)]
                     tally.domains[split] = count_domains(columns, rows, self._experiment)
-            finetuning, seed = masks[self._experiment.finetune.split], f"{checked.raw.source.seed}/{checked.raw.number}"
+            finetuning, seed = (
+                masks[self._experiment.finetune.split],
+                f"{checked.raw.source.seed}/{checked.raw.number}",
+            )
             tally.golden = draw_requests(checked.rows, finetuning, self._experiment, seed)
         _report(checked.raw.row_count)
         yield tally
 
 
 class WriteTally(beam.DoFn):
-    """The merged ``Tally`` of a pass -> a JSON file for the command to read; the only thing that leaves the graph."""
+    """The merged ``Tally`` of a pass -> a JSON file for the command to read; the only thing that
+    leaves the graph.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -245,7 +295,10 @@ def split_masks(rows: pa.RecordBatch, experiment: Experiment) -> dict[str, npt.N
     """Split -> mask of the rows in its window."""
     seconds = rows.column(experiment.data.timestamp).to_numpy(zero_copy_only=False)
     return {
-        name: (seconds >= np.ceil(split.start.timestamp())) & (seconds < np.ceil(split.end.timestamp()))
+        name: (
+            (seconds >= np.ceil(split.start.timestamp()))
+            & (seconds < np.ceil(split.end.timestamp()))
+        )
         for name, split in experiment.splits.items()
     }
 
@@ -265,11 +318,15 @@ def count_rows(checked: CheckedBatch, experiment: Experiment) -> Tally:
     )
 
 
-def count_domains(columns: dict[str, npt.NDArray[np.generic]], rows: Rows, experiment: Experiment) -> dict[str, Counter[str]]:
+def count_domains(
+    columns: dict[str, npt.NDArray[np.generic]], rows: Rows, experiment: Experiment
+) -> dict[str, Counter[str]]:
     """Rows and labels of every domain, one histogram for each combination of topics."""
     counted: dict[str, Counter[str]] = {}
     measured: dict[str, npt.NDArray[Any] | None] = {"rows": None}
-    measured.update({f"label/{label}": columns[f"label/{label}"][rows] for label in experiment.label_columns})
+    measured.update(
+        {f"label/{label}": columns[f"label/{label}"][rows] for label in experiment.label_columns}
+    )
 
     def topics_of(domain: Domain) -> tuple[str, ...]:
         return tuple(topic for topic, _ in domain.conditions)
@@ -278,15 +335,27 @@ def count_domains(columns: dict[str, npt.NDArray[np.generic]], rows: Rows, exper
         sizes = [len(experiment.topics[topic].names) + 1 for topic in topics]
         indices = [columns[f"topic/{topic}"][rows].astype(np.intp) for topic in topics]
         cell = np.ravel_multi_index(indices, sizes) if topics else np.zeros(len(rows), np.intp)
-        histograms = {name: np.bincount(cell, weights, int(np.prod(sizes, dtype=int))) for name, weights in measured.items()}
+        histograms = {
+            name: np.bincount(cell, weights, int(np.prod(sizes, dtype=int)))
+            for name, weights in measured.items()
+        }
         for domain in domains:
-            place = np.ravel_multi_index([index for _, index in domain.conditions], sizes) if topics else 0
-            counted[domain.name] = Counter({name: int(histogram[place]) for name, histogram in histograms.items()})
+            place = (
+                np.ravel_multi_index([index for _, index in domain.conditions], sizes)
+                if topics
+                else 0
+            )
+            counted[domain.name] = Counter(
+                {name: int(histogram[place]) for name, histogram in histograms.items()}
+            )
     return counted
 
 
 def rejected_lines(checked: CheckedBatch) -> bytes:
     """One JSON object a rejected row: source, row (from 0), reason, values as they came."""
     source = checked.raw.source.path
-    lines = [json.dumps({"source": source, "row": row.row, "reason": row.reason, "values": row.values}) for row in rejected_rows(checked)]
+    lines = [
+        json.dumps({"source": source, "row": row.row, "reason": row.reason, "values": row.values})
+        for row in rejected_rows(checked)
+    ]
     return "".join(f"{line}\n" for line in lines).encode()

@@ -1,10 +1,12 @@
-"""Worker processes of this machine for Beam's local runner: forks of one process that has imported everything
-(``preprocessing.beam.fork_server``).
+"""Worker processes of this machine for Beam's local runner: forks of one process that has imported
+everything (``preprocessing.beam.fork_server``).
 
-Beam's own ``multi_processing`` starts each worker of each graph as a fresh interpreter, which then imports Beam and TensorFlow: four times
-about four seconds of a core for two workers. Here one process imports them once, while the command is still looking at the logs, and a
-worker is a fork of it: ready at once, its memory shared. Beam asks for workers by its protocol for external worker pools, and talks to
-them as to any others, so what a graph does and who shares its work stay Beam's business.
+Beam's own ``multi_processing`` starts each worker of each graph as a fresh interpreter, which then
+imports Beam and TensorFlow: four times about four seconds of a core for two workers. Here one
+process imports them once, while the command is still looking at the logs, and a worker is a fork of
+it: ready at once, its memory shared. Beam asks for workers by its protocol for external worker
+pools, and talks to them as to any others, so what a graph does and who shares its work stay Beam's
+business.
 """
 
 import os
@@ -28,11 +30,14 @@ CAN_FORK = sys.platform == "linux"  # elsewhere system libraries do not outlive 
 
 
 class WorkerDied(BaseException):
-    """Raised in the main thread, wherever that waits; Beam itself would wait for the dead worker's answer for ever."""
+    """Raised in the main thread, wherever that waits; Beam itself would wait for the dead
+    worker's answer for ever.
+    """
 
 
 class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
-    """The processes of a job: ``with Workers(flags) as workers: workers.runner(options)``, in the main thread.
+    """The processes of a job: ``with Workers(flags) as workers: workers.runner(options)``, in the
+    main thread.
 
     A worker that ends before its time raises ``WorkerDied`` there, with the reason.
     """
@@ -45,7 +50,9 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         threading.excepthook = self._hide_broken_connections
         command = [sys.executable, "-m", "preprocessing.beam.fork_server", *flags]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        self._forks = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # noqa: S603 - our own
+        self._forks = subprocess.Popen(  # noqa: S603 - our own
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+        )
         threading.Thread(target=self._listen, daemon=True).start()
         self._server = grpc.server(thread_pool_executor.shared_unbounded_instance())
         beam_fn_api_pb2_grpc.add_BeamFnExternalWorkerPoolServicer_to_server(self, self._server)
@@ -55,7 +62,12 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
     def __enter__(self) -> "Workers":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._server.stop(None)
         assert self._forks.stdin  # noqa: S101 - a pipe
         self._forks.stdin.close()
@@ -65,7 +77,9 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
     def runner(self, options: PipelineOptions) -> FnApiRunner:
         """A runner for one graph, which must be run with these options."""
-        options.view_as(DirectOptions).direct_running_mode = "external"  # "multi_processing" makes the runner start its own
+        options.view_as(
+            DirectOptions
+        ).direct_running_mode = "external"  # "multi_processing" makes the runner start its own
         return FnApiRunner(default_environment=ExternalEnvironment(self._address))
 
     def StartWorker(self, request: Any, context: Any) -> Any:  # noqa: N802 - the protocol's name
@@ -76,7 +90,9 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
         return beam_fn_api_pb2.StartWorkerResponse()
 
     def _hide_broken_connections(self, args: threading.ExceptHookArgs) -> None:
-        """Beam's threads that served a dead worker end with traces; ``WorkerDied`` says what there is to say."""
+        """Beam's threads that served a dead worker end with traces; ``WorkerDied`` says what
+        there is to say.
+        """
         if not issubclass(args.exc_type, grpc.RpcError):
             self._former_hook(args)
 
@@ -88,18 +104,25 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
                 progress.advance(int(number))
             elif not self._died:
                 self._died = f"a worker process died ({_cause(int(number))})"
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)  # a thread that waits is woken by nothing else
+                signal.pthread_kill(
+                    threading.main_thread().ident or 0, signal.SIGUSR1
+                )  # a thread that waits is woken by nothing else
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         raise WorkerDied(self._died)
 
 
 def forks_wanted(options: PipelineOptions) -> bool:
-    """Whether a job's options ask Beam's local runner for processes, in a thread that can be told of their deaths."""
+    """Whether a job's options ask Beam's local runner for processes, in a thread that can be
+    told of their deaths.
+    """
     runner = options.view_as(StandardOptions).runner or ""
     in_main = threading.current_thread() is threading.main_thread()
     return (
-        CAN_FORK and in_main and runner.endswith("FnApiRunner") and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
+        CAN_FORK
+        and in_main
+        and runner.endswith("FnApiRunner")
+        and options.view_as(DirectOptions).direct_running_mode == "multi_processing"
     )
 
 

@@ -15,8 +15,12 @@ _children: set[int] = set()
 
 
 def _fork_workers(flags: list[str]) -> None:
-    """The process that forks: one worker for each line of standard input, until its end. Reports go to standard output."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this process and all workers without a word
+    """The process that forks: one worker for each line of standard input, until its end. Reports
+    go to standard output.
+    """
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # Ctrl-C ends this process and all workers without a word
     sys.modules["keras"] = None  # type: ignore[assignment]  # TensorFlow would import it, a third of its time; no step needs it
     import preprocessing.beam.pipelines
     import preprocessing.dataset.tfrecord_writer

@@ -1,4 +1,6 @@
-"""What a pass over the logs found: small, mergeable, and written as JSON for the command to read."""
+"""What a pass over the logs found: small, mergeable, and written as JSON for the command to
+read.
+"""
 
 import json
 from collections import Counter
@@ -12,7 +14,8 @@ _KEPT_ERRORS = 20
 
 @dataclass
 class Tally:
-    """Counts of rows, and files written. ``merge`` may be called in any order; ``sorted`` lists come out the same.
+    """Counts of rows, and files written. ``merge`` may be called in any order; ``sorted`` lists
+    come out the same.
 
     Attributes:
       rows: rows read, broken ones included.
@@ -24,7 +27,8 @@ class Tally:
       duplicated: keys of the batches that hold rows to drop.
       domains: split -> domain -> rows and labels.
       formats: of the columns of record blocks.
-      files: split -> files, by path below the dataset's folder; rejected rows are under ``rejected``.
+      files: split -> files, by path below the dataset's folder; rejected rows are under
+        ``rejected``.
       golden: the golden requests of the rows written so far.
       errors: files that could not be read.
       fit_errors: why the transform could not be fitted.
@@ -51,8 +55,12 @@ class Tally:
         self.outside += other.outside
         self.rejected.update(other.rejected)
         self.splits.update(other.splits)
-        self.first = min((value for value in (self.first, other.first) if value is not None), default=None)
-        self.last = max((value for value in (self.last, other.last) if value is not None), default=None)
+        self.first = min(
+            (value for value in (self.first, other.first) if value is not None), default=None
+        )
+        self.last = max(
+            (value for value in (self.last, other.last) if value is not None), default=None
+        )
         if other.json_names is not None:
             self.json_names = (self.json_names or set()) | other.json_names
         self.duplicated |= other.duplicated
@@ -85,20 +93,29 @@ class Tally:
         for name in ("rejected", "splits"):
             values[name] = Counter(values[name])
         values["domains"] = {
-            split: {domain: Counter(counts) for domain, counts in domains.items()} for split, domains in values["domains"].items()
+            split: {domain: Counter(counts) for domain, counts in domains.items()}
+            for split, domains in values["domains"].items()
         }
         values["golden"] = [(number, line) for number, line in values["golden"]]
         return cls(**values)
 
     def file_entries(self, folder: str) -> tuple[FileEntry, ...]:
         """The files of a split (or of ``rejected``) by path."""
-        return tuple(FileEntry(path=path, rows=rows, sha256=sha256) for path, rows, sha256 in sorted(self.files.get(folder, [])))
+        return tuple(
+            FileEntry(path=path, rows=rows, sha256=sha256)
+            for path, rows, sha256 in sorted(self.files.get(folder, []))
+        )
 
     def domain_counts(self, split: str, domain: str, labels: tuple[str, ...]) -> DomainCounts:
         """Rows of a domain in a split, and how many carry each label."""
         counts = self.domains.get(split, {}).get(domain, Counter())
-        return DomainCounts(rows=counts["rows"], labels={label: counts[f"label/{label}"] for label in labels})
+        return DomainCounts(
+            rows=counts["rows"], labels={label: counts[f"label/{label}"] for label in labels}
+        )
 
     def column_formats(self) -> dict[str, ColumnFormat]:
         """The formats as the manifest lists them."""
-        return {name: ColumnFormat(dtype=dtype, length=length) for name, (dtype, length) in sorted(self.formats.items())}
+        return {
+            name: ColumnFormat(dtype=dtype, length=length)
+            for name, (dtype, length) in sorted(self.formats.items())
+        }

@@ -1,7 +1,9 @@
-"""The two Beam graphs: one that counts, looks for duplicates and fits the transform, one that applies it and writes.
+"""The two Beam graphs: one that counts, looks for duplicates and fits the transform, one that
+applies it and writes.
 
-They run one after the other over the same pieces, because a runner materialises what two stages share, and reading twice is cheaper
-than keeping every row. Only small files leave a graph, so any runner will do.
+They run one after the other over the same pieces, because a runner materialises what two stages
+share, and reading twice is cheaper than keeping every row. Only small files leave a graph, so any
+runner will do.
 """
 
 import copy
@@ -40,13 +42,15 @@ def analyse(
     options: PipelineOptions,
     workers: Workers | None = None,
 ) -> Tally:
-    """Counts rows, fits the transform into ``folder/transform`` and notes duplicates in ``folder/duplicates``.
+    """Counts rows, fits the transform into ``folder/transform`` and notes duplicates in
+    ``folder/duplicates``.
 
     Args:
       pieces: what to read.
       experiment: what to make of it.
       folder: empty working folder, or one that an earlier call has filled.
-      duplicated: batches whose duplicates an earlier call has noted: these rows are left out, and no others are looked for.
+      duplicated: batches whose duplicates an earlier call has noted: these rows are left out, and
+        no others are looked for.
       options: Beam's.
       workers: processes to use instead of those that Beam would start.
 
@@ -60,16 +64,21 @@ def analyse(
         tallies = [errors, checked | "CountRows" >> beam.ParDo(dofns.CountRows(experiment))]
         tallies.append(
             checked
-            | "Statistics" >> beam.CombineGlobally(_CombineStatistics(experiment)).without_defaults()
-            | "FitTransform" >> beam.ParDo(dofns.FitTransform(experiment, filesystem.join(folder, "transform")))
+            | "Statistics"
+            >> beam.CombineGlobally(_CombineStatistics(experiment)).without_defaults()
+            | "FitTransform"
+            >> beam.ParDo(dofns.FitTransform(experiment, filesystem.join(folder, "transform")))
         )
         if experiment.data.row_key and not duplicated:
             tallies.append(
                 checked
                 | "KeysOfRows"
-                >> beam.ParDo(dofns.KeysOfRows(experiment, filesystem.join(folder, "keys"))).with_output_types(tuple[int, Any])
+                >> beam.ParDo(
+                    dofns.KeysOfRows(experiment, filesystem.join(folder, "keys"))
+                ).with_output_types(tuple[int, Any])
                 | "GroupKeys" >> beam.GroupByKey()
-                | "LaterDuplicates" >> beam.FlatMap(dofns.later_duplicates).with_output_types(tuple[str, Any])
+                | "LaterDuplicates"
+                >> beam.FlatMap(dofns.later_duplicates).with_output_types(tuple[str, Any])
                 | "GroupDuplicates" >> beam.GroupByKey()
                 | "WriteDuplicates" >> beam.ParDo(dofns.WriteDuplicates(duplicates))
             )
@@ -87,14 +96,17 @@ def apply(
     options: PipelineOptions,
     workers: Workers | None = None,
 ) -> Tally:
-    """Writes the dataset's files into ``folder``, with the transform and the duplicates that ``analyse`` has left there.
+    """Writes the dataset's files into ``folder``, with the transform and the duplicates that
+    ``analyse`` has left there.
 
     Raises:
       InputError: the pass failed for a reason outside the program.
     """
 
     def build(pipeline: beam.Pipeline) -> None:
-        checked, errors = _checked_batches(pipeline, pieces, experiment, filesystem.join(folder, "duplicates"), duplicated)
+        checked, errors = _checked_batches(
+            pipeline, pieces, experiment, filesystem.join(folder, "duplicates"), duplicated
+        )
         written = checked | "WriteBatches" >> beam.ParDo(dofns.WriteBatches(experiment, folder))
         _write_tally([errors, written], filesystem.join(folder, "written.json"))
 
@@ -103,16 +115,25 @@ def apply(
 
 
 def _checked_batches(
-    pipeline: beam.Pipeline, pieces: tuple[Piece, ...], experiment: Experiment, duplicates: str, duplicated: frozenset[str]
+    pipeline: beam.Pipeline,
+    pieces: tuple[Piece, ...],
+    experiment: Experiment,
+    duplicates: str,
+    duplicated: frozenset[str],
 ) -> tuple[beam.PCollection, beam.PCollection]:
     read = (
         pipeline
         | "Pieces" >> beam.Create(pieces, reshuffle=False)
-        | "Spread" >> beam.Reshuffle()  # otherwise one worker would read all that was made in one place
+        | "Spread"
+        >> beam.Reshuffle()  # otherwise one worker would read all that was made in one place
         | "Read"
-        >> beam.ParDo(dofns.ReadPieces(experiment)).with_output_types(RawBatch).with_outputs(dofns.ReadPieces.ERRORS, main="batches")
+        >> beam.ParDo(dofns.ReadPieces(experiment))
+        .with_output_types(RawBatch)
+        .with_outputs(dofns.ReadPieces.ERRORS, main="batches")
     )
-    check = beam.ParDo(dofns.CheckRows(experiment, duplicates, duplicated)).with_output_types(CheckedBatch)
+    check = beam.ParDo(dofns.CheckRows(experiment, duplicates, duplicated)).with_output_types(
+        CheckedBatch
+    )
     checked = read.batches | "CheckRows" >> check
     return checked, read[dofns.ReadPieces.ERRORS]
 
@@ -124,7 +145,9 @@ class _CombineStatistics(beam.CombineFn):
         self._experiment = experiment
 
     def create_accumulator(self) -> Any:
-        from preprocessing.features.statistics import Statistics  # TensorFlow: seconds to import, for the workers that need it
+        from preprocessing.features.statistics import (
+            Statistics,
+        )  # TensorFlow: seconds to import, for the workers that need it
 
         return Statistics.empty(self._experiment)
 
@@ -164,7 +187,9 @@ def _write_tally(tallies: list[beam.PCollection], path: str) -> None:
     )
 
 
-def _run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None = None) -> None:
+def _run(
+    build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None = None
+) -> None:
     again = copy.deepcopy(options)  # runners change theirs
     local = again.view_as(DirectOptions)
     try:
@@ -174,17 +199,25 @@ def _run(build: Callable[[beam.Pipeline], None], options: PipelineOptions, worke
     except Exception as error:
         if local.direct_running_mode != "multi_threading":
             raise
-        # Seldom, under load, Beam's threaded local runner loses its place in what a thread has written ("Invalid PaneInfoEncoding"). Steps
-        # may be run again, as any runner may; a mistake of ours fails again.
+        # Seldom, under load, Beam's threaded local runner loses its place in what a thread has
+        # written ("Invalid PaneInfoEncoding"). Steps may be run again, as any runner may; a mistake
+        # of ours fails again.
         first = next(iter(str(error).splitlines()), "")
-        say(f"warning: the local runner failed ({type(error).__name__}: {first}); once more, in one thread")
+        say(
+            f"warning: the local runner failed ({type(error).__name__}: {first}); once more, in one"
+            " thread"
+        )
         local.direct_running_mode, local.direct_num_workers = "in_memory", 1
         _run_once(build, again, None)
 
 
-def _run_once(build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None) -> None:
+def _run_once(
+    build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None
+) -> None:
     try:
-        pipeline = beam.Pipeline(runner=workers.runner(options) if workers else None, options=options)
+        pipeline = beam.Pipeline(
+            runner=workers.runner(options) if workers else None, options=options
+        )
     except (ValueError, RuntimeError) as error:
         raise InputError(f"Beam refuses its options: {error}") from None
     try:
@@ -195,7 +228,8 @@ def _run_once(build: Callable[[beam.Pipeline], None], options: PipelineOptions, 
     except WorkerDied as death:
         raise InputError(str(death)) from None
     except Exception as error:
-        # Runners turn a step's exception into text; what a user can cause must still be one line, and a mistake of ours a traceback.
+        # Runners turn a step's exception into text; what a user can cause must still be one line,
+        # and a mistake of ours a traceback.
         found = _ERROR_LINE.findall(str(error))
         if found and found[-1][0] in _USER_CAUSED:
             raise InputError(re.sub(r" \[while running '[^']*'\]$", "", found[-1][1])) from None

@@ -1,4 +1,6 @@
-"""How far a pass is, on stderr: a line when it starts, one every few seconds, one when it is done."""
+"""How far a pass is, on stderr: a line when it starts, one every few seconds, one when it is
+done.
+"""
 
 import sys
 import threading
@@ -14,7 +16,9 @@ _forward: Callable[[int], object] | None = None
 
 
 def advance(rows: int) -> None:
-    """Steps report rows they are done with. Seen where steps run on the command's machine; other runners show Beam's counter."""
+    """Steps report rows they are done with. Seen where steps run on the command's machine; other
+    runners show Beam's counter.
+    """
     global _rows
     if _forward:
         _forward(rows)
@@ -35,7 +39,8 @@ def say(text: str) -> None:
 
 
 class Progress:
-    """Shows a pass while it runs: ``with Progress("analyse") as progress: ...; progress.rows = 12``.
+    """Shows a pass while it runs: ``with Progress("analyse") as progress: ...; progress.rows =
+    12``.
 
     Attributes:
       rows: the pass's rows, once they are known.
@@ -55,7 +60,12 @@ class Progress:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._done.set()
         self._thread.join()
         if error is None:
@@ -63,7 +73,11 @@ class Progress:
 
     def _show(self) -> None:
         while not self._done.wait(_SECONDS):
-            say(f"{self._name}: {self._rate(_rows)} so far" if _rows else f"{self._name}: {time.monotonic() - self._start:.0f} s so far")
+            say(
+                f"{self._name}: {self._rate(_rows)} so far"
+                if _rows
+                else f"{self._name}: {time.monotonic() - self._start:.0f} s so far"
+            )
 
     def _rate(self, rows: int) -> str:
         seconds = time.monotonic() - self._start

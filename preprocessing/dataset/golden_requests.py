@@ -1,4 +1,6 @@
-"""Golden requests: a fixed sample of the fine-tuning split's rows, for kernels, exports and servers to be scored on again and again."""
+"""Golden requests: a fixed sample of the fine-tuning split's rows, for kernels, exports and
+servers to be scored on again and again.
+"""
 
 import heapq
 import json
@@ -16,13 +18,19 @@ GOLDEN_FILE = "golden_requests.jsonl"
 GOLDEN_ROWS = 64
 
 Drawn = tuple[int, str]
-"""A random number and a row as a line of JSON. The rows of the smallest numbers are a uniform sample of however many batches."""
+"""A random number and a row as a line of JSON. The rows of the smallest numbers are a uniform
+sample of however many batches.
+"""
 
 
-def draw_requests(rows: pa.RecordBatch, inside: npt.NDArray[np.bool_], experiment: Experiment, seed: str) -> list[Drawn]:
-    """What a batch gives to the sample: at most ``GOLDEN_ROWS``, the same whatever the format of the logs.
+def draw_requests(
+    rows: pa.RecordBatch, inside: npt.NDArray[np.bool_], experiment: Experiment, seed: str
+) -> list[Drawn]:
+    """What a batch gives to the sample: at most ``GOLDEN_ROWS``, the same whatever the format of
+    the logs.
 
-    A drawn row holds the columns that features and topics read, as a client sends them: moments are seconds since 1970.
+    A drawn row holds the columns that features and topics read, as a client sends them: moments are
+    seconds since 1970.
 
     Args:
       rows: validated, ``[N]``.
@@ -33,7 +41,9 @@ def draw_requests(rows: pa.RecordBatch, inside: npt.NDArray[np.bool_], experimen
     of_split = np.flatnonzero(inside)
     numbers = draws(len(of_split), f"golden/{seed}")
     chosen = numbers.argsort(kind="stable")[:GOLDEN_ROWS]
-    drawn = rows.select([column.name for column in raw_columns(experiment).values() if column.served]).take(pa.array(of_split[chosen]))
+    drawn = rows.select(
+        [column.name for column in raw_columns(experiment).values() if column.served]
+    ).take(pa.array(of_split[chosen]))
     lines = [json.dumps(row, allow_nan=False) for row in drawn.to_pylist()]
     return list(zip(numbers[chosen].tolist(), lines, strict=True))
 

@@ -1,4 +1,6 @@
-"""``manifest.json``: what a dataset is, every file with its rows and sha256. Written last, so a dataset without one is not finished."""
+"""``manifest.json``: what a dataset is, every file with its rows and sha256. Written last, so a
+dataset without one is not finished.
+"""
 
 import json
 from pathlib import Path
@@ -36,7 +38,9 @@ class SplitSummary(Section):
 
 
 class ColumnFormat(Section):
-    """One column of a record block: NumPy dtype name, and the length of each row where it is a list."""
+    """One column of a record block: NumPy dtype name, and the length of each row where it is a
+    list.
+    """
 
     dtype: str
     length: int | None = None
@@ -47,10 +51,12 @@ class Manifest(Section):
 
     Attributes:
       data_digest: sha256 of the config sections the dataset was built from.
-      transform_digest: sha256 over the fitted transform's files; a backbone refuses a dataset with another one.
+      transform_digest: sha256 over the fitted transform's files; a backbone refuses a dataset with
+        another one.
       input: the glob (or folder) of the logs.
       columns: format of every column of a record block.
-      vocabulary_sizes: number of ids of every categorical output, padding and out-of-vocabulary included.
+      vocabulary_sizes: number of ids of every categorical output, padding and out-of-vocabulary
+        included.
       rejected: rejected rows by reason.
       outside_splits: sound rows whose timestamp is in no split.
       golden_requests: ``golden.GOLDEN_FILE``; None in datasets that are older than it.
@@ -72,7 +78,12 @@ class Manifest(Section):
     def files(self) -> list[FileEntry]:
         """Every file of the dataset but the manifest."""
         golden = [self.golden_requests] if self.golden_requests else []
-        return [*self.transform_files, *self.rejected_files, *golden, *(file for split in self.splits.values() for file in split.files)]
+        return [
+            *self.transform_files,
+            *self.rejected_files,
+            *golden,
+            *(file for split in self.splits.values() for file in split.files),
+        ]
 
 
 def load_manifest(data: Path) -> Manifest:
@@ -81,9 +92,14 @@ def load_manifest(data: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        raise InputError(f"{path}: not found; expected a dataset written by preprocessing.task") from None
+        raise InputError(
+            f"{path}: not found; expected a dataset written by preprocessing.task"
+        ) from None
     except (OSError, json.JSONDecodeError, ValidationError) as error:
         raise InputError(f"{path}: not a manifest: {str(error).splitlines()[0]}") from None
     if manifest.format != FORMAT:
-        raise InputError(f"{path}: dataset format {manifest.format}, expected {FORMAT}; run preprocessing.task again")
+        raise InputError(
+            f"{path}: dataset format {manifest.format}, expected {FORMAT}; run preprocessing.task"
+            " again"
+        )
     return manifest

@@ -1,12 +1,14 @@
 """The record format: one ``tf.Example`` holds a block of rows, one bytes value a column.
 
-A column is the little-endian memory of an array ``[rows]`` or ``[rows, length]``; dtype and length stand in the manifest's ``columns``.
-Blocks instead of rows because encoding a row at a time in Python is the wall of the whole pipeline, and parsing one the wall of training.
-Any TFRecord reader opens the files; ``decode_block`` is the reader.
+A column is the little-endian memory of an array ``[rows]`` or ``[rows, length]``; dtype and length
+stand in the manifest's ``columns``. Blocks instead of rows because encoding a row at a time in
+Python is the wall of the whole pipeline, and parsing one the wall of training. Any TFRecord reader
+opens the files; ``decode_block`` is the reader.
 
-Columns: ``feature/NAME`` (ids or numbers), ``label/COLUMN`` (0.0 or 1.0), ``topic/NAME`` (index of the topic's value from 1, 0 for none),
-``row/weight``, ``row/timestamp`` (seconds), ``row/request`` and ``row/user`` (64-bit fingerprints), ``row/truth`` (fingerprint of the key
-of the true probabilities, where the config names one).
+Columns: ``feature/NAME`` (ids or numbers), ``label/COLUMN`` (0.0 or 1.0), ``topic/NAME`` (index of
+the topic's value from 1, 0 for none), ``row/weight``, ``row/timestamp`` (seconds), ``row/request``
+and ``row/user`` (64-bit fingerprints), ``row/truth`` (fingerprint of the key of the true
+probabilities, where the config names one).
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,7 +28,10 @@ Columns = dict[str, npt.NDArray[np.generic]]
 def column_formats(columns: Columns) -> dict[str, ColumnFormat]:
     """The formats of the columns of a batch, as the manifest lists them."""
     return {
-        name: ColumnFormat(dtype=array.dtype.name, length=array.shape[1] if array.ndim == 2 else None) for name, array in columns.items()
+        name: ColumnFormat(
+            dtype=array.dtype.name, length=array.shape[1] if array.ndim == 2 else None
+        )
+        for name, array in columns.items()
     }
 
 
@@ -43,7 +48,9 @@ def encode_blocks(columns: Columns, block_rows: int = BLOCK_ROWS) -> Iterator[by
 
 
 def decode_block(record: tf.Tensor, formats: Mapping[str, ColumnFormat]) -> dict[str, tf.Tensor]:
-    """Parses one record (a scalar string tensor) into column tensors ``[rows]`` or ``[rows, length]``; runs inside ``tf.data``."""
+    """Parses one record (a scalar string tensor) into column tensors ``[rows]`` or ``[rows,
+    length]``; runs inside ``tf.data``.
+    """
     spec = {name: tf.io.FixedLenFeature([], tf.string) for name in formats}
     parsed = tf.io.parse_single_example(record, spec)
     decoded = {}

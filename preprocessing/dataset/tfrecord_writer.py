@@ -19,7 +19,11 @@ def batch_columns(rows: pa.RecordBatch, transform: Transform, experiment: Experi
     for label in experiment.label_columns:
         columns[f"label/{label}"] = rows.column(label).to_numpy(zero_copy_only=False)
     data = experiment.data
-    columns["row/weight"] = rows.column(data.weight).to_numpy(zero_copy_only=False) if data.weight else np.ones(rows.num_rows, np.float32)
+    columns["row/weight"] = (
+        rows.column(data.weight).to_numpy(zero_copy_only=False)
+        if data.weight
+        else np.ones(rows.num_rows, np.float32)
+    )
     columns["row/timestamp"] = rows.column(data.timestamp).to_numpy(zero_copy_only=False)
     columns["row/request"] = fingerprint_of(rows, data.request)
     columns["row/user"] = fingerprint_of(rows, data.user)
@@ -31,10 +35,13 @@ def batch_columns(rows: pa.RecordBatch, transform: Transform, experiment: Experi
 def split_file(columns: Columns, rows: npt.NDArray[np.intp], seed: str) -> bytes:
     """A TFRecord file of some rows of a batch.
 
-    Their order is mixed by the seed first: neighbours in a log are one request or one user, and would share a block and so a step.
+    Their order is mixed by the seed first: neighbours in a log are one request or one user, and
+    would share a block and so a step.
     """
     mixed = rows[permutation(len(rows), seed)]
-    return b"".join(map(_framed, encode_blocks({name: array[mixed] for name, array in columns.items()})))
+    return b"".join(
+        map(_framed, encode_blocks({name: array[mixed] for name, array in columns.items()}))
+    )
 
 
 def _framed(record: bytes) -> bytes:

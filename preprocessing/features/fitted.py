@@ -1,4 +1,6 @@
-"""What fitting a transform leaves: vocabularies, moments, boundaries; saved as text that people can read."""
+"""What fitting a transform leaves: vocabularies, moments, boundaries; saved as text that people
+can read.
+"""
 
 import hashlib
 import json
@@ -18,7 +20,8 @@ class Fitted:
     Attributes:
       settings: canonical JSON of the features and topics it was fitted for; part of the digest.
       vocabularies: feature -> values in the order of their ids.
-      moments: numeric feature -> mean and standard deviation (after log1p where the feature asks for it).
+      moments: numeric feature -> mean and standard deviation (after log1p where the feature asks
+        for it).
       boundaries: bucketed numeric feature -> ascending boundaries.
     """
 
@@ -37,8 +40,13 @@ class Fitted:
         constants = {
             "settings": json.loads(self.settings),
             "vocabularies": sorted(self.vocabularies),
-            "moments": {name: [mean.hex(), deviation.hex()] for name, (mean, deviation) in self.moments.items()},
-            "boundaries": {name: [value.hex() for value in values] for name, values in self.boundaries.items()},
+            "moments": {
+                name: [mean.hex(), deviation.hex()]
+                for name, (mean, deviation) in self.moments.items()
+            },
+            "boundaries": {
+                name: [value.hex() for value in values] for name, values in self.boundaries.items()
+            },
         }
         files = {_SETTINGS: json.dumps(constants, sort_keys=True, indent=1).encode()}
         for name, values in self.vocabularies.items():
@@ -58,7 +66,9 @@ class Fitted:
         if not FileSystems.exists(folder):
             FileSystems.mkdirs(folder)
         for name, content in self.files().items():
-            with FileSystems.create(FileSystems.join(folder, name), mime_type="application/octet-stream") as file:
+            with FileSystems.create(
+                FileSystems.join(folder, name), mime_type="application/octet-stream"
+            ) as file:
                 file.write(content)
 
     @classmethod
@@ -68,15 +78,26 @@ class Fitted:
             constants = json.loads(_read(folder, _SETTINGS))
             return cls(
                 settings=json.dumps(constants["settings"], sort_keys=True),
-                vocabularies={name: tuple(_read(folder, f"{name}.txt").decode().split("\n")[:-1]) for name in constants["vocabularies"]},
-                moments={name: (float.fromhex(a), float.fromhex(b)) for name, (a, b) in constants["moments"].items()},
-                boundaries={name: tuple(float.fromhex(value) for value in values) for name, values in constants["boundaries"].items()},
+                vocabularies={
+                    name: tuple(_read(folder, f"{name}.txt").decode().split("\n")[:-1])
+                    for name in constants["vocabularies"]
+                },
+                moments={
+                    name: (float.fromhex(a), float.fromhex(b))
+                    for name, (a, b) in constants["moments"].items()
+                },
+                boundaries={
+                    name: tuple(float.fromhex(value) for value in values)
+                    for name, values in constants["boundaries"].items()
+                },
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder}: not a fitted transform: {error}") from None
 
     def check_matches(self, experiment: Experiment, where: str) -> None:
-        """Raises ``InputError`` where the experiment's features or topics are not those it was fitted for."""
+        """Raises ``InputError`` where the experiment's features or topics are not those it was
+        fitted for.
+        """
         if self.settings != self.settings_of(experiment):
             ours, theirs = json.loads(self.settings_of(experiment)), json.loads(self.settings)
             differing = [
@@ -86,11 +107,14 @@ class Fitted:
                 if ours[section].get(name) != theirs[section].get(name)
             ]
             raise InputError(
-                f"{where}: fitted for other settings of {', '.join(differing) or 'the order of features'}; run preprocessing.task again"
+                f"{where}: fitted for other settings of"
+                f" {', '.join(differing) or 'the order of features'}; run preprocessing.task again"
             )
 
 
 def _read(folder: str, name: str) -> bytes:
-    with FileSystems.open(FileSystems.join(folder, name), mime_type="application/octet-stream") as file:
+    with FileSystems.open(
+        FileSystems.join(folder, name), mime_type="application/octet-stream"
+    ) as file:
         content: bytes = file.read()
     return content

@@ -11,7 +11,8 @@ _DAY = 86_400
 
 
 def day_and_hour(seconds: tf.Tensor, time_zone: str) -> tuple[tf.Tensor, tf.Tensor]:
-    """Local day since 1970-01-01 and local hour 0..23 of moments given in seconds since 1970 UTC; int64, any shape.
+    """Local day since 1970-01-01 and local hour 0..23 of moments given in seconds since 1970 UTC;
+    int64, any shape.
 
     Moments outside 1970..2100 are read as the nearest end of that range.
     """
@@ -20,14 +21,20 @@ def day_and_hour(seconds: tf.Tensor, time_zone: str) -> tuple[tf.Tensor, tf.Tens
     if len(offsets) == 1:
         local = seconds + offsets[0]
     else:
-        which = tf.searchsorted(tf.constant(changes, tf.int64), tf.reshape(seconds, [-1]), side="right")
-        local = seconds + tf.reshape(tf.gather(tf.constant(offsets, tf.int64), which), tf.shape(seconds))
+        which = tf.searchsorted(
+            tf.constant(changes, tf.int64), tf.reshape(seconds, [-1]), side="right"
+        )
+        local = seconds + tf.reshape(
+            tf.gather(tf.constant(offsets, tf.int64), which), tf.shape(seconds)
+        )
     return local // _DAY, local % _DAY // 3600
 
 
 @cache
 def _offset_changes(time_zone: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Moments at which the zone's offset changes, and the offsets in seconds: before the first change, after it, ..."""
+    """Moments at which the zone's offset changes, and the offsets in seconds: before the first
+    change, after it, ...
+    """
     zone = parse_time_zone(time_zone)
 
     def offset(second: int) -> int:

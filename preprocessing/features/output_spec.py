@@ -1,4 +1,6 @@
-"""What the feature transform gives: known from the config and the fitted constants, without TensorFlow."""
+"""What the feature transform gives: known from the config and the fitted constants, without
+TensorFlow.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +20,8 @@ class Output:
       name: the feature's name, with ``_hour`` or ``_weekday`` for parts of a timestamp.
       feature: the feature it comes from.
       kind: ``id`` int32 ``[N]``, ``ids`` int32 ``[N, length]``, ``number`` float32 ``[N]``.
-      table: the output whose embedding table it uses (its own name unless it shares one); numbers have none.
+      table: the output whose embedding table it uses (its own name unless it shares one); numbers
+        have none.
       size: number of ids, padding included; 0 for numbers.
       length: of each row's list.
     """
@@ -43,9 +46,16 @@ def transform_outputs(experiment: Experiment, fitted: Fitted) -> dict[str, Outpu
             owner = spec.shares or name
             owner_spec = experiment.features[owner]
             assert isinstance(owner_spec, CategoricalFeature | ListFeature)  # noqa: S101 - the config was validated
-            outputs.append(Output(name, name, "ids", owner, _id_count(owner_spec, fitted, owner), spec.max_length))
+            outputs.append(
+                Output(
+                    name, name, "ids", owner, _id_count(owner_spec, fitted, owner), spec.max_length
+                )
+            )
         elif isinstance(spec, TimestampFeature):
-            outputs += [Output(f"{name}_{part}", name, "id", f"{name}_{part}", 1 + _PARTS[part]) for part in spec.parts]
+            outputs += [
+                Output(f"{name}_{part}", name, "id", f"{name}_{part}", 1 + _PARTS[part])
+                for part in spec.parts
+            ]
         elif spec.quantile_buckets:
             outputs.append(Output(name, name, "id", name, 2 + len(fitted.boundaries[name])))
         else:

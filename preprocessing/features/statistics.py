@@ -1,6 +1,7 @@
 """Fits the transform: one pass of mergeable statistics over the pre-training rows.
 
-Every statistic gives the same bits whatever the order in which batches are added and merged, so that one dataset has one digest.
+Every statistic gives the same bits whatever the order in which batches are added and merged, so
+that one dataset has one digest.
 """
 
 from collections import Counter
@@ -52,7 +53,11 @@ class Statistics:
         """Statistics of no rows."""
         statistics = cls(experiment)
         for name, spec in experiment.features.items():
-            if isinstance(spec, CategoricalFeature | ListFeature) and not spec.hash_buckets and not getattr(spec, "shares", None):
+            if (
+                isinstance(spec, CategoricalFeature | ListFeature)
+                and not spec.hash_buckets
+                and not getattr(spec, "shares", None)
+            ):
                 statistics.counts[name] = ValueCounts()
             elif isinstance(spec, NumericFeature) and spec.quantile_buckets:
                 statistics.samples[name] = (np.empty(0, np.uint64), np.empty(0))
@@ -118,7 +123,10 @@ class Statistics:
         for column, label in tuple(self.equal_to_label):
             values, labels = batch.column(column), batch.column(label)
             if pa.types.is_string(values.type):
-                one, zero = (pc.is_in(pc.utf8_lower(values), pa.array(texts)) for texts in (["1", "1.0", "true"], ["0", "0.0", "false"]))
+                one, zero = (
+                    pc.is_in(pc.utf8_lower(values), pa.array(texts))
+                    for texts in (["1", "1.0", "true"], ["0", "0.0", "false"])
+                )
                 values = pc.if_else(one, 1.0, pc.if_else(zero, 0.0, None))
             if not pc.all(pc.fill_null(pc.equal(values, labels), False), min_count=0).as_py():
                 self.equal_to_label.discard((column, label))
@@ -135,12 +143,21 @@ def fit(experiment: Experiment, statistics: Statistics) -> Fitted:
     for column, label in sorted(statistics.equal_to_label):
         if not 0 < statistics.positives[label] < statistics.rows:
             continue  # both are constant: that says nothing
-        raise InputError(f"column '{column}' equals label '{label}' on all {statistics.rows} pre-training rows; it cannot be a feature")
+        raise InputError(
+            f"column '{column}' equals label '{label}' on all {statistics.rows} pre-training rows;"
+            " it cannot be a feature"
+        )
     return Fitted(
         settings=Fitted.settings_of(experiment),
-        vocabularies={name: _vocabulary(experiment, name, counts) for name, counts in statistics.counts.items()},
+        vocabularies={
+            name: _vocabulary(experiment, name, counts)
+            for name, counts in statistics.counts.items()
+        },
         moments={name: _moments(partials) for name, partials in statistics.partials.items()},
-        boundaries={name: _boundaries(experiment, name, values) for name, (_, values) in statistics.samples.items()},
+        boundaries={
+            name: _boundaries(experiment, name, values)
+            for name, (_, values) in statistics.samples.items()
+        },
     )
 
 
@@ -153,7 +170,9 @@ def _vocabulary(experiment: Experiment, name: str, counts: ValueCounts) -> tuple
 
 
 def _moments(partials: list[tuple[int, float, float]]) -> tuple[float, float]:
-    """Mean and standard deviation; ``fsum`` rounds once, so the order of batches does not matter. A constant has deviation 1."""
+    """Mean and standard deviation; ``fsum`` rounds once, so the order of batches does not
+    matter. A constant has deviation 1.
+    """
     total = sum(n for n, _, _ in partials)
     if not total:
         return 0.0, 1.0
@@ -164,7 +183,9 @@ def _moments(partials: list[tuple[int, float, float]]) -> tuple[float, float]:
 
 def _boundaries(experiment: Experiment, name: str, values: Floats) -> tuple[float, ...]:
     spec = experiment.features[name]
-    buckets = spec.quantile_buckets if isinstance(spec, NumericFeature) and spec.quantile_buckets else 2
+    buckets = (
+        spec.quantile_buckets if isinstance(spec, NumericFeature) and spec.quantile_buckets else 2
+    )
     if not len(values):
         return ()
     inner = np.quantile(values, np.linspace(0, 1, buckets + 1)[1:-1], method="lower")
@@ -172,10 +193,16 @@ def _boundaries(experiment: Experiment, name: str, values: Floats) -> tuple[floa
 
 
 def _priorities(values: Floats) -> npt.NDArray[np.uint64]:
-    """Pseudo-random, and a function of the batch alone: splitmix64 over position and value, salted by all values of the batch."""
+    """Pseudo-random, and a function of the batch alone: splitmix64 over position and value,
+    salted by all values of the batch.
+    """
     order = np.arange(1, len(values) + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     salt = np.add.reduce(values.view(np.uint64) ^ order, dtype=np.uint64)
-    mixed = values.view(np.uint64) + order + np.array(salt, np.uint64) * np.array(0xD6E8FEB86659FD93, np.uint64)
+    mixed = (
+        values.view(np.uint64)
+        + order
+        + np.array(salt, np.uint64) * np.array(0xD6E8FEB86659FD93, np.uint64)
+    )
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     priorities: npt.NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
@@ -185,6 +212,9 @@ def _priorities(values: Floats) -> npt.NDArray[np.uint64]:
 def _smallest(
     first: tuple[npt.NDArray[np.uint64], Floats], second: tuple[npt.NDArray[np.uint64], Floats]
 ) -> tuple[npt.NDArray[np.uint64], Floats]:
-    priorities, values = np.concatenate([first[0], second[0]]), np.concatenate([first[1], second[1]])
+    priorities, values = (
+        np.concatenate([first[0], second[0]]),
+        np.concatenate([first[1], second[1]]),
+    )
     order = np.lexsort((values, priorities))[:_SAMPLE]
     return priorities[order], values[order]

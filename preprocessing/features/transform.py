@@ -1,7 +1,8 @@
 """The one feature transform: raw columns -> ids and numbers, as a TensorFlow graph.
 
-Beam applies it to batches (``apply_batch``), the exported SavedModel holds it unchanged (``features`` and ``topics``), so training and
-serving cannot differ. Ids: 0 is padding or missing, then the out-of-vocabulary buckets, then the vocabulary.
+Beam applies it to batches (``apply_batch``), the exported SavedModel holds it unchanged
+(``features`` and ``topics``), so training and serving cannot differ. Ids: 0 is padding or missing,
+then the out-of-vocabulary buckets, then the vocabulary.
 """
 
 import tempfile
@@ -15,7 +16,13 @@ import pyarrow.compute as pc
 
 from configs import Experiment
 from configs.domains import Topic, hours_of
-from configs.features import CategoricalFeature, CrossFeature, ListFeature, NumericFeature, TimestampFeature
+from configs.features import (
+    CategoricalFeature,
+    CrossFeature,
+    ListFeature,
+    NumericFeature,
+    TimestampFeature,
+)
 from configs.tensorflow_import import tf
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.local_time import day_and_hour
@@ -32,7 +39,8 @@ Array = npt.NDArray[np.generic]
 def signed_log1p(values: tf.Tensor) -> tf.Tensor:
     """sign(x) * log(1 + |x|) of float64, elementwise, rounded to float32's 24 bits.
 
-    Vector and scalar code paths of a logarithm differ in the last bit, and so would a row alone and the row in a batch.
+    Vector and scalar code paths of a logarithm differ in the last bit, and so would a row alone and
+    the row in a batch.
     """
     return tf.cast(tf.cast(tf.sign(values) * tf.math.log1p(tf.abs(values)), tf.float32), tf.float64)
 
@@ -40,8 +48,9 @@ def signed_log1p(values: tf.Tensor) -> tf.Tensor:
 class Transform(tf.Module):
     """A fitted transform.
 
-    Raw tensors by column name: strings ``[N]`` (empty = missing), lists ``[N, L]`` padded with empty strings, numbers float32 ``[N]``
-    (NaN = missing), timestamps int64 ``[N]`` in seconds since 1970 UTC (0 or less = missing).
+    Raw tensors by column name: strings ``[N]`` (empty = missing), lists ``[N, L]`` padded with
+    empty strings, numbers float32 ``[N]`` (NaN = missing), timestamps int64 ``[N]`` in seconds
+    since 1970 UTC (0 or less = missing).
     """
 
     def __init__(self, experiment: Experiment, fitted: Fitted) -> None:
@@ -49,15 +58,20 @@ class Transform(tf.Module):
         self.experiment = experiment
         self.fitted = fitted
         self.outputs = transform_outputs(experiment, fitted)
-        self._folder = tempfile.TemporaryDirectory(prefix="vocabularies-")  # table initialisers read files; export copies them as assets
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="vocabularies-"
+        )  # table initialisers read files; export copies them as assets
         self._ids = {
             name: _Ids(name, spec, fitted, Path(self._folder.name))
             for name, spec in experiment.features.items()
-            if isinstance(spec, CategoricalFeature) or (isinstance(spec, ListFeature) and not spec.shares)
+            if isinstance(spec, CategoricalFeature)
+            or (isinstance(spec, ListFeature) and not spec.shares)
         }
 
     def features(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Outputs by name, as ``transform_outputs`` describes them, of every feature whose raw column is given."""
+        """Outputs by name, as ``transform_outputs`` describes them, of every feature whose raw
+        column is given.
+        """
         outputs: dict[str, tf.Tensor] = {}
         for name, spec in self.experiment.features.items():
             columns = self.experiment.columns_of(name)
@@ -77,8 +91,13 @@ class Transform(tf.Module):
         return outputs
 
     def topics(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Index of each row's value in every topic, int32 ``[N]``: from 1 in the topic's order, 0 for none of them."""
-        return {name: _topic_index(topic, raw[topic.column]) for name, topic in self.experiment.topics.items()}
+        """Index of each row's value in every topic, int32 ``[N]``: from 1 in the topic's order,
+        0 for none of them.
+        """
+        return {
+            name: _topic_index(topic, raw[topic.column])
+            for name, topic in self.experiment.topics.items()
+        }
 
     def apply_batch(self, batch: pa.RecordBatch) -> dict[str, Array]:
         """Transforms validated rows (see ``columns.ARROW_TYPES``).
@@ -106,19 +125,28 @@ class Transform(tf.Module):
                 arrays[f"feature/{name}"] = _crossed(values, spec.hash_buckets).numpy()
             elif isinstance(spec, ListFeature):
                 column = pc.list_slice(column, 0, spec.max_length)
-                ids = _dense(column, _of_distinct_values(_encoded(column.flatten()), self._ids[spec.shares or name]))
+                ids = _dense(
+                    column,
+                    _of_distinct_values(_encoded(column.flatten()), self._ids[spec.shares or name]),
+                )
                 arrays[f"feature/{name}"] = _cut_or_pad(tf.constant(ids), spec.max_length).numpy()
             elif isinstance(spec, NumericFeature):
-                arrays[f"feature/{name}"] = self._number(name, spec, tf.constant(_with_nan(column))).numpy()
+                arrays[f"feature/{name}"] = self._number(
+                    name, spec, tf.constant(_with_nan(column))
+                ).numpy()
             else:
                 parts = _time_parts(name, spec, tf.constant(column.to_numpy(zero_copy_only=False)))
                 arrays.update({f"feature/{part}": ids.numpy() for part, ids in parts.items()})
         for name, topic in self.experiment.topics.items():
             column = batch.column(topic.column)
             if topic.hours:
-                arrays[f"topic/{name}"] = _topic_index(topic, tf.constant(column.to_numpy(zero_copy_only=False))).numpy()
+                arrays[f"topic/{name}"] = _topic_index(
+                    topic, tf.constant(column.to_numpy(zero_copy_only=False))
+                ).numpy()
             else:
-                arrays[f"topic/{name}"] = by_distinct_value(topic.column, partial(_topic_index, topic))
+                arrays[f"topic/{name}"] = by_distinct_value(
+                    topic.column, partial(_topic_index, topic)
+                )
         return arrays
 
     def _number(self, name: str, spec: NumericFeature, column: tf.Tensor) -> tf.Tensor:
@@ -131,22 +159,34 @@ class Transform(tf.Module):
             return tf.where(missing, 0, 1 + tf.searchsorted(boundaries, values, side="right"))
         if spec.standardise:
             mean, deviation = self.fitted.moments[name]
-            values = tf.clip_by_value((values - mean) / deviation, -_STANDARD_SCORE_LIMIT, _STANDARD_SCORE_LIMIT)
+            values = tf.clip_by_value(
+                (values - mean) / deviation, -_STANDARD_SCORE_LIMIT, _STANDARD_SCORE_LIMIT
+            )
         return tf.where(missing, tf.zeros_like(column), tf.cast(values, tf.float32))
 
 
 class _Ids(tf.Module):
     """Strings of any shape -> int32 ids of the same shape."""
 
-    def __init__(self, name: str, spec: CategoricalFeature | ListFeature, fitted: Fitted, folder: Path) -> None:
+    def __init__(
+        self, name: str, spec: CategoricalFeature | ListFeature, fitted: Fitted, folder: Path
+    ) -> None:
         super().__init__(name=f"ids_{name}".replace(".", "_").replace("-", "_"))
         self._oov_buckets = spec.hash_buckets or spec.oov_buckets
         self._table = None
         if not spec.hash_buckets and fitted.vocabularies[name]:
             path = folder / f"{name}.txt"
-            path.write_text("".join(f"{value}\n" for value in fitted.vocabularies[name]), encoding="utf-8", newline="\n")
+            path.write_text(
+                "".join(f"{value}\n" for value in fitted.vocabularies[name]),
+                encoding="utf-8",
+                newline="\n",
+            )
             initializer = tf.lookup.TextFileInitializer(
-                str(path), tf.string, tf.lookup.TextFileIndex.WHOLE_LINE, tf.int64, tf.lookup.TextFileIndex.LINE_NUMBER
+                str(path),
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
             )
             self._table = tf.lookup.StaticHashTable(initializer, default_value=-1)
 
@@ -159,7 +199,9 @@ class _Ids(tf.Module):
 
 
 def _crossed(columns: list[tf.Tensor], buckets: int) -> tf.Tensor:
-    """Strings ``[N]`` of several columns -> one int32 id ``[N]``; 0 where one of the columns is empty."""
+    """Strings ``[N]`` of several columns -> one int32 id ``[N]``; 0 where one of the columns is
+    empty.
+    """
     ids = 1 + tf.strings.to_hash_bucket_fast(tf.strings.join(columns, _UNIT_SEPARATOR), buckets)
     missing = tf.reduce_any(tf.equal(tf.stack(columns), ""), axis=0)
     return tf.cast(tf.where(missing, tf.zeros_like(ids), ids), tf.int32)
@@ -175,7 +217,10 @@ def _cut_or_pad(ids: tf.Tensor, length: int) -> tf.Tensor:
 def _time_parts(name: str, spec: TimestampFeature, seconds: tf.Tensor) -> dict[str, tf.Tensor]:
     day, hour = day_and_hour(seconds, spec.time_zone)
     parts = {"hour": hour, "weekday": (day + 3) % 7}  # 1970-01-01 was a Thursday; Monday is 0
-    return {f"{name}_{part}": tf.where(seconds > 0, 1 + tf.cast(parts[part], tf.int32), 0) for part in spec.parts}
+    return {
+        f"{name}_{part}": tf.where(seconds > 0, 1 + tf.cast(parts[part], tf.int32), 0)
+        for part in spec.parts
+    }
 
 
 def _topic_index(topic: Topic, column: tf.Tensor) -> tf.Tensor:
@@ -186,7 +231,9 @@ def _topic_index(topic: Topic, column: tf.Tensor) -> tf.Tensor:
         _, hour = day_and_hour(column, topic.time_zone)
         return tf.where(column > 0, tf.gather(tf.constant(by_hour), hour), 0)
     indices = tf.range(1, len(topic.values) + 1, dtype=tf.int32)
-    return tf.reduce_max(tf.where(tf.equal(column[:, tf.newaxis], tf.constant(topic.values)), indices, 0), axis=1)
+    return tf.reduce_max(
+        tf.where(tf.equal(column[:, tf.newaxis], tf.constant(topic.values)), indices, 0), axis=1
+    )
 
 
 def _encoded(column: pa.Array) -> pa.DictionaryArray:
@@ -202,7 +249,9 @@ def _of_distinct_values(encoded: pa.DictionaryArray, function: "_Ids | object") 
 
 
 def _dense(lists: pa.Array, flat_ids: Array) -> Array:
-    """Ragged ids -> ``[N, longest]`` padded with 0, as a client pads a request with empty strings."""
+    """Ragged ids -> ``[N, longest]`` padded with 0, as a client pads a request with empty
+    strings.
+    """
     lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     starts = np.cumsum(lengths) - lengths
     dense = np.zeros((len(lists), int(lengths.max(initial=0))), flat_ids.dtype)
@@ -212,5 +261,7 @@ def _dense(lists: pa.Array, flat_ids: Array) -> Array:
 
 
 def _with_nan(column: pa.Array) -> npt.NDArray[np.float32]:
-    numbers: npt.NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+    numbers: npt.NDArray[np.float32] = column.to_numpy(zero_copy_only=False).astype(
+        np.float32, copy=False
+    )
     return numbers

@@ -23,7 +23,13 @@ from preprocessing.logs.schema import raw_columns
 
 Format = Literal["parquet", "csv", "json"]
 
-_FORMATS: dict[str, Format] = {".parquet": "parquet", ".csv": "csv", ".jsonl": "json", ".ndjson": "json", ".json": "json"}
+_FORMATS: dict[str, Format] = {
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+}
 _EXPECTED = ".parquet, .csv, .jsonl, .ndjson or .json; the text formats also with .gz"
 _HEADER_BYTES = 1 << 20
 UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException)
@@ -37,7 +43,8 @@ class Source:
     Attributes:
       order: its place among all files, sorted by path.
       path: full path.
-      name: path relative to the folder of the logs; output files are named after it, so a moved folder gives the same dataset.
+      name: path relative to the folder of the logs; output files are named after it, so a moved
+        folder gives the same dataset.
       format: by extension.
     """
 
@@ -53,7 +60,9 @@ class Source:
 
     @property
     def seed(self) -> str:
-        """The name without extensions: the same logs give the same order of rows in every format."""
+        """The name without extensions: the same logs give the same order of rows in every
+        format.
+        """
         return _without_extensions(self.name)
 
 
@@ -83,14 +92,19 @@ class Plan:
 
 
 def find_sources(pattern: str, experiment: Experiment) -> list[Source]:
-    """The log files of a glob, of a folder (those directly in it) or a single file; files of true probabilities are left out.
+    """The log files of a glob, of a folder (those directly in it) or a single file; files of true
+    probabilities are left out.
 
     Raises:
       InputError: nothing matches, or a file's extension is of no known format.
     """
     folder, paths = _match(pattern)
     if experiment.evaluation.truth:
-        truth = filesystem.join(folder, experiment.evaluation.truth.path) if folder else experiment.evaluation.truth.path
+        truth = (
+            filesystem.join(folder, experiment.evaluation.truth.path)
+            if folder
+            else experiment.evaluation.truth.path
+        )
         paths = [path for path in paths if not fnmatch.fnmatch(path, truth)]
     if not paths:
         raise InputError(f"{pattern}: no file matches; expected logs in {_EXPECTED}")
@@ -104,12 +118,16 @@ def find_sources(pattern: str, experiment: Experiment) -> list[Source]:
 
 
 def logs_folder(pattern: str) -> str:
-    """The folder that a glob, folder or file of logs begins at; the side file of true probabilities is found from there."""
+    """The folder that a glob, folder or file of logs begins at; the side file of true
+    probabilities is found from there.
+    """
     return _match(pattern)[0]
 
 
 def file_key(source: Source) -> str:
-    """Begins the names of all output files of a log file: stem and 8 hex digits over its relative path."""
+    """Begins the names of all output files of a log file: stem and 8 hex digits over its
+    relative path.
+    """
     return f"{source.stem}-{sha256(source.name.encode()).hexdigest()[:8]}"
 
 
@@ -117,11 +135,16 @@ def plan(sources: Iterable[Source], experiment: Experiment) -> Plan:
     """Opens every file far enough to check its columns, and cuts it into pieces.
 
     Raises:
-      InputError: a file is unreadable or lacks a column; in JSON lines, columns are a matter of each row.
+      InputError: a file is unreadable or lacks a column; in JSON lines, columns are a matter of
+        each row.
     """
-    with ThreadPoolExecutor(16) as pool:  # remote files: waiting for each in turn would take minutes
+    with ThreadPoolExecutor(
+        16
+    ) as pool:  # remote files: waiting for each in turn would take minutes
         planned = list(pool.map(lambda source: _plan_file(source, experiment), sources))
-    empty = tuple(source.path for source, pieces in zip(sources, planned, strict=True) if not pieces)
+    empty = tuple(
+        source.path for source, pieces in zip(sources, planned, strict=True) if not pieces
+    )
     return Plan(tuple(piece for pieces in planned for piece in pieces), empty)
 
 
@@ -136,18 +159,24 @@ def missing_columns_error(where: str, present: Iterable[str], needed: Iterable[s
 def unreadable_error(source: Source, error: BaseException) -> InputError:
     """Names a file that cannot be trusted as a whole."""
     reason = " ".join(str(error).split())[:200] or type(error).__name__
-    return InputError(f"{source.path}: not readable as {source.format}, damaged or cut short: {reason}")
+    return InputError(
+        f"{source.path}: not readable as {source.format}, damaged or cut short: {reason}"
+    )
 
 
 def open_text(source: Source) -> BinaryIO:
-    """Opens a text file's bytes, decompressed. Python's gzip, because it notices every kind of truncation."""
+    """Opens a text file's bytes, decompressed. Python's gzip, because it notices every kind of
+    truncation.
+    """
     file = filesystem.open_raw(source.path)
     return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if source.path.endswith(".gz") else file
 
 
 def open_parquet(source: Source) -> pq.ParquetFile:
     """Opens a Parquet file on any filesystem."""
-    return pq.ParquetFile(source.path if filesystem.is_local(source.path) else filesystem.open_raw(source.path))
+    return pq.ParquetFile(
+        source.path if filesystem.is_local(source.path) else filesystem.open_raw(source.path)
+    )
 
 
 def _match(pattern: str) -> tuple[str, list[str]]:
@@ -161,14 +190,18 @@ def _match(pattern: str) -> tuple[str, list[str]]:
         paths = _files(pattern + "/")
         pattern = pattern + "/" if paths else pattern
     if pattern.endswith("/"):
-        paths = [path for path in paths if _format(path)]  # a folder may hold a README; a glob means what it says
+        paths = [
+            path for path in paths if _format(path)
+        ]  # a folder may hold a README; a glob means what it says
     fixed = min((pattern.index(sign) for sign in "*?[" if sign in pattern), default=len(pattern))
     return pattern[:fixed].rpartition("/")[0], paths
 
 
 def _files(pattern: str) -> list[str]:
     try:
-        found = [file.path for match in FileSystems.match([pattern]) for file in match.metadata_list]
+        found = [
+            file.path for match in FileSystems.match([pattern]) for file in match.metadata_list
+        ]
     except (ValueError, BeamIOError) as error:
         raise InputError(f"{pattern}: cannot be listed: {error}") from None
     return [path for path in found if not path.rpartition("/")[2].startswith((".", "_"))]
@@ -222,10 +255,15 @@ def _plan_csv(source: Source, start: bytes, experiment: Experiment) -> list[Piec
     try:
         names = next(csv.reader(io.StringIO(header.decode())))
     except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"{source.path}: expected a header line of column names in UTF-8") from None
+        raise InputError(
+            f"{source.path}: expected a header line of column names in UTF-8"
+        ) from None
     needed = raw_columns(experiment)
     if needed.keys() - set(names):
         raise missing_columns_error(source.path, names, needed)
     if repeated := sorted(name for name in needed if names.count(name) > 1):
-        raise InputError(f"{source.path}: column {repeated[0]} appears {names.count(repeated[0])} times in the header")
+        raise InputError(
+            f"{source.path}: column {repeated[0]} appears {names.count(repeated[0])} times in the"
+            " header"
+        )
     return [Piece(source)] if newline and rest.strip() else []

@@ -13,10 +13,20 @@ import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 
 from configs import Experiment
-from preprocessing.logs.files import UNREADABLE, Piece, Source, file_key, open_parquet, open_text, unreadable_error
+from preprocessing.logs.files import (
+    UNREADABLE,
+    Piece,
+    Source,
+    file_key,
+    open_parquet,
+    open_text,
+    unreadable_error,
+)
 from preprocessing.logs.schema import ARROW_TYPES, Column, Kind, raw_columns
 
-_CSV_BLOCK_BYTES = 8 << 20  # a row must fit; also what an unclosed quote may swallow before the file is refused
+_CSV_BLOCK_BYTES = (
+    8 << 20
+)  # a row must fit; also what an unclosed quote may swallow before the file is refused
 
 NO_OBJECT = "json: expected one JSON object a line"
 
@@ -25,7 +35,9 @@ RawColumn: TypeAlias = pa.Array | list[object]
 
 
 class BrokenRow(NamedTuple):
-    """A row the format itself cannot read: number in the file, rule it broke, what was received, its text."""
+    """A row the format itself cannot read: number in the file, rule it broke, what was received,
+    its text.
+    """
 
     row: int
     rule: str
@@ -40,7 +52,8 @@ class RawBatch:
     Attributes:
       source: the file.
       number: of the batch in the file.
-      rows: number of each row in the file, from 0; a CSV header and blank CSV lines do not count, every JSON line does.
+      rows: number of each row in the file, from 0; a CSV header and blank CSV lines do not count,
+        every JSON line does.
       columns: the columns the experiment reads, each of as many values as ``rows``.
       broken: rows that are not among ``rows``.
       names: JSON only: all names that rows of the batch had.
@@ -60,7 +73,9 @@ class RawBatch:
 
     @property
     def place(self) -> str:
-        """Name of the batch while the job runs; in this order, the rows of all files follow each other."""
+        """Name of the batch while the job runs; in this order, the rows of all files follow each
+        other.
+        """
         return place_name(self.source.order, self.number)
 
     @property
@@ -75,7 +90,8 @@ def place_name(order: int, number: int) -> str:
 
 
 def read_piece(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
-    """Reads a piece in batches of at most ``data.batch_rows`` rows; the same piece gives the same batches.
+    """Reads a piece in batches of at most ``data.batch_rows`` rows; the same piece gives the same
+    batches.
 
     Raises:
       InputError: the file is damaged or cut short.
@@ -91,7 +107,9 @@ def _read_parquet(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
     names = list(raw_columns(experiment))
     groups = range(*piece.row_groups) if piece.row_groups else None
     with open_parquet(piece.source) as file:
-        stream = file.iter_batches(experiment.data.batch_rows, row_groups=groups, columns=names, use_threads=False)
+        stream = file.iter_batches(
+            experiment.data.batch_rows, row_groups=groups, columns=names, use_threads=False
+        )
         first_row = piece.first_row
         for number, batch in enumerate(_cut(stream, experiment.data.batch_rows), piece.first_batch):
             rows = np.arange(first_row, first_row + batch.num_rows)
@@ -121,7 +139,9 @@ def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _read_csv(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
-    """All columns as bytes: what they mean is for validation to say, and a bad byte must cost its row, not its file."""
+    """All columns as bytes: what they mean is for validation to say, and a bad byte must cost
+    its row, not its file.
+    """
     names = list(raw_columns(experiment))
     broken: list[BrokenRow] = []
 
@@ -135,7 +155,9 @@ def _read_csv(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
         stream = pacsv.open_csv(
             file,
             read_options=pacsv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
-            parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=keep_broken),
+            parse_options=pacsv.ParseOptions(
+                newlines_in_values=True, invalid_row_handler=keep_broken
+            ),
             convert_options=pacsv.ConvertOptions(
                 check_utf8=False,
                 column_types=dict.fromkeys(names, pa.binary()),
@@ -156,7 +178,9 @@ def _read_csv(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
             first, number, told = first + batch.num_rows, number + 1, until
         if told < len(broken):
             nothing: dict[str, RawColumn] = {name: pa.array([], pa.binary()) for name in names}
-            yield RawBatch(piece.source, number, np.empty(0, np.int64), nothing, tuple(broken[told:]))
+            yield RawBatch(
+                piece.source, number, np.empty(0, np.int64), nothing, tuple(broken[told:])
+            )
 
 
 def _read_json(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
@@ -173,40 +197,75 @@ def _read_json(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
             yield _json_batch(piece.source, number, first, lines, columns_read)
 
 
-def _json_batch(source: Source, number: int, first: int, lines: list[bytes], columns_read: dict[str, Column]) -> RawBatch:
+def _json_batch(
+    source: Source, number: int, first: int, lines: list[bytes], columns_read: dict[str, Column]
+) -> RawBatch:
     if first == 0:
         lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
-    return _uniform_json(source, number, first, lines, columns_read) or _any_json(source, number, first, lines, columns_read)
+    return _uniform_json(source, number, first, lines, columns_read) or _any_json(
+        source, number, first, lines, columns_read
+    )
 
 
-def _uniform_json(source: Source, number: int, first: int, lines: list[bytes], columns_read: dict[str, Column]) -> RawBatch | None:
-    """Arrow's parser is about ten times as fast as Python's, but refuses a batch with one bad line or with values of differing types."""
+def _uniform_json(
+    source: Source, number: int, first: int, lines: list[bytes], columns_read: dict[str, Column]
+) -> RawBatch | None:
+    """Arrow's parser is about ten times as fast as Python's, but refuses a batch with one bad
+    line or with values of differing types.
+    """
     rows = [row for row, line in enumerate(lines, first) if not line.isspace()]
     try:
         sample = json.loads(lines[rows[0] - first])
-        schema = pa.schema([(name, _json_type(sample.get(name), column.kind)) for name, column in columns_read.items()])
+        schema = pa.schema(
+            [
+                (name, _json_type(sample.get(name), column.kind))
+                for name, column in columns_read.items()
+            ]
+        )
         table = pajson.read_json(
             io.BytesIO(b"".join(lines)),
             read_options=pajson.ReadOptions(use_threads=False, block_size=sum(map(len, lines)) + 1),
-            parse_options=pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+            parse_options=pajson.ParseOptions(
+                explicit_schema=schema, unexpected_field_behavior="ignore"
+            ),
         )
-    except (pa.ArrowException, ValueError, TypeError, AttributeError, IndexError, RecursionError, OverflowError):
+    except (
+        pa.ArrowException,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        RecursionError,
+        OverflowError,
+    ):
         return None
     if table.num_rows != len(rows):
         return None
-    columns: dict[str, RawColumn] = {name: table.column(name).combine_chunks() for name in columns_read}
-    seen = frozenset(sample) | {name for name in columns_read if table.column(name).null_count < len(rows)}
+    columns: dict[str, RawColumn] = {
+        name: table.column(name).combine_chunks() for name in columns_read
+    }
+    seen = frozenset(sample) | {
+        name for name in columns_read if table.column(name).null_count < len(rows)
+    }
     return RawBatch(source, number, np.array(rows, np.int64), columns, names=seen)
 
 
 def _json_type(value: object, kind: Kind) -> pa.DataType:
-    """The type a column most likely has, from the value on the first line; a wrong guess only costs time."""
+    """The type a column most likely has, from the value on the first line; a wrong guess only
+    costs time.
+    """
     if kind in ("number", "weight") and not isinstance(value, str | bool):
         return pa.float64()  # its first value may happen to be whole
-    return ARROW_TYPES["strings" if kind == "strings" else "string"] if value is None or value == [] else pa.array([value]).type
+    return (
+        ARROW_TYPES["strings" if kind == "strings" else "string"]
+        if value is None or value == []
+        else pa.array([value]).type
+    )
 
 
-def _any_json(source: Source, number: int, first: int, lines: list[bytes], columns_read: dict[str, Column]) -> RawBatch:
+def _any_json(
+    source: Source, number: int, first: int, lines: list[bytes], columns_read: dict[str, Column]
+) -> RawBatch:
     rows: list[int] = []
     objects: list[dict[str, object]] = []
     broken: list[BrokenRow] = []
@@ -226,7 +285,9 @@ def _any_json(source: Source, number: int, first: int, lines: list[bytes], colum
         else:
             broken.append(BrokenRow(row, NO_OBJECT, type(value).__name__, _text(line)))
     columns = {name: as_column([value.get(name) for value in objects]) for name in columns_read}
-    return RawBatch(source, number, np.array(rows, np.int64), columns, tuple(broken), frozenset(seen))
+    return RawBatch(
+        source, number, np.array(rows, np.int64), columns, tuple(broken), frozenset(seen)
+    )
 
 
 def as_column(values: list[object]) -> RawColumn:

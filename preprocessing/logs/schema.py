@@ -18,7 +18,9 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "label": pa.float32(),
     "weight": pa.float32(),
 }
-"""Type of a validated column: null strings and numbers are missing, timestamps are whole seconds since 1970 (UTC)."""
+"""Type of a validated column: null strings and numbers are missing, timestamps are whole seconds
+since 1970 (UTC).
+"""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class Column:
       kind: how it is read.
       required: a null refuses the row; other columns may be missing in a row.
       served: a serving request carries it (features and topic fields do; labels and keys do not).
-      side: side of its first feature, crosses coming last; ``context`` where only topics read it; None where it is not served.
+      side: side of its first feature, crosses coming last; ``context`` where only topics read it;
+        None where it is not served.
     """
 
     name: str
@@ -44,7 +47,9 @@ def raw_columns(experiment: Experiment) -> dict[str, Column]:
     """Every raw column the experiment reads, by name, features first and in the config's order."""
     columns: dict[str, Column] = {}
     # Crosses last: a column that another feature reads as well is of that feature's side.
-    for name, spec in sorted(experiment.features.items(), key=lambda feature: isinstance(feature[1], CrossFeature)):
+    for name, spec in sorted(
+        experiment.features.items(), key=lambda feature: isinstance(feature[1], CrossFeature)
+    ):
         kind: Kind = "timestamp"
         if isinstance(spec, CategoricalFeature | CrossFeature):
             kind = "string"
@@ -55,7 +60,12 @@ def raw_columns(experiment: Experiment) -> dict[str, Column]:
         for column in experiment.columns_of(name):
             columns.setdefault(column, Column(column, kind, served=True, side=spec.side))
     for topic in experiment.topics.values():
-        columns.setdefault(topic.column, Column(topic.column, "timestamp" if topic.hours else "string", served=True, side="context"))
+        columns.setdefault(
+            topic.column,
+            Column(
+                topic.column, "timestamp" if topic.hours else "string", served=True, side="context"
+            ),
+        )
 
     data = experiment.data
     _require(columns, Column(data.timestamp, "timestamp", required=True))
@@ -70,14 +80,25 @@ def raw_columns(experiment: Experiment) -> dict[str, Column]:
 
 
 def served_columns(experiment: Experiment) -> list[Column]:
-    """The raw columns of a request: all that features and topics read, less the debias feature's own."""
+    """The raw columns of a request: all that features and topics read, less the debias feature's
+    own.
+    """
     debias = experiment.backbone.debias
-    features = {column for name in experiment.features if not debias or name != debias.feature for column in experiment.columns_of(name)}
+    features = {
+        column
+        for name in experiment.features
+        if not debias or name != debias.feature
+        for column in experiment.columns_of(name)
+    }
     read = features | {topic.column for topic in experiment.topics.values()}
     return [column for column in raw_columns(experiment).values() if column.name in read]
 
 
 def _require(columns: dict[str, Column], column: Column) -> None:
-    """Adds a required column; one that a feature reads already keeps its kind and is required from now on."""
+    """Adds a required column; one that a feature reads already keeps its kind and is required
+    from now on.
+    """
     known = columns.get(column.name, column)
-    columns[column.name] = Column(known.name, known.kind, required=True, served=known.served, side=known.side)
+    columns[column.name] = Column(
+        known.name, known.kind, required=True, served=known.served, side=known.side
+    )

@@ -14,13 +14,16 @@ def log_table(marketplace: Marketplace, shown: Impressions, first_request: int) 
     Args:
       marketplace: where it happened.
       shown: the day.
-      first_request: number of its first request; requests and impressions are numbered throughout the log.
+      first_request: number of its first request; requests and impressions are numbered throughout
+        the log.
 
     Returns:
-      Strings ``impression_id``, ``request_id``, ``user_id``, ``segment``, ``device``, ``shop_id``, ``cuisine``, ``scene``, ``region``;
-      ``timestamp`` in microseconds (UTC); integers ``city_tier``, ``user_orders``, ``price_level``, ``shop_orders_last_day``, ``position``
-      (from 1); numbers ``rating``, ``delivery_minutes``, ``discount`` (a share of the price); ``history`` (list of ``shop_id``, newest
-      first); ``click`` and ``conversion`` (0 or 1). Everything but the last two is known before the click.
+      Strings ``impression_id``, ``request_id``, ``user_id``, ``segment``, ``device``, ``shop_id``,
+      ``cuisine``, ``scene``, ``region``; ``timestamp`` in microseconds (UTC); integers
+      ``city_tier``, ``user_orders``, ``price_level``, ``shop_orders_last_day``, ``position`` (from
+      1); numbers ``rating``, ``delivery_minutes``, ``discount`` (a share of the price); ``history``
+      (list of ``shop_id``, newest first); ``click`` and ``conversion`` (0 or 1). Everything but the
+      last two is known before the click.
     """
     requests, width = shown.click.shape
     return pa.table(
@@ -36,7 +39,9 @@ def log_table(marketplace: Marketplace, shown: Impressions, first_request: int) 
 
 
 def known_columns(marketplace: Marketplace, offers: Offers) -> dict[str, pa.Array]:
-    """The columns of ``log_table`` that are known before anything is ranked, ``timestamp`` to ``region``; a row a request and candidate."""
+    """The columns of ``log_table`` that are known before anything is ranked, ``timestamp`` to
+    ``region``; a row a request and candidate.
+    """
     users, shops, requests = marketplace.users, marketplace.shops, offers.requests
     width = offers.shop.shape[1]
     user, shop = np.repeat(requests.user, width), offers.shop.ravel()
@@ -51,7 +56,8 @@ def known_columns(marketplace: Marketplace, offers: Offers) -> dict[str, pa.Arra
         "device": pa.array(DEVICES).take(pa.array(users.device[user])),
         "user_orders": pa.array(np.repeat(offers.user_orders, width).astype(np.int32)),
         "history": pa.ListArray.from_arrays(
-            pa.array(offsets.astype(np.int32)), pa.DictionaryArray.from_arrays(pa.array(history[history >= 0]), names)
+            pa.array(offsets.astype(np.int32)),
+            pa.DictionaryArray.from_arrays(pa.array(history[history >= 0]), names),
         ),
         "shop_id": names.take(pa.array(shop)),
         "cuisine": _numbered("c", shops.cuisine[shop]),
@@ -66,7 +72,9 @@ def known_columns(marketplace: Marketplace, offers: Offers) -> dict[str, pa.Arra
 
 
 def truth_table(shown: Impressions, first_request: int) -> pa.Table:
-    """True probabilities of a day's impressions (see ``marketplace``): ``impression_id``, ``ctr``, ``ctr_logged``, ``cvr``, ``ctcvr``."""
+    """True probabilities of a day's impressions (see ``marketplace``): ``impression_id``,
+    ``ctr``, ``ctr_logged``, ``cvr``, ``ctcvr``.
+    """
     return pa.table(
         {
             "impression_id": _impression_ids(shown, first_request),
@@ -88,4 +96,6 @@ def _names(prefix: str, count: int) -> pa.Array:
 
 def _numbered(prefix: str, numbers: Ints) -> pa.Array:
     """``prefix`` followed by each number."""
-    return pc.binary_join_element_wise(pa.scalar(prefix), pc.cast(pa.array(numbers), pa.string()), "")
+    return pc.binary_join_element_wise(
+        pa.scalar(prefix), pc.cast(pa.array(numbers), pa.string()), ""
+    )

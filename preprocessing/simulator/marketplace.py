@@ -1,14 +1,21 @@
-"""A food-delivery marketplace whose every probability is known: hour after hour, users ask, see shops, click and order.
+"""A food-delivery marketplace whose every probability is known: hour after hour, users ask, see
+shops, click and order.
 
-Everything here is our choice. With ``a`` the sigmoid of the click utility and ``e`` the examination probability of a position,
+Everything here is our choice. With ``a`` the sigmoid of the click utility and ``e`` the examination
+probability of a position,
 
-- ``ctr_logged = a * e(position)`` is the probability that the logged impression is clicked: its click is drawn from it;
-- ``ctr = a * mean(e)`` averages the position out, as if it had been drawn uniformly. A model that serves knows no position, so this is
-  what its score is compared with, and the best reachable AUC is that of ``ctr``, ``cvr`` and ``ctcvr``. It is no strict bound: popular
-  shops stand higher in the logs, and a score that learnt where each shop used to stand gains about 0.1 points of AUC on them;
-- ``cvr`` is the sigmoid of the conversion utility: the order of a click is drawn from it, whatever the position; ``ctcvr = ctr * cvr``.
+- ``ctr_logged = a * e(position)`` is the probability that the logged impression is clicked: its
+  click is drawn from it;
+- ``ctr = a * mean(e)`` averages the position out, as if it had been drawn uniformly. A model that
+  serves knows no position, so this is what its score is compared with, and the best reachable AUC
+  is that of ``ctr``, ``cvr`` and ``ctcvr``. It is no strict bound: popular shops stand higher in
+  the logs, and a score that learnt where each shop used to stand gains about 0.1 points of AUC on
+  them;
+- ``cvr`` is the sigmoid of the conversion utility: the order of a click is drawn from it, whatever
+  the position; ``ctcvr = ctr * cvr``.
 
-A history is brought up to date once an hour (as a behaviour log is), so it holds only what happened before the request.
+A history is brought up to date once an hour (as a behaviour log is), so it holds only what happened
+before the request.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +27,13 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.simulation import Simulation
-from preprocessing.simulator.traffic import Histories, Requests, draw_candidates, draw_requests, requests_by_hour
+from preprocessing.simulator.traffic import (
+    Histories,
+    Requests,
+    draw_candidates,
+    draw_requests,
+    requests_by_hour,
+)
 from preprocessing.simulator.world import (
     BASE_WEIGHTS,
     FACTS,
@@ -53,8 +66,9 @@ class Offers:
       requests: who asks, when and where.
       user_orders: ``[requests]``, before the request.
       history: shop indices ``[requests, history]``, newest first, -1 where there is none.
-      shop, shop_orders, minutes, discount: ``[requests, candidates]``, in the order of the logging policy; ``shop_orders`` are the orders
-        of the day before; ``discount`` is a share of the price.
+      shop, shop_orders, minutes, discount: ``[requests, candidates]``, in the order of the logging
+        policy; ``shop_orders`` are the orders of the day before; ``discount`` is a share of the
+        price.
     """
 
     requests: Requests
@@ -85,10 +99,19 @@ class Impressions:
 
 
 def joined(parts: Sequence[_Part]) -> _Part:
-    """``Requests``, ``Offers`` or ``Impressions`` (one kind, at least one) as one, in their order."""
-    columns: list[list[Any]] = [[getattr(part, field.name) for part in parts] for field in fields(parts[0])]
+    """``Requests``, ``Offers`` or ``Impressions`` (one kind, at least one) as one, in their
+    order.
+    """
+    columns: list[list[Any]] = [
+        [getattr(part, field.name) for part in parts] for field in fields(parts[0])
+    ]
     kind: Callable[..., _Part] = type(parts[0])
-    return kind(*(joined(column) if is_dataclass(column[0]) else np.concatenate(column) for column in columns))
+    return kind(
+        *(
+            joined(column) if is_dataclass(column[0]) else np.concatenate(column)
+            for column in columns
+        )
+    )
 
 
 class Marketplace:
@@ -110,7 +133,8 @@ class Marketplace:
         world, traffic, probe, *self._days = np.random.SeedSequence(seed).spawn(3 + settings.days)
         rng = np.random.default_rng(world)
         segment_taste, cuisine_taste = (
-            rng.normal(0, 1, (count, TASTES)).astype(np.float32) for count in (len(SEGMENTS), settings.cuisines)
+            rng.normal(0, 1, (count, TASTES)).astype(np.float32)
+            for count in (len(SEGMENTS), settings.cuisines)
         )
         self.users = make_users(settings, segment_taste, rng)
         self.shops = make_shops(settings, cuisine_taste, rng)
@@ -129,10 +153,16 @@ class Marketplace:
         for hour, count in enumerate(self._requests[day]):
             impressions = self._simulate_hour(day, hour, int(count), rng)
             self._histories.add(*self._clicks(impressions))
-            np.add.at(self._user_orders, impressions.offers.requests.user, impressions.conversion.sum(axis=1))
+            np.add.at(
+                self._user_orders,
+                impressions.offers.requests.user,
+                impressions.conversion.sum(axis=1),
+            )
             hours.append(impressions)
         shown = joined(hours)
-        self._shop_orders = np.bincount(shown.offers.shop[shown.conversion == 1], minlength=self.settings.shops)
+        self._shop_orders = np.bincount(
+            shown.offers.shop[shown.conversion == 1], minlength=self.settings.shops
+        )
         return shown
 
     @staticmethod
@@ -140,7 +170,9 @@ class Marketplace:
         request, position = np.nonzero(impressions.click)
         return impressions.offers.requests.user[request], impressions.offers.shop[request, position]
 
-    def _simulate_hour(self, day: int, hour: int, count: int, rng: np.random.Generator) -> Impressions:
+    def _simulate_hour(
+        self, day: int, hour: int, count: int, rng: np.random.Generator
+    ) -> Impressions:
         offers = self.offer(day, hour, count, self.settings.candidates, rng)
         attraction, cvr = self.probabilities(offers)
         ctr_logged = attraction * self._examination
@@ -155,14 +187,27 @@ class Marketplace:
             conversion=conversion.astype(np.int8),
         )
 
-    def offer(self, day: int, hour: int, count: int, width: int, rng: np.random.Generator) -> Offers:
-        """Draws ``count`` requests of an hour and ``width`` shops for each, as users, shops and what is remembered of them stand now.
+    def offer(
+        self, day: int, hour: int, count: int, width: int, rng: np.random.Generator
+    ) -> Offers:
+        """Draws ``count`` requests of an hour and ``width`` shops for each, as users, shops and
+        what is remembered of them stand now.
 
         Leaves no trace, so requests can be drawn that are not those of the log.
         """
-        requests = draw_requests(self.settings, self.users, self.settings.start + timedelta(days=day, hours=hour), count, rng)
+        requests = draw_requests(
+            self.settings,
+            self.users,
+            self.settings.start + timedelta(days=day, hours=hour),
+            count,
+            rng,
+        )
         shop = draw_candidates(self.shops, requests, day, width, rng)
-        minutes = self.shops.minutes[shop] + _PEAK_MINUTES[requests.period][:, None] + rng.normal(0, 4, shop.shape)
+        minutes = (
+            self.shops.minutes[shop]
+            + _PEAK_MINUTES[requests.period][:, None]
+            + rng.normal(0, 4, shop.shape)
+        )
         offered = rng.random(shop.shape) < self.shops.promotion[shop]
         return Offers(
             requests=requests,
@@ -175,9 +220,12 @@ class Marketplace:
         )
 
     def probabilities(self, offers: Offers) -> tuple[Floats, Floats]:
-        """True probabilities ``[requests, candidates]``: of a click where the shop is looked at (``a``), and of an order after it."""
+        """True probabilities ``[requests, candidates]``: of a click where the shop is looked at
+        (``a``), and of an order after it.
+        """
         click, conversion = (
-            _sigmoid(values + intercept) for values, intercept in zip(self._utilities(offers), self._intercepts, strict=True)
+            _sigmoid(values + intercept)
+            for values, intercept in zip(self._utilities(offers), self._intercepts, strict=True)
         )
         return click, conversion
 
@@ -190,8 +238,12 @@ class Marketplace:
         same_cuisine = (visited[:, None, :] == cuisine[:, :, None]).sum(axis=2)
         facts = np.empty((*shop.shape, len(FACTS)), np.float32)
         facts[:, :, 0] = 1.0
-        facts[:, :, 1 : 1 + TASTES] = self.users.taste[requests.user][:, None, :] * shops.taste[shop]
-        facts[:, :, FACTS.index("price")] = 1.0 - np.abs(self.users.budget[requests.user][:, None] - shops.price_level[shop])
+        facts[:, :, 1 : 1 + TASTES] = (
+            self.users.taste[requests.user][:, None, :] * shops.taste[shop]
+        )
+        facts[:, :, FACTS.index("price")] = 1.0 - np.abs(
+            self.users.budget[requests.user][:, None] - shops.price_level[shop]
+        )
         facts[:, :, FACTS.index("delivery")] = (35.0 - offers.minutes) / 8.0
         facts[:, :, FACTS.index("discount")] = offers.discount / 0.15
         facts[:, :, FACTS.index("rating")] = (shops.rating[shop] - 4.1) / 0.32
@@ -199,7 +251,9 @@ class Marketplace:
         facts[:, :, FACTS.index("repeat")] = (history[:, None, :] == shop[:, :, None]).any(axis=2)
         facts[:, :, FACTS.index("habit")] = same_cuisine / known.sum(axis=1).clip(min=1)[:, None]
 
-        domain = domain_index(requests.scene, requests.period, requests.region, self.settings.regions)
+        domain = domain_index(
+            requests.scene, requests.period, requests.region, self.settings.regions
+        )
         moved = self._moved(requests.time)
         utilities = np.empty((len(BASE_WEIGHTS), *shop.shape), np.float32)
         for task in range(len(BASE_WEIGHTS)):
@@ -209,17 +263,32 @@ class Marketplace:
         return utilities
 
     def _moved(self, time: Ints) -> Floats:
-        """How far interests have moved, in radians ``[requests]``: a straight ramp of ``drift_days`` from the start of the drift."""
+        """How far interests have moved, in radians ``[requests]``: a straight ramp of
+        ``drift_days`` from the start of the drift.
+        """
         elapsed = (time / 1e6 - self.drift_start.timestamp()) / 86_400 / self.settings.drift_days
         return (elapsed.clip(0, 1) * self.settings.drift * np.pi / 2).astype(np.float32)
 
     def _solve_intercepts(self, rng: np.random.Generator) -> tuple[float, float]:
-        """Intercepts that give the wanted rates on requests of the first day, before anyone has a history; they leave no trace."""
-        hours = np.stack([self._utilities(self.offer(0, hour, _PROBE_REQUESTS // 24, self.settings.candidates, rng)) for hour in range(24)])
+        """Intercepts that give the wanted rates on requests of the first day, before anyone has
+        a history; they leave no trace.
+        """
+        hours = np.stack(
+            [
+                self._utilities(
+                    self.offer(0, hour, _PROBE_REQUESTS // 24, self.settings.candidates, rng)
+                )
+                for hour in range(24)
+            ]
+        )
         click, conversion = hours[:, 0], hours[:, 1]
         traffic = self._requests.sum(axis=0)[:, None, None]
-        first = _intercept(click, traffic, self.settings.click_rate / float(self._examination.mean()))
-        return first, _intercept(conversion, traffic * _sigmoid(click + first), self.settings.conversion_rate)
+        first = _intercept(
+            click, traffic, self.settings.click_rate / float(self._examination.mean())
+        )
+        return first, _intercept(
+            conversion, traffic * _sigmoid(click + first), self.settings.conversion_rate
+        )
 
 
 def _sigmoid(utility: Floats) -> Floats:
@@ -230,7 +299,9 @@ def _sigmoid(utility: Floats) -> Floats:
 
 
 def _intercept(utility: Floats, weight: Floats | Ints, rate: float) -> float:
-    """The constant that brings the weighted mean of ``sigmoid(utility + constant)`` to ``rate``, by bisection."""
+    """The constant that brings the weighted mean of ``sigmoid(utility + constant)`` to ``rate``,
+    by bisection.
+    """
     weights = np.broadcast_to(weight, utility.shape).astype(np.float64)
     low, high = -20.0, 20.0
     for _ in range(40):

@@ -1,14 +1,18 @@
-"""Turns a raw column of any type into its canonical type (``columns.ARROW_TYPES``), whole columns at a time.
+"""Turns a raw column of any type into its canonical type (``columns.ARROW_TYPES``), whole columns
+at a time.
 
 What a value may look like:
 
-- text: text, whole numbers, ``true``/``false``; numbers such as 3.0 read as ``3`` (a nullable integer column becomes one of floats on
-  its way through pandas), other finite numbers as their shortest decimal form; at most 4096 bytes of UTF-8. Empty text is missing.
+- text: text, whole numbers, ``true``/``false``; numbers such as 3.0 read as ``3`` (a nullable
+  integer column becomes one of floats on its way through pandas), other finite numbers as their
+  shortest decimal form; at most 4096 bytes of UTF-8. Empty text is missing.
 - number: finite in float32; numbers, ``true``/``false`` and their text. Empty text is missing.
 - label: 0 or 1, ``true``/``false``, and their text. weight: a number of at least 0.
-- timestamp: Arrow timestamps and dates, ISO 8601 text (UTC where it names no zone), seconds since 1970 as number or text; from 1990 to
-  2100 (so milliseconds are refused, not misread); cut to whole seconds.
-- list: lists of text; in CSV, text separated by ``|`` or a JSON array. Missing elements are left out, a missing list is empty.
+- timestamp: Arrow timestamps and dates, ISO 8601 text (UTC where it names no zone), seconds since
+  1970 as number or text; from 1990 to 2100 (so milliseconds are refused, not misread); cut to whole
+  seconds.
+- list: lists of text; in CSV, text separated by ``|`` or a JSON array. Missing elements are left
+  out, a missing list is empty.
 """
 
 import json
@@ -20,7 +24,15 @@ import pyarrow.compute as pc
 
 from preprocessing.logs.readers import RawColumn, as_column
 from preprocessing.logs.schema import ARROW_TYPES, Kind
-from preprocessing.validation.scalar_coercion import NO_TEXT, SCALARS, Coerced, Mask, decode_text, is_text, mask_of
+from preprocessing.validation.scalar_coercion import (
+    NO_TEXT,
+    SCALARS,
+    Coerced,
+    Mask,
+    decode_text,
+    is_text,
+    mask_of,
+)
 
 LIST_SEPARATOR = "|"
 
@@ -41,8 +53,12 @@ def coerce(column: RawColumn, kind: Kind, lists_as_text: bool = False) -> Coerce
     return SCALARS[kind](column)
 
 
-def _scatter(rows: int, groups: list[tuple[npt.NDArray[np.intp], pa.Array]], kind: Kind, lists_as_text: bool) -> Coerced:
-    """Reads groups of rows of different types, each as a column, and puts the rows back in order."""
+def _scatter(
+    rows: int, groups: list[tuple[npt.NDArray[np.intp], pa.Array]], kind: Kind, lists_as_text: bool
+) -> Coerced:
+    """Reads groups of rows of different types, each as a column, and puts the rows back in
+    order.
+    """
     parts = [(where, coerce(values, kind, lists_as_text)) for where, values in groups]
     if not parts:
         return Coerced(pa.array([], ARROW_TYPES[kind]), [])
@@ -53,7 +69,9 @@ def _scatter(rows: int, groups: list[tuple[npt.NDArray[np.intp], pa.Array]], kin
             spread = np.zeros(rows, np.bool_)
             spread[where[mask]] = True
             problems.append((rule, spread))
-    return Coerced(pa.concat_arrays([part.values for _, part in parts]).take(pa.array(order)), problems)
+    return Coerced(
+        pa.concat_arrays([part.values for _, part in parts]).take(pa.array(order)), problems
+    )
 
 
 def _groups_of_one_type(values: list[object]) -> list[tuple[npt.NDArray[np.intp], pa.Array]]:
@@ -80,12 +98,17 @@ def _single(value: object) -> pa.Array:
     if isinstance(value, str):  # half a surrogate pair: no UTF-8, so the text check refuses it
         return pa.array([value.encode("utf-8", "surrogatepass")])
     return pa.array(
-        [[[]]] if isinstance(value, list) else [{}], pa.list_(pa.list_(pa.string())) if isinstance(value, list) else pa.struct([])
+        [[[]]] if isinstance(value, list) else [{}],
+        pa.list_(pa.list_(pa.string())) if isinstance(value, list) else pa.struct([]),
     )
 
 
 def _is_list(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_))
+    return bool(
+        pa.types.is_list(type_)
+        or pa.types.is_large_list(type_)
+        or pa.types.is_fixed_size_list(type_)
+    )
 
 
 def _lists(values: pa.Array, lists_as_text: bool) -> Coerced:
@@ -108,21 +131,29 @@ def _lists(values: pa.Array, lists_as_text: bool) -> Coerced:
         lengths = np.bincount(parent[kept.to_numpy(zero_copy_only=False)], minlength=len(values))
         elements = elements.filter(kept)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    return Coerced(pa.ListArray.from_arrays(pa.array(offsets), elements).cast(ARROW_TYPES["strings"]), spread)
+    return Coerced(
+        pa.ListArray.from_arrays(pa.array(offsets), elements).cast(ARROW_TYPES["strings"]), spread
+    )
 
 
 def _no_lists(rows: int) -> pa.Array:
-    return pa.ListArray.from_arrays(pa.array(np.zeros(rows + 1, np.int32)), pa.array([], pa.string())).cast(ARROW_TYPES["strings"])
+    return pa.ListArray.from_arrays(
+        pa.array(np.zeros(rows + 1, np.int32)), pa.array([], pa.string())
+    ).cast(ARROW_TYPES["strings"])
 
 
 def _split(text: pa.Array, problems: list[tuple[str, Mask]]) -> Coerced:
-    """Lists of a CSV file: JSON arrays where the text begins with ``[``, separated text otherwise."""
+    """Lists of a CSV file: JSON arrays where the text begins with ``[``, separated text
+    otherwise.
+    """
     is_json = mask_of(pc.starts_with(text, "["))
     if not is_json.any():
         lists = pc.split_pattern(text, LIST_SEPARATOR)
         return Coerced(*_lists(lists, False)._replace(problems=problems))
     rest = np.flatnonzero(~is_json)
-    groups = _groups_of_one_type([_json_list(value) for value in text.filter(pa.array(is_json)).to_pylist()])
+    groups = _groups_of_one_type(
+        [_json_list(value) for value in text.filter(pa.array(is_json)).to_pylist()]
+    )
     groups = [(np.flatnonzero(is_json)[where], values) for where, values in groups]
     groups.append((rest, pc.split_pattern(text.take(pa.array(rest)), LIST_SEPARATOR)))
     coerced = _scatter(len(text), groups, "strings", False)

@@ -42,7 +42,9 @@ class Rejection(NamedTuple):
 
 
 class RejectedRow(NamedTuple):
-    """A rejection as it is shown: the reason is the rule and the received value; values are the columns read, or the text of the line."""
+    """A rejection as it is shown: the reason is the rule and the received value; values are the
+    columns read, or the text of the line.
+    """
 
     row: int
     reason: str
@@ -55,7 +57,8 @@ class CheckedBatch:
 
     Attributes:
       raw: what was read.
-      rows: sound rows in canonical form (``columns.ARROW_TYPES``), one column for each of ``raw_columns``.
+      rows: sound rows in canonical form (``columns.ARROW_TYPES``), one column for each of
+        ``raw_columns``.
       index: position in ``raw.rows`` of every sound row.
       rejections: every other row, in the order of the file.
     """
@@ -70,13 +73,20 @@ class CheckedBatch:
         bad = np.isin(self.index, positions)
         if not bad.any():
             return self
-        rejections = [Rejection(int(self.raw.rows[position]), rule, position) for position in self.index[bad].tolist()]
+        rejections = [
+            Rejection(int(self.raw.rows[position]), rule, position)
+            for position in self.index[bad].tolist()
+        ]
         ordered = sorted((*self.rejections, *rejections))
-        return CheckedBatch(self.raw, self.rows.filter(pa.array(~bad)), self.index[~bad], tuple(ordered))
+        return CheckedBatch(
+            self.raw, self.rows.filter(pa.array(~bad)), self.index[~bad], tuple(ordered)
+        )
 
 
 def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
-    """Reads every column as its kind (``coerce`` says what is accepted) and refuses rows that break a rule, the first one counting."""
+    """Reads every column as its kind (``coerce`` says what is accepted) and refuses rows that
+    break a rule, the first one counting.
+    """
     count = len(raw.rows)
     broken = np.zeros(count, np.bool_)
     found: list[tuple[str, str | None, Rows]] = []
@@ -89,7 +99,9 @@ def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
 
     arrays: dict[str, pa.Array] = {}
     for name, column in raw_columns(experiment).items():
-        values, problems = coerce(raw.columns[name], column.kind, lists_as_text=raw.source.format == "csv")
+        values, problems = coerce(
+            raw.columns[name], column.kind, lists_as_text=raw.source.format == "csv"
+        )
         for rule, mask in problems:
             refuse(f"{name}: {rule}", name, mask)
         if column.required and values.null_count:
@@ -134,7 +146,11 @@ def rejected_rows(checked: CheckedBatch) -> Iterator[RejectedRow]:
             place = next(rows)
             values = {name: column[place] for name, column in columns.items()}
             received = None if rejection.column is None else _shown(values[rejection.column])
-            yield RejectedRow(rejection.row, _reason(rejection.rule, received), {name: _json_safe(value) for name, value in values.items()})
+            yield RejectedRow(
+                rejection.row,
+                _reason(rejection.rule, received),
+                {name: _json_safe(value) for name, value in values.items()},
+            )
 
 
 def _reason(rule: str, received: str | None) -> str:
@@ -147,14 +163,24 @@ def _values_at(column: RawColumn, positions: list[int]) -> list[object]:
     taken = column.take(pa.array(positions, pa.int64()))
     try:
         values: list[object] = taken.to_pylist()
-    except (UnicodeDecodeError, ValueError, OverflowError):  # bytes that call themselves text; moments that Python's datetime cannot hold
+    except (
+        UnicodeDecodeError,
+        ValueError,
+        OverflowError,
+    ):  # bytes that call themselves text; moments that Python's datetime cannot hold
         is_text = pa.types.is_string(taken.type) or pa.types.is_large_string(taken.type)
         values = taken.cast(pa.binary() if is_text else pa.string()).to_pylist()
-    return [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
+    return [
+        value.decode(errors="replace") if isinstance(value, bytes) else value for value in values
+    ]
 
 
 def _shown(value: object) -> str:
-    text = repr(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else json.dumps(_json_safe(value))
+    text = (
+        repr(value)
+        if isinstance(value, str | int | float) and not isinstance(value, bool)
+        else json.dumps(_json_safe(value))
+    )
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 

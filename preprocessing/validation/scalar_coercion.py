@@ -1,4 +1,6 @@
-"""Reads single values: a raw Arrow column of any type -> text, numbers, labels, weights or moments. ``coerce`` says what is accepted."""
+"""Reads single values: a raw Arrow column of any type -> text, numbers, labels, weights or
+moments. ``coerce`` says what is accepted.
+"""
 
 import re
 from collections.abc import Callable
@@ -17,7 +19,9 @@ MAX_TEXT_BYTES = 4096
 _FIRST_SECOND = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp())
 _LAST_SECOND = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII
+)
 _EXACT_FLOAT = 2.0**53
 
 NO_TEXT = "expected text"
@@ -34,7 +38,9 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Coerced(NamedTuple):
-    """A canonical column, and rules with the mask ``[N]`` of the rows that break them (their values mean nothing)."""
+    """A canonical column, and rules with the mask ``[N]`` of the rows that break them (their
+    values mean nothing).
+    """
 
     values: pa.Array
     problems: list[tuple[str, Mask]]
@@ -54,11 +60,20 @@ def _blank(values: pa.Array, bad: Mask) -> pa.Array:
 
 
 def is_text(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_) or _is_bytes(type_))
+    return bool(
+        pa.types.is_string(type_)
+        or pa.types.is_large_string(type_)
+        or pa.types.is_string_view(type_)
+        or _is_bytes(type_)
+    )
 
 
 def _is_bytes(type_: pa.DataType) -> bool:
-    return bool(pa.types.is_binary(type_) or pa.types.is_large_binary(type_) or pa.types.is_fixed_size_binary(type_))
+    return bool(
+        pa.types.is_binary(type_)
+        or pa.types.is_large_binary(type_)
+        or pa.types.is_fixed_size_binary(type_)
+    )
 
 
 def read_texts(values: pa.Array) -> Coerced:
@@ -88,7 +103,9 @@ def read_texts(values: pa.Array) -> Coerced:
 
 
 def decode_text(values: pa.Array) -> tuple[pa.Array, list[tuple[str, Mask]]]:
-    """Text or bytes -> valid UTF-8 text. A Parquet file can call any bytes text, so text is checked too."""
+    """Text or bytes -> valid UTF-8 text. A Parquet file can call any bytes text, so text is
+    checked too.
+    """
     try:
         if not pa.types.is_string(values.type):
             values = values.cast(pa.string())
@@ -96,7 +113,9 @@ def decode_text(values: pa.Array) -> tuple[pa.Array, list[tuple[str, Mask]]]:
         return values, []
     except pa.ArrowInvalid:
         raw = values.cast(pa.binary())
-        bad = np.array([value is not None and not _is_utf8(value) for value in raw.to_pylist()], np.bool_)
+        bad = np.array(
+            [value is not None and not _is_utf8(value) for value in raw.to_pylist()], np.bool_
+        )
         return _blank(raw, bad).cast(pa.string()), [(NO_UTF8, bad)]
 
 
@@ -116,7 +135,9 @@ def _text_of_floats(values: pa.Array) -> pa.Array:
 
 
 def _numbers(values: pa.Array) -> Coerced:
-    """To float64: every source type takes the same way, so that the formats agree to the last bit."""
+    """To float64: every source type takes the same way, so that the formats agree to the last
+    bit.
+    """
     type_ = values.type
     if is_text(type_):
         values, problems = decode_text(values)
@@ -142,8 +163,12 @@ def _number_of(text: str) -> float | None:
     return float(text) if _NUMBER.fullmatch(text) else None
 
 
-def _parse_distinct(text: pa.Array, parse: Callable[[str], float | None], type_: pa.DataType) -> tuple[pa.Array, Mask]:
-    """Parses with a Python function, once a distinct value; None, and a bad mask, where it finds nothing."""
+def _parse_distinct(
+    text: pa.Array, parse: Callable[[str], float | None], type_: pa.DataType
+) -> tuple[pa.Array, Mask]:
+    """Parses with a Python function, once a distinct value; None, and a bad mask, where it finds
+    nothing.
+    """
     encoded = text.dictionary_encode()
     parsed = pa.array([parse(value) for value in encoded.dictionary.to_pylist()], type_)
     values = parsed.take(encoded.indices)
@@ -188,7 +213,9 @@ def _timestamps(values: pa.Array) -> Coerced:
             values, problems = decode_text(values)
             values, bad = _parse_timestamps(values)
             problems.append((NO_TIMESTAMP, bad))
-        elif pa.types.is_boolean(type_) or not (pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)):
+        elif pa.types.is_boolean(type_) or not (
+            pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
+        ):
             return refuse_all(values, "timestamp", NO_TIMESTAMP)
         else:
             values = values.cast(pa.float64(), safe=False)
@@ -201,7 +228,9 @@ def _timestamps(values: pa.Array) -> Coerced:
 
 
 def _parse_timestamps(text: pa.Array) -> tuple[pa.Array, Mask]:
-    """ISO text or numbers -> float64 seconds. Arrow reads what is uniform, Python what is mixed or unusual."""
+    """ISO text or numbers -> float64 seconds. Arrow reads what is uniform, Python what is mixed
+    or unusual.
+    """
     text = _blank(text, mask_of(pc.equal(text, "")))
     nothing = np.zeros(len(text), np.bool_)
     for type_ in (pa.timestamp("us"), pa.timestamp("us", "UTC")):

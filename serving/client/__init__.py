@@ -2,14 +2,14 @@
 
 Rows of raw features in, rows of scores out::
 
-    with Client("127.0.0.1:8500", "recommender") as client:
-        client.predict([{"user_id": "u1", "item_id": "i7"}], domain="scene=home")  # [{"ctr": 0.12, "ctcvr": 0.01, ...}]
+    with Client("127.0.0.1:8500", "recommender") as client: client.predict([{"user_id": "u1",
+        "item_id": "i7"}], domain="scene=home")  # [{"ctr": 0.12, "ctcvr": 0.01, ...}]
 
 One user's candidates in, their order out::
 
-    with Ranker("127.0.0.1:8500", "recommender") as ranker:
-        ranking = ranker.rank({"user_id": "u1"}, [{"item_id": "i7"}, {"item_id": "i9"}], domain="scene=home")
-        ranking.scores, ranking.order  # [0.01, 0.03], [1, 0]
+    with Ranker("127.0.0.1:8500", "recommender") as ranker: ranking = ranker.rank({"user_id": "u1"},
+        [{"item_id": "i7"}, {"item_id": "i9"}], domain="scene=home") ranking.scores, ranking.order
+        # [0.01, 0.03], [1, 0]
 
 As a command, JSON lines in and JSON lines out::
 

@@ -14,7 +14,9 @@ from serving.wire.errors import StatusError
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command. Raises ``InputError`` for bad input; exits with code 1, after one line, where the server fails."""
+    """The command. Raises ``InputError`` for bad input; exits with code 1, after one line, where
+    the server fails.
+    """
     arguments = _arguments(argv)
     client = Client(
         arguments.target,
@@ -44,13 +46,37 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog="python -m serving.client", description="Score rows of raw features: JSON lines in, JSON lines out.")
+    parser = CommandParser(
+        prog="python -m serving.client",
+        description="Score rows of raw features: JSON lines in, JSON lines out.",
+    )
     add_server_arguments(parser)
-    parser.add_argument("--requests", required=True, metavar="FILE", help="a JSON object of raw features in each line; - for stdin")
+    parser.add_argument(
+        "--requests",
+        required=True,
+        metavar="FILE",
+        help="a JSON object of raw features in each line; - for stdin",
+    )
     parser.add_argument("--domain", help="domain of the rows that have no 'domain' of their own")
-    parser.add_argument("--signature", default=DEFAULT_SIGNATURE, metavar="NAME", help="signature to run (%(default)s)")
-    parser.add_argument("--version", type=version_or_label, metavar="N", help="version, or version label, that must answer (the newest)")
-    parser.add_argument("--batch-size", type=whole_number(1), default=256, metavar="N", help="most rows in a request (%(default)s)")
+    parser.add_argument(
+        "--signature",
+        default=DEFAULT_SIGNATURE,
+        metavar="NAME",
+        help="signature to run (%(default)s)",
+    )
+    parser.add_argument(
+        "--version",
+        type=version_or_label,
+        metavar="N",
+        help="version, or version label, that must answer (the newest)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=whole_number(1),
+        default=256,
+        metavar="N",
+        help="most rows in a request (%(default)s)",
+    )
     parser.add_argument(
         "--attempts",
         type=whole_number(1, MOST_ATTEMPTS),
@@ -58,8 +84,16 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         help="how often to send a request while the server is UNAVAILABLE, at most (%(default)s)",
     )
-    parser.add_argument("--wait-for-ready", action="store_true", help="wait, up to the deadline, for a server that cannot be reached")
-    parser.add_argument("--ignore-unknown", action="store_true", help="skip keys that the signature does not take (labels in a log)")
+    parser.add_argument(
+        "--wait-for-ready",
+        action="store_true",
+        help="wait, up to the deadline, for a server that cannot be reached",
+    )
+    parser.add_argument(
+        "--ignore-unknown",
+        action="store_true",
+        help="skip keys that the signature does not take (labels in a log)",
+    )
     return parser.parse_args([with_dashes(word) for word in argv])
 
 

@@ -7,7 +7,12 @@ from typing import Any, Self
 import grpc
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    model_pb2,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
 
 from configs.errors import InputError
 from serving.client.connection import MOST_ATTEMPTS, Tls, open_channel
@@ -35,7 +40,8 @@ class Reply:
 class Client:
     """A connection to one model of a server. May be used from several threads.
 
-    It asks the server for the signature's inputs, so it works with any model whose inputs have shape ``[N]`` or ``[N, L]``.
+    It asks the server for the signature's inputs, so it works with any model whose inputs have
+    shape ``[N]`` or ``[N, L]``.
     """
 
     def __init__(
@@ -58,8 +64,10 @@ class Client:
           version: the version that must answer, by its number or its label; None for the newest.
           deadline_seconds: for each request to the server, whatever its attempts.
           batch_size: most rows in a request of ``predict``.
-          attempts: how often a request is sent while the server is UNAVAILABLE, at most (``connection.open_channel``).
-          wait_for_ready: wait, whatever ``attempts``, for a server that cannot be reached; DEADLINE_EXCEEDED when the deadline passes.
+          attempts: how often a request is sent while the server is UNAVAILABLE, at most
+            (``connection.open_channel``).
+          wait_for_ready: wait, whatever ``attempts``, for a server that cannot be reached;
+            DEADLINE_EXCEEDED when the deadline passes.
           tls: None for an unencrypted connection.
 
         Raises:
@@ -85,20 +93,26 @@ class Client:
 
     def signatures(self) -> dict[str, meta_graph_pb2.SignatureDef]:
         """What the served version can be asked, by name. Raises ``StatusError``."""
-        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec=self._spec, metadata_field=["signature_def"])
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=self._spec, metadata_field=["signature_def"]
+        )
         response = self._call(self._stub.GetModelMetadata, request)
         found = get_model_metadata_pb2.SignatureDefMap()
         response.metadata["signature_def"].Unpack(found)
         return dict(found.signature_def)
 
     def has(self, name: str) -> bool:
-        """Whether the model has a signature; what it has is asked for once while calls succeed. Raises ``StatusError``."""
+        """Whether the model has a signature; what it has is asked for once while calls succeed.
+        Raises ``StatusError``.
+        """
         if not self._signatures:
             self._signatures = self.signatures()
         return name in self._signatures
 
     def signature(self, name: str) -> meta_graph_pb2.SignatureDef:
-        """One of them. Raises ``InputError`` where the model has no such signature, ``StatusError``."""
+        """One of them. Raises ``InputError`` where the model has no such signature,
+        ``StatusError``.
+        """
         if name not in self._signatures:
             self._signatures = self.signatures()
         if name not in self._signatures:
@@ -118,33 +132,48 @@ class Client:
         """Scores of rows, in their order.
 
         Args:
-          rows: raw features by name; missing or null text and numbers are missing values to the model, lists are lists of text.
-          domain: the domain of every row without a ``domain`` of its own. None where rows have it or the signature takes none.
+          rows: raw features by name; missing or null text and numbers are missing values to the
+            model, lists are lists of text.
+          domain: the domain of every row without a ``domain`` of its own. None where rows have it
+            or the signature takes none.
           signature: signature to run.
-          ignore_unknown: skip keys that the signature does not take (labels in a log, say) and do not refuse them.
+          ignore_unknown: skip keys that the signature does not take (labels in a log, say) and do
+            not refuse them.
           place: where row i (from 0) came from, for messages.
 
         Returns:
           For each row, every output of the signature by name.
 
         Raises:
-          InputError: a row that does not fit the signature, or a signature that the model does not have.
+          InputError: a row that does not fit the signature, or a signature that the model does not
+            have.
           StatusError: the server refused the request or was not reached; ``code`` is the gRPC code.
         """
         answers: Answers = []
         for start in range(0, len(rows), self._batch_size):
             batch = rows[start : start + self._batch_size]
-            answers += self.ask(batch, domain, signature, ignore_unknown=ignore_unknown, place=_shifted(place, start)).rows
+            answers += self.ask(
+                batch,
+                domain,
+                signature,
+                ignore_unknown=ignore_unknown,
+                place=_shifted(place, start),
+            ).rows
         return answers
 
-    def rank(self, shared: Row, items: Sequence[Row], domain: str, *, ignore_unknown: bool = False) -> Answers:
-        """Scores of one user's candidates, in their order, in one request whatever their number (signature ``rank``).
+    def rank(
+        self, shared: Row, items: Sequence[Row], domain: str, *, ignore_unknown: bool = False
+    ) -> Answers:
+        """Scores of one user's candidates, in their order, in one request whatever their number
+        (signature ``rank``).
 
         Args:
-          shared: raw user and context features, as in a row of ``predict``; sent and looked up once.
+          shared: raw user and context features, as in a row of ``predict``; sent and looked up
+            once.
           items: raw item features of each candidate.
           domain: the domain that serves all of them, or ``auto``.
-          ignore_unknown: skip keys that the signature does not take there, so that a logged row can be given for either.
+          ignore_unknown: skip keys that the signature does not take there, so that a logged row can
+            be given for either.
 
         Returns:
           For each item, every output of the signature by name.
@@ -152,7 +181,11 @@ class Client:
         Raises:
           InputError, StatusError: as ``predict``.
         """
-        return self.ask_rank(shared, items, domain, ignore_unknown=ignore_unknown).rows if items else []
+        return (
+            self.ask_rank(shared, items, domain, ignore_unknown=ignore_unknown).rows
+            if items
+            else []
+        )
 
     def ask(
         self,
@@ -163,18 +196,28 @@ class Client:
         ignore_unknown: bool = False,
         place: Callable[[int], str] = "row {}".format,
     ) -> Reply:
-        """``predict`` in one request, so that one version answers all rows, whatever their number."""
+        """``predict`` in one request, so that one version answers all rows, whatever their
+        number.
+        """
         known = self.signature(signature)
         inputs = encode_rows(known, rows, domain, ignore_unknown=ignore_unknown, place=place)
         return self._predict(known, signature, inputs, len(rows))
 
-    def ask_rank(self, shared: Row, items: Sequence[Row], domain: str, *, ignore_unknown: bool = False) -> Reply:
+    def ask_rank(
+        self, shared: Row, items: Sequence[Row], domain: str, *, ignore_unknown: bool = False
+    ) -> Reply:
         """``rank``, with the version that answered."""
         known = self.signature(RANK_SIGNATURE)
         inputs = encode_rank(known, shared, items, domain, ignore_unknown=ignore_unknown)
         return self._predict(known, RANK_SIGNATURE, inputs, len(items))
 
-    def _predict(self, known: meta_graph_pb2.SignatureDef, name: str, inputs: dict[str, tensor_pb2.TensorProto], count: int) -> Reply:
+    def _predict(
+        self,
+        known: meta_graph_pb2.SignatureDef,
+        name: str,
+        inputs: dict[str, tensor_pb2.TensorProto],
+        count: int,
+    ) -> Reply:
         request = predict_pb2.PredictRequest(model_spec=self._spec, inputs=inputs)
         request.model_spec.signature_name = name
         response = self._call(self._stub.Predict, request)

@@ -1,4 +1,6 @@
-"""How the server is reached: the channel, TLS, retries, and the flags that say so on a command line."""
+"""How the server is reached: the channel, TLS, retries, and the flags that say so on a command
+line.
+"""
 
 import argparse
 import json
@@ -15,7 +17,9 @@ MOST_ATTEMPTS = 5
 """gRPC makes no more of them, whatever is asked."""
 _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 _BALANCED: dict[str, Any] = {"loadBalancingConfig": [{"round_robin": {}}]}
-"""A name with several addresses (a headless service) stands for several servers: requests go to them in turns."""
+"""A name with several addresses (a headless service) stands for several servers: requests go to
+them in turns.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,16 +39,25 @@ class Tls:
     def credentials(self) -> grpc.ChannelCredentials:
         """Reads the files. Raises ``InputError``."""
         if (self.certificate is None) != (self.key is None):
-            raise InputError("a client certificate needs its key and a key its certificate; received only one of them")
-        return grpc.ssl_channel_credentials(*(path and _pem(path) for path in (self.ca, self.key, self.certificate)))
+            raise InputError(
+                "a client certificate needs its key and a key its certificate; received only one of"
+                " them"
+            )
+        return grpc.ssl_channel_credentials(
+            *(path and _pem(path) for path in (self.ca, self.key, self.certificate))
+        )
 
 
-def open_channel(target: str, tls: Tls | None = None, *, attempts: int = 1, shared: bool = True) -> grpc.Channel:
+def open_channel(
+    target: str, tls: Tls | None = None, *, attempts: int = 1, shared: bool = True
+) -> grpc.Channel:
     """A channel, which connects when the first request is sent.
 
-    A request that the server answers with UNAVAILABLE, or that finds no server, is sent again after about 0.1, 0.2, 0.4 and 0.8 seconds,
-    never past its deadline. gRPC does that itself (its retry policy): it adds the jitter, knows which requests never left, and stops when
-    too many fail, so that clients do not bury a server that comes back. Predict changes nothing, so sending it twice does no harm.
+    A request that the server answers with UNAVAILABLE, or that finds no server, is sent again after
+    about 0.1, 0.2, 0.4 and 0.8 seconds, never past its deadline. gRPC does that itself (its retry
+    policy): it adds the jitter, knows which requests never left, and stops when too many fail, so
+    that clients do not bury a server that comes back. Predict changes nothing, so sending it twice
+    does no harm.
 
     Args:
       target: ``HOST:PORT``.
@@ -59,7 +72,10 @@ def open_channel(target: str, tls: Tls | None = None, *, attempts: int = 1, shar
         *_UNLIMITED,
         ("grpc.use_local_subchannel_pool", int(not shared)),
         ("grpc.enable_retries", int(attempts > 1)),
-        ("grpc.service_config", json.dumps(_BALANCED | (_retries(attempts) if attempts > 1 else {}))),
+        (
+            "grpc.service_config",
+            json.dumps(_BALANCED | (_retries(attempts) if attempts > 1 else {})),
+        ),
     ]
     if tls is None:
         return grpc.insecure_channel(target, options=options)
@@ -68,11 +84,35 @@ def open_channel(target: str, tls: Tls | None = None, *, attempts: int = 1, shar
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that say which model of which server is asked, and how."""
-    parser.add_argument("--target", required=True, type=host_and_port, metavar="HOST:PORT", help="where the server listens")
-    parser.add_argument("--model-name", required=True, metavar="NAME", help="the model, as the server calls it")
-    parser.add_argument("--deadline-ms", type=whole_number(1), default=30_000, metavar="MS", help="for each request (%(default)s)")
-    parser.add_argument("--tls-ca-file", type=Path, metavar="PEM", help="connect by TLS; certificates that may have signed the server's")
-    parser.add_argument("--tls-certificate-file", type=Path, metavar="PEM", help="the client's certificate, where the server wants one")
+    parser.add_argument(
+        "--target",
+        required=True,
+        type=host_and_port,
+        metavar="HOST:PORT",
+        help="where the server listens",
+    )
+    parser.add_argument(
+        "--model-name", required=True, metavar="NAME", help="the model, as the server calls it"
+    )
+    parser.add_argument(
+        "--deadline-ms",
+        type=whole_number(1),
+        default=30_000,
+        metavar="MS",
+        help="for each request (%(default)s)",
+    )
+    parser.add_argument(
+        "--tls-ca-file",
+        type=Path,
+        metavar="PEM",
+        help="connect by TLS; certificates that may have signed the server's",
+    )
+    parser.add_argument(
+        "--tls-certificate-file",
+        type=Path,
+        metavar="PEM",
+        help="the client's certificate, where the server wants one",
+    )
     parser.add_argument("--tls-key-file", type=Path, metavar="PEM", help="its private key")
 
 
@@ -106,7 +146,10 @@ def _retries(attempts: int) -> dict[str, Any]:
         "backoffMultiplier": 2,
         "retryableStatusCodes": [grpc.StatusCode.UNAVAILABLE.name],
     }
-    return {"methodConfig": [{"name": [{}], "retryPolicy": policy}], "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1}}
+    return {
+        "methodConfig": [{"name": [{}], "retryPolicy": policy}],
+        "retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
+    }
 
 
 def _pem(path: Path) -> bytes:

@@ -18,7 +18,9 @@ LoggedRow = tuple[str, dict[str, object]]
 
 
 def logged_rows(requests: str) -> Iterator[LoggedRow]:
-    """Every row of a file of JSON lines, ``-`` being stdin; blank lines are skipped. Raises ``InputError``."""
+    """Every row of a file of JSON lines, ``-`` being stdin; blank lines are skipped. Raises
+    ``InputError``.
+    """
     source = "stdin" if requests == STDIN else requests
     with _open(requests) as lines:
         for number, line in enumerate(lines, 1):
@@ -34,9 +36,11 @@ def logged_rows(requests: str) -> Iterator[LoggedRow]:
             yield place, row
 
 
-def slates(rows: Iterator[LoggedRow], size: int, key: str | None = None) -> Iterator[list[LoggedRow]]:
-    """Rows that were, or will be, one request: neighbours with the same value of ``key``, or else every ``size`` rows (the last: what is
-    left). Raises ``InputError`` for a row without the key.
+def slates(
+    rows: Iterator[LoggedRow], size: int, key: str | None = None
+) -> Iterator[list[LoggedRow]]:
+    """Rows that were, or will be, one request: neighbours with the same value of ``key``, or else
+    every ``size`` rows (the last: what is left). Raises ``InputError`` for a row without the key.
     """
     if key is None:
         while slate := list(islice(rows, size)):
@@ -45,7 +49,9 @@ def slates(rows: Iterator[LoggedRow], size: int, key: str | None = None) -> Iter
 
     def value(row: LoggedRow) -> object:
         if key not in row[1]:
-            raise InputError(f"{row[0]}: no {key!r}, which shall say what request the row belongs to")
+            raise InputError(
+                f"{row[0]}: no {key!r}, which shall say what request the row belongs to"
+            )
         return row[1][key]
 
     for _, slate_rows in groupby(rows, value):

@@ -1,4 +1,6 @@
-"""One user's candidates in, their order out; on demand beside what another domain or version would have said."""
+"""One user's candidates in, their order out; on demand beside what another domain or version
+would have said.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +29,8 @@ class Ranking:
       order: indices of the items, best first; equal scores keep the given order.
       version: the version that scored all of them; None where there were no items.
       shadow: the same items under the other domain or version that was asked for.
-      shadow_error: why there is no ``shadow`` although it was asked for; the served scores are not touched by that.
+      shadow_error: why there is no ``shadow`` although it was asked for; the served scores are not
+        touched by that.
     """
 
     answers: Answers
@@ -42,7 +45,13 @@ class Ranker:
     """Ranks candidates by one output of a served model. May be used from several threads."""
 
     def __init__(
-        self, target: str, model_name: str = "default", *, by: str = "ctcvr", signature: str | None = None, **settings: Any
+        self,
+        target: str,
+        model_name: str = "default",
+        *,
+        by: str = "ctcvr",
+        signature: str | None = None,
+        **settings: Any,
     ) -> None:
         """Connects when the first request is sent.
 
@@ -50,17 +59,24 @@ class Ranker:
           target: ``HOST:PORT``.
           model_name: the model, as the server calls it.
           by: the output to rank by, largest first.
-          signature: ``rank`` or ``serving_default``; None for ``rank`` where the model has it. A server that batches requests refuses
-            ``rank``, whose inputs have unequal first dimensions.
-          **settings: of ``Client``, which shadow requests share: ``version``, ``deadline_seconds``, ``attempts``, ``tls``, ...
+          signature: ``rank`` or ``serving_default``; None for ``rank`` where the model has it. A
+            server that batches requests refuses ``rank``, whose inputs have unequal first
+            dimensions.
+          **settings: of ``Client``, which shadow requests share: ``version``, ``deadline_seconds``,
+            ``attempts``, ``tls``, ...
 
         Raises:
           InputError: another signature, or TLS files that cannot be used.
         """
         if signature not in (None, RANK_SIGNATURE, DEFAULT_SIGNATURE):
-            raise InputError(f"signature must be {RANK_SIGNATURE!r} or {DEFAULT_SIGNATURE!r}, received {signature!r}")
+            raise InputError(
+                f"signature must be {RANK_SIGNATURE!r} or {DEFAULT_SIGNATURE!r}, received"
+                f" {signature!r}"
+            )
         self._by, self._signature = by, signature
-        self._connect: Callable[..., Client] = lambda **changed: Client(target, model_name, **{**settings, **changed})
+        self._connect: Callable[..., Client] = lambda **changed: Client(
+            target, model_name, **{**settings, **changed}
+        )
         self._client = self._connect()
         self._others: dict[int | str, Client] = {}
         self._lock = Lock()
@@ -93,13 +109,16 @@ class Ranker:
           user: raw user and context features, which the items share.
           items: raw item features of each candidate.
           domain: the domain that serves them, unless ``user`` has a ``domain`` of its own.
-          shadow_domain: score them under this domain too. In the same request, which then holds every row twice, so that the same version
-            answers both; with ``shadow_version``, in that version's request.
-          shadow_version: let this version (number or label) score them too, in a second request that is sent at the same time. The call
-            returns when both are answered; a shadow that fails is told in ``shadow_error`` and fails nothing else.
+          shadow_domain: score them under this domain too. In the same request, which then holds
+            every row twice, so that the same version answers both; with ``shadow_version``, in that
+            version's request.
+          shadow_version: let this version (number or label) score them too, in a second request
+            that is sent at the same time. The call returns when both are answered; a shadow that
+            fails is told in ``shadow_error`` and fails nothing else.
 
         Raises:
-          InputError: a row that does not fit the signature, or a model without the output to rank by.
+          InputError: a row that does not fit the signature, or a model without the output to rank
+            by.
           StatusError: the server refused the request or was not reached.
         """
         if not items:
@@ -110,15 +129,22 @@ class Ranker:
         if shadow_domain is None:
             return self._ranking(self._ask(self._client, user, items, domain))
         both = self._client.ask([*_rows(user, items), *_rows(other, items)], domain)
-        served, shadow = (self._ranking(Reply(half, both.version)) for half in (both.rows[: len(items)], both.rows[len(items) :]))
+        served, shadow = (
+            self._ranking(Reply(half, both.version))
+            for half in (both.rows[: len(items)], both.rows[len(items) :])
+        )
         return replace(served, shadow=shadow)
 
-    def _beside_version(self, user: Row, other: Row, items: Sequence[Row], domain: str, version: int | str) -> Ranking:
+    def _beside_version(
+        self, user: Row, other: Row, items: Sequence[Row], domain: str, version: int | str
+    ) -> Ranking:
         with self._lock:
             if version not in self._others:
                 self._others[version] = self._connect(version=version)
             client = self._others[version]
-        pending = self._shadows.submit(lambda: self._ranking(self._ask(client, other, items, domain)))
+        pending = self._shadows.submit(
+            lambda: self._ranking(self._ask(client, other, items, domain))
+        )
         served = self._ranking(self._ask(self._client, user, items, domain))
         try:
             return replace(served, shadow=pending.result())
@@ -126,7 +152,9 @@ class Ranker:
             return replace(served, shadow_error=error)
 
     def _ask(self, client: Client, user: Row, items: Sequence[Row], domain: str) -> Reply:
-        signature = self._signature or (RANK_SIGNATURE if client.has(RANK_SIGNATURE) else DEFAULT_SIGNATURE)
+        signature = self._signature or (
+            RANK_SIGNATURE if client.has(RANK_SIGNATURE) else DEFAULT_SIGNATURE
+        )
         if signature == RANK_SIGNATURE:
             return client.ask_rank(user, items, domain)
         return client.ask(_rows(user, items), domain)
@@ -144,5 +172,7 @@ def _rows(user: Row, items: Sequence[Row]) -> list[dict[str, object]]:
 def _score(row: Mapping[str, Any], by: str) -> float:
     score = row.get(by)
     if not isinstance(score, float):
-        raise InputError(f"the model gives no score {by!r}; its outputs are {', '.join(sorted(row))}")
+        raise InputError(
+            f"the model gives no score {by!r}; its outputs are {', '.join(sorted(row))}"
+        )
     return score

@@ -1,4 +1,5 @@
-"""``python -m serving.compare``: replays logged requests against two versions, servers or domains and says what would change.
+"""``python -m serving.compare``: replays logged requests against two versions, servers or domains
+and says what would change.
 
 Differences are paired, row by row; their intervals resample whole requests.
 """
@@ -38,28 +39,48 @@ class Side:
     domain: str | None
 
 
-def replay(requests: Iterator[list[LoggedRow]], first: Side, other: Side) -> Iterator[tuple[list[str], Reply, Reply]]:
+def replay(
+    requests: Iterator[list[LoggedRow]], first: Side, other: Side
+) -> Iterator[tuple[list[str], Reply, Reply]]:
     """Where a request's rows came from and what each side answers, request by request.
 
-    Sides that differ by the domain alone (the same ``client``) are asked in one request that holds the rows twice, so that the same version
-    answers both; others are asked at the same time. Raises ``InputError``, ``StatusError``.
+    Sides that differ by the domain alone (the same ``client``) are asked in one request that holds
+    the rows twice, so that the same version answers both; others are asked at the same time. Raises
+    ``InputError``, ``StatusError``.
     """
     with ThreadPoolExecutor(1) as pool:
         for request in requests:
             places, rows = [place for place, _ in request], [row for _, row in request]
             if first.client is other.client:
-                both = _ask(first.client, [*_under(rows, first.domain), *_under(rows, other.domain)], places * 2)
+                both = _ask(
+                    first.client,
+                    [*_under(rows, first.domain), *_under(rows, other.domain)],
+                    places * 2,
+                )
                 halves = both.rows[: len(places)], both.rows[len(places) :]
                 yield places, Reply(halves[0], both.version), Reply(halves[1], both.version)
             else:
                 pending = pool.submit(_ask, other.client, _under(rows, other.domain), places)
-                yield places, _ask(first.client, _under(rows, first.domain), places), pending.result()
+                yield (
+                    places,
+                    _ask(first.client, _under(rows, first.domain), places),
+                    pending.result(),
+                )
 
 
 def compare(
-    requests: Iterator[list[LoggedRow]], first: Side, other: Side, by: str, *, movers: int = 10, resamples: int = 1_000, seed: int = 0
+    requests: Iterator[list[LoggedRow]],
+    first: Side,
+    other: Side,
+    by: str,
+    *,
+    movers: int = 10,
+    resamples: int = 1_000,
+    seed: int = 0,
 ) -> dict[str, Any]:
-    """What ``Paired.figures`` says of two sides, and ``versions``: those that answered on each. Raises ``InputError``, ``StatusError``."""
+    """What ``Paired.figures`` says of two sides, and ``versions``: those that answered on each.
+    Raises ``InputError``, ``StatusError``.
+    """
     paired = Paired(by, movers)
     versions: tuple[set[int], set[int]] = set(), set()
     for places, one, two in replay(requests, first, other):
@@ -74,34 +95,64 @@ def compare(
 def text(figures: dict[str, Any]) -> str:
     """The figures for people."""
     versions = " and ".join("/".join(map(str, side)) for side in figures["versions"])
-    lines = [f"{figures['requests']:,} requests, {figures['rows']:,} rows, answered by versions {versions}", ""]
-    lines.append(f"{'score':<10}{'first':>10}{'other':>10}{'difference':>13}{'95% interval':>26}{'p95':>10}{'max':>10}{'same':>8}")
+    lines = [
+        (
+            f"{figures['requests']:,} requests, {figures['rows']:,} rows, answered by versions"
+            f" {versions}"
+        ),
+        "",
+    ]
+    lines.append(
+        f"{'score':<10}{'first':>10}{'other':>10}"
+        f"{'difference':>13}{'95% interval':>26}{'p95':>10}{'max':>10}{'same':>8}"
+    )
     for name, score in figures["scores"].items():
         (one, two), change = score["means"], score["difference"]
         interval = "[{:+.6f}, {:+.6f}]".format(*change["ci95"]) if change["ci95"] else "undefined"
-        cells = f"{change['mean']:>+13.6f}{interval:>26}{change['p95']:>10.6f}{change['max']:>10.6f}{change['same']:>8.1%}"
+        cells = f"{change['mean']:>+13.6f}{interval:>26}{change['p95']:>10.6f}"
+        cells += f"{change['max']:>10.6f}{change['same']:>8.1%}"
         lines.append(f"{name:<10}{one:>10.6f}{two:>10.6f}{cells}")
     if order := figures["order"]:
         moved = f"rows move {order['mean_places']:.2f} places, at most {order['most_places']}"
         pairs = f"{order['swapped_pairs']:.2%} of pairs swapped"
-        lines += ["", f"order by {order['by']}: another row first in {order['another_first']:.1%} of requests, {pairs}, {moved}"]
-    lines += [f"served by another domain: {figures['other_served_domain']:,} rows", "", "largest movers (scores, places, served domains):"]
+        lines += [
+            "",
+            (
+                f"order by {order['by']}: another row first in {order['another_first']:.1%} of"
+                f" requests, {pairs}, {moved}"
+            ),
+        ]
+    lines += [
+        f"served by another domain: {figures['other_served_domain']:,} rows",
+        "",
+        "largest movers (scores, places, served domains):",
+    ]
     for mover in figures["movers"]:
-        scores = ", ".join(f"{name} {one:.6f} -> {two:.6f}" for name, (one, two) in mover["scores"].items())
+        scores = ", ".join(
+            f"{name} {one:.6f} -> {two:.6f}" for name, (one, two) in mover["scores"].items()
+        )
         ranks, domains = (" -> ".join(map(str, mover[name])) for name in ("ranks", "served_domain"))
         lines.append(f"  {mover['row']}: {scores}; {ranks}; {domains}")
     return "\n".join(lines) + "\n"
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command. Raises ``InputError`` for bad input; exits with code 1, after one line, where a server fails."""
+    """The command. Raises ``InputError`` for bad input; exits with code 1, after one line, where
+    a server fails.
+    """
     arguments = _arguments(argv)
     with ExitStack() as stack:
         first, other = _sides(arguments, stack)
         requests = slates(logged_rows(arguments.requests), arguments.rows, arguments.request_key)
-        settings = {"movers": arguments.movers, "resamples": arguments.resamples, "seed": arguments.seed}
+        settings = {
+            "movers": arguments.movers,
+            "resamples": arguments.resamples,
+            "seed": arguments.seed,
+        }
         try:
-            with tqdm(requests, desc="replay", unit=" requests", mininterval=0.5, dynamic_ncols=True) as bar:
+            with tqdm(
+                requests, desc="replay", unit=" requests", mininterval=0.5, dynamic_ncols=True
+            ) as bar:
                 figures = compare(iter(bar), first, other, arguments.by, **settings)
         except StatusError as error:
             print(f"error: {error}", file=sys.stderr)
@@ -121,9 +172,14 @@ def _sides(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Side, Side]
     ]
     domains = arguments.domain, arguments.other_domain or arguments.domain
     if models[0] == models[1] and domains[0] == domains[1]:
-        raise InputError("both sides are the same: name an --other-version, --other-target, --other-model-name or --other-domain")
+        raise InputError(
+            "both sides are the same: name an --other-version, --other-target, --other-model-name"
+            " or --other-domain"
+        )
     clients = [
-        stack.enter_context(Client(target, name, version=version, deadline_seconds=deadline, tls=tls))
+        stack.enter_context(
+            Client(target, name, version=version, deadline_seconds=deadline, tls=tls)
+        )
         for target, name, version in dict.fromkeys(models)
     ]
     return Side(clients[0], domains[0]), Side(clients[-1], domains[1])
@@ -138,22 +194,75 @@ def _ask(client: Client, rows: Sequence[Row], places: Sequence[str]) -> Reply:
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog="python -m serving.compare", description="Replay logged requests against two versions, servers or domains.")
+    parser = CommandParser(
+        prog="python -m serving.compare",
+        description="Replay logged requests against two versions, servers or domains.",
+    )
     add_server_arguments(parser)
-    parser.add_argument("--requests", required=True, metavar="FILE", help="a JSON object of raw features in each line; - for stdin")
-    parser.add_argument("--version", type=version_or_label, metavar="N", help="version, or version label (the newest)")
+    parser.add_argument(
+        "--requests",
+        required=True,
+        metavar="FILE",
+        help="a JSON object of raw features in each line; - for stdin",
+    )
+    parser.add_argument(
+        "--version",
+        type=version_or_label,
+        metavar="N",
+        help="version, or version label (the newest)",
+    )
     parser.add_argument("--domain", help="domain of every row, in place of the row's own")
-    parser.add_argument("--other-target", type=host_and_port, metavar="HOST:PORT", help="the other side's; the first's by default, as are:")
+    parser.add_argument(
+        "--other-target",
+        type=host_and_port,
+        metavar="HOST:PORT",
+        help="the other side's; the first's by default, as are:",
+    )
     parser.add_argument("--other-model-name", metavar="NAME")
     parser.add_argument("--other-version", type=version_or_label, metavar="N")
     parser.add_argument("--other-domain", metavar="DOMAIN")
-    parser.add_argument("--request-key", metavar="COLUMN", help="neighbouring rows with the same value are one request")
-    parser.add_argument("--rows", type=whole_number(1), default=200, metavar="N", help="without it: rows of a request (%(default)s)")
-    parser.add_argument("--by", default="ctcvr", metavar="SCORE", help="the output that orders a request's rows (%(default)s)")
-    parser.add_argument("--movers", type=whole_number(0), default=10, metavar="N", help="rows to list that changed most (%(default)s)")
-    parser.add_argument("--resamples", type=whole_number(1), default=1_000, metavar="N", help="for the intervals (%(default)s)")
-    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="of the resamples (%(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout in place of the table")
+    parser.add_argument(
+        "--request-key",
+        metavar="COLUMN",
+        help="neighbouring rows with the same value are one request",
+    )
+    parser.add_argument(
+        "--rows",
+        type=whole_number(1),
+        default=200,
+        metavar="N",
+        help="without it: rows of a request (%(default)s)",
+    )
+    parser.add_argument(
+        "--by",
+        default="ctcvr",
+        metavar="SCORE",
+        help="the output that orders a request's rows (%(default)s)",
+    )
+    parser.add_argument(
+        "--movers",
+        type=whole_number(0),
+        default=10,
+        metavar="N",
+        help="rows to list that changed most (%(default)s)",
+    )
+    parser.add_argument(
+        "--resamples",
+        type=whole_number(1),
+        default=1_000,
+        metavar="N",
+        help="for the intervals (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="of the resamples (%(default)s)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object on stdout in place of the table"
+    )
     return parser.parse_args([with_dashes(word) for word in argv])
 
 

@@ -1,4 +1,6 @@
-"""Paired differences between two scorings of the same rows, and what they do to each request's order."""
+"""Paired differences between two scorings of the same rows, and what they do to each request's
+order.
+"""
 
 import heapq
 from dataclasses import dataclass, field
@@ -18,7 +20,8 @@ SERVED = "served_domain"
 
 @dataclass
 class Paired:
-    """Takes in requests one by one; both scorings of a request have the same rows in the same order.
+    """Takes in requests one by one; both scorings of a request have the same rows in the same
+    order.
 
     Attributes:
       by: the score that orders a request's rows.
@@ -35,18 +38,31 @@ class Paired:
     _other_domain: int = 0
 
     def add(self, places: list[str], first: Answers, other: Answers) -> None:
-        """A request: where its rows came from, and their answers. Raises ``InputError`` where the two have no score ``by`` in common."""
-        scores = [name for name, value in first[0].items() if isinstance(value, float) and isinstance(other[0].get(name), float)]
+        """A request: where its rows came from, and their answers. Raises ``InputError`` where
+        the two have no score ``by`` in common.
+        """
+        scores = [
+            name
+            for name, value in first[0].items()
+            if isinstance(value, float) and isinstance(other[0].get(name), float)
+        ]
         if self.by not in scores:
-            raise InputError(f"no score {self.by!r} on both sides; in common are: {', '.join(scores) or 'none'}")
-        pairs = {name: np.array([[row[name] for row in side] for side in (first, other)], np.float64) for name in scores}
+            raise InputError(
+                f"no score {self.by!r} on both sides; in common are: {', '.join(scores) or 'none'}"
+            )
+        pairs = {
+            name: np.array([[row[name] for row in side] for side in (first, other)], np.float64)
+            for name in scores
+        }
         for name, pair in pairs.items():
             self._differences.setdefault(name, []).append(pair[1] - pair[0])
             self._means[name] = self._means.get(name, np.zeros(2)) + pair.sum(axis=1)
         ranks = np.argsort(np.argsort(-pairs[self.by], axis=1, kind="stable"), axis=1) + 1
         if len(places) > 1:
             self._orders.append(_order(pairs[self.by], ranks))
-        domains = [(one.get(SERVED), two.get(SERVED)) for one, two in zip(first, other, strict=True)]
+        domains = [
+            (one.get(SERVED), two.get(SERVED)) for one, two in zip(first, other, strict=True)
+        ]
         self._other_domain += sum(one != two for one, two in domains)
         moved = np.abs(pairs[self.by][1] - pairs[self.by][0])
         for index in np.argsort(-moved, kind="stable")[: self.most_movers].tolist():
@@ -68,10 +84,13 @@ class Paired:
           seed: of the resamples.
 
         Returns:
-          ``requests``, ``rows``; by score ``means``, ``difference`` (other - first: ``mean``, ``ci95``, null of one request alone, ``p95``
-          and ``max`` of its absolute value, ``same``: share of rows without one); ``order``: of requests of two rows or more (null where
-          there is none), share with ``another_first``, share of ``swapped_pairs``, ``mean_places`` and ``most_places`` that a row moved;
-          ``other_served_domain``: rows of another one; ``movers``: the rows whose score ``by`` changed most.
+          ``requests``, ``rows``; by score ``means``, ``difference`` (other - first: ``mean``,
+          ``ci95``, null of one request alone, ``p95`` and ``max`` of its absolute value, ``same``:
+          share of rows without one); ``order``: of requests of two rows or more (null where there
+          is none), share with ``another_first``, share of ``swapped_pairs``, ``mean_places`` and
+          ``most_places`` that a row moved;
+          ``other_served_domain``: rows of another one; ``movers``: the rows whose score ``by``
+            changed most.
         """
         counts = np.array([len(part) for part in self._differences.get(self.by, [])], np.float64)
         rows = counts.sum()
@@ -84,7 +103,9 @@ class Paired:
                 "means": (self._means[name] / rows).tolist(),
                 "difference": {
                     "mean": float(flat.mean()),
-                    "ci95": list(clustered_interval(sums, counts, resamples, seed)) if len(parts) > 1 else None,
+                    "ci95": list(clustered_interval(sums, counts, resamples, seed))
+                    if len(parts) > 1
+                    else None,
                     "p95": float(np.percentile(absolute, 95)),
                     "max": float(absolute.max()),
                     "same": float((absolute == 0).mean()),
@@ -96,7 +117,10 @@ class Paired:
             "scores": scores,
             "order": self._order_figures(),
             "other_served_domain": self._other_domain,
-            "movers": [mover for _, _, mover in sorted(self._movers, key=lambda entry: entry[:2], reverse=True)],
+            "movers": [
+                mover
+                for _, _, mover in sorted(self._movers, key=lambda entry: entry[:2], reverse=True)
+            ],
         }
 
     def _order_figures(self) -> dict[str, Any] | None:
@@ -113,8 +137,11 @@ class Paired:
         }
 
 
-def clustered_interval(sums: Floats, counts: Floats, resamples: int, seed: int) -> tuple[float, float]:
-    """The 95% bootstrap interval of a mean over rows, requests resampled: a request's rows belong together.
+def clustered_interval(
+    sums: Floats, counts: Floats, resamples: int, seed: int
+) -> tuple[float, float]:
+    """The 95% bootstrap interval of a mean over rows, requests resampled: a request's rows belong
+    together.
 
     Args:
       sums: of each request ``[R]``.
@@ -132,9 +159,16 @@ def clustered_interval(sums: Floats, counts: Floats, resamples: int, seed: int) 
 
 
 def _order(pair: Floats, ranks: npt.NDArray[np.int64]) -> tuple[float, ...]:
-    """Of a request: whether another row is first, share of pairs whose order turned round, mean and most places that a row moved."""
+    """Of a request: whether another row is first, share of pairs whose order turned round, mean
+    and most places that a row moved.
+    """
     above = [np.sign(np.subtract.outer(scores, scores)) for scores in pair]
     rows = pair.shape[1]
     moved = np.abs(ranks[1] - ranks[0])
     swapped = np.count_nonzero(above[0] * above[1] < 0) / (rows * (rows - 1))
-    return float(ranks[0].argmin() != ranks[1].argmin()), swapped, float(moved.mean()), float(moved.max())
+    return (
+        float(ranks[0].argmin() != ranks[1].argmin()),
+        swapped,
+        float(moved.mean()),
+        float(moved.max()),
+    )

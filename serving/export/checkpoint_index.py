@@ -1,7 +1,9 @@
-"""The index of a TensorFlow checkpoint: which data file holds a tensor, where, and with what checksum.
+"""The index of a TensorFlow checkpoint: which data file holds a tensor, where, and with what
+checksum.
 
-TensorFlow has no operation that takes a tensor out of an index, which is what giving a version other kernels needs. The file is a small
-sorted table in LevelDB's format: blocks of keys and values, a block of the blocks' places, a footer.
+TensorFlow has no operation that takes a tensor out of an index, which is what giving a version
+other kernels needs. The file is a small sorted table in LevelDB's format: blocks of keys and
+values, a block of the blocks' places, a footer.
 """
 
 import struct
@@ -11,18 +13,24 @@ import google_crc32c
 from serving.wire.tensor_protos import varint
 
 Entries = dict[bytes, bytes]
-"""Tensor name -> serialized ``BundleEntryProto``; under the empty name the ``BundleHeaderProto``."""
+"""Tensor name -> serialized ``BundleEntryProto``; under the empty name the
+``BundleHeaderProto``.
+"""
 
 _MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES = 48
 
 
 def read_index(table: bytes) -> Entries:
-    """Everything in an index, the header (under the empty name) included. Raises ``ValueError`` where it is damaged."""
+    """Everything in an index, the header (under the empty name) included. Raises ``ValueError``
+    where it is damaged.
+    """
     if len(table) < _FOOTER_BYTES or struct.unpack_from("<Q", table, len(table) - 8)[0] != _MAGIC:
         raise ValueError("not a checkpoint's index")
     footer = table[-_FOOTER_BYTES:]
-    place = _handle(footer, _handle(footer, 0)[2])  # the first handle is of the block of filters, of which there are none
+    place = _handle(
+        footer, _handle(footer, 0)[2]
+    )  # the first handle is of the block of filters, of which there are none
     entries: Entries = {}
     for handle in _block(table, *place[:2]).values():
         entries |= _block(table, *_handle(handle, 0)[:2])
@@ -47,7 +55,8 @@ def write_index(entries: Entries) -> bytes:
 def _written(entries: Entries) -> bytes:
     """A block; every key is written out, and its restarts are the one that must be there."""
     records = [
-        b"\0" + varint(len(key)) + varint(len(value)) + key + value for key, value in sorted(entries.items())
+        b"\0" + varint(len(key)) + varint(len(value)) + key + value
+        for key, value in sorted(entries.items())
     ]  # shared, own and value's lengths
     return b"".join(records) + struct.pack("<II", 0, 1)
 

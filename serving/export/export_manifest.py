@@ -1,6 +1,8 @@
-"""What a version is made of: ``assets.extra/export.json``, which traces every ``served_domain`` back to a stored kernel.
+"""What a version is made of: ``assets.extra/export.json``, which traces every ``served_domain``
+back to a stored kernel.
 
-Only versions of the same backbone, experiment, code and libraries share files; what differs is never mixed.
+Only versions of the same backbone, experiment, code and libraries share files; what differs is
+never mixed.
 """
 
 import hashlib
@@ -30,7 +32,8 @@ class Record:
     """What a version is made of.
 
     Attributes:
-      sources: digest or version of all that decides what kernels do not change, by what it is of (``sources_of``).
+      sources: digest or version of all that decides what kernels do not change, by what it is of
+        (``sources_of``).
       layout: what the graph is built for.
       kernels: domain -> ``slot``, ``version`` of the stored kernel, and ``sha256`` of its arrays.
       files: name -> ``bytes`` and ``sha256`` of every other file of the version.
@@ -48,17 +51,32 @@ class Record:
             content = read_object(version / _FILE, "sources", "layout", "kernels", "files")
             layout = content["layout"]
             shape = KernelShape.from_json(layout["shape"])
-            return cls(content["sources"], Layout(shape, layout["slots"], tuple(layout["others"])), content["kernels"], content["files"])
+            return cls(
+                content["sources"],
+                Layout(shape, layout["slots"], tuple(layout["others"])),
+                content["kernels"],
+                content["files"],
+            )
         except (InputError, KeyError, TypeError):
             return None
 
     def write(self, version: Path) -> None:
         """Writes it into a version's folder."""
         layout = {**asdict(self.layout), "shape": self.layout.shape.to_json()}
-        write_json(version / _FILE, {"sources": self.sources, "layout": layout, "kernels": self.kernels, "files": self.files})
+        write_json(
+            version / _FILE,
+            {
+                "sources": self.sources,
+                "layout": layout,
+                "kernels": self.kernels,
+                "files": self.files,
+            },
+        )
 
     def unusable(self, version: Path, sources: dict[str, str]) -> str:
-        """Why a new version of such sources cannot share this one's files, read from its folder; empty where it can."""
+        """Why a new version of such sources cannot share this one's files, read from its folder;
+        empty where it can.
+        """
         other = [name for name in sources if self.sources.get(name) != sources[name]]
         if other:
             return f"was made of another {', '.join(other)}"
@@ -67,17 +85,27 @@ class Record:
             if not path.exists() or path.stat().st_size != known["bytes"]:
                 return f"is damaged: {name}"
         graph = "saved_model.pb"
-        return "" if _sha256(version / graph) == self.files[graph]["sha256"] else f"is damaged: {graph}"
+        return (
+            ""
+            if _sha256(version / graph) == self.files[graph]["sha256"]
+            else f"is damaged: {graph}"
+        )
 
 
 def newest(models: Path) -> Path | None:
     """Folder of the newest version; None where there is none."""
-    versions = [path for path in models.iterdir() if path.name.isdecimal() and path.is_dir()] if models.is_dir() else []
+    versions = (
+        [path for path in models.iterdir() if path.name.isdecimal() and path.is_dir()]
+        if models.is_dir()
+        else []
+    )
     return max(versions, key=lambda path: int(path.name), default=None)
 
 
 def sources_of(job: Job) -> dict[str, str]:
-    """What decides the graph, the weights of a job's backbone and its outputs for the golden rows in an export."""
+    """What decides the graph, the weights of a job's backbone and its outputs for the golden
+    rows in an export.
+    """
     experiment = json.dumps(job.experiment().model_dump(mode="json"), sort_keys=True)
     libraries = ", ".join(f"{name} {installed(name)}" for name in ("tensorflow", "keras"))
     return {
@@ -97,18 +125,33 @@ def kernels_of(kernels: Sequence[StoredKernel], slots: dict[str, int]) -> dict[s
         for name, array in sorted(by_domain[domain].weights.items()):
             digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
     return {
-        domain: {"slot": slot, "version": by_domain[domain].version, "sha256": digests[domain].hexdigest()}
+        domain: {
+            "slot": slot,
+            "version": by_domain[domain].version,
+            "sha256": digests[domain].hexdigest(),
+        }
         for domain, slot in slots.items()
     }
 
 
-def files_of(version: Path, former: Path | None, known: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """``Record.files`` of a version's folder; what it shares with a former version has the digest that is known of it."""
+def files_of(
+    version: Path, former: Path | None, known: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """``Record.files`` of a version's folder; what it shares with a former version has the
+    digest that is known of it.
+    """
     files = {}
     for path in sorted(path for path in version.rglob("*") if path.is_file()):
         name = path.relative_to(version).as_posix()
-        shared = former is not None and name in known and (former / name).exists() and path.samefile(former / name)
-        files[name] = known[name] if shared else {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        shared = (
+            former is not None
+            and name in known
+            and (former / name).exists()
+            and path.samefile(former / name)
+        )
+        files[name] = (
+            known[name] if shared else {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        )
     return files
 
 
@@ -127,7 +170,9 @@ def _code() -> str:
     digest = hashlib.sha256()
     root = Path(__file__).parents[2]
     for path in sorted(path for package in _PACKAGES for path in (root / package).rglob("*.py")):
-        digest.update(f"{path.relative_to(root)}\n".encode() + hashlib.sha256(path.read_bytes()).digest())
+        digest.update(
+            f"{path.relative_to(root)}\n".encode() + hashlib.sha256(path.read_bytes()).digest()
+        )
     return digest.hexdigest()
 
 

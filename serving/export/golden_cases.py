@@ -1,18 +1,21 @@
-"""The golden cases of a version: requests and the answers it must give, as the trainer computes them; ``assets.extra/golden.json``.
+"""The golden cases of a version: requests and the answers it must give, as the trainer computes
+them; ``assets.extra/golden.json``.
 
 The file is one JSON object::
 
     {"tolerance": 1e-5,
      "cases": [{"signature": "serving_default", "domain": "all", "rows": [{...}, ...],
                 "expected": {"ctr": [...], "cvr": [...], "ctcvr": [...], "served_domain": [...]}},
-               {"signature": "rank", "domain": "auto", "shared": {...}, "rows": [{...}, ...], "expected": {...}},
-               {"signature": "all_domains", "domain": null, "rows": [{...}, ...],
+               {"signature": "rank", "domain": "auto", "shared": {...}, "rows": [{...}, ...],
+               "expected": {...}}, {"signature": "all_domains", "domain": null, "rows": [{...},
+               ...],
                 "expected": {"ctr": [[...], ...], "ctcvr": [[...], ...], "domains": [...]}},
                {"signature": "examples", "domain": "auto", "rows": [...], "expected": {...}}]}
 
-``rows`` are raw rows as ``serving.client`` takes them, one domain for all of them. Under ``rank`` they hold the item's columns, and
-``shared`` the others. Under ``examples`` each is sent as ``serving.wire.tf_examples.example`` makes it. ``expected`` has every output, row
-by row; a probability may differ by ``tolerance``, a name may not.
+``rows`` are raw rows as ``serving.client`` takes them, one domain for all of them. Under ``rank``
+they hold the item's columns, and ``shared`` the others. Under ``examples`` each is sent as
+``serving.wire.tf_examples.example`` makes it. ``expected`` has every output, row by row; a
+probability may differ by ``tolerance``, a name may not.
 """
 
 import io
@@ -35,7 +38,9 @@ from trainer.registry.kernel_registry import StoredKernel
 
 FILE = "golden.json"
 TAPS = "golden_taps.npz"
-"""The backbone's outputs for the golden rows: with them a version that has the same backbone computes its cases without it."""
+"""The backbone's outputs for the golden rows: with them a version that has the same backbone
+computes its cases without it.
+"""
 
 UNKNOWN = "no such domain"
 _ROWS, _SIDE_BY_SIDE_ROWS, _NAMED = 16, 2, 4
@@ -52,14 +57,27 @@ def golden_rows(experiment: Experiment, requests: list[Row]) -> tuple[list[Row],
     return rows, sides, {name: value for name, value in rows[0].items() if name not in items}
 
 
-def golden_taps(experiment: Experiment, requests: list[Row], transform: Transform, backbone: keras.Model, shape: KernelShape) -> bytes:
-    """What kernels read of the golden rows, then of their items for the first row's user and context; ``TAPS``' content."""
+def golden_taps(
+    experiment: Experiment,
+    requests: list[Row],
+    transform: Transform,
+    backbone: keras.Model,
+    shape: KernelShape,
+) -> bytes:
+    """What kernels read of the golden rows, then of their items for the first row's user and
+    context; ``TAPS``' content.
+    """
     rows, items, shared = golden_rows(experiment, requests)
     batch = record_batch(experiment, [*rows, *(item | shared for item in items)], "golden requests")
     frozen = frozen_rows(backbone, transform, batch, shape.tap)
     kept = {name for name in frozen.columns if name.startswith("topic/")} | set(user_columns(shape))
     file = io.BytesIO()
-    np.savez(file, logits=frozen.logits, taps=frozen.taps, **{name: frozen.columns[name] for name in kept})  # type: ignore[arg-type]
+    np.savez(
+        file,
+        logits=frozen.logits,
+        taps=frozen.taps,
+        **{name: frozen.columns[name] for name in kept},  # type: ignore[arg-type]
+    )
     return file.getvalue()
 
 
@@ -85,16 +103,28 @@ def golden_cases(
     with np.load(taps, allow_pickle=False) as arrays:
         columns = {name: arrays[name] for name in arrays.files}
     both = FrozenRows(columns.pop("logits"), columns.pop("taps"), columns)
-    scores = [TrainerScores(experiment, kernels, part) for part in (_part(both, 0, len(rows)), _part(both, len(rows), None))]
+    scores = [
+        TrainerScores(experiment, kernels, part)
+        for part in (_part(both, 0, len(rows)), _part(both, len(rows), None))
+    ]
     spread = [*changed[:_NAMED], *served[:: max(1, len(served) // _NAMED)]]
     named = list(dict.fromkeys(spread))[: 2 * _NAMED]
-    cases = [_case("serving_default", domain, rows, scores[0]) for domain in (*named, AUTO, BACKBONE, UNKNOWN)]
+    cases = [
+        _case("serving_default", domain, rows, scores[0])
+        for domain in (*named, AUTO, BACKBONE, UNKNOWN)
+    ]
     cases += [_case("examples", AUTO, rows, scores[0])]
     if any(items):
-        cases += [_case("rank", domain, items, scores[1]) | {"shared": shared} for domain in (*named[:1], AUTO)]
+        cases += [
+            _case("rank", domain, items, scores[1]) | {"shared": shared}
+            for domain in (*named[:1], AUTO)
+        ]
     few = rows[:_SIDE_BY_SIDE_ROWS]
     by_domain = [scores[0].under(domain)[0] for domain in (BACKBONE, *served)]
-    side_by_side = {task: np.stack([p[task][: len(few)] for p in by_domain], axis=1).tolist() for task in ("ctr", "ctcvr")}
+    side_by_side = {
+        task: np.stack([p[task][: len(few)] for p in by_domain], axis=1).tolist()
+        for task in ("ctr", "ctcvr")
+    }
     expected = {**side_by_side, "domains": [BACKBONE, *served]}
     cases += [{"signature": "all_domains", "domain": None, "rows": few, "expected": expected}]
     return {"tolerance": TOLERANCE, "cases": cases}
@@ -107,5 +137,8 @@ def _part(rows: FrozenRows, start: int, stop: int | None) -> FrozenRows:
 
 def _case(signature: str, domain: str, rows: list[Row], scores: TrainerScores) -> Case:
     probabilities, served = scores.under(domain)
-    expected = {**{task: values.tolist() for task, values in probabilities.items()}, "served_domain": served}
+    expected = {
+        **{task: values.tolist() for task, values in probabilities.items()},
+        "served_domain": served,
+    }
     return {"signature": signature, "domain": domain, "rows": rows, "expected": expected}

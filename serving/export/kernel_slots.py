@@ -1,4 +1,6 @@
-"""Kernels in their slots and the domain table: all of an exported version that a new kernel changes."""
+"""Kernels in their slots and the domain table: all of an exported version that a new kernel
+changes.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,13 +23,18 @@ class Slots:
 
     Attributes:
       domains: every domain that the graph can name, most specific first.
-      names: of what can serve a row: the backbone, then ``domains``; a domain's place in it is its rank.
+      names: of what can serve a row: the backbone, then ``domains``; a domain's place in it is its
+        rank.
       bank: kernels by slot; slot 0 is the backbone alone.
-      slot_of: int32 ``[1 + len(domains)]``: the slot of the domain of a rank; 0 where it has no kernel.
-      rank_of: int32 ``[slots]``: the rank of the domain in a slot; 0 where the slot is not used. Slots are used from 0 on.
+      slot_of: int32 ``[1 + len(domains)]``: the slot of the domain of a rank; 0 where it has no
+        kernel.
+      rank_of: int32 ``[slots]``: the rank of the domain in a slot; 0 where the slot is not used.
+        Slots are used from 0 on.
     """
 
-    def __init__(self, domains: list[Domain], shape: KernelShape, slots: int, kernels: Sequence[StoredKernel]) -> None:
+    def __init__(
+        self, domains: list[Domain], shape: KernelShape, slots: int, kernels: Sequence[StoredKernel]
+    ) -> None:
         """Fills the slots.
 
         Args:
@@ -43,11 +50,18 @@ class Slots:
         for slot, kernel in enumerate(sorted(kernels, key=lambda kernel: ranks[kernel.domain]), 1):
             self.bank.put(slot, kernel.weights)
             slot_of[ranks[kernel.domain]], rank_of[slot] = slot, ranks[kernel.domain]
-        self.slot_of, self.rank_of = tf.Variable(slot_of, trainable=False), tf.Variable(rank_of, trainable=False)
+        self.slot_of, self.rank_of = (
+            tf.Variable(slot_of, trainable=False),
+            tf.Variable(rank_of, trainable=False),
+        )
 
     def variables(self) -> dict[str, tf.Variable]:
         """By name."""
-        return {**{weight.name: weight.value for weight in self.bank.weights}, "slot_of": self.slot_of, "rank_of": self.rank_of}
+        return {
+            **{weight.name: weight.value for weight in self.bank.weights},
+            "slot_of": self.slot_of,
+            "rank_of": self.rank_of,
+        }
 
     def used(self) -> tf.Tensor:
         """Number of slots in use, the backbone's included."""
@@ -76,11 +90,16 @@ class Layout:
     def domains(self, experiment: Experiment) -> list[Domain]:
         """Every domain that the graph knows, most specific first."""
         return most_specific_first(
-            [*experiment.domains, *(parse_domain(name, experiment.topics) for name in self.others)], experiment.topics
+            [*experiment.domains, *(parse_domain(name, experiment.topics) for name in self.others)],
+            experiment.topics,
         )
 
-    def refuses(self, experiment: Experiment, kernels: Sequence[StoredKernel], slots: int | None) -> str:
-        """Why a graph of this layout cannot serve such kernels from so many slots (None: any number); empty where it can."""
+    def refuses(
+        self, experiment: Experiment, kernels: Sequence[StoredKernel], slots: int | None
+    ) -> str:
+        """Why a graph of this layout cannot serve such kernels from so many slots (None: any
+        number); empty where it can.
+        """
         if common_shape(kernels) not in (None, self.shape):
             return "has kernels of another shape"
         if len(kernels) >= self.slots or slots not in (None, self.slots):
@@ -90,17 +109,23 @@ class Layout:
 
 
 def beside(experiment: Experiment, kernels: Iterable[StoredKernel]) -> set[str]:
-    """Domains of kernels that are none of the experiment's: a kernel may have been tuned by a config that crosses other topics."""
+    """Domains of kernels that are none of the experiment's: a kernel may have been tuned by a
+    config that crosses other topics.
+    """
     return {kernel.domain for kernel in kernels} - {domain.name for domain in experiment.domains}
 
 
 def head_room(kernels: int) -> int:
-    """Slots for a number of kernels: the next power of two of a quarter more than they and the backbone need, at least 16."""
+    """Slots for a number of kernels: the next power of two of a quarter more than they and the
+    backbone need, at least 16.
+    """
     return max(_FEWEST, 1 << (int(np.ceil(_HEAD_ROOM * (kernels + 1))) - 1).bit_length())
 
 
 def common_shape(kernels: Sequence[StoredKernel]) -> KernelShape | None:
-    """The shape of all kernels; None where there is none. Raises ``InputError`` where they have different ones."""
+    """The shape of all kernels; None where there is none. Raises ``InputError`` where they have
+    different ones.
+    """
     shapes = {kernel.shape for kernel in kernels}
     if len(shapes) > 1:
         described = "; ".join(f"{kernel.domain} has {kernel.shape}" for kernel in kernels)

@@ -1,4 +1,6 @@
-"""What the trainer computes for raw rows under any domain: the frozen backbone's taps, then the stored kernels; no exported graph."""
+"""What the trainer computes for raw rows under any domain: the frozen backbone's taps, then the
+stored kernels; no exported graph.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,10 +21,15 @@ from trainer.kernels.routing import auto_rank, most_specific_first, parse_domain
 from trainer.registry.kernel_registry import KernelStore, StoredKernel, common_tap
 
 
-def frozen_rows(backbone: keras.Model, transform: Transform, rows: pa.RecordBatch, tap: str) -> FrozenRows:
+def frozen_rows(
+    backbone: keras.Model, transform: Transform, rows: pa.RecordBatch, tap: str
+) -> FrozenRows:
     """Runs validated rows through Beam's batch transform and the frozen backbone."""
     columns: dict[str, Any] = transform.apply_batch(rows)
-    heads = backbone({name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()}, training=False)
+    heads = backbone(
+        {name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()},
+        training=False,
+    )
     return FrozenRows(heads["logits"].numpy(), np.asarray(read_tap(heads, tap)), columns)
 
 
@@ -35,20 +42,32 @@ class TrainerScores:
       rows: what is scored, with topics, and the ids of the user feature where kernels are gated.
     """
 
-    def __init__(self, experiment: Experiment, kernels: Sequence[StoredKernel], rows: FrozenRows) -> None:
+    def __init__(
+        self, experiment: Experiment, kernels: Sequence[StoredKernel], rows: FrozenRows
+    ) -> None:
         self._kernels, self._rows = {kernel.domain: kernel for kernel in kernels}, rows
-        candidates = most_specific_first([parse_domain(name, experiment.topics) for name in self._kernels], experiment.topics)
+        candidates = most_specific_first(
+            [parse_domain(name, experiment.topics) for name in self._kernels], experiment.topics
+        )
         topics = {topic: tf.constant(rows.columns[f"topic/{topic}"]) for topic in experiment.topics}
         names = [BACKBONE, *(domain.name for domain in candidates)]
-        self._automatic = [names[rank] for rank in auto_rank(topics, candidates, len(rows.logits)).numpy()]
+        self._automatic = [
+            names[rank] for rank in auto_rank(topics, candidates, len(rows.logits)).numpy()
+        ]
 
     def under(self, domain: str) -> tuple[Probabilities, list[str]]:
         """Task -> probability of every row, and the name of the domain that serves it."""
-        served = self._automatic if domain == AUTO else [domain if domain in self._kernels else BACKBONE] * len(self._automatic)
+        served = (
+            self._automatic
+            if domain == AUTO
+            else [domain if domain in self._kernels else BACKBONE] * len(self._automatic)
+        )
         logits = self._rows.logits.copy()
         for name in set(served) - {BACKBONE}:
             chosen = np.flatnonzero(np.array(served) == name)
-            logits[chosen] = score_rows(self._kernels[name].shape, self._kernels[name].weights, self._rows, chosen)
+            logits[chosen] = score_rows(
+                self._kernels[name].shape, self._kernels[name].weights, self._rows, chosen
+            )
         return probabilities(logits), served
 
     @property
@@ -62,4 +81,8 @@ def stored_scores(job: Job, rows: pa.RecordBatch) -> TrainerScores:
     experiment, store = job.experiment(), KernelStore(job)
     kernels = [store.load(domain, version) for domain, version in store.active().items()]
     tap = common_tap(kernels) or experiment.kernel.tap
-    return TrainerScores(experiment, kernels, frozen_rows(load_frozen(job, experiment), Transform(experiment, job.fitted()), rows, tap))
+    return TrainerScores(
+        experiment,
+        kernels,
+        frozen_rows(load_frozen(job, experiment), Transform(experiment, job.fitted()), rows, tap),
+    )

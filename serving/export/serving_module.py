@@ -1,6 +1,8 @@
-"""What is exported: transform, frozen backbone and kernel slots behind four signatures, of stock TensorFlow operations alone.
+"""What is exported: transform, frozen backbone and kernel slots behind four signatures, of stock
+TensorFlow operations alone.
 
-The graph depends on the experiment, the backbone and the layout of the slots; which kernels it serves is in variables.
+The graph depends on the experiment, the backbone and the layout of the slots; which kernels it
+serves is in variables.
 """
 
 import math
@@ -37,7 +39,9 @@ _PARSED: dict[str, Any] = {
     "number": tf.io.FixedLenFeature([], tf.float32, math.nan),
     "timestamp": tf.io.FixedLenFeature([], tf.int64, 0),
 }
-"""How a column is read from a ``tf.Example``; one that is not there is missing, as the transform spells missing."""
+"""How a column is read from a ``tf.Example``; one that is not there is missing, as the transform
+spells missing.
+"""
 
 
 class Recommender(tf.Module):
@@ -50,15 +54,26 @@ class Recommender(tf.Module):
       slots: a domain without a kernel in them is served by the backbone.
     """
 
-    def __init__(self, experiment: Experiment, transform: Transform, backbone: keras.Model, slots: Slots) -> None:
+    def __init__(
+        self, experiment: Experiment, transform: Transform, backbone: keras.Model, slots: Slots
+    ) -> None:
         super().__init__(name="recommender")
-        self._experiment, self._transform, self._backbone = experiment, transform, _Untracked(backbone)
-        self._slots, self._domain_model = _Untracked(slots), _Untracked(domain_model(backbone, slots.bank))
+        self._experiment, self._transform, self._backbone = (
+            experiment,
+            transform,
+            _Untracked(backbone),
+        )
+        self._slots, self._domain_model = (
+            _Untracked(slots),
+            _Untracked(domain_model(backbone, slots.bank)),
+        )
         # Keras objects stay untracked and their variables are listed here: each is saved once.
         self.backbone = [variable.value for variable in backbone.weights]
         self.kernels = slots.variables()
         ranks = {**{name: rank for rank, name in enumerate(slots.names)}, AUTO: _AUTO_RANK}
-        initializer = tf.lookup.KeyValueTensorInitializer(list(ranks), list(ranks.values()), tf.string, tf.int32)
+        initializer = tf.lookup.KeyValueTensorInitializer(
+            list(ranks), list(ranks.values()), tf.string, tf.int32
+        )
         self._ranks = tf.lookup.StaticHashTable(initializer, default_value=0)
         self.columns = served_columns(experiment)
         self._item_columns = [column.name for column in self.columns if column.side == "item"]
@@ -66,76 +81,123 @@ class Recommender(tf.Module):
     def signatures(self) -> dict[str, Callable[..., Any]]:
         """The signatures by name, traced; ``rank`` where a column is the item's."""
         raw = {column.name: _tensor_spec(column, None) for column in self.columns}
-        by_side = {column.name: _tensor_spec(column, None if column.side == "item" else 1) for column in self.columns}
-        domain, domain_once = (tf.TensorSpec([rows], tf.string, name="domain") for rows in (None, 1))
+        by_side = {
+            column.name: _tensor_spec(column, None if column.side == "item" else 1)
+            for column in self.columns
+        }
+        domain, domain_once = (
+            tf.TensorSpec([rows], tf.string, name="domain") for rows in (None, 1)
+        )
         examples = {"examples": tf.TensorSpec([None], tf.string, name="examples"), "domain": domain}
         wanted = {
             "serving_default": (self._serving_default, raw | {"domain": domain}),
             "all_domains": (self._all_domains, raw),
             "examples": (self._examples, examples),
-            **({"rank": (self._rank, by_side | {"domain": domain_once})} if self._item_columns else {}),
+            **(
+                {"rank": (self._rank, by_side | {"domain": domain_once})}
+                if self._item_columns
+                else {}
+            ),
         }
-        # No Python condition depends on a tensor, and looking for one would take as long as the tracing.
-        return {name: tf.function(function, autograph=False).get_concrete_function(specs) for name, (function, specs) in wanted.items()}
+        # No Python condition depends on a tensor, and looking for one would take as long as the
+        # tracing.
+        return {
+            name: tf.function(function, autograph=False).get_concrete_function(specs)
+            for name, (function, specs) in wanted.items()
+        }
 
     def _serving_default(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         raw = {name: tensor for name, tensor in inputs.items() if name != "domain"}
-        return self._scores(self._transform.features(raw), lambda: self._topics(raw), inputs["domain"])
+        return self._scores(
+            self._transform.features(raw), lambda: self._topics(raw), inputs["domain"]
+        )
 
     def _examples(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        raw = tf.io.parse_example(inputs["examples"], {column.name: _PARSED[column.kind] for column in self.columns})
+        raw = tf.io.parse_example(
+            inputs["examples"], {column.name: _PARSED[column.kind] for column in self.columns}
+        )
         return self._serving_default({**raw, "domain": inputs["domain"]})
 
     def _rank(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """What is the same for every candidate is looked up once; its ids and numbers are repeated in front of the backbone."""
+        """What is the same for every candidate is looked up once; its ids and numbers are
+        repeated in front of the backbone.
+        """
         items = {name: inputs[name] for name in self._item_columns}
-        once = {column.name: inputs[column.name] for column in self.columns if column.name not in items}
+        once = {
+            column.name: inputs[column.name] for column in self.columns if column.name not in items
+        }
         first = tf.zeros([tf.shape(items[self._item_columns[0]])[0]], tf.int32)
 
         def repeated(tensors: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             return {name: tf.gather(tensor, first) for name, tensor in tensors.items()}
 
-        # Crosses of both sides need every row; what `once` gives replaces the rest, which nothing reads then and TensorFlow prunes.
+        # Crosses of both sides need every row; what `once` gives replaces the rest, which nothing
+        # reads then and TensorFlow prunes.
         raw = repeated(once) | items
         features = self._transform.features(raw) | repeated(self._transform.features(once))
         return self._scores(features, lambda: self._topics(raw), tf.gather(inputs["domain"], first))
 
-    def _scores(self, features: dict[str, tf.Tensor], topics: _Topics, domain: tf.Tensor) -> dict[str, tf.Tensor]:
+    def _scores(
+        self, features: dict[str, tf.Tensor], topics: _Topics, domain: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
         slots: Slots = self._slots.value
         ranks = self._ranks.lookup(domain)
         automatic = tf.equal(ranks, _AUTO_RANK)
-        ranks = tf.cond(  # requests that name their domain do not pay for what grows with the ways of cutting traffic
+        # requests that name their domain do not pay for what grows with the ways of cutting traffic
+        ranks = tf.cond(
             tf.reduce_any(automatic),
-            lambda: tf.where(automatic, auto_rank(topics(), slots.domains, tf.shape(ranks)[0], slots.slot_of), ranks),
+            lambda: tf.where(
+                automatic,
+                auto_rank(topics(), slots.domains, tf.shape(ranks)[0], slots.slot_of),
+                ranks,
+            ),
             lambda: ranks,
         )
         slot = tf.gather(slots.slot_of, ranks)
-        logits = self._domain_model.value({**self._inputs(features, topics), SLOT: slot}, training=False)
+        logits = self._domain_model.value(
+            {**self._inputs(features, topics), SLOT: slot}, training=False
+        )
         log_p = log_probabilities(logits)
         served = tf.gather(tf.constant(slots.names), tf.gather(slots.rank_of, slot))
         return {**{task: tf.exp(value) for task, value in log_p.items()}, "served_domain": served}
 
     def _all_domains(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         slots: Slots = self._slots.value
-        inputs, bank = self._inputs(self._transform.features(raw), lambda: self._topics(raw)), slots.bank
+        inputs, bank = (
+            self._inputs(self._transform.features(raw), lambda: self._topics(raw)),
+            slots.bank,
+        )
         heads, used = self._backbone.value(inputs, training=False), slots.used()
-        logits = bank.every_slot(read_tap(heads, bank.shape.tap), heads["logits"], inputs.get(bank.shape.user), used)
+        logits = bank.every_slot(
+            read_tap(heads, bank.shape.tap), heads["logits"], inputs.get(bank.shape.user), used
+        )
         log_p = log_probabilities(tf.reshape(logits, [-1, 2]))
-        by_row = {task: tf.transpose(tf.reshape(tf.exp(log_p[task]), [used, tf.shape(logits)[1]])) for task in ("ctr", "ctcvr")}
+        by_row = {
+            task: tf.transpose(tf.reshape(tf.exp(log_p[task]), [used, tf.shape(logits)[1]]))
+            for task in ("ctr", "ctcvr")
+        }
         return {**by_row, "domains": tf.gather(tf.constant(slots.names), slots.rank_of[:used])}
 
     def _topics(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Topic indices, each worked out once per distinct value: a topic may have a thousand values, a request seldom has many."""
+        """Topic indices, each worked out once per distinct value: a topic may have a thousand
+        values, a request seldom has many.
+        """
         topics = self._experiment.topics
         distinct = {topic.column: tf.unique(raw[topic.column]) for topic in topics.values()}
         indices = self._transform.topics({column: values.y for column, values in distinct.items()})
-        return {name: tf.gather(index, distinct[topics[name].column].idx) for name, index in indices.items()}
+        return {
+            name: tf.gather(index, distinct[topics[name].column].idx)
+            for name, index in indices.items()
+        }
 
     def _inputs(self, features: dict[str, tf.Tensor], topics: _Topics) -> dict[str, tf.Tensor]:
         """The backbone's inputs among the transform's outputs; few backbones read topics."""
         names, outputs = list(self._backbone.value.input), features
         if any(name.startswith(TOPIC_PREFIX) for name in names):
-            outputs = {**features, **{f"{TOPIC_PREFIX}{name}": index for name, index in topics().items()}}
+            outputs = {
+                **features,
+                **{f"{TOPIC_PREFIX}{name}": index for name, index in topics().items()},
+            }
         return {name: outputs[name] for name in names}
 
 

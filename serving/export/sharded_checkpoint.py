@@ -1,4 +1,5 @@
-"""A version's variables in two data files, the backbone's and the kernels', so that a new kernel writes the second alone.
+"""A version's variables in two data files, the backbone's and the kernels', so that a new kernel
+writes the second alone.
 
 TensorFlow's checkpoint is data files and an index that says where each tensor lies.
 """
@@ -22,7 +23,9 @@ _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class TwoShards(tf.train.experimental.ShardingCallback):
-    """Puts the kernels' variables into a data file of their own, the second; ``tf.saved_model.SaveOptions`` takes it."""
+    """Puts the kernels' variables into a data file of their own, the second;
+    ``tf.saved_model.SaveOptions`` takes it.
+    """
 
     @property
     def description(self) -> str:
@@ -39,7 +42,8 @@ class TwoShards(tf.train.experimental.ShardingCallback):
 
 
 def write_kernels(former: Path, version: Path, variables: dict[str, tf.Variable]) -> None:
-    """Writes the kernels' data file, and an index that joins it to the backbone's of a former version.
+    """Writes the kernels' data file, and an index that joins it to the backbone's of a former
+    version.
 
     Args:
       former: folder of a version whose variables are of the same names, types and shapes.
@@ -50,7 +54,10 @@ def write_kernels(former: Path, version: Path, variables: dict[str, tf.Variable]
     entries = read_index((former / INDEX).read_bytes())
     ours = {key for key in entries if key.startswith(KERNELS.encode())}
     if ours != {name.encode() for name in names}:
-        raise ValueError(f"{former / INDEX}: expected the kernels' tensors {sorted(names)}, received {sorted(ours)}")
+        raise ValueError(
+            f"{former / INDEX}: expected the kernels' tensors {sorted(names)}, received"
+            f" {sorted(ours)}"
+        )
     with tempfile.TemporaryDirectory(dir=version / "variables") as folder:
         alone = f"{folder}/kernels"
         tf.raw_ops.SaveV2(

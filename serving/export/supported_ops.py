@@ -1,4 +1,6 @@
-"""Refuses a SavedModel with operations that a stock TensorFlow Serving does not have, though Python loads them happily."""
+"""Refuses a SavedModel with operations that a stock TensorFlow Serving does not have, though
+Python loads them happily.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +28,9 @@ _ELSEWHERE = {
 
 def read_meta_graph(version: Path) -> meta_graph_pb2.MetaGraphDef:
     """The one graph of a SavedModel."""
-    (meta_graph,) = saved_model_pb2.SavedModel.FromString((version / "saved_model.pb").read_bytes()).meta_graphs
+    (meta_graph,) = saved_model_pb2.SavedModel.FromString(
+        (version / "saved_model.pb").read_bytes()
+    ).meta_graphs
     return meta_graph
 
 
@@ -34,20 +38,28 @@ def check_stock(meta_graph: meta_graph_pb2.MetaGraphDef) -> None:
     """Looks at every node of the graph and of all functions in its library.
 
     Raises:
-      InputError: names the first operation that the stock server cannot run, its node and the reason.
+      InputError: names the first operation that the stock server cannot run, its node and the
+        reason.
     """
     library = meta_graph.graph_def.library.function
     functions = {function.signature.name for function in library}
     for where, node in _nodes(meta_graph):
         problem = "" if node.op in functions else refused(node.op)
         if problem:
-            raise InputError(f"operation {node.op} (node '{node.name}' of {where}) {problem}; TensorFlow Serving could not run this model")
+            raise InputError(
+                f"operation {node.op} (node '{node.name}' of {where}) {problem}; TensorFlow Serving"
+                " could not run this model"
+            )
 
 
 def refused(op: str) -> str:
     """Why a stock TensorFlow Serving cannot run an operation; empty where it can."""
     reason = next((reason for word, reason in _ELSEWHERE.items() if word.lower() in op.lower()), "")
-    return reason or ("" if isinstance(op_def_registry.get(op), op_def_pb2.OpDef) else "is none of TensorFlow's own")
+    return reason or (
+        ""
+        if isinstance(op_def_registry.get(op), op_def_pb2.OpDef)
+        else "is none of TensorFlow's own"
+    )
 
 
 def _nodes(meta_graph: meta_graph_pb2.MetaGraphDef) -> Iterator[tuple[str, node_def_pb2.NodeDef]]:

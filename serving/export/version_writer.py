@@ -1,7 +1,9 @@
-"""``python -m serving.export``: a job directory -> one SavedModel: transform, frozen backbone and kernels in slots, raw features in.
+"""``python -m serving.export``: a job directory -> one SavedModel: transform, frozen backbone and
+kernels in slots, raw features in.
 
-Where the newest version has the same backbone and graph and enough slots, only the kernels and the domain table are written; everything
-else of the new version is that version's, linked. ``assets.extra/export.json`` says what each version is made of.
+Where the newest version has the same backbone and graph and enough slots, only the kernels and the
+domain table are written; everything else of the new version is that version's, linked.
+``assets.extra/export.json`` says what each version is made of.
 """
 
 import json
@@ -15,7 +17,15 @@ from configs import Experiment, InputError
 from configs.domains import ALL
 from preprocessing.features.transform import Transform
 from serving.export import golden_cases
-from serving.export.export_manifest import EXTRA, Record, files_of, kernels_of, link, newest, sources_of
+from serving.export.export_manifest import (
+    EXTRA,
+    Record,
+    files_of,
+    kernels_of,
+    link,
+    newest,
+    sources_of,
+)
 from serving.export.kernel_slots import Layout, Slots, beside, common_shape, head_room
 from serving.export.serving_module import Recommender
 from serving.export.sharded_checkpoint import BACKBONE_DATA, TwoShards, write_kernels
@@ -47,28 +57,42 @@ class _Wanted:
 
     @classmethod
     def of(cls, job: Job, slots: int | None) -> "_Wanted":
-        """A job's backbone and its active kernels. Raises ``InputError`` where they cannot be exported."""
+        """A job's backbone and its active kernels. Raises ``InputError`` where they cannot be
+        exported.
+        """
         experiment, store = job.experiment(), KernelStore(job)
         kernels = [store.load(domain, number) for domain, number in store.active().items()]
         common_shape(kernels)
         if slots is not None and slots <= len(kernels):
-            raise InputError(f"--slots {slots}: expected at least {len(kernels) + 1}, one for each active kernel and one for the backbone")
+            raise InputError(
+                f"--slots {slots}: expected at least {len(kernels) + 1}, one for each active kernel"
+                " and one for the backbone"
+            )
         return cls(job, experiment, kernels, job.golden_requests(), slots)
 
 
-def export(job: Job, models: Path, version: int | None = None, *, full: bool = False, slots: int | None = None) -> Path:
-    """Writes ``<models>/<version>``; the directory appears whole or not at all, and never changes afterwards.
+def export(
+    job: Job,
+    models: Path,
+    version: int | None = None,
+    *,
+    full: bool = False,
+    slots: int | None = None,
+) -> Path:
+    """Writes ``<models>/<version>``; the directory appears whole or not at all, and never changes
+    afterwards.
 
     Args:
       job: with a finished backbone; its active kernels are exported.
       models: base path of the model, as a server is given it.
       version: a new one; the next free integer where None.
       full: write everything anew, whatever the newest version holds.
-      slots: of the bank, the backbone's included; None keeps the newest version's, or leaves head-room.
+      slots: of the bank, the backbone's included; None keeps the newest version's, or leaves
+        head-room.
 
     Raises:
-      InputError: no finished backbone or no golden requests, a damaged kernel, a version that exists already, too few slots, or an
-        operation that TensorFlow Serving does not have.
+      InputError: no finished backbone or no golden requests, a damaged kernel, a version that
+        exists already, too few slots, or an operation that TensorFlow Serving does not have.
     """
     wanted = _Wanted.of(job, slots)
     version = _free(models, version)
@@ -80,43 +104,67 @@ def export(job: Job, models: Path, version: int | None = None, *, full: bool = F
             print(f"full export: {reason}", file=sys.stderr)
             layout, served = _write_all(aside, wanted)
         else:
-            print(f"new kernels and domain table; the rest is version {former.name}'s", file=sys.stderr)
+            print(
+                f"new kernels and domain table; the rest is version {former.name}'s",
+                file=sys.stderr,
+            )
             layout, served = record.layout, _write_kernels(aside, wanted, former, record.layout)
         kernels = kernels_of(wanted.kernels, served)
         known = record.kernels if record else {}
-        changed = [domain for domain in served if known and kernels[domain]["sha256"] != known.get(domain, {}).get("sha256")]
+        changed = [
+            domain
+            for domain in served
+            if known and kernels[domain]["sha256"] != known.get(domain, {}).get("sha256")
+        ]
         _write_extra(aside, wanted, models.resolve().name, list(served), changed)
-        Record(sources, layout, kernels, files_of(aside, former, record.files if record else {})).write(aside)
+        Record(
+            sources, layout, kernels, files_of(aside, former, record.files if record else {})
+        ).write(aside)
     return models / str(version)
 
 
-def _reason(wanted: _Wanted, sources: dict[str, str], former: Path | None, record: Record | None) -> str:
+def _reason(
+    wanted: _Wanted, sources: dict[str, str], former: Path | None, record: Record | None
+) -> str:
     """Why the newest version cannot be built on; empty where it can."""
     if former is None:
         return "there is no earlier version"
     if record is None:
         return f"version {former.name} does not say what it is made of"
-    problem = record.unusable(former, sources) or record.layout.refuses(wanted.experiment, wanted.kernels, wanted.slots)
+    problem = record.unusable(former, sources) or record.layout.refuses(
+        wanted.experiment, wanted.kernels, wanted.slots
+    )
     return problem and f"version {former.name} {problem}"
 
 
 def _write_all(aside: Path, wanted: _Wanted) -> tuple[Layout, dict[str, int]]:
-    """Writes the SavedModel and the golden rows' taps; returns its layout and the slots of what it serves."""
+    """Writes the SavedModel and the golden rows' taps; returns its layout and the slots of what
+    it serves.
+    """
     job, experiment, kernels = wanted.job, wanted.experiment, wanted.kernels
     transform, backbone = Transform(experiment, job.fitted()), load_frozen(job, experiment)
-    shape = common_shape(kernels) or KernelShape.of(experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1])
-    layout = Layout(shape, wanted.slots or head_room(len(kernels)), tuple(sorted(beside(experiment, kernels))))
+    shape = common_shape(kernels) or KernelShape.of(
+        experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1]
+    )
+    layout = Layout(
+        shape, wanted.slots or head_room(len(kernels)), tuple(sorted(beside(experiment, kernels)))
+    )
     slots = Slots(layout.domains(experiment), shape, layout.slots, kernels)
     module = Recommender(experiment, transform, backbone, slots)
     options = tf.saved_model.SaveOptions(experimental_sharding_callback=TwoShards())
     tf.saved_model.save(module, str(aside), signatures=module.signatures(), options=options)
     check_stock(read_meta_graph(aside))
-    write_bytes(aside / EXTRA / golden_cases.TAPS, golden_cases.golden_taps(experiment, wanted.requests, transform, backbone, shape))
+    write_bytes(
+        aside / EXTRA / golden_cases.TAPS,
+        golden_cases.golden_taps(experiment, wanted.requests, transform, backbone, shape),
+    )
     return layout, slots.served()
 
 
 def _write_kernels(aside: Path, wanted: _Wanted, former: Path, layout: Layout) -> dict[str, int]:
-    """Writes the kernels' data file and the index, and links the rest of an earlier version; returns the slots of what it serves."""
+    """Writes the kernels' data file and the index, and links the rest of an earlier version;
+    returns the slots of what it serves.
+    """
     slots = Slots(layout.domains(wanted.experiment), layout.shape, layout.slots, wanted.kernels)
     assets = [path.relative_to(former).as_posix() for path in (former / "assets").glob("*")]
     for name in ("saved_model.pb", BACKBONE_DATA, f"{EXTRA}/{golden_cases.TAPS}", *assets):
@@ -125,20 +173,42 @@ def _write_kernels(aside: Path, wanted: _Wanted, former: Path, layout: Layout) -
     return slots.served()
 
 
-def _write_extra(aside: Path, wanted: _Wanted, model: str, served: list[str], changed: list[str]) -> None:
+def _write_extra(
+    aside: Path, wanted: _Wanted, model: str, served: list[str], changed: list[str]
+) -> None:
     """Writes the golden cases and the warm-up requests."""
     extra = aside / EXTRA
-    cases = golden_cases.golden_cases(wanted.experiment, wanted.requests, extra / golden_cases.TAPS, wanted.kernels, served, changed)
+    cases = golden_cases.golden_cases(
+        wanted.experiment,
+        wanted.requests,
+        extra / golden_cases.TAPS,
+        wanted.kernels,
+        served,
+        changed,
+    )
     write_bytes(extra / golden_cases.FILE, json.dumps(cases, allow_nan=False).encode())
-    write_warmup(aside / WARM_UP_FILE, read_meta_graph(aside), model, wanted.requests, next(iter(served), ALL))
+    write_warmup(
+        aside / WARM_UP_FILE,
+        read_meta_graph(aside),
+        model,
+        wanted.requests,
+        next(iter(served), ALL),
+    )
 
 
 def _free(models: Path, version: int | None) -> int:
     """The version to write, which does not exist yet; ``models`` is made where it does not."""
-    taken = [int(path.name) for path in models.iterdir() if path.name.isdecimal()] if models.is_dir() else []
+    taken = (
+        [int(path.name) for path in models.iterdir() if path.name.isdecimal()]
+        if models.is_dir()
+        else []
+    )
     version = max(taken, default=0) + 1 if version is None else version
     if version in taken:
-        raise InputError(f"{models / str(version)}: exists already; a version never changes, choose another --version")
+        raise InputError(
+            f"{models / str(version)}: exists already; a version never changes, choose another"
+            " --version"
+        )
     try:
         models.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -1,4 +1,6 @@
-"""Warm-up requests of a version: what TensorFlow Serving runs before the version becomes available, so that no client pays for it."""
+"""Warm-up requests of a version: what TensorFlow Serving runs before the version becomes
+available, so that no client pays for it.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +16,11 @@ from serving.wire.row_codec import DOMAIN
 from serving.wire.tf_examples import EXAMPLES, example
 
 
-def write_warmup(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef, model: str, rows: list[Row], domain: str) -> None:
-    """Writes a TFRecord of ``PredictionLog``: for each signature one row and all of them, under one domain and under ``auto``.
+def write_warmup(
+    path: Path, meta_graph: meta_graph_pb2.MetaGraphDef, model: str, rows: list[Row], domain: str
+) -> None:
+    """Writes a TFRecord of ``PredictionLog``: for each signature one row and all of them, under one
+    domain and under ``auto``.
 
     Args:
       path: of the file.
@@ -26,15 +31,24 @@ def write_warmup(path: Path, meta_graph: meta_graph_pb2.MetaGraphDef, model: str
     """
     with tf.io.TFRecordWriter(str(path)) as file:
         for request in _requests(meta_graph, model, rows, domain):
-            log = prediction_log_pb2.PredictLog(request=predict_pb2.PredictRequest.FromString(request))
+            log = prediction_log_pb2.PredictLog(
+                request=predict_pb2.PredictRequest.FromString(request)
+            )
             file.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
-def _requests(meta_graph: meta_graph_pb2.MetaGraphDef, model: str, rows: list[Row], domain: str) -> Iterator[bytes]:
+def _requests(
+    meta_graph: meta_graph_pb2.MetaGraphDef, model: str, rows: list[Row], domain: str
+) -> Iterator[bytes]:
     for name, signature in sorted(meta_graph.signature_def.items()):
         if name.startswith("__"):
             continue
         spec = model_pb2.ModelSpec(name=model, signature_name=name)
         for asked in (domain, AUTO) if DOMAIN in signature.inputs else (None,):
             for some in (rows[:1], rows):
-                yield encoded(signature, spec, [{EXAMPLES: example(row)} for row in some] if name == EXAMPLES else some, asked)
+                yield encoded(
+                    signature,
+                    spec,
+                    [{EXAMPLES: example(row)} for row in some] if name == EXAMPLES else some,
+                    asked,
+                )

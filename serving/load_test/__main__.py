@@ -1,4 +1,6 @@
-"""``python -m serving.load_test``: how fast a server answers, and how much, as JSON on stdout; progress on stderr."""
+"""``python -m serving.load_test``: how fast a server answers, and how much, as JSON on stdout;
+progress on stderr.
+"""
 
 import argparse
 import json
@@ -26,27 +28,42 @@ from serving.wire.errors import StatusError
 from serving.wire.request_encoding import encoded
 
 _WARM_UP = 1.0
-"""Seconds of load before what is measured: connections are made, and the server's caches and threads."""
+"""Seconds of load before what is measured: connections are made, and the server's caches and
+threads.
+"""
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command. Raises ``InputError`` for bad input; exits with code 1 where a request was refused or the server cannot be reached."""
+    """The command. Raises ``InputError`` for bad input; exits with code 1 where a request was
+    refused or the server cannot be reached.
+    """
     arguments = _arguments(argv)
     if arguments.plot:
         if not arguments.rates:
-            raise InputError("--plot draws latency against the offered load: name rates with --rates")
+            raise InputError(
+                "--plot draws latency against the offered load: name rates with --rates"
+            )
         check_plot(arguments.plot)
     try:
         rows, requests = _requests(arguments)
     except StatusError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
-    result: dict[str, Any] = {"rows": rows, "different_requests": len(requests), "threads": arguments.threads}
+    result: dict[str, Any] = {
+        "rows": rows,
+        "different_requests": len(requests),
+        "threads": arguments.threads,
+    }
     if arguments.rates:
         measured = [_offer(arguments, requests, rate) for rate in arguments.rates]
         result |= {"arrivals": arguments.arrivals, "runs": [each.figures() for each in measured]}
         if arguments.plot:
-            plot(result["runs"], arguments.plot, f"{arguments.model_name}, {rows} rows a request, {arguments.arrivals.title()} arrivals")
+            plot(
+                result["runs"],
+                arguments.plot,
+                f"{arguments.model_name}, {rows} rows a request, {arguments.arrivals.title()}"
+                " arrivals",
+            )
         failed = any(each.errors for each in measured)
     else:
         deadline = arguments.deadline_ms / 1_000
@@ -66,7 +83,9 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _requests(arguments: argparse.Namespace) -> tuple[int, list[bytes]]:
-    """Rows of the first request, and the encoded requests. Raises ``InputError``, ``StatusError``."""
+    """Rows of the first request, and the encoded requests. Raises ``InputError``,
+    ``StatusError``.
+    """
     cut = list(islice(slates(logged_rows(arguments.requests), arguments.rows), arguments.different))
     if not cut:
         raise InputError(f"--requests {arguments.requests}: no rows")
@@ -75,7 +94,9 @@ def _requests(arguments: argparse.Namespace) -> tuple[int, list[bytes]]:
     with Client(arguments.target, arguments.model_name, tls=tls_of(arguments)) as client:
         known = client.signature(arguments.signature)
     spec = model_pb2.ModelSpec(name=arguments.model_name, signature_name=arguments.signature)
-    return len(cut[0]), [encoded(known, spec, [row for _, row in slate], arguments.domain) for slate in cut]
+    return len(cut[0]), [
+        encoded(known, spec, [row for _, row in slate], arguments.domain) for slate in cut
+    ]
 
 
 def _offer(arguments: argparse.Namespace, requests: Sequence[bytes], rate: float) -> Offered:
@@ -99,13 +120,38 @@ def _offer(arguments: argparse.Namespace, requests: Sequence[bytes], rate: float
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
-    parser = CommandParser(prog="python -m serving.load_test", description="Latency and throughput of a server under load.")
+    parser = CommandParser(
+        prog="python -m serving.load_test",
+        description="Latency and throughput of a server under load.",
+    )
     add_server_arguments(parser)
-    parser.add_argument("--requests", required=True, metavar="FILE", help="a JSON object of raw features in each line; - for stdin")
-    parser.add_argument("--rows", type=whole_number(1), default=200, metavar="N", help="rows of a request, cut from the file (%(default)s)")
-    parser.add_argument("--different", type=whole_number(1), default=16, metavar="N", help="most requests sent in turns (%(default)s)")
+    parser.add_argument(
+        "--requests",
+        required=True,
+        metavar="FILE",
+        help="a JSON object of raw features in each line; - for stdin",
+    )
+    parser.add_argument(
+        "--rows",
+        type=whole_number(1),
+        default=200,
+        metavar="N",
+        help="rows of a request, cut from the file (%(default)s)",
+    )
+    parser.add_argument(
+        "--different",
+        type=whole_number(1),
+        default=16,
+        metavar="N",
+        help="most requests sent in turns (%(default)s)",
+    )
     parser.add_argument("--domain", help="domain of the rows that have no 'domain' of their own")
-    parser.add_argument("--signature", default=DEFAULT_SIGNATURE, metavar="NAME", help="signature to run (%(default)s)")
+    parser.add_argument(
+        "--signature",
+        default=DEFAULT_SIGNATURE,
+        metavar="NAME",
+        help="signature to run (%(default)s)",
+    )
     parser.add_argument(
         "--rate",
         "--rates",
@@ -113,19 +159,47 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         type=_rates,
         default=[],
         metavar="R[,R...]",
-        help="open loop: offer so many requests a second, one rate after the other; latency counts from when a request is due",
+        help=(
+            "open loop: offer so many requests a second, one rate after the other; latency counts"
+            " from when a request is due"
+        ),
     )
-    parser.add_argument("--arrivals", choices=ARRIVALS, default=ARRIVALS[0], help="open loop: gaps between requests (%(default)s)")
-    parser.add_argument("--seed", type=whole_number(0), default=0, metavar="N", help="open loop: of the gaps (%(default)s)")
+    parser.add_argument(
+        "--arrivals",
+        choices=ARRIVALS,
+        default=ARRIVALS[0],
+        help="open loop: gaps between requests (%(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=whole_number(0),
+        default=0,
+        metavar="N",
+        help="open loop: of the gaps (%(default)s)",
+    )
     parser.add_argument(
         "--threads",
         type=whole_number(1, 1024),
         default=8,
         metavar="N",
-        help="closed loop (no --rate): requests under way at once; open loop: connections, used in turns (%(default)s)",
+        help=(
+            "closed loop (no --rate): requests under way at once; open loop: connections, used in"
+            " turns (%(default)s)"
+        ),
     )
-    parser.add_argument("--seconds", type=seconds, default=10.0, metavar="S", help="how long, for each rate, after one not measured (10)")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="open loop: draw latency and throughput against offered load")
+    parser.add_argument(
+        "--seconds",
+        type=seconds,
+        default=10.0,
+        metavar="S",
+        help="how long, for each rate, after one not measured (10)",
+    )
+    parser.add_argument(
+        "--plot",
+        type=Path,
+        metavar="FILE.png",
+        help="open loop: draw latency and throughput against offered load",
+    )
     return parser.parse_args([with_dashes(word) for word in argv])
 
 
@@ -135,7 +209,9 @@ def _rates(text: str) -> list[float]:
     except ValueError:
         rates = []
     if not rates or not all(0 < rate < math.inf for rate in rates):
-        raise argparse.ArgumentTypeError(f"must be requests a second, several with commas between, received {text}")
+        raise argparse.ArgumentTypeError(
+            f"must be requests a second, several with commas between, received {text}"
+        )
     return rates
 
 

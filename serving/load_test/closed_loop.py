@@ -1,4 +1,6 @@
-"""Closed loop: so many requests are under way at once, each sent when the one before it is answered."""
+"""Closed loop: so many requests are under way at once, each sent when the one before it is
+answered.
+"""
 
 import threading
 import time
@@ -25,7 +27,8 @@ def load(
 ) -> Load:
     """Sends requests from every thread as soon as it has its last answer.
 
-    Every thread has a connection of its own: a server of several processes is given connections, not requests.
+    Every thread has a connection of its own: a server of several processes is given connections,
+    not requests.
 
     Args:
       target: ``HOST:PORT``.
@@ -59,7 +62,9 @@ def load(
             measured.add(Load(0.0, latencies, errors))
             measured.seconds = max(measured.seconds, ended - began)
 
-    senders = [threading.Thread(target=send, args=(index % len(several),)) for index in range(threads)]
+    senders = [
+        threading.Thread(target=send, args=(index % len(several),)) for index in range(threads)
+    ]
     for sender in senders:
         sender.start()
     for sender in senders:

@@ -30,8 +30,14 @@ class Load:
         self.errors += other.errors
 
     def figures(self) -> dict[str, Any]:
-        """``p50_ms`` to ``p99_9_ms`` (null where nothing was answered), ``requests_per_s``, ``requests`` (answered) and ``errors``."""
-        values = np.percentile(self.latencies_ms, list(PERCENTILES.values())).tolist() if self.latencies_ms else [None] * len(PERCENTILES)
+        """``p50_ms`` to ``p99_9_ms`` (null where nothing was answered), ``requests_per_s``,
+        ``requests`` (answered) and ``errors``.
+        """
+        values = (
+            np.percentile(self.latencies_ms, list(PERCENTILES.values())).tolist()
+            if self.latencies_ms
+            else [None] * len(PERCENTILES)
+        )
         count = len(self.latencies_ms)
         return {
             **dict(zip(PERCENTILES, values, strict=True)),

@@ -1,4 +1,6 @@
-"""Open loop: requests are sent at moments drawn beforehand, whether or not the server keeps up, and timed from those moments."""
+"""Open loop: requests are sent at moments drawn beforehand, whether or not the server keeps up,
+and timed from those moments.
+"""
 
 import threading
 import time
@@ -21,12 +23,14 @@ ARRIVALS = ("poisson", "constant")
 
 @dataclass
 class Offered(Load):
-    """What was measured; latencies count from the moment a request was due, so what it waited in the client counts too.
+    """What was measured; latencies count from the moment a request was due, so what it waited in
+    the client counts too.
 
     Attributes:
       seconds: from the first measured moment to the last, or to the last answer if that came later.
       offered_per_s: requests that were due, for each measured second; all of them were sent.
-      late_ms: how much later than due each was sent: where its p99 is not small, the client itself was the bottleneck.
+      late_ms: how much later than due each was sent: where its p99 is not small, the client itself
+        was the bottleneck.
     """
 
     offered_per_s: float = 0.0
@@ -35,7 +39,11 @@ class Offered(Load):
     def figures(self) -> dict[str, Any]:
         """Those of ``Load``, ``offered_per_s`` and ``client_late_p99_ms``."""
         late = float(np.percentile(self.late_ms, 99)) if self.late_ms else None
-        return {"offered_per_s": self.offered_per_s, **super().figures(), "client_late_p99_ms": late}
+        return {
+            "offered_per_s": self.offered_per_s,
+            **super().figures(),
+            "client_late_p99_ms": late,
+        }
 
 
 def arrivals(rate: float, duration: float, kind: str, seed: int) -> npt.NDArray[np.float64]:
@@ -44,7 +52,8 @@ def arrivals(rate: float, duration: float, kind: str, seed: int) -> npt.NDArray[
     Args:
       rate: requests a second, on average.
       duration: seconds.
-      kind: ``poisson``: users who know nothing of each other (exponential gaps); ``constant``: equal gaps.
+      kind: ``poisson``: users who know nothing of each other (exponential gaps); ``constant``:
+        equal gaps.
       seed: of the gaps.
     """
     if kind == "constant":
@@ -100,7 +109,9 @@ def offer(
         done.release()
 
     with ExitStack() as stack:
-        channels = [stack.enter_context(open_channel(target, tls, shared=False)) for _ in range(connections)]
+        channels = [
+            stack.enter_context(open_channel(target, tls, shared=False)) for _ in range(connections)
+        ]
         calls = cycle([channel.unary_unary(METHOD) for channel in channels])
         turns = cycle(requests)
         began = time.perf_counter()

@@ -1,4 +1,6 @@
-"""The command; ``serving.server.main`` has what it does, so that its other processes can import it by name."""
+"""The command; ``serving.server.main`` has what it does, so that its other processes can import
+it by name.
+"""
 
 import sys
 

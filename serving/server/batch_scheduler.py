@@ -1,10 +1,13 @@
-"""Requests run together, as TensorFlow Serving's ``--enable_batching``: joined along dimension 0, run once, taken apart again.
+"""Requests run together, as TensorFlow Serving's ``--enable_batching``: joined along dimension 0,
+run once, taken apart again.
 
-Only requests with the same version, signature and outputs meet in a batch. A request whose inputs have different first dimensions (a
-``rank`` signature) is refused, and so is one with an output that does not have a row for each of the inputs' rows: neither can be joined.
+Only requests with the same version, signature and outputs meet in a batch. A request whose inputs
+have different first dimensions (a ``rank`` signature) is refused, and so is one with an output that
+does not have a row for each of the inputs' rows: neither can be joined.
 
-Kinder than TensorFlow Serving in two things: requests whose inner dimensions differ are run in separate batches where no padding is asked
-for, and where a batch fails its requests are run one by one, so that no request fails for what another one sent.
+Kinder than TensorFlow Serving in two things: requests whose inner dimensions differ are run in
+separate batches where no padding is asked for, and where a batch fails its requests are run one by
+one, so that no request fails for what another one sent.
 """
 
 import math
@@ -29,7 +32,9 @@ _Key = tuple[Any, ...]
 
 @dataclass(eq=False)
 class _Task:
-    """A request in a batch: ``inputs`` with ``rows`` rows, and, when ``done``, its outputs or why there are none."""
+    """A request in a batch: ``inputs`` with ``rows`` rows, and, when ``done``, its outputs or
+    why there are none.
+    """
 
     inputs: Protos
     rows: int
@@ -63,11 +68,14 @@ class Batcher:
     def __init__(self, parameters: Parameters) -> None:
         """Starts the threads."""
         self._parameters = parameters
-        self._waiting: list[_Batch] = []  # oldest first; the last one of a kind takes more requests until it is full
+        self._waiting: list[
+            _Batch
+        ] = []  # oldest first; the last one of a kind takes more requests until it is full
         self._changed = threading.Condition()
         self._stopped = False
         self._threads = [
-            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True) for number in range(parameters.num_batch_threads)
+            threading.Thread(target=self._work, name=f"batch-{number}", daemon=True)
+            for number in range(parameters.num_batch_threads)
         ]
         for thread in self._threads:
             thread.start()
@@ -81,7 +89,8 @@ class Batcher:
         most_bytes: int,
         seconds: float | None = None,
     ) -> Protos:
-        """As ``Servable.predict``, in a batch with others. The caller keeps the servable loaded meanwhile.
+        """As ``Servable.predict``, in a batch with others. The caller keeps the servable loaded
+        meanwhile.
 
         Args:
           servable: runs it.
@@ -92,13 +101,17 @@ class Batcher:
           seconds: how long the answer is of use; None for ever.
 
         Raises:
-          StatusError: as ``Servable.predict``; INVALID_ARGUMENT for inputs that cannot be joined or have too many rows;
-            FAILED_PRECONDITION for outputs that cannot be taken apart; UNAVAILABLE where too much is waiting; DEADLINE_EXCEEDED.
+          StatusError: as ``Servable.predict``; INVALID_ARGUMENT for inputs that cannot be joined or
+            have too many rows; FAILED_PRECONDITION for outputs that cannot be taken apart;
+            UNAVAILABLE where too much is waiting; DEADLINE_EXCEEDED.
         """
         checked, aliases = servable.checked(signature_name, inputs, output_filter, most_bytes)
         rows = _rows(checked)
         if rows > self._parameters.max_batch_size:
-            raise invalid(f"Task size {rows} is larger than maximum input batch size {self._parameters.max_batch_size}")
+            raise invalid(
+                f"Task size {rows} is larger than maximum input batch size"
+                f" {self._parameters.max_batch_size}"
+            )
         inner = () if self._parameters.pad_variable_length_inputs else _inner_shapes(checked)
         task = _Task(checked, rows, math.inf if seconds is None else time.monotonic() + seconds)
         key = (id(servable), signature_name, tuple(aliases), inner)
@@ -106,7 +119,9 @@ class Batcher:
         self._enqueue(_Batch(key, servable, signature_name, aliases, most_bytes, due), task)
         if not task.done.wait(None if seconds is None else min(seconds, threading.TIMEOUT_MAX)):
             self._withdraw(task)
-        task.done.wait()  # what is being run keeps the servable in use, so it is waited for even though nobody wants the answer
+        # what is being run keeps the servable in use, so it is waited for even though nobody wants
+        # the answer
+        task.done.wait()
         if isinstance(task.outputs, StatusError):
             raise task.outputs
         return task.outputs
@@ -149,7 +164,9 @@ class Batcher:
     def _work(self) -> None:
         while (batch := self._next()) is not None:
             now = time.monotonic()
-            tasks = [task for task in batch.tasks if task.deadline > now]  # whoever sent the others has gone
+            tasks = [
+                task for task in batch.tasks if task.deadline > now
+            ]  # whoever sent the others has gone
             for task in batch.tasks:
                 if task.deadline <= now:
                     task.finish(deadline_exceeded())
@@ -166,7 +183,9 @@ class Batcher:
                         return self._waiting.pop(position)
                 if self._stopped:
                     return None
-                self._changed.wait(min(batch.due for batch in self._waiting) - now if self._waiting else None)
+                self._changed.wait(
+                    min(batch.due for batch in self._waiting) - now if self._waiting else None
+                )
 
     def _run(self, batch: _Batch, tasks: list[_Task]) -> None:
         try:
@@ -184,14 +203,27 @@ class Batcher:
     def _answers(self, batch: _Batch, tasks: list[_Task]) -> list[Protos]:
         servable, sizes = batch.servable, [task.rows for task in tasks]
         size = self._size(sum(sizes))
-        results = servable.run(batch.signature, batch.aliases, joined([task.inputs for task in tasks], size, batch.most_bytes))
+        results = servable.run(
+            batch.signature,
+            batch.aliases,
+            joined([task.inputs for task in tasks], size, batch.most_bytes),
+        )
         outputs = servable.signatures[batch.signature].outputs
         parts = parted(dict(zip(batch.aliases, results, strict=True)), sizes, size)
-        return [{alias: encode(array, outputs[alias].dtype) for alias, array in part.items()} for part in parts]
+        return [
+            {alias: encode(array, outputs[alias].dtype) for alias, array in part.items()}
+            for part in parts
+        ]
 
     def _size(self, rows: int) -> int:
-        """The size that a batch of so many rows is filled up to; one without rows cannot be filled up."""
-        return next((size for size in self._parameters.allowed_batch_sizes if size >= rows), rows) if rows else 0
+        """The size that a batch of so many rows is filled up to; one without rows cannot be
+        filled up.
+        """
+        return (
+            next((size for size in self._parameters.allowed_batch_sizes if size >= rows), rows)
+            if rows
+            else 0
+        )
 
 
 def _rows(inputs: Protos) -> int:

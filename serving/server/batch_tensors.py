@@ -1,4 +1,6 @@
-"""Requests' tensors joined along dimension 0, and a result's rows given back to the requests they belong to."""
+"""Requests' tensors joined along dimension 0, and a result's rows given back to the requests
+they belong to.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +12,14 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.server.servable import feed
 from serving.wire.errors import StatusError, invalid
-from serving.wire.tensor_protos import Array, claimed_bytes, decode, encode, shape_of, strings_message
+from serving.wire.tensor_protos import (
+    Array,
+    claimed_bytes,
+    decode,
+    encode,
+    shape_of,
+    strings_message,
+)
 
 Inputs = Mapping[str, tensor_pb2.TensorProto]
 
@@ -19,24 +28,34 @@ def joined(requests: Sequence[Inputs], size: int, most_bytes: int) -> list[Array
     """The rows of several requests, in their order, as ``Servable.run`` takes them.
 
     Args:
-      requests: checked inputs: the same names and data types each, in the same order; inner dimensions that are too short are padded with
-        zeros or empty strings.
+      requests: checked inputs: the same names and data types each, in the same order; inner
+        dimensions that are too short are padded with zeros or empty strings.
       size: rows to fill up to, with copies of a row that is there.
       most_bytes: what each of the joined tensors may take: padding makes much of little.
 
     Raises:
-      StatusError: INVALID_ARGUMENT for a tensor whose content does not fit its shape, and for one that would be too large.
+      StatusError: INVALID_ARGUMENT for a tensor whose content does not fit its shape, and for one
+        that would be too large.
     """
     first = requests[0]
-    if len(requests) == 1 and all(proto.tensor_shape.dim[0].size == size for proto in first.values()):
+    if len(requests) == 1 and all(
+        proto.tensor_shape.dim[0].size == size for proto in first.values()
+    ):
         return [feed(alias, proto) for alias, proto in first.items()]
     feeds = []
     for alias in first:
         protos = [inputs[alias] for inputs in requests]
         if _most_joined_bytes(protos, size) > most_bytes:
-            raise invalid(f"tensor parsing error: {alias}: filled up or padded it would take more than {most_bytes} bytes")
+            raise invalid(
+                f"tensor parsing error: {alias}: filled up or padded it would take more than"
+                f" {most_bytes} bytes"
+            )
         try:
-            feeds.append(_joined_strings(protos, size) if protos[0].dtype == types_pb2.DT_STRING else _joined(protos, size))
+            feeds.append(
+                _joined_strings(protos, size)
+                if protos[0].dtype == types_pb2.DT_STRING
+                else _joined(protos, size)
+            )
         except ValueError as error:
             raise invalid(f"tensor parsing error: {alias}: {error}") from None
     return feeds
@@ -55,12 +74,20 @@ def parted(outputs: Mapping[str, Any], sizes: Sequence[int], size: int) -> list[
     """
     for array in outputs.values():
         if np.ndim(array) == 0:
-            raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions")
+            raise StatusError(
+                grpc.StatusCode.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions"
+            )
         if len(array) != size:
-            words = "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension sizes of the input tensors"
+            words = (
+                "Batched output tensor's 0th dimension does not equal the sum of the 0th dimension"
+                " sizes of the input tensors"
+            )
             raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, words)
     ends = np.cumsum(sizes)
-    return [{alias: array[end - rows : end] for alias, array in outputs.items()} for rows, end in zip(sizes, ends, strict=True)]
+    return [
+        {alias: array[end - rows : end] for alias, array in outputs.items()}
+        for rows, end in zip(sizes, ends, strict=True)
+    ]
 
 
 def inner_shape(protos: Sequence[tensor_pb2.TensorProto]) -> tuple[int, ...]:
@@ -69,7 +96,9 @@ def inner_shape(protos: Sequence[tensor_pb2.TensorProto]) -> tuple[int, ...]:
 
 
 def _most_joined_bytes(protos: Sequence[tensor_pb2.TensorProto], size: int) -> int:
-    """At least what the joined tensor takes: what the parts take, and what is added to them (24 bytes are a string's own part)."""
+    """At least what the joined tensor takes: what the parts take, and what is added to them (24
+    bytes are a string's own part).
+    """
     shapes = [shape_of(proto) for proto in protos]
     added = size * math.prod(inner_shape(protos)) - sum(map(math.prod, shapes))
     copies = size - sum(shape[0] for shape in shapes)
@@ -86,7 +115,8 @@ def _joined_strings(protos: Sequence[tensor_pb2.TensorProto], size: int) -> Arra
     inner = inner_shape(protos)
     if not all(_is_written_out(proto, inner) for proto in protos):
         return strings_message(encode(_joined(protos, size), types_pb2.DT_STRING))
-    # As messages: as Python objects strings would be made and unmade one by one, while no other request could run.
+    # As messages: as Python objects strings would be made and unmade one by one, while no other
+    # request could run.
     whole = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING)
     for dimension in (size, *inner):
         whole.tensor_shape.dim.add(size=dimension)
@@ -108,6 +138,8 @@ def _is_written_out(proto: tensor_pb2.TensorProto, inner: tuple[int, ...]) -> bo
 def _padded(array: Array, inner: tuple[int, ...]) -> Array:
     if array.shape[1:] == inner:
         return array
-    whole: Array = np.full((len(array), *inner), b"" if array.dtype == object else array.dtype.type(0), array.dtype)
+    whole: Array = np.full(
+        (len(array), *inner), b"" if array.dtype == object else array.dtype.type(0), array.dtype
+    )
     whole[tuple(slice(length) for length in array.shape)] = array
     return whole

@@ -10,8 +10,13 @@ from serving.wire.argument_types import seconds, whole_number, with_dashes
 
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
-    """The command line, flags with dashes or, as TensorFlow Serving spells them, underscores. Exits with code 2 on a bad one."""
-    parser = CommandParser(prog="python -m serving.server", description="Serve SavedModels over gRPC, as TensorFlow Serving does.")
+    """The command line, flags with dashes or, as TensorFlow Serving spells them, underscores.
+    Exits with code 2 on a bad one.
+    """
+    parser = CommandParser(
+        prog="python -m serving.server",
+        description="Serve SavedModels over gRPC, as TensorFlow Serving does.",
+    )
     _add_models(parser)
     _add_listening(parser)
     _add_running(parser)
@@ -19,9 +24,13 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     if arguments.batching_parameters_file and not arguments.enable_batching:
         parser.error("--batching-parameters-file is set without --enable-batching")
     if arguments.monitoring_config_file and arguments.rest_api_port is None:
-        parser.error("--monitoring-config-file is set without --rest-api-port, where metrics are served")
+        parser.error(
+            "--monitoring-config-file is set without --rest-api-port, where metrics are served"
+        )
     if arguments.rest_api_port is not None and arguments.processes > 1:
-        parser.error("--rest-api-port would tell of one process alone: not with --processes above 1")
+        parser.error(
+            "--rest-api-port would tell of one process alone: not with --processes above 1"
+        )
     if arguments.rest_api_port and arguments.rest_api_port == arguments.port:
         parser.error("--rest-api-port and --port must differ")
     return arguments
@@ -37,33 +46,97 @@ def _switch(text: str) -> bool:
 
 def _add_switch(parser: argparse.ArgumentParser, flag: str, default: bool, what: str) -> None:
     shown = str(default).lower()
-    parser.add_argument(flag, type=_switch, nargs="?", const=True, default=default, metavar="true|false", help=f"{what} ({shown})")
+    parser.add_argument(
+        flag,
+        type=_switch,
+        nargs="?",
+        const=True,
+        default=default,
+        metavar="true|false",
+        help=f"{what} ({shown})",
+    )
 
 
 def _add_models(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model-name", default="default", metavar="NAME", help="what requests call the model (%(default)s)")
+    parser.add_argument(
+        "--model-name",
+        default="default",
+        metavar="NAME",
+        help="what requests call the model (%(default)s)",
+    )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--model-base-path", type=Path, metavar="DIR", help="directory with a directory for each version")
-    which.add_argument("--model-config-file", type=Path, metavar="FILE", help="several models, their version policies and labels")
-    parser.add_argument(
-        "--model-config-file-poll-wait-seconds", type=seconds, default=0.0, metavar="S", help="look for a changed file; 0: never (0)"
+    which.add_argument(
+        "--model-base-path",
+        type=Path,
+        metavar="DIR",
+        help="directory with a directory for each version",
+    )
+    which.add_argument(
+        "--model-config-file",
+        type=Path,
+        metavar="FILE",
+        help="several models, their version policies and labels",
     )
     parser.add_argument(
-        "--file-system-poll-wait-seconds", type=seconds, default=1.0, metavar="S", help="look for new versions; 0: only at the start (1)"
+        "--model-config-file-poll-wait-seconds",
+        type=seconds,
+        default=0.0,
+        metavar="S",
+        help="look for a changed file; 0: never (0)",
     )
-    _add_switch(parser, "--allow-version-labels-for-unavailable-models", False, "let new labels name versions that are not served yet")
-    _add_switch(parser, "--enable-model-warmup", True, "run a version's assets.extra/tf_serving_warmup_requests before it is served")
+    parser.add_argument(
+        "--file-system-poll-wait-seconds",
+        type=seconds,
+        default=1.0,
+        metavar="S",
+        help="look for new versions; 0: only at the start (1)",
+    )
+    _add_switch(
+        parser,
+        "--allow-version-labels-for-unavailable-models",
+        False,
+        "let new labels name versions that are not served yet",
+    )
+    _add_switch(
+        parser,
+        "--enable-model-warmup",
+        True,
+        "run a version's assets.extra/tf_serving_warmup_requests before it is served",
+    )
 
 
 def _add_listening(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 0.0.0.0 for every one (%(default)s)")
-    parser.add_argument("--port", type=whole_number(0, 65535), default=8500, help="port; 0 for a free one, which is printed (%(default)s)")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 for every one (%(default)s)",
+    )
+    parser.add_argument(
+        "--port",
+        type=whole_number(0, 65535),
+        default=8500,
+        help="port; 0 for a free one, which is printed (%(default)s)",
+    )
     parser.add_argument("--ssl-config-file", type=Path, metavar="FILE", help="SSLConfig: speak TLS")
     parser.add_argument(
-        "--rest-api-port", type=whole_number(0, 65535), metavar="PORT", help="HTTP for model status and metrics; 0 for a free one (none)"
+        "--rest-api-port",
+        type=whole_number(0, 65535),
+        metavar="PORT",
+        help="HTTP for model status and metrics; 0 for a free one (none)",
     )
-    parser.add_argument("--monitoring-config-file", type=Path, metavar="FILE", help="MonitoringConfig: metrics for Prometheus")
-    parser.add_argument("--max-message-bytes", type=whole_number(1), default=64 << 20, metavar="N", help="largest request (64 MiB)")
+    parser.add_argument(
+        "--monitoring-config-file",
+        type=Path,
+        metavar="FILE",
+        help="MonitoringConfig: metrics for Prometheus",
+    )
+    parser.add_argument(
+        "--max-message-bytes",
+        type=whole_number(1),
+        default=64 << 20,
+        metavar="N",
+        help="largest request (64 MiB)",
+    )
     parser.add_argument(
         "--max-concurrent-requests",
         type=whole_number(1),
@@ -86,19 +159,36 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
         type=whole_number(1, 256),
         default=1,
         metavar="N",
-        help="processes that share the port, each with a copy of the models in memory; a connection stays with one of them (%(default)s)",
+        help=(
+            "processes that share the port, each with a copy of the models in memory; a connection"
+            " stays with one of them (%(default)s)"
+        ),
     )
     _add_switch(parser, "--enable-batching", False, "run requests together")
     parser.add_argument(
-        "--batching-parameters-file", type=Path, metavar="FILE", help="BatchingParameters: how many, and how long they wait"
+        "--batching-parameters-file",
+        type=Path,
+        metavar="FILE",
+        help="BatchingParameters: how many, and how long they wait",
     )
     parser.add_argument(
         "--tensorflow-session-parallelism",
         type=whole_number(0),
-        default=1,  # a recommender's many small operations lose more to threads than they gain, and requests run side by side anyway
+        # a recommender's many small operations lose more to threads than they gain, and requests
+        # run side by side anyway
+        default=1,
         metavar="N",
-        help="threads within and between a request's operations; 0: as TensorFlow chooses (%(default)s)",
+        help=(
+            "threads within and between a request's operations; 0: as TensorFlow chooses"
+            " (%(default)s)"
+        ),
     )
     for name, what in (("intra-op", "within an operation"), ("inter-op", "between operations")):
         flag = f"--tensorflow-{name}-parallelism"
-        parser.add_argument(flag, type=whole_number(0), default=0, metavar="N", help=f"threads {what}; 0: as the flag above")
+        parser.add_argument(
+            flag,
+            type=whole_number(0),
+            default=0,
+            metavar="N",
+            help=f"threads {what}; 0: as the flag above",
+        )

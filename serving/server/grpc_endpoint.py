@@ -1,4 +1,6 @@
-"""How a service is reached: the gRPC server with its limits, TLS and health, and what becomes of a failure."""
+"""How a service is reached: the gRPC server with its limits, TLS and health, and what becomes of
+a failure.
+"""
 
 import socket
 import time
@@ -10,7 +12,12 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2_grpc
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_management_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    predict_pb2,
+)
 
 from serving.server.health import SERVICES, Health
 from serving.server.prediction_service import Service
@@ -30,7 +37,8 @@ class Endpoint:
       host: address.
       port: port; 0 for a free one.
       threads: requests that are run at once; more wait.
-      most_waiting: requests run and waiting together; what comes on top is refused with RESOURCE_EXHAUSTED.
+      most_waiting: requests run and waiting together; what comes on top is refused with
+        RESOURCE_EXHAUSTED.
       most_bytes: size of a request message; a larger one is refused with RESOURCE_EXHAUSTED.
       shared: whether other processes listen on the port too (``processes.shared_port``).
       credentials: TLS; None for plain text.
@@ -45,7 +53,9 @@ class Endpoint:
     credentials: grpc.ServerCredentials | None = None
 
 
-def start(service: Service, endpoint: Endpoint, health: Health, observe: Observe | None = None) -> tuple[grpc.Server, int]:
+def start(
+    service: Service, endpoint: Endpoint, health: Health, observe: Observe | None = None
+) -> tuple[grpc.Server, int]:
     """Starts to listen.
 
     Args:
@@ -63,8 +73,12 @@ def start(service: Service, endpoint: Endpoint, health: Health, observe: Observe
     options = [
         ("grpc.max_receive_message_length", endpoint.most_bytes),
         ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", int(endpoint.shared)),  # two servers must not share a port without knowing it
-        # Below us gRPC has a limit of its own, for requests nobody has looked at yet; it answers CANCELLED, which says nothing to a peer.
+        (
+            "grpc.so_reuseport",
+            int(endpoint.shared),
+        ),  # two servers must not share a port without knowing it
+        # Below us gRPC has a limit of its own, for requests nobody has looked at yet; it answers
+        # CANCELLED, which says nothing to a peer.
         ("grpc.server.max_pending_requests", _MOST_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
     ]
@@ -74,7 +88,11 @@ def start(service: Service, endpoint: Endpoint, health: Health, observe: Observe
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     if not endpoint.shared:
         try_address(endpoint.host, endpoint.port)
-    address = f"[{endpoint.host}]:{endpoint.port}" if ":" in endpoint.host else f"{endpoint.host}:{endpoint.port}"
+    address = (
+        f"[{endpoint.host}]:{endpoint.port}"
+        if ":" in endpoint.host
+        else f"{endpoint.host}:{endpoint.port}"
+    )
     try:
         if endpoint.credentials is None:
             bound = int(server.add_insecure_port(address))
@@ -88,9 +106,13 @@ def start(service: Service, endpoint: Endpoint, health: Health, observe: Observe
 
 
 def try_address(host: str, port: int) -> None:
-    """Raises ``OSError`` with the reason where nobody can listen there; gRPC itself would print it and raise without it."""
+    """Raises ``OSError`` with the reason where nobody can listen there; gRPC itself would print
+    it and raise without it.
+    """
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
         with socket.socket(family, socket.SOCK_STREAM) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
@@ -107,7 +129,9 @@ def _handlers(service: Service, observe: Observe | None) -> Sequence[grpc.Generi
     }
     model_methods = {
         "GetModelStatus": _method(service.get_model_status, status.GetModelStatusRequest),
-        "HandleReloadConfigRequest": _method(service.handle_reload_config_request, model_management_pb2.ReloadConfigRequest),
+        "HandleReloadConfigRequest": _method(
+            service.handle_reload_config_request, model_management_pb2.ReloadConfigRequest
+        ),
     }
     return [
         grpc.method_handlers_generic_handler(name, methods)
@@ -116,12 +140,17 @@ def _handlers(service: Service, observe: Observe | None) -> Sequence[grpc.Generi
 
 
 def _method(
-    function: Callable[[Any, grpc.ServicerContext], Message], request_type: Any, observe: Observe | None = None
+    function: Callable[[Any, grpc.ServicerContext], Message],
+    request_type: Any,
+    observe: Observe | None = None,
 ) -> grpc.RpcMethodHandler:
     def answer(request: Any, context: grpc.ServicerContext) -> Message | StatusError:
         try:
             if isinstance(request, DecodeError):
-                return StatusError(grpc.StatusCode.INTERNAL, f"the request is not a {request_type.DESCRIPTOR.full_name}")
+                return StatusError(
+                    grpc.StatusCode.INTERNAL,
+                    f"the request is not a {request_type.DESCRIPTOR.full_name}",
+                )
             return function(request, context)
         except Exception as error:
             return status_of(error)
@@ -131,17 +160,25 @@ def _method(
         result = answer(request, context)
         failure = result if isinstance(result, StatusError) else None
         if observe is not None and not isinstance(request, DecodeError):
-            observe(request.model_spec.name, failure.code if failure else grpc.StatusCode.OK, time.perf_counter() - start)
-        # Outside any except clause: abort raises too, and neither exception may show up as the cause of the other.
+            observe(
+                request.model_spec.name,
+                failure.code if failure else grpc.StatusCode.OK,
+                time.perf_counter() - start,
+            )
+        # Outside any except clause: abort raises too, and neither exception may show up as the
+        # cause of the other.
         return context.abort(failure.code, failure.message) if failure else result
 
     def parse(data: bytes) -> Any:
         try:
             return request_type.FromString(data)
         except DecodeError as error:
-            return error  # raised here, gRPC would log its traceback and keep some 15 KB of the call for ever
+            # raised here, gRPC would log its traceback and keep some 15 KB of the call for ever
+            return error
 
-    return grpc.unary_unary_rpc_method_handler(handle, request_deserializer=parse, response_serializer=_serialize)
+    return grpc.unary_unary_rpc_method_handler(
+        handle, request_deserializer=parse, response_serializer=_serialize
+    )
 
 
 def _serialize(response: Message) -> bytes:

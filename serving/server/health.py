@@ -1,4 +1,6 @@
-"""gRPC's health checking protocol: SERVING while every configured model can be asked, NOT_SERVING before and while the server drains."""
+"""gRPC's health checking protocol: SERVING while every configured model can be asked,
+NOT_SERVING before and while the server drains.
+"""
 
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
@@ -8,7 +10,9 @@ SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelSer
 
 
 class Health(health.HealthServicer):  # type: ignore[misc, unused-ignore]
-    """What health checks are answered; NOT_SERVING at first. ``enter_graceful_shutdown`` ends it with NOT_SERVING for good."""
+    """What health checks are answered; NOT_SERVING at first. ``enter_graceful_shutdown`` ends it
+    with NOT_SERVING for good.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -21,4 +25,7 @@ class Health(health.HealthServicer):  # type: ignore[misc, unused-ignore]
             return
         self._available = available
         for service in ("", *SERVICES):
-            self.set(service, HealthCheckResponse.SERVING if available else HealthCheckResponse.NOT_SERVING)
+            self.set(
+                service,
+                HealthCheckResponse.SERVING if available else HealthCheckResponse.NOT_SERVING,
+            )

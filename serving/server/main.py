@@ -1,7 +1,8 @@
 """The embedded model server: TensorFlow Serving's gRPC API, flags and version policies, in Python.
 
-``python -m serving.server --model-name M --model-base-path MODELS --port 8500`` serves the newest version under MODELS, the way
-``tensorflow_model_server`` does with the same flags; clients cannot tell the two apart but by their speed. It serves any SavedModel.
+``python -m serving.server --model-name M --model-base-path MODELS --port 8500`` serves the newest
+version under MODELS, the way ``tensorflow_model_server`` does with the same flags; clients cannot
+tell the two apart but by their speed. It serves any SavedModel.
 """
 
 import argparse
@@ -39,12 +40,14 @@ from serving.wire.errors import StatusError
 _DRAIN_SECONDS = 10.0
 """How long requests that are being run may take to finish after SIGTERM."""
 _DECODED = 8
-"""How many times its message a request's decoded inputs may take: short strings grow that much, and a shape may claim anything."""
+"""How many times its message a request's decoded inputs may take: short strings grow that much,
+and a shape may claim anything.
+"""
 
 
 def main(argv: Sequence[str]) -> None:
-    """Serves until SIGTERM or SIGINT. Raises ``InputError`` where there is nothing to serve or the port is taken; exits with code 1 where
-    one of several processes ended by itself.
+    """Serves until SIGTERM or SIGINT. Raises ``InputError`` where there is nothing to serve or the
+    port is taken; exits with code 1 where one of several processes ended by itself.
     """
     arguments = arguments_of(argv)
     stop = _stop_at_signals()
@@ -78,12 +81,26 @@ def _stop_at_signals() -> threading.Event:
     return stop
 
 
-def _serve(arguments: argparse.Namespace, stop: threading.Event, ready: Callable[[], None], *, says: bool = True) -> None:
-    """Serves in this process until ``stop``; ``ready`` is called when it listens, then ``says`` prints where."""
+def _serve(
+    arguments: argparse.Namespace,
+    stop: threading.Event,
+    ready: Callable[[], None],
+    *,
+    says: bool = True,
+) -> None:
+    """Serves in this process until ``stop``; ``ready`` is called when it listens, then ``says``
+    prints where.
+    """
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    tf.get_logger().setLevel(logging.ERROR)  # the session loader calls itself deprecated; it is what the C++ server does
+    tf.get_logger().setLevel(
+        logging.ERROR
+    )  # the session loader calls itself deprecated; it is what the C++ server does
     health = Health()
-    endpoint, parameters, metrics_at = _endpoint(arguments), _batching(arguments), metrics_path(arguments.monitoring_config_file)
+    endpoint, parameters, metrics_at = (
+        _endpoint(arguments),
+        _batching(arguments),
+        metrics_path(arguments.monitoring_config_file),
+    )
     models = _models(arguments, health)
     if not _wait_for_versions(models, stop, arguments.file_system_poll_wait_seconds, says=says):
         return
@@ -92,17 +109,26 @@ def _serve(arguments: argparse.Namespace, stop: threading.Event, ready: Callable
         batcher = Batcher(parameters) if parameters else None
         if batcher:
             running.callback(batcher.close)
-        service = Service(models, _DECODED * arguments.max_message_bytes, batcher, reconfigurable=arguments.processes == 1)
+        service = Service(
+            models,
+            _DECODED * arguments.max_message_bytes,
+            batcher,
+            reconfigurable=arguments.processes == 1,
+        )
         metrics = Metrics(lambda name: models.get(name) is not None) if metrics_at else None
         if arguments.rest_api_port is not None:
             texts = {metrics_at: metrics.text} if metrics and metrics_at else {}
-            http_port = running.enter_context(http_server(arguments.host, arguments.rest_api_port, service, texts))
+            http_port = running.enter_context(
+                http_server(arguments.host, arguments.rest_api_port, service, texts)
+            )
         server, port = start(service, endpoint, health, metrics.observe if metrics else None)
         running.callback(lambda: server.stop(_DRAIN_SECONDS).wait())
         running.callback(health.enter_graceful_shutdown)
         ready()
         if says and not stop.is_set():
-            served = ", ".join(f"{model.name} version {', '.join(map(str, model.versions))}" for model in models)
+            served = ", ".join(
+                f"{model.name} version {', '.join(map(str, model.versions))}" for model in models
+            )
             print(f"Serving {served} on {arguments.host}:{port}", flush=True)
             if arguments.rest_api_port is not None:
                 print(f"HTTP on {arguments.host}:{http_port}", flush=True)
@@ -118,13 +144,20 @@ def _models(arguments: argparse.Namespace, health: Health) -> Models[Servable]:
     try:
         return Models(
             configs,
-            partial(load, session_config=_session_config(arguments), warm_up=arguments.enable_model_warmup),
+            partial(
+                load,
+                session_config=_session_config(arguments),
+                warm_up=arguments.enable_model_warmup,
+            ),
             _report,
             labels_before_versions=arguments.allow_version_labels_for_unavailable_models,
             changed=health.show,
         )
     except StatusError as error:
-        raise InputError(f"{_flag(arguments)}: {error.message}; see --allow-version-labels-for-unavailable-models") from None
+        raise InputError(
+            f"{_flag(arguments)}: {error.message}; see"
+            " --allow-version-labels-for-unavailable-models"
+        ) from None
 
 
 def _configs(arguments: argparse.Namespace) -> list[ModelConfig]:
@@ -154,21 +187,30 @@ def _endpoint(arguments: argparse.Namespace) -> Endpoint:
         most_waiting=arguments.max_concurrent_requests,
         most_bytes=arguments.max_message_bytes,
         shared=arguments.processes > 1,
-        credentials=server_credentials(arguments.ssl_config_file) if arguments.ssl_config_file else None,
+        credentials=(
+            server_credentials(arguments.ssl_config_file) if arguments.ssl_config_file else None
+        ),
     )
 
 
 def _batching(arguments: argparse.Namespace) -> Parameters | None:
     if not arguments.enable_batching:
         return None
-    return read_parameters(arguments.batching_parameters_file) if arguments.batching_parameters_file else Parameters()
+    return (
+        read_parameters(arguments.batching_parameters_file)
+        if arguments.batching_parameters_file
+        else Parameters()
+    )
 
 
-def _wait_for_versions(models: Models[Servable], stop: threading.Event, poll_seconds: float, *, says: bool) -> bool:
+def _wait_for_versions(
+    models: Models[Servable], stop: threading.Event, poll_seconds: float, *, says: bool
+) -> bool:
     """Returns when every model has a version, or ``stop`` is set: then False.
 
     Raises:
-      InputError: a version that is there cannot be loaded, or there is none and nobody is to look again.
+      InputError: a version that is there cannot be loaded, or there is none and nobody is to look
+        again.
     """
     said: set[str] = set()
     while True:
@@ -197,7 +239,9 @@ def _look_for_changes(arguments: argparse.Namespace, models: Models[Servable]) -
         try:
             models.reconfigure(_configs(arguments))
         except (InputError, StatusError) as error:
-            problem = f"{error}; the former config stays" if isinstance(error, InputError) else str(error)
+            problem = (
+                f"{error}; the former config stays" if isinstance(error, InputError) else str(error)
+            )
         if problem and problem != said:
             _report(problem)
         said = problem

@@ -1,4 +1,6 @@
-"""Which models a server serves and which of their versions: what TensorFlow Serving's ``ModelServerConfig`` says, checked."""
+"""Which models a server serves and which of their versions: what TensorFlow Serving's
+``ModelServerConfig`` says, checked.
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -17,7 +19,8 @@ class VersionPolicy:
     """Which of the versions found on disk are to be served.
 
     Attributes:
-      latest: how many of the largest numbers; None for all of them. Without effect where there are ``specific`` ones.
+      latest: how many of the largest numbers; None for all of them. Without effect where there are
+        ``specific`` ones.
       specific: exactly these, as far as they are there.
     """
 
@@ -52,8 +55,8 @@ def model_configs(config: Any) -> list[ModelConfig]:
     """The models that a ``ModelServerConfig`` lists.
 
     Raises:
-      StatusError: INVALID_ARGUMENT where TensorFlow Serving would refuse it, and for what is not supported here: custom configs, other
-        platforms than TensorFlow, request logging.
+      StatusError: INVALID_ARGUMENT where TensorFlow Serving would refuse it, and for what is not
+        supported here: custom configs, other platforms than TensorFlow, request logging.
     """
     if config.WhichOneof("config") == "custom_model_config":
         raise invalid("custom_model_config is not supported; list the models in model_config_list")
@@ -70,12 +73,22 @@ def _model_config(entry: Any) -> ModelConfig:
         raise invalid("a model in the config list has no name")
     where = f"model {entry.name}"
     if entry.model_type or entry.model_platform != _PLATFORM:
-        raise invalid(f'{where}: model_platform must be "{_PLATFORM}" (and model_type not set), received "{entry.model_platform}"')
+        raise invalid(
+            f'{where}: model_platform must be "{_PLATFORM}" (and model_type not set), received'
+            f' "{entry.model_platform}"'
+        )
     if entry.HasField("logging_config"):
         raise invalid(f"{where}: logging_config is not supported")
     if not Path(entry.base_path).is_absolute():
-        raise invalid(f'Expected {where} to have an absolute path; got base_path()="{entry.base_path}"')
-    return ModelConfig(entry.name, Path(entry.base_path), _policy(where, entry.model_version_policy), dict(entry.version_labels))
+        raise invalid(
+            f'Expected {where} to have an absolute path; got base_path()="{entry.base_path}"'
+        )
+    return ModelConfig(
+        entry.name,
+        Path(entry.base_path),
+        _policy(where, entry.model_version_policy),
+        dict(entry.version_labels),
+    )
 
 
 def _policy(where: str, policy: Any) -> VersionPolicy:
@@ -97,5 +110,8 @@ def unknown_label(label: str) -> StatusError:
 
 def unavailable_label(name: str, version: int) -> StatusError:
     """A config gave a label to a version that cannot be asked yet."""
-    words = f"Request to assign label to version {version} of model {name}, which is not currently available for inference"
+    words = (
+        f"Request to assign label to version {version} of model {name}, which is not currently"
+        " available for inference"
+    )
     return StatusError(grpc.StatusCode.FAILED_PRECONDITION, words)

@@ -1,4 +1,6 @@
-"""The models of a server: which there are may change while it serves, by a new config or by new versions on disk."""
+"""The models of a server: which there are may change while it serves, by a new config or by new
+versions on disk.
+"""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -61,8 +63,8 @@ class Models(Generic[S]):
         """The model that a ``ModelSpec`` names, and the version; None for the newest.
 
         Raises:
-          StatusError: INVALID_ARGUMENT without a name or for a label that the model does not have, NOT_FOUND for a model that is not
-            served.
+          StatusError: INVALID_ARGUMENT without a name or for a label that the model does not have,
+            NOT_FOUND for a model that is not served.
         """
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
@@ -81,7 +83,9 @@ class Models(Generic[S]):
         return self._models.get(name)
 
     def refresh(self) -> dict[str, str]:
-        """Looks at every model's base path once. Returns, by model, what keeps wanted versions from being served, in one line."""
+        """Looks at every model's base path once. Returns, by model, what keeps wanted versions
+        from being served, in one line.
+        """
         problems = {model.name: problem for model in self if (problem := model.refresh())}
         self._changed(self.available)
         return problems
@@ -90,8 +94,9 @@ class Models(Generic[S]):
         """Serves these models and no others; returns when the new ones are available.
 
         Raises:
-          StatusError: FAILED_PRECONDITION, and nothing has changed, for a label whose version is not served; UNKNOWN, and everything else
-            has changed, where a new model has no version that can be loaded (it is tried again at every poll).
+          StatusError: FAILED_PRECONDITION, and nothing has changed, for a label whose version is
+            not served; UNKNOWN, and everything else has changed, where a new model has no version
+            that can be loaded (it is tried again at every poll).
         """
         configs = list(configs)
         with self._configuring:
@@ -104,20 +109,27 @@ class Models(Generic[S]):
                     failed.append(problem)
             self._changed(self.available)
         if failed:
-            raise StatusError(grpc.StatusCode.UNKNOWN, f"Some models did not become available: {{{', '.join(failed)}}}")
+            raise StatusError(
+                grpc.StatusCode.UNKNOWN,
+                f"Some models did not become available: {{{', '.join(failed)}}}",
+            )
 
     def _configure(self, configs: list[ModelConfig]) -> None:
         for config in configs:
             self._check_labels(config)
         models = {}
         for config in configs:
-            model = self._models.get(config.name) or Model(config.name, config.base_path, self._load, self._report)
+            model = self._models.get(config.name) or Model(
+                config.name, config.base_path, self._load, self._report
+            )
             model.base_path, model.policy = config.base_path, config.policy
             models[config.name] = model
         gone = [model for name, model in self._models.items() if name not in models]
         self._models, self._labels = models, {config.name: config.labels for config in configs}
         for model in gone:
-            threading.Thread(target=model.close, args=(None,), name=f"close-{model.name}", daemon=True).start()
+            threading.Thread(
+                target=model.close, args=(None,), name=f"close-{model.name}", daemon=True
+            ).start()
 
     def _check_labels(self, config: ModelConfig) -> None:
         model, labels = self._models.get(config.name), self._labels.get(config.name, {})
@@ -138,7 +150,8 @@ class Models(Generic[S]):
             for name, problem in problems.items():
                 model = self._models.get(name)
                 if model and problem != said.get(name):  # what stays wrong is said once
-                    self._report(f"{problem}; {f'version {model.version} goes on being served' if model.versions else 'nothing is served'}")
+                    served = f"version {model.version} goes on being served"
+                    self._report(f"{problem}; {served if model.versions else 'nothing is served'}")
             said = problems
 
         self.every(seconds, look, "poll-versions")

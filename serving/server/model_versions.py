@@ -1,4 +1,6 @@
-"""Which versions of a model are served: found by looking at the base path, swapped in without a failed request."""
+"""Which versions of a model are served: found by looking at the base path, swapped in without a
+failed request.
+"""
 
 import threading
 from collections.abc import Callable, Collection, Iterator
@@ -49,14 +51,18 @@ class VersionStatus:
 
 
 def version_directories(base_path: Path) -> dict[int, Path]:
-    """Version -> directory. Only directories with an integer for a name are versions; everything else is ignored.
+    """Version -> directory. Only directories with an integer for a name are versions; everything
+    else is ignored.
 
     Raises ``OSError`` where the base path cannot be read.
     """
     return {
         int(path.name): path
         for path in base_path.iterdir()
-        if path.name.isascii() and path.name.isdigit() and int(path.name) <= _LARGEST_VERSION and path.is_dir()
+        if path.name.isascii()
+        and path.name.isdigit()
+        and int(path.name) <= _LARGEST_VERSION
+        and path.is_dir()
     }
 
 
@@ -67,16 +73,20 @@ def not_found(name: str, version: int | None) -> StatusError:
 
 
 class Model(Generic[S]):
-    """A named model, some of whose versions are served: the newest, unless its policy says otherwise.
+    """A named model, some of whose versions are served: the newest, unless its policy says
+    otherwise.
 
-    A new version is loaded beside the served ones and answers from then on; versions that the policy no longer wants are unloaded when all
-    that it wants are served, each after its last request (TensorFlow Serving's availability-preserving policy; old and new are in memory
-    for that time). A version that cannot be loaded leaves the old ones served, and is tried again when its files have changed. Versions
-    that all vanish leave the loaded ones served, as in TensorFlow Serving.
+    A new version is loaded beside the served ones and answers from then on; versions that the
+    policy no longer wants are unloaded when all that it wants are served, each after its last
+    request (TensorFlow Serving's availability-preserving policy; old and new are in memory for that
+    time). A version that cannot be loaded leaves the old ones served, and is tried again when its
+    files have changed. Versions that all vanish leave the loaded ones served, as in TensorFlow
+    Serving.
 
     Attributes:
       base_path: directory with a directory for each version.
-      policy: which versions are wanted; another one, like another base path, counts from the next ``refresh``.
+      policy: which versions are wanted; another one, like another base path, counts from the next
+        ``refresh``.
     """
 
     def __init__(
@@ -120,7 +130,8 @@ class Model(Generic[S]):
         return sorted(self._served)
 
     def refresh(self) -> str:
-        """Looks at the base path once, loads what is wanted and missing, unloads what is no longer wanted.
+        """Looks at the base path once, loads what is wanted and missing, unloads what is no longer
+        wanted.
 
         Returns:
           Why not all wanted versions are served, in one line; empty where they are.
@@ -137,13 +148,19 @@ class Model(Generic[S]):
             return f"no version (a directory with an integer for a name) in {self.base_path}"
         wanted, before = self.policy.wanted(found), self._served
         missing = self.policy.specific - found.keys()
-        problem = f"no version {min(missing)} of model {self.name} in {self.base_path}" if missing else ""
+        problem = (
+            f"no version {min(missing)} of model {self.name} in {self.base_path}" if missing else ""
+        )
         for version in wanted:
             if version not in self._served:
                 problem = self._load_version(version, found[version]) or problem
         retired = self._retire(wanted) if wanted and set(wanted) <= self._served.keys() else []
         if before and (joined := sorted(self._served.keys() - before.keys())):
-            place = f"in place of version {_listed(retired)}" if retired else f"beside version {_listed(before)}"
+            place = (
+                f"in place of version {_listed(retired)}"
+                if retired
+                else f"beside version {_listed(before)}"
+            )
             self._report(f"{self.name} version {_listed(joined)} is served, {place}")
         return problem
 
@@ -163,7 +180,10 @@ class Model(Generic[S]):
             return problem
         self._failed.pop(version, None)
         with self._changed:
-            self._served = {**self._served, version: servable}  # never changed in place: it is read without the lock
+            self._served = {
+                **self._served,
+                version: servable,
+            }  # never changed in place: it is read without the lock
             self._statuses[version] = VersionStatus(State.AVAILABLE)
         return ""
 
@@ -178,7 +198,9 @@ class Model(Generic[S]):
           StatusError: NOT_FOUND where that version is not being served.
         """
         with self._changed:
-            servable = self._served.get(max(self._served, default=-1) if version is None else version)
+            servable = self._served.get(
+                max(self._served, default=-1) if version is None else version
+            )
             if servable is None:
                 raise not_found(self.name, version)
             self._users[id(servable)] = self._users.get(id(servable), 0) + 1
@@ -195,7 +217,9 @@ class Model(Generic[S]):
             return dict(sorted(self._statuses.items(), reverse=True))
 
     def close(self, patience: float | None = _PATIENCE) -> None:
-        """Stops serving, and unloads what was served once its requests are done; those that take longer keep it loaded (None: waits)."""
+        """Stops serving, and unloads what was served once its requests are done; those that take
+        longer keep it loaded (None: waits).
+        """
         with self._refreshing:
             self._closed = True
         with self._changed:
@@ -208,13 +232,25 @@ class Model(Generic[S]):
     def _retire(self, wanted: Collection[int]) -> list[int]:
         """Stops serving what is not wanted; returns those versions."""
         with self._changed:
-            retired = [servable for version, servable in sorted(self._served.items()) if version not in wanted]
-            self._served = {version: servable for version, servable in self._served.items() if version in wanted}
+            retired = [
+                servable
+                for version, servable in sorted(self._served.items())
+                if version not in wanted
+            ]
+            self._served = {
+                version: servable for version, servable in self._served.items() if version in wanted
+            }
             for servable in retired:
                 self._statuses[servable.version] = VersionStatus(State.UNLOADING)
         for servable in retired:
-            # A thread of its own: a slow request inside the old version must not keep the next version waiting.
-            threading.Thread(target=self._unload, args=(servable,), name=f"unload-{self.name}-{servable.version}", daemon=True).start()
+            # A thread of its own: a slow request inside the old version must not keep the next
+            # version waiting.
+            threading.Thread(
+                target=self._unload,
+                args=(servable,),
+                name=f"unload-{self.name}-{servable.version}",
+                daemon=True,
+            ).start()
         return [servable.version for servable in retired]
 
     def _unload(self, servable: S, patience: float | None = None) -> None:

@@ -1,9 +1,17 @@
-"""TensorFlow Serving's gRPC methods over the models of a server: Predict, GetModelMetadata, GetModelStatus, HandleReloadConfigRequest."""
+"""TensorFlow Serving's gRPC methods over the models of a server: Predict, GetModelMetadata,
+GetModelStatus, HandleReloadConfigRequest.
+"""
 
 from typing import Any
 
 import grpc
-from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, model_management_pb2, model_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_management_pb2,
+    model_pb2,
+    predict_pb2,
+)
 
 from serving.server.batch_scheduler import Batcher
 from serving.server.model_config import model_configs
@@ -18,11 +26,18 @@ _METADATA_FIELD = "signature_def"
 class Service:
     """The methods, as functions of a request that return a response or raise.
 
-    Names, codes and messages are those of TensorFlow Serving: INVALID_ARGUMENT without a model spec or a model's name in it, NOT_FOUND for
-    a model or version that is not served.
+    Names, codes and messages are those of TensorFlow Serving: INVALID_ARGUMENT without a model spec
+    or a model's name in it, NOT_FOUND for a model or version that is not served.
     """
 
-    def __init__(self, models: Models[Servable], most_bytes: int, batcher: Batcher | None = None, *, reconfigurable: bool = True) -> None:
+    def __init__(
+        self,
+        models: Models[Servable],
+        most_bytes: int,
+        batcher: Batcher | None = None,
+        *,
+        reconfigurable: bool = True,
+    ) -> None:
         """Serves the models.
 
         Args:
@@ -36,18 +51,27 @@ class Service:
         self._batcher = batcher
         self._reconfigurable = reconfigurable
 
-    def predict(self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext) -> predict_pb2.PredictResponse:
-        """Runs a signature; DEADLINE_EXCEEDED, without running it, for a request whose deadline passed while it waited."""
+    def predict(
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        """Runs a signature; DEADLINE_EXCEEDED, without running it, for a request whose deadline
+        passed while it waited.
+        """
         remaining = context.time_remaining()
         if remaining is not None and remaining <= 0:
             raise deadline_exceeded()
         model, version = self._find(request)
-        name, wanted = request.model_spec.signature_name or DEFAULT_SIGNATURE, list(request.output_filter)
+        name, wanted = (
+            request.model_spec.signature_name or DEFAULT_SIGNATURE,
+            list(request.output_filter),
+        )
         with model.acquire(version) as servable:
             if self._batcher is None:
                 outputs = servable.predict(name, request.inputs, wanted, self._most_bytes)
             else:
-                outputs = self._batcher.predict(servable, name, request.inputs, wanted, self._most_bytes, remaining)
+                outputs = self._batcher.predict(
+                    servable, name, request.inputs, wanted, self._most_bytes, remaining
+                )
             response = predict_pb2.PredictResponse(model_spec=_spec(model, servable, name))
         for alias, proto in outputs.items():
             response.outputs[alias].CopyFrom(proto)
@@ -64,13 +88,17 @@ class Service:
             if name != _METADATA_FIELD:
                 raise invalid(f"Metadata field {name} is not supported")
         with model.acquire(version) as servable:
-            response = get_model_metadata_pb2.GetModelMetadataResponse(model_spec=_spec(model, servable, ""))
+            response = get_model_metadata_pb2.GetModelMetadataResponse(
+                model_spec=_spec(model, servable, "")
+            )
             signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signatures)
         response.metadata[_METADATA_FIELD].Pack(signatures)
         return response
 
     def get_model_status(
-        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext | None
+        self,
+        request: get_model_status_pb2.GetModelStatusRequest,
+        context: grpc.ServicerContext | None,
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """State of every version met so far, newest first, or of the one asked for."""
         if not request.HasField("model_spec"):
@@ -81,10 +109,15 @@ class Service:
         if spec.HasField("version"):
             version = spec.version.value
             if version not in statuses:
-                raise StatusError(grpc.StatusCode.NOT_FOUND, f"Could not find version {version} of model {spec.name}")
+                raise StatusError(
+                    grpc.StatusCode.NOT_FOUND,
+                    f"Could not find version {version} of model {spec.name}",
+                )
             statuses = {version: statuses[version]}
         if not statuses:
-            raise StatusError(grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name}")
+            raise StatusError(
+                grpc.StatusCode.NOT_FOUND, f"Could not find any versions of model {spec.name}"
+            )
         response = get_model_status_pb2.GetModelStatusResponse()
         for version, status in statuses.items():
             entry = response.model_version_status.add(version=version, state=int(status.state))
@@ -95,12 +128,20 @@ class Service:
     def handle_reload_config_request(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
-        """Serves the models that the request lists and no others, as ``Models.reconfigure``; answers when the new ones are available."""
+        """Serves the models that the request lists and no others, as ``Models.reconfigure``;
+        answers when the new ones are available.
+        """
         if not self._reconfigurable:
-            words = "several processes share this port and a request reaches one of them; let all of them poll a --model_config_file"
+            words = (
+                "several processes share this port and a request reaches one of them; let all of"
+                " them poll a --model_config_file"
+            )
             raise StatusError(grpc.StatusCode.UNIMPLEMENTED, words)
         if request.config.WhichOneof("config") != "model_config_list":
-            words = "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
+            words = (
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. Only"
+                " ModelConfigList is currently supported"
+            )
             raise invalid(words)
         self._models.reconfigure(model_configs(request.config))
         return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})

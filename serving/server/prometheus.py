@@ -3,7 +3,13 @@
 from collections.abc import Callable
 
 import grpc
-from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 
 _REQUESTS = ":tensorflow:serving:request_count"
 _BUCKETS = tuple(10 * 1.8**power for power in range(33))
@@ -19,12 +25,17 @@ class Metrics:
         """Nothing counted yet.
 
         Args:
-          known: whether a model of this name is served; requests for others are counted together under an empty name, since a peer can
-            invent names without end.
+          known: whether a model of this name is served; requests for others are counted together
+            under an empty name, since a peer can invent names without end.
         """
         self._known = known
         self._registry = CollectorRegistry()
-        self._count = Counter(_REQUESTS, "The total number of requests.", ["model_name", "status"], registry=self._registry)
+        self._count = Counter(
+            _REQUESTS,
+            "The total number of requests.",
+            ["model_name", "status"],
+            registry=self._registry,
+        )
         self._latency = Histogram(
             ":tensorflow:serving:request_latency",
             "Distribution of wall time (in microseconds) for Tensorflow Serving request.",
@@ -43,4 +54,6 @@ class Metrics:
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
         # The library insists on names of counters that end in _total; TensorFlow Serving's do not.
-        return generate_latest(self._registry).replace(f"{_REQUESTS}_total".encode(), _REQUESTS.encode())
+        return generate_latest(self._registry).replace(
+            f"{_REQUESTS}_total".encode(), _REQUESTS.encode()
+        )

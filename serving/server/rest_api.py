@@ -1,4 +1,6 @@
-"""The part of TensorFlow Serving's HTTP port that probes and Prometheus need: a model's state as JSON, and metrics. No predictions."""
+"""The part of TensorFlow Serving's HTTP port that probes and Prometheus need: a model's state as
+JSON, and metrics. No predictions.
+"""
 
 import json
 import re
@@ -25,17 +27,24 @@ _IDLE_SECONDS = 10.0
 
 
 def metrics_path(monitoring_config_file: Path | None) -> str | None:
-    """The path at which metrics are served; None where the ``MonitoringConfig`` file does not ask for it, or is not given."""
+    """The path at which metrics are served; None where the ``MonitoringConfig`` file does not
+    ask for it, or is not given.
+    """
     if monitoring_config_file is None:
         return None
     config = read_text(monitoring_config_file, MonitoringConfig).prometheus_config
     if config.path and not config.path.startswith("/"):
-        raise InputError(f"{monitoring_config_file}: prometheus_config.path must begin with /, received {config.path}")
+        raise InputError(
+            f"{monitoring_config_file}: prometheus_config.path must begin with /, received"
+            f" {config.path}"
+        )
     return (config.path or _METRICS_PATH) if config.enable else None
 
 
 @contextmanager
-def http_server(host: str, port: int, service: Service, texts: Mapping[str, Callable[[], bytes]]) -> Iterator[int]:
+def http_server(
+    host: str, port: int, service: Service, texts: Mapping[str, Callable[[], bytes]]
+) -> Iterator[int]:
     """Serves ``GET /v1/models/NAME[/versions/V]``, and some texts, while the context lasts.
 
     Args:
@@ -57,7 +66,9 @@ def http_server(host: str, port: int, service: Service, texts: Mapping[str, Call
         def do_GET(self) -> None:
             status = _STATUS.fullmatch(self.path)
             if self.path in texts:
-                self._answer(HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", texts[self.path]())
+                self._answer(
+                    HTTPStatus.OK, "text/plain; version=0.0.4; charset=utf-8", texts[self.path]()
+                )
             elif status:
                 self._answer(*model_status(service, status[1], status[2]))
             else:
@@ -99,9 +110,15 @@ def model_status(service: Service, name: str, version: str | None) -> tuple[HTTP
     try:
         response = service.get_model_status(request, None)
     except StatusError as error:
-        code = HTTPStatus.NOT_FOUND if error.code is grpc.StatusCode.NOT_FOUND else HTTPStatus.BAD_REQUEST
+        code = (
+            HTTPStatus.NOT_FOUND
+            if error.code is grpc.StatusCode.NOT_FOUND
+            else HTTPStatus.BAD_REQUEST
+        )
         return code, *_error(error.message)
-    text = MessageToJson(response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    text = MessageToJson(
+        response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
     return HTTPStatus.OK, "application/json", text.encode()
 
 

@@ -1,4 +1,6 @@
-"""One loaded version of a SavedModel: checks a request against a signature and runs it in a session, as TensorFlow Serving does."""
+"""One loaded version of a SavedModel: checks a request against a signature and runs it in a
+session, as TensorFlow Serving does.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +12,25 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from serving.wire.errors import StatusError, invalid
-from serving.wire.tensor_protos import Array, claimed_bytes, decode, dtype_name, encode, shape_of, strings_message
+from serving.wire.tensor_protos import (
+    Array,
+    claimed_bytes,
+    decode,
+    dtype_name,
+    encode,
+    shape_of,
+    strings_message,
+)
 
 DEFAULT_SIGNATURE = "serving_default"
 RANK_SIGNATURE = "rank"
-"""Scores one user's candidates: what they share is sent once, so its inputs have different first dimensions."""
+"""Scores one user's candidates: what they share is sent once, so its inputs have different first
+dimensions.
+"""
 _MOST_CALLABLES = 64
-"""Compiled combinations of signature and output filter that are kept; a peer can invent filters without end."""
+"""Compiled combinations of signature and output filter that are kept; a peer can invent filters
+without end.
+"""
 
 
 class Servable:
@@ -28,7 +42,8 @@ class Servable:
     """
 
     def __init__(self, version: int, path: Path, session_config: Any = None) -> None:
-        """Loads a version with the C++ loader's semantics (tag ``serve``, tables initialised, assets read).
+        """Loads a version with the C++ loader's semantics (tag ``serve``, tables initialised,
+        assets read).
 
         Args:
           version: its number.
@@ -43,13 +58,17 @@ class Servable:
         self._session = tf.compat.v1.Session(graph=graph, config=session_config)
         try:
             with graph.as_default():
-                meta_graph = tf.compat.v1.saved_model.loader.load(self._session, [tf.saved_model.SERVING], str(path))
+                meta_graph = tf.compat.v1.saved_model.loader.load(
+                    self._session, [tf.saved_model.SERVING], str(path)
+                )
         except BaseException:
             self._session.close()
             raise
         self.signatures: dict[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
         with graph.as_default():
-            self._parsed = {name: _parsed_strings(signature) for name, signature in self.signatures.items()}
+            self._parsed = {
+                name: _parsed_strings(signature) for name, signature in self.signatures.items()
+            }
         self._callables: dict[tuple[str, tuple[str, ...]], Callable[..., list[Any]]] = {}
 
     def predict(
@@ -63,7 +82,8 @@ class Servable:
 
         Args:
           signature_name: one of ``signatures``.
-          inputs: alias -> tensor, exactly the signature's inputs (those with a default may be left out).
+          inputs: alias -> tensor, exactly the signature's inputs (those with a default may be left
+            out).
           output_filter: aliases of the outputs wanted; empty for all of them.
           most_bytes: what the decoded inputs may take together.
 
@@ -71,45 +91,73 @@ class Servable:
           Output alias -> tensor, values in the repeated fields.
 
         Raises:
-          StatusError: FAILED_PRECONDITION for an unknown signature; INVALID_ARGUMENT for inputs or a filter that do not fit it.
-          tf.errors.OpError: what the graph itself objects to.
+          StatusError: FAILED_PRECONDITION for an unknown signature; INVALID_ARGUMENT for inputs or
+          a filter that do not fit it. tf.errors.OpError: what the graph itself objects to.
         """
         checked, aliases = self.checked(signature_name, inputs, output_filter, most_bytes)
-        results = self.run(signature_name, aliases, [feed(alias, proto) for alias, proto in checked.items()])
+        results = self.run(
+            signature_name, aliases, [feed(alias, proto) for alias, proto in checked.items()]
+        )
         outputs = self.signatures[signature_name].outputs
-        return {alias: encode(result, outputs[alias].dtype) for alias, result in zip(aliases, results, strict=True)}
+        return {
+            alias: encode(result, outputs[alias].dtype)
+            for alias, result in zip(aliases, results, strict=True)
+        }
 
     def checked(
-        self, signature_name: str, inputs: Mapping[str, tensor_pb2.TensorProto], output_filter: Sequence[str], most_bytes: int
+        self,
+        signature_name: str,
+        inputs: Mapping[str, tensor_pb2.TensorProto],
+        output_filter: Sequence[str],
+        most_bytes: int,
     ) -> tuple[dict[str, tensor_pb2.TensorProto], list[str]]:
-        """The inputs that a signature takes, in the order of their names and defaults filled in, and the outputs wanted; see ``predict``.
+        """The inputs that a signature takes, in the order of their names and defaults filled in,
+        and the outputs wanted; see ``predict``.
 
         Their contents have not been looked at yet. Raises ``StatusError`` as ``predict``.
         """
         signature = self.signatures.get(signature_name)
         if signature is None:
-            raise StatusError(grpc.StatusCode.FAILED_PRECONDITION, f'Serving signature key "{signature_name}" not found.')
+            raise StatusError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f'Serving signature key "{signature_name}" not found.',
+            )
         protos = _matched(signature, inputs)
         claimed = 0
         for alias, proto in protos.items():
             claimed += _checked(alias, proto, signature.inputs[alias])
             if claimed > most_bytes:
-                raise invalid(f"tensor parsing error: {alias}: the request's inputs would take more than {most_bytes} bytes")
+                raise invalid(
+                    f"tensor parsing error: {alias}: the request's inputs would take more than"
+                    f" {most_bytes} bytes"
+                )
         return protos, _outputs(signature, output_filter)
 
-    def feeds(self, signature_name: str, inputs: Mapping[str, tensor_pb2.TensorProto], most_bytes: int = 1 << 30) -> list[Array]:
-        """What ``run`` takes: the checked inputs in the order of their names, numbers as arrays, strings as the messages they are in.
+    def feeds(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, tensor_pb2.TensorProto],
+        most_bytes: int = 1 << 30,
+    ) -> list[Array]:
+        """What ``run`` takes: the checked inputs in the order of their names, numbers as arrays,
+        strings as the messages they are in.
 
-        TensorFlow parses strings itself: as Python objects they would be made and unmade one by one, while no other request could run.
-        Raises ``StatusError`` as ``predict``.
+        TensorFlow parses strings itself: as Python objects they would be made and unmade one by
+        one, while no other request could run. Raises ``StatusError`` as ``predict``.
         """
-        return [feed(alias, proto) for alias, proto in self.checked(signature_name, inputs, (), most_bytes)[0].items()]
+        return [
+            feed(alias, proto)
+            for alias, proto in self.checked(signature_name, inputs, (), most_bytes)[0].items()
+        ]
 
     def run(self, signature_name: str, aliases: Sequence[str], feeds: Sequence[Array]) -> list[Any]:
-        """The outputs of these names, for what ``feeds`` gave. Raises ``StatusError`` or ``tf.errors.OpError`` as ``predict``."""
+        """The outputs of these names, for what ``feeds`` gave. Raises ``StatusError`` or
+        ``tf.errors.OpError`` as ``predict``.
+        """
         try:
             return self._callable(signature_name, tuple(aliases))(*feeds)
-        except UnicodeDecodeError as error:  # the message of TensorFlow's error quotes a request's bytes; its code is lost with it
+        # the message of TensorFlow's error quotes a request's bytes; its code is lost with it
+        except UnicodeDecodeError as error:
             raise invalid(bytes(error.object).decode(errors="replace")) from None
 
     def close(self) -> None:
@@ -118,18 +166,23 @@ class Servable:
         self._session.close()
 
     def _callable(self, name: str, aliases: tuple[str, ...]) -> Callable[..., list[Any]]:
-        """Takes the inputs in the order of their names. What ``Session.run`` looks up at every call (half of a small request's time) is
-        looked up once here.
+        """Takes the inputs in the order of their names. What ``Session.run`` looks up at every call
+        (half of a small request's time) is looked up once here.
         """
         key = (name, aliases)
         function = self._callables.get(key)
         if function is None:
             signature, parsed = self.signatures[name], self._parsed[name]
             options = config_pb2.CallableOptions(
-                feed=[parsed[alias][0] if alias in parsed else signature.inputs[alias].name for alias in sorted(signature.inputs)],
+                feed=[
+                    parsed[alias][0] if alias in parsed else signature.inputs[alias].name
+                    for alias in sorted(signature.inputs)
+                ],
                 fetch=[signature.outputs[alias].name for alias in aliases],
                 tensor_connection=[
-                    config_pb2.TensorConnection(from_tensor=tensor, to_tensor=signature.inputs[alias].name)
+                    config_pb2.TensorConnection(
+                        from_tensor=tensor, to_tensor=signature.inputs[alias].name
+                    )
                     for alias, (_, tensor) in parsed.items()
                 ],
             )
@@ -141,7 +194,9 @@ class Servable:
 
 
 def feed(alias: str, proto: tensor_pb2.TensorProto) -> Array:
-    """What ``Servable.run`` takes for an input. Raises ``StatusError`` where its content does not fit its shape."""
+    """What ``Servable.run`` takes for an input. Raises ``StatusError`` where its content does
+    not fit its shape.
+    """
     try:
         return strings_message(proto) if proto.dtype == types_pb2.DT_STRING else decode(proto)
     except ValueError as error:
@@ -149,7 +204,9 @@ def feed(alias: str, proto: tensor_pb2.TensorProto) -> Array:
 
 
 def _parsed_strings(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[str, str]]:
-    """Adds a parser for each string input to the graph: alias -> the tensor that takes a serialized ``TensorProto``, and its strings."""
+    """Adds a parser for each string input to the graph: alias -> the tensor that takes a
+    serialized ``TensorProto``, and its strings.
+    """
     parsed = {}
     for alias, info in signature.inputs.items():
         if info.dtype == types_pb2.DT_STRING:
@@ -158,8 +215,12 @@ def _parsed_strings(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[s
     return parsed
 
 
-def _matched(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor_pb2.TensorProto]) -> dict[str, tensor_pb2.TensorProto]:
-    """The signature's inputs in the order of their names, defaults filled in; messages as TensorFlow Serving words them."""
+def _matched(
+    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor_pb2.TensorProto]
+) -> dict[str, tensor_pb2.TensorProto]:
+    """The signature's inputs in the order of their names, defaults filled in; messages as
+    TensorFlow Serving words them.
+    """
     wanted, sent = set(signature.inputs), set(inputs)
     extra, missing = sent - wanted, wanted - sent - set(signature.defaults)
     if extra or missing:
@@ -167,22 +228,37 @@ def _matched(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor
         if len(sent) != len(wanted):
             sizes = f"{len(sent)}!={len(wanted)} len({_names(sent)}) != len({_names(wanted)})"
             raise invalid(f"input size does not match signature: {sizes}. {difference}")
-        raise invalid(f"Inputs contains invalid name. Inputs expected to be in the set {_names(wanted)}. {difference}")
-    return {alias: inputs[alias] if alias in inputs else signature.defaults[alias] for alias in sorted(wanted)}
+        raise invalid(
+            f"Inputs contains invalid name. Inputs expected to be in the set {_names(wanted)}."
+            f" {difference}"
+        )
+    return {
+        alias: inputs[alias] if alias in inputs else signature.defaults[alias]
+        for alias in sorted(wanted)
+    }
 
 
 def _checked(alias: str, proto: tensor_pb2.TensorProto, info: meta_graph_pb2.TensorInfo) -> int:
-    """The bytes an input claims, once its data type, rank and fixed dimensions are those of the signature."""
+    """The bytes an input claims, once its data type, rank and fixed dimensions are those of the
+    signature.
+    """
     if proto.dtype != info.dtype:
-        raise invalid(f"input {alias} must be {dtype_name(info.dtype)}, received {dtype_name(proto.dtype)} (nothing is cast)")
+        raise invalid(
+            f"input {alias} must be {dtype_name(info.dtype)}, received {dtype_name(proto.dtype)}"
+            " (nothing is cast)"
+        )
     try:
         shape, claimed = shape_of(proto), claimed_bytes(proto)
     except ValueError as error:
         raise invalid(f"tensor parsing error: {alias}: {error}") from None
     if not info.tensor_shape.unknown_rank:
         wanted = [dim.size for dim in info.tensor_shape.dim]
-        if len(wanted) != len(shape) or any(size not in (-1, given) for size, given in zip(wanted, shape, strict=True)):
-            raise invalid(f"input {alias} must have shape {wanted} (-1: any), received {list(shape)}")
+        if len(wanted) != len(shape) or any(
+            size not in (-1, given) for size, given in zip(wanted, shape, strict=True)
+        ):
+            raise invalid(
+                f"input {alias} must have shape {wanted} (-1: any), received {list(shape)}"
+            )
     return claimed
 
 
@@ -190,7 +266,8 @@ def _outputs(signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str
     for position, alias in enumerate(output_filter):
         if alias not in signature.outputs:
             raise invalid(
-                f"output tensor alias not found in signature: {alias} Outputs expected to be in the set {_names(signature.outputs)}."
+                f"output tensor alias not found in signature: {alias} Outputs expected to be in the"
+                f" set {_names(signature.outputs)}."
             )
         if alias in output_filter[:position]:
             raise invalid(f"duplicate output tensor alias: {alias}")

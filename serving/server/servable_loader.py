@@ -1,4 +1,6 @@
-"""A version on disk becomes one that answers: loaded, then warmed up with the requests that were exported with it."""
+"""A version on disk becomes one that answers: loaded, then warmed up with the requests that were
+exported with it.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -19,11 +21,14 @@ _MOST_RECORDS = 1000
 _AROUND = 16
 """Bytes of a TFRecord beside its data."""
 _NOT_SERVED_HERE = ("classify_log", "regress_log", "multi_inference_log")
-"""What TensorFlow Serving would run; this server has no such methods, so there is nothing to warm up."""
+"""What TensorFlow Serving would run; this server has no such methods, so there is nothing to
+warm up.
+"""
 
 
 def load(version: int, path: Path, session_config: Any = None, *, warm_up: bool = True) -> Servable:
-    """Loads a version and runs its warm-up requests, if it has any: its first answers are then as fast as the others.
+    """Loads a version and runs its warm-up requests, if it has any: its first answers are then as
+    fast as the others.
 
     Args:
       version: its number.
@@ -32,15 +37,21 @@ def load(version: int, path: Path, session_config: Any = None, *, warm_up: bool 
       warm_up: whether to run the requests.
 
     Raises:
-      OSError, RuntimeError, tf.errors.OpError: as ``Servable``; DATA_LOSS for a damaged warm-up file.
-      StatusError: a warm-up request that the model refuses, or a file that holds something else, or more than 1,000 of them.
+      OSError, RuntimeError, tf.errors.OpError: as ``Servable``; DATA_LOSS for a damaged warm-up
+      file.
+      StatusError: a warm-up request that the model refuses, or a file that holds something else, or
+        more than 1,000 of them.
     """
     servable = Servable(version, path, session_config)
     if warm_up and (path / WARM_UP_FILE).exists():
         with contextlib.ExitStack() as unless_warm:
             unless_warm.callback(servable.close)
             for request in warm_up_requests(path / WARM_UP_FILE):
-                servable.predict(request.model_spec.signature_name or DEFAULT_SIGNATURE, request.inputs, list(request.output_filter))
+                servable.predict(
+                    request.model_spec.signature_name or DEFAULT_SIGNATURE,
+                    request.inputs,
+                    list(request.output_filter),
+                )
             unless_warm.pop_all()
     return servable
 
@@ -50,13 +61,16 @@ def warm_up_requests(file: Path) -> Iterator[Any]:
 
     Raises:
       tf.errors.DataLossError: a damaged record.
-      StatusError: DATA_LOSS for a file that ends within a record, INVALID_ARGUMENT for a record that is no ``PredictionLog`` and for too
-        many of them, UNIMPLEMENTED for one that holds no request.
+      StatusError: DATA_LOSS for a file that ends within a record, INVALID_ARGUMENT for a record
+        that is no ``PredictionLog`` and for too many of them, UNIMPLEMENTED for one that holds no
+        request.
     """
     read = 0
     for number, record in enumerate(tf.data.TFRecordDataset(str(file)).as_numpy_iterator(), 1):
         if number > _MOST_RECORDS:
-            raise invalid(f"Number of warmup records exceeds the maximum ({_MOST_RECORDS}) at {file}")
+            raise invalid(
+                f"Number of warmup records exceeds the maximum ({_MOST_RECORDS}) at {file}"
+            )
         read += len(record) + _AROUND
         try:
             log = prediction_log_pb2.PredictionLog.FromString(record)
@@ -67,8 +81,11 @@ def warm_up_requests(file: Path) -> Iterator[Any]:
             yield log.predict_log.request
         elif kind not in _NOT_SERVED_HERE:
             raise StatusError(
-                grpc.StatusCode.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind or 'none'} in record {number} of {file}"
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"Unsupported log_type for warmup: {kind or 'none'} in record {number} of {file}",
             )
-    if read != file.stat().st_size:  # a few bytes that are no record end the file silently, for TensorFlow Serving too
+    if (
+        read != file.stat().st_size
+    ):  # a few bytes that are no record end the file silently, for TensorFlow Serving too
         words = f"truncated record in {file}: Please verify your warmup data is in TFRecord format"
         raise StatusError(grpc.StatusCode.DATA_LOSS, words)

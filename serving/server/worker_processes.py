@@ -1,4 +1,6 @@
-"""Several server processes on one port: the kernel gives each new connection to one of them (``SO_REUSEPORT``, Linux and BSD)."""
+"""Several server processes on one port: the kernel gives each new connection to one of them
+(``SO_REUSEPORT``, Linux and BSD).
+"""
 
 import multiprocessing
 import socket
@@ -11,11 +13,15 @@ from typing import Any
 
 @contextmanager
 def shared_port(host: str, port: int) -> Iterator[int]:
-    """Keeps a port, 0 for a free one, for processes of this user that set ``SO_REUSEPORT``; gives its number.
+    """Keeps a port, 0 for a free one, for processes of this user that set ``SO_REUSEPORT``; gives
+    its number.
 
-    The port's own socket never listens, so no connection comes to it. Raises ``OSError`` where the port cannot be had.
+    The port's own socket never listens, so no connection comes to it. Raises ``OSError`` where the
+    port cannot be had.
     """
-    family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    family, _, _, _, address = socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )[0]
     with socket.socket(family, socket.SOCK_STREAM) as kept:
         kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         kept.bind(address)
@@ -23,14 +29,19 @@ def shared_port(host: str, port: int) -> Iterator[int]:
 
 
 @contextmanager
-def workers(count: int, target: Callable[..., None], arguments: Any, stop: threading.Event) -> Iterator[Callable[[], None]]:
-    """Runs ``target(arguments, ready)`` in new processes, which end with the context, and with this process.
+def workers(
+    count: int, target: Callable[..., None], arguments: Any, stop: threading.Event
+) -> Iterator[Callable[[], None]]:
+    """Runs ``target(arguments, ready)`` in new processes, which end with the context, and with this
+    process.
 
     Args:
       count: how many.
-      target: a function of a module; sets the event ``ready`` when it can be used, and ends at SIGTERM.
+      target: a function of a module; sets the event ``ready`` when it can be used, and ends at
+        SIGTERM.
       arguments: anything that can be pickled.
-      stop: is set when one of them ends by itself: whoever started this process shall start it again, whole.
+      stop: is set when one of them ends by itself: whoever started this process shall start it
+        again, whole.
 
     Yields:
       A function that returns when all of them are ready, or ``stop`` is set.
@@ -38,9 +49,13 @@ def workers(count: int, target: Callable[..., None], arguments: Any, stop: threa
     Raises:
       ChildProcessError: at the end, where one ended by itself.
     """
-    context = multiprocessing.get_context("spawn")  # TensorFlow's and gRPC's threads do not survive a fork
+    context = multiprocessing.get_context(
+        "spawn"
+    )  # TensorFlow's and gRPC's threads do not survive a fork
     events = [context.Event() for _ in range(count)]
-    processes = [context.Process(target=target, args=(arguments, ready), daemon=True) for ready in events]
+    processes = [
+        context.Process(target=target, args=(arguments, ready), daemon=True) for ready in events
+    ]
     lost: list[int | None] = []
 
     def watch() -> None:

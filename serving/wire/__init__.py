@@ -1,1 +1,3 @@
-"""What both ends of the line share: tensors, rows, errors, signature names. No TensorFlow runtime."""
+"""What both ends of the line share: tensors, rows, errors, signature names. No TensorFlow
+runtime.
+"""

@@ -14,7 +14,9 @@ def whole_number(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
         except ValueError:
             number = least - 1
         if not least <= number <= most:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {least} to {most}, received {text}")
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {least} to {most}, received {text}"
+            )
         return number
 
     return parse
@@ -32,6 +34,8 @@ def seconds(text: str) -> float:
 
 
 def with_dashes(word: str) -> str:
-    """``--model_name=a_b`` -> ``--model-name=a_b``: TensorFlow Serving's spelling of a flag to ours; other words stay."""
+    """``--model_name=a_b`` -> ``--model-name=a_b``: TensorFlow Serving's spelling of a flag to
+    ours; other words stay.
+    """
     flag, equals, value = word.partition("=")
     return flag.replace("_", "-") + equals + value if flag.startswith("--") else word

@@ -4,7 +4,9 @@ import grpc
 import tensorflow as tf
 
 LONGEST_MESSAGE = 1500
-"""Characters of a message that are sent: gRPC carries it in a header, and peers refuse headers beyond 8 KiB."""
+"""Characters of a message that are sent: gRPC carries it in a header, and peers refuse headers
+beyond 8 KiB.
+"""
 
 _BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -35,15 +37,22 @@ def invalid(message: str) -> StatusError:
 
 def deadline_exceeded() -> StatusError:
     """DEADLINE_EXCEEDED for a request that was not run: nobody waits for its answer any more."""
-    return StatusError(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the request was run")
+    return StatusError(
+        grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the request was run"
+    )
 
 
 def status_of(error: Exception) -> StatusError:
-    """What a peer is told about an exception: TensorFlow's errors keep their code, no traceback leaves the process."""
+    """What a peer is told about an exception: TensorFlow's errors keep their code, no traceback
+    leaves the process.
+    """
     if isinstance(error, StatusError):
         return error
     if isinstance(error, tf.errors.OpError):
-        return StatusError(_BY_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN), str(error.message).partition("\n\t [[")[0])
+        return StatusError(
+            _BY_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN),
+            str(error.message).partition("\n\t [[")[0],
+        )
     if isinstance(error, MemoryError):
         return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "out of memory")
     if isinstance(error, FileNotFoundError):

@@ -11,8 +11,14 @@ from serving.wire.row_codec import Row, encode_rank, encode_rows
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 
 
-def encoded(known: meta_graph_pb2.SignatureDef, spec: model_pb2.ModelSpec, rows: Sequence[Row], domain: str | None) -> bytes:
-    """The request of rows; under ``rank`` the first row's user and context, and every row's item. Raises ``InputError``.
+def encoded(
+    known: meta_graph_pb2.SignatureDef,
+    spec: model_pb2.ModelSpec,
+    rows: Sequence[Row],
+    domain: str | None,
+) -> bytes:
+    """The request of rows; under ``rank`` the first row's user and context, and every row's item.
+    Raises ``InputError``.
 
     Args:
       known: the signature that the spec names.

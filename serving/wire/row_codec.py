@@ -1,7 +1,8 @@
 """Rows of raw features to the tensors of a signature, and the answer's tensors back to rows.
 
-What a value may look like follows what preprocessing accepts from JSON, so that a logged row can be replayed as it is: whole numbers
-and true/false are read as text where a signature wants text (ids are often numbers in logs), missing elements of a list are left out.
+What a value may look like follows what preprocessing accepts from JSON, so that a logged row can be
+replayed as it is: whole numbers and true/false are read as text where a signature wants text (ids
+are often numbers in logs), missing elements of a list are left out.
 """
 
 import difflib
@@ -21,7 +22,9 @@ from serving.wire.errors import StatusError
 from serving.wire.tensor_protos import decode, dtype_name, encode
 
 DOMAIN = "domain"
-"""The input that names the domain; a request gives it once for all rows that do not carry it themselves."""
+"""The input that names the domain; a request gives it once for all rows that do not carry it
+themselves.
+"""
 
 DOMAINS = "domains"
 """The output that lists the domains whose scores stand side by side."""
@@ -54,17 +57,20 @@ def encode_rows(
     ignore_unknown: bool = False,
     place: Callable[[int], str] = "row {}".format,
 ) -> dict[str, tensor_pb2.TensorProto]:
-    """The inputs of a request: ``[N]`` for each input of rank 1, ``[N, L]`` for rank 2, L being the longest list of these rows.
+    """The inputs of a request: ``[N]`` for each input of rank 1, ``[N, L]`` for rank 2, L being the
+    longest list of these rows.
 
     Args:
       signature: its inputs say names, data types and ranks.
-      rows: N rows; a key for each input. Missing or null: "" for text, NaN for numbers, an empty list; whole numbers must be there.
+      rows: N rows; a key for each input. Missing or null: "" for text, NaN for numbers, an empty
+        list; whole numbers must be there.
       domain: for the input ``domain``, in rows without that key.
       ignore_unknown: skip keys that are no input; otherwise they are errors.
       place: where row i (from 0) came from, for messages.
 
     Raises:
-      InputError: an unknown key, a value of the wrong type, no domain, a signature that rows cannot fill.
+      InputError: an unknown key, a value of the wrong type, no domain, a signature that rows cannot
+        fill.
     """
     if domain is not None and DOMAIN not in signature.inputs:
         raise InputError(f"the signature takes no domain, received domain {domain!r}")
@@ -78,7 +84,10 @@ def encode_rows(
         if name == DOMAIN:
             values = [domain if value is None else value for value in values]
             if None in values:
-                raise InputError(f"{place(values.index(None))}: no domain (name one for all rows, or give the row a {DOMAIN!r})")
+                raise InputError(
+                    f"{place(values.index(None))}: no domain (name one for all rows, or give the"
+                    f" row a {DOMAIN!r})"
+                )
         read = _read_list if rank == 2 else _read_value
         cells = []
         for index, value in enumerate(values):
@@ -86,11 +95,15 @@ def encode_rows(
                 cells.append(read(kind, value))
             except ValueError:
                 expected = f"a list, each {kind.expected}" if rank == 2 else kind.expected
-                raise InputError(f"{place(index)}: {name} must be {expected}, received {_shown(value)}") from None
+                raise InputError(
+                    f"{place(index)}: {name} must be {expected}, received {_shown(value)}"
+                ) from None
         array = np.empty(len(rows), kind.array)
         if rank == 2:
             length = max(1, max(map(len, cells), default=0))
-            array = np.full((len(rows), length), 0 if kind.missing is None else kind.missing, kind.array)
+            array = np.full(
+                (len(rows), length), 0 if kind.missing is None else kind.missing, kind.array
+            )
         for index, cell in enumerate(cells):
             array[(index, slice(0, len(cell))) if rank == 2 else index] = cell
         encoded[name] = encode(array, info.dtype, packed=True)
@@ -98,9 +111,15 @@ def encode_rows(
 
 
 def encode_rank(
-    signature: meta_graph_pb2.SignatureDef, shared: Row, items: Sequence[Row], domain: str | None = None, *, ignore_unknown: bool = False
+    signature: meta_graph_pb2.SignatureDef,
+    shared: Row,
+    items: Sequence[Row],
+    domain: str | None = None,
+    *,
+    ignore_unknown: bool = False,
 ) -> dict[str, tensor_pb2.TensorProto]:
-    """The inputs of a request that sends what its rows share only once, ``[1]`` or ``[1, L]``; the others as ``encode_rows``.
+    """The inputs of a request that sends what its rows share only once, ``[1]`` or ``[1, L]``; the
+    others as ``encode_rows``.
 
     Args:
       signature: inputs whose first dimension it fixes at 1 are shared.
@@ -117,17 +136,28 @@ def encode_rank(
         dims = info.tensor_shape.dim
         (once if dims and dims[0].size == 1 else each).inputs[name].CopyFrom(info)
     return {
-        **encode_rows(once, [shared], domain, ignore_unknown=ignore_unknown, place=lambda _: "what the items share"),
+        **encode_rows(
+            once,
+            [shared],
+            domain,
+            ignore_unknown=ignore_unknown,
+            place=lambda _: "what the items share",
+        ),
         **encode_rows(each, items, ignore_unknown=ignore_unknown, place="item {}".format),
     }
 
 
-def decode_rows(signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, tensor_pb2.TensorProto], count: int) -> list[dict[str, Any]]:
-    """Every output, row by row, as Python numbers, text and lists; outputs are in the order of their names.
+def decode_rows(
+    signature: meta_graph_pb2.SignatureDef,
+    outputs: Mapping[str, tensor_pb2.TensorProto],
+    count: int,
+) -> list[dict[str, Any]]:
+    """Every output, row by row, as Python numbers, text and lists; outputs are in the order of
+    their names.
 
-    An output whose first dimension the signature fixes belongs to the request and is repeated in each row; so is ``DOMAINS``, whose
-    length changes from version to version.
-    Floats are exactly the server's: ``numpy.float32(value)`` gives every bit back.
+    An output whose first dimension the signature fixes belongs to the request and is repeated in
+    each row; so is ``DOMAINS``, whose length changes from version to version. Floats are exactly
+    the server's: ``numpy.float32(value)`` gives every bit back.
 
     Raises:
       StatusError: INTERNAL for an answer that is not one row per row.
@@ -142,7 +172,10 @@ def decode_rows(signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, te
         if name == DOMAINS or (dims and dims[0].size >= 0):
             values = [values] * count
         if not isinstance(values, list) or len(values) != count:
-            raise StatusError(grpc.StatusCode.INTERNAL, f"output {name} does not have one entry for each of the {count} rows")
+            raise StatusError(
+                grpc.StatusCode.INTERNAL,
+                f"output {name} does not have one entry for each of the {count} rows",
+            )
         for row, value in zip(rows, values, strict=True):
             row[name] = value
     return rows
@@ -152,7 +185,9 @@ def _refuse_unknown(row: Row, known: set[str], place: str) -> None:
     for key in row:
         if key not in known:
             nearest = difflib.get_close_matches(str(key), sorted(known), n=1, cutoff=0.0)
-            hint = f"nearest known key: {nearest[0]!r}" if nearest else "the signature has no inputs"
+            hint = (
+                f"nearest known key: {nearest[0]!r}" if nearest else "the signature has no inputs"
+            )
             raise InputError(f"{place}: unknown key {key!r} ({hint})")
 
 
@@ -160,7 +195,9 @@ def _kind(name: str, info: meta_graph_pb2.TensorInfo) -> tuple[_Kind, int]:
     kind = _KINDS.get(info.dtype)
     rank = len(info.tensor_shape.dim)
     if kind is None or rank not in (1, 2):
-        raise InputError(f"input {name} is {dtype_name(info.dtype)} of rank {rank}: rows cannot carry it")
+        raise InputError(
+            f"input {name} is {dtype_name(info.dtype)} of rank {rank}: rows cannot carry it"
+        )
     return kind, rank
 
 
@@ -193,7 +230,9 @@ def _text(value: object) -> bytes:
         return value.encode()
     if isinstance(value, bool):
         return b"true" if value else b"false"
-    if isinstance(value, int) or (isinstance(value, float) and value.is_integer() and abs(value) < 2**53):
+    if isinstance(value, int) or (
+        isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    ):
         return str(int(value)).encode()
     if isinstance(value, bytes):
         return value
@@ -213,7 +252,12 @@ def _whole(bits: int) -> Callable[[object], int]:
     least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
 
     def read(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most or value != int(value):
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not least <= value <= most
+            or value != int(value)
+        ):
             raise ValueError
         return int(value)
 
@@ -237,8 +281,12 @@ _FLOAT32 = "a finite number (float32)"
 _INT64 = "a whole number, or ISO 8601 text (a time, UTC where it names no zone)"
 _KINDS: dict[int, _Kind] = {
     types_pb2.DT_STRING: _Kind("text", _text, b"", np.object_),
-    types_pb2.DT_FLOAT: _Kind(_FLOAT32, _number(float(np.finfo(np.float32).max)), math.nan, np.float32),
-    types_pb2.DT_DOUBLE: _Kind("a finite number", _number(float(np.finfo(np.float64).max)), math.nan, np.float64),
+    types_pb2.DT_FLOAT: _Kind(
+        _FLOAT32, _number(float(np.finfo(np.float32).max)), math.nan, np.float32
+    ),
+    types_pb2.DT_DOUBLE: _Kind(
+        "a finite number", _number(float(np.finfo(np.float64).max)), math.nan, np.float64
+    ),
     types_pb2.DT_INT64: _Kind(_INT64, _whole_or_time, None, np.int64),
     types_pb2.DT_INT32: _Kind("a whole number (int32)", _whole(32), None, np.int32),
     types_pb2.DT_BOOL: _Kind("true or false", _flag, None, np.bool_),

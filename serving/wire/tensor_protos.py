@@ -1,4 +1,6 @@
-"""``TensorProto`` to NumPy and back, with TensorFlow's reading of the message and without its trust in the sender."""
+"""``TensorProto`` to NumPy and back, with TensorFlow's reading of the message and without its
+trust in the sender.
+"""
 
 import math
 from typing import Any
@@ -24,10 +26,14 @@ _FIELDS: dict[int, tuple[str, Any]] = {
     types_pb2.DT_BOOL: ("bool_val", np.bool_),
     types_pb2.DT_STRING: ("string_val", np.object_),
 }
-"""Data type -> the repeated field that carries it, and its NumPy type. Other types (half, complex, ...) go through TensorFlow itself."""
+"""Data type -> the repeated field that carries it, and its NumPy type. Other types (half,
+complex, ...) go through TensorFlow itself.
+"""
 
 _PACKED = {types_pb2.DT_FLOAT: ("<f4", b"\x2a"), types_pb2.DT_DOUBLE: ("<f8", b"\x32")}
-"""Data type -> how its repeated field lies in a message, packed: NumPy type and tag (field 5 or 6, length-delimited)."""
+"""Data type -> how its repeated field lies in a message, packed: NumPy type and tag (field 5 or
+6, length-delimited).
+"""
 _STRING_BYTES = 24
 """What TensorFlow allocates for a string before its characters."""
 _MOST_DIMENSIONS = 32
@@ -36,11 +42,15 @@ _MOST_DIMENSIONS = 32
 
 def dtype_name(dtype: int) -> str:
     """``DT_FLOAT`` for 1, and the bare number for one that does not exist."""
-    return str(types_pb2.DataType.Name(dtype)) if dtype in types_pb2.DataType.values() else str(dtype)
+    return (
+        str(types_pb2.DataType.Name(dtype)) if dtype in types_pb2.DataType.values() else str(dtype)
+    )
 
 
 def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
-    """The shape a message states. Raises ``ValueError`` where it is unknown, has a negative dimension, or too many dimensions."""
+    """The shape a message states. Raises ``ValueError`` where it is unknown, has a negative
+    dimension, or too many dimensions.
+    """
     stated = proto.tensor_shape
     if stated.unknown_rank:
         raise ValueError("its rank is unknown")
@@ -53,7 +63,8 @@ def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
 
 
 def claimed_bytes(proto: tensor_pb2.TensorProto) -> int:
-    """Bytes that the decoded tensor would take, worked out without allocating any of them (a message of ten bytes can claim terabytes).
+    """Bytes that the decoded tensor would take, worked out without allocating any of them (a
+    message of ten bytes can claim terabytes).
 
     Raises ``ValueError`` where ``shape_of`` does.
     """
@@ -70,9 +81,10 @@ def claimed_bytes(proto: tensor_pb2.TensorProto) -> int:
 def decode(proto: tensor_pb2.TensorProto) -> Array:
     """The tensor in a message; strings as an object array of ``bytes``.
 
-    As TensorFlow reads it: ``tensor_content`` if there is any, else the repeated field of the data type; with fewer values than elements
-    the last one is repeated, and no value at all means zeros or empty strings. Stricter than TensorFlow in one thing: more values than
-    elements are refused and not cut off. Check ``claimed_bytes`` first.
+    As TensorFlow reads it: ``tensor_content`` if there is any, else the repeated field of the data
+    type; with fewer values than elements the last one is repeated, and no value at all means zeros
+    or empty strings. Stricter than TensorFlow in one thing: more values than elements are refused
+    and not cut off. Check ``claimed_bytes`` first.
 
     Raises:
       ValueError: content that does not fit the shape or the data type.
@@ -85,7 +97,10 @@ def decode(proto: tensor_pb2.TensorProto) -> Array:
     if proto.tensor_content:
         size = np.dtype(kind).itemsize
         if len(proto.tensor_content) != count * size:
-            raise ValueError(f"tensor_content has {len(proto.tensor_content)} bytes; shape {_brief(shape)} needs {count * size}")
+            raise ValueError(
+                f"tensor_content has {len(proto.tensor_content)} bytes; shape {_brief(shape)} needs"
+                f" {count * size}"
+            )
         flat: Array = np.frombuffer(proto.tensor_content, np.uint8 if kind is np.bool_ else kind)
         return (flat != 0 if kind is np.bool_ else flat).reshape(shape)
 
@@ -108,7 +123,9 @@ def decode(proto: tensor_pb2.TensorProto) -> Array:
 
 
 def strings_message(proto: tensor_pb2.TensorProto) -> Array:
-    """A message of strings, serialized, as the scalar that ``tf.io.parse_tensor`` takes; refused where ``decode`` would refuse it."""
+    """A message of strings, serialized, as the scalar that ``tf.io.parse_tensor`` takes; refused
+    where ``decode`` would refuse it.
+    """
     if proto.tensor_content:
         decode(proto)
     else:
@@ -123,8 +140,9 @@ def encode(value: Any, dtype: int, *, packed: bool = False) -> tensor_pb2.Tensor
     Args:
       value: array of the data type, or a scalar (what a session returns for a fetched scalar).
       dtype: its ``DataType``.
-      packed: write numbers as ``tensor_content``, which is smaller and faster; else into the repeated field (``float_val``, ...), which is
-        what TensorFlow Serving answers with. Strings always go into ``string_val``.
+      packed: write numbers as ``tensor_content``, which is smaller and faster; else into the
+        repeated field (``float_val``, ...), which is what TensorFlow Serving answers with. Strings
+        always go into ``string_val``.
     """
     if dtype not in _FIELDS:
         return tf.make_tensor_proto(value)
@@ -135,7 +153,9 @@ def encode(value: Any, dtype: int, *, packed: bool = False) -> tensor_pb2.Tensor
         proto.tensor_shape.dim.add(size=size)
     if packed and kind is not np.object_:
         proto.tensor_content = array.tobytes()
-    elif dtype in _PACKED:  # as one piece: a Python number for each element would take as long as a small model
+    elif (
+        dtype in _PACKED
+    ):  # as one piece: a Python number for each element would take as long as a small model
         layout, tag = _PACKED[dtype]
         content = array.astype(layout, copy=False).tobytes()
         proto.MergeFromString(tag + varint(len(content)) + content)
@@ -146,7 +166,9 @@ def encode(value: Any, dtype: int, *, packed: bool = False) -> tensor_pb2.Tensor
 
 def _check_count(field: str, given: int, shape: tuple[int, ...]) -> None:
     if given > math.prod(shape):
-        raise ValueError(f"{field} has {given} values; shape {_brief(shape)} needs {math.prod(shape)}")
+        raise ValueError(
+            f"{field} has {given} values; shape {_brief(shape)} needs {math.prod(shape)}"
+        )
 
 
 def varint(number: int) -> bytes:
@@ -159,12 +181,19 @@ def varint(number: int) -> bytes:
 
 
 def _decode_by_tensorflow(proto: tensor_pb2.TensorProto) -> Array:
-    if proto.dtype in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT) or dtype_name(proto.dtype).endswith(("_REF", "INVALID")):
+    if proto.dtype in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT) or dtype_name(
+        proto.dtype
+    ).endswith(("_REF", "INVALID")):
         raise ValueError(f"{dtype_name(proto.dtype)} cannot be sent")
     try:
-        return np.asarray(tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(proto.dtype)).numpy())
+        return np.asarray(
+            tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(proto.dtype)).numpy()
+        )
     except (tf.errors.OpError, TypeError):
-        raise ValueError(f"its content does not fit {dtype_name(proto.dtype)} and shape {_brief(shape_of(proto))}") from None
+        raise ValueError(
+            f"its content does not fit {dtype_name(proto.dtype)} and shape"
+            f" {_brief(shape_of(proto))}"
+        ) from None
 
 
 def _brief(shape: tuple[int, ...]) -> str:

@@ -10,12 +10,16 @@ EXAMPLES = "examples"
 
 
 def example(row: Mapping[str, object]) -> bytes:
-    """A serialized ``tf.Example`` of a raw row; what is missing in the row (null, empty text, NaN) is left out.
+    """A serialized ``tf.Example`` of a raw row; what is missing in the row (null, empty text, NaN)
+    is left out.
 
     Args:
-      row: text, lists of text, fractions (float) and whole numbers (int: timestamps) by column name.
+      row: text, lists of text, fractions (float) and whole numbers (int: timestamps) by column
+        name.
     """
-    features = {name: feature for name, value in row.items() if (feature := _feature(value)) is not None}
+    features = {
+        name: feature for name, value in row.items() if (feature := _feature(value)) is not None
+    }
     return bytes(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
 
 

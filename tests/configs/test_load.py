@@ -1,4 +1,6 @@
-"""YAML files and ``--set`` overrides: what is read, and the one line that anything else is refused with."""
+"""YAML files and ``--set`` overrides: what is read, and the one line that anything else is
+refused with.
+"""
 
 import re
 from pathlib import Path
@@ -75,7 +77,9 @@ def test_a_file_may_hold_a_million_bytes_and_not_one_more(config: Path) -> None:
         ("name: *nothing", ":1:7"),
     ],
 )
-def test_text_that_is_no_yaml_is_refused_with_line_and_column(config: Path, text: str, where: str) -> None:
+def test_text_that_is_no_yaml_is_refused_with_line_and_column(
+    config: Path, text: str, where: str
+) -> None:
     config.write_text(text)
     assert f"{config}{where}: not valid YAML" in refused_file(config)
 
@@ -89,14 +93,27 @@ def test_text_that_is_no_yaml_is_refused_with_line_and_column(config: Path, text
         "name: \0",
         "? {a: b}\n: c",
     ],
-    ids=["a day that does not exist", "5000 digits", "100 thousand brackets", "null byte", "mapping as a key"],
+    ids=[
+        "a day that does not exist",
+        "5000 digits",
+        "100 thousand brackets",
+        "null byte",
+        "mapping as a key",
+    ],
 )
 def test_yaml_that_its_reader_stumbles_over(text: str) -> None:
     assert "not valid YAML" in refusal(text=text)
 
 
 @pytest.mark.parametrize(
-    ("text", "received"), [("", "NoneType"), ("# nothing", "NoneType"), ("[a, b]", "list"), ("shop", "str"), ("7", "int")]
+    ("text", "received"),
+    [
+        ("", "NoneType"),
+        ("# nothing", "NoneType"),
+        ("[a, b]", "list"),
+        ("shop", "str"),
+        ("7", "int"),
+    ],
 )
 def test_yaml_that_is_no_mapping(text: str, received: str) -> None:
     assert refusal(text=text) == f"config: expected a YAML mapping, received {received}"
@@ -141,7 +158,9 @@ def test_overrides_are_yaml_at_a_path(override: str, path: str, value: object) -
 
 
 def test_an_override_makes_the_sections_on_its_way() -> None:
-    text = CONFIG.replace("backbone: {debias: {feature: position}}", "backbone:").replace("pretrain: {epochs: 1}", "")
+    text = CONFIG.replace("backbone: {debias: {feature: position}}", "backbone:").replace(
+        "pretrain: {epochs: 1}", ""
+    )
     experiment = accept("backbone.debias.feature=position", "pretrain.epochs=7", text=text)
     assert (experiment.backbone.debias.feature, experiment.pretrain.epochs) == ("position", 7)
 
@@ -157,7 +176,12 @@ def test_overrides_without_key_or_value(override: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("override", "where"), [("name.x=1", "name"), ("data.user.name.first=1", "data.user"), ("cross_topics.0.1=1", "cross_topics")]
+    ("override", "where"),
+    [
+        ("name.x=1", "name"),
+        ("data.user.name.first=1", "data.user"),
+        ("cross_topics.0.1=1", "cross_topics"),
+    ],
 )
 def test_an_override_below_a_value_is_refused(override: str, where: str) -> None:
     assert refusal(override) == f"--set {override}: '{where}' holds a value, not a section"
@@ -204,13 +228,18 @@ def test_a_command_reads_its_config(config: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--config", "missing.yaml"], "error: missing.yaml: cannot be read: No such file or directory"),
+        (
+            ["--config", "missing.yaml"],
+            "error: missing.yaml: cannot be read: No such file or directory",
+        ),
         ([], "the following arguments are required: --config"),
         (["--conf", "x"], "required: --config"),
         (["--config", "x", "--set"], "--set: expected one argument"),
     ],
 )
-def test_a_command_fails_with_one_line_and_code_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_fails_with_one_line_and_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         run_command(arguments)
     printed = capsys.readouterr()
@@ -220,7 +249,9 @@ def test_a_command_fails_with_one_line_and_code_2(arguments: list[str], said: st
     assert printed.err.count("\n") == 1
 
 
-def test_a_line_break_in_a_key_stays_one_line(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_break_in_a_key_stays_one_line(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit):
         run_command(["--config", str(config), "--set", "a\nb=1"])
     assert capsys.readouterr().err.count("\n") == 1

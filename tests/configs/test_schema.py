@@ -18,7 +18,9 @@ def sections(model: BaseModel, path: str = "") -> Iterator[tuple[str, type[BaseM
     yield path, type(model)
     for name in type(model).model_fields:
         value = getattr(model, name)
-        for key, below in {"": value, **value}.items() if isinstance(value, dict) else [("", value)]:
+        for key, below in (
+            {"": value, **value}.items() if isinstance(value, dict) else [("", value)]
+        ):
             if isinstance(below, BaseModel):
                 yield from sections(below, ".".join(filter(None, [path, name, key])))
 
@@ -32,7 +34,11 @@ def test_the_config_of_these_tests_has_every_section() -> None:
             yield section
             yield from below(section)
 
-    public = {section for section in below(Section) if section.__module__.startswith("configs.") and not section.__name__.startswith("_")}
+    public = {
+        section
+        for section in below(Section)
+        if section.__module__.startswith("configs.") and not section.__name__.startswith("_")
+    }
     assert set(SECTIONS.values()) == public
 
 
@@ -40,7 +46,10 @@ def test_the_config_of_these_tests_has_every_section() -> None:
 def test_an_unknown_key_names_the_nearest_known_one(path: str) -> None:
     for key in SECTIONS[path].model_fields:
         where = f"{path}: " if path else ""
-        assert refusal(f"{path}.{key}s=1".lstrip(".")) == f"config: {where}unknown key '{key}s'; did you mean '{key}'?"
+        assert (
+            refusal(f"{path}.{key}s=1".lstrip("."))
+            == f"config: {where}unknown key '{key}s'; did you mean '{key}'?"
+        )
 
 
 @pytest.mark.parametrize("path", SECTIONS)
@@ -49,20 +58,40 @@ def test_a_key_like_no_other_gets_the_whole_list(path: str) -> None:
     assert refusal(f"{path}.@@@=1".lstrip(".")).endswith(f"unknown key '@@@'; known keys: {known}")
 
 
-UNSAFE = ["../x", "a/b", "", ".hidden", "-x", "a b", "a\nb", "é", "x" * 65, "a\\b", "a=b", "a,b", "a\0"]
+UNSAFE = [
+    "../x",
+    "a/b",
+    "",
+    ".hidden",
+    "-x",
+    "a b",
+    "a\nb",
+    "é",
+    "x" * 65,
+    "a\\b",
+    "a=b",
+    "a,b",
+    "a\0",
+]
 
 
 @pytest.mark.parametrize("name", UNSAFE, ids=ascii)
 @pytest.mark.parametrize("section", ["features", "topics", "splits"])
-def test_names_that_could_become_paths_or_break_requests_are_refused_as_keys(section: str, name: str) -> None:
+def test_names_that_could_become_paths_or_break_requests_are_refused_as_keys(
+    section: str, name: str
+) -> None:
     experiment = accept().model_dump(mode="json")
     experiment[section][name] = next(iter(experiment[section].values()))
     assert "cannot be used as a name" in refusal(text=str(experiment).replace("None", "null"))
 
 
 @pytest.mark.parametrize("name", UNSAFE, ids=ascii)
-@pytest.mark.parametrize("override", ["name={}", "topics.scene.values=[{}]", "topics.period.hours={{{}: 00-11}}"])
-def test_names_that_could_become_paths_or_break_requests_are_refused_as_values(override: str, name: str) -> None:
+@pytest.mark.parametrize(
+    "override", ["name={}", "topics.scene.values=[{}]", "topics.period.hours={{{}: 00-11}}"]
+)
+def test_names_that_could_become_paths_or_break_requests_are_refused_as_values(
+    override: str, name: str
+) -> None:
     quoted = '"' + name.encode("unicode_escape").decode() + '"'
     assert "cannot be used as a name" in refusal(override.format(quoted))
 
@@ -77,55 +106,139 @@ def test_safe_names(name: str) -> None:
     [
         ("tasks.ctr.space=click", "tasks: ctr and ctcvr are defined on every impression"),
         ("tasks.ctcvr.space=click", "tasks: ctr and ctcvr are defined on every impression"),
-        ("tasks.cvr.space=all", "tasks: cvr is defined on clicked rows; expected 'space: click', received 'all'"),
-        ("tasks.cvr.label=pay", "tasks: cvr and ctcvr share their label; received 'pay' and 'order'"),
-        ("tasks.ctr.loss_weight=-1", "tasks.ctr.loss_weight: input should be greater than or equal to 0, received -1"),
         (
-            "tasks={ctr: {label: c, loss_weight: 0}, cvr: {label: o, space: c, loss_weight: 0}, ctcvr: {label: o, loss_weight: 0}}",
+            "tasks.cvr.space=all",
+            "tasks: cvr is defined on clicked rows; expected 'space: click', received 'all'",
+        ),
+        (
+            "tasks.cvr.label=pay",
+            "tasks: cvr and ctcvr share their label; received 'pay' and 'order'",
+        ),
+        (
+            "tasks.ctr.loss_weight=-1",
+            "tasks.ctr.loss_weight: input should be greater than or equal to 0, received -1",
+        ),
+        (
+            (
+                "tasks={ctr: {label: c, loss_weight: 0}, cvr: {label: o, space: c, loss_weight: 0},"
+                " ctcvr: {label: o, loss_weight: 0}}"
+            ),
             "tasks: every loss_weight is 0",
         ),
-        ("splits.test.end=2024-01-04", "splits.test: start 2024-01-04T00:00:00+00:00 is not before end 2024-01-04T00:00:00+00:00"),
+        (
+            "splits.test.end=2024-01-04",
+            (
+                "splits.test: start 2024-01-04T00:00:00+00:00 is not before end"
+                " 2024-01-04T00:00:00+00:00"
+            ),
+        ),
         ("splits.test.end=2024-01-03", "splits.test: start"),
         ("splits={}", "splits: dictionary should have at least 1 item"),
-        ("pretrain.split=train", "pretrain.split: 'train' is no split; the config has: pretrain, finetune, validation, test"),
+        (
+            "pretrain.split=train",
+            (
+                "pretrain.split: 'train' is no split; the config has: pretrain, finetune,"
+                " validation, test"
+            ),
+        ),
         ("pretrain.validation=val", "pretrain.validation: 'val' is no split"),
         ("finetune.split=train", "finetune.split: 'train' is no split"),
         ("finetune.validation=val", "finetune.validation: 'val' is no split"),
         ("evaluation.split=tests", "evaluation.split: 'tests' is no split"),
         ("features={}", "features: dictionary should have at least 1 item"),
-        ("features.click={kind: categorical, side: user}", "features.click: column 'click' is a label; a label cannot be a feature"),
-        ("features.x={kind: numeric, side: user, column: order}", "features.x: column 'order' is a label"),
+        (
+            "features.click={kind: categorical, side: user}",
+            "features.click: column 'click' is a label; a label cannot be a feature",
+        ),
+        (
+            "features.x={kind: numeric, side: user, column: order}",
+            "features.x: column 'order' is a label",
+        ),
         ("features.x={kind: text, side: user}", "features.x: input tag 'text'"),
         ("features.x={side: user}", "features.x: "),
         ("features.x.kind=numeric", "features.x.side: field required"),
-        ("features.history.shares=nothing", "features.history.shares: 'nothing' is no categorical feature of this config"),
-        ("features.history.shares=tags", "features.history.shares: 'tags' is no categorical feature"),
-        ("features.history.shares=history", "features.history.shares: 'history' is no categorical feature"),
-        ("features.history.shares=price", "features.history.shares: 'price' is no categorical feature"),
-        ("features.history.vocabulary={}", "features.history: 'shares' takes ids and table from another feature"),
-        ("features.history.hash_buckets=5", "features.history: 'shares' takes ids and table from another feature"),
-        ("features.history.dimension=5", "features.history: 'shares' takes ids and table from another feature"),
+        (
+            "features.history.shares=nothing",
+            "features.history.shares: 'nothing' is no categorical feature of this config",
+        ),
+        (
+            "features.history.shares=tags",
+            "features.history.shares: 'tags' is no categorical feature",
+        ),
+        (
+            "features.history.shares=history",
+            "features.history.shares: 'history' is no categorical feature",
+        ),
+        (
+            "features.history.shares=price",
+            "features.history.shares: 'price' is no categorical feature",
+        ),
+        (
+            "features.history.vocabulary={}",
+            "features.history: 'shares' takes ids and table from another feature",
+        ),
+        (
+            "features.history.hash_buckets=5",
+            "features.history: 'shares' takes ids and table from another feature",
+        ),
+        (
+            "features.history.dimension=5",
+            "features.history: 'shares' takes ids and table from another feature",
+        ),
         ("features.tags.attention=true", "features.tags: 'attention' needs 'shares'"),
         ("features.tags.max_length=1001", "features.tags.max_length: "),
-        ("features.item.vocabulary={}", "features.item: both 'vocabulary' and 'hash_buckets' are given"),
+        (
+            "features.item.vocabulary={}",
+            "features.item: both 'vocabulary' and 'hash_buckets' are given",
+        ),
         ("features.user.id_dropout=1", "features.user.id_dropout: "),
         ("features.x={kind: numeric, side: item, column: item}", "features.x: column 'item' is "),
         ("features.x={kind: list, side: item, column: item}", "features.x: column 'item' is "),
-        ("features.x={kind: categorical, side: item, column: time}", "features.x: column 'time' is "),
+        (
+            "features.x={kind: categorical, side: item, column: time}",
+            "features.x: column 'time' is ",
+        ),
         ("features.price.quantile_buckets=1", "features.price.quantile_buckets: "),
-        ("features.moment.column=when", "features.moment: timestamp features read data.timestamp 'time', received 'when'"),
+        (
+            "features.moment.column=when",
+            "features.moment: timestamp features read data.timestamp 'time', received 'when'",
+        ),
         ("features.moment.parts=[minute]", "features.moment.parts.0: "),
-        ("backbone.debias.feature=nothing", "backbone.debias.feature: 'nothing' is no categorical or numeric feature"),
-        ("backbone.debias.feature=history", "backbone.debias.feature: 'history' is no categorical or numeric feature"),
-        ("backbone.debias.feature=moment", "backbone.debias.feature: 'moment' is no categorical or numeric feature"),
+        (
+            "backbone.debias.feature=nothing",
+            "backbone.debias.feature: 'nothing' is no categorical or numeric feature",
+        ),
+        (
+            "backbone.debias.feature=history",
+            "backbone.debias.feature: 'history' is no categorical or numeric feature",
+        ),
+        (
+            "backbone.debias.feature=moment",
+            "backbone.debias.feature: 'moment' is no categorical or numeric feature",
+        ),
         ("backbone.expert_layers=[]", "backbone.expert_layers: "),
         ("backbone.tower_layers=[]", "backbone.tower_layers: "),
-        ("topics.scene.hours={a: 00-11}", "topics.scene: expected exactly one of 'values' and 'hours'"),
+        (
+            "topics.scene.hours={a: 00-11}",
+            "topics.scene: expected exactly one of 'values' and 'hours'",
+        ),
         ("topics.scene.values=[]", "topics.scene: expected exactly one of 'values' and 'hours'"),
-        ("topics.scene.values=[home, search, home]", "topics.scene: 'values' repeats itself: home, search, home"),
-        ("topics.scene.column=order", "topics.scene.column: 'order' is a label; a domain must be known before the click"),
-        ("topics.period.column=opened", "topics.period.column: hour ranges read data.timestamp 'time', received 'opened'"),
-        ("cross_topics=[[scene, place]]", "cross_topics: 'place' is no topic; the config has: scene, period"),
+        (
+            "topics.scene.values=[home, search, home]",
+            "topics.scene: 'values' repeats itself: home, search, home",
+        ),
+        (
+            "topics.scene.column=order",
+            "topics.scene.column: 'order' is a label; a domain must be known before the click",
+        ),
+        (
+            "topics.period.column=opened",
+            "topics.period.column: hour ranges read data.timestamp 'time', received 'opened'",
+        ),
+        (
+            "cross_topics=[[scene, place]]",
+            "cross_topics: 'place' is no topic; the config has: scene, period",
+        ),
         ("cross_topics=[[scene, scene]]", "cross_topics: 'scene' is crossed with itself"),
         ("cross_topics=[[scene]]", "cross_topics.0.1: field required"),
         ("cross_topics=[[scene, period, scene]]", "cross_topics.0: "),
@@ -134,7 +247,10 @@ def test_safe_names(name: str) -> None:
         ("finetune.rate_power=1.1", "finetune.rate_power: "),
         ("finetune.beta=.inf", "finetune.beta: input should be a finite number"),
         ("finetune.regulariser=l2", "finetune.regulariser: "),
-        ("simulation.shops=79", "simulation: 4 regions of 10 candidates need 80 shops, received shops: 79"),
+        (
+            "simulation.shops=79",
+            "simulation: 4 regions of 10 candidates need 80 shops, received shops: 79",
+        ),
         ("simulation.click_rate=0.9", "simulation: a shop is examined in"),
     ],
 )
@@ -176,7 +292,9 @@ def test_what_would_break_the_steps_after_it(override: str) -> None:
 
 
 def test_one_column_may_feed_features_of_one_kind_and_a_topic() -> None:
-    experiment = accept("features.again={kind: categorical, side: item, column: user}", "topics.scene.column=user")
+    experiment = accept(
+        "features.again={kind: categorical, side: item, column: user}", "topics.scene.column=user"
+    )
     assert experiment.column_of("again") == "user"
     assert experiment.column_of("price") == "price"
 
@@ -240,13 +358,27 @@ def test_time_zones(name: str, expected: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Mars/Base", "UTC+3", "UTC-3:00", "utc-03:00", "../../etc/passwd", "/etc/localtime", "America", "a\0b"]
+    "name",
+    [
+        "",
+        "Mars/Base",
+        "UTC+3",
+        "UTC-3:00",
+        "utc-03:00",
+        "../../etc/passwd",
+        "/etc/localtime",
+        "America",
+        "a\0b",
+    ],
 )
 @pytest.mark.parametrize("path", ["features.moment", "topics.period", "simulation"])
 def test_unknown_time_zones(path: str, name: str) -> None:
     quoted = '"' + name.replace("\0", "\\0") + '"'
     message = refusal(f"{path}.time_zone={quoted}")
-    assert message.startswith(f"config: {path}.time_zone: unknown time zone '{name}'; expected UTC, UTC-03:00 or an IANA name")
+    assert message.startswith(
+        f"config: {path}.time_zone: unknown time zone '{name}'; expected UTC, UTC-03:00 or an IANA"
+        " name"
+    )
 
 
 @pytest.mark.parametrize("name", ["UTC+24:00", "UTC-99:99", "UTC+03:75"])
@@ -255,7 +387,9 @@ def test_offsets_that_no_clock_shows(name: str) -> None:
 
 
 def test_moments_without_a_zone_are_utc_and_others_are_turned_into_it() -> None:
-    splits = accept("splits.test={start: 2024-01-04T12:00:00, end: '2024-01-05T12:00:00-03:00'}").splits
+    splits = accept(
+        "splits.test={start: 2024-01-04T12:00:00, end: '2024-01-05T12:00:00-03:00'}"
+    ).splits
     assert splits["test"].start == datetime(2024, 1, 4, 12, tzinfo=UTC)
     assert splits["test"].end == datetime(2024, 1, 5, 15, tzinfo=UTC)
     assert splits["test"].end.utcoffset() == timedelta(0)
@@ -336,7 +470,9 @@ def test_the_data_digest_stays_with_what_only_training_reads(override: str) -> N
 
 
 def test_the_data_digest_does_not_depend_on_how_the_file_is_written() -> None:
-    reordered = "\n".join(["# a comment", "seed: 17", *CONFIG.splitlines()]).replace("2024-01-01,", "2024-01-01T00:00:00Z,")
+    reordered = "\n".join(["# a comment", "seed: 17", *CONFIG.splitlines()]).replace(
+        "2024-01-01,", "2024-01-01T00:00:00Z,"
+    )
     assert accept(text=reordered).data_digest == accept().data_digest
 
 
@@ -372,5 +508,14 @@ def test_hashed_ids_cannot_be_dropped_onto_an_id_of_their_own() -> None:
 def test_an_override_leaves_what_shares_its_alias_alone() -> None:
     user = "user: {kind: categorical, side: user, vocabulary: {min_count: 2}}"
     text = CONFIG.replace(user, "user: &user {kind: categorical, side: user}")
-    experiment = accept("features.position.oov_buckets=5", text=text.replace("{kind: categorical, side: context, vocabulary: {}}", "*user"))
-    assert (experiment.features["user"].oov_buckets, experiment.features["position"].oov_buckets) == (1, 5)  # type: ignore[union-attr]
+    experiment = accept(
+        "features.position.oov_buckets=5",
+        text=text.replace("{kind: categorical, side: context, vocabulary: {}}", "*user"),
+    )
+    assert (
+        experiment.features["user"].oov_buckets,
+        experiment.features["position"].oov_buckets,
+    ) == (
+        1,
+        5,
+    )  # type: ignore[union-attr]

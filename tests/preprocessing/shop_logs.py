@@ -1,4 +1,6 @@
-"""A small shop's logs in every format, and a reader for datasets: what the tests of the Beam job share."""
+"""A small shop's logs in every format, and a reader for datasets: what the tests of the Beam job
+share.
+"""
 
 import csv
 import gzip
@@ -21,7 +23,9 @@ from tests.configs import TASKS_AND_SPLITS
 CONFIG = (
     """
 name: shop
-data: {timestamp: time, request: request, user: user, weight: weight, row_key: [request, item], batch_rows: 100}
+data:
+  {timestamp: time, request: request, user: user, weight: weight, row_key: [request, item],
+   batch_rows: 100}
 """
     + TASKS_AND_SPLITS
     + """\
@@ -63,7 +67,10 @@ def make_rows(count: int = ROWS, seed: int = 0) -> list[Row]:
                 "time": START + int(5 * 86_400 * index / count),
                 "user": f"u{random.integers(40)}",
                 "item": f"i{index % 4}_{random.integers(30)}",
-                "history": [f"i{random.integers(4)}_{random.integers(30)}" for _ in range(random.integers(0, 6))],
+                "history": [
+                    f"i{random.integers(4)}_{random.integers(30)}"
+                    for _ in range(random.integers(0, 6))
+                ],
                 "price": round(float(random.gamma(2.0, 10.0)), 2) if index % 7 else None,
                 "stock": int(random.integers(100)),
                 "scene": ["home", "search", "other"][random.integers(3)],
@@ -79,8 +86,14 @@ def write_parquet(path: Path, rows: list[Row], row_group_size: int = 100) -> Pat
     """Timestamps as Arrow timestamps."""
     path.parent.mkdir(parents=True, exist_ok=True)
     table = pa.Table.from_pylist(rows)
-    times = pa.array([row["time"] for row in rows], pa.timestamp("s")).cast(pa.timestamp("us", "UTC"))
-    pq.write_table(table.set_column(table.schema.get_field_index("time"), "time", times), path, row_group_size=row_group_size)
+    times = pa.array([row["time"] for row in rows], pa.timestamp("s")).cast(
+        pa.timestamp("us", "UTC")
+    )
+    pq.write_table(
+        table.set_column(table.schema.get_field_index("time"), "time", times),
+        path,
+        row_group_size=row_group_size,
+    )
     return path
 
 
@@ -100,7 +113,11 @@ def csv_lines(rows: list[Row]) -> list[str]:
     writer = csv.writer(Sink(), lineterminator="\n")
     writer.writerow(rows[0])
     for row in rows:
-        moment = datetime.fromtimestamp(row["time"], UTC).isoformat() if isinstance(row["time"], int) else row["time"]
+        moment = (
+            datetime.fromtimestamp(row["time"], UTC).isoformat()
+            if isinstance(row["time"], int)
+            else row["time"]
+        )
         values = {**row, "time": moment, "history": "|".join(row["history"])}
         writer.writerow("" if value is None else value for value in values.values())
     return lines
@@ -133,7 +150,9 @@ def read_split(dataset: Path, split: str) -> dict[str, np.ndarray]:
     manifest = load_manifest(dataset)
     files = [str(dataset / file.path) for file in manifest.splits[split].files]
     blocks = [decode_block(record, manifest.columns) for record in tf.data.TFRecordDataset(files)]
-    return {name: np.concatenate([block[name].numpy() for block in blocks]) for name in manifest.columns}
+    return {
+        name: np.concatenate([block[name].numpy() for block in blocks]) for name in manifest.columns
+    }
 
 
 def read_rejected(dataset: Path) -> list[dict[str, Any]]:

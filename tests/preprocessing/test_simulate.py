@@ -1,4 +1,6 @@
-"""The simulator: its probabilities are true, its logs say nothing they could not have known, its folder is all or nothing."""
+"""The simulator: its probabilities are true, its logs say nothing they could not have known, its
+folder is all or nothing.
+"""
 
 import json
 import sys
@@ -23,20 +25,30 @@ from preprocessing.simulator.traffic import Histories, draw_candidates, draw_req
 from preprocessing.simulator.world import PERIOD_OF_HOUR, PERIODS, SCENES
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
-SMALL = ["rows=24_000", "days=4", "users=400", "shops=100", "cuisines=6", "drift_start=2025-03-05T03:00:00Z"]
+SMALL = [
+    "rows=24_000",
+    "days=4",
+    "users=400",
+    "shops=100",
+    "cuisines=6",
+    "drift_start=2025-03-05T03:00:00Z",
+]
 DAYS = ["2025-03-03", "2025-03-04", "2025-03-05", "2025-03-06"]
 
 Simulated = dict[str, np.ndarray[Any, Any]]
 
 
 def experiment(*settings: str, seed: int = 17) -> Any:
-    return load_experiment(QUICKSTART, [f"seed={seed}", *(f"simulation.{setting}" for setting in [*SMALL, *settings])])
+    return load_experiment(
+        QUICKSTART, [f"seed={seed}", *(f"simulation.{setting}" for setting in [*SMALL, *settings])]
+    )
 
 
 def read(folder: Path) -> Simulated:
     """Logs and truth side by side, in the order of the files, by column."""
     logs, truth = (
-        pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob(glob))]) for glob in ("*.parquet", "truth/*.parquet")
+        pa.concat_tables([pq.read_table(path) for path in sorted(folder.glob(glob))])
+        for glob in ("*.parquet", "truth/*.parquet")
     )
     assert logs["impression_id"].equals(truth["impression_id"])
     return {name: table[name].to_numpy() for table in (logs, truth) for name in table.column_names}
@@ -83,15 +95,23 @@ def test_best_reachable_auc_is_that_of_the_truth(rows: Simulated, folder: Path) 
     best = json.loads((folder / SIMULATION).read_text())["best_auc"]["all"]
     clicked = rows["click"] == 1
     assert best["ctr"] == pytest.approx(roc_auc_score(rows["click"], rows["ctr"]), abs=1e-6)
-    assert best["ctr_logged"] == pytest.approx(roc_auc_score(rows["click"], rows["ctr_logged"]), abs=1e-6)
-    assert best["cvr"] == pytest.approx(roc_auc_score(rows["conversion"][clicked], rows["cvr"][clicked]), abs=1e-6)
-    assert best["ctcvr"] == pytest.approx(roc_auc_score(rows["conversion"], rows["ctcvr"]), abs=1e-6)
+    assert best["ctr_logged"] == pytest.approx(
+        roc_auc_score(rows["click"], rows["ctr_logged"]), abs=1e-6
+    )
+    assert best["cvr"] == pytest.approx(
+        roc_auc_score(rows["conversion"][clicked], rows["cvr"][clicked]), abs=1e-6
+    )
+    assert best["ctcvr"] == pytest.approx(
+        roc_auc_score(rows["conversion"], rows["ctcvr"]), abs=1e-6
+    )
     assert best["ctr"] > 0.7 and best["cvr"] > 0.7
     assert best["ctr_logged"] > best["ctr"] + 0.005
 
 
 def test_area_under_curve_counts_ties_half_and_one_outcome_as_none() -> None:
-    assert area_under_curve(np.array([1, 0, 0, 1]), np.array([0.5, 0.5, 0.1, 0.3])) == pytest.approx((1.5 + 1) / 4)
+    assert area_under_curve(
+        np.array([1, 0, 0, 1]), np.array([0.5, 0.5, 0.1, 0.3])
+    ) == pytest.approx((1.5 + 1) / 4)
     assert area_under_curve(np.array([1, 1]), np.array([0.1, 0.2])) is None
 
 
@@ -121,7 +141,10 @@ def test_histories_push_the_oldest_out() -> None:
 
 def test_orders_are_counted_before_the_request(rows: Simulated) -> None:
     first_day = rows["timestamp"] < np.datetime64("2025-03-04T03:00:00")
-    assert not rows["shop_orders_last_day"][first_day].any() and rows["shop_orders_last_day"][~first_day].any()
+    assert (
+        not rows["shop_orders_last_day"][first_day].any()
+        and rows["shop_orders_last_day"][~first_day].any()
+    )
     assert not rows["user_orders"][rows["timestamp"] < np.datetime64("2025-03-03T04:00:00")].any()
     ordered: dict[str, int] = {}
     for user, order in zip(rows["user_id"], rows["conversion"], strict=True):
@@ -134,7 +157,11 @@ def test_the_first_position_is_clicked_more(rows: Simulated) -> None:
     by_position = [rows["click"][rows["position"] == position].mean() for position in (1, 3, 10)]
     assert by_position[0] > 1.3 * by_position[1] > 1.69 * by_position[2]
     examined = np.arange(1, 11) ** -0.5
-    np.testing.assert_allclose(rows["ctr_logged"] / rows["ctr"], examined[rows["position"] - 1] / examined.mean(), rtol=1e-5)
+    np.testing.assert_allclose(
+        rows["ctr_logged"] / rows["ctr"],
+        examined[rows["position"] - 1] / examined.mean(),
+        rtol=1e-5,
+    )
 
 
 def test_candidates_are_distinct_open_and_of_the_region() -> None:
@@ -144,7 +171,9 @@ def test_candidates_are_distinct_open_and_of_the_region() -> None:
     requests = draw_requests(settings, marketplace.users, settings.start, 500, rng)
     shown = draw_candidates(shops, requests, 0, settings.candidates, rng)
     assert (np.diff(np.sort(shown, axis=1), axis=1) > 0).all()
-    assert (shops.first_day[shown] == 0).all() and (marketplace.users.first_day[requests.user] == 0).all()
+    assert (shops.first_day[shown] == 0).all() and (
+        marketplace.users.first_day[requests.user] == 0
+    ).all()
     assert (shops.region[shown] == requests.region[:, None]).all()
 
 
@@ -160,7 +189,9 @@ def test_traffic_is_heavy_tailed_and_some_arrive_late(rows: Simulated) -> None:
 def cuisine_tastes(rows: Simulated, inside: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Mean log-odds of a click by cuisine."""
     odds = np.log(rows["ctr"] / (1 - rows["ctr"]))
-    return np.array([odds[inside & (rows["cuisine"] == f"c{cuisine}")].mean() for cuisine in range(6)])
+    return np.array(
+        [odds[inside & (rows["cuisine"] == f"c{cuisine}")].mean() for cuisine in range(6)]
+    )
 
 
 def test_shift_is_what_makes_scenes_differ(rows: Simulated, tmp_path: Path) -> None:
@@ -184,7 +215,17 @@ def test_drift_moves_the_later_days(tmp_path: Path) -> None:
         early, late = day < np.datetime64(DAYS[2]), day >= np.datetime64(DAYS[3])
         return float(
             np.mean(
-                [np.abs(np.subtract(*(cuisine_tastes(rows, when & (rows["scene"] == s)) for when in (early, late)))).mean() for s in SCENES]
+                [
+                    np.abs(
+                        np.subtract(
+                            *(
+                                cuisine_tastes(rows, when & (rows["scene"] == s))
+                                for when in (early, late)
+                            )
+                        )
+                    ).mean()
+                    for s in SCENES
+                ]
             )
         )
 
@@ -194,15 +235,23 @@ def test_drift_moves_the_later_days(tmp_path: Path) -> None:
 def test_interests_stay_as_wide_while_they_move() -> None:
     market = Marketplace(experiment().simulation, experiment().simulation.start, seed=1)
     domain = np.arange(market.interests.before.shape[1])
-    base = market.interests.weights(0, domain, np.zeros(len(domain), np.float32)) - market.interests.before[0]
+    base = (
+        market.interests.weights(0, domain, np.zeros(len(domain), np.float32))
+        - market.interests.before[0]
+    )
     spreads = [
-        (market.interests.weights(0, domain, np.full(len(domain), angle, np.float32)) - base).std() for angle in (0.0, 0.6, np.pi / 2)
+        (market.interests.weights(0, domain, np.full(len(domain), angle, np.float32)) - base).std()
+        for angle in (0.0, 0.6, np.pi / 2)
     ]
     assert max(spreads) < 1.3 * min(spreads)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_the_seed_decides_every_byte(folder: Path, tmp_path: Path) -> None:
@@ -210,14 +259,22 @@ def test_the_seed_decides_every_byte(folder: Path, tmp_path: Path) -> None:
     simulate(experiment(seed=18), tmp_path / "other")
     first, other = contents(folder), contents(tmp_path / "other")
     assert contents(tmp_path / "again") == first
-    assert sorted(first) == sorted([*(f"impressions-{day}.parquet" for day in DAYS), *(f"truth/{day}.parquet" for day in DAYS), SIMULATION])
+    assert sorted(first) == sorted(
+        [
+            *(f"impressions-{day}.parquet" for day in DAYS),
+            *(f"truth/{day}.parquet" for day in DAYS),
+            SIMULATION,
+        ]
+    )
     assert all(first[name] != other[name] for name in first)
 
 
 @pytest.mark.parametrize("wanted", [1_000, 12_345])
 def test_rows_are_as_many_as_asked(wanted: int, tmp_path: Path) -> None:
     summary = simulate(experiment(), tmp_path / "logs", rows=wanted)
-    assert summary["rows"] == len(read(tmp_path / "logs")["click"]) == pytest.approx(wanted, rel=0.01)
+    assert (
+        summary["rows"] == len(read(tmp_path / "logs")["click"]) == pytest.approx(wanted, rel=0.01)
+    )
     assert json.loads((tmp_path / "logs" / SIMULATION).read_text())["simulation"]["rows"] == wanted
 
 
@@ -237,7 +294,9 @@ def test_a_foreign_folder_is_refused_and_an_earlier_simulation_replaced(tmp_path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "logs"]
 
 
-def test_a_run_that_breaks_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_breaks_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     output = tmp_path / "logs"
     simulate(experiment(), output, rows=500)
     before = contents(output)
@@ -252,7 +311,10 @@ def test_a_run_that_breaks_leaves_what_was_there(tmp_path: Path, monkeypatch: py
 
 
 def test_settings_that_cannot_be_are_one_line() -> None:
-    with pytest.raises(ConfigError, match="simulation: 4 regions of 10 candidates need 80 shops, received shops: 79"):
+    with pytest.raises(
+        ConfigError,
+        match="simulation: 4 regions of 10 candidates need 80 shops, received shops: 79",
+    ):
         experiment("shops=79")
     with pytest.raises(ConfigError, match=r"click_rate 0\.6 is out of reach"):
         experiment("click_rate=0.6")
@@ -270,13 +332,18 @@ def main(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     return call
 
 
-def test_the_command(main: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command(
+    main: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = str(tmp_path / "logs")
     sets = [part for setting in SMALL for part in ("--set", f"simulation.{setting}")]
     assert main("--config", str(QUICKSTART), "--output", output, "--rows", "500", *sets) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 500
     assert main("--help") == 0 and "--rows" in capsys.readouterr().out
-    for wrong in (["--config", str(QUICKSTART), "--set", "simulation=null"], ["--config", str(QUICKSTART), "--rows", "0"]):
+    for wrong in (
+        ["--config", str(QUICKSTART), "--set", "simulation=null"],
+        ["--config", str(QUICKSTART), "--rows", "0"],
+    ):
         assert main(*wrong, "--output", output) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "error" in error
@@ -288,14 +355,24 @@ def test_quickstart_describes_what_is_simulated(folder: Path) -> None:
     assert settings is not None
     logs = pq.read_schema(next(iter(sorted(folder.glob("*.parquet")))))
     assert set(raw_columns(quickstart)) <= set(logs.names)
-    assert logs.field("timestamp").type == pa.timestamp("us", "UTC") and logs.field("history").type.value_type == pa.string()
-    assert quickstart.topics["period"].hours == PERIODS and quickstart.topics["period"].time_zone == settings.time_zone
+    assert (
+        logs.field("timestamp").type == pa.timestamp("us", "UTC")
+        and logs.field("history").type.value_type == pa.string()
+    )
+    assert (
+        quickstart.topics["period"].hours == PERIODS
+        and quickstart.topics["period"].time_zone == settings.time_zone
+    )
     assert quickstart.topics["scene"].values == SCENES
-    assert quickstart.topics["region"].values == tuple(f"r{region + 1}" for region in range(settings.regions))
+    assert quickstart.topics["region"].values == tuple(
+        f"r{region + 1}" for region in range(settings.regions)
+    )
     assert len(quickstart.domains) <= 30
     windows = sorted((split.start, split.end) for split in quickstart.splits.values())
     assert all(end <= start for (_, end), (start, _) in pairwise(windows))
-    assert windows[0][0] == settings.start and (windows[-1][1] - settings.start).days == settings.days
+    assert (
+        windows[0][0] == settings.start and (windows[-1][1] - settings.start).days == settings.days
+    )
     assert quickstart.evaluation.truth is not None
     assert set(folder.glob(quickstart.evaluation.truth.path)).isdisjoint(folder.glob("*.parquet"))
     assert quickstart.evaluation.truth.key in logs.names

@@ -13,7 +13,14 @@ from configs.cli import run
 from preprocessing.beam.dataset_job import Job
 from preprocessing.beam.fork_pool import CAN_FORK
 from preprocessing.task import main, parse_arguments
-from tests.preprocessing.shop_logs import CONFIG, digests, experiment, make_rows, write_json, write_parquet
+from tests.preprocessing.shop_logs import (
+    CONFIG,
+    digests,
+    experiment,
+    make_rows,
+    write_json,
+    write_parquet,
+)
 
 
 @pytest.fixture
@@ -34,24 +41,42 @@ def failure(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return captured.err
 
 
-def test_unknown_options_are_refused_with_the_nearest_known_one(config: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_options_are_refused_with_the_nearest_known_one(
+    config: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     base = ("--config", config, "--output", "out")
-    assert "unknown option '--direct_num_worker'; did you mean '--direct_num_workers'?" in failure(capsys, *base, "--direct_num_worker=2")
-    assert "unknown option '--runer'; did you mean '--runner'?" in failure(capsys, *base, "--runer", "DataflowRunner")
-    assert "unknown option '--ouput'; did you mean '--output'?" in failure(capsys, "--config", config, "--ouput", "x")
-    assert "unknown option '--qqqq': neither this command's nor Beam's" in failure(capsys, *base, "--qqqq")
+    assert "unknown option '--direct_num_worker'; did you mean '--direct_num_workers'?" in failure(
+        capsys, *base, "--direct_num_worker=2"
+    )
+    assert "unknown option '--runer'; did you mean '--runner'?" in failure(
+        capsys, *base, "--runer", "DataflowRunner"
+    )
+    assert "unknown option '--ouput'; did you mean '--output'?" in failure(
+        capsys, "--config", config, "--ouput", "x"
+    )
+    assert "unknown option '--qqqq': neither this command's nor Beam's" in failure(
+        capsys, *base, "--qqqq"
+    )
     assert "unexpected argument 'stray'" in failure(capsys, *base, "stray")
-    assert "argument --direct_num_workers: invalid int value: 'two'" in failure(capsys, *base, "--direct_num_workers=two")
+    assert "argument --direct_num_workers: invalid int value: 'two'" in failure(
+        capsys, *base, "--direct_num_workers=two"
+    )
     assert "the following arguments are required: --config, --output" in failure(capsys)
 
 
-def test_mistakes_of_input_are_one_line(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_of_input_are_one_line(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = str(tmp_path / "out")
-    assert "no logs: expected --input or the config's data.input" in failure(capsys, "--config", config, "--output", output)
+    assert "no logs: expected --input or the config's data.input" in failure(
+        capsys, "--config", config, "--output", output
+    )
     assert "nowhere/*.csv: no file matches" in failure(
         capsys, "--config", config, "--output", output, "--input", f"{tmp_path}/nowhere/*.csv"
     )
-    assert "unknown key 'dta'; did you mean 'data'?" in failure(capsys, "--config", config, "--output", output, "--set", "dta.user=x")
+    assert "unknown key 'dta'; did you mean 'data'?" in failure(
+        capsys, "--config", config, "--output", output, "--set", "dta.user=x"
+    )
     assert not Path(output).exists()
 
 
@@ -61,12 +86,26 @@ def test_beam_options_pass_through_and_the_local_runner_is_named() -> None:
     assert (ours.config, ours.output, ours.input) == ("c", "o", None)
     mode = "multi_processing" if CAN_FORK else "multi_threading"
     assert flags[:2] == ["--runner=FnApiRunner", f"--direct_running_mode={mode}"]
-    cloud = ["--runner", "DataflowRunner", "--project=p", "--temp_location", "gs://b/t", "--setup_file", "./setup.py", "--num_workers=3"]
+    cloud = [
+        "--runner",
+        "DataflowRunner",
+        "--project=p",
+        "--temp_location",
+        "gs://b/t",
+        "--setup_file",
+        "./setup.py",
+        "--num_workers=3",
+    ]
     assert parse_arguments(base + cloud)[1] == cloud
-    assert parse_arguments([*base, "--direct_num_workers=1"])[1] == ["--runner=FnApiRunner", "--direct_num_workers=1"]
+    assert parse_arguments([*base, "--direct_num_workers=1"])[1] == [
+        "--runner=FnApiRunner",
+        "--direct_num_workers=1",
+    ]
 
 
-def test_a_run_reports_its_passes_and_warns_of_overlapping_windows(config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_reports_its_passes_and_warns_of_overlapping_windows(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     logs = write_parquet(tmp_path / "logs" / "a.parquet", make_rows())
     run(
         lambda: main(
@@ -90,18 +129,36 @@ def test_a_run_reports_its_passes_and_warns_of_overlapping_windows(config: str, 
     assert lines[2].startswith("analyse: done, 500 rows in ") and lines[2].endswith(" rows/s")
     assert lines[3] == "write: started"
     assert lines[4].startswith("write: done, 500 rows in ")
-    assert lines[5].endswith("data: pretrain 100, finetune 150, validation 100, test 100; outside every split 100; rejected 0")
+    assert lines[5].endswith(
+        "data: pretrain 100, finetune 150, validation 100, test 100; outside every split 100;"
+        " rejected 0"
+    )
     assert len(lines) == 6
 
 
-def test_a_killed_run_leaves_no_dataset_and_the_next_run_is_as_if_nothing_had_happened(config: str, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_dataset_and_the_next_run_is_as_if_nothing_had_happened(
+    config: str, tmp_path: Path
+) -> None:
     logs = tmp_path / "logs"
     for seed in range(2):
         write_json(logs / f"{seed}.jsonl", make_rows(400, seed))
     small = "data.batch_rows=20"
-    command = [sys.executable, "-m", "preprocessing.task", "--config", config, "--set", small, "--input", str(logs), "--output"]
+    command = [
+        sys.executable,
+        "-m",
+        "preprocessing.task",
+        "--config",
+        config,
+        "--set",
+        small,
+        "--input",
+        str(logs),
+        "--output",
+    ]
     process = subprocess.Popen(
-        [*command, str(tmp_path / "killed")], stderr=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(Path.cwd())}
+        [*command, str(tmp_path / "killed")],
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd())},
     )
     give_up = time.monotonic() + 60
     while len(list((tmp_path / "killed").glob(".partial/pretrain/*.tfrecord"))) < 2:

@@ -34,7 +34,9 @@ class Tiny(tf.Module):
 
     def __init__(self, version: int) -> None:
         super().__init__()
-        values = tf.lookup.KeyValueTensorInitializer(tf.constant(USERS), tf.range(len(USERS), dtype=tf.int64))
+        values = tf.lookup.KeyValueTensorInitializer(
+            tf.constant(USERS), tf.range(len(USERS), dtype=tf.int64)
+        )
         self.table = tf.lookup.StaticVocabularyTable(values, 1)
         self.weights = tf.Variable([0.1, 0.2, 0.3, 0.4])
         self.version = tf.Variable(version, dtype=tf.int64)
@@ -42,12 +44,20 @@ class Tiny(tf.Module):
     @tf.function(autograph=False)
     def serve(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:
         user = tf.gather(self.weights, self.table.lookup(row["user"]))
-        clicks = tf.reduce_sum(tf.gather(self.weights, self.table.lookup(row["clicks"])) * tf.cast(row["clicks"] != "", tf.float32), 1)
+        clicks = tf.reduce_sum(
+            tf.gather(self.weights, self.table.lookup(row["clicks"]))
+            * tf.cast(row["clicks"] != "", tf.float32),
+            1,
+        )
         price = tf.where(tf.math.is_nan(row["price"]), -1.0, row["price"])
         ctr = tf.sigmoid(user + clicks + price + tf.cast(row["time"] % 24, tf.float32))
         known = tf.reduce_any(row["domain"][:, None] == tf.constant(DOMAINS), 1)
         version = tf.fill(tf.shape(ctr), self.version)
-        return {"ctr": ctr, "served_domain": tf.where(known, row["domain"], "backbone"), "version": version}
+        return {
+            "ctr": ctr,
+            "served_domain": tf.where(known, row["domain"], "backbone"),
+            "version": version,
+        }
 
     @tf.function(autograph=False)
     def all_domains(self, user: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -57,11 +67,21 @@ class Tiny(tf.Module):
     @tf.function(autograph=False)
     def rank(self, **row: tf.Tensor) -> dict[str, tf.Tensor]:
         shared = tf.zeros_like(row["price"], tf.int32)
-        return self.serve(**{name: tensor if name == "price" else tf.gather(tensor, shared) for name, tensor in row.items()})
+        return self.serve(
+            **{
+                name: tensor if name == "price" else tf.gather(tensor, shared)
+                for name, tensor in row.items()
+            }
+        )
 
     @tf.function(autograph=False)
     def odd(self, pair: tf.Tensor, half: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"sum": tf.reduce_sum(pair), "half": half, "name": tf.constant(b"a\0b\0"), "checked": tf.ensure_shape(pair, [1, 2])}
+        return {
+            "sum": tf.reduce_sum(pair),
+            "half": half,
+            "name": tf.constant(b"a\0b\0"),
+            "checked": tf.ensure_shape(pair, [1, 2]),
+        }
 
 
 def save(version: int, path: Path) -> Path:
@@ -75,12 +95,17 @@ def save(version: int, path: Path) -> Path:
         "time": spec([None], tf.int64, "time"),
         "domain": spec([None], tf.string, "domain"),
     }
-    once = {name: info if name == "price" else spec([1, *info.shape[1:]], info.dtype, name) for name, info in row.items()}
+    once = {
+        name: info if name == "price" else spec([1, *info.shape[1:]], info.dtype, name)
+        for name, info in row.items()
+    }
     signatures = {
         "serving_default": model.serve.get_concrete_function(**row),
         "rank": model.rank.get_concrete_function(**once),
         "all_domains": model.all_domains.get_concrete_function(spec([None], tf.string, "user")),
-        "odd": model.odd.get_concrete_function(spec([None, 2], tf.float32, "pair"), spec([None], tf.float16, "half")),
+        "odd": model.odd.get_concrete_function(
+            spec([None, 2], tf.float32, "pair"), spec([None], tf.float16, "half")
+        ),
     }
     tf.saved_model.save(model, str(path), signatures=signatures)
     return path
@@ -133,7 +158,9 @@ class Slow:
 
 
 class Peer:
-    """What a test talks to: stubs, the models behind them (``model`` is the first) and the lines they reported."""
+    """What a test talks to: stubs, the models behind them (``model`` is the first) and the lines
+    they reported.
+    """
 
     def __init__(
         self,
@@ -147,13 +174,19 @@ class Peer:
         self.lines: list[str] = []
         self.health = Health()
         self.models: Models[Servable] = Models(
-            configs, load, self.lines.append, labels_before_versions=labels_before_versions, changed=self.health.show
+            configs,
+            load,
+            self.lines.append,
+            labels_before_versions=labels_before_versions,
+            changed=self.health.show,
         )
         self.model: Model[Servable] = next(iter(self.models))
         self.problems = self.models.refresh()
         self.batcher = batcher
         self.service = Service(self.models, MOST_BYTES, batcher)
-        self.server, port = start(self.service, Endpoint(**{"most_bytes": MOST_BYTES, **endpoint}), self.health, observe)
+        self.server, port = start(
+            self.service, Endpoint(**{"most_bytes": MOST_BYTES, **endpoint}), self.health, observe
+        )
         self.target = f"127.0.0.1:{port}"
         self.channel = grpc.insecure_channel(self.target)
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
@@ -166,7 +199,9 @@ class Peer:
             self.batcher.close()
         self.models.close()
 
-    def predict(self, request: predict_pb2.PredictRequest, timeout: float = 10) -> predict_pb2.PredictResponse:
+    def predict(
+        self, request: predict_pb2.PredictRequest, timeout: float = 10
+    ) -> predict_pb2.PredictResponse:
         return self.prediction.Predict(request, timeout=timeout)
 
     def refused(self, request: Any, method: Any = None) -> tuple[str, str]:
@@ -177,7 +212,12 @@ class Peer:
 
 
 @contextmanager
-def serving(base: Path, *more: ModelConfig, policy: VersionPolicy = VersionPolicy(), **settings: Any) -> Iterator[Peer]:  # noqa: B008
+def serving(
+    base: Path,
+    *more: ModelConfig,
+    policy: VersionPolicy = VersionPolicy(),  # noqa: B008
+    **settings: Any,
+) -> Iterator[Peer]:
     """A server of the model ``tiny`` in ``base``, and of more models."""
     peer = Peer(ModelConfig(NAME, base, policy), *more, **settings)
     try:
@@ -197,7 +237,9 @@ def good_inputs(rows: int = 2) -> dict[str, Any]:
     """The inputs of ``serving_default``: ``rows`` rows, lists of two."""
     return {
         "user": encode([b"u1", b"nobody", b"u3"][:rows], tf.string.as_datatype_enum),
-        "clicks": encode([[b"u2", b""], [b"u3", b"u1"], [b"", b""]][:rows] or [[]], tf.string.as_datatype_enum),
+        "clicks": encode(
+            [[b"u2", b""], [b"u3", b"u1"], [b"", b""]][:rows] or [[]], tf.string.as_datatype_enum
+        ),
         "price": encode([0.25, float("nan"), -1.5][:rows], tf.float32.as_datatype_enum),
         "time": encode([1700000000, 5, 0][:rows], tf.int64.as_datatype_enum, packed=True),
         "domain": encode([b"all", b"scene=home", b"moon"][:rows], tf.string.as_datatype_enum),

@@ -1,4 +1,6 @@
-"""Job directories that are made rather than trained: every input and every kernel moves their scores."""
+"""Job directories that are made rather than trained: every input and every kernel moves their
+scores.
+"""
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
@@ -23,7 +25,11 @@ GOLDEN = 40
 
 def made_up(experiment: Experiment) -> Fitted:
     """A transform of a dozen values a feature."""
-    values = {"scene": ("home", "search", "coupons", "nearby"), "region": ("r1", "r2", "r3"), "position": tuple("1234567890")}
+    values = {
+        "scene": ("home", "search", "coupons", "nearby"),
+        "region": ("r1", "r2", "r3"),
+        "position": tuple("1234567890"),
+    }
     return Fitted(
         settings=Fitted.settings_of(experiment),
         vocabularies={
@@ -31,7 +37,9 @@ def made_up(experiment: Experiment) -> Fitted:
             for name, spec in experiment.features.items()
             if spec.kind == "categorical"
         },
-        moments={name: (2.0, 3.0) for name, spec in experiment.features.items() if spec.kind == "numeric"},
+        moments={
+            name: (2.0, 3.0) for name, spec in experiment.features.items() if spec.kind == "numeric"
+        },
         boundaries={},
     )
 
@@ -49,7 +57,10 @@ def loud_job(folder: Path, experiment: Experiment, fitted: Fitted) -> Job:
     write_json(job.backbone / "experiment.json", experiment.model_dump(mode="json"))
     write_json(job.backbone / "fingerprint.json", model_fingerprint(model, fitted.digest))
     kinds = {column.name: column.kind for column in served_columns(experiment)}
-    rows = [{name: _value(name, kind, fitted, random) for name, kind in kinds.items()} for _ in range(GOLDEN)]
+    rows = [
+        {name: _value(name, kind, fitted, random) for name, kind in kinds.items()}
+        for _ in range(GOLDEN)
+    ]
     job.golden.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return job
 
@@ -57,12 +68,21 @@ def loud_job(folder: Path, experiment: Experiment, fitted: Fitted) -> Job:
 def add_kernel(store: KernelStore, domain: str, shape: KernelShape, seed: int) -> None:
     """Stores and activates a kernel that says something loud."""
     random = np.random.default_rng(seed)
-    weights = {name: random.normal(0.0, 2.0, size).astype(np.float32) for name, size in shape.variables().items()}
+    weights = {
+        name: random.normal(0.0, 2.0, size).astype(np.float32)
+        for name, size in shape.variables().items()
+    }
     if shape.support:
         weights[GATE] = random.uniform(0.0, 1.0, (2, BUCKETS)).astype(np.float32)
         weights[SUPPORT] = random.integers(0, BUCKETS, shape.support).astype(np.uint8)
     settings = {"split": "finetune", "regulariser": "none", "beta": 0.0, "validation": "validation"}
-    manifest = {"shape": shape.to_json(), "rows": {"train": 1, "validation": 1}, "finetune": settings, "activated": True, "validation": {}}
+    manifest = {
+        "shape": shape.to_json(),
+        "rows": {"train": 1, "validation": 1},
+        "finetune": settings,
+        "activated": True,
+        "validation": {},
+    }
     store.activate(domain, store.add(domain, weights, manifest))
 
 
@@ -82,4 +102,7 @@ def _value(name: str, kind: Kind, fitted: Fitted, random: np.random.Generator) -
 def kernel_shape(job: Job) -> KernelShape:
     """Of the kernels that the job's experiment asks for."""
     experiment = job.experiment()
-    return KernelShape.of(experiment.kernel, read_tap(load_frozen(job, experiment).output, experiment.kernel.tap).shape[-1])
+    return KernelShape.of(
+        experiment.kernel,
+        read_tap(load_frozen(job, experiment).output, experiment.kernel.tap).shape[-1],
+    )

@@ -1,4 +1,6 @@
-"""The comparison of a server with the trainer: it agrees where it should, and says so where it does not."""
+"""The comparison of a server with the trainer: it agrees where it should, and says so where it
+does not.
+"""
 
 from pathlib import Path
 
@@ -12,7 +14,9 @@ from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 
 
-def test_a_server_gives_the_trainers_scores(experiment: Experiment, dataset_dir: Path, job_dir: Path, models_dir: Path) -> None:
+def test_a_server_gives_the_trainers_scores(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path, models_dir: Path
+) -> None:
     result = check(experiment, dataset_dir, Job(job_dir), models_dir, 100)
     active = list(KernelStore(Job(job_dir)).active())[:2]
     assert result["rows"] == 100
@@ -23,7 +27,9 @@ def test_a_server_gives_the_trainers_scores(experiment: Experiment, dataset_dir:
         assert result["domains"][name]["served"] == [name]
 
 
-def test_a_job_without_active_kernels_is_scored_by_its_backbone(experiment: Experiment, logs: Path, job_copy: Path) -> None:
+def test_a_job_without_active_kernels_is_scored_by_its_backbone(
+    experiment: Experiment, logs: Path, job_copy: Path
+) -> None:
     job = Job(job_copy)
     rows = log_rows(experiment, str(logs / "*.parquet"), 20)
     under_kernel = stored_scores(job, rows)
@@ -37,7 +43,9 @@ def test_a_job_without_active_kernels_is_scored_by_its_backbone(experiment: Expe
     assert (scores["ctr"] != under_kernel.under(under_kernel.active[0])[0]["ctr"]).any()
 
 
-def test_an_export_of_other_kernels_is_refused(experiment: Experiment, dataset_dir: Path, job_copy: Path, models_dir: Path) -> None:
+def test_an_export_of_other_kernels_is_refused(
+    experiment: Experiment, dataset_dir: Path, job_copy: Path, models_dir: Path
+) -> None:
     job = Job(job_copy)
     for domain in KernelStore(job).active():
         KernelStore(job).deactivate(domain)

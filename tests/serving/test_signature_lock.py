@@ -1,4 +1,6 @@
-"""What clients rely on: a name, data type or rank that changes fails here, and only a change of ``signature.lock.json`` mends it."""
+"""What clients rely on: a name, data type or rank that changes fails here, and only a change of
+``signature.lock.json`` mends it.
+"""
 
 import copy
 import json
@@ -12,7 +14,14 @@ from configs import Experiment, load_experiment
 from serving import signature_lock
 from serving.export.supported_ops import read_meta_graph
 from serving.export.version_writer import export
-from serving.signature_lock import CONTRACT, LOCK, QUICKSTART, contract_of, differences, signatures_of
+from serving.signature_lock import (
+    CONTRACT,
+    LOCK,
+    QUICKSTART,
+    contract_of,
+    differences,
+    signatures_of,
+)
 from tests.conftest import QUICKSTART as CONFIG
 from tests.conftest import SMALL
 from tests.serving.jobs import loud_job, made_up
@@ -33,39 +42,68 @@ def test_the_quickstart_offers_what_was_agreed(version: Path) -> None:
 def test_every_config_offers_the_contract(tmp_path: Path) -> None:
     """Other features, no position, no topics but one."""
     changed = load_experiment(
-        CONFIG, [*SMALL, "cross_topics=[]", "topics={region: {column: region, values: [r1]}}", "backbone.debias=null"]
+        CONFIG,
+        [
+            *SMALL,
+            "cross_topics=[]",
+            "topics={region: {column: region, values: [r1]}}",
+            "backbone.debias=null",
+        ],
     )
-    offered = signatures_of(read_meta_graph(export(loud_job(tmp_path / "job", changed, made_up(changed)), tmp_path / "models")))
+    offered = signatures_of(
+        read_meta_graph(
+            export(loud_job(tmp_path / "job", changed, made_up(changed)), tmp_path / "models")
+        )
+    )
     assert differences(AGREED[CONTRACT], contract_of(offered)) == []
     assert differences(AGREED[QUICKSTART], offered) != []
 
 
 def test_the_contract_is_the_documented_one() -> None:
-    scores = {"ctr": "float [-1]", "cvr": "float [-1]", "ctcvr": "float [-1]", "served_domain": "string [-1]"}
+    scores = {
+        "ctr": "float [-1]",
+        "cvr": "float [-1]",
+        "ctcvr": "float [-1]",
+        "served_domain": "string [-1]",
+    }
     side_by_side = {"ctr": "float [-1, -1]", "ctcvr": "float [-1, -1]", "domains": "string [-1]"}
     assert AGREED[CONTRACT] == {
         "serving_default": {"inputs": {"domain": "string [-1]"}, "outputs": scores},
         "rank": {"inputs": {"domain": "string [1]"}, "outputs": scores},
-        "examples": {"inputs": {"domain": "string [-1]", "examples": "string [-1]"}, "outputs": scores},
+        "examples": {
+            "inputs": {"domain": "string [-1]", "examples": "string [-1]"},
+            "outputs": scores,
+        },
         "all_domains": {"inputs": {}, "outputs": side_by_side},
     }
 
 
 @pytest.mark.parametrize(
-    ("side", "name", "shown"), [("inputs", "user_id", "int64 [-1]"), ("inputs", "history", "string [-1]"), ("outputs", "ctr", None)]
+    ("side", "name", "shown"),
+    [
+        ("inputs", "user_id", "int64 [-1]"),
+        ("inputs", "history", "string [-1]"),
+        ("outputs", "ctr", None),
+    ],
 )
 def test_a_change_is_named(side: str, name: str, shown: str | None) -> None:
     changed = copy.deepcopy(AGREED[QUICKSTART])
     before = changed["serving_default"][side].pop(name)
     if shown:
         changed["serving_default"][side][name] = shown
-    assert differences(AGREED[QUICKSTART], changed) == [f"serving_default {side} {name}: expected {before}, received {shown or 'nothing'}"]
+    assert differences(AGREED[QUICKSTART], changed) == [
+        f"serving_default {side} {name}: expected {before}, received {shown or 'nothing'}"
+    ]
     assert len(differences(changed, AGREED[QUICKSTART])) == 1
 
 
 @pytest.mark.parametrize("flags", [[], ["--all"]])
 def test_the_command_says_what_differs(
-    version: Path, flags: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    version: Path,
+    flags: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sys.argv", ["signature_lock", str(version), *flags])
     with pytest.raises(SystemExit) as caught:
@@ -78,10 +116,15 @@ def test_the_command_says_what_differs(
     (tmp_path / "lock.json").write_text(json.dumps(other))
     with pytest.raises(SystemExit) as caught:
         signature_lock.main()
-    assert (caught.value.code, capsys.readouterr().err) == (1, "rank outputs ctr: expected double [-1], received float [-1]\n")
+    assert (caught.value.code, capsys.readouterr().err) == (
+        1,
+        "rank outputs ctr: expected double [-1], received float [-1]\n",
+    )
 
 
-def test_the_command_writes_what_a_version_offers(version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_what_a_version_offers(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(signature_lock, "LOCK", tmp_path / "lock.json")
     monkeypatch.setattr("sys.argv", ["signature_lock", str(version), "--write"])
     signature_lock.main()

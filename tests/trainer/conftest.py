@@ -1,4 +1,6 @@
-"""What the trainer's tests share: the small dataset and job, opened, and made-up rows where no dataset is needed."""
+"""What the trainer's tests share: the small dataset and job, opened, and made-up rows where no
+dataset is needed.
+"""
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
@@ -46,14 +48,21 @@ def one_line(error: pytest.ExceptionInfo[InputError]) -> str:
     return message
 
 
-def random_kernel(shape: KernelShape, seed: int, scale: float = 1.0) -> dict[str, npt.NDArray[np.float32]]:
+def random_kernel(
+    shape: KernelShape, seed: int, scale: float = 1.0
+) -> dict[str, npt.NDArray[np.float32]]:
     """A kernel none of whose weights is zero."""
     generator = np.random.default_rng(seed)
-    return {name: scale * generator.standard_normal(size, np.float32) for name, size in shape.variables().items()}
+    return {
+        name: scale * generator.standard_normal(size, np.float32)
+        for name, size in shape.variables().items()
+    }
 
 
 def random_rows(rows: int, width: int = 5, seed: int = 3) -> FrozenRows:
-    """Rows as the frozen backbone leaves them: random logits and taps, labels that agree with each other, five users, unequal weights."""
+    """Rows as the frozen backbone leaves them: random logits and taps, labels that agree with
+    each other, five users, unequal weights.
+    """
     generator = np.random.default_rng(seed)
     click = (generator.random(rows) < 0.4).astype(np.float32)
     columns = {
@@ -84,15 +93,26 @@ def change_json(path: Path, change: Callable[[Any], Any]) -> None:
 
 def auc_figures(ctr: Any, ctcvr: Any) -> Figures:
     """Figures of a comparison whose AUC intervals are given."""
-    empty = {metric: {"backbone": 0.5, "kernel": 0.5, "delta": 0.0, "ci95": [0.0, 0.0]} for metric in METRICS}
+    empty = {
+        metric: {"backbone": 0.5, "kernel": 0.5, "delta": 0.0, "ci95": [0.0, 0.0]}
+        for metric in METRICS
+    }
     intervals = {"ctr": ctr, "cvr": [0.0, 0.0], "ctcvr": ctcvr}
-    return {task: {**empty, "auc": {**empty["auc"], "ci95": interval}} for task, interval in intervals.items()}
+    return {
+        task: {**empty, "auc": {**empty["auc"], "ci95": interval}}
+        for task, interval in intervals.items()
+    }
 
 
 MANIFEST = {
     "shape": SHAPE.to_json(),
     "rows": {"train": 10, "validation": 5},
-    "finetune": {"split": "finetune", "validation": "validation", "regulariser": "moments", "beta": 1.0},
+    "finetune": {
+        "split": "finetune",
+        "validation": "validation",
+        "regulariser": "moments",
+        "beta": 1.0,
+    },
     "validation": auc_figures([0.01, 0.02], "undefined"),
     "activated": True,
 }
@@ -102,7 +122,10 @@ MANIFEST = {
 def bare_job(folder: Path) -> Job:
     """A job directory as far as the registry looks at it: its backbone is a fingerprint."""
     job = Job(folder / "job")
-    write_json(job.backbone / "fingerprint.json", {"fingerprint": "f" * 64, "transform": "t" * 64, "tensors": {}})
+    write_json(
+        job.backbone / "fingerprint.json",
+        {"fingerprint": "f" * 64, "transform": "t" * 64, "tensors": {}},
+    )
     return job
 
 
@@ -137,5 +160,10 @@ def other_dataset_dir(dataset_dir: Path, tmp_path: Path) -> Path:
     shutil.copytree(dataset_dir, folder)
     vocabulary = folder / "transform" / "shop_id.txt"
     vocabulary.write_text("".join(reversed(vocabulary.read_text().splitlines(keepends=True))))
-    change_json(folder / "manifest.json", lambda manifest: manifest.update(transform_digest=Fitted.load(str(folder / "transform")).digest))
+    change_json(
+        folder / "manifest.json",
+        lambda manifest: manifest.update(
+            transform_digest=Fitted.load(str(folder / "transform")).digest
+        ),
+    )
     return folder

@@ -15,7 +15,10 @@ def fill(target: Path, content: str) -> None:
 
 def test_of_two_writers_of_one_folder_the_first_to_finish_stays(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "1"
-    with pytest.raises(InputError, match=r"deep/1: another run has written it meanwhile"), new_folder(target) as folder:
+    with (
+        pytest.raises(InputError, match=r"deep/1: another run has written it meanwhile"),
+        new_folder(target) as folder,
+    ):
         (folder / "file").write_text("late")
         fill(target, "early")
     assert (target / "file").read_text() == "early"

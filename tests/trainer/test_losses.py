@@ -10,7 +10,13 @@ import tensorflow as tf
 
 from configs import Experiment
 from tests.trainer.conftest import variant
-from trainer.losses import TASK_NAMES, Objectives, log_probabilities, loss_by_group, row_cross_entropy
+from trainer.losses import (
+    TASK_NAMES,
+    Objectives,
+    log_probabilities,
+    loss_by_group,
+    row_cross_entropy,
+)
 
 EXTREMES = np.array(list(product([-40.0, -20.0, -3.0, -0.1, 0.0, 0.1, 3.0, 20.0, 40.0], repeat=2)))
 CLAMP = -1e-30  # where float32 cannot tell p from 1, the loss of y = 0 stays finite
@@ -41,7 +47,11 @@ def tensor(values: Any) -> tf.Tensor:
 
 def weighing(ctr: float = 0.0, cvr: float = 0.0, ctcvr: float = 0.0) -> Experiment:
     """The small experiment with the given loss weights."""
-    return variant(f"tasks.ctr.loss_weight={ctr}", f"tasks.cvr.loss_weight={cvr}", f"tasks.ctcvr.loss_weight={ctcvr}")
+    return variant(
+        f"tasks.ctr.loss_weight={ctr}",
+        f"tasks.cvr.loss_weight={cvr}",
+        f"tasks.ctcvr.loss_weight={ctcvr}",
+    )
 
 
 def weighted(ctr: float = 0.0, cvr: float = 0.0, ctcvr: float = 0.0) -> Objectives:
@@ -51,15 +61,25 @@ def weighted(ctr: float = 0.0, cvr: float = 0.0, ctcvr: float = 0.0) -> Objectiv
 
 # Four impressions: no click, click, order, order; unequal weights.
 LOGITS = np.array([[0.3, -1.0], [1.0, 0.5], [-0.2, 0.1], [0.7, -0.4]])
-CLICK, ORDER, WEIGHT = np.array([0.0, 1, 1, 1]), np.array([0.0, 0, 1, 1]), np.array([1.0, 2, 0.5, 4])
+CLICK, ORDER, WEIGHT = (
+    np.array([0.0, 1, 1, 1]),
+    np.array([0.0, 0, 1, 1]),
+    np.array([1.0, 2, 0.5, 4]),
+)
 LABELS = {"ctr": CLICK, "cvr": ORDER, "ctcvr": ORDER}
 
 
 def columns(weight: Any = WEIGHT) -> dict[str, tf.Tensor]:
-    return {"label/click": tensor(CLICK), "label/conversion": tensor(ORDER), "row/weight": tensor(weight)}
+    return {
+        "label/click": tensor(CLICK),
+        "label/conversion": tensor(ORDER),
+        "row/weight": tensor(weight),
+    }
 
 
-def loss_and_gradient(objectives: Objectives, logits: Any = LOGITS, weight: Any = WEIGHT) -> tuple[float, npt.NDArray[np.float32]]:
+def loss_and_gradient(
+    objectives: Objectives, logits: Any = LOGITS, weight: Any = WEIGHT
+) -> tuple[float, npt.NDArray[np.float32]]:
     variable = tf.Variable(tensor(logits))
     with tf.GradientTape() as tape:
         loss = objectives.loss(log_probabilities(variable), columns(weight))
@@ -72,7 +92,9 @@ def test_log_space_equals_float64_at_extreme_logits(task: str, label: float) -> 
     log_p, reference = log_probabilities(tensor(EXTREMES))[task], reference_log_p(EXTREMES)[task]
     labels = np.full(len(EXTREMES), label)
     np.testing.assert_allclose(log_p, reference, rtol=1e-5)
-    np.testing.assert_allclose(row_cross_entropy(tensor(labels), log_p), reference_loss(labels, reference), rtol=2e-5)
+    np.testing.assert_allclose(
+        row_cross_entropy(tensor(labels), log_p), reference_loss(labels, reference), rtol=2e-5
+    )
 
 
 @pytest.mark.parametrize("size", [40.0, 100.0, 1e4])
@@ -80,7 +102,12 @@ def test_gradients_are_finite_at_extremes(size: float) -> None:
     logits = tf.Variable(tensor(list(product([-size, 0.0, size], repeat=2))))
     for label in (0.0, 1.0):
         with tf.GradientTape() as tape:
-            loss = tf.add_n([row_cross_entropy(tf.fill([9], label), log_p) for log_p in log_probabilities(logits).values()])
+            loss = tf.add_n(
+                [
+                    row_cross_entropy(tf.fill([9], label), log_p)
+                    for log_p in log_probabilities(logits).values()
+                ]
+            )
         assert np.isfinite(loss).all()
         assert np.isfinite(tape.gradient(loss, logits)).all()
 
@@ -90,7 +117,9 @@ def test_gradient_is_p_minus_y_for_a_logistic_task() -> None:
     for label in (0.0, 1.0):
         logits = tf.Variable(tensor(np.stack([x, x], 1)))
         with tf.GradientTape() as tape:
-            loss = tf.reduce_sum(row_cross_entropy(tf.fill([len(x)], label), log_probabilities(logits)["ctr"]))
+            loss = tf.reduce_sum(
+                row_cross_entropy(tf.fill([len(x)], label), log_probabilities(logits)["ctr"])
+            )
         gradient = tape.gradient(loss, logits)[:, 0]
         np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-x)) - label, rtol=1e-3, atol=1e-6)
 
@@ -98,9 +127,14 @@ def test_gradient_is_p_minus_y_for_a_logistic_task() -> None:
 def test_loss_is_the_weighted_sum_of_weighted_means_over_each_sample_space() -> None:
     spaces = {"ctr": WEIGHT, "cvr": WEIGHT * CLICK, "ctcvr": WEIGHT}
     log_p = reference_log_p(LOGITS)
-    expected = {task: np.average(reference_loss(LABELS[task], log_p[task]), weights=spaces[task]) for task in TASK_NAMES}
+    expected = {
+        task: np.average(reference_loss(LABELS[task], log_p[task]), weights=spaces[task])
+        for task in TASK_NAMES
+    }
     for task in TASK_NAMES:
-        assert loss_and_gradient(weighted(**{task: 1.0}))[0] == pytest.approx(expected[task], rel=1e-5)
+        assert loss_and_gradient(weighted(**{task: 1.0}))[0] == pytest.approx(
+            expected[task], rel=1e-5
+        )
     total = 0.5 * expected["ctr"] + 2.0 * expected["cvr"] + 3.0 * expected["ctcvr"]
     assert loss_and_gradient(weighted(0.5, 2.0, 3.0))[0] == pytest.approx(total, rel=1e-5)
 
@@ -111,7 +145,10 @@ def test_a_row_without_click_is_nothing_to_cvr() -> None:
     assert loss_and_gradient(weighted(cvr=1.0), changed)[0] == loss
     assert not gradient[0].any()
     assert gradient[1:, 1].all()
-    assert loss_and_gradient(weighted(ctcvr=1.0), changed)[0] != loss_and_gradient(weighted(ctcvr=1.0))[0]
+    assert (
+        loss_and_gradient(weighted(ctcvr=1.0), changed)[0]
+        != loss_and_gradient(weighted(ctcvr=1.0))[0]
+    )
 
 
 def test_ctcvr_trains_both_towers_on_every_row() -> None:
@@ -125,7 +162,10 @@ def test_ctcvr_trains_both_towers_on_every_row() -> None:
 def test_a_row_of_weight_zero_counts_for_nothing() -> None:
     weight = np.array([1.0, 0.0, 0.5, 4.0])
     changed = LOGITS + np.array([[0, 0], [3.0, -3.0], [0, 0], [0, 0]])
-    assert loss_and_gradient(weighted(1, 1, 1), LOGITS, weight)[0] == loss_and_gradient(weighted(1, 1, 1), changed, weight)[0]
+    assert (
+        loss_and_gradient(weighted(1, 1, 1), LOGITS, weight)[0]
+        == loss_and_gradient(weighted(1, 1, 1), changed, weight)[0]
+    )
 
 
 def test_a_batch_without_weight_costs_nothing_and_is_no_nan() -> None:
@@ -138,7 +178,9 @@ def test_loss_by_group_is_each_groups_own_loss() -> None:
     """The function and the tensorflow-recommenders tasks give one number."""
     experiment = weighing(0.5, 2.0, 3.0)
     objectives, groups = Objectives(experiment), np.array([2, 0, 0, 2])
-    by_group = loss_by_group(experiment.tasks, log_probabilities(tensor(LOGITS)), columns(), tf.constant(groups), 3).numpy()
+    by_group = loss_by_group(
+        experiment.tasks, log_probabilities(tensor(LOGITS)), columns(), tf.constant(groups), 3
+    ).numpy()
     assert by_group[1] == 0.0
     for group in (0, 2):
         rows = {name: values[groups == group] for name, values in columns().items()}

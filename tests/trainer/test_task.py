@@ -60,11 +60,24 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return Command(monkeypatch, capsys)
 
 
-@pytest.mark.parametrize("words", [["--help"], ["pretrain", "--help"], ["finetune", "-h"], ["evaluate", "--help"], ["kernels", "--help"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--help"],
+        ["pretrain", "--help"],
+        ["finetune", "-h"],
+        ["evaluate", "--help"],
+        ["kernels", "--help"],
+    ],
+)
 def test_help(words: list[str], command: Command) -> None:
     code, out, err = command(*words)
     assert (code, err) == (0, "")
-    for name in ("pretrain", "finetune", "evaluate", "report", "kernels") if words == ["--help"] else ("--job-dir",):
+    for name in (
+        ("pretrain", "finetune", "evaluate", "report", "kernels")
+        if words == ["--help"]
+        else ("--job-dir",)
+    ):
         assert name in out
 
 
@@ -74,12 +87,27 @@ def test_help(words: list[str], command: Command) -> None:
         (["pretrain", "--data", "d", "--job-dir", "j"], "--config"),
         (["pretrain", "--config", "missing.yaml", "--job-dir", "j"], "--data"),
         (["pretrain", "--config", "missing.yaml", "--data", "d"], "--job-dir"),
-        (["pretrain", "--config", "missing.yaml", "--data", "d", "--job-dir", "j"], "missing.yaml: cannot be read"),
-        (["--config", "missing.yaml", "--data", "d", "--job-dir", "j"], "missing.yaml: cannot be read"),
-        (["pretrain", "--config", "c", "--data", "d", "--job-dir", "j", "--epochs", "3"], "unrecognized arguments: --epochs 3"),
+        (
+            ["pretrain", "--config", "missing.yaml", "--data", "d", "--job-dir", "j"],
+            "missing.yaml: cannot be read",
+        ),
+        (
+            ["--config", "missing.yaml", "--data", "d", "--job-dir", "j"],
+            "missing.yaml: cannot be read",
+        ),
+        (
+            ["pretrain", "--config", "c", "--data", "d", "--job-dir", "j", "--epochs", "3"],
+            "unrecognized arguments: --epochs 3",
+        ),
         (["pretrain", "--conf", "c", "--data", "d", "--job-dir", "j"], "--config"),
-        (["pretrian", "--config", "c", "--data", "d", "--job-dir", "j"], "invalid choice: 'pretrian'"),
-        (["evaluate", "--config", "c", "--data", "d", "--job-dir", "j", "--split"], "expected one argument"),
+        (
+            ["pretrian", "--config", "c", "--data", "d", "--job-dir", "j"],
+            "invalid choice: 'pretrian'",
+        ),
+        (
+            ["evaluate", "--config", "c", "--data", "d", "--job-dir", "j", "--split"],
+            "expected one argument",
+        ),
         (["kernels", "shake", "--job-dir", "j"], "invalid choice: 'shake'"),
         (["kernels", "list", "--job-dir", "nowhere"], "fingerprint.json: not found"),
         (["report", "--job-dir", "nowhere"], "nowhere"),
@@ -100,24 +128,36 @@ def test_mistakes_on_the_command_line(words: list[str], message: str, command: C
     ],
 )
 def test_mistakes_in_overrides(override: str, message: str, config: str, command: Command) -> None:
-    assert message in command.refused("pretrain", "--config", config, "--set", override, "--data", "d", "--job-dir", "j")
+    assert message in command.refused(
+        "pretrain", "--config", config, "--set", override, "--data", "d", "--job-dir", "j"
+    )
 
 
 @pytest.mark.parametrize("name", ["pretrain", "finetune", "evaluate"])
-def test_a_dataset_that_is_not_there(name: str, config: str, job_dir: Path, command: Command, tmp_path: Path) -> None:
-    line = command.refused(name, "--config", config, "--data", tmp_path / "none", "--job-dir", job_dir)
+def test_a_dataset_that_is_not_there(
+    name: str, config: str, job_dir: Path, command: Command, tmp_path: Path
+) -> None:
+    line = command.refused(
+        name, "--config", config, "--data", tmp_path / "none", "--job-dir", job_dir
+    )
     assert "manifest.json: not found; expected a dataset written by preprocessing.task" in line
     assert not (tmp_path / "none").exists()
 
 
-def test_the_wrong_dataset_leaves_no_job_behind(config: str, dataset_dir: Path, tmp_path: Path, command: Command) -> None:
+def test_the_wrong_dataset_leaves_no_job_behind(
+    config: str, dataset_dir: Path, tmp_path: Path, command: Command
+) -> None:
     where = ("--data", dataset_dir, "--job-dir", tmp_path / "job")
-    line = command.refused("pretrain", "--config", config, "--set", "topics.region.values=[r1]", *where)
+    line = command.refused(
+        "pretrain", "--config", config, "--set", "topics.region.values=[r1]", *where
+    )
     assert "topics.region" in line
     assert not (tmp_path / "job").exists()
 
 
-def test_evaluate_prints_json_alone_on_stdout(config: str, dataset_dir: Path, job_copy: Path, command: Command) -> None:
+def test_evaluate_prints_json_alone_on_stdout(
+    config: str, dataset_dir: Path, job_copy: Path, command: Command
+) -> None:
     where = ("--config", config, "--data", dataset_dir, "--job-dir", job_copy)
     code, out, err = command("evaluate", *where, "--json", "--split", "validation")
     assert code == 0
@@ -144,14 +184,25 @@ def test_evaluate_prints_json_alone_on_stdout(config: str, dataset_dir: Path, jo
     ],
 )
 def test_steps(
-    words: list[str], expected: list[str], config: str, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    words: list[str],
+    expected: list[str],
+    config: str,
+    tmp_path: Path,
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Without a subcommand everything runs in turn, which is what a training service launches."""
     called: list[str] = []
     for name in ("pretrain", "finetune", "evaluate", "write_report"):
-        monkeypatch.setattr(task, name, lambda *arguments, name=name: called.append((name.removeprefix("write_"), arguments)))
+        monkeypatch.setattr(
+            task,
+            name,
+            lambda *arguments, name=name: called.append((name.removeprefix("write_"), arguments)),
+        )
     monkeypatch.setattr(task, "render_table", lambda result: "table")
-    code, _, err = command(*words, "--config", config, "--data", tmp_path / "data", "--job-dir", tmp_path / "job")
+    code, _, err = command(
+        *words, "--config", config, "--data", tmp_path / "data", "--job-dir", tmp_path / "job"
+    )
     assert code == 0, err
     assert [name for name, _ in called] == expected
     for name, arguments in called:
@@ -161,7 +212,9 @@ def test_steps(
             assert arguments[3] == words[2:]
 
 
-def test_kernels_are_listed_activated_deactivated_and_removed(job_copy: Path, command: Command) -> None:
+def test_kernels_are_listed_activated_deactivated_and_removed(
+    job_copy: Path, command: Command
+) -> None:
     def active() -> int | None:
         return KernelStore(Job(job_copy)).active().get(HOME)
 
@@ -187,7 +240,9 @@ def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command:
     code, out, _ = command("kernels", "diff", HOME, 2, 3, *where)
     assert code == 0
     norm = float(np.linalg.norm(former.weights["weight_0"]))
-    assert ["weight_0", f"{norm:.4f}", f"{2 * norm:.4f}", f"{norm:.4f}"] in [line.split() for line in out.splitlines()]
+    assert ["weight_0", f"{norm:.4f}", f"{2 * norm:.4f}", f"{norm:.4f}"] in [
+        line.split() for line in out.splitlines()
+    ]
     assert "ctr AUC" in out
     code, out, _ = command("kernels", "diff", HOME, 2, 3, "--json", *where)
     assert code == 0
@@ -225,7 +280,9 @@ def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command:
         (["activate", "../active.json", "1"], "no version 1 of domain '../active.json'"),
     ],
 )
-def test_kernels_that_are_not_there(words: list[str], message: str, job_dir: Path, command: Command) -> None:
+def test_kernels_that_are_not_there(
+    words: list[str], message: str, job_dir: Path, command: Command
+) -> None:
     before = KernelStore(Job(job_dir)).active()
     assert message in command.refused("kernels", *words, "--job-dir", job_dir)
     assert KernelStore(Job(job_dir)).active() == before
@@ -233,8 +290,22 @@ def test_kernels_that_are_not_there(words: list[str], message: str, job_dir: Pat
 
 def test_the_real_process_says_one_line_and_exits_with_2(config: str, tmp_path: Path) -> None:
     """TensorFlow's own start-up noise included, which no test inside this process would see."""
-    words = ["pretrain", "--config", config, "--data", str(tmp_path / "none"), "--job-dir", str(tmp_path / "job")]
-    done = subprocess.run([sys.executable, "-m", "trainer.task", *words], cwd=ROOT, capture_output=True, text=True, check=False)
+    words = [
+        "pretrain",
+        "--config",
+        config,
+        "--data",
+        str(tmp_path / "none"),
+        "--job-dir",
+        str(tmp_path / "job"),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer.task", *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")

@@ -1,4 +1,6 @@
-"""One forward pass of the frozen backbone over a split: logits and taps, with the columns that training and judging need."""
+"""One forward pass of the frozen backbone over a split: logits and taps, with the columns that
+training and judging need.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +27,10 @@ class FrozenRows:
 
     Attributes:
       logits: float32 ``[N, 2]``, the backbone's (CTR, CVR).
-      taps: float32 ``[N, 2, d]``, or ``[N, 1, d]`` where both tasks share it; ``[N, 2, 0]`` where none was asked for.
-      columns: the record columns that are no features (labels, topics, row keys), each ``[N]``, and the features that were asked for.
+      taps: float32 ``[N, 2, d]``, or ``[N, 1, d]`` where both tasks share it; ``[N, 2, 0]`` where
+        none was asked for.
+      columns: the record columns that are no features (labels, topics, row keys), each ``[N]``, and
+        the features that were asked for.
     """
 
     logits: Floats
@@ -54,7 +58,8 @@ def open_frozen(experiment: Experiment, data: Path, job: Job) -> tuple[Dataset, 
     """Opens a dataset, and the frozen backbone of a job that was trained for it.
 
     Raises:
-      InputError: no such dataset, no finished backbone, or one is damaged or not made for the other or for this experiment.
+      InputError: no such dataset, no finished backbone, or one is damaged or not made for the other
+        or for this experiment.
     """
     dataset = Dataset.open(data, experiment)
     check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
@@ -63,10 +68,20 @@ def open_frozen(experiment: Experiment, data: Path, job: Job) -> tuple[Dataset, 
 
 def feature_tensors(columns: dict[str, Any], model: keras.Model) -> dict[str, Any]:
     """The model's inputs among record columns."""
-    return {name: columns[name if name.startswith(TOPIC_PREFIX) else f"feature/{name}"] for name in model.input}
+    return {
+        name: columns[name if name.startswith(TOPIC_PREFIX) else f"feature/{name}"]
+        for name in model.input
+    }
 
 
-def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None, title: str, keep: tuple[str, ...] = ()) -> FrozenRows:
+def run_frozen(
+    model: keras.Model,
+    dataset: Dataset,
+    split: str,
+    tap: str | None,
+    title: str,
+    keep: tuple[str, ...] = (),
+) -> FrozenRows:
     """Runs a frozen backbone over a split.
 
     Args:
@@ -75,7 +90,8 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
       split: name of the split.
       tap: what to keep beside the logits (see ``backbone.read_tap``), or None.
       title: of the progress bar.
-      keep: feature columns to keep (``feature/NAME``): what gated kernels read (``kernels.user_columns``).
+      keep: feature columns to keep (``feature/NAME``): what gated kernels read
+        (``kernels.user_columns``).
     """
     rows = dataset.rows(split)
     tasks, width = read_tap(model.output, tap).shape[1:] if tap else (2, 0)
@@ -96,6 +112,7 @@ def run_frozen(model: keras.Model, dataset: Dataset, split: str, tap: str | None
         start = stop
     if stop != rows:
         raise InputError(
-            f"{dataset.folder}: split '{split}' holds other rows than the {rows} of its manifest; run preprocessing.task again"
+            f"{dataset.folder}: split '{split}' holds other rows than the {rows} of its manifest;"
+            " run preprocessing.task again"
         )
     return FrozenRows(logits, taps, kept)

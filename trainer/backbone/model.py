@@ -1,4 +1,6 @@
-"""The backbone: embeddings, a body and its heads as one Keras functional model, and its frozen form."""
+"""The backbone: embeddings, a body and its heads as one Keras functional model, and its frozen
+form.
+"""
 
 import shutil
 import warnings
@@ -29,13 +31,20 @@ from trainer.job import Job, check_fingerprint, model_fingerprint, new_folder
 BIAS = "position_logit"
 
 TOPIC_PREFIX = "topic/"
-"""Inputs of this name are topic indices, the record columns of the same name; every other input is a feature."""
+"""Inputs of this name are topic indices, the record columns of the same name; every other input
+is a feature.
+"""
 
 _LARGEST_ARCHIVE = 1 << 28
-"""Bytes of weights that are zipped: Keras holds a zip's weights in memory, once more, while it writes or reads them."""
+"""Bytes of weights that are zipped: Keras holds a zip's weights in memory, once more, while it
+writes or reads them.
+"""
 
-# Keras wants an input's key to be its name, but allows no '/' in a name; here the keys count, and nothing goes by the names.
-warnings.filterwarnings("ignore", message="When providing `inputs` as a dict, all keys in the dict must match the names")
+# Keras wants an input's key to be its name, but allows no '/' in a name; here the keys count, and
+# nothing goes by the names.
+warnings.filterwarnings(
+    "ignore", message="When providing `inputs` as a dict, all keys in the dict must match the names"
+)
 
 _BODIES: dict[str, Callable[[Any, Build], list[TaskHead]]] = {
     "shared_bottom": shared_bottom,
@@ -51,27 +60,34 @@ _BODIES: dict[str, Callable[[Any, Build], list[TaskHead]]] = {
 def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.Model:
     """Builds an untrained backbone.
 
-    Sources: target attention (Zhou et al. 2018), cross layers (Wang et al. 2021); those of the bodies stand in their files.
+    Sources: target attention (Zhou et al. 2018), cross layers (Wang et al. 2021); those of the
+      bodies stand in their files.
 
     Args:
       experiment: features, widths and seed.
       outputs: what the transform gives (``preprocessing.features.transform.transform_outputs``).
 
     Returns:
-      A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers ``[B]`` float32) to a dict:
-      ``logits`` ``[B, 2]``, ``tower`` and ``representation`` ``[B, 2, width]`` (the taps; the middle axis is ``TASKS``), ``input``
-      ``[B, 1, D]`` (the body's, after dropout and crosses), and ``position_logit`` ``[B]`` where the config names a debias feature.
+      A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers
+      ``[B]`` float32) to a dict: ``logits`` ``[B, 2]``, ``tower`` and ``representation`` ``[B, 2,
+      width]`` (the taps; the middle axis is ``TASKS``), ``input`` ``[B, 1, D]`` (the body's, after
+      dropout and crosses), and ``position_logit`` ``[B]`` where the config names a debias feature.
       Bodies that read topics have an input ``topic/NAME`` int32 ``[B]`` for each.
     """
     settings, debias = experiment.backbone, experiment.backbone.debias
     seeds = count(experiment.seed * 1_000, 5)
     inputs = {name: _input(output) for name, output in outputs.items()}
     embedded = _embed(experiment, outputs, inputs, seeds)
-    topics = {name: keras.Input((), dtype="int32", name=f"topic_{name}") for name in settings.topics}
+    topics = {
+        name: keras.Input((), dtype="int32", name=f"topic_{name}") for name in settings.topics
+    }
     values = {name: 1 + len(experiment.topics[name].names) for name in settings.topics}
     build = Build(settings, topics, values, seeds)
 
-    x = ops.concatenate([tensor for name, tensor in embedded.items() if not debias or name != debias.feature], axis=-1)
+    x = ops.concatenate(
+        [tensor for name, tensor in embedded.items() if not debias or name != debias.feature],
+        axis=-1,
+    )
     if settings.dropout:
         x = keras.layers.Dropout(settings.dropout, seed=next(seeds), name="dropout")(x)
     x = cross(x, build)
@@ -86,15 +102,21 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
         hidden = build.mlp(embedded[debias.feature], debias.layers, "position")
         heads[BIAS] = ops.squeeze(build.dense(1, BIAS, None)(hidden), -1)
     named_topics = {f"{TOPIC_PREFIX}{name}": tensor for name, tensor in topics.items()}
-    return keras.Model({**inputs, **named_topics}, heads, name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"))
+    return keras.Model(
+        {**inputs, **named_topics},
+        heads,
+        name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"),
+    )
 
 
 def read_tap(heads: dict[str, Any], tap: str) -> Any:
-    """The tensor that kernels read of a backbone's heads, ``[B, 2, d]``, or ``[B, 1, D]`` for ``input`` alone.
+    """The tensor that kernels read of a backbone's heads, ``[B, 2, d]``, or ``[B, 1, D]`` for
+    ``input`` alone.
 
     Args:
       heads: of ``build_backbone``; symbolic, TensorFlow or NumPy.
-      tap: names of heads joined by ``+``, laid side by side; ``logits`` are read as one number a task.
+      tap: names of heads joined by ``+``, laid side by side; ``logits`` are read as one number a
+        task.
 
     Raises:
       InputError: there is no such head; a backbone may be older than a head.
@@ -103,13 +125,22 @@ def read_tap(heads: dict[str, Any], tap: str) -> Any:
     missing = [name for name in names if name not in heads]
     if missing:
         raise InputError(
-            f"kernel.tap: the backbone has no head '{missing[0]}'; it has: {', '.join(heads)}; read one of them, or train it again"
+            f"kernel.tap: the backbone has no head '{missing[0]}'; it has: {', '.join(heads)}; read"
+            " one of them, or train it again"
         )
     if len(names) == 1 and tap != "logits":
         return heads[tap]
     tasks = len(TASKS)
-    tensors = [ops.expand_dims(heads[name], -1) if name == "logits" else heads[name] for name in names]
-    return ops.concatenate([ops.repeat(tensor, tasks, axis=1) if tensor.shape[1] == 1 else tensor for tensor in tensors], axis=-1)
+    tensors = [
+        ops.expand_dims(heads[name], -1) if name == "logits" else heads[name] for name in names
+    ]
+    return ops.concatenate(
+        [
+            ops.repeat(tensor, tasks, axis=1) if tensor.shape[1] == 1 else tensor
+            for tensor in tensors
+        ],
+        axis=-1,
+    )
 
 
 def _input(output: Output) -> Any:
@@ -118,7 +149,9 @@ def _input(output: Output) -> Any:
     return keras.Input(shape, dtype="float32" if output.kind == "number" else "int32", name=name)
 
 
-def _embed(experiment: Experiment, outputs: dict[str, Output], inputs: dict[str, Any], seeds: Any) -> dict[str, Any]:
+def _embed(
+    experiment: Experiment, outputs: dict[str, Output], inputs: dict[str, Any], seeds: Any
+) -> dict[str, Any]:
     """Every output as a float tensor ``[B, width]``, by name; lists are pooled."""
     tables: dict[str, embedding.RowEmbedding] = {}
     vectors: dict[str, Any] = {}
@@ -128,7 +161,10 @@ def _embed(experiment: Experiment, outputs: dict[str, Output], inputs: dict[str,
             continue
         spec = experiment.features[output.feature]
         if output.table not in tables:
-            dimension = experiment.features[outputs[output.table].feature].dimension or experiment.backbone.embedding_dimension
+            dimension = (
+                experiment.features[outputs[output.table].feature].dimension
+                or experiment.backbone.embedding_dimension
+            )
             tables[output.table] = embedding.RowEmbedding(
                 outputs[output.table].size, dimension, next(seeds), name=f"embedding_{output.table}"
             )
@@ -136,32 +172,61 @@ def _embed(experiment: Experiment, outputs: dict[str, Output], inputs: dict[str,
         if isinstance(spec, CategoricalFeature | ListFeature) and spec.id_dropout:
             owner = experiment.features[outputs[output.table].feature]
             assert isinstance(owner, CategoricalFeature | ListFeature)  # noqa: S101 - only these own a vocabulary
-            ids = embedding.IdDropout(spec.id_dropout, owner.oov_buckets, next(seeds), name=f"id_dropout_{name}")(ids)
+            ids = embedding.IdDropout(
+                spec.id_dropout, owner.oov_buckets, next(seeds), name=f"id_dropout_{name}"
+            )(ids)
         vectors[name] = tables[output.table](ids)
-    for name, output in outputs.items():  # after all tables: a sequence may come before the feature whose table it shares
+    for (
+        name,
+        output,
+    ) in (
+        outputs.items()
+    ):  # after all tables: a sequence may come before the feature whose table it shares
         spec = experiment.features[output.feature]
         if not isinstance(spec, ListFeature):
             continue
         if spec.attention:
-            attention = embedding.TargetAttention(experiment.backbone.attention_layers, next(seeds), name=f"attention_{name}")
+            attention = embedding.TargetAttention(
+                experiment.backbone.attention_layers, next(seeds), name=f"attention_{name}"
+            )
             vectors[name] = attention(vectors[output.table], vectors[name], inputs[name])
         else:
-            vectors[name] = embedding.MeanPooling(name=f"pooling_{name}")(vectors[name], inputs[name])
+            vectors[name] = embedding.MeanPooling(name=f"pooling_{name}")(
+                vectors[name], inputs[name]
+            )
     return vectors
 
 
 def inference_model(model: keras.Model, experiment: Experiment) -> keras.Model:
-    """The backbone as kernels and serving see it, on the same weights: the debias feature is not read."""
+    """The backbone as kernels and serving see it, on the same weights: the debias feature is not
+    read.
+    """
     debias = experiment.backbone.debias
-    inputs = {name: tensor for name, tensor in model.input.items() if not debias or name != debias.feature}
-    inference = keras.Model(inputs, {name: tensor for name, tensor in model.output.items() if name != BIAS}, name=model.name)
-    inference.jit_compile = False  # what is served cannot use XLA, so what is judged does not either
+    inputs = {
+        name: tensor for name, tensor in model.input.items() if not debias or name != debias.feature
+    }
+    inference = keras.Model(
+        inputs,
+        {name: tensor for name, tensor in model.output.items() if name != BIAS},
+        name=model.name,
+    )
+    inference.jit_compile = (
+        False  # what is served cannot use XLA, so what is judged does not either
+    )
     return inference
 
 
 def save_backbone(model: keras.Model, folder: Path) -> None:
-    """Writes a backbone into a folder, whole or not at all: ``model.keras``, or ``model/`` (the same, not zipped) where it is large."""
-    if sum(variable.value.dtype.size * variable.value.shape.num_elements() for variable in model.variables) <= _LARGEST_ARCHIVE:
+    """Writes a backbone into a folder, whole or not at all: ``model.keras``, or ``model/`` (the
+    same, not zipped) where it is large.
+    """
+    if (
+        sum(
+            variable.value.dtype.size * variable.value.shape.num_elements()
+            for variable in model.variables
+        )
+        <= _LARGEST_ARCHIVE
+    ):
         aside = folder / ".model.keras"
         model.save(aside, zipped=True)
         aside.rename(folder / "model.keras")
@@ -180,14 +245,19 @@ def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
     """Reloads a job's backbone in Keras's safe mode, for inference and with no weight trainable.
 
     Raises:
-      InputError: there is none, it is damaged, or its weights or its transform are not those of its fingerprint.
+      InputError: there is none, it is damaged, or its weights or its transform are not those of its
+        fingerprint.
     """
     path = _saved_path(job.backbone)
     expected = job.fingerprint()
     try:
         model = keras.saving.load_model(path, compile=False)
-    except Exception as error:  # Keras raises what its parts raise (zip, JSON, HDF5); the file is the user's, so is the mistake
-        raise InputError(f"{path}: not a saved backbone: {next(iter(str(error).splitlines()), type(error).__name__)}") from None
+    # Keras raises what its parts raise (zip, JSON, HDF5); the file is the user's, so is the mistake
+    except Exception as error:
+        raise InputError(
+            f"{path}: not a saved backbone:"
+            f" {next(iter(str(error).splitlines()), type(error).__name__)}"
+        ) from None
     check_fingerprint(expected, model_fingerprint(model, job.fitted().digest), str(job.backbone))
     frozen = inference_model(model, experiment)
     frozen.trainable = False

@@ -1,4 +1,6 @@
-"""The window that kernels train on: the frozen backbone's pass over it, or the out-of-sample taps that its own training left behind."""
+"""The window that kernels train on: the frozen backbone's pass over it, or the out-of-sample
+taps that its own training left behind.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,11 +34,16 @@ def taps_folder(job: Job) -> Path:
 def create_taps(folder: Path, model: keras.Model, rows: int) -> Files:
     """Makes the files of every stored head, to be filled in place."""
     return {
-        name: np.lib.format.open_memmap(folder / f"{name}.npy", "w+", np.float32, (rows, *model.output[name].shape[1:])) for name in STORED
+        name: np.lib.format.open_memmap(
+            folder / f"{name}.npy", "w+", np.float32, (rows, *model.output[name].shape[1:])
+        )
+        for name in STORED
     }
 
 
-def describe_taps(folder: Path, backbone: str, dataset: Dataset, split: str, parts: list[dict[str, int]]) -> None:
+def describe_taps(
+    folder: Path, backbone: str, dataset: Dataset, split: str, parts: list[dict[str, int]]
+) -> None:
     """Writes down which rows the taps are of and which backbone left them.
 
     Args:
@@ -44,18 +51,29 @@ def describe_taps(folder: Path, backbone: str, dataset: Dataset, split: str, par
       backbone: fingerprint of the backbone at the end of its training.
       dataset: the rows' dataset.
       split: their split.
-      parts: of every part ``first`` and ``last``, seconds since 1970 of its first and last row, and its number of ``rows``.
+      parts: of every part ``first`` and ``last``, seconds since 1970 of its first and last row, and
+        its number of ``rows``.
     """
-    write_json(folder / _ABOUT, {"backbone": backbone, "split": split, "files": _files(dataset, split), "parts": parts})
+    write_json(
+        folder / _ABOUT,
+        {"backbone": backbone, "split": split, "files": _files(dataset, split), "parts": parts},
+    )
 
 
 def window_rows(
-    job: Job, experiment: Experiment, backbone: keras.Model, dataset: Dataset, tap: str | None, title: str, keep: tuple[str, ...] = ()
+    job: Job,
+    experiment: Experiment,
+    backbone: keras.Model,
+    dataset: Dataset,
+    tap: str | None,
+    title: str,
+    keep: tuple[str, ...] = (),
 ) -> FrozenRows:
     """The rows of ``finetune.split`` as kernels train on them, in the order of the dataset's files.
 
-    Of a backbone trained with ``pretrain.progressive`` these are the logits and taps that were stored before it learned each row; of any
-    other backbone, those of a forward pass (``frozen.run_frozen``).
+    Of a backbone trained with ``pretrain.progressive`` these are the logits and taps that were
+    stored before it learned each row; of any other backbone, those of a forward pass
+    (``frozen.run_frozen``).
 
     Args:
       job: of the backbone.
@@ -77,18 +95,28 @@ def window_rows(
     if about["backbone"] != job.fingerprint()["fingerprint"]:
         raise InputError(f"{folder}: taps of another backbone than this job's")
     if about["split"] != split:
-        raise InputError(f"finetune.split: the backbone of {job.folder} left taps of split '{about['split']}' alone, received '{split}'")
+        raise InputError(
+            f"finetune.split: the backbone of {job.folder} left taps of split '{about['split']}'"
+            f" alone, received '{split}'"
+        )
     if about["files"] != _files(dataset, split):
-        raise InputError(f"{folder}: taps of other rows than split '{split}' of {dataset.folder} holds; choose another --job-dir")
+        raise InputError(
+            f"{folder}: taps of other rows than split '{split}' of {dataset.folder} holds; choose"
+            " another --job-dir"
+        )
     names = tap.split("+") if tap else []
-    columns = split_columns(dataset, split, lambda name: name in keep or not name.startswith("feature/"))
+    columns = split_columns(
+        dataset, split, lambda name: name in keep or not name.startswith("feature/")
+    )
     heads = _open(folder, backbone, len(columns["row/weight"]))
     logits = np.array(heads["logits"])
     if not tap:
         return FrozenRows(logits, np.empty((len(logits), 2, 0), np.float32), columns)
     taps = np.empty((len(logits), *read_tap(backbone.output, tap).shape[1:]), np.float32)
     for start in range(0, len(logits), _BATCH):
-        taps[start : start + _BATCH] = read_tap({name: np.array(heads[name][start : start + _BATCH]) for name in names}, tap)
+        taps[start : start + _BATCH] = read_tap(
+            {name: np.array(heads[name][start : start + _BATCH]) for name in names}, tap
+        )
     return FrozenRows(logits, taps, columns)
 
 
@@ -108,7 +136,10 @@ def split_columns(dataset: Dataset, split: str, wanted: Callable[[str], bool]) -
             if wanted(name):
                 pieces.setdefault(name, []).append(values)
     if rows != dataset.rows(split):
-        raise InputError(f"{dataset.folder}: split '{split}' holds {rows} rows, its manifest lists {dataset.rows(split)}")
+        raise InputError(
+            f"{dataset.folder}: split '{split}' holds {rows} rows, its manifest lists"
+            f" {dataset.rows(split)}"
+        )
     return {name: np.concatenate(arrays) for name, arrays in pieces.items()}
 
 
@@ -124,7 +155,13 @@ def _open(folder: Path, model: keras.Model, rows: int) -> Files:
         try:
             heads[name] = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path}: not a stored tap: {next(iter(str(error).splitlines()), type(error).__name__)}") from None
+            raise InputError(
+                f"{path}: not a stored tap:"
+                f" {next(iter(str(error).splitlines()), type(error).__name__)}"
+            ) from None
         if heads[name].shape != shape or heads[name].dtype != np.float32:
-            raise InputError(f"{path}: expected float32 {shape}, received {heads[name].dtype} {heads[name].shape}")
+            raise InputError(
+                f"{path}: expected float32 {shape}, received {heads[name].dtype}"
+                f" {heads[name].shape}"
+            )
     return heads

@@ -30,14 +30,22 @@ class Dataset:
 
     @classmethod
     def open(cls, folder: Path, experiment: Experiment) -> "Dataset":
-        """Opens a dataset and checks that it was built for this experiment. Raises ``InputError``."""
+        """Opens a dataset and checks that it was built for this experiment. Raises
+        ``InputError``.
+        """
         manifest = load_manifest(folder)
         fitted = Fitted.load(str(folder / "transform"))
         if fitted.digest != manifest.transform_digest:
-            raise InputError(f"{folder}/transform: does not match the manifest (sha256); run preprocessing.task again")
+            raise InputError(
+                f"{folder}/transform: does not match the manifest (sha256); run preprocessing.task"
+                " again"
+            )
         fitted.check_matches(experiment, str(folder))
         if manifest.data_digest != experiment.data_digest:
-            raise InputError(f"{folder}: built from other data, tasks or splits settings than this config's; run preprocessing.task again")
+            raise InputError(
+                f"{folder}: built from other data, tasks or splits settings than this config's; run"
+                " preprocessing.task again"
+            )
         return cls(folder, manifest, fitted)
 
     def rows(self, split: str) -> int:
@@ -45,11 +53,15 @@ class Dataset:
         return self.manifest.splits[split].rows
 
     def shuffled_batches(self, split: str, batch_size: int, seed: int) -> tf.data.Dataset:
-        """One epoch of a split in an order that is a function of ``seed`` and TensorFlow's global seed; the last batch may be smaller.
+        """One epoch of a split in an order that is a function of ``seed`` and TensorFlow's global
+        seed; the last batch may be smaller.
 
-        Files are interleaved, blocks shuffled among ``_SHUFFLED_BLOCKS``, and rows mixed inside buffers of ``_SHUFFLED_ROWS``.
+        Files are interleaved, blocks shuffled among ``_SHUFFLED_BLOCKS``, and rows mixed inside
+        buffers of ``_SHUFFLED_ROWS``.
         """
-        files = tf.data.Dataset.from_tensor_slices(np.random.default_rng(seed).permutation(self._paths(split)))
+        files = tf.data.Dataset.from_tensor_slices(
+            np.random.default_rng(seed).permutation(self._paths(split))
+        )
         records = files.interleave(
             lambda path: tf.data.TFRecordDataset(path, buffer_size=1 << 20),
             cycle_length=_INTERLEAVED_FILES,
@@ -60,10 +72,17 @@ class Dataset:
 
         def mix(index: tf.Tensor, columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
             rows = tf.shape(columns["row/weight"])[0]
-            order = tf.random.experimental.stateless_shuffle(tf.range(rows), seed=tf.stack([tf.constant(seed, tf.int64), index]))
+            order = tf.random.experimental.stateless_shuffle(
+                tf.range(rows), seed=tf.stack([tf.constant(seed, tf.int64), index])
+            )
             return {name: tf.gather(column, order) for name, column in columns.items()}
 
-        return buffers.enumerate().map(mix, num_parallel_calls=2, deterministic=True).rebatch(batch_size).prefetch(4)
+        return (
+            buffers.enumerate()
+            .map(mix, num_parallel_calls=2, deterministic=True)
+            .rebatch(batch_size)
+            .prefetch(4)
+        )
 
     def batches(self, split: str, batch_size: int) -> Iterator[Columns]:
         """A split in the order of its files, as NumPy columns."""
@@ -72,11 +91,15 @@ class Dataset:
 
     def _decode(self, records: tf.data.Dataset) -> tf.data.Dataset:
         formats = self.manifest.columns
-        return records.map(lambda record: decode_block(record, formats), num_parallel_calls=2, deterministic=True)
+        return records.map(
+            lambda record: decode_block(record, formats), num_parallel_calls=2, deterministic=True
+        )
 
     def _paths(self, split: str) -> list[str]:
         paths = [self.folder / entry.path for entry in self.manifest.splits[split].files]
         for path in paths:
             if not path.exists():
-                raise InputError(f"{path}: listed in the manifest but not found; run preprocessing.task again")
+                raise InputError(
+                    f"{path}: listed in the manifest but not found; run preprocessing.task again"
+                )
         return [str(path) for path in paths]

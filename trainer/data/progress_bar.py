@@ -10,7 +10,15 @@ from trainer.data.dataset import Columns
 
 def row_bar(title: str, rows: int, done: int = 0) -> "tqdm[NoReturn]":
     """A bar that counts rows; ``done`` of them were counted in an earlier run."""
-    return tqdm(total=rows, initial=done, desc=title, unit=" rows", unit_scale=True, mininterval=1.0, dynamic_ncols=True)
+    return tqdm(
+        total=rows,
+        initial=done,
+        desc=title,
+        unit=" rows",
+        unit_scale=True,
+        mininterval=1.0,
+        dynamic_ncols=True,
+    )
 
 
 def counted(title: str, rows: int, batches: Iterable[Columns]) -> Iterator[Columns]:

@@ -25,16 +25,28 @@ Probabilities = dict[str, Floats]
 
 def probabilities(logits: npt.ArrayLike) -> Probabilities:
     """CTR, CVR and CTCVR ``[N]`` from logits ``[N, 2]``."""
-    return {task: np.exp(log_p.numpy()) for task, log_p in log_probabilities(tf.constant(logits, tf.float32)).items()}
+    return {
+        task: np.exp(log_p.numpy())
+        for task, log_p in log_probabilities(tf.constant(logits, tf.float32)).items()
+    }
 
 
 def score_rows(adapter: Adapter, kernel: Kernel, data: FrozenRows, rows: Rows) -> Floats:
-    """Logits ``[len(rows), 2]`` of one kernel, under its gate where it has one (then ``data`` holds the user feature's ids)."""
-    weights = {name: tf.constant(values[np.newaxis]) for name, values in kernel.items() if name not in (GATE, SUPPORT)}
+    """Logits ``[len(rows), 2]`` of one kernel, under its gate where it has one (then ``data``
+    holds the user feature's ids).
+    """
+    weights = {
+        name: tf.constant(values[np.newaxis])
+        for name, values in kernel.items()
+        if name not in (GATE, SUPPORT)
+    }
     scored = np.empty((len(rows), 2), np.float32)
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
-        taps, logits = data.taps[part].transpose(1, 0, 2)[np.newaxis], data.logits[part].T[np.newaxis]
+        taps, logits = (
+            data.taps[part].transpose(1, 0, 2)[np.newaxis],
+            data.logits[part].T[np.newaxis],
+        )
         out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
         scored[start : start + len(part)] = out[0].numpy().T
     if isinstance(adapter, KernelShape) and GATE in kernel:
@@ -43,8 +55,11 @@ def score_rows(adapter: Adapter, kernel: Kernel, data: FrozenRows, rows: Rows) -
     return scored
 
 
-def route(experiment: Experiment, data: FrozenRows, scores: dict[str, Floats], otherwise: Floats) -> Floats:
-    """Logits of all rows ``[N, 2]`` as ``auto`` serves them: each under its most specific domain that has scores.
+def route(
+    experiment: Experiment, data: FrozenRows, scores: dict[str, Floats], otherwise: Floats
+) -> Floats:
+    """Logits of all rows ``[N, 2]`` as ``auto`` serves them: each under its most specific domain
+    that has scores.
 
     Args:
       experiment: domains and topics.
@@ -53,8 +68,14 @@ def route(experiment: Experiment, data: FrozenRows, scores: dict[str, Floats], o
       otherwise: logits ``[N, 2]`` of the rows that none of these domains matches.
     """
     served = otherwise.copy()
-    candidates = most_specific_first([domain for domain in experiment.domains if domain.name in scores], experiment.topics)
-    rank = auto_rank({topic: tf.constant(data.columns[f"topic/{topic}"]) for topic in experiment.topics}, candidates, len(served)).numpy()
+    candidates = most_specific_first(
+        [domain for domain in experiment.domains if domain.name in scores], experiment.topics
+    )
+    rank = auto_rank(
+        {topic: tf.constant(data.columns[f"topic/{topic}"]) for topic in experiment.topics},
+        candidates,
+        len(served),
+    ).numpy()
     for position, domain in enumerate(candidates, 1):
         inside = data.domain_rows(domain)
         routed = rank[inside] == position
@@ -62,10 +83,16 @@ def route(experiment: Experiment, data: FrozenRows, scores: dict[str, Floats], o
     return served
 
 
-def task_rows(experiment: Experiment, data: FrozenRows, rows: Rows, task: str) -> tuple[npt.NDArray[np.bool_], Floats]:
+def task_rows(
+    experiment: Experiment, data: FrozenRows, rows: Rows, task: str
+) -> tuple[npt.NDArray[np.bool_], Floats]:
     """Which of the rows are in a task's sample space, and the labels of those."""
     settings = getattr(experiment.tasks, task)
-    inside = np.ones(len(rows), bool) if settings.space == "all" else data.labels(settings.space)[rows] > 0
+    inside = (
+        np.ones(len(rows), bool)
+        if settings.space == "all"
+        else data.labels(settings.space)[rows] > 0
+    )
     return inside, data.labels(settings.label)[rows][inside]
 
 
@@ -81,7 +108,9 @@ def mean_auc(experiment: Experiment, data: FrozenRows, rows: Rows, logits: Float
     return sum(values) / len(values) if values else None
 
 
-def compare(experiment: Experiment, data: FrozenRows, rows: Rows, kernel_logits_of_rows: Floats) -> dict[str, Any]:
+def compare(
+    experiment: Experiment, data: FrozenRows, rows: Rows, kernel_logits_of_rows: Floats
+) -> dict[str, Any]:
     """task -> metric -> backbone, kernel, delta and its 95% interval, over the given rows."""
     backbone, kernel = probabilities(data.logits[rows]), probabilities(kernel_logits_of_rows)
     figures = {}
@@ -102,9 +131,13 @@ def compare(experiment: Experiment, data: FrozenRows, rows: Rows, kernel_logits_
 
 
 def helps(figures: dict[str, Any]) -> bool:
-    """Whether a kernel is significantly better than the backbone: CTR- or CTCVR-AUC better, and neither worse (our choice)."""
+    """Whether a kernel is significantly better than the backbone: CTR- or CTCVR-AUC better, and
+    neither worse (our choice).
+    """
     intervals = [figures[task]["auc"]["ci95"] for task in ("ctr", "ctcvr")]
-    return any(map(significantly_better, intervals)) and not any(map(_significantly_worse, intervals))
+    return any(map(significantly_better, intervals)) and not any(
+        map(_significantly_worse, intervals)
+    )
 
 
 def _significantly_worse(interval: Interval) -> bool:

@@ -1,4 +1,6 @@
-"""Evaluation: every domain and task, backbone against kernel, with intervals; the best reachable figures where the truth is known."""
+"""Evaluation: every domain and task, backbone against kernel, with intervals; the best reachable
+figures where the truth is known.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -18,20 +20,28 @@ from trainer.metrics.task_metrics import METRICS, UNDEFINED, task_metrics, to_js
 from trainer.registry.kernel_registry import KernelStore, common_tap
 
 
-def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = None) -> dict[str, Any]:
-    """Evaluates a split (``evaluation.split`` where None) and writes ``<job>/reports/metrics.json``.
+def evaluate(
+    experiment: Experiment, data: Path, job: Job, split: str | None = None
+) -> dict[str, Any]:
+    """Evaluates a split (``evaluation.split`` where None) and writes
+    ``<job>/reports/metrics.json``.
 
-    A domain's kernel is its active version, else its newest; where there is none, the kernel's figures are undefined.
+    A domain's kernel is its active version, else its newest; where there is none, the kernel's
+    figures are undefined.
 
     Returns:
-      ``{"split", "overall", "domains", "oracle"}``; figures that are undefined (a slice with one class) are the string "undefined".
+      ``{"split", "overall", "domains", "oracle"}``; figures that are undefined (a slice with one
+      class) are the string "undefined".
 
     Raises:
-      InputError: no finished backbone, an unknown split, or a dataset that the backbone was not trained for.
+      InputError: no finished backbone, an unknown split, or a dataset that the backbone was not
+        trained for.
     """
     split = split or experiment.evaluation.split
     if split not in experiment.splits:
-        raise InputError(f"--split: '{split}' is no split; the config has: {', '.join(experiment.splits)}")
+        raise InputError(
+            f"--split: '{split}' is no split; the config has: {', '.join(experiment.splits)}"
+        )
     dataset, backbone = open_frozen(experiment, data, job)
     store = KernelStore(job)
     active = store.active()
@@ -45,7 +55,11 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
     for domain in experiment.domains:
         inside = rows.domain_rows(domain)
         kernel = kernels[domain.name]
-        logits = score_rows(kernel.shape, kernel.weights, rows, inside) if kernel else rows.logits[inside]
+        logits = (
+            score_rows(kernel.shape, kernel.weights, rows, inside)
+            if kernel
+            else rows.logits[inside]
+        )
         if domain.name in active:
             scores[domain.name] = logits
         figures = (
@@ -56,11 +70,17 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
         domains[domain.name] = {"rows": len(inside), "active": domain.name in active, **figures}
 
     served = route(experiment, rows, scores, rows.logits)
-    alone, routed_kernels = _overall(experiment, rows, rows.logits), _overall(experiment, rows, served)
+    alone, routed_kernels = (
+        _overall(experiment, rows, rows.logits),
+        _overall(experiment, rows, served),
+    )
     result = {
         "split": split,
         "overall": {
-            task: {metric: {"backbone": alone[task][metric], "kernel": routed_kernels[task][metric]} for metric in METRICS}
+            task: {
+                metric: {"backbone": alone[task][metric], "kernel": routed_kernels[task][metric]}
+                for metric in METRICS
+            }
             for task in TASK_NAMES
         },
         "domains": domains,
@@ -73,7 +93,10 @@ def evaluate(experiment: Experiment, data: Path, job: Job, split: str | None = N
 def _backbone_alone(figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The form of ``compare`` for a domain that has no kernel."""
     nothing = {"kernel": UNDEFINED, "delta": UNDEFINED, "ci95": UNDEFINED}
-    return {task: {metric: {"backbone": value, **nothing} for metric, value in metrics.items()} for task, metrics in figures.items()}
+    return {
+        task: {metric: {"backbone": value, **nothing} for metric, value in metrics.items()}
+        for task, metrics in figures.items()
+    }
 
 
 def _overall(experiment: Experiment, rows: FrozenRows, logits: Floats) -> dict[str, dict[str, Any]]:
@@ -81,19 +104,26 @@ def _overall(experiment: Experiment, rows: FrozenRows, logits: Floats) -> dict[s
 
 
 def _figures(
-    experiment: Experiment, rows: FrozenRows, scores: dict[str, Floats], chosen: npt.NDArray[np.int64]
+    experiment: Experiment,
+    rows: FrozenRows,
+    scores: dict[str, Floats],
+    chosen: npt.NDArray[np.int64],
 ) -> dict[str, dict[str, Any]]:
     """task -> metric -> value over chosen rows; ``scores`` are in the order of ``chosen``."""
     figures = {}
     for task in TASK_NAMES:
         inside, labels = task_rows(experiment, rows, chosen, task)
         index = chosen[inside]
-        metrics = task_metrics(labels, scores[task][inside], rows.weights[index], rows.columns["row/request"][index])
+        metrics = task_metrics(
+            labels, scores[task][inside], rows.weights[index], rows.columns["row/request"][index]
+        )
         figures[task] = {name: to_json(value) for name, value in metrics.items()}
     return figures
 
 
 def _oracle(experiment: Experiment, dataset: Dataset, rows: FrozenRows) -> dict[str, Any] | None:
-    """The metrics of the true probabilities: the best that any model can reach, on average. None where the truth is not at hand."""
+    """The metrics of the true probabilities: the best that any model can reach, on average. None
+    where the truth is not at hand.
+    """
     truth = true_probabilities(experiment, dataset, rows)
     return None if truth is None else _figures(experiment, rows, truth, np.arange(len(rows.logits)))

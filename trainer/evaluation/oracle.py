@@ -16,8 +16,11 @@ from trainer.backbone.frozen_pass import Floats, FrozenRows
 from trainer.data.dataset import Dataset
 
 
-def true_probabilities(experiment: Experiment, dataset: Dataset, rows: FrozenRows) -> dict[str, Floats] | None:
-    """Task -> true probability of every row, joined by ``evaluation.truth.key``; None where the truth is not at hand.
+def true_probabilities(
+    experiment: Experiment, dataset: Dataset, rows: FrozenRows
+) -> dict[str, Floats] | None:
+    """Task -> true probability of every row, joined by ``evaluation.truth.key``; None where the
+    truth is not at hand.
 
     Raises:
       InputError: the files of the truth cannot be read, or lack some of the rows.
@@ -28,17 +31,27 @@ def true_probabilities(experiment: Experiment, dataset: Dataset, rows: FrozenRow
     pattern = str(Path(logs_folder(dataset.manifest.input)) / truth.path)
     paths = sorted(map(Path, glob(pattern)))  # noqa: PTH207 - the pattern may be absolute
     if not paths:
-        print(f"{pattern}: no true probabilities found; the best reachable figures are unknown", file=sys.stderr)
+        print(
+            f"{pattern}: no true probabilities found; the best reachable figures are unknown",
+            file=sys.stderr,
+        )
         return None
     try:
-        table = pa.concat_tables(pq.read_table(path, columns=[truth.key, *TASK_NAMES]) for path in paths)
+        table = pa.concat_tables(
+            pq.read_table(path, columns=[truth.key, *TASK_NAMES]) for path in paths
+        )
         scores = {task: table.column(task).to_numpy().astype(np.float32) for task in TASK_NAMES}
     except (pa.ArrowException, OSError, KeyError) as error:
-        raise InputError(f"{paths[0].parent}: cannot read columns {truth.key}, {', '.join(TASK_NAMES)}: {error}") from None
+        raise InputError(
+            f"{paths[0].parent}: cannot read columns {truth.key}, {', '.join(TASK_NAMES)}: {error}"
+        ) from None
     keys = fingerprint64(table.column(truth.key).combine_chunks().cast("string"))
     order = np.argsort(keys)
     wanted = rows.columns["row/truth"]
     position = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
     if not np.array_equal(keys[order][position], wanted):
-        raise InputError(f"{paths[0].parent}: no true probabilities for some rows; expected every '{truth.key}' of the logs")
+        raise InputError(
+            f"{paths[0].parent}: no true probabilities for some rows; expected every '{truth.key}'"
+            " of the logs"
+        )
     return {task: values[order][position] for task, values in scores.items()}

@@ -1,7 +1,9 @@
-"""How far a kernel is trusted for a user: gated logit = backbone + alpha_b * delta, b the bucket of the user's rows in the window.
+"""How far a kernel is trusted for a user: gated logit = backbone + alpha_b * delta, b the bucket of
+the user's rows in the window.
 
-METHOD names the case (pseudo cold start: a user whom the backbone knows but the kernel's window never saw); the form is our choice. A
-gated kernel holds ``gate`` float32 ``[2, 4]`` (alpha by task and bucket) and ``support`` uint8 ``[V]`` (bucket by user id).
+METHOD names the case (pseudo cold start: a user whom the backbone knows but the kernel's window
+never saw); the form is our choice. A gated kernel holds ``gate`` float32 ``[2, 4]`` (alpha by task
+and bucket) and ``support`` uint8 ``[V]`` (bucket by user id).
 """
 
 from typing import Any
@@ -17,7 +19,9 @@ BUCKETS = 1 + len(_FIRST_ROWS)
 
 
 def bucket_of(rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
-    """Bucket of users by their numbers of rows, uint8: 0 for none, 1 for 1 to 4, 2 for 5 to 50, 3 for more."""
+    """Bucket of users by their numbers of rows, uint8: 0 for none, 1 for 1 to 4, 2 for 5 to 50,
+    3 for more.
+    """
     buckets: npt.NDArray[Any] = np.digitize(rows, _FIRST_ROWS).astype(np.uint8)
     return buckets
 
@@ -42,5 +46,7 @@ def every_trust(gate: Any, support: Any, users: Any) -> Any:
 
 
 def trusted(logits: Any, kernel_logits: Any, trust: Any) -> Any:
-    """backbone + alpha * delta, elementwise; where alpha is 1 the kernel's logit is left as it is, bit by bit."""
+    """backbone + alpha * delta, elementwise; where alpha is 1 the kernel's logit is left as it
+    is, bit by bit.
+    """
     return tf.where(tf.equal(trust, 1.0), kernel_logits, logits + trust * (kernel_logits - logits))

@@ -1,4 +1,6 @@
-"""The kernel (IAK, information-aware adaptive kernel): encoder, decoder, their initial values, and the bank that routes rows to them."""
+"""The kernel (IAK, information-aware adaptive kernel): encoder, decoder, their initial values,
+and the bank that routes rows to them.
+"""
 
 import zlib
 from dataclasses import asdict, dataclass
@@ -16,20 +18,26 @@ from trainer.kernels.gate import BUCKETS, GATE, SUPPORT, every_trust, row_trust,
 _GATHERED_ROWS = 512
 
 SLOT = "kernel/slot"
-"""Input of the domain model that says which kernel answers each row; no feature can have this name."""
+"""Input of the domain model that says which kernel answers each row; no feature can have this
+name.
+"""
 
 Weights = dict[str, Any]
-"""``weight_j`` ``[..., 2, fan_in, fan_out]`` and ``bias_j`` ``[..., 2, fan_out]`` of every layer j; leading axis: kernels."""
+"""``weight_j`` ``[..., 2, fan_in, fan_out]`` and ``bias_j`` ``[..., 2, fan_out]`` of every layer
+j; leading axis: kernels.
+"""
 
 
 def domain_generator(seed: int, domain: str, *stream: int) -> np.random.Generator:
-    """Random draws of one domain: a function of the seed, its name and the stream, whatever other domains draw."""
+    """Random draws of one domain: a function of the seed, its name and the stream, whatever
+    other domains draw.
+    """
     return np.random.default_rng([seed, zlib.crc32(domain.encode()), *stream])
 
 
 class Adapter(Protocol):
-    """What ``trainer.training.joint_kernel_trainer`` trains for every domain on stored taps: a kernel here; anything else with these
-    members.
+    """What ``trainer.training.joint_kernel_trainer`` trains for every domain on stored taps: a
+    kernel here; anything else with these members.
     """
 
     @property
@@ -47,8 +55,9 @@ class Adapter(Protocol):
         ...
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Logits ``[M, 2, R]`` of M groups of R rows from weights with a leading axis M, taps ``[M, T, R, d]`` and the backbone's
-        logits ``[M, 2, R]``; T is 2 (a tap of each task) or 1 (a tap that both share).
+        """Logits ``[M, 2, R]`` of M groups of R rows from weights with a leading axis M, taps ``[M,
+        T, R, d]`` and the backbone's logits ``[M, 2, R]``; T is 2 (a tap of each task) or 1 (a tap
+        that both share).
         """
         ...
 
@@ -62,7 +71,8 @@ class KernelShape:
       activation: after every layer but the last.
       residual: whether the delta is added to the backbone's logit or replaces it.
       tap: what is read of the backbone (``backbone.read_tap``).
-      support: ids in the table of users that a gate looks up (``trainer.kernels.gate``); 0 where kernels have no gate.
+      support: ids in the table of users that a gate looks up (``trainer.kernels.gate``); 0 where
+        kernels have no gate.
       user: the feature whose ids these are; empty where kernels have no gate.
     """
 
@@ -76,12 +86,23 @@ class KernelShape:
     @classmethod
     def of(cls, settings: Kernel, tap_width: int) -> "KernelShape":
         """The shape that an experiment's kernels have on a tap of a width."""
-        return cls((tap_width, settings.width, *settings.decoder_layers, 1), settings.activation, settings.residual, settings.tap)
+        return cls(
+            (tap_width, settings.width, *settings.decoder_layers, 1),
+            settings.activation,
+            settings.residual,
+            settings.tap,
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """JSON form; ``from_json`` reads it. Without a gate it is what it was before there were gates."""
+        """JSON form; ``from_json`` reads it. Without a gate it is what it was before there were
+        gates.
+        """
         content = {**asdict(self), "widths": list(self.widths)}
-        return content if self.support else {name: value for name, value in content.items() if name not in ("support", "user")}
+        return (
+            content
+            if self.support
+            else {name: value for name, value in content.items() if name not in ("support", "user")}
+        )
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "KernelShape":
@@ -89,7 +110,9 @@ class KernelShape:
         return cls(**{**content, "widths": tuple(content["widths"])})
 
     def variables(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every weight of one kernel (of both tasks), less its gate's: all that is trained."""
+        """Shape of every weight of one kernel (of both tasks), less its gate's: all that is
+        trained.
+        """
         shapes: dict[str, tuple[int, ...]] = {}
         for layer, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
             shapes[f"weight_{layer}"] = (len(TASKS), fan_in, fan_out)
@@ -98,23 +121,33 @@ class KernelShape:
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of every array of a stored kernel, its gate's included."""
-        gate = {GATE: ((len(TASKS), BUCKETS), "float32"), SUPPORT: ((self.support,), "uint8")} if self.support else {}
+        gate = (
+            {GATE: ((len(TASKS), BUCKETS), "float32"), SUPPORT: ((self.support,), "uint8")}
+            if self.support
+            else {}
+        )
         return {**{name: (size, "float32") for name, size in self.variables().items()}, **gate}
 
     @property
     def informed(self) -> tuple[str, ...]:
-        """Names of the tensors whose information the KL term charges: the weights, not the biases."""
+        """Names of the tensors whose information the KL term charges: the weights, not the
+        biases.
+        """
         return tuple(name for name in self.variables() if name.startswith("weight"))
 
     def initial(self, seed: int, domain: str) -> dict[str, npt.NDArray[np.float32]]:
-        """A new kernel, a function of seed and domain name alone: weights ~ N(0, I), biases and the last layer 0.
+        """A new kernel, a function of seed and domain name alone: weights ~ N(0, I), biases and the
+        last layer 0.
 
-        A residual kernel therefore starts exactly at zero-shot (METHOD: "decoder output starts at zero").
+        A residual kernel therefore starts exactly at zero-shot (METHOD: "decoder output starts at
+        zero").
         """
         generator = domain_generator(seed, domain)
         last = f"weight_{len(self.widths) - 2}"
         return {
-            name: np.zeros(size, np.float32) if name == last or name.startswith("bias") else generator.standard_normal(size, np.float32)
+            name: np.zeros(size, np.float32)
+            if name == last or name.startswith("bias")
+            else generator.standard_normal(size, np.float32)
             for name, size in self.variables().items()
         }
 
@@ -137,13 +170,21 @@ def stack(kernels: list[dict[str, npt.NDArray[np.float32]]]) -> dict[str, npt.ND
     return {name: np.stack([kernel[name] for kernel in kernels]) for name in kernels[0]}
 
 
-def kernel_logits(shape: KernelShape, weights: Weights, taps: tf.Tensor, logits: tf.Tensor, residual: tf.Tensor | float) -> tf.Tensor:
-    """Logits of kernels over groups of rows; every product is scaled by 1 / sqrt(fan_in), so that w ~ N(0, I) is sane (our choice).
+def kernel_logits(
+    shape: KernelShape,
+    weights: Weights,
+    taps: tf.Tensor,
+    logits: tf.Tensor,
+    residual: tf.Tensor | float,
+) -> tf.Tensor:
+    """Logits of kernels over groups of rows; every product is scaled by 1 / sqrt(fan_in), so that w
+    ~ N(0, I) is sane (our choice).
 
     Args:
       shape: of the kernels.
       weights: of M kernels, each array with leading axis M.
-      taps: ``[M, 2, R, d_in]``, or ``[M, 1, R, d_in]`` where both tasks share them: R rows for each of the M kernels.
+      taps: ``[M, 2, R, d_in]``, or ``[M, 1, R, d_in]`` where both tasks share them: R rows for each
+        of the M kernels.
       logits: ``[M, 2, R]``, the backbone's.
       residual: 1 adds the delta to the backbone's logit, 0 replaces it; broadcast to ``[M, 2, R]``.
 
@@ -154,7 +195,9 @@ def kernel_logits(shape: KernelShape, weights: Weights, taps: tf.Tensor, logits:
 
 
 def decoded(shape: KernelShape, weights: Weights, taps: tf.Tensor) -> tf.Tensor:
-    """What the decoder gives, ``[M, 2, R, shape.widths[-1]]``: of a kernel one number, the delta; arguments as of ``kernel_logits``."""
+    """What the decoder gives, ``[M, 2, R, shape.widths[-1]]``: of a kernel one number, the
+    delta; arguments as of ``kernel_logits``.
+    """
     activation = keras.activations.get(shape.activation)
     hidden = taps
     layers = len(shape.widths) - 1
@@ -166,7 +209,10 @@ def decoded(shape: KernelShape, weights: Weights, taps: tf.Tensor) -> tf.Tensor:
 
 
 def _product(shape: KernelShape, weights: Weights, layer: int, hidden: tf.Tensor) -> tf.Tensor:
-    return tf.matmul(hidden, weights[f"weight_{layer}"]) * shape.widths[layer] ** -0.5 + weights[f"bias_{layer}"][..., tf.newaxis, :]
+    return (
+        tf.matmul(hidden, weights[f"weight_{layer}"]) * shape.widths[layer] ** -0.5
+        + weights[f"bias_{layer}"][..., tf.newaxis, :]
+    )
 
 
 @keras.saving.register_keras_serializable(package="recommender")
@@ -177,9 +223,10 @@ class KernelBank(keras.layers.Layer):
       slots: number of slots, the identity included.
       shape: of every kernel (a ``KernelShape``, or its JSON form).
 
-    Inputs: taps ``[N, 2, d_in]`` (or ``[N, 1, d_in]``), backbone logits ``[N, 2]``, slots int32 ``[N]``, and user ids int32 ``[N]`` where
-    kernels are gated. Output: logits ``[N, 2]``.
-    Rows of one slot multiply one slice; a mixed batch gathers a slice a row. Neither grows with the number of slots.
+    Inputs: taps ``[N, 2, d_in]`` (or ``[N, 1, d_in]``), backbone logits ``[N, 2]``, slots int32
+    ``[N]``, and user ids int32 ``[N]`` where kernels are gated. Output: logits ``[N, 2]``. Rows of
+    one slot multiply one slice; a mixed batch gathers a slice a row. Neither grows with the number
+    of slots.
     """
 
     def __init__(self, slots: int, shape: KernelShape | dict[str, Any], **kwargs: Any) -> None:
@@ -187,10 +234,17 @@ class KernelBank(keras.layers.Layer):
         self.slots = slots
         self.shape = shape if isinstance(shape, KernelShape) else KernelShape.from_json(shape)
         self.bank = {
-            name: self.add_weight(shape=(slots, *size), initializer="zeros", name=name) for name, size in self.shape.variables().items()
+            name: self.add_weight(shape=(slots, *size), initializer="zeros", name=name)
+            for name, size in self.shape.variables().items()
         }
         self.gates = {
-            name: self.add_weight((slots, *size), "ones" if name == GATE else "zeros", dtype, trainable=False, name=name)
+            name: self.add_weight(
+                (slots, *size),
+                "ones" if name == GATE else "zeros",
+                dtype,
+                trainable=False,
+                name=name,
+            )
             for name, (size, dtype) in self.shape.arrays().items()
             if name not in self.bank
         }
@@ -208,13 +262,25 @@ class KernelBank(keras.layers.Layer):
         first = slots[:1]
         out = tf.cond(
             tf.reduce_all(tf.equal(slots, first)),
-            lambda: self._grouped(tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis], first),
+            lambda: self._grouped(
+                tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis], first
+            ),
             lambda: self._mixed(taps, logits, slots),
         )
-        return trusted(logits, out, row_trust(self.gates[GATE].value, self.gates[SUPPORT].value, slots, users)) if self.gates else out
+        return (
+            trusted(
+                logits,
+                out,
+                row_trust(self.gates[GATE].value, self.gates[SUPPORT].value, slots, users),
+            )
+            if self.gates
+            else out
+        )
 
     def every_slot(self, taps: Any, logits: Any, users: Any = None, used: Any = None) -> Any:
-        """Logits of every row under each of the first ``used`` slots, ``[used, N, 2]``; under every slot where None."""
+        """Logits of every row under each of the first ``used`` slots, ``[used, N, 2]``; under
+        every slot where None.
+        """
         rows, count = logits, self.slots if used is None else used
         taps, logits = tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis]
         weights = {name: variable.value[:count] for name, variable in self.bank.items()}
@@ -226,7 +292,9 @@ class KernelBank(keras.layers.Layer):
         return trusted(rows, out, every_trust(gate, support, users))
 
     def _mixed(self, taps: Any, logits: Any, slots: Any) -> Any:
-        """A slice is gathered for every row, so rows go in parts: what a request makes us allocate must not grow with its rows."""
+        """A slice is gathered for every row, so rows go in parts: what a request makes us
+        allocate must not grow with its rows.
+        """
         rows = tf.shape(slots)[0]
         parts = (rows + _GATHERED_ROWS - 1) // _GATHERED_ROWS
         size = (rows + parts - 1) // parts
@@ -237,7 +305,9 @@ class KernelBank(keras.layers.Layer):
             return tf.reshape(padded, tf.concat([[parts, size], tf.shape(tensor)[1:]], axis=0))
 
         out = tf.map_fn(
-            lambda part: self._grouped(part[0][:, :, tf.newaxis, :], part[1][:, :, tf.newaxis], part[2]),
+            lambda part: self._grouped(
+                part[0][:, :, tf.newaxis, :], part[1][:, :, tf.newaxis], part[2]
+            ),
             (in_parts(taps), in_parts(logits), in_parts(slots)),
             parallel_iterations=1,
             fn_output_signature=tf.TensorSpec([None, len(TASKS)], tf.float32),
@@ -251,10 +321,14 @@ class KernelBank(keras.layers.Layer):
 
     def _residual(self, slots: Any) -> Any:
         """1 where the backbone's logit is added, ``[M, 1, 1]``; slot 0 always adds it."""
-        added = tf.ones_like(slots) if self.shape.residual else tf.cast(tf.equal(slots, 0), slots.dtype)
+        added = (
+            tf.ones_like(slots) if self.shape.residual else tf.cast(tf.equal(slots, 0), slots.dtype)
+        )
         return tf.cast(added, tf.float32)[:, tf.newaxis, tf.newaxis]
 
-    def compute_output_spec(self, taps: Any, logits: Any, slots: Any, users: Any = None) -> keras.KerasTensor:
+    def compute_output_spec(
+        self, taps: Any, logits: Any, slots: Any, users: Any = None
+    ) -> keras.KerasTensor:
         """Shape of the output; given here because a symbolic call cannot route."""
         return keras.KerasTensor((logits.shape[0], len(TASKS)), dtype="float32")
 
@@ -264,9 +338,14 @@ class KernelBank(keras.layers.Layer):
 
 
 def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
-    """The second graph: the frozen backbone's inputs and ``SLOT`` int32 ``[N]`` -> domain logits ``[N, 2]``."""
+    """The second graph: the frozen backbone's inputs and ``SLOT`` int32 ``[N]`` -> domain logits
+    ``[N, 2]``.
+    """
     slot = keras.Input((), dtype="int32", name="slot")
-    inputs = {name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name) for name, tensor in backbone.input.items()}
+    inputs = {
+        name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+        for name, tensor in backbone.input.items()
+    }
     heads = backbone(inputs, training=False)
     users = (inputs[bank.shape.user],) if bank.shape.support else ()
     logits = bank(read_tap(heads, bank.shape.tap), heads["logits"], slot, *users)

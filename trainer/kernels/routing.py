@@ -1,4 +1,6 @@
-"""From a row's topics to its domain's slot; the same graph judges ``auto`` in evaluation and routes it at serving."""
+"""From a row's topics to its domain's slot; the same graph judges ``auto`` in evaluation and
+routes it at serving.
+"""
 
 import numpy as np
 import tensorflow as tf
@@ -8,15 +10,24 @@ from configs.domains import ALL, Domain, Topic
 
 
 def most_specific_first(domains: list[Domain], topics: dict[str, Topic]) -> list[Domain]:
-    """Cross-topic before single-topic, then the config's order of topics and values, then ``all``."""
+    """Cross-topic before single-topic, then the config's order of topics and values, then
+    ``all``.
+    """
     order = list(topics)
     return sorted(
-        domains, key=lambda domain: (-len(domain.conditions), [(order.index(topic), index) for topic, index in domain.conditions])
+        domains,
+        key=lambda domain: (
+            -len(domain.conditions),
+            [(order.index(topic), index) for topic, index in domain.conditions],
+        ),
     )
 
 
 def auto_rank(
-    topics: dict[str, tf.Tensor], domains: list[Domain], rows: tf.Tensor | int, slots: tf.Tensor | tf.Variable | None = None
+    topics: dict[str, tf.Tensor],
+    domains: list[Domain],
+    rows: tf.Tensor | int,
+    slots: tf.Tensor | tf.Variable | None = None,
 ) -> tf.Tensor:
     """The most specific domain that each row matches.
 
@@ -24,7 +35,8 @@ def auto_rank(
       topics: topic -> index of each row's value, int32 ``[N]`` (``Transform.topics``).
       domains: candidates, most specific first.
       rows: N.
-      slots: int32 ``[1 + len(domains)]``, by rank; candidates of slot 0 are not served, and no row is theirs. None: all are served.
+      slots: int32 ``[1 + len(domains)]``, by rank; candidates of slot 0 are not served, and no row
+        is theirs. None: all are served.
 
     Returns:
       int32 ``[N]``: from 1 in the order of ``domains``; 0 where none matches.
@@ -35,9 +47,12 @@ def auto_rank(
     for rank, domain in enumerate(domains, 1):
         cut = tuple(topic for topic, _ in domain.conditions)
         by_topics.setdefault(cut, []).append((tuple(index for _, index in domain.conditions), rank))
-    # A table for each set of topics: a row's cost grows with the ways of cutting traffic, not with the domains they give.
+    # A table for each set of topics: a row's cost grows with the ways of cutting traffic, not with
+    # the domains they give.
     for cut, ranked in by_topics.items():
-        sizes = [1 + max(indices) for indices in zip(*(indices for indices, _ in ranked), strict=True)]
+        sizes = [
+            1 + max(indices) for indices in zip(*(indices for indices, _ in ranked), strict=True)
+        ]
         table = np.zeros(sizes, np.int32)
         for indices, rank in reversed(ranked):
             table[indices] = rank
@@ -51,13 +66,18 @@ def auto_rank(
 
 
 def parse_domain(name: str, topics: dict[str, Topic]) -> Domain:
-    """The domain of a name such as ``region=25,period=noon``. Raises ``InputError`` where a topic or value is unknown."""
+    """The domain of a name such as ``region=25,period=noon``. Raises ``InputError`` where a
+    topic or value is unknown.
+    """
     if name == ALL:
         return Domain(ALL)
     conditions = []
     for part in name.split(","):
         topic, _, value = part.partition("=")
         if topic not in topics or value not in topics[topic].names:
-            raise InputError(f"domain '{name}': '{part}' is no value of a topic; topics: {', '.join(topics) or 'none'}")
+            raise InputError(
+                f"domain '{name}': '{part}' is no value of a topic; topics:"
+                f" {', '.join(topics) or 'none'}"
+            )
         conditions.append((topic, topics[topic].names.index(value) + 1))
     return Domain(name, tuple(conditions))

@@ -1,13 +1,18 @@
-"""Is the kernel better than the backbone? The paired difference of every metric, with an interval from resampled users.
+"""Is the kernel better than the backbone? The paired difference of every metric, with an interval
+from resampled users.
 
-Rows of one user are not independent, so whole users are drawn, not rows (the cluster bootstrap), and both sides are scored on the same
-draw, so what they have in common cancels. A resample is multinomial: as many users as there are, drawn with replacement. The cheaper
-Poisson(1) counts are its approximation for streams whose length is unknown; here the users are in memory, a draw costs next to
-nothing beside an AUC, and the exact draw keeps small domains honest, where a varying number of users would widen the interval.
+Rows of one user are not independent, so whole users are drawn, not rows (the cluster bootstrap),
+and both sides are scored on the same draw, so what they have in common cancels. A resample is
+multinomial: as many users as there are, drawn with replacement. The cheaper Poisson(1) counts are
+its approximation for streams whose length is unknown; here the users are in memory, a draw costs
+next to nothing beside an AUC, and the exact draw keeps small domains honest, where a varying number
+of users would widen the interval.
 
-Nothing is sorted twice. A draw only changes weights, so the places of the positives among the negatives are found once, and an AUC is
-then one cumulative sum; a request belongs to one user, so its own AUC never changes and GAUC, like log loss, NE and PCOC, needs no more
-than sums by user. (A request whose rows name several users keeps its AUC, and each user carries his rows' share of its weight.)
+Nothing is sorted twice. A draw only changes weights, so the places of the positives among the
+negatives are found once, and an AUC is then one cumulative sum; a request belongs to one user, so
+its own AUC never changes and GAUC, like log loss, NE and PCOC, needs no more than sums by user. (A
+request whose rows name several users keeps its AUC, and each user carries his rows' share of its
+weight.)
 """
 
 import os
@@ -45,7 +50,9 @@ Interval = list[float] | Literal["undefined"]
 
 
 class Comparison(TypedDict):
-    """One metric on one slice, as JSON holds it; ``ci95`` belongs to ``delta`` = kernel - backbone."""
+    """One metric on one slice, as JSON holds it; ``ci95`` belongs to ``delta`` = kernel -
+    backbone.
+    """
 
     backbone: Figure
     kernel: Figure
@@ -65,9 +72,11 @@ def paired_comparison(
 ) -> dict[str, Comparison]:
     """Compares two sets of scores of the same rows.
 
-    The interval spans the 2.5th to the 97.5th percentile of the resampled differences. It is undefined where a side is, where there are
-    fewer than two users, and where more than 5% of the resamples hold one class alone (in practice: fewer than about three users with a
-    positive), because then its ends are not known. The same seed gives the same interval, whatever the number of processors.
+    The interval spans the 2.5th to the 97.5th percentile of the resampled differences. It is
+    undefined where a side is, where there are fewer than two users, and where more than 5% of the
+    resamples hold one class alone (in practice: fewer than about three users with a positive),
+    because then its ends are not known. The same seed gives the same interval, whatever the number
+    of processors.
 
     Args:
       labels: ``[N]``, 0 or 1; rows of the task's sample space alone.
@@ -84,7 +93,8 @@ def paired_comparison(
 
     Raises:
       InputError: a score is NaN or infinite.
-      ValueError: lengths differ, a label is neither 0 nor 1, a weight is negative or not finite, or ``resamples`` is not positive.
+      ValueError: lengths differ, a label is neither 0 nor 1, a weight is negative or not finite, or
+        ``resamples`` is not positive.
     """
     if resamples < 1:
         raise ValueError(f"resamples should be positive. Received: {resamples}")
@@ -92,11 +102,18 @@ def paired_comparison(
     y, kernel, w = check_rows(labels, kernel_scores, weights)
     users = np.asarray(clusters)
     if users.shape != y.shape:
-        raise ValueError(f"clusters should be a vector as long as labels. Received: shapes {users.shape}, {y.shape}")
+        raise ValueError(
+            f"clusters should be a vector as long as labels. Received: shapes {users.shape},"
+            f" {y.shape}"
+        )
 
     before, after = task_metrics(y, backbone, w, groups), task_metrics(y, kernel, w, groups)
     deltas = {name: _difference(after[name], before[name]) for name in METRICS}
-    intervals = _intervals(y, backbone, kernel, w, np.asarray(groups), users, resamples, seed) if deltas["auc"] is not None else {}
+    intervals = (
+        _intervals(y, backbone, kernel, w, np.asarray(groups), users, resamples, seed)
+        if deltas["auc"] is not None
+        else {}
+    )
     return {
         name: {
             "backbone": to_json(before[name]),
@@ -109,7 +126,9 @@ def paired_comparison(
 
 
 def significantly_better(interval: Interval) -> bool:
-    """Whether an AUC difference with this ``ci95`` lies above 0; an undefined interval is no evidence."""
+    """Whether an AUC difference with this ``ci95`` lies above 0; an undefined interval is no
+    evidence.
+    """
     return interval != UNDEFINED and float(interval[0]) > 0.0
 
 
@@ -133,13 +152,17 @@ def _intervals(
     if count < 2:
         return {}
     rows = _Rows(labels, weights, user, count)
-    sides = [_Side(rows, scores, request_auc(labels, scores, weights, groups)) for scores in (backbone, kernel)]
+    sides = [
+        _Side(rows, scores, request_auc(labels, scores, weights, groups))
+        for scores in (backbone, kernel)
+    ]
 
     def deltas_of(draws: range) -> list[Floats]:
         buffer = np.zeros(rows.negative.size + 1)
         found = []
         for draw in draws:
-            # A generator for each draw: the result does not depend on how draws are shared among threads.
+            # A generator for each draw: the result does not depend on how draws are shared among
+            # threads.
             drawn = np.random.default_rng([seed, draw]).integers(count, size=count)
             times = np.bincount(drawn, minlength=count).astype(np.float64)
             found.append(sides[1].metrics(times, buffer) - sides[0].metrics(times, buffer))
@@ -147,7 +170,15 @@ def _intervals(
 
     threads = min(os.cpu_count() or 1, 8) if labels.size >= _MIN_PARALLEL_ROWS else 1
     with ThreadPoolExecutor(threads) as pool:
-        deltas = np.array([row for part in pool.map(deltas_of, (range(i, resamples, threads) for i in range(threads))) for row in part])
+        deltas = np.array(
+            [
+                row
+                for part in pool.map(
+                    deltas_of, (range(i, resamples, threads) for i in range(threads))
+                )
+                for row in part
+            ]
+        )
     return {name: _percentile_interval(deltas[:, column]) for column, name in enumerate(METRICS)}
 
 
@@ -193,7 +224,9 @@ class _Side:
         self.predicted = rows.sum_by_user(rows.weights * scores)
 
     def metrics(self, times: Floats, buffer: Floats) -> Floats:
-        """``METRICS`` where user ``u`` is drawn ``times[u]`` times, ``times [users]``; NaN where undefined."""
+        """``METRICS`` where user ``u`` is drawn ``times[u]`` times, ``times [users]``; NaN where
+        undefined.
+        """
         shared = self.shared
         total, positives = dot(times, shared.total), dot(times, shared.positives)
         negative = times[self.negative_user]

@@ -14,11 +14,14 @@ _DESCRIPTION = """Look at a job's kernels and choose what is served. Names of do
 
   list                        domains and versions; [n] is the active one
   activate DOMAIN VERSION     serve this version
-  rollback DOMAIN             serve the newest version below the active one that helped on validation
+  rollback DOMAIN             serve the newest version below the active one that helped on
+                              validation
   deactivate DOMAIN           serve the backbone; the versions stay
   remove DOMAIN               delete all versions
-  diff DOMAIN FIRST SECOND    weights, validation figures, and how the scores of the golden requests differ
-  verify [DOMAIN]             read every version and score the golden requests anew; exit code 1 where one is damaged
+  diff DOMAIN FIRST SECOND    weights, validation figures, and how the scores of the golden requests
+                              differ
+  verify [DOMAIN]             read every version and score the golden requests anew; exit code 1
+                              where one is damaged
 """
 
 
@@ -32,14 +35,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def kernels_command(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
-    """Runs an action. Raises ``InputError``; exits with code 2 where an argument is missing or too many."""
+    """Runs an action. Raises ``InputError``; exits with code 2 where an argument is missing or
+    too many.
+    """
     function, versions, needs_domain = _ACTIONS[arguments.action]
     if needs_domain and not arguments.domain:
         parser.error(f"kernels {arguments.action} needs a domain")
     if arguments.domain and needs_domain is None:
         parser.error(f"kernels {arguments.action} takes no domain")
     if len(arguments.version) != versions:
-        parser.error(f"kernels {arguments.action} needs {('no version', 'a version', 'two versions')[versions]}")
+        parser.error(
+            f"kernels {arguments.action} needs"
+            f" {('no version', 'a version', 'two versions')[versions]}"
+        )
     if arguments.json and arguments.action != "diff":
         parser.error(f"kernels {arguments.action} prints no JSON")
     function(Job(arguments.job_dir), arguments)
@@ -49,9 +57,11 @@ def _list(job: Job, arguments: argparse.Namespace) -> None:
     store = KernelStore(job)
     active = store.active()
     for domain in store.domains():
-        print(
-            f"{domain}: {' '.join(f'[{version}]' if active.get(domain) == version else str(version) for version in store.versions(domain))}"
+        versions = (
+            f"[{version}]" if active.get(domain) == version else str(version)
+            for version in store.versions(domain)
         )
+        print(f"{domain}: {' '.join(versions)}")
 
 
 def _diff(job: Job, arguments: argparse.Namespace) -> None:
@@ -62,7 +72,10 @@ def _diff(job: Job, arguments: argparse.Namespace) -> None:
 def _verify(job: Job, arguments: argparse.Namespace) -> None:
     verdicts = verify(job, arguments.domain)
     for verdict in verdicts:
-        print(f"{verdict.domain} {verdict.version}: {'' if verdict.sound else 'DAMAGED: '}{verdict.found}")
+        print(
+            f"{verdict.domain} {verdict.version}:"
+            f" {'' if verdict.sound else 'DAMAGED: '}{verdict.found}"
+        )
     if not all(verdict.sound for verdict in verdicts):
         sys.exit(1)
 

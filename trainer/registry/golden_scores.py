@@ -1,4 +1,6 @@
-"""Golden requests of a job, and their scores under its kernels: what says that a kernel still answers as when it was stored."""
+"""Golden requests of a job, and their scores under its kernels: what says that a kernel still
+answers as when it was stored.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -21,38 +23,58 @@ from trainer.kernels.kernel import KernelShape
 from trainer.training.joint_kernel_trainer import Kernel
 
 TOLERANCE = 1e-5
-"""How far a probability may be off on another machine; on the machine that stored it, it is the same bit by bit."""
+"""How far a probability may be off on another machine; on the machine that stored it, it is the
+same bit by bit.
+"""
 
 Golden = dict[str, Any]
-"""``requests``: sha256 of the golden requests; ``scores``: task -> probability of each of them, float32 as JSON numbers."""
+"""``requests``: sha256 of the golden requests; ``scores``: task -> probability of each of them,
+float32 as JSON numbers.
+"""
 
 
 def keep_requests(dataset: Dataset, job: Job) -> None:
-    """Copies a dataset's golden requests into a job that has none; those that a job has stay for as long as its backbone.
+    """Copies a dataset's golden requests into a job that has none; those that a job has stay for as
+    long as its backbone.
 
     Raises:
-      InputError: the job has none and the dataset is older than golden requests, or its file is damaged.
+      InputError: the job has none and the dataset is older than golden requests, or its file is
+        damaged.
     """
     if job.golden.exists():
         return
     listed = dataset.manifest.golden_requests
     if listed is None:
-        raise InputError(f"{dataset.folder}: holds no golden requests; run preprocessing.task again, which draws them")
+        raise InputError(
+            f"{dataset.folder}: holds no golden requests; run preprocessing.task again, which draws"
+            " them"
+        )
     path = dataset.folder / listed.path
     content = path.read_bytes() if path.exists() else b""
     if hashlib.sha256(content).hexdigest() != listed.sha256:
-        raise InputError(f"{path}: missing or damaged (sha256 is not the manifest's); run preprocessing.task again")
+        raise InputError(
+            f"{path}: missing or damaged (sha256 is not the manifest's); run preprocessing.task"
+            " again"
+        )
     write_bytes(job.golden, content)
 
 
-def record_batch(experiment: Experiment, requests: list[dict[str, Any]], where: str) -> pa.RecordBatch:
-    """Requests as the transform takes them; what no request carries is missing. Raises ``InputError``, which begins with ``where``."""
+def record_batch(
+    experiment: Experiment, requests: list[dict[str, Any]], where: str
+) -> pa.RecordBatch:
+    """Requests as the transform takes them; what no request carries is missing. Raises
+    ``InputError``, which begins with ``where``.
+    """
     arrays = {}
     for column in raw_columns(experiment).values():
         try:
-            arrays[column.name] = pa.array([row.get(column.name) for row in requests], ARROW_TYPES[column.kind])
+            arrays[column.name] = pa.array(
+                [row.get(column.name) for row in requests], ARROW_TYPES[column.kind]
+            )
         except (pa.ArrowException, OverflowError) as error:
-            raise InputError(f"{where}: damaged: {column.name}: {next(iter(str(error).splitlines()), '')}") from None
+            raise InputError(
+                f"{where}: damaged: {column.name}: {next(iter(str(error).splitlines()), '')}"
+            ) from None
     return pa.record_batch(arrays)
 
 
@@ -72,16 +94,27 @@ class GoldenRows:
 
     @classmethod
     def open(cls, job: Job, backbone: keras.Model) -> "GoldenRows":
-        """Runs the frozen backbone over the job's golden requests. Raises ``InputError`` where there are none or they are damaged."""
+        """Runs the frozen backbone over the job's golden requests. Raises ``InputError`` where
+        there are none or they are damaged.
+        """
         experiment = job.experiment()
         batch = record_batch(experiment, job.golden_requests(), str(job.golden))
         columns = Transform(experiment, job.fitted()).apply_batch(batch)
-        inputs = {name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()}
-        return cls(hashlib.sha256(job.golden.read_bytes()).hexdigest(), backbone(inputs, training=False), columns)
+        inputs = {
+            name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()
+        }
+        return cls(
+            hashlib.sha256(job.golden.read_bytes()).hexdigest(),
+            backbone(inputs, training=False),
+            columns,
+        )
 
     def under(self, shape: KernelShape, kernel: Kernel) -> Golden:
         """Scores of all rows under one kernel, whatever their topics."""
         logits = self.heads["logits"].numpy()
         rows = FrozenRows(logits, read_tap(self.heads, shape.tap).numpy(), self.columns)
         scores = probabilities(score_rows(shape, kernel, rows, np.arange(len(logits))))
-        return {"requests": self.requests, "scores": {task: values.tolist() for task, values in scores.items()}}
+        return {
+            "requests": self.requests,
+            "scores": {task: values.tolist() for task, values in scores.items()},
+        }

@@ -1,7 +1,8 @@
 """The registry of a job's kernels: ``kernels/<domain>/<version>/`` and ``kernels/active.json``.
 
-A version appears whole or not at all and never changes; ``active.json`` alone says what is served. Writers of one job directory, also of
-different processes, take turns (``configs.files``); readers never wait.
+A version appears whole or not at all and never changes; ``active.json`` alone says what is served.
+Writers of one job directory, also of different processes, take turns (``configs.files``); readers
+never wait.
 """
 
 import re
@@ -33,13 +34,21 @@ class KernelStore:
 
     def domains(self) -> list[str]:
         """Names of the domains that have a kernel, sorted."""
-        return sorted(name for name in _names(self.folder) if _NAME.fullmatch(name) and (self.folder / name).is_dir())
+        return sorted(
+            name
+            for name in _names(self.folder)
+            if _NAME.fullmatch(name) and (self.folder / name).is_dir()
+        )
 
     def versions(self, domain: str) -> list[int]:
         """Versions of a domain's kernel, ascending; none for an unknown domain."""
         # Looked up in the list: a file system may take another spelling for the same name.
         known = _NAME.fullmatch(domain) and domain in _names(self.folder)
-        return sorted(int(name) for name in _names(self.folder / domain) if _VERSION.fullmatch(name)) if known else []
+        return (
+            sorted(int(name) for name in _names(self.folder / domain) if _VERSION.fullmatch(name))
+            if known
+            else []
+        )
 
     def active(self) -> dict[str, int]:
         """Domain -> version that is served."""
@@ -47,26 +56,40 @@ class KernelStore:
         content = read_object(path) if path.exists() else {}
         for domain, version in content.items():
             if not _NAME.fullmatch(domain) or type(version) is not int:
-                raise InputError(f"{path}: damaged: expected domains with whole numbers, received {domain!r}: {version!r}")
+                raise InputError(
+                    f"{path}: damaged: expected domains with whole numbers, received {domain!r}:"
+                    f" {version!r}"
+                )
         return content
 
-    def add(self, domain: str, weights: Weights, manifest: dict[str, Any], golden: dict[str, Any] | None = None) -> int:
+    def add(
+        self,
+        domain: str,
+        weights: Weights,
+        manifest: dict[str, Any],
+        golden: dict[str, Any] | None = None,
+    ) -> int:
         """Stores a new version, all or nothing, unless the newest one is the same to the byte.
 
         Args:
           domain: exact name.
           weights: as ``StoredKernel`` says.
-          manifest: as ``StoredKernel`` says, less what the store knows itself (domain, version, backbone, files).
+          manifest: as ``StoredKernel`` says, less what the store knows itself (domain, version,
+            backbone, files).
           golden: scores of the golden requests (``golden.GoldenRows.under``); None stores none.
 
         Returns:
           The version's number.
 
         Raises:
-          InputError: a name that cannot be a folder's, or a job directory that cannot be written to.
+          InputError: a name that cannot be a folder's, or a job directory that cannot be written
+            to.
         """
         if not _NAME.fullmatch(domain):
-            raise InputError(f"{ascii(domain)[:100]}: no domain's name; expected 1 to 255 letters, digits, '_', '.', '=', ',' or '-'")
+            raise InputError(
+                f"{ascii(domain)[:100]}: no domain's name; expected 1 to 255 letters, digits, '_',"
+                " '.', '=', ',' or '-'"
+            )
         files = VersionFiles.of(self._backbone, weights, manifest, golden)
         with sole_writer(self.folder) as aside:
             newest = max(self.versions(domain), default=0)
@@ -85,7 +108,9 @@ class KernelStore:
         return newest + 1
 
     def load(self, domain: str, version: int) -> StoredKernel:
-        """Reads a version. Raises ``InputError`` where it is missing, damaged, or was trained on another backbone."""
+        """Reads a version. Raises ``InputError`` where it is missing, damaged, or was trained on
+        another backbone.
+        """
         return read_version(self._existing(domain, version), domain, version, self._backbone)
 
     def active_or_newest(self, domain: str) -> StoredKernel | None:
@@ -99,9 +124,11 @@ class KernelStore:
             self._activate(domain, version)
 
     def rollback(self, domain: str) -> int:
-        """Makes the newest version below the active one that helped on validation the served one, and returns it.
+        """Makes the newest version below the active one that helped on validation the served one,
+        and returns it.
 
-        Such versions are what fine-tuning activates by itself, so this is what was served before. Nothing but ``active.json`` changes.
+        Such versions are what fine-tuning activates by itself, so this is what was served before.
+        Nothing but ``active.json`` changes.
 
         Raises:
           InputError: the domain is not active, or no version below helped.
@@ -110,13 +137,18 @@ class KernelStore:
             self.check_known(domain)
             active = self.active().get(domain)
             if active is None:
-                raise InputError(f"{self.folder}: domain '{domain}' has no active version to roll back from")
-            for version in reversed([version for version in self.versions(domain) if version < active]):
+                raise InputError(
+                    f"{self.folder}: domain '{domain}' has no active version to roll back from"
+                )
+            for version in reversed(
+                [version for version in self.versions(domain) if version < active]
+            ):
                 if self.load(domain, version).manifest.get("activated"):
                     self._activate(domain, version)
                     return version
         raise InputError(
-            f"{self.folder}: no version of domain '{domain}' below {active} helped on validation; activate one by number, or deactivate"
+            f"{self.folder}: no version of domain '{domain}' below {active} helped on validation;"
+            " activate one by number, or deactivate"
         )
 
     def deactivate(self, domain: str) -> None:
@@ -128,14 +160,19 @@ class KernelStore:
         """Deletes every version of a domain's kernel."""
         with sole_writer(self.folder) as aside:
             self._deactivate(domain)
-            (self.folder / domain).rename(aside / "removed")  # gone at once, whatever happens while its files are deleted
+            (self.folder / domain).rename(
+                aside / "removed"
+            )  # gone at once, whatever happens while its files are deleted
             sync(self.folder)
             shutil.rmtree(aside)
 
     def check_known(self, domain: str) -> None:
         """Raises ``InputError`` where a domain has no kernel."""
         if domain not in self.domains():
-            raise InputError(f"{self.folder}: no kernel of domain '{domain}'; there are: {', '.join(self.domains()) or 'none'}")
+            raise InputError(
+                f"{self.folder}: no kernel of domain '{domain}'; there are:"
+                f" {', '.join(self.domains()) or 'none'}"
+            )
 
     def _activate(self, domain: str, version: int) -> None:
         self.load(domain, version)
@@ -143,12 +180,16 @@ class KernelStore:
 
     def _deactivate(self, domain: str) -> None:
         self.check_known(domain)
-        self._write_active({name: version for name, version in self.active().items() if name != domain})
+        self._write_active(
+            {name: version for name, version in self.active().items() if name != domain}
+        )
 
     def _existing(self, domain: str, version: int) -> Path:
         if version not in self.versions(domain):
             known = ", ".join(map(str, self.versions(domain))) or "none"
-            raise InputError(f"{self.folder}: no version {version} of domain '{domain}'; there are: {known}")
+            raise InputError(
+                f"{self.folder}: no version {version} of domain '{domain}'; there are: {known}"
+            )
         return self.folder / domain / str(version)
 
     def _write_active(self, active: dict[str, int]) -> None:

@@ -17,7 +17,13 @@ from trainer.job import fingerprint_difference, read_object
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.model_card import card
 
-_WEIGHTS, _MANIFEST, _GOLDEN, _BACKBONE, _CARD = "weights.npz", "manifest.json", "golden.json", "backbone.json", "card.md"
+_WEIGHTS, _MANIFEST, _GOLDEN, _BACKBONE, _CARD = (
+    "weights.npz",
+    "manifest.json",
+    "golden.json",
+    "backbone.json",
+    "card.md",
+)
 
 Weights = dict[str, npt.NDArray[np.float32]]
 
@@ -29,9 +35,12 @@ class StoredKernel:
     Attributes:
       domain: its exact name.
       version: from 1 on.
-      weights: ``weight_j`` and ``bias_j`` arrays; of a gated kernel also ``gate`` and ``support`` (``trainer.kernels.gate``).
-      manifest: backbone fingerprint, kernel shape, settings, rows used, validation metrics with intervals, sha256 of the files.
-      golden: its scores of the golden requests (``trainer.registry.golden_scores.Golden``); None where it was stored without.
+      weights: ``weight_j`` and ``bias_j`` arrays; of a gated kernel also ``gate`` and ``support``
+        (``trainer.kernels.gate``).
+      manifest: backbone fingerprint, kernel shape, settings, rows used, validation metrics with
+        intervals, sha256 of the files.
+      golden: its scores of the golden requests (``trainer.registry.golden_scores.Golden``); None
+        where it was stored without.
     """
 
     domain: str
@@ -47,11 +56,16 @@ class StoredKernel:
 
 
 def common_tap(kernels: list[StoredKernel]) -> str | None:
-    """The tap that all kernels read; None where there is no kernel. Raises ``InputError`` where they read different ones."""
+    """The tap that all kernels read; None where there is no kernel. Raises ``InputError`` where
+    they read different ones.
+    """
     taps = {kernel.shape.tap: kernel.domain for kernel in kernels}
     if len(taps) > 1:
         described = ", ".join(f"'{domain}' reads {tap}" for tap, domain in taps.items())
-        raise InputError(f"kernels of different taps cannot be used together: {described}; tune one of them again")
+        raise InputError(
+            f"kernels of different taps cannot be used together: {described}; tune one of them"
+            " again"
+        )
     return next(iter(taps), None)
 
 
@@ -60,7 +74,8 @@ class VersionFiles:
     """The content of a version's files, less what depends on its number.
 
     Attributes:
-      backbone: fingerprint of the backbone it belongs to (``job.Job.fingerprint``), every tensor's included.
+      backbone: fingerprint of the backbone it belongs to (``job.Job.fingerprint``), every tensor's
+        included.
       manifest: as ``StoredKernel`` has it, less domain, version, backbone and files.
       contents: by name, of the other files.
     """
@@ -70,11 +85,23 @@ class VersionFiles:
     contents: dict[str, bytes]
 
     @classmethod
-    def of(cls, backbone: dict[str, Any], weights: Weights, manifest: dict[str, Any], golden: dict[str, Any] | None) -> "VersionFiles":
-        """The files of a kernel. Raises ``ValueError`` where the manifest or the scores hold NaN, which JSON has no word for."""
+    def of(
+        cls,
+        backbone: dict[str, Any],
+        weights: Weights,
+        manifest: dict[str, Any],
+        golden: dict[str, Any] | None,
+    ) -> "VersionFiles":
+        """The files of a kernel. Raises ``ValueError`` where the manifest or the scores hold
+        NaN, which JSON has no word for.
+        """
         buffer = io.BytesIO()
         np.savez(buffer, **weights)  # type: ignore[arg-type]
-        contents = {_WEIGHTS: buffer.getvalue(), _BACKBONE: _json(backbone), **({_GOLDEN: _json(golden)} if golden else {})}
+        contents = {
+            _WEIGHTS: buffer.getvalue(),
+            _BACKBONE: _json(backbone),
+            **({_GOLDEN: _json(golden)} if golden else {}),
+        }
         return cls(backbone, manifest, contents)
 
     def write(self, folder: Path, domain: str, version: int) -> None:
@@ -91,11 +118,19 @@ class VersionFiles:
     def same_as(self, folder: Path, domain: str, version: int) -> bool:
         """Whether a version's folder holds just this, to the byte."""
         expected = {**self.contents, _MANIFEST: _json(self._manifest(domain, version))}
-        return all((folder / name).is_file() and (folder / name).read_bytes() == data for name, data in expected.items())
+        return all(
+            (folder / name).is_file() and (folder / name).read_bytes() == data
+            for name, data in expected.items()
+        )
 
     def _manifest(self, domain: str, version: int) -> dict[str, Any]:
         files = {name: hashlib.sha256(data).hexdigest() for name, data in self.contents.items()}
-        own = {"domain": domain, "version": version, "backbone": self.backbone["fingerprint"], "files": files}
+        own = {
+            "domain": domain,
+            "version": version,
+            "backbone": self.backbone["fingerprint"],
+            "files": files,
+        }
         return own | self.manifest | own
 
 
@@ -109,11 +144,14 @@ def read_version(folder: Path, domain: str, version: int, backbone: dict[str, An
       backbone: fingerprint of the backbone that it must belong to.
 
     Raises:
-      InputError: a file is missing, damaged or not the one that was stored, or the kernel was trained on another backbone.
+      InputError: a file is missing, damaged or not the one that was stored, or the kernel was
+        trained on another backbone.
     """
     manifest = read_object(folder / _MANIFEST)
     _check_backbone(folder, manifest, backbone)
-    contents = {name: _checked(folder / name, sha256) for name, sha256 in _listed(folder, manifest).items()}
+    contents = {
+        name: _checked(folder / name, sha256) for name, sha256 in _listed(folder, manifest).items()
+    }
     try:
         with np.load(io.BytesIO(contents[_WEIGHTS]), allow_pickle=False) as arrays:
             weights = {name: arrays[name] for name in arrays.files}
@@ -131,8 +169,14 @@ def read_version(folder: Path, domain: str, version: int, backbone: dict[str, An
 def _listed(folder: Path, manifest: dict[str, Any]) -> dict[str, str | None]:
     """The files that a manifest lists, with their sha256; older ones list none."""
     files = manifest.get("files", {_WEIGHTS: None})
-    if not isinstance(files, dict) or _WEIGHTS not in files or not files.keys() <= {_WEIGHTS, _GOLDEN, _BACKBONE}:
-        raise InputError(f"{folder / _MANIFEST}: damaged: expected 'files' to list {_WEIGHTS} and its like")
+    if (
+        not isinstance(files, dict)
+        or _WEIGHTS not in files
+        or not files.keys() <= {_WEIGHTS, _GOLDEN, _BACKBONE}
+    ):
+        raise InputError(
+            f"{folder / _MANIFEST}: damaged: expected 'files' to list {_WEIGHTS} and its like"
+        )
     return files
 
 
@@ -142,7 +186,9 @@ def _checked(path: Path, sha256: str | None) -> bytes:
     except OSError as error:
         raise InputError(f"{path}: damaged: cannot be read: {error.strerror}") from None
     if sha256 not in (None, hashlib.sha256(content).hexdigest()):
-        raise InputError(f"{path}: damaged: its sha256 is not the one that {_MANIFEST} beside it lists")
+        raise InputError(
+            f"{path}: damaged: its sha256 is not the one that {_MANIFEST} beside it lists"
+        )
     return content
 
 
@@ -150,9 +196,16 @@ def _check_backbone(folder: Path, manifest: dict[str, Any], backbone: dict[str, 
     received = str(manifest.get("backbone"))
     if received == backbone["fingerprint"]:
         return
-    message = f"{folder}: trained on another backbone: expected fingerprint {backbone['fingerprint'][:12]}, received {received[:12]}"
+    message = (
+        f"{folder}: trained on another backbone: expected fingerprint"
+        f" {backbone['fingerprint'][:12]}, received {received[:12]}"
+    )
     stored = folder / _BACKBONE
-    difference = fingerprint_difference(backbone, read_object(stored, "transform", "tensors")) if stored.exists() else None
+    difference = (
+        fingerprint_difference(backbone, read_object(stored, "transform", "tensors"))
+        if stored.exists()
+        else None
+    )
     raise InputError(f"{message}; first difference: {difference}" if difference else message)
 
 

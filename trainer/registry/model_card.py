@@ -1,6 +1,10 @@
-"""A kernel's card: a page for people that says what it is, what it learned from, and whether it helps."""
+"""A kernel's card: a page for people that says what it is, what it learned from, and whether it
+helps.
+"""
 
 from typing import Any
+
+_NOT_ACTIVATED = "Not activated: not significantly better than the backbone on validation"
 
 
 def card(manifest: dict[str, Any]) -> str:
@@ -9,19 +13,37 @@ def card(manifest: dict[str, Any]) -> str:
     Args:
       manifest: of the version (``stored.StoredKernel.manifest``).
     """
-    shape, rows, settings, windows = manifest["shape"], manifest["rows"], manifest["finetune"], manifest.get("windows", {})
+    shape, rows, settings, windows = (
+        manifest["shape"],
+        manifest["rows"],
+        manifest["finetune"],
+        manifest.get("windows", {}),
+    )
     beta = "code_beta" if settings["regulariser"] == "coding_rate" else "beta"
     golden = manifest["files"].get("golden.json")
     lines = [
         f"# Kernel of `{manifest['domain']}`, version {manifest['version']}",
         "",
         f"- Backbone: `{manifest['backbone']}`",
-        f"- Tap: {shape['tap']}; widths {' - '.join(map(str, shape['widths']))}; {'residual' if shape['residual'] else 'replacing'}",
-        f"- Trained on {rows['train']:,} rows of split `{settings['split']}`{_window(windows, 'train')}",
+        (
+            f"- Tap: {shape['tap']}; widths {' - '.join(map(str, shape['widths']))};"
+            f" {'residual' if shape['residual'] else 'replacing'}"
+        ),
+        (
+            f"- Trained on {rows['train']:,} rows of split"
+            f" `{settings['split']}`{_window(windows, 'train')}"
+        ),
         f"- Regulariser {settings['regulariser']}, {beta} {settings[beta]}",
-        *([f"- Gate by the user's rows (0, 1-4, 5-50, more), CTR and CVR: {manifest['gate']}"] if "gate" in manifest else []),
-        f"- Validated on {rows['validation']:,} rows of split `{settings['validation']}`{_window(windows, 'validation')}",
-        f"- {'Activated' if manifest['activated'] else 'Not activated: not significantly better than the backbone on validation'}",
+        *(
+            [f"- Gate by the user's rows (0, 1-4, 5-50, more), CTR and CVR: {manifest['gate']}"]
+            if "gate" in manifest
+            else []
+        ),
+        (
+            f"- Validated on {rows['validation']:,} rows of split"
+            f" `{settings['validation']}`{_window(windows, 'validation')}"
+        ),
+        f"- {'Activated' if manifest['activated'] else _NOT_ACTIVATED}",
         f"- Golden scores: sha256 `{golden}`" if golden else "- Golden scores: none",
         "",
         "| task | metric | backbone | kernel | difference | 95% interval |",
@@ -29,9 +51,14 @@ def card(manifest: dict[str, Any]) -> str:
     ]
     for task, metrics in manifest["validation"].items():
         for metric, figure in metrics.items():
-            interval = figure["ci95"] if isinstance(figure["ci95"], str) else f"{figure['ci95'][0]:+.5f} to {figure['ci95'][1]:+.5f}"
+            interval = (
+                figure["ci95"]
+                if isinstance(figure["ci95"], str)
+                else f"{figure['ci95'][0]:+.5f} to {figure['ci95'][1]:+.5f}"
+            )
             shown = [
-                value if isinstance(value, str) else f"{value:.5f}" for value in (figure["backbone"], figure["kernel"], figure["delta"])
+                value if isinstance(value, str) else f"{value:.5f}"
+                for value in (figure["backbone"], figure["kernel"], figure["delta"])
             ]
             lines.append(f"| {task} | {metric} | {' | '.join(shown)} | {interval} |")
     return "\n".join(lines) + "\n"

@@ -22,10 +22,12 @@ class Verdict:
 
 
 def verify(job: Job, domain: str | None = None) -> list[Verdict]:
-    """Reads every version of a domain (of all domains where None), and scores the golden requests anew under each.
+    """Reads every version of a domain (of all domains where None), and scores the golden requests
+    anew under each.
 
     Raises:
-      InputError: an unknown domain; a backbone, golden requests or ``active.json`` that are missing or damaged.
+      InputError: an unknown domain; a backbone, golden requests or ``active.json`` that are missing
+        or damaged.
     """
     store = KernelStore(job)
     if domain is not None:
@@ -51,8 +53,18 @@ def _compared(golden: GoldenRows, kernel: StoredKernel) -> tuple[bool, str]:
     if kernel.golden is None:
         return True, "files sound; stored without golden scores"
     if kernel.golden["requests"] != golden.requests:
-        return False, f"scored on other golden requests (sha256 {kernel.golden['requests'][:12]}) than the job's ({golden.requests[:12]})"
+        return (
+            False,
+            (
+                f"scored on other golden requests (sha256 {kernel.golden['requests'][:12]}) than"
+                f" the job's ({golden.requests[:12]})"
+            ),
+        )
     scores, stored = golden.under(kernel.shape, kernel.weights)["scores"], kernel.golden["scores"]
     largest = max(float(np.abs(np.subtract(scores[task], stored[task])).max()) for task in scores)
-    said = "golden scores identical" if not largest else f"golden scores differ by at most {largest:.1e}"
+    said = (
+        "golden scores identical"
+        if not largest
+        else f"golden scores differ by at most {largest:.1e}"
+    )
     return largest <= TOLERANCE, said

@@ -21,10 +21,11 @@ _SHIFTS = {
 }
 
 Difference = dict[str, Any]
-"""JSON-ready: ``domain``, ``first``, ``second`` (versions); ``weights``: name -> Euclidean norms ``first``, ``second`` and that of the
-``change`` (null where an array is missing or its shape changed); ``rows``: part -> ``first``, ``second``; ``validation``: task -> metric
--> ``first``, ``second``, ``change`` (a number or "undefined"); ``golden``: task -> ``shift.shift_figures`` of the golden requests, null
-where the versions were not scored on the same ones."""
+"""JSON-ready: ``domain``, ``first``, ``second`` (versions); ``weights``: name -> Euclidean norms
+``first``, ``second`` and that of the ``change`` (null where an array is missing or its shape
+changed); ``rows``: part -> ``first``, ``second``; ``validation``: task -> metric -> ``first``,
+``second``, ``change`` (a number or "undefined"); ``golden``: task -> ``shift.shift_figures`` of the
+golden requests, null where the versions were not scored on the same ones."""
 
 
 def kernel_diff(store: KernelStore, domain: str, first: int, second: int) -> Difference:
@@ -44,8 +45,14 @@ def kernel_diff(store: KernelStore, domain: str, first: int, second: int) -> Dif
         "domain": domain,
         "first": first,
         "second": second,
-        "weights": {name: _norms(one, other, name) for name in sorted(one.weights.keys() | other.weights.keys())},
-        "rows": {part: {"first": rows, "second": other.manifest["rows"].get(part)} for part, rows in one.manifest["rows"].items()},
+        "weights": {
+            name: _norms(one, other, name)
+            for name in sorted(one.weights.keys() | other.weights.keys())
+        },
+        "rows": {
+            part: {"first": rows, "second": other.manifest["rows"].get(part)}
+            for part, rows in one.manifest["rows"].items()
+        },
         "validation": _validation(one.manifest["validation"], other.manifest["validation"]),
         "golden": _golden(one, other),
     }
@@ -53,21 +60,40 @@ def kernel_diff(store: KernelStore, domain: str, first: int, second: int) -> Dif
 
 def render_diff(difference: Difference) -> str:
     """The same as text."""
-    lines = [f"{difference['domain']}: version {difference['first']} -> version {difference['second']}", ""]
+    lines = [
+        f"{difference['domain']}: version {difference['first']} -> version {difference['second']}",
+        "",
+    ]
     for title, rows in _tables(difference):
-        aligned = align([[title, "first", "second", "change"], *rows], ("first", "second", "change"))
+        aligned = align(
+            [[title, "first", "second", "change"], *rows], ("first", "second", "change")
+        )
         lines += [*(line.rstrip() for line in aligned), ""]
     if difference["golden"] is None:
-        return "\n".join([*lines, "golden requests: the two versions were not scored on the same ones"])
+        return "\n".join(
+            [*lines, "golden requests: the two versions were not scored on the same ones"]
+        )
     tasks = [task for task in TASK_NAMES if task in difference["golden"]]
     table = [["golden requests", *tasks]]
-    table += [[title, *(_number(difference["golden"][task][name]) for task in tasks)] for name, title in _SHIFTS.items()]
+    table += [
+        [title, *(_number(difference["golden"][task][name]) for task in tasks)]
+        for name, title in _SHIFTS.items()
+    ]
     return "\n".join([*lines, *align(table, tasks)])
 
 
 def _tables(difference: Difference) -> Iterator[tuple[str, list[list[str]]]]:
-    yield "weights (Euclidean norm)", [[name, *_cells(cell)] for name, cell in difference["weights"].items()]
-    yield "rows", [[part, *(f"{cell[side]:,}" for side in ("first", "second")), ""] for part, cell in difference["rows"].items()]
+    yield (
+        "weights (Euclidean norm)",
+        [[name, *_cells(cell)] for name, cell in difference["weights"].items()],
+    )
+    yield (
+        "rows",
+        [
+            [part, *(f"{cell[side]:,}" for side in ("first", "second")), ""]
+            for part, cell in difference["rows"].items()
+        ],
+    )
     figures = [
         [f"{task} {METRIC_TITLES[metric]}", *_cells(cell)]
         for task, metrics in difference["validation"].items()
@@ -83,30 +109,53 @@ def _cells(cell: Mapping[str, Any]) -> list[str]:
 def _number(value: Any) -> str:
     if not is_number(value):
         return "-" if value is None else str(value)
-    return str(value) if isinstance(value, int) else f"{value:.4f}" if abs(value) >= 1e-3 or not value else f"{value:.2e}"
+    return (
+        str(value)
+        if isinstance(value, int)
+        else f"{value:.4f}"
+        if abs(value) >= 1e-3 or not value
+        else f"{value:.2e}"
+    )
 
 
 def _norms(one: StoredKernel, other: StoredKernel, name: str) -> dict[str, float | None]:
     a, b = one.weights.get(name), other.weights.get(name)
-    change = b.astype(np.float32) - a.astype(np.float32) if a is not None and b is not None and a.shape == b.shape else None
-    norms = [None if array is None else float(np.linalg.norm(array.astype(np.float32))) for array in (a, b, change)]
+    change = (
+        b.astype(np.float32) - a.astype(np.float32)
+        if a is not None and b is not None and a.shape == b.shape
+        else None
+    )
+    norms = [
+        None if array is None else float(np.linalg.norm(array.astype(np.float32)))
+        for array in (a, b, change)
+    ]
     return dict(zip(("first", "second", "change"), norms, strict=True))
 
 
 def _validation(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {
-        task: {metric: _change(one[task][metric]["kernel"], other[task][metric]["kernel"]) for metric in METRICS if metric in one[task]}
+        task: {
+            metric: _change(one[task][metric]["kernel"], other[task][metric]["kernel"])
+            for metric in METRICS
+            if metric in one[task]
+        }
         for task in one
         if task in other
     }
 
 
 def _change(first: Any, second: Any) -> dict[str, Any]:
-    return {"first": first, "second": second, "change": second - first if is_number(first) and is_number(second) else "undefined"}
+    return {
+        "first": first,
+        "second": second,
+        "change": second - first if is_number(first) and is_number(second) else "undefined",
+    }
 
 
 def _golden(one: StoredKernel, other: StoredKernel) -> dict[str, dict[str, float]] | None:
     if not one.golden or not other.golden or one.golden["requests"] != other.golden["requests"]:
         return None
-    pairs = {task: (one.golden["scores"][task], other.golden["scores"][task]) for task in TASK_NAMES}
+    pairs = {
+        task: (one.golden["scores"][task], other.golden["scores"][task]) for task in TASK_NAMES
+    }
     return {task: shift_figures(*pair) for task, pair in pairs.items()}

@@ -1,4 +1,6 @@
-"""The report's figures, as SVG text: training, gain by domain, calibration. Colours are Okabe and Ito's, safe for colour-blind readers."""
+"""The report's figures, as SVG text: training, gain by domain, calibration. Colours are Okabe
+and Ito's, safe for colour-blind readers.
+"""
 
 import io
 import math
@@ -29,17 +31,28 @@ _ROW_INCHES, _FRAME_INCHES = 0.24, 1.1
 
 
 def plot_training(history: Sequence[Mapping[str, Any]]) -> str:
-    """Training and validation loss, and validation AUC, against the step; ``history`` as ``backbone/history.json`` holds it."""
+    """Training and validation loss, and validation AUC, against the step; ``history`` as
+    ``backbone/history.json`` holds it.
+    """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.5, 3.0), layout="constrained")
         loss, quality = figure.subplots(1, 2)
         steps = [entry["step"] for entry in history]
         validation = [entry.get("validation") or {} for entry in history]
         _line(loss, steps, [entry.get("train_loss") for entry in history], GREY, "o-", "training")
-        _line(loss, steps, [figures.get("loss") for figures in validation], BLUE, "s-", "validation")
+        _line(
+            loss, steps, [figures.get("loss") for figures in validation], BLUE, "s-", "validation"
+        )
         loss.set_title("Loss")
         _line(quality, steps, [figures.get("ctr_auc") for figures in validation], BLUE, "o-", "CTR")
-        _line(quality, steps, [figures.get("ctcvr_auc") for figures in validation], ORANGE, "s-", "CTCVR")
+        _line(
+            quality,
+            steps,
+            [figures.get("ctcvr_auc") for figures in validation],
+            ORANGE,
+            "s-",
+            "CTCVR",
+        )
         quality.set_title("AUC on validation")
         for axes in (loss, quality):
             axes.set_xlabel("step")
@@ -49,7 +62,8 @@ def plot_training(history: Sequence[Mapping[str, Any]]) -> str:
 
 
 def plot_gains(domains: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
-    """A forest plot: each domain's gain in CTR-AUC and CTCVR-AUC over the backbone, in points, with its 95% interval.
+    """A forest plot: each domain's gain in CTR-AUC and CTCVR-AUC over the backbone, in points, with
+    its 95% interval.
 
     Args:
       domains: as ``metrics.json`` holds them.
@@ -69,7 +83,9 @@ def plot_gains(domains: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -
 
 
 def plot_calibration(domains: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
-    """Predicted over observed (PCOC) of backbone and kernel for each domain and task; 1 is calibrated."""
+    """Predicted over observed (PCOC) of backbone and kernel for each domain and task; 1 is
+    calibrated.
+    """
     with mpl.rc_context(STYLE):
         figure, panels = _rows_figure(order, columns=3)
         for axes, task in zip(panels, TASK_NAMES, strict=True):
@@ -77,8 +93,21 @@ def plot_calibration(domains: Mapping[str, Mapping[str, Any]], order: Sequence[s
             for place, name in enumerate(order):
                 cell = domains[name][task]["pcoc"]
                 if is_number(cell["backbone"]) and is_number(cell["kernel"]):
-                    axes.plot([cell["backbone"], cell["kernel"]], [place, place], color=GREY, linewidth=1, zorder=1)
-                    axes.plot(cell["backbone"], place, "s", color=ORANGE, markersize=5, markerfacecolor="white")
+                    axes.plot(
+                        [cell["backbone"], cell["kernel"]],
+                        [place, place],
+                        color=GREY,
+                        linewidth=1,
+                        zorder=1,
+                    )
+                    axes.plot(
+                        cell["backbone"],
+                        place,
+                        "s",
+                        color=ORANGE,
+                        markersize=5,
+                        markerfacecolor="white",
+                    )
                     axes.plot(cell["kernel"], place, "o", color=BLUE, markersize=5)
                 else:
                     note_undefined(axes, 1.0, place)
@@ -92,7 +121,9 @@ def plot_calibration(domains: Mapping[str, Mapping[str, Any]], order: Sequence[s
 
 def _rows_figure(order: Sequence[str], columns: int) -> tuple[Figure, list[Axes]]:
     """Panels side by side with one row for each domain, the first on top."""
-    figure = Figure(figsize=(9.5, _FRAME_INCHES + _ROW_INCHES * max(len(order), 1)), layout="constrained")
+    figure = Figure(
+        figsize=(9.5, _FRAME_INCHES + _ROW_INCHES * max(len(order), 1)), layout="constrained"
+    )
     panels = list(figure.subplots(1, columns, sharey=True))
     first = panels[0]
     first.set_yticks(range(len(order)), labels=list(order))
@@ -105,7 +136,9 @@ def _rows_figure(order: Sequence[str], columns: int) -> tuple[Figure, list[Axes]
 
 
 def gain_range(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
-    """The points shown: 0 and every interval, but not so far that a tiny domain's wide one flattens all the others."""
+    """The points shown: 0 and every interval, but not so far that a tiny domain's wide one
+    flattens all the others.
+    """
     reaches = sorted(max(abs(end) for end in span) for span in spans)
     farthest = max(4.0 * reaches[len(reaches) // 2], 0.1) if reaches else 1.0
     ends = [0.0, *(end for span in spans for end in span)]
@@ -115,7 +148,9 @@ def gain_range(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
 
 
 def _span(cell: Mapping[str, Any]) -> list[float]:
-    """The ends of a gain's interval in points; the gain itself twice where the interval is undefined."""
+    """The ends of a gain's interval in points; the gain itself twice where the interval is
+    undefined.
+    """
     ends = [cell["delta"], cell["delta"]] if isinstance(cell["ci95"], str) else cell["ci95"]
     return [end * POINTS for end in ends]
 
@@ -129,21 +164,48 @@ def _gain(axes: Axes, place: int, cell: Mapping[str, Any], filled: bool) -> None
     gain, (low, high) = cell["delta"] * POINTS, axes.get_xlim()
     marker = "<" if gain < low else ">" if gain > high else "o"
     fill = colour if filled else "white"
-    axes.plot(min(max(gain, low), high), place, marker, color=colour, markersize=5, markerfacecolor=fill, clip_on=False)
+    axes.plot(
+        min(max(gain, low), high),
+        place,
+        marker,
+        color=colour,
+        markersize=5,
+        markerfacecolor=fill,
+        clip_on=False,
+    )
 
 
 def note_undefined(axes: Axes, x: float, place: int) -> None:
     """Writes that a row has no value, at ``x``."""
-    axes.annotate("undefined", (x, place), xytext=(4, 0), textcoords="offset points", va="center", color=GREY, fontsize=8)
+    axes.annotate(
+        "undefined",
+        (x, place),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        color=GREY,
+        fontsize=8,
+    )
 
 
-def _line(axes: Axes, steps: Sequence[float], values: Sequence[Any], colour: str, style: str, label: str) -> None:
+def _line(
+    axes: Axes, steps: Sequence[float], values: Sequence[Any], colour: str, style: str, label: str
+) -> None:
     """A curve with a gap where a figure is missing or undefined."""
-    axes.plot(steps, [value if is_number(value) else math.nan for value in values], style, color=colour, markersize=3.5, label=label)
+    axes.plot(
+        steps,
+        [value if is_number(value) else math.nan for value in values],
+        style,
+        color=colour,
+        markersize=3.5,
+        label=label,
+    )
 
 
 def svg_text(figure: Figure) -> str:
-    """The figure as SVG text, without its date; call it inside the context of ``STYLE``, since ticks are made only now."""
+    """The figure as SVG text, without its date; call it inside the context of ``STYLE``, since
+    ticks are made only now.
+    """
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()

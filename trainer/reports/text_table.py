@@ -1,8 +1,10 @@
-"""The result of ``evaluate`` as plain text for a terminal, and the figures that a table and the report both show.
+"""The result of ``evaluate`` as plain text for a terminal, and the figures that a table and the
+report both show.
 
-The result, as ``reports/metrics.json`` holds it: ``{"split", "overall": {task: {metric: {"backbone", "kernel"}}}, "domains": {name:
-{"rows", "active", task: {metric: {"backbone", "kernel", "delta", "ci95"}}}}, "oracle": {task: {metric: value}} or null}``; a figure is
-a number or ``"undefined"``. AUC differences are shown in points, that is x 100.
+The result, as ``reports/metrics.json`` holds it: ``{"split", "overall": {task: {metric:
+{"backbone", "kernel"}}}, "domains": {name: {"rows", "active", task: {metric: {"backbone", "kernel",
+"delta", "ci95"}}}}, "oracle": {task: {metric: value}} or null}``; a figure is a number or
+``"undefined"``. AUC differences are shown in points, that is x 100.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -28,26 +30,48 @@ def render_table(result: Mapping[str, Any]) -> str:
       result: the evaluation as described above.
     """
     domains: Mapping[str, Mapping[str, Any]] = result["domains"]
-    lines = [f"split '{result['split']}': AUC backbone -> kernel; gain in AUC points with its 95% interval", ""]
+    lines = [
+        (
+            f"split '{result['split']}': AUC backbone -> kernel; gain in AUC points with its 95%"
+            " interval"
+        ),
+        "",
+    ]
     header = ["domain", "rows", "serves"]
     for task in _HEADLINE:
         header += [f"{task.upper()}-AUC", "gain"]
     lines += align([header, *(_domain_cells(name, domain) for name, domain in domains.items())])
     if not all(domain["active"] for domain in domains.values()):
-        lines += ["off: the kernel is not active, the domain serves the backbone (figures are the kernel's own)"]
-    lines += ["", *_mean_gain_lines(domains), "", "overall (each row under its most specific active domain), backbone -> kernel"]
+        lines += [
+            "off: the kernel is not active, the domain serves the backbone (figures are the"
+            " kernel's own)"
+        ]
+    lines += [
+        "",
+        *_mean_gain_lines(domains),
+        "",
+        "overall (each row under its most specific active domain), backbone -> kernel",
+    ]
     lines += align(_overall_cells(result))
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def is_single_topic(domain: str) -> bool:
-    """Whether a domain's name is one topic's value, such as ``region=25``; not ``all``, not cross-topic."""
+    """Whether a domain's name is one topic's value, such as ``region=25``; not ``all``, not
+    cross-topic.
+    """
     return domain.count("=") == 1 and "," not in domain
 
 
-def mean_gain(domains: Mapping[str, Mapping[str, Any]], task: str, metric: str = "auc") -> tuple[float | None, int]:
-    """The mean difference over single-topic domains in which it is defined, and the number of these; ``(None, 0)`` without any."""
-    deltas = [domain[task][metric]["delta"] for name, domain in domains.items() if is_single_topic(name)]
+def mean_gain(
+    domains: Mapping[str, Mapping[str, Any]], task: str, metric: str = "auc"
+) -> tuple[float | None, int]:
+    """The mean difference over single-topic domains in which it is defined, and the number of
+    these; ``(None, 0)`` without any.
+    """
+    deltas = [
+        domain[task][metric]["delta"] for name, domain in domains.items() if is_single_topic(name)
+    ]
     known = [delta for delta in deltas if is_number(delta)]
     return (sum(known) / len(known), len(known)) if known else (None, 0)
 
@@ -70,11 +94,17 @@ def show_pair(cell: Mapping[str, Any]) -> str:
 
 
 def show_gain(cell: Mapping[str, Any], metric: str) -> str:
-    """``+3.11 [+2.80, +3.40]``: difference and interval, in points for AUC and GAUC, in the metric's own unit otherwise."""
+    """``+3.11 [+2.80, +3.40]``: difference and interval, in points for AUC and GAUC, in the
+    metric's own unit otherwise.
+    """
     if not is_number(cell["delta"]):
         return "undefined"
     interval = cell["ci95"]
-    shown = "undefined" if isinstance(interval, str) else ", ".join(_signed(end, metric) for end in interval)
+    shown = (
+        "undefined"
+        if isinstance(interval, str)
+        else ", ".join(_signed(end, metric) for end in interval)
+    )
     return f"{_signed(cell['delta'], metric)} [{shown}]"
 
 
@@ -94,7 +124,11 @@ def _mean_gain_lines(domains: Mapping[str, Mapping[str, Any]]) -> list[str]:
     lines = []
     for task in _HEADLINE:
         mean, count = mean_gain(domains, task)
-        shown = "undefined" if mean is None else f"{mean * POINTS:+.2f} AUC points over {count} domain{'s' if count > 1 else ''}"
+        shown = (
+            "undefined"
+            if mean is None
+            else f"{mean * POINTS:+.2f} AUC points over {count} domain{'s' if count > 1 else ''}"
+        )
         lines.append(f"mean gain of single-topic domains, {task.upper()}: {shown}")
     return lines
 
@@ -113,9 +147,13 @@ def _overall_cells(result: Mapping[str, Any]) -> list[list[str]]:
 
 
 def align(rows: Sequence[Sequence[str]], right: Container[str] = ("rows",)) -> list[str]:
-    """Rows of cells, titles first, as lines with columns of one width, two spaces apart; columns with a title in ``right`` keep right."""
+    """Rows of cells, titles first, as lines with columns of one width, two spaces apart; columns
+    with a title in ``right`` keep right.
+    """
     columns = []
     for column in zip(*rows, strict=True):
         width = max(len(cell) for cell in column)
-        columns.append([cell.rjust(width) if column[0] in right else cell.ljust(width) for cell in column])
+        columns.append(
+            [cell.rjust(width) if column[0] in right else cell.ljust(width) for cell in column]
+        )
     return ["  ".join(cells) for cells in zip(*columns, strict=True)]

@@ -1,4 +1,6 @@
-"""One training step of a backbone: what pre-training, and everything else that changes a backbone's weights, repeats."""
+"""One training step of a backbone: what pre-training, and everything else that changes a
+backbone's weights, repeats.
+"""
 
 from typing import Any
 
@@ -14,7 +16,8 @@ from trainer.training.optimizers import FusedAdam, RowWiseAdagrad
 
 
 class Learner:
-    """A backbone with its objectives and optimisers: Adam for dense weights, row-wise Adagrad for embedding tables.
+    """A backbone with its objectives and optimisers: Adam for dense weights, row-wise Adagrad for
+    embedding tables.
 
     Args:
       model: from ``backbone.build_backbone``; trained in place.
@@ -24,24 +27,41 @@ class Learner:
     """
 
     def __init__(
-        self, model: keras.Model, experiment: Experiment, learning_rate: float | None = None, embedding_learning_rate: float | None = None
+        self,
+        model: keras.Model,
+        experiment: Experiment,
+        learning_rate: float | None = None,
+        embedding_learning_rate: float | None = None,
     ) -> None:
         settings = experiment.pretrain
         self.model, self.objectives = model, Objectives(experiment)
         tables = [layer.table for layer in model.layers if isinstance(layer, RowEmbedding)]
         self.tables = [table.value for table in tables]
-        self.dense = [weight for weight in model.trainable_variables if all(weight is not table for table in tables)]
+        self.dense = [
+            weight
+            for weight in model.trainable_variables
+            if all(weight is not table for table in tables)
+        ]
         self.adam = FusedAdam(settings.learning_rate if learning_rate is None else learning_rate)
         self.adam.build(self.dense)
-        rate = settings.embedding_learning_rate if embedding_learning_rate is None else embedding_learning_rate
-        self.adagrad = RowWiseAdagrad(self.tables, rate, settings.embedding_accumulator, count_updates=settings.progressive)
+        rate = (
+            settings.embedding_learning_rate
+            if embedding_learning_rate is None
+            else embedding_learning_rate
+        )
+        self.adagrad = RowWiseAdagrad(
+            self.tables, rate, settings.embedding_accumulator, count_updates=settings.progressive
+        )
         self.step = tf.function(self._step, reduce_retracing=True)
         self.steps = tf.function(self._steps, reduce_retracing=True)
 
     @property
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds of the optimisers."""
-        return {"adam": [variable.value for variable in self.adam.variables], "adagrad": self.adagrad}
+        return {
+            "adam": [variable.value for variable in self.adam.variables],
+            "adagrad": self.adagrad,
+        }
 
     def _step(self, columns: dict[str, tf.Tensor]) -> tf.Tensor:
         """Learns from a batch of record columns. Returns its loss."""
@@ -58,7 +78,8 @@ class Learner:
         return loss
 
     def _steps(self, batches: Any, count: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Learns from the next ``count`` batches of a dataset's iterator, in one call: Python takes a tenth of a step's time.
+        """Learns from the next ``count`` batches of a dataset's iterator, in one call: Python takes
+        a tenth of a step's time.
 
         Returns the loss of each, ``[count]``, and how many rows they held.
         """

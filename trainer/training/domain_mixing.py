@@ -1,8 +1,9 @@
-"""Rows of other domains in a domain's training (``finetune.mixing``); the paper mixes with fixed weights, e.g. 70/30, and leaves learned
-ones open.
+"""Rows of other domains in a domain's training (``finetune.mixing``); the paper mixes with fixed
+weights, e.g. 70/30, and leaves learned ones open.
 
-Outside rows are drawn without replacement, as many as make up their share at the weight of own rows where there are that many, and are
-then weighted so that together they carry exactly that share of the weight.
+Outside rows are drawn without replacement, as many as make up their share at the weight of own rows
+where there are that many, and are then weighted so that together they carry exactly that share of
+the weight.
 """
 
 from collections.abc import Sequence
@@ -25,15 +26,22 @@ Floats = npt.NDArray[np.float64]
 
 
 def training_data(
-    experiment: Experiment, adapter: Adapter, window: FrozenRows, domains: Sequence[Domain], start: Sequence[Kernel]
+    experiment: Experiment,
+    adapter: Adapter,
+    window: FrozenRows,
+    domains: Sequence[Domain],
+    start: Sequence[Kernel],
 ) -> list[DomainData]:
     """What every domain trains on.
 
-    ``none``: its own rows. ``fixed``: also rows drawn uniformly from the rest of the window, which carry ``mixing_share`` of the weight.
-    ``learned``: also rows of every other single-topic domain j, less the domain's own; j's part of the outside weight is in proportion to
-    a_j = max(0, cos(g, g_j)), g and g_j the gradients of the mean cross-entropy over own rows and over j's, at the kernel that the domain
-    starts from, and the outside weight is ``mixing_share`` times the mean of the a_j above 0, so that domains that hardly agree with
-    any other stay nearly alone (our choice). KL(w || w0) is the same for all rows and left out of the gradients.
+    ``none``: its own rows. ``fixed``: also rows drawn uniformly from the rest of the window, which
+      carry ``mixing_share`` of the weight.
+    ``learned``: also rows of every other single-topic domain j, less the domain's own; j's part of
+    the outside weight is in proportion to a_j = max(0, cos(g, g_j)), g and g_j the gradients of the
+    mean cross-entropy over own rows and over j's, at the kernel that the domain starts from, and
+    the outside weight is ``mixing_share`` times the mean of the a_j above 0, so that domains that
+    hardly agree with any other stay nearly alone (our choice). KL(w || w0) is the same for all rows
+    and left out of the gradients.
 
     Args:
       experiment: settings, topics and seed.
@@ -43,7 +51,8 @@ def training_data(
       start: the kernels that training starts from, in the order of ``domains``.
 
     Returns:
-      In the order of ``domains``; a function of the arguments and the seed, for each domain apart from the others.
+      In the order of ``domains``; a function of the arguments and the seed, for each domain apart
+      from the others.
     """
     settings = experiment.finetune
     own = [window.domain_rows(domain) for domain in domains]
@@ -55,17 +64,30 @@ def training_data(
             rest = np.setdiff1d(np.arange(len(window.logits)), rows, assume_unique=True)
             sources, shares = [rest], np.array([settings.mixing_share])
         else:
-            singles = [single for single in experiment.domains if len(single.conditions) == 1 and single.name != domain.name]
-            sources = [np.setdiff1d(window.domain_rows(single), rows, assume_unique=True) for single in singles]
+            singles = [
+                single
+                for single in experiment.domains
+                if len(single.conditions) == 1 and single.name != domain.name
+            ]
+            sources = [
+                np.setdiff1d(window.domain_rows(single), rows, assume_unique=True)
+                for single in singles
+            ]
             sources = [source for source in sources if len(source)]
-            agreement = agreements(experiment, adapter, kernel, window, rows, sources) if len(rows) else np.zeros(len(sources))
+            agreement = (
+                agreements(experiment, adapter, kernel, window, rows, sources)
+                if len(rows)
+                else np.zeros(len(sources))
+            )
             shares = learned_shares(agreement, settings.mixing_share)
         mixed.append(mix(experiment, window, domain.name, rows, sources, shares))
     return mixed
 
 
 def learned_shares(agreement: Floats, most: float) -> Floats:
-    """Share of every source in a domain's weight ``[J]``, from cosines ``[J]``: see ``training_data``; none where nothing agrees."""
+    """Share of every source in a domain's weight ``[J]``, from cosines ``[J]``: see
+    ``training_data``; none where nothing agrees.
+    """
     positive = np.maximum(agreement, 0.0)
     if not positive.any():
         return np.zeros(len(agreement))
@@ -73,17 +95,38 @@ def learned_shares(agreement: Floats, most: float) -> Floats:
     return shares
 
 
-def agreements(experiment: Experiment, adapter: Adapter, kernel: Kernel, window: FrozenRows, own: Rows, sources: Sequence[Rows]) -> Floats:
-    """Cosine between the gradient of the domain's own rows and of every source's ``[J]``, at a kernel; 0 where a gradient is zero."""
-    gradients = np.stack([_gradient(experiment, adapter, kernel, window, rows) for rows in (own, *sources)])
+def agreements(
+    experiment: Experiment,
+    adapter: Adapter,
+    kernel: Kernel,
+    window: FrozenRows,
+    own: Rows,
+    sources: Sequence[Rows],
+) -> Floats:
+    """Cosine between the gradient of the domain's own rows and of every source's ``[J]``, at a
+    kernel; 0 where a gradient is zero.
+    """
+    gradients = np.stack(
+        [_gradient(experiment, adapter, kernel, window, rows) for rows in (own, *sources)]
+    )
     norms = np.linalg.norm(gradients, axis=1)
     cosines: Floats = np.divide(
-        gradients[1:] @ gradients[0], norms[1:] * norms[0], out=np.zeros(len(sources)), where=norms[1:] * norms[0] > 0
+        gradients[1:] @ gradients[0],
+        norms[1:] * norms[0],
+        out=np.zeros(len(sources)),
+        where=norms[1:] * norms[0] > 0,
     )
     return cosines
 
 
-def mix(experiment: Experiment, window: FrozenRows, name: str, own: Rows, sources: Sequence[Rows], shares: Floats) -> DomainData:
+def mix(
+    experiment: Experiment,
+    window: FrozenRows,
+    name: str,
+    own: Rows,
+    sources: Sequence[Rows],
+    shares: Floats,
+) -> DomainData:
     """A domain's own rows, and of every source as much as makes up its share of the total weight.
 
     Args:
@@ -91,14 +134,23 @@ def mix(experiment: Experiment, window: FrozenRows, name: str, own: Rows, source
       window: has the sample weights.
       name: of the domain; draws are a function of seed and name.
       own: the domain's rows, ascending.
-      sources: J sets of rows outside; they may overlap each other, then a row has the sum of what it is given.
+      sources: J sets of rows outside; they may overlap each other, then a row has the sum of what
+        it is given.
       shares: of each source in the total weight, ``[J]``, in sum below 1.
     """
     generator = domain_generator(experiment.seed, name, 3)
     weights = window.weights.astype(np.float64)
-    planned = [min(len(source), round(len(own) * share / (1.0 - shares.sum()))) for source, share in zip(sources, shares, strict=True)]
-    drawn = [np.sort(generator.choice(source, count, replace=False)) for source, count in zip(sources, planned, strict=True)]
-    given = [(part, share) for part, share in zip(drawn, shares, strict=True) if weights[part].sum() > 0]
+    planned = [
+        min(len(source), round(len(own) * share / (1.0 - shares.sum())))
+        for source, share in zip(sources, shares, strict=True)
+    ]
+    drawn = [
+        np.sort(generator.choice(source, count, replace=False))
+        for source, count in zip(sources, planned, strict=True)
+    ]
+    given = [
+        (part, share) for part, share in zip(drawn, shares, strict=True) if weights[part].sum() > 0
+    ]
     if not given:
         return DomainData(name, own)
     total = weights[own].sum() / (1.0 - sum(share for _, share in given))
@@ -107,21 +159,39 @@ def mix(experiment: Experiment, window: FrozenRows, name: str, own: Rows, source
         rows.append(part)
         factors.append(np.full(len(part), share * total / weights[part].sum()))
     distinct, place = np.unique(np.concatenate(rows), return_inverse=True)
-    return DomainData(name, distinct, np.bincount(place, np.concatenate(factors)).astype(np.float32), len(own))
+    return DomainData(
+        name, distinct, np.bincount(place, np.concatenate(factors)).astype(np.float32), len(own)
+    )
 
 
-def _gradient(experiment: Experiment, adapter: Adapter, kernel: Kernel, window: FrozenRows, rows: Rows) -> Floats:
-    """Gradient of the mean cross-entropy over rows (a fixed draw of ``SAMPLE`` of them) by all weights of a kernel, as one vector."""
+def _gradient(
+    experiment: Experiment, adapter: Adapter, kernel: Kernel, window: FrozenRows, rows: Rows
+) -> Floats:
+    """Gradient of the mean cross-entropy over rows (a fixed draw of ``SAMPLE`` of them) by all
+    weights of a kernel, as one vector.
+    """
     if len(rows) > SAMPLE:
-        rows = np.sort(np.random.default_rng([experiment.seed, 4]).choice(rows, SAMPLE, replace=False))
-    columns = {f"label/{label}": tf.constant(window.labels(label)[rows]) for label in experiment.label_columns}
+        rows = np.sort(
+            np.random.default_rng([experiment.seed, 4]).choice(rows, SAMPLE, replace=False)
+        )
+    columns = {
+        f"label/{label}": tf.constant(window.labels(label)[rows])
+        for label in experiment.label_columns
+    }
     columns["row/weight"] = tf.constant(window.weights[rows])
-    taps, logits = window.taps[rows].transpose(1, 0, 2)[np.newaxis], window.logits[rows].T[np.newaxis]
+    taps, logits = (
+        window.taps[rows].transpose(1, 0, 2)[np.newaxis],
+        window.logits[rows].T[np.newaxis],
+    )
     weights = {name: tf.constant(values[np.newaxis]) for name, values in kernel.items()}
     with tf.GradientTape() as tape:
         tape.watch(weights)
         out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
         log_p = log_probabilities(tf.transpose(out[0]))
-        loss = tf.reduce_sum(loss_by_group(experiment.tasks, log_p, columns, tf.zeros([len(rows)], tf.int32), 1))
+        loss = tf.reduce_sum(
+            loss_by_group(experiment.tasks, log_p, columns, tf.zeros([len(rows)], tf.int32), 1)
+        )
     gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    return np.concatenate([gradients[name].numpy().ravel() for name in sorted(gradients)]).astype(np.float64)
+    return np.concatenate([gradients[name].numpy().ravel() for name in sorted(gradients)]).astype(
+        np.float64
+    )

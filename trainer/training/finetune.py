@@ -1,4 +1,6 @@
-"""Fine-tuning: the backbone runs once, frozen, over the window; the kernels of all domains train on its stored taps."""
+"""Fine-tuning: the backbone runs once, frozen, over the window; the kernels of all domains train
+on its stored taps.
+"""
 
 import sys
 from dataclasses import dataclass
@@ -29,14 +31,17 @@ _NO_ROWS = np.empty(0, np.int64)
 
 
 def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> None:
-    """Trains a kernel for every named domain (every domain where none is named), stores it, and activates it where it helps.
+    """Trains a kernel for every named domain (every domain where none is named), stores it, and
+    activates it where it helps.
 
-    The validation split is halved by user: one half decides when a kernel stops, the other judges it, so that the interval is honest. A
-    kernel is activated where the 95% interval of its CTR- or CTCVR-AUC gain over the backbone lies above zero and neither lies below it;
-    otherwise its domain keeps what it is served by.
+    The validation split is halved by user: one half decides when a kernel stops, the other judges
+    it, so that the interval is honest. A kernel is activated where the 95% interval of its CTR- or
+    CTCVR-AUC gain over the backbone lies above zero and neither lies below it; otherwise its domain
+    keeps what it is served by.
 
     Raises:
-      InputError: an unknown domain, no finished backbone, or a dataset that the backbone was not trained for.
+      InputError: an unknown domain, no finished backbone, or a dataset that the backbone was not
+        trained for.
     """
     domains = _named(experiment, names)
     dataset, backbone = open_frozen(experiment, data, job)
@@ -46,14 +51,20 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
     shape = with_support(shape, experiment, dataset.fitted)
     keep = user_columns(shape)
-    _check_shapes(store, shape, {domain.name for domain in domains})  # before the forward passes, which take most of the wait
+    _check_shapes(
+        store, shape, {domain.name for domain in domains}
+    )  # before the forward passes, which take most of the wait
     window = window_rows(job, experiment, backbone, dataset, tap, "taps of the window", keep)
-    validation = run_frozen(backbone, dataset, experiment.finetune.validation, tap, "taps of validation", keep)
+    validation = run_frozen(
+        backbone, dataset, experiment.finetune.validation, tap, "taps of validation", keep
+    )
     tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation, golden)
     kernels: dict[str, Kernel] = {}
     warm_start = experiment.finetune.warm_start
     if warm_start != "none":
-        kernels[ALL] = tuning.kernel_of_all_traffic(anew=any(domain.name == ALL for domain in domains))
+        kernels[ALL] = tuning.kernel_of_all_traffic(
+            anew=any(domain.name == ALL for domain in domains)
+        )
         domains = [domain for domain in domains if domain.name != ALL]
     if warm_start == "parent":
         kernels = tuning.stored({name for domain in domains for name in parents(domain)}) | kernels
@@ -80,11 +91,14 @@ def judges(validation: FrozenRows, rows: Rows) -> npt.NDArray[np.bool_]:
 
 
 def _check_shapes(store: KernelStore, shape: KernelShape, tuned: set[str]) -> None:
-    """Kernels of different shapes cannot share a bank: refuses to begin what could not be exported."""
+    """Kernels of different shapes cannot share a bank: refuses to begin what could not be
+    exported.
+    """
     for domain, version in store.active().items():
         if domain not in tuned and store.load(domain, version).shape != shape:
             raise InputError(
-                f"the active kernel of '{domain}' has another shape than this config's kernels; tune all domains, or deactivate it"
+                f"the active kernel of '{domain}' has another shape than this config's kernels;"
+                " tune all domains, or deactivate it"
             )
 
 
@@ -92,7 +106,9 @@ def _named(experiment: Experiment, names: list[str]) -> list[Domain]:
     known = {domain.name: domain for domain in experiment.domains}
     for name in names:
         if name not in known:
-            raise InputError(f"--domains: '{name}' is no domain of this config; there are: {', '.join(known)}")
+            raise InputError(
+                f"--domains: '{name}' is no domain of this config; there are: {', '.join(known)}"
+            )
     return [known[name] for name in dict.fromkeys(names)] or list(experiment.domains)
 
 
@@ -109,7 +125,9 @@ class _Tuning:
     golden: GoldenRows
 
     def kernel_of_all_traffic(self, anew: bool) -> Kernel:
-        """The kernel that the others start from: the stored one, unless it is to be trained anew or there is none of this shape."""
+        """The kernel that the others start from: the stored one, unless it is to be trained anew
+        or there is none of this shape.
+        """
         stored = {} if anew else self.stored({ALL})
         return (stored or self.train_and_store([Domain(ALL)], {}))[ALL]
 
@@ -123,7 +141,8 @@ class _Tuning:
         }
 
     def train_and_store(self, domains: list[Domain], known: dict[str, Kernel]) -> dict[str, Kernel]:
-        """Trains kernels together, judges each on validation, stores all and activates those that help.
+        """Trains kernels together, judges each on validation, stores all and activates those that
+        help.
 
         Args:
           domains: of one level.
@@ -135,29 +154,46 @@ class _Tuning:
         rows_of = {domain.name: len(self.window.domain_rows(domain)) for domain in domains}
         for name in (name for name, rows in rows_of.items() if not rows):
             split = self.experiment.finetune.split
-            print(f"{name}: no rows in split '{split}'; no kernel, its domain serves the backbone", file=sys.stderr)
+            print(
+                f"{name}: no rows in split '{split}'; no kernel, its domain serves the backbone",
+                file=sys.stderr,
+            )
         domains = [domain for domain in domains if rows_of[domain.name]]
         if not domains:
             return {}
         start = starts(self.experiment.finetune.warm_start, domains, known) if known else None
-        kernels = train_kernels(self.experiment, self.shape, self.window, self.validation, domains, start, self.logs)
+        kernels = train_kernels(
+            self.experiment, self.shape, self.window, self.validation, domains, start, self.logs
+        )
         for domain, trained in zip(domains, kernels, strict=True):
             stopping = stopping_rows(self.validation, domain)
-            kernel = with_gate(self.experiment, self.shape, trained, self.window, self.validation, stopping)
+            kernel = with_gate(
+                self.experiment, self.shape, trained, self.window, self.validation, stopping
+            )
             rows = judging_rows(self.validation, domain)
-            figures = compare(self.experiment, self.validation, rows, score_rows(self.shape, kernel, self.validation, rows))
+            figures = compare(
+                self.experiment,
+                self.validation,
+                rows,
+                score_rows(self.shape, kernel, self.validation, rows),
+            )
             manifest = {
                 "shape": self.shape.to_json(),
                 "seed": self.experiment.seed,
                 "kernel": self.experiment.kernel.model_dump(mode="json"),
                 "finetune": self.experiment.finetune.model_dump(mode="json"),
-                "rows": {"train": rows_of[domain.name], "validation": len(rows)},  # of validation, the half that judges
+                "rows": {
+                    "train": rows_of[domain.name],
+                    "validation": len(rows),
+                },  # of validation, the half that judges
                 "windows": self._windows(),
                 "validation": figures,
                 "activated": helps(figures),
                 **({GATE: kernel[GATE].tolist()} if GATE in kernel else {}),
             }
-            version = self.store.add(domain.name, kernel, manifest, self.golden.under(self.shape, kernel))
+            version = self.store.add(
+                domain.name, kernel, manifest, self.golden.under(self.shape, kernel)
+            )
             if manifest["activated"]:
                 self.store.activate(domain.name, version)
         return {domain.name: kernel for domain, kernel in zip(domains, kernels, strict=True)}
@@ -165,8 +201,13 @@ class _Tuning:
     def _windows(self) -> dict[str, list[str]]:
         """First moment and end of the rows that a kernel learned from and is judged on."""
         settings = self.experiment.finetune
-        splits = {"train": self.experiment.splits[settings.split], "validation": self.experiment.splits[settings.validation]}
-        return {part: [split.start.isoformat(), split.end.isoformat()] for part, split in splits.items()}
+        splits = {
+            "train": self.experiment.splits[settings.split],
+            "validation": self.experiment.splits[settings.validation],
+        }
+        return {
+            part: [split.start.isoformat(), split.end.isoformat()] for part, split in splits.items()
+        }
 
 
 def train_kernels(
@@ -180,9 +221,10 @@ def train_kernels(
 ) -> list[Kernel]:
     """Trains the kernels of several domains together.
 
-    After every epoch each domain is scored on its own stopping rows (mean of CTR- and CTCVR-AUC); it keeps its best kernel, the one it
-    started from included, and leaves training after ``finetune.patience`` epochs without a better one. A domain whose stopping rows have
-    one class only cannot be scored; it keeps its last kernel.
+    After every epoch each domain is scored on its own stopping rows (mean of CTR- and CTCVR-AUC);
+    it keeps its best kernel, the one it started from included, and leaves training after
+    ``finetune.patience`` epochs without a better one. A domain whose stopping rows have one class
+    only cannot be scored; it keeps its last kernel.
 
     Args:
       experiment: settings and seed.
@@ -190,10 +232,12 @@ def train_kernels(
       window: rows of the fine-tuning split, with taps.
       validation: rows of the validation split, with taps.
       domains: what is trained; each has rows in the window.
-      start: the kernel that all start from, or one for each in the order of ``domains``; a new one for each, a function of seed and name,
-        where None. It is the w0 of the KL where ``finetune.prior`` is ``parent``; a new kernel's w0 is N(0, I) always. Those that are
-        given a start train at ``finetune.child_learning_rate``.
-      logs: folder for TensorBoard: every domain's training loss and validation AUC by epoch; nothing is logged where None.
+      start: the kernel that all start from, or one for each in the order of ``domains``; a new one
+        for each, a function of seed and name, where None. It is the w0 of the KL where
+        ``finetune.prior`` is ``parent``; a new kernel's w0 is N(0, I) always. Those that are given
+        a start train at ``finetune.child_learning_rate``.
+      logs: folder for TensorBoard: every domain's training loss and validation AUC by epoch;
+        nothing is logged where None.
 
     Returns:
       Kernels in the order of ``domains``, without gates (``trainer.training.gate_fitting``).
@@ -203,14 +247,28 @@ def train_kernels(
         settings = settings.model_copy(update={"learning_rate": settings.child_learning_rate})
         experiment = experiment.model_copy(update={"finetune": settings})
     given = start if isinstance(start, list) else [start] * len(domains)
-    initial = [kernel or adapter.initial(experiment.seed, domain.name) for kernel, domain in zip(given, domains, strict=True)]
+    initial = [
+        kernel or adapter.initial(experiment.seed, domain.name)
+        for kernel, domain in zip(given, domains, strict=True)
+    ]
     data = training_data(experiment, adapter, window, domains, initial)
-    trainer = JointTrainer(experiment, adapter, data, initial, initial if start and settings.prior == "parent" else None)
+    trainer = JointTrainer(
+        experiment,
+        adapter,
+        data,
+        initial,
+        initial if start and settings.prior == "parent" else None,
+    )
     held_out = [stopping_rows(validation, domain) for domain in domains]
 
     def score(index: int) -> float:
         rows = held_out[index]
-        value = mean_auc(experiment, validation, rows, score_rows(adapter, trainer.kernel(index), validation, rows))
+        value = mean_auc(
+            experiment,
+            validation,
+            rows,
+            score_rows(adapter, trainer.kernel(index), validation, rows),
+        )
         return -np.inf if value is None else value
 
     writer = tf.summary.create_file_writer(str(logs)) if logs else tf.summary.create_noop_writer()
@@ -221,8 +279,13 @@ def train_kernels(
         if not training:
             break
         trainer.training = len(training)
-        present = [domain if index in training else DomainData(domain.name, _NO_ROWS) for index, domain in enumerate(data)]
-        with row_bar(f"kernels {epoch + 1}/{settings.epochs}", sum(len(domain.rows) for domain in present)) as bar:
+        present = [
+            domain if index in training else DomainData(domain.name, _NO_ROWS)
+            for index, domain in enumerate(data)
+        ]
+        with row_bar(
+            f"kernels {epoch + 1}/{settings.epochs}", sum(len(domain.rows) for domain in present)
+        ) as bar:
             loss, seen = np.zeros(len(domains)), np.zeros(len(domains))
             batches = schedule(present, settings.batch_size, experiment.seed, epoch)
             for rows, losses in zip(batches, trainer.train_epoch(window, batches), strict=True):

@@ -23,7 +23,9 @@ _FEWEST_USERS = 10  # our choice: an estimate of fewer users' spread says nothin
 
 
 def with_support(shape: KernelShape, experiment: Experiment, fitted: Fitted) -> KernelShape:
-    """The shape with the table that ``kernel.gate`` asks for; the shape as it is where the gate is ``none``."""
+    """The shape with the table that ``kernel.gate`` asks for; the shape as it is where the gate
+    is ``none``.
+    """
     user = experiment.user_feature
     if experiment.kernel.gate == "none" or user is None:
         return shape
@@ -31,12 +33,18 @@ def with_support(shape: KernelShape, experiment: Experiment, fitted: Fitted) -> 
 
 
 def with_gate(
-    experiment: Experiment, adapter: Adapter, kernel: Kernel, window: FrozenRows, validation: FrozenRows, stopping: Rows
+    experiment: Experiment,
+    adapter: Adapter,
+    kernel: Kernel,
+    window: FrozenRows,
+    validation: FrozenRows,
+    stopping: Rows,
 ) -> Kernel:
     """A trained kernel with its gate; the kernel as it is where the adapter has none.
 
-    Rows of a user are counted in the whole window, not in the domain alone: a kernel starts from that of all traffic, so that is what it
-    has seen (our choice). A user is counted by the id that serving will have.
+    Rows of a user are counted in the whole window, not in the domain alone: a kernel starts from
+    that of all traffic, so that is what it has seen (our choice). A user is counted by the id that
+    serving will have.
 
     Args:
       experiment: settings.
@@ -44,22 +52,27 @@ def with_gate(
       kernel: trained, without a gate.
       window: the rows of the fine-tuning split, with the user feature's ids.
       validation: the rows of the validation split, with the same.
-      stopping: the domain's rows of ``validation`` that decide when it stops; alpha is fitted on them, so that the other users' rows judge
-        the kernel as it will be served.
+      stopping: the domain's rows of ``validation`` that decide when it stops; alpha is fitted on
+        them, so that the other users' rows judge the kernel as it will be served.
     """
     if not isinstance(adapter, KernelShape) or not adapter.support:
         return kernel
     support = support_table(experiment, adapter, window.columns[f"feature/{adapter.user}"])
     buckets = support[validation.columns[f"feature/{adapter.user}"][stopping]]
-    gate = fit_gate(experiment, validation, stopping, buckets, score_rows(adapter, kernel, validation, stopping))
+    gate = fit_gate(
+        experiment, validation, stopping, buckets, score_rows(adapter, kernel, validation, stopping)
+    )
     return {**kernel, GATE: gate, SUPPORT: support}
 
 
-def support_table(experiment: Experiment, shape: KernelShape, ids: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Bucket of every user id, uint8 ``[shape.support]``, from the ids of the window's rows ``[N]``.
+def support_table(
+    experiment: Experiment, shape: KernelShape, ids: npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Bucket of every user id, uint8 ``[shape.support]``, from the ids of the window's rows
+    ``[N]``.
 
-    Ids that several users share (missing, out of the vocabulary) say nothing about any of them and are bucket 0. Hashed ids are counted
-    as if each were one user.
+    Ids that several users share (missing, out of the vocabulary) say nothing about any of them and
+    are bucket 0. Hashed ids are counted as if each were one user.
     """
     counts = np.bincount(ids, minlength=shape.support)
     spec = experiment.features[shape.user]
@@ -68,13 +81,21 @@ def support_table(experiment: Experiment, shape: KernelShape, ids: npt.NDArray[A
     return bucket_of(counts)
 
 
-def fit_gate(experiment: Experiment, data: FrozenRows, rows: Rows, buckets: npt.NDArray[Any], kernel_logits: Floats) -> Floats:
+def fit_gate(
+    experiment: Experiment,
+    data: FrozenRows,
+    rows: Rows,
+    buckets: npt.NDArray[Any],
+    kernel_logits: Floats,
+) -> Floats:
     """alpha by task and bucket, float32 ``[2, 4]``.
 
-    CTR's alpha is fitted to the log loss of CTR, then, given it, CVR's to the log loss of CTCVR over all impressions. In each bucket the
-    largest alpha of the grid 0, 0.05, .., 1 is taken whose loss is within one standard error of the smallest; the error is that of the
-    paired difference, summed by user, as a user's rows go together. So alpha leaves 1 only where the data insist (our choice; the rule
-    is that of Breiman et al. 1984, section 3.4.3). It is 1 in a bucket of fewer than ten users, or without weight.
+    CTR's alpha is fitted to the log loss of CTR, then, given it, CVR's to the log loss of CTCVR
+    over all impressions. In each bucket the largest alpha of the grid 0, 0.05, .., 1 is taken whose
+    loss is within one standard error of the smallest; the error is that of the paired difference,
+    summed by user, as a user's rows go together. So alpha leaves 1 only where the data insist (our
+    choice; the rule is that of Breiman et al. 1984, section 3.4.3). It is 1 in a bucket of fewer
+    than ten users, or without weight.
 
     Args:
       experiment: names the labels.
@@ -97,14 +118,20 @@ def fit_gate(experiment: Experiment, data: FrozenRows, rows: Rows, buckets: npt.
             losses = []
             for alpha in _GRID:
                 row_alpha[inside, task] = alpha
-                logits = backbone[inside] + row_alpha[inside] * (kernel_logits[inside] - backbone[inside])
+                logits = backbone[inside] + row_alpha[inside] * (
+                    kernel_logits[inside] - backbone[inside]
+                )
                 log_p = log_probabilities(tf.constant(logits))[name]
                 losses.append(row_cross_entropy(tf.constant(labels[inside]), log_p).numpy())
-            gate[task, bucket] = row_alpha[inside, task] = _GRID[one_standard_error(np.stack(losses), weights[inside], user)]
+            gate[task, bucket] = row_alpha[inside, task] = _GRID[
+                one_standard_error(np.stack(losses), weights[inside], user)
+            ]
     return gate
 
 
-def one_standard_error(losses: npt.NDArray[Any], weights: npt.NDArray[Any], users: npt.NDArray[Any]) -> int:
+def one_standard_error(
+    losses: npt.NDArray[Any], weights: npt.NDArray[Any], users: npt.NDArray[Any]
+) -> int:
     """The first candidate whose mean loss is within one standard error of the smallest.
 
     Args:
@@ -120,6 +147,11 @@ def one_standard_error(losses: npt.NDArray[Any], weights: npt.NDArray[Any], user
     differences = losses - losses[np.argmin(losses @ weights)]
     means = differences @ weights / total
     count = int(users.max()) + 1
-    spread = np.stack([np.bincount(users, weights * (row - mean), count) for row, mean in zip(differences, means, strict=True)])
+    spread = np.stack(
+        [
+            np.bincount(users, weights * (row - mean), count)
+            for row, mean in zip(differences, means, strict=True)
+        ]
+    )
     errors = np.sqrt((spread**2).sum(axis=1) * count / (count - 1)) / total
     return int(np.flatnonzero(means <= errors)[0])

@@ -1,4 +1,6 @@
-"""Trains several kernels at once on stored taps: one batched product for all domains, one optimiser state for each."""
+"""Trains several kernels at once on stored taps: one batched product for all domains, one
+optimiser state for each.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,14 +16,22 @@ import tensorflow as tf
 from configs import Experiment
 from trainer.backbone.frozen_pass import FrozenRows
 from trainer.kernels.kernel import Adapter, KernelShape, domain_generator, stack
-from trainer.kernels.kl_regularizers import moments_kl, parent_kl, variational_kl, variational_parent_kl
+from trainer.kernels.kl_regularizers import (
+    moments_kl,
+    parent_kl,
+    variational_kl,
+    variational_parent_kl,
+)
 from trainer.kernels.mutual_information import coding_rate
 from trainer.losses import log_probabilities, loss_by_group
 
 TILE = 64
-"""Rows of one kernel that are multiplied together; a domain's rows in a batch are padded to a multiple of it."""
+"""Rows of one kernel that are multiplied together; a domain's rows in a batch are padded to a
+multiple of it.
+"""
 
-_MIN_ROWS = 64  # our choice: a domain too small for this many rows in every batch takes part in fewer batches
+# our choice: a domain too small for this many rows in every batch takes part in fewer batches
+_MIN_ROWS = 64
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 Rows = npt.NDArray[np.int64]
@@ -35,7 +45,8 @@ class DomainData:
     Attributes:
       name: of the domain.
       rows: indices of the rows that it trains on; in ascending order where they have factors.
-      factors: float32, aligned with ``rows``: what each row's sample weight is multiplied by; 1 where None.
+      factors: float32, aligned with ``rows``: what each row's sample weight is multiplied by; 1
+        where None.
       own: how many of the rows are the domain's own; all where None.
     """
 
@@ -57,8 +68,8 @@ class DomainData:
 def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) -> list[list[Rows]]:
     """An epoch's batches: for every step the rows of every domain (maybe none).
 
-    Every row of every domain occurs once; a domain's share of a batch is its share of all rows. The order of a domain's rows is a
-    function of seed, epoch and its name.
+    Every row of every domain occurs once; a domain's share of a batch is its share of all rows. The
+    order of a domain's rows is a function of seed, epoch and its name.
     """
     steps = max(1, ceil(sum(len(domain.rows) for domain in domains) / batch_size))
     batches: list[list[Rows]] = [[np.empty(0, np.int64) for _ in domains] for _ in range(steps)]
@@ -73,7 +84,9 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
 
 
 class _Batch(NamedTuple):
-    """What one step reads, gathered: T tiles of ``TILE`` rows, each of one domain; a domain's last tile is padded with weight 0."""
+    """What one step reads, gathered: T tiles of ``TILE`` rows, each of one domain; a domain's
+    last tile is padded with weight 0.
+    """
 
     columns: dict[str, tf.Tensor]
     """Labels and sample weights, ``[T * TILE]``."""
@@ -94,11 +107,11 @@ class _Batch(NamedTuple):
 class JointTrainer:
     """Kernels of K domains under training.
 
-    The objective of domain k is  mean CE over its rows + beta * KL(w_k || w0) / N_k  with N_k its number of own training rows, so no
-    domain's gradient depends on another's. Each has its own Adam state; a domain with no row in a batch is untouched, state included, and
-    costs nothing.
-    With ``coding_rate`` it is  mean CE + code_beta * R(z_k), R in nats a row, of the domain's rows in the batch
-    (``trainer.kernels.mutual_information``).
+    The objective of domain k is  mean CE over its rows + beta * KL(w_k || w0) / N_k  with N_k its
+    number of own training rows, so no domain's gradient depends on another's. Each has its own Adam
+    state; a domain with no row in a batch is untouched, state included, and costs nothing. With
+    ``coding_rate`` it is  mean CE + code_beta * R(z_k), R in nats a row, of the domain's rows in
+    the batch (``trainer.kernels.mutual_information``).
 
     Args:
       experiment: settings, tasks and seed.
@@ -116,11 +129,22 @@ class JointTrainer:
         start: list[Kernel],
         parents: list[Kernel] | None = None,
     ) -> None:
-        self.experiment, self.settings, self.adapter, self.domains = experiment, experiment.finetune, adapter, domains
+        self.experiment, self.settings, self.adapter, self.domains = (
+            experiment,
+            experiment.finetune,
+            adapter,
+            domains,
+        )
         self.training = len(domains)  # K of the batch-aware rate: those that have not left training
         if self.settings.regulariser == "coding_rate" and not isinstance(adapter, KernelShape):
-            raise ValueError("finetune.regulariser: 'coding_rate' needs a kernel's code; expected a KernelShape")
-        self.parents = {name: tf.constant(values) for name, values in stack(parents).items()} if parents else {}
+            raise ValueError(
+                "finetune.regulariser: 'coding_rate' needs a kernel's code; expected a KernelShape"
+            )
+        self.parents = (
+            {name: tf.constant(values) for name, values in stack(parents).items()}
+            if parents
+            else {}
+        )
         count = len(domains)
         stacked = stack(start)
         self.means = {name: tf.Variable(values) for name, values in stacked.items()}
@@ -128,8 +152,13 @@ class JointTrainer:
         if self.settings.regulariser == "variational":
             inverse_softplus = float(np.log(np.expm1(self.settings.initial_sigma)))
             for name in self.adapter.informed:
-                self.trained[f"rho/{name}"] = tf.Variable(tf.fill(stacked[name].shape, inverse_softplus))
-        self.moments = {name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v))) for name, v in self.trained.items()}
+                self.trained[f"rho/{name}"] = tf.Variable(
+                    tf.fill(stacked[name].shape, inverse_softplus)
+                )
+        self.moments = {
+            name: (tf.Variable(tf.zeros_like(v)), tf.Variable(tf.zeros_like(v)))
+            for name, v in self.trained.items()
+        }
         self.updates = tf.Variable(tf.zeros([count]))
         self.rows_total = tf.constant([float(max(domain.own_rows, 1)) for domain in domains])
         self._noise = [domain_generator(experiment.seed, domain.name, 2) for domain in domains]
@@ -140,11 +169,17 @@ class JointTrainer:
         return {name: variable[index].numpy() for name, variable in self.means.items()}
 
     def train_batch(self, data: FrozenRows, rows: list[Rows]) -> npt.NDArray[np.float32]:
-        """One update from the given rows of every domain. Returns every domain's cross-entropy ``[K]``, 0 where it had no rows."""
+        """One update from the given rows of every domain. Returns every domain's cross-entropy
+        ``[K]``, 0 where it had no rows.
+        """
         return self._update(self._batch(data, rows))
 
-    def train_epoch(self, data: FrozenRows, batches: list[list[Rows]]) -> Iterator[npt.NDArray[np.float32]]:
-        """``train_batch`` of every batch in order, each gathered while the one before it is computed."""
+    def train_epoch(
+        self, data: FrozenRows, batches: list[list[Rows]]
+    ) -> Iterator[npt.NDArray[np.float32]]:
+        """``train_batch`` of every batch in order, each gathered while the one before it is
+        computed.
+        """
         with ThreadPoolExecutor(max_workers=1) as ahead:
             following = ahead.submit(self._batch, data, batches[0])
             for _, rows in pairwise([*batches, None]):
@@ -169,12 +204,16 @@ class JointTrainer:
             index[start : start + len(part)] = part
             present[start : start + len(part)] = domain.factors_of(part)
             start += tile_count * TILE
-        columns = {f"label/{label}": data.labels(label)[index] for label in self.experiment.label_columns}
+        columns = {
+            f"label/{label}": data.labels(label)[index] for label in self.experiment.label_columns
+        }
         columns["row/weight"] = data.weights[index] * present
         tiled = index.reshape(-1, 1, TILE)
         return _Batch(
             {name: tf.constant(values) for name, values in columns.items()},
-            tf.constant(data.taps[tiled, np.arange(data.taps.shape[1])[:, np.newaxis]]),  # gathered as it is read: nothing to transpose
+            tf.constant(
+                data.taps[tiled, np.arange(data.taps.shape[1])[:, np.newaxis]]
+            ),  # gathered as it is read: nothing to transpose
             tf.constant(data.logits[tiled, np.arange(data.logits.shape[1])[:, np.newaxis]]),
             tf.constant(tile_domain),
             tf.constant(active),
@@ -183,19 +222,25 @@ class JointTrainer:
         )
 
     def _rates(self, counts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Batch-aware learning rates ``[K]``: lr * (n_k / (B / K))^p, the factor clipped to [0.1, 1]; 0 without rows (our choice)."""
+        """Batch-aware learning rates ``[K]``: lr * (n_k / (B / K))^p, the factor clipped to
+        [0.1, 1]; 0 without rows (our choice).
+        """
         share = counts * self.training / max(counts.sum(), 1.0)
         factor = np.clip(share**self.settings.rate_power, 0.1, 1.0)
         return np.where(counts > 0, self.settings.learning_rate * factor, 0.0).astype(np.float32)
 
     def _draw_noise(self, counts: npt.NDArray[np.float32]) -> dict[str, tf.Tensor]:
-        """Standard normal draws for every weight of the domains with rows; each has a generator of its own, so that others do not change
-        its draws.
+        """Standard normal draws for every weight of the domains with rows; each has a generator of
+        its own, so that others do not change its draws.
         """
         noise = {}
         for name in self.adapter.informed:
             size = self.means[name].shape[1:]
-            draws = [generator.standard_normal(size, np.float32) for generator, count in zip(self._noise, counts, strict=True) if count]
+            draws = [
+                generator.standard_normal(size, np.float32)
+                for generator, count in zip(self._noise, counts, strict=True)
+                if count
+            ]
             noise[name] = tf.constant(np.stack(draws))
         return noise
 
@@ -203,7 +248,9 @@ class JointTrainer:
         """KL of every domain's kernel ``[K]``."""
         return self._kl(self.trained, self.parents, len(self.domains))
 
-    def _kl(self, trained: dict[str, Any], parents: dict[str, Any], count: int | tf.Tensor) -> tf.Tensor:
+    def _kl(
+        self, trained: dict[str, Any], parents: dict[str, Any], count: int | tf.Tensor
+    ) -> tf.Tensor:
         total, sigma = tf.zeros([count]), self.settings.prior_sigma
         for name in self.adapter.informed:
             mean, parent = trained[name], parents.get(name)
@@ -211,10 +258,16 @@ class JointTrainer:
                 total += moments_kl(mean) if parent is None else parent_kl(mean, parent, sigma)
             elif self.settings.regulariser == "variational":
                 own = tf.nn.softplus(trained[f"rho/{name}"])
-                total += variational_kl(mean, own) if parent is None else variational_parent_kl(mean, own, parent, sigma)
+                total += (
+                    variational_kl(mean, own)
+                    if parent is None
+                    else variational_parent_kl(mean, own, parent, sigma)
+                )
         return total
 
-    def _weights(self, trained: dict[str, tf.Tensor], noise: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _weights(
+        self, trained: dict[str, tf.Tensor], noise: dict[str, tf.Tensor]
+    ) -> dict[str, tf.Tensor]:
         """The weights that a step computes with: the means, or a reparameterised sample."""
         weights = {name: trained[name] for name in self.means}
         if self.settings.regulariser == "variational":
@@ -238,28 +291,49 @@ class JointTrainer:
         count = tf.size(active)
         with tf.GradientTape() as tape:
             tape.watch(trained)
-            weights = {name: tf.gather(weight, tile_domain) for name, weight in self._weights(trained, noise).items()}
+            weights = {
+                name: tf.gather(weight, tile_domain)
+                for name, weight in self._weights(trained, noise).items()
+            }
             out = self.adapter.logits(weights, taps, logits)
             log_p = log_probabilities(tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, 2]))
             row_domain = tf.repeat(tile_domain, TILE)
             entropy = loss_by_group(self.experiment.tasks, log_p, columns, row_domain, count)
             own_rows = tf.gather(self.rows_total, active)
-            loss = tf.reduce_sum(entropy + self.settings.beta * self._kl(trained, parents, count) / own_rows)
+            loss = tf.reduce_sum(
+                entropy + self.settings.beta * self._kl(trained, parents, count) / own_rows
+            )
             if self.settings.regulariser == "coding_rate" and isinstance(self.adapter, KernelShape):
-                codes, row_weights = self.adapter.code(weights, taps), tf.reshape(columns["row/weight"], [-1, TILE])
+                codes, row_weights = (
+                    self.adapter.code(weights, taps),
+                    tf.reshape(columns["row/weight"], [-1, TILE]),
+                )
                 rate = coding_rate(codes, row_weights, tile_domain, count, self.settings.code_noise)
                 loss += self.settings.code_beta * tf.reduce_sum(rate)
         self._apply(tape.gradient(loss, trained), trained, active, rates)
         return tf.scatter_nd(active[:, tf.newaxis], entropy, [len(self.domains)])
 
-    def _apply(self, gradients: dict[str, Any], trained: dict[str, tf.Tensor], active: tf.Tensor, rates: tf.Tensor) -> None:
-        """Adam (Kingma and Ba 2015) for every active domain by itself; nothing of the others is read or written.
+    def _apply(
+        self,
+        gradients: dict[str, Any],
+        trained: dict[str, tf.Tensor],
+        active: tf.Tensor,
+        rates: tf.Tensor,
+    ) -> None:
+        """Adam (Kingma and Ba 2015) for every active domain by itself; nothing of the others is
+        read or written.
 
-        The moments are kept without their factors 1 - beta, which go into the rate: every pass over all weights counts here.
+        The moments are kept without their factors 1 - beta, which go into the rate: every pass over
+        all weights counts here.
         """
         self.updates.scatter_add(tf.IndexedSlices(tf.ones_like(rates), active))
         count = tf.gather(self.updates, active)
-        scaled = rates * (1.0 - _BETA_1) / (1.0 - _BETA_1**count) * tf.sqrt((1.0 - _BETA_2**count) / (1.0 - _BETA_2))
+        scaled = (
+            rates
+            * (1.0 - _BETA_1)
+            / (1.0 - _BETA_1**count)
+            * tf.sqrt((1.0 - _BETA_2**count) / (1.0 - _BETA_2))
+        )
         epsilon = _EPSILON / (1.0 - _BETA_2) ** 0.5
         for name, value in trained.items():
             gradient, (first, second) = tf.convert_to_tensor(gradients[name]), self.moments[name]
@@ -267,5 +341,9 @@ class JointTrainer:
             new_second = _BETA_2 * tf.gather(second, active) + tf.square(gradient)
             rate = tf.reshape(scaled, [-1] + [1] * (len(value.shape) - 1))
             new_value = value - rate * (new_first / (tf.sqrt(new_second) + epsilon))
-            for variable, new in ((first, new_first), (second, new_second), (self.trained[name], new_value)):
+            for variable, new in (
+                (first, new_first),
+                (second, new_second),
+                (self.trained[name], new_value),
+            ):
                 variable.scatter_update(tf.IndexedSlices(new, active))

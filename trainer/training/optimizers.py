@@ -1,4 +1,6 @@
-"""The optimisers of a backbone: row-wise Adagrad for embedding tables, Adam in one operation a weight for the rest."""
+"""The optimisers of a backbone: row-wise Adagrad for embedding tables, Adam in one operation a
+weight for the rest.
+"""
 
 from typing import Any
 
@@ -6,17 +8,23 @@ import keras
 import tensorflow as tf
 
 _DENSE_ROWS = 1 << 14
-"""Tables of at most so many rows are updated whole: their sums are soon made, and no batch's rows need to be told apart."""
+"""Tables of at most so many rows are updated whole: their sums are soon made, and no batch's
+rows need to be told apart.
+"""
 
 
 class FusedAdam(keras.optimizers.Adam):
-    """Keras's Adam (Kingma and Ba 2015) with its state and its formula, each weight updated by one operation instead of some twenty.
+    """Keras's Adam (Kingma and Ba 2015) with its state and its formula, each weight updated by one
+    operation instead of some twenty.
 
-    Those of a batch's some thirty small weights are more than half of a step's operations, and every one is scheduled.
+    Those of a batch's some thirty small weights are more than half of a step's operations, and
+    every one is scheduled.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        """Updates a dense TensorFlow ``variable`` in place; Keras calls this for every weight that has a gradient."""
+        """Updates a dense TensorFlow ``variable`` in place; Keras calls this for every weight
+        that has a gradient.
+        """
         step = tf.cast(self.iterations.value + 1, tf.float32)
         index = self._get_variable_index(variable)
         tf.raw_ops.ResourceApplyAdam(
@@ -34,17 +42,20 @@ class FusedAdam(keras.optimizers.Adam):
 
 
 class RowWiseAdagrad(tf.Module):
-    """Adagrad with one accumulator a row, touching only the rows of the batch (as in DLRM, Naumov et al. 2019).
+    """Adagrad with one accumulator a row, touching only the rows of the batch (as in DLRM, Naumov
+    et al. 2019).
 
-    For a row with summed gradient g:  a <- a + mean(g^2),  row <- row - rate * g / (sqrt(a) + epsilon).
-    Keras optimisers are dense on embeddings: their step grows with the table; this one's does not, and its state is one float a row.
+    For a row with summed gradient g:  a <- a + mean(g^2),  row <- row - rate * g / (sqrt(a) +
+    epsilon). Keras optimisers are dense on embeddings: their step grows with the table; this one's
+    does not, and its state is one float a row.
 
     Args:
       tables: embedding variables ``[rows, dimension]``.
       learning_rate: default rate.
       initial_accumulator: where every accumulator starts.
-      count_updates: whether to count every row's updates of other than zero in ``updates`` (float32 ``[rows]`` a table, empty where not
-        asked for). Accumulators do not tell: squares of small gradients are lost in their rounding.
+      count_updates: whether to count every row's updates of other than zero in ``updates`` (float32
+        ``[rows]`` a table, empty where not asked for). Accumulators do not tell: squares of small
+        gradients are lost in their rounding.
     """
 
     def __init__(
@@ -57,24 +68,43 @@ class RowWiseAdagrad(tf.Module):
     ) -> None:
         super().__init__(name="row_wise_adagrad")
         self._rate, self._epsilon = learning_rate, epsilon
-        self.accumulators = [tf.Variable(tf.fill([table.shape[0]], initial_accumulator), trainable=False) for table in tables]
-        self.updates = [tf.Variable(tf.zeros([table.shape[0]]), trainable=False) for table in tables] if count_updates else []
+        self.accumulators = [
+            tf.Variable(tf.fill([table.shape[0]], initial_accumulator), trainable=False)
+            for table in tables
+        ]
+        self.updates = (
+            [tf.Variable(tf.zeros([table.shape[0]]), trainable=False) for table in tables]
+            if count_updates
+            else []
+        )
 
     def apply(self, gradients: list[tf.IndexedSlices | None], tables: list[tf.Variable]) -> None:
-        """Updates ``tables`` (those of the constructor, in its order) in place. A row that occurs several times is updated once."""
-        for index, (gradient, table, accumulator) in enumerate(zip(gradients, tables, self.accumulators, strict=True)):
+        """Updates ``tables`` (those of the constructor, in its order) in place. A row that
+        occurs several times is updated once.
+        """
+        for index, (gradient, table, accumulator) in enumerate(
+            zip(gradients, tables, self.accumulators, strict=True)
+        ):
             if gradient is None:
                 continue
             if table.shape[0] <= _DENSE_ROWS:
-                summed = tf.math.unsorted_segment_sum(gradient.values, gradient.indices, table.shape[0])
+                summed = tf.math.unsorted_segment_sum(
+                    gradient.values, gradient.indices, table.shape[0]
+                )
                 sums = accumulator.assign_add(tf.reduce_mean(tf.square(summed), axis=1))
-                table.assign_sub(self._change(summed, sums))  # a sum of 0 moves neither the row nor its accumulator
+                table.assign_sub(
+                    self._change(summed, sums)
+                )  # a sum of 0 moves neither the row nor its accumulator
                 rows = tf.range(table.shape[0])
             else:
                 rows, position = tf.unique(gradient.indices)
                 summed = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
-                accumulator.scatter_add(tf.IndexedSlices(tf.reduce_mean(tf.square(summed), axis=1), rows))
-                table.scatter_sub(tf.IndexedSlices(self._change(summed, tf.gather(accumulator, rows)), rows))
+                accumulator.scatter_add(
+                    tf.IndexedSlices(tf.reduce_mean(tf.square(summed), axis=1), rows)
+                )
+                table.scatter_sub(
+                    tf.IndexedSlices(self._change(summed, tf.gather(accumulator, rows)), rows)
+                )
             if self.updates:
                 changed = tf.cast(tf.reduce_any(summed != 0.0, axis=1), tf.float32)
                 self.updates[index].scatter_add(tf.IndexedSlices(changed, rows))

@@ -30,12 +30,20 @@ _FEW_CORES = 2
 _LOG_STEPS = 20
 MOST_AT_ONCE = 10
 """Steps in one call of TensorFlow; Ctrl-C and the progress bar wait for its end."""
-_DECISIVE = ("seed", "features", "topics", "tasks", "backbone", "pretrain")  # what a backbone depends on, beside its dataset
+_DECISIVE = (
+    "seed",
+    "features",
+    "topics",
+    "tasks",
+    "backbone",
+    "pretrain",
+)  # what a backbone depends on, beside its dataset
 
 
 def one_thread_an_operation() -> None:
-    """On few cores lets the operations of a training step run side by side, each in one thread: handing parts of each to several threads
-    takes longer than it saves (two cores: 1.15 times the rows/s). Has no effect once TensorFlow has computed something.
+    """On few cores lets the operations of a training step run side by side, each in one thread:
+    handing parts of each to several threads takes longer than it saves (two cores: 1.15 times the
+    rows/s). Has no effect once TensorFlow has computed something.
     """
     if (os.cpu_count() or 1) <= _FEW_CORES:
         with suppress(RuntimeError):
@@ -43,15 +51,20 @@ def one_thread_an_operation() -> None:
 
 
 def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
-    """Trains a backbone and writes it to ``<job>/backbone``; resumes an interrupted run; does nothing where it is finished.
+    """Trains a backbone and writes it to ``<job>/backbone``; resumes an interrupted run; does
+    nothing where it is finished.
 
     Raises:
-      InputError: no such dataset, a dataset of other settings, or a job directory with a run of other settings.
+      InputError: no such dataset, a dataset of other settings, or a job directory with a run of
+        other settings.
     """
     dataset = Dataset.open(data, experiment)
     _claim(job, experiment, dataset)
     if job.finished:
-        print(f"{job.backbone}: finished already; choose another --job-dir to train again", file=sys.stderr)
+        print(
+            f"{job.backbone}: finished already; choose another --job-dir to train again",
+            file=sys.stderr,
+        )
         return
     keras.utils.set_random_seed(experiment.seed)
     run = _Run(experiment, dataset, job)
@@ -62,7 +75,9 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
     write_json(job.backbone / "history.json", run.state.history)
     if dataset.manifest.golden_requests:  # else fine-tuning asks for them
         keep_requests(dataset, job)
-    write_json(job.backbone / "fingerprint.json", model_fingerprint(run.model, dataset.fitted.digest))  # last: it says 'finished'
+    write_json(
+        job.backbone / "fingerprint.json", model_fingerprint(run.model, dataset.fitted.digest)
+    )  # last: it says 'finished'
 
 
 def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
@@ -74,14 +89,25 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
             with new_folder(job.backbone / "transform") as folder:
                 dataset.fitted.save(str(folder))
         write_json(path, ours)
-    theirs = job.experiment().model_dump(mode="json")  # as read now: with the defaults of settings that are younger than the job
+    theirs = job.experiment().model_dump(
+        mode="json"
+    )  # as read now: with the defaults of settings that are younger than the job
     for section in _DECISIVE:
         if theirs[section] != ours[section]:
-            raise InputError(f"{job.folder}: holds a backbone with other '{section}' settings; choose another --job-dir")
+            raise InputError(
+                f"{job.folder}: holds a backbone with other '{section}' settings; choose another"
+                " --job-dir"
+            )
     if experiment.pretrain.progressive and theirs["finetune"]["split"] != experiment.finetune.split:
-        raise InputError(f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose another --job-dir")
+        raise InputError(
+            f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose"
+            " another --job-dir"
+        )
     if job.fitted().digest != dataset.fitted.digest:
-        raise InputError(f"{job.folder}: holds a backbone of another dataset (its transform differs); choose another --job-dir")
+        raise InputError(
+            f"{job.folder}: holds a backbone of another dataset (its transform differs); choose"
+            " another --job-dir"
+        )
 
 
 @dataclass
@@ -112,9 +138,16 @@ class _Run:
         self._saved_state = tf.Variable("", dtype=tf.string)
         self._weights = {"weights": [variable.value for variable in self.model.variables]}
         self._beside = {**self.learner.state, "state": self._saved_state}
-        self._updates = {"updates": self.learner.adagrad.updates}  # in the best: a row learned after it counts as unseen again
-        everything, best = tf.train.Checkpoint(**self._weights, **self._beside), tf.train.Checkpoint(**self._weights, **self._updates)
-        self.latest = tf.train.CheckpointManager(everything, str(job.checkpoints / "latest"), max_to_keep=1)
+        self._updates = {
+            "updates": self.learner.adagrad.updates
+        }  # in the best: a row learned after it counts as unseen again
+        everything, best = (
+            tf.train.Checkpoint(**self._weights, **self._beside),
+            tf.train.Checkpoint(**self._weights, **self._updates),
+        )
+        self.latest = tf.train.CheckpointManager(
+            everything, str(job.checkpoints / "latest"), max_to_keep=1
+        )
         self.best = tf.train.CheckpointManager(best, str(job.checkpoints / "best"), max_to_keep=1)
         self.writer = tf.summary.create_file_writer(str(job.logs / "pretrain"))
 
@@ -130,34 +163,55 @@ class _Run:
         self.writer.flush()
 
     def _restore(self, checkpoints: tf.train.CheckpointManager, others: dict[str, Any]) -> bool:
-        """Restores the weights and what else the last checkpoint holds; False where there is none. Raises ``InputError``."""
+        """Restores the weights and what else the last checkpoint holds; False where there is
+        none. Raises ``InputError``.
+        """
         path = checkpoints.latest_checkpoint
         if path is None:
             return False
         for table in self.learner.tables:
             release(table)
-        for part in (self._weights, others):  # weights first: what is restored with them may take the place that the tables left
+        for part in (
+            self._weights,
+            others,
+        ):  # weights first: what is restored with them may take the place that the tables left
             try:
-                tf.train.Checkpoint(**part).read(path).expect_partial().assert_existing_objects_matched()
+                tf.train.Checkpoint(**part).read(
+                    path
+                ).expect_partial().assert_existing_objects_matched()
             except (AssertionError, ValueError, tf.errors.InvalidArgumentError):
                 folder = Path(checkpoints.directory).parent
-                raise InputError(f"{path}: of another version of this program; remove {folder} to train anew") from None
+                raise InputError(
+                    f"{path}: of another version of this program; remove {folder} to train anew"
+                ) from None
         return True
 
     def _train_epoch(self) -> None:
-        state, rows, batch_size = self.state, self.dataset.rows(self.settings.split), self.settings.batch_size
+        state, rows, batch_size = (
+            self.state,
+            self.dataset.rows(self.settings.split),
+            self.settings.batch_size,
+        )
         steps = ceil(rows / batch_size)
         validate_at = {
-            ceil(steps * part / self.settings.validations_per_epoch) for part in range(1, self.settings.validations_per_epoch + 1)
+            ceil(steps * part / self.settings.validations_per_epoch)
+            for part in range(1, self.settings.validations_per_epoch + 1)
         }
-        batches = self.dataset.shuffled_batches(self.settings.split, batch_size, seed=self.experiment.seed * 100_003 + state.epoch)
+        batches = self.dataset.shuffled_batches(
+            self.settings.split, batch_size, seed=self.experiment.seed * 100_003 + state.epoch
+        )
         iterator = iter(batches.skip(state.step))
-        with row_bar(f"pretrain {state.epoch + 1}/{self.settings.epochs}", rows, state.step * batch_size) as bar:
+        with row_bar(
+            f"pretrain {state.epoch + 1}/{self.settings.epochs}", rows, state.step * batch_size
+        ) as bar:
             while state.step < steps and not state.stopped:
                 count = self._steps_at_once(min(step for step in validate_at if step > state.step))
                 losses, learned = self.learner.steps(iterator, tf.constant(count))
                 state.step, state.total_steps = state.step + count, state.total_steps + count
-                state.loss_sum, state.loss_count = sum(losses.numpy().tolist(), state.loss_sum), state.loss_count + count
+                state.loss_sum, state.loss_count = (
+                    sum(losses.numpy().tolist(), state.loss_sum),
+                    state.loss_count + count,
+                )
                 bar.update(int(learned))
                 if state.total_steps % _LOG_STEPS == 0:
                     bar.set_postfix(loss=f"{state.loss_sum / state.loss_count:.4f}", refresh=False)
@@ -170,22 +224,35 @@ class _Run:
         self._checkpoint()
 
     def _steps_at_once(self, validation: int) -> int:
-        """Steps until the next one after which something is logged, saved or, at ``validation``, judged; at most ``MOST_AT_ONCE``."""
+        """Steps until the next one after which something is logged, saved or, at ``validation``,
+        judged; at most ``MOST_AT_ONCE``.
+        """
         done = self.state.total_steps
         ahead = [every - done % every for every in (_LOG_STEPS, self.settings.checkpoint_steps)]
         return min(MOST_AT_ONCE, validation - self.state.step, *ahead)
 
     def _validate(self) -> None:
         state = self.state
-        if self.settings.progressive:  # rows of validation may hold ids that the window is the first to teach
+        if (
+            self.settings.progressive
+        ):  # rows of validation may hold ids that the window is the first to teach
             fill_cold_rows(self.learner, self.experiment)
-        rows = run_frozen(self.inference, self.dataset, self.settings.validation, tap=None, title="validation")
+        rows = run_frozen(
+            self.inference, self.dataset, self.settings.validation, tap=None, title="validation"
+        )
         figures = validation_figures(rows, self.learner.objectives, self.experiment)
         state.history.append(
-            {"step": state.total_steps, "epoch": state.epoch + 1, "train_loss": state.loss_sum / state.loss_count, "validation": figures}
+            {
+                "step": state.total_steps,
+                "epoch": state.epoch + 1,
+                "train_loss": state.loss_sum / state.loss_count,
+                "validation": figures,
+            }
         )
         state.loss_sum, state.loss_count = 0.0, 0
-        self._log({f"validation_{name}": value for name, value in figures.items() if value is not None})
+        self._log(
+            {f"validation_{name}": value for name, value in figures.items() if value is not None}
+        )
         score = monitored(figures, self.settings.monitor)
         if state.best is None or score > state.best:
             state.best, state.best_step, state.bad = score, state.total_steps, 0
@@ -205,20 +272,32 @@ class _Run:
                 tf.summary.scalar(name, value)
 
 
-def validation_figures(rows: FrozenRows, objectives: Objectives, experiment: Experiment) -> dict[str, float | None]:
-    """Loss, CTR-AUC and CTCVR-AUC of the frozen backbone on a validation split; None where a split has one class only."""
+def validation_figures(
+    rows: FrozenRows, objectives: Objectives, experiment: Experiment
+) -> dict[str, float | None]:
+    """Loss, CTR-AUC and CTCVR-AUC of the frozen backbone on a validation split; None where a
+    split has one class only.
+    """
     log_p = log_probabilities(tf.constant(rows.logits))
-    columns = {name: tf.constant(values) for name, values in rows.columns.items() if name.startswith(("label/", "row/weight"))}
+    columns = {
+        name: tf.constant(values)
+        for name, values in rows.columns.items()
+        if name.startswith(("label/", "row/weight"))
+    }
     weights = rows.columns["row/weight"]
     return {
         "loss": float(objectives.loss(log_p, columns, compute_metrics=False)),
         "ctr_auc": auc(rows.labels(experiment.tasks.ctr.label), log_p["ctr"].numpy(), weights),
-        "ctcvr_auc": auc(rows.labels(experiment.tasks.ctcvr.label), log_p["ctcvr"].numpy(), weights),
+        "ctcvr_auc": auc(
+            rows.labels(experiment.tasks.ctcvr.label), log_p["ctcvr"].numpy(), weights
+        ),
     }
 
 
 def monitored(figures: dict[str, float | None], monitor: str) -> float:
-    """The figure that early stopping maximises: minus the loss, or the mean of the AUCs that are defined (minus the loss where none is)."""
+    """The figure that early stopping maximises: minus the loss, or the mean of the AUCs that are
+    defined (minus the loss where none is).
+    """
     aucs = [value for name, value in figures.items() if name.endswith("_auc") and value is not None]
     if monitor == "auc" and aucs:
         return sum(aucs) / len(aucs)

@@ -1,8 +1,10 @@
-"""After pre-training: through the fine-tuning split in order of time, every part scored before it is learned.
+"""After pre-training: through the fine-tuning split in order of time, every part scored before it
+is learned.
 
-So a backbone can learn from everything and still leave taps that are out-of-sample, which is what kernels must train on. Test-then-train
-is how learners on streams are judged (Gama, Sebastiao and Rodrigues 2013, On evaluating stream learning algorithms); to train an
-adapter on what it leaves is our choice.
+So a backbone can learn from everything and still leave taps that are out-of-sample, which is what
+kernels must train on. Test-then-train is how learners on streams are judged (Gama, Sebastiao and
+Rodrigues 2013, On evaluating stream learning algorithms); to train an adapter on what it leaves is
+our choice.
 """
 
 import shutil
@@ -17,7 +19,14 @@ from configs import Experiment
 from configs.features import CategoricalFeature, ListFeature
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
-from trainer.backbone.stored_taps import STORED, Files, create_taps, describe_taps, split_columns, taps_folder
+from trainer.backbone.stored_taps import (
+    STORED,
+    Files,
+    create_taps,
+    describe_taps,
+    split_columns,
+    taps_folder,
+)
 from trainer.data.dataset import Columns, Dataset
 from trainer.data.progress_bar import row_bar
 from trainer.job import Job, model_fingerprint, new_folder
@@ -29,11 +38,14 @@ _MOMENT = "row/timestamp"
 Rows = npt.NDArray[np.int64]
 
 
-def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Learner, inference: keras.Model) -> None:
-    """Scores and then learns every part of ``finetune.split``, in order of time, and leaves the scores in ``<job>/backbone/taps``.
+def learn_window(
+    experiment: Experiment, dataset: Dataset, job: Job, learner: Learner, inference: keras.Model
+) -> None:
+    """Scores and then learns every part of ``finetune.split``, in order of time, and leaves the
+    scores in ``<job>/backbone/taps``.
 
-    The optimisers go on as pre-training left them, at its rates and batch size. An interrupted pass starts again from the end of
-    pre-training; what it left is removed.
+    The optimisers go on as pre-training left them, at its rates and batch size. An interrupted pass
+    starts again from the end of pre-training; what it left is removed.
 
     Args:
       experiment: settings and seed.
@@ -56,18 +68,27 @@ def learn_window(experiment: Experiment, dataset: Dataset, job: Job, learner: Le
                 part = {name: values[rows] for name, values in columns.items()}
                 fill_cold_rows(learner, experiment)
                 _score(inference, part, rows, files)
-                _learn(learner, part, settings.batch_size, np.random.default_rng((experiment.seed, number)))
+                _learn(
+                    learner,
+                    part,
+                    settings.batch_size,
+                    np.random.default_rng((experiment.seed, number)),
+                )
                 bar.update(len(rows))
         for file in files.values():
             file.flush()
         fill_cold_rows(learner, experiment)
         backbone = model_fingerprint(learner.model, dataset.fitted.digest)["fingerprint"]
-        about = [{"first": int(moments[rows].min()), "last": int(moments[rows].max()), "rows": len(rows)} for rows in parts]
+        about = [
+            {"first": int(moments[rows].min()), "last": int(moments[rows].max()), "rows": len(rows)}
+            for rows in parts
+        ]
         describe_taps(aside, backbone, dataset, split, about)
 
 
 def chronological_parts(moments: npt.NDArray[np.int64], parts: int) -> list[Rows]:
-    """Rows of each part: of about equal numbers, every row of a part later than all rows of the part before.
+    """Rows of each part: of about equal numbers, every row of a part later than all rows of the
+    part before.
 
     Args:
       moments: of the rows, seconds, ``[N]`` in any order, N > 0.
@@ -84,11 +105,13 @@ def chronological_parts(moments: npt.NDArray[np.int64], parts: int) -> list[Rows
 
 
 def fill_cold_rows(learner: Learner, experiment: Experiment) -> None:
-    """Gives embedding rows that no update has reached the value of their table's out-of-vocabulary row (our choice).
+    """Gives embedding rows that no update has reached the value of their table's out-of-vocabulary
+    row (our choice).
 
-    Vocabularies hold ids that the backbone meets later, or never: until then they are read as what they are, unseen, instead of as
-    random numbers. Where there are several out-of-vocabulary rows, the value is the mean of those that were updated, or of all where
-    none was. Tables without them (hashed ids, parts of a timestamp, buckets of a number) stay as they are.
+    Vocabularies hold ids that the backbone meets later, or never: until then they are read as what
+    they are, unseen, instead of as random numbers. Where there are several out-of-vocabulary rows,
+    the value is the mean of those that were updated, or of all where none was. Tables without them
+    (hashed ids, parts of a timestamp, buckets of a number) stay as they are.
 
     Args:
       learner: a backbone whose optimiser counts updates; its tables are changed in place.
@@ -118,7 +141,9 @@ def _score(inference: keras.Model, columns: Columns, rows: Rows, files: Files) -
             files[name][rows[start : start + _BATCH]] = heads[name]
 
 
-def _learn(learner: Learner, columns: Columns, batch_size: int, generator: np.random.Generator) -> None:
+def _learn(
+    learner: Learner, columns: Columns, batch_size: int, generator: np.random.Generator
+) -> None:
     order = generator.permutation(len(columns["row/weight"]))
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]

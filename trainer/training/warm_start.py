@@ -1,11 +1,15 @@
-"""From which kernel a domain starts (``finetune.warm_start``): all -> single-topic -> cross-topic (our choice)."""
+"""From which kernel a domain starts (``finetune.warm_start``): all -> single-topic ->
+cross-topic (our choice).
+"""
 
 from configs.domains import ALL, Domain
 from trainer.training.joint_kernel_trainer import Kernel
 
 
 def levels(warm_start: str, domains: list[Domain]) -> list[list[Domain]]:
-    """Domains that train together, in the order of training: all at once, or those with fewer conditions first (``parent``)."""
+    """Domains that train together, in the order of training: all at once, or those with fewer
+    conditions first (``parent``).
+    """
     if warm_start != "parent":
         return [domains]
     depths = sorted({len(domain.conditions) for domain in domains})
@@ -13,20 +17,27 @@ def levels(warm_start: str, domains: list[Domain]) -> list[list[Domain]]:
 
 
 def parents(domain: Domain) -> list[str]:
-    """The domains that a domain can start from, the preferred first: a cross-topic one from its single topics in order, then ``all``."""
+    """The domains that a domain can start from, the preferred first: a cross-topic one from its
+    single topics in order, then ``all``.
+    """
     return [*(domain.name.split(",") if len(domain.conditions) > 1 else ()), ALL]
 
 
-def starts(warm_start: str, domains: list[Domain], kernels: dict[str, Kernel]) -> Kernel | list[Kernel] | None:
+def starts(
+    warm_start: str, domains: list[Domain], kernels: dict[str, Kernel]
+) -> Kernel | list[Kernel] | None:
     """What ``train_kernels`` starts the domains of a level from.
 
     Args:
       warm_start: ``all``, ``none`` or ``parent``.
       domains: of the level.
-      kernels: of the domains trained before it, without gates; ``all`` among them unless ``warm_start`` is ``none``.
+      kernels: of the domains trained before it, without gates; ``all`` among them unless
+        ``warm_start`` is ``none``.
     """
     if warm_start == "none":
         return None
     if warm_start == "all":
         return kernels[ALL]
-    return [next(kernels[name] for name in parents(domain) if name in kernels) for domain in domains]
+    return [
+        next(kernels[name] for name in parents(domain) if name in kernels) for domain in domains
+    ]

@@ -1,4 +1,6 @@
-"""The plain bottleneck adapter (Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP", section 2.1)."""
+"""The plain bottleneck adapter (Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for
+NLP", section 2.1).
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -61,5 +63,9 @@ class Bottleneck:
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
         """See ``trainer.kernels.kernel.Adapter``; the backbone's logits are not read."""
-        code = tf.nn.relu(affine(taps, weights["down"] * self.towers[0].fan_in ** -0.5, weights["down_bias"]))
-        return tower_logits(self.towers, taps + affine(code, weights["up"] * self.width**-0.5, weights["up_bias"]))
+        code = tf.nn.relu(
+            affine(taps, weights["down"] * self.towers[0].fan_in ** -0.5, weights["down_bias"])
+        )
+        return tower_logits(
+            self.towers, taps + affine(code, weights["up"] * self.width**-0.5, weights["up_bias"])
+        )

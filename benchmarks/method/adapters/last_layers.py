@@ -1,4 +1,6 @@
-"""Fine-tuning the last layers alone, the oldest way to keep a backbone (Yosinski et al. 2014, "How transferable are features ...?")."""
+"""Fine-tuning the last layers alone, the oldest way to keep a backbone (Yosinski et al. 2014,
+"How transferable are features ...?").
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +16,8 @@ from trainer.training.joint_kernel_trainer import Kernel
 
 @dataclass(frozen=True, eq=False)
 class LastLayers:
-    """The last k layers of each task's tower, trained from the backbone's own values; the layers before them stay frozen.
+    """The last k layers of each task's tower, trained from the backbone's own values; the layers
+    before them stay frozen.
 
     A weight is kept as sqrt(fan_in) W, see ``benchmarks.method.adapters``; biases as they are.
 
@@ -37,12 +40,17 @@ class LastLayers:
         """
         towers = towers_of(backbone)
         if not 1 <= count <= len(towers):
-            raise InputError(f"last layers of backbone '{backbone.name}': expected 1 to {len(towers)}, received {count}")
+            raise InputError(
+                f"last layers of backbone '{backbone.name}': expected 1 to {len(towers)}, received"
+                f" {count}"
+            )
         return cls(towers, count)
 
     @property
     def tap(self) -> str:
-        """The logit layer reads the tower's last hidden layer; what lies deeper is run from the representation."""
+        """The logit layer reads the tower's last hidden layer; what lies deeper is run from the
+        representation.
+        """
         return "tower" if self.count == 1 else "representation"
 
     @property
@@ -64,5 +72,11 @@ class LastLayers:
         for layer in self.towers[: -self.count] if self.tap == "representation" else ():
             hidden = layer(hidden)
         for index, layer in enumerate(self.towers[-self.count :]):
-            hidden = layer.activation(affine(hidden, weights[f"weight_{index}"] * layer.fan_in**-0.5, weights[f"bias_{index}"]))
+            hidden = layer.activation(
+                affine(
+                    hidden,
+                    weights[f"weight_{index}"] * layer.fan_in**-0.5,
+                    weights[f"bias_{index}"],
+                )
+            )
         return hidden[..., 0]

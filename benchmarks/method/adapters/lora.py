@@ -1,4 +1,6 @@
-"""Low-rank adaptation (Hu et al. 2021, "LoRA", section 4.1), one for each domain (MLoRA, Yang et al. 2024)."""
+"""Low-rank adaptation (Hu et al. 2021, "LoRA", section 4.1), one for each domain (MLoRA, Yang et
+al. 2024).
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -16,7 +18,8 @@ from trainer.training.joint_kernel_trainer import Kernel
 
 @dataclass(frozen=True, eq=False)
 class LoRA:
-    """act(x W + b + (alpha / r) x A B / sqrt(fan_in)) in place of act(x W + b), in every layer of each task's tower, the logit included.
+    """act(x W + b + (alpha / r) x A B / sqrt(fan_in)) in place of act(x W + b), in every layer of
+    each task's tower, the logit included.
 
     Attributes:
       towers: the backbone's.
@@ -35,14 +38,18 @@ class LoRA:
     def of(cls, backbone: keras.Model, rank: int = 16, alpha: float = 4.0) -> "LoRA":
         """The LoRA of a frozen backbone's towers.
 
-        The defaults are our choice: on widths 64 and one hidden layer, rank 16 has about the numbers of a kernel of width 50 that reads
-        the representation alone, and alpha 4 makes alpha / r the 1 / sqrt(fan_in) of B.
+        The defaults are our choice: on widths 64 and one hidden layer, rank 16 has about the
+        numbers of a kernel of width 50 that reads the representation alone, and alpha 4 makes alpha
+        / r the 1 / sqrt(fan_in) of B.
 
         Raises:
           InputError: towers that are not plain, or a rank below 1.
         """
         if rank < 1:
-            raise InputError(f"LoRA of backbone '{backbone.name}': expected a rank of at least 1, received {rank}")
+            raise InputError(
+                f"LoRA of backbone '{backbone.name}': expected a rank of at least 1, received"
+                f" {rank}"
+            )
         return cls(towers_of(backbone), rank, alpha)
 
     @property
@@ -55,7 +62,9 @@ class LoRA:
         generator = domain_generator(seed, domain)
         start: Kernel = {}
         for index, layer in enumerate(self.towers):
-            start[f"a_{index}"] = generator.standard_normal((len(TASKS), layer.fan_in, self.rank), np.float32)
+            start[f"a_{index}"] = generator.standard_normal(
+                (len(TASKS), layer.fan_in, self.rank), np.float32
+            )
             start[f"b_{index}"] = np.zeros((len(TASKS), self.rank, layer.fan_out), np.float32)
         return start
 

@@ -1,4 +1,6 @@
-"""A learned domain prompt (after Lester et al. 2021, "The Power of Scale for ... Prompt Tuning"; adding it is our choice)."""
+"""A learned domain prompt (after Lester et al. 2021, "The Power of Scale for ... Prompt Tuning";
+adding it is our choice).
+"""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +17,8 @@ from trainer.training.joint_kernel_trainer import Kernel
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """A vector for each domain, added to the input x of the frozen body; a body of one vector has no sequence to put a prompt before.
+    """A vector for each domain, added to the input x of the frozen body; a body of one vector has
+    no sequence to put a prompt before.
 
     Every row runs through body and towers again in every step, the costliest of the adapters.
 
@@ -37,8 +40,13 @@ class Prompt:
         """
         topics = [name for name in backbone.input if name.startswith(TOPIC_PREFIX)]
         if topics:
-            raise InputError(f"prompt of backbone '{backbone.name}': expected a body without topics, it reads {', '.join(topics)}")
-        operation, node, _ = backbone.output["input"]._keras_history  # the head is x with an axis put in
+            raise InputError(
+                f"prompt of backbone '{backbone.name}': expected a body without topics, it reads"
+                f" {', '.join(topics)}"
+            )
+        operation, node, _ = backbone.output[
+            "input"
+        ]._keras_history  # the head is x with an axis put in
         (x,) = operation._inbound_nodes[node].input_tensors
         return cls(keras.Model(x, backbone.output["logits"], name="after_prompt"))
 

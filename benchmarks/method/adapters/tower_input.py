@@ -1,4 +1,6 @@
-"""The kernel whose delta enters before the tower: a vector added to the representation that each task's frozen tower reads (our choice)."""
+"""The kernel whose delta enters before the tower: a vector added to the representation that each
+task's frozen tower reads (our choice).
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -18,10 +20,11 @@ Enters = Literal["tower", "both"]
 
 @dataclass(frozen=True, eq=False)
 class TowerInput:
-    """tower(h + delta) of each task's representation h, delta a vector of h's width: what the kernel's decoder gives on the kernel's tap.
+    """tower(h + delta) of each task's representation h, delta a vector of h's width: what the
+    kernel's decoder gives on the kernel's tap.
 
-    Weights, scaling, start and KL term are the kernel's. With ``enters: both`` the decoder gives one number more, which is added to the
-    logit afterwards: the kernel's own delta.
+    Weights, scaling, start and KL term are the kernel's. With ``enters: both`` the decoder gives
+    one number more, which is added to the logit afterwards: the kernel's own delta.
 
     Attributes:
       towers: the backbone's.
@@ -32,19 +35,25 @@ class TowerInput:
     shape: KernelShape
 
     @classmethod
-    def of(cls, backbone: keras.Model, settings: Settings, enters: Enters = "tower") -> "TowerInput":
+    def of(
+        cls, backbone: keras.Model, settings: Settings, enters: Enters = "tower"
+    ) -> "TowerInput":
         """An adapter with the tap, the widths and the activation of an experiment's kernels.
 
         Args:
           backbone: frozen.
-          settings: of the kernels; ``tap`` begins with ``representation``, ``residual`` is on and ``gate`` is none.
+          settings: of the kernels; ``tap`` begins with ``representation``, ``residual`` is on and
+            ``gate`` is none.
           enters: where: ``tower``, or ``both`` tower and logit.
 
         Raises:
           InputError: other settings, or towers that are not plain.
         """
         if settings.tap.split("+")[0] != "representation":
-            raise InputError(f"kernel.tap: tower_input expected a tap that begins with 'representation', received '{settings.tap}'")
+            raise InputError(
+                "kernel.tap: tower_input expected a tap that begins with 'representation',"
+                f" received '{settings.tap}'"
+            )
         if not settings.residual or settings.gate != "none":
             raise InputError(
                 "kernel.residual and kernel.gate: tower_input expected true and 'none', "
@@ -52,7 +61,10 @@ class TowerInput:
             )
         towers = towers_of(backbone)
         shape = KernelShape.of(settings, int(read_tap(backbone.output, settings.tap).shape[-1]))
-        return cls(towers, replace(shape, widths=(*shape.widths[:-1], towers[0].fan_in + (enters == "both"))))
+        return cls(
+            towers,
+            replace(shape, widths=(*shape.widths[:-1], towers[0].fan_in + (enters == "both"))),
+        )
 
     @property
     def tap(self) -> str:
@@ -70,7 +82,9 @@ class TowerInput:
         return sum(values.size for values in self.initial(0, "").values())
 
     def initial(self, seed: int, domain: str) -> Kernel:
-        """As a kernel's: weights ~ N(0, I), a function of seed and domain name; biases and the last layer 0."""
+        """As a kernel's: weights ~ N(0, I), a function of seed and domain name; biases and the
+        last layer 0.
+        """
         return self.shape.initial(seed, domain)
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -44,7 +44,9 @@ class TowerLayer:
 
 
 def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """x W + b of x ``[M, 2, R, fan_in]``, W ``[(M,) 2, fan_in, fan_out]`` and b ``[(M,) 2, fan_out]``."""
+    """x W + b of x ``[M, 2, R, fan_in]``, W ``[(M,) 2, fan_in, fan_out]`` and b ``[(M,) 2,
+    fan_out]``.
+    """
     return tf.matmul(x, weight) + bias[..., np.newaxis, :]
 
 
@@ -56,14 +58,19 @@ def tower_logits(towers: tuple[TowerLayer, ...], representation: Any) -> Any:
 
 
 def towers_of(backbone: keras.Model) -> tuple[TowerLayer, ...]:
-    """Reads the towers of a frozen backbone (``trainer.backbone.model.load_frozen``): the hidden layers in order, then the logit.
+    """Reads the towers of a frozen backbone (``trainer.backbone.model.load_frozen``): the hidden
+    layers in order, then the logit.
 
     Raises:
-      InputError: its towers are not plain: a layer ``TASK_tower_0``, ``TASK_tower_1``, ..., ``TASK_logit`` is missing or not dense, or
-        these layers do not lead from the ``representation`` head to the logits.
+      InputError: its towers are not plain: a layer ``TASK_tower_0``, ``TASK_tower_1``, ...,
+        ``TASK_logit`` is missing or not dense, or these layers do not lead from the
+        ``representation`` head to the logits.
     """
     layers = {layer.name: layer for layer in backbone.layers}
-    hidden = takewhile(lambda part: any(f"{task}_{part}" in layers for task in TASKS), (f"tower_{depth}" for depth in count()))
+    hidden = takewhile(
+        lambda part: any(f"{task}_{part}" in layers for task in TASKS),
+        (f"tower_{depth}" for depth in count()),
+    )
     towers = []
     for part in [*hidden, "logit"]:
         found = []
@@ -71,19 +78,35 @@ def towers_of(backbone: keras.Model) -> tuple[TowerLayer, ...]:
             layer = layers.get(f"{task}_{part}")
             if not isinstance(layer, keras.layers.Dense):
                 kind = "none" if layer is None else type(layer).__name__
-                raise InputError(f"backbone '{backbone.name}': expected plain towers with a dense layer '{task}_{part}', found {kind}")
+                raise InputError(
+                    f"backbone '{backbone.name}': expected plain towers with a dense layer"
+                    f" '{task}_{part}', found {kind}"
+                )
             found.append(layer)
-        weights, biases = (np.stack([getattr(layer, name).numpy() for layer in found]) for name in ("kernel", "bias"))
+        weights, biases = (
+            np.stack([getattr(layer, name).numpy() for layer in found])
+            for name in ("kernel", "bias")
+        )
         towers.append(TowerLayer(weights, biases, found[0].activation))
     _check(backbone, tuple(towers))
     return tuple(towers)
 
 
 def _check(backbone: keras.Model, towers: tuple[TowerLayer, ...]) -> None:
-    """Names do not say how layers are joined (a body may put gates between them), so one made-up row does."""
-    row = {name: tf.ones([1, *tensor.shape[1:]], tensor.dtype) for name, tensor in backbone.input.items()}
+    """Names do not say how layers are joined (a body may put gates between them), so one made-up
+    row does.
+    """
+    row = {
+        name: tf.ones([1, *tensor.shape[1:]], tensor.dtype)
+        for name, tensor in backbone.input.items()
+    }
     heads = backbone(row, training=False)
     representation, expected = heads["representation"][:, :, tf.newaxis], heads["logits"]
     same = representation.shape[-1] == towers[0].fan_in
-    if not same or not np.allclose(tower_logits(towers, representation)[..., 0], expected, rtol=1e-4, atol=1e-5):
-        raise InputError(f"backbone '{backbone.name}': expected plain towers between its representation and its logits; it has others")
+    if not same or not np.allclose(
+        tower_logits(towers, representation)[..., 0], expected, rtol=1e-4, atol=1e-5
+    ):
+        raise InputError(
+            f"backbone '{backbone.name}': expected plain towers between its representation and its"
+            " logits; it has others"
+        )

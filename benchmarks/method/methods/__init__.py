@@ -1,4 +1,6 @@
-"""The methods under study by name: each a function ``(bench, experiment, splits, options) -> {suffix: Outcome}``."""
+"""The methods under study by name: each a function ``(bench, experiment, splits, options) ->
+{suffix: Outcome}``.
+"""
 
 from collections.abc import Callable
 from typing import Any

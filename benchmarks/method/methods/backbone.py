@@ -1,4 +1,6 @@
-"""A backbone by itself: zero-shot, retrained, or of another body; trained from scratch on its experiment's ``pretrain`` split."""
+"""A backbone by itself: zero-shot, retrained, or of another body; trained from scratch on its
+experiment's ``pretrain`` split.
+"""
 
 from typing import Any
 
@@ -9,8 +11,12 @@ from configs.domains import ALL
 from trainer.job import read_json
 
 
-def backbone(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
-    """Scores of the backbone, no domain's model. ``rows`` ends with the epoch or the validation that stopped pre-training."""
+def backbone(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
+    """Scores of the backbone, no domain's model. ``rows`` ends with the epoch or the validation
+    that stopped pre-training.
+    """
     history, settings = bench.job.backbone / "history.json", experiment.pretrain
     steps = max(validated["step"] for validated in read_json(history))
     rows = min(bench.dataset.rows(settings.split) * settings.epochs, steps * settings.batch_size)

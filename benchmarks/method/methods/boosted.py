@@ -1,4 +1,6 @@
-"""Gradient-boosted trees over what the transform gives: a strong model that is no network (LightGBM; Ke et al. 2017)."""
+"""Gradient-boosted trees over what the transform gives: a strong model that is no network
+(LightGBM; Ke et al. 2017).
+"""
 
 import time
 from typing import Any
@@ -31,7 +33,8 @@ class Boosted(Section):
       rounds: trees at most, for each of the two tasks.
       learning_rate: share of a tree that is added.
       leaves: of a tree.
-      patience: trees without a better AUC on the stopping users of validation before a task stops; its best number of trees is kept.
+      patience: trees without a better AUC on the stopping users of validation before a task stops;
+        its best number of trees is kept.
       threads: of the two processors that studies are run on.
       splits: trained on; ``pretrain.split`` and ``finetune.split`` where empty.
     """
@@ -44,27 +47,40 @@ class Boosted(Section):
     splits: tuple[str, ...] = ()
 
 
-def boosted(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
-    """Trains a model of CTR and one of CTCVR on all rows; one pair for all domains, which are among the features.
+def boosted(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
+    """Trains a model of CTR and one of CTCVR on all rows; one pair for all domains, which are among
+    the features.
 
-    Features: see ``boosted_features``. ``parameters`` are the values of leaves and the thresholds of splits; ``rows`` counts every
-    tree's pass over the rows.
+    Features: see ``boosted_features``. ``parameters`` are the values of leaves and the thresholds
+    of splits; ``rows`` counts every tree's pass over the rows.
     """
     settings = read_options(Boosted, "boosted", options)
     training = training_splits(experiment, settings.splits, splits)
     begun = time.perf_counter()
-    data, validation = read_rows(bench.dataset, training), read_rows(bench.dataset, [experiment.finetune.validation])
+    data, validation = (
+        read_rows(bench.dataset, training),
+        read_rows(bench.dataset, [experiment.finetune.validation]),
+    )
     features = BoostedFeatures(experiment, bench.dataset.fitted, data, training)
     held_out = stopping_rows(validation, Domain(ALL))
-    train_set = lightgbm.Dataset(features.matrix(data), feature_name=features.names, categorical_feature=features.categorical)
+    train_set = lightgbm.Dataset(
+        features.matrix(data), feature_name=features.names, categorical_feature=features.categorical
+    )
     stop_set = lightgbm.Dataset(features.matrix(validation)[held_out], reference=train_set)
-    models = {task: _train(experiment, settings, task, train_set, data, stop_set, validation, held_out) for task in TASKS}
+    models = {
+        task: _train(experiment, settings, task, train_set, data, stop_set, validation, held_out)
+        for task in TASKS
+    }
     seconds = time.perf_counter() - begun
 
     logits, clipped = {}, {}
     for split in splits:
         x = features.matrix(read_rows(bench.dataset, [split]))
-        raw = {task: np.asarray(models[task].predict(x, raw_score=True), np.float64) for task in TASKS}
+        raw = {
+            task: np.asarray(models[task].predict(x, raw_score=True), np.float64) for task in TASKS
+        }
         clipped[split] = float((raw["ctcvr"] >= raw["ctr"]).mean()) if len(x) else 0.0
         logits[split] = {ALL: task_logits(raw["ctr"], raw["ctcvr"])}
     rounds = {task: model.current_iteration() for task, model in models.items()}
@@ -75,16 +91,22 @@ def boosted(bench: Bench, experiment: Experiment, splits: list[str], options: di
             parameters=sum(2 * tree["num_leaves"] - 1 for tree in trees),
             rows=len(data.logits) * sum(rounds.values()),
             seconds=seconds,
-            notes={"rounds": rounds, "best_rounds": {task: model.best_iteration for task, model in models.items()}, "clipped": clipped},
+            notes={
+                "rounds": rounds,
+                "best_rounds": {task: model.best_iteration for task, model in models.items()},
+                "clipped": clipped,
+            },
         )
     }
 
 
 def task_logits(ctr: npt.NDArray[np.float64], ctcvr: npt.NDArray[np.float64]) -> Floats:
-    """Logits ``[N, 2]`` of CTR and CVR from two models' logits ``[N]`` of CTR and CTCVR, so that their product is p_ctcvr again.
+    """Logits ``[N, 2]`` of CTR and CVR from two models' logits ``[N]`` of CTR and CTCVR, so that
+    their product is p_ctcvr again.
 
-    The CVR is p_ctcvr / p_ctr, at most 1 - 1e-6: two models may contradict each other, and where p_ctcvr is the greater one, p_ctr stands
-    in for it. Everywhere else rows keep the order of p_ctcvr, but for differences below float32's resolution.
+    The CVR is p_ctcvr / p_ctr, at most 1 - 1e-6: two models may contradict each other, and where
+    p_ctcvr is the greater one, p_ctr stands in for it. Everywhere else rows keep the order of
+    p_ctcvr, but for differences below float32's resolution.
     """
     log_cvr = np.minimum(np.logaddexp(0.0, -ctr) - np.logaddexp(0.0, -ctcvr), np.log1p(-_CLIP))
     return np.stack([ctr, log_cvr - np.log(-np.expm1(log_cvr))], axis=1).astype(np.float32)
@@ -129,5 +151,8 @@ def _train(
             train_set,
             settings.rounds,
             valid_sets=[stop_set] if judged else None,
-            callbacks=[count, *([lightgbm.early_stopping(settings.patience, verbose=False)] if judged else [])],
+            callbacks=[
+                count,
+                *([lightgbm.early_stopping(settings.patience, verbose=False)] if judged else []),
+            ],
         )

@@ -1,4 +1,6 @@
-"""Full fine-tuning: a whole backbone for every domain, all of its weights trained on the domain's rows."""
+"""Full fine-tuning: a whole backbone for every domain, all of its weights trained on the
+domain's rows.
+"""
 
 import time
 from typing import Any, Literal
@@ -20,8 +22,9 @@ class Full(Update):
 
     Attributes:
       epochs: over a domain's rows.
-      start: what domains start from: ``update``, the backbone after ``update_epochs`` over the window's traffic of all domains (as
-        domains' kernels start from the kernel of all traffic), or ``backbone``.
+      start: what domains start from: ``update``, the backbone after ``update_epochs`` over the
+        window's traffic of all domains (as domains' kernels start from the kernel of all traffic),
+        or ``backbone``.
       update_epochs: as above.
       domains: names; every domain where empty.
     """
@@ -32,10 +35,13 @@ class Full(Update):
     domains: tuple[str, ...] = ()
 
 
-def full(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
+def full(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
     """Trains a copy of the backbone for every domain on its rows of ``finetune.split``.
 
-    ``all``, and with it a domain without rows in the window, is scored by what the domains start from.
+    ``all``, and with it a domain without rows in the window, is scored by what the domains start
+    from.
     """
     settings = read_options(Full, "full", options)
     domains = named_domains(experiment, settings.domains)
@@ -44,12 +50,17 @@ def full(bench: Bench, experiment: Experiment, splits: list[str], options: dict[
     validation = read_scored_rows(bench, experiment.finetune.validation)
     trainee, rows, figures = Trainee(trainable_copy(bench), experiment, settings), 0, {}
     if settings.start == "update":
-        figures[ALL] = trainee.train(trainee.weights(), window, validation, Domain(ALL), settings.update_epochs)
+        figures[ALL] = trainee.train(
+            trainee.weights(), window, validation, Domain(ALL), settings.update_epochs
+        )
         rows = len(window.logits) * settings.update_epochs
     seconds = time.perf_counter() - begun
 
     scored = {split: read_rows(bench.dataset, [split]) for split in splits}
-    logits = {split: {ALL: trainee.score(data, data.domain_rows(Domain(ALL)))} for split, data in scored.items()}
+    logits = {
+        split: {ALL: trainee.score(data, data.domain_rows(Domain(ALL)))}
+        for split, data in scored.items()
+    }
     active = [ALL] if trainee.helps(validation, Domain(ALL)) else []
     before = Outcome(logits, trainee.parameters, rows, seconds, active, {"stopping_auc": figures})
     return {"": train_domains(trainee, window, validation, domains, scored, before)}

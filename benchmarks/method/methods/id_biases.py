@@ -1,4 +1,6 @@
-"""Kernels that see ids: on a model's logits, a number for every user or item of the domain's window, shrunk towards 0 (our choice)."""
+"""Kernels that see ids: on a model's logits, a number for every user or item of the domain's
+window, shrunk towards 0 (our choice).
+"""
 
 import time
 from dataclasses import replace
@@ -34,7 +36,8 @@ class IdBiases(Section):
       features: categorical features; each has a table of its own.
       precision: of each table's prior N(0, 1 / precision), in the order of ``features``.
       tasks: whose logits are changed.
-      base: what is added to: the backbone's logits, or those of the experiment's kernels, trained first.
+      base: what is added to: the backbone's logits, or those of the experiment's kernels, trained
+        first.
     """
 
     features: tuple[str, ...] = Field(min_length=1)
@@ -47,19 +50,25 @@ class IdBiases(Section):
         if len(set(self.features)) != len(self.features):
             raise ValueError("expected different features")
         if len(self.precision) != len(self.features):
-            raise ValueError(f"expected a precision for each of {len(self.features)} features, received {len(self.precision)}")
+            raise ValueError(
+                f"expected a precision for each of {len(self.features)} features, received"
+                f" {len(self.precision)}"
+            )
         return self
 
 
-def id_biases(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
-    """Fits every domain's biases on its rows of ``finetune.split``; kernels, where there are, stay as they are trained.
+def id_biases(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
+    """Fits every domain's biases on its rows of ``finetune.split``; kernels, where there are, stay
+    as they are trained.
 
-    The kernels have learned from the same rows, so the biases add to logits that are in-sample. A domain that has no rows there has no
-    biases of its own.
+    The kernels have learned from the same rows, so the biases add to logits that are in-sample. A
+    domain that has no rows there has no biases of its own.
 
     Returns:
-      As ``tuned.tune``: ``""``, every domain under its own; ``all``, every domain under those of all traffic. ``parameters`` counts every
-      id that may have a bias, seen or not.
+      As ``tuned.tune``: ``""``, every domain under its own; ``all``, every domain under those of
+      all traffic. ``parameters`` counts every id that may have a bias, seen or not.
     """
     settings = read_options(IdBiases, "id_biases", options)
     ranges = _id_ranges(bench, experiment, settings.features)
@@ -70,7 +79,9 @@ def id_biases(bench: Bench, experiment: Experiment, splits: list[str], options: 
 
     own: dict[str, dict[str, Floats]] = {split: {} for split in splits}
     active, seconds = [], {}
-    for domain in [domain for domain in experiment.domains if domain.name in plain[""].logits[window]]:
+    for domain in [
+        domain for domain in experiment.domains if domain.name in plain[""].logits[window]
+    ]:
         begun = time.perf_counter()
         before = {split: by_domain[domain.name] for split, by_domain in plain[""].logits.items()}
         after = _biased(experiment, settings, ranges, rows, domain, before)
@@ -88,9 +99,17 @@ def id_biases(bench: Bench, experiment: Experiment, splits: list[str], options: 
         under = plain[suffix]
         return replace(
             under,
-            logits={split: {name: by_domain[name] for name in names} for split, by_domain in own.items()},
+            logits={
+                split: {name: by_domain[name] for name in names} for split, by_domain in own.items()
+            },
             parameters=under.parameters + count,
-            rows=under.rows + PASSES * sum(len(rows[window].domain_rows(domain)) for domain in experiment.domains if domain.name in names),
+            rows=under.rows
+            + PASSES
+            * sum(
+                len(rows[window].domain_rows(domain))
+                for domain in experiment.domains
+                if domain.name in names
+            ),
             seconds=under.seconds + sum(seconds[name] for name in names),
             active=[name for name in names if name in active],
         )
@@ -108,49 +127,87 @@ def _biased(
 ) -> Logits:
     """A domain's logits by split with the biases of its rows of the window, from those without."""
     fitted_on = experiment.finetune.split
-    window, inside = rows[fitted_on], {split: data.domain_rows(domain) for split, data in rows.items()}
+    window, inside = (
+        rows[fitted_on],
+        {split: data.domain_rows(domain) for split, data in rows.items()},
+    )
     after = {split: logits.copy() for split, logits in before.items()}
     for task in settings.tasks:
         place = TASKS.index(task)
         chosen, labels = task_rows(experiment, window, inside[fitted_on], task)
         learned = inside[fitted_on][chosen]
         tables = [
-            Table(window.columns[f"feature/{name}"][learned].astype(np.int64), *ranges[name], precision)
+            Table(
+                window.columns[f"feature/{name}"][learned].astype(np.int64),
+                *ranges[name],
+                precision,
+            )
             for name, precision in zip(settings.features, settings.precision, strict=True)
         ]
-        fitted = fit_biases(before[fitted_on][chosen, place], labels, window.weights[learned], tables)
+        fitted = fit_biases(
+            before[fitted_on][chosen, place], labels, window.weights[learned], tables
+        )
         for name, biases in zip(settings.features, fitted, strict=True):
             for split, logits in after.items():
-                logits[:, place] += biases[rows[split].columns[f"feature/{name}"][inside[split]]].astype(np.float32)
+                logits[:, place] += biases[
+                    rows[split].columns[f"feature/{name}"][inside[split]]
+                ].astype(np.float32)
     return after
 
 
 def _with_ids(bench: Bench, split: str, features: tuple[str, ...]) -> FrozenRows:
     data = bench.any_rows(split)
-    return replace(data, columns=data.columns | split_columns(bench.dataset, split, {f"feature/{name}" for name in features}.__contains__))
+    return replace(
+        data,
+        columns=data.columns
+        | split_columns(
+            bench.dataset, split, {f"feature/{name}" for name in features}.__contains__
+        ),
+    )
 
 
-def _id_ranges(bench: Bench, experiment: Experiment, features: tuple[str, ...]) -> dict[str, tuple[int, int]]:
-    """Of every feature the number of its ids, and how many of the first are shared by several values (as in ``gate_fit``)."""
-    outputs, debias = transform_outputs(experiment, bench.dataset.fitted), experiment.backbone.debias
+def _id_ranges(
+    bench: Bench, experiment: Experiment, features: tuple[str, ...]
+) -> dict[str, tuple[int, int]]:
+    """Of every feature the number of its ids, and how many of the first are shared by several
+    values (as in ``gate_fit``).
+    """
+    outputs, debias = (
+        transform_outputs(experiment, bench.dataset.fitted),
+        experiment.backbone.debias,
+    )
     ranges = {}
     for name in features:
         spec = experiment.features.get(name)
         if not isinstance(spec, CategoricalFeature) or (debias and name == debias.feature):
-            known = [other for other, found in experiment.features.items() if isinstance(found, CategoricalFeature)]
+            known = [
+                other
+                for other, found in experiment.features.items()
+                if isinstance(found, CategoricalFeature)
+            ]
             raise InputError(
-                f"options.features: '{name}' is no categorical feature known at serving; there are: "
-                f"{', '.join(other for other in known if not debias or other != debias.feature)}"
+                f"options.features: '{name}' is no categorical feature known at serving; there are:"
+                f" {', '.join(other for other in known if not debias or other != debias.feature)}"
             )
         ranges[name] = outputs[name].size, spec.shared_ids
     return ranges
 
 
-def _of_backbone(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
-    """The backbone's logits as ``kernels`` gives a kernel's: by domain, of those that have rows in the window."""
+def _of_backbone(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
+    """The backbone's logits as ``kernels`` gives a kernel's: by domain, of those that have rows
+    in the window.
+    """
     window, everyone = bench.any_rows(experiment.finetune.split), Domain(ALL)
-    domains = [everyone, *(domain for domain in named_domains(experiment, ()) if len(window.domain_rows(domain)))]
+    domains = [
+        everyone,
+        *(domain for domain in named_domains(experiment, ()) if len(window.domain_rows(domain))),
+    ]
     rows = {split: bench.any_rows(split) for split in splits}
-    own = {split: {domain.name: data.logits[data.domain_rows(domain)] for domain in domains} for split, data in rows.items()}
+    own = {
+        split: {domain.name: data.logits[data.domain_rows(domain)] for domain in domains}
+        for split, data in rows.items()
+    }
     nothing = Outcome(own, parameters=0, rows=0, seconds=0.0)
     return {"": nothing, "all": nothing}

@@ -14,7 +14,9 @@ from trainer.evaluation.oracle import true_probabilities
 _CLIP = 1e-6
 
 
-def oracle(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
+def oracle(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
     """Logits of the true CTR and CVR of every row."""
     logits = {}
     for split in splits:

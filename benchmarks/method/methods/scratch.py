@@ -1,4 +1,6 @@
-"""One model from scratch for every domain: what a domain's own rows are worth without anybody else's."""
+"""One model from scratch for every domain: what a domain's own rows are worth without anybody
+else's.
+"""
 
 import time
 from typing import Any
@@ -26,11 +28,14 @@ class Scratch(Training):
     domains: tuple[str, ...] = ()
 
 
-def scratch(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
-    """Builds the backbone's model anew for every domain, from the experiment's seed, and trains it on the domain's rows alone.
+def scratch(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
+    """Builds the backbone's model anew for every domain, from the experiment's seed, and trains it
+    on the domain's rows alone.
 
-    Vocabularies are those of the dataset, so ids that the domain never saw keep their random rows. ``all``, and with it a domain
-    without rows, is scored by the study's backbone.
+    Vocabularies are those of the dataset, so ids that the domain never saw keep their random rows.
+    ``all``, and with it a domain without rows, is scored by the study's backbone.
     """
     settings = read_options(Scratch, "scratch", options)
     domains = named_domains(experiment, settings.domains)
@@ -38,7 +43,11 @@ def scratch(bench: Bench, experiment: Experiment, splits: list[str], options: di
     begun = time.perf_counter()
     data = read_rows(bench.dataset, training)
     validation = read_scored_rows(bench, experiment.finetune.validation)
-    trainee = Trainee(build_backbone(experiment, transform_outputs(experiment, bench.dataset.fitted)), experiment, settings)
+    trainee = Trainee(
+        build_backbone(experiment, transform_outputs(experiment, bench.dataset.fitted)),
+        experiment,
+        settings,
+    )
     seconds = time.perf_counter() - begun
 
     scored = {split: read_rows(bench.dataset, [split]) for split in splits}

@@ -21,7 +21,15 @@ class Entering(Section):
     enters: Enters = "tower"
 
 
-def tower_input(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
+def tower_input(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
     """Trained as kernels are, with the experiment's ``kernel`` and ``finetune`` sections."""
     settings = read_options(Entering, "tower_input", options)
-    return tune(bench, experiment, splits, TowerInput.of(bench.backbone, experiment.kernel, settings.enters), Tuned())
+    return tune(
+        bench,
+        experiment,
+        splits,
+        TowerInput.of(bench.backbone, experiment.kernel, settings.enters),
+        Tuned(),
+    )

@@ -1,4 +1,6 @@
-"""Everything that trains a small adapter for every domain on stored taps: kernels, and the fine-tuning baselines of their size."""
+"""Everything that trains a small adapter for every domain on stored taps: kernels, and the
+fine-tuning baselines of their size.
+"""
 
 import inspect
 import time
@@ -45,16 +47,28 @@ class Tuned(Section):
     information: bool = False
 
 
-def kernels(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
+def kernels(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
     """The kernels of the experiment's ``kernel`` and ``finetune`` sections."""
     shape = KernelShape.of(experiment.kernel, bench.tap_width(experiment.kernel.tap))
-    return tune(bench, experiment, splits, with_support(shape, experiment, bench.dataset.fitted), read_options(Tuned, "kernels", options))
+    return tune(
+        bench,
+        experiment,
+        splits,
+        with_support(shape, experiment, bench.dataset.fitted),
+        read_options(Tuned, "kernels", options),
+    )
 
 
-def baseline(build: Callable[..., Adapter]) -> Callable[[Bench, Experiment, list[str], dict[str, Any]], dict[str, Outcome]]:
+def baseline(
+    build: Callable[..., Adapter],
+) -> Callable[[Bench, Experiment, list[str], dict[str, Any]], dict[str, Outcome]]:
     """A method of an adapter that is built from the frozen backbone and the study's options."""
 
-    def run(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
+    def run(
+        bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+    ) -> dict[str, Outcome]:
         model: keras.Model = bench.backbone
         try:
             inspect.signature(build).bind(model, **options)
@@ -66,8 +80,11 @@ def baseline(build: Callable[..., Adapter]) -> Callable[[Bench, Experiment, list
     return run
 
 
-def tune(bench: Bench, experiment: Experiment, splits: list[str], adapter: Adapter, options: Tuned) -> dict[str, Outcome]:
-    """Trains the adapter of all traffic, then every domain's from where ``finetune.warm_start`` says.
+def tune(
+    bench: Bench, experiment: Experiment, splits: list[str], adapter: Adapter, options: Tuned
+) -> dict[str, Outcome]:
+    """Trains the adapter of all traffic, then every domain's from where ``finetune.warm_start``
+    says.
 
     Returns:
       ``""``: every domain under its own; ``all``: every domain under the one of all traffic.
@@ -78,39 +95,84 @@ def tune(bench: Bench, experiment: Experiment, splits: list[str], adapter: Adapt
     window = part_of(bench.rows(settings.split, tap), options, experiment.seed)
     taps_seconds = time.perf_counter() - start
 
-    trained: dict[str, Kernel] = {ALL: train_kernels(experiment, adapter, window, validation, [everyone])[0]}
+    trained: dict[str, Kernel] = {
+        ALL: train_kernels(experiment, adapter, window, validation, [everyone])[0]
+    }
     all_seconds = time.perf_counter() - start
-    wanted = named_domains(experiment, options.domains or ()) if options.domains is None or options.domains else []
+    wanted = (
+        named_domains(experiment, options.domains or ())
+        if options.domains is None or options.domains
+        else []
+    )
     tuned = [domain for domain in wanted if len(window.domain_rows(domain))]
     for level in levels(settings.warm_start, tuned):
         first = starts(settings.warm_start, level, trained)
-        found = train_kernels(experiment, adapter, window, validation, level, first) if level else []
+        found = (
+            train_kernels(experiment, adapter, window, validation, level, first) if level else []
+        )
         trained |= {domain.name: kernel for domain, kernel in zip(level, found, strict=True)}
     for domain in (everyone, *tuned):
-        trained[domain.name] = with_gate(experiment, adapter, trained[domain.name], window, validation, stopping_rows(validation, domain))
+        trained[domain.name] = with_gate(
+            experiment,
+            adapter,
+            trained[domain.name],
+            window,
+            validation,
+            stopping_rows(validation, domain),
+        )
     seconds = time.perf_counter() - start
 
     active = []
     for domain in (everyone, *tuned):
         judged = judging_rows(validation, domain)
-        if helps(compare(experiment, validation, judged, score_rows(adapter, trained[domain.name], validation, judged))):
+        if helps(
+            compare(
+                experiment,
+                validation,
+                judged,
+                score_rows(adapter, trained[domain.name], validation, judged),
+            )
+        ):
             active.append(domain.name)
     own, shared = {}, {}
     for split in splits:
         data = bench.rows(split, tap)
         shared[split] = {ALL: score_rows(adapter, trained[ALL], data, np.arange(len(data.logits)))}
         own[split] = shared[split] | {
-            domain.name: score_rows(adapter, trained[domain.name], data, data.domain_rows(domain)) for domain in tuned
+            domain.name: score_rows(adapter, trained[domain.name], data, data.domain_rows(domain))
+            for domain in tuned
         }
     parameters = sum(int(values.size) for values in adapter.initial(experiment.seed, ALL).values())
-    notes: dict[str, Any] = {"taps_seconds": taps_seconds, "gates": {n: k[GATE].tolist() for n, k in trained.items() if GATE in k}}
+    notes: dict[str, Any] = {
+        "taps_seconds": taps_seconds,
+        "gates": {n: k[GATE].tolist() for n, k in trained.items() if GATE in k},
+    }
     if options.information and isinstance(adapter, KernelShape):
-        shown = validation.taps[np.random.default_rng(experiment.seed).permutation(len(validation.taps))[:_SHOWN_ROWS]]
+        shown = validation.taps[
+            np.random.default_rng(experiment.seed).permutation(len(validation.taps))[:_SHOWN_ROWS]
+        ]
         notes["information"] = information(adapter, trained[ALL], shown, settings.code_noise)
-    rows_of_all, rows_of_domains = len(window.logits), sum(len(window.domain_rows(domain)) for domain in tuned)
+    rows_of_all, rows_of_domains = (
+        len(window.logits),
+        sum(len(window.domain_rows(domain)) for domain in tuned),
+    )
     return {
-        "": Outcome(own, parameters, (rows_of_all + rows_of_domains) * settings.epochs, seconds, active, notes),
-        "all": Outcome(shared, parameters, rows_of_all * settings.epochs, all_seconds, [ALL] if ALL in active else [], notes),
+        "": Outcome(
+            own,
+            parameters,
+            (rows_of_all + rows_of_domains) * settings.epochs,
+            seconds,
+            active,
+            notes,
+        ),
+        "all": Outcome(
+            shared,
+            parameters,
+            rows_of_all * settings.epochs,
+            all_seconds,
+            [ALL] if ALL in active else [],
+            notes,
+        ),
     }
 
 
@@ -125,4 +187,8 @@ def part_of(window: FrozenRows, options: Tuned, seed: int) -> FrozenRows:
     if options.share < 1.0:
         unique, inverse = np.unique(users, return_inverse=True)
         kept &= (np.random.default_rng(seed).random(len(unique)) < options.share)[inverse]
-    return FrozenRows(window.logits[kept], window.taps[kept], {name: values[kept] for name, values in window.columns.items()})
+    return FrozenRows(
+        window.logits[kept],
+        window.taps[kept],
+        {name: values[kept] for name, values in window.columns.items()},
+    )

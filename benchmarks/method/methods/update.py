@@ -1,4 +1,6 @@
-"""The backbone itself trained on, on the window's traffic of all domains: what recency alone brings where all weights may move."""
+"""The backbone itself trained on, on the window's traffic of all domains: what recency alone
+brings where all weights may move.
+"""
 
 import time
 from typing import Any
@@ -22,11 +24,18 @@ class Update(Training):
     embedding_learning_rate: NonNegativeFloat | None = 0.005
 
 
-def update(bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]) -> dict[str, Outcome]:
-    """Trains all weights of a copy of the backbone on all rows of ``finetune.split``; one model for all domains."""
+def update(
+    bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
+) -> dict[str, Outcome]:
+    """Trains all weights of a copy of the backbone on all rows of ``finetune.split``; one model
+    for all domains.
+    """
     settings = read_options(Update, "update", options)
     start = time.perf_counter()
-    window, validation = (read_rows(bench.dataset, [split]) for split in (experiment.finetune.split, experiment.finetune.validation))
+    window, validation = (
+        read_rows(bench.dataset, [split])
+        for split in (experiment.finetune.split, experiment.finetune.validation)
+    )
     trainee = Trainee(trainable_copy(bench), experiment, settings)
     figures = trainee.train(trainee.weights(), window, validation, Domain(ALL))
     seconds = time.perf_counter() - start
@@ -35,7 +44,11 @@ def update(bench: Bench, experiment: Experiment, splits: list[str], options: dic
         data = read_rows(bench.dataset, [split])
         logits[split] = {ALL: trainee.score(data, data.domain_rows(Domain(ALL)))}
     rows = len(window.logits) * settings.epochs
-    return {"": Outcome(logits, trainee.parameters, rows, seconds, notes={"stopping_auc": {ALL: figures}})}
+    return {
+        "": Outcome(
+            logits, trainee.parameters, rows, seconds, notes={"stopping_auc": {ALL: figures}}
+        )
+    }
 
 
 def trainable_copy(bench: Bench) -> keras.Model:

@@ -1,4 +1,6 @@
-"""The peers' Python environments: of their own, because what they need conflicts with ours, and pinned."""
+"""The peers' Python environments: of their own, because what they need conflicts with ours, and
+pinned.
+"""
 
 import os
 import subprocess
@@ -10,10 +12,26 @@ VARIABLE = "RECSYS_PEERS"
 
 PINS = {
     "plain_keras": (),
-    "torch_rechub": ("torch==2.13.0", "torch-rechub==0.9.0", "numpy==2.4.6", "pandas==3.1.1", "scikit-learn==1.9.1", "tqdm==4.70.1"),
-    "deepctr": ("deepctr==0.9.4", "tensorflow==2.21.0", "tf_keras==2.21.0", "numpy==2.4.6", "h5py==3.14.0", "requests==2.34.2"),
+    "torch_rechub": (
+        "torch==2.13.0",
+        "torch-rechub==0.9.0",
+        "numpy==2.4.6",
+        "pandas==3.1.1",
+        "scikit-learn==1.9.1",
+        "tqdm==4.70.1",
+    ),
+    "deepctr": (
+        "deepctr==0.9.4",
+        "tensorflow==2.21.0",
+        "tf_keras==2.21.0",
+        "numpy==2.4.6",
+        "h5py==3.14.0",
+        "requests==2.34.2",
+    ),
 }
-"""All that a peer imports; the peers' own requirements are not followed, since they name packages that the pinned ones replace."""
+"""All that a peer imports; the peers' own requirements are not followed, since they name
+packages that the pinned ones replace.
+"""
 
 _UNFOLLOWED = ("torch-rechub", "deepctr")
 _INSTALL_SECONDS = 900
@@ -43,7 +61,9 @@ def interpreter(peer: str, folder: Path, install: bool) -> Path | str:
         [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *apart],
     ):
         try:
-            done = subprocess.run(words, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False)  # noqa: S603 - our own words
+            done = subprocess.run(  # noqa: S603 - our own words
+                words, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"cannot be installed: {type(error).__name__}"
         if done.returncode:
@@ -54,4 +74,6 @@ def interpreter(peer: str, folder: Path, install: bool) -> Path | str:
 
 def last_line(text: str) -> str:
     """The last line that is not empty."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "no message")
+    return next(
+        (line.strip() for line in reversed(text.splitlines()) if line.strip()), "no message"
+    )

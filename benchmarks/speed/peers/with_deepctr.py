@@ -1,4 +1,6 @@
-"""ESMM over DeepCTR's MMoE, trained by ``fit`` of the Keras 2 that it needs. Argument: the folder of ``handed``."""
+"""ESMM over DeepCTR's MMoE, trained by ``fit`` of the Keras 2 that it needs. Argument: the
+folder of ``handed``.
+"""
 
 import sys
 from pathlib import Path
@@ -14,8 +16,17 @@ def feature(column: Column, dimension: int) -> object:
     """DeepCTR's description of an input."""
     if column.kind == "number":
         return DenseFeat(column.name, 1)
-    ids = SparseFeat(column.name, vocabulary_size=column.size, embedding_dim=dimension, embedding_name=column.table)
-    return VarLenSparseFeat(ids, maxlen=column.length, combiner="mean") if column.kind == "ids" else ids
+    ids = SparseFeat(
+        column.name,
+        vocabulary_size=column.size,
+        embedding_dim=dimension,
+        embedding_name=column.table,
+    )
+    return (
+        VarLenSparseFeat(ids, maxlen=column.length, combiner="mean")
+        if column.kind == "ids"
+        else ids
+    )
 
 
 def main(folder: Path) -> None:
@@ -31,7 +42,9 @@ def main(folder: Path) -> None:
     )
     click, conversion = mmoe.outputs
     model = tf_keras.Model(mmoe.inputs, [click, tf_keras.layers.Multiply()([click, conversion])])
-    model.compile(optimizer=tf_keras.optimizers.Adam(handed.learning_rate), loss=["binary_crossentropy"] * 2)
+    model.compile(
+        optimizer=tf_keras.optimizers.Adam(handed.learning_rate), loss=["binary_crossentropy"] * 2
+    )
     learn_by_fit(folder, "deepctr", model, handed)
 
 

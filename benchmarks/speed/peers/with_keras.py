@@ -1,4 +1,6 @@
-"""ESMM over MMoE as one writes it in plain Keras: ``Embedding``, ``Dense``, Adam, ``fit``. Argument: the folder of ``handed``."""
+"""ESMM over MMoE as one writes it in plain Keras: ``Embedding``, ``Dense``, Adam, ``fit``.
+Argument: the folder of ``handed``.
+"""
 
 import sys
 from pathlib import Path
@@ -11,14 +13,22 @@ from benchmarks.speed.peers.handed import Handed, learn_by_fit
 
 
 def build(handed: Handed) -> keras.Model:
-    """The compiled model: a dict of inputs to the probabilities of a click and of a click with a conversion."""
+    """The compiled model: a dict of inputs to the probabilities of a click and of a click with a
+    conversion.
+    """
     inputs = {
         column.name: keras.Input(
-            (column.length,) if column.kind == "ids" else (), dtype="float32" if column.kind == "number" else "int32", name=column.name
+            (column.length,) if column.kind == "ids" else (),
+            dtype="float32" if column.kind == "number" else "int32",
+            name=column.name,
         )
         for column in handed.columns
     }
-    tables = {column.table: keras.layers.Embedding(column.size, handed.dimension) for column in handed.columns if column.kind == "id"}
+    tables = {
+        column.table: keras.layers.Embedding(column.size, handed.dimension)
+        for column in handed.columns
+        if column.kind == "id"
+    }
     vectors = []
     for column in handed.columns:
         values = inputs[column.name]
@@ -34,7 +44,9 @@ def build(handed: Handed) -> keras.Model:
     experts = ops.stack([_dense(x, handed.expert_layers) for _ in range(handed.experts)], axis=1)
     click, conversion = (_task(x, experts, handed) for _ in range(2))
     model = keras.Model(inputs, [click, click * conversion])
-    model.compile(optimizer=keras.optimizers.Adam(handed.learning_rate), loss=["binary_crossentropy"] * 2)
+    model.compile(
+        optimizer=keras.optimizers.Adam(handed.learning_rate), loss=["binary_crossentropy"] * 2
+    )
     return model
 
 

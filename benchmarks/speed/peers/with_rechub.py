@@ -1,8 +1,10 @@
-"""ESMM over torch-rechub's MMoE, by its own trainer, on the CPU. Argument: the folder of ``handed``.
+"""ESMM over torch-rechub's MMoE, by its own trainer, on the CPU. Argument: the folder of
+``handed``.
 
-Its own ``DataGenerator`` collates batches row by row in Python, several times slower than the model; here its ``TorchDataset`` is read a
-batch at a time, by PyTorch's loader. Threads: as many as are faster, one or one a core; on a machine that others use too, OpenMP's threads
-wait for each other.
+Its own ``DataGenerator`` collates batches row by row in Python, several times slower than the
+model; here its ``TorchDataset`` is read a batch at a time, by PyTorch's loader. Threads: as many as
+are faster, one or one a core; on a machine that others use too, OpenMP's threads wait for each
+other.
 """
 
 import sys
@@ -36,7 +38,12 @@ def feature(column: Column, dimension: int) -> object:
     if column.kind == "id":
         return SparseFeature(column.name, vocab_size=column.size, embed_dim=dimension)
     return SequenceFeature(
-        column.name, vocab_size=column.size, embed_dim=dimension, pooling="mean", shared_with=column.table, padding_idx=0
+        column.name,
+        vocab_size=column.size,
+        embed_dim=dimension,
+        pooling="mean",
+        shared_with=column.table,
+        padding_idx=0,
     )
 
 
@@ -62,15 +69,25 @@ def main(folder: Path) -> None:
         expert_params={"dims": list(handed.expert_layers)},
         tower_params_list=[{"dims": list(handed.tower_layers)}] * 2,
     )
-    first = {name: torch.from_numpy(values[: handed.batch_size]) for name, values in load_rows(folder, "train", handed)[0].items()}
+    first = {
+        name: torch.from_numpy(values[: handed.batch_size])
+        for name, values in load_rows(folder, "train", handed)[0].items()
+    }
     choose_threads(model, first)
-    trainer = MTLTrainer(model, ["classification"] * 2, optimizer_params={"lr": handed.learning_rate}, model_path=str(folder))
+    trainer = MTLTrainer(
+        model,
+        ["classification"] * 2,
+        optimizer_params={"lr": handed.learning_rate},
+        model_path=str(folder),
+    )
 
     def learn(inputs: dict[str, Array], labels: dict[str, Array]) -> float:
         start = time.perf_counter()
         y = np.stack([labels["click"], labels["conversion"]], axis=1)
         batches = BatchSampler(RandomSampler(y), handed.batch_size, drop_last=False)
-        trainer.train_one_epoch(DataLoader(TorchDataset(inputs, y), sampler=batches, batch_size=None))
+        trainer.train_one_epoch(
+            DataLoader(TorchDataset(inputs, y), sampler=batches, batch_size=None)
+        )
         return time.perf_counter() - start
 
     def score(inputs: dict[str, Array]) -> Array:
@@ -78,7 +95,12 @@ def main(folder: Path) -> None:
         step, rows = 4 * handed.batch_size, len(next(iter(inputs.values())))
         with torch.no_grad():
             parts = [
-                model({name: torch.from_numpy(values[start : start + step]) for name, values in inputs.items()}).numpy()
+                model(
+                    {
+                        name: torch.from_numpy(values[start : start + step])
+                        for name, values in inputs.items()
+                    }
+                ).numpy()
                 for start in range(0, rows, step)
             ]
         return np.concatenate(parts)

@@ -15,7 +15,13 @@ CURVE = {
     "y_label": "gain in AUC points",
     "log_x": False,
     "series": [
-        {"name": "kernels", "x": [10, 30, 100], "y": [0.1, None, 0.4], "low": [0.0, None, 0.3], "high": [0.2, None, 0.5]},
+        {
+            "name": "kernels",
+            "x": [10, 30, 100],
+            "y": [0.1, None, 0.4],
+            "low": [0.0, None, 0.3],
+            "high": [0.2, None, 0.5],
+        },
         {"name": "adapter", "x": [10, 30, 100], "y": [0.2, 0.1, 0.3]},
         {"name": "never run", "x": [10], "y": [None], "low": None, "high": None},
     ],
@@ -26,7 +32,13 @@ FOREST = {
     "title": "Gain by domain",
     "x_label": "gain in AUC points",
     "groups": [
-        {"name": "scene=1", "points": [{"series": "kernels", **points(0.5, 0.1, 0.9)}, {"series": "adapter", **points(-0.2)}]},
+        {
+            "name": "scene=1",
+            "points": [
+                {"series": "kernels", **points(0.5, 0.1, 0.9)},
+                {"series": "adapter", **points(-0.2)},
+            ],
+        },
         {"name": "region=25", "points": [{"series": "kernels", **points(None)}]},
     ],
 }
@@ -52,14 +64,28 @@ def written(svg):
 
 def test_a_curve_leaves_out_what_is_missing():
     texts = written(draw_plot(CURVE))
-    assert {"width", "gain in AUC points", "10", "30", "100", "kernels", "adapter", "zero-shot"} <= set(texts)
+    assert {
+        "width",
+        "gain in AUC points",
+        "10",
+        "30",
+        "100",
+        "kernels",
+        "adapter",
+        "zero-shot",
+    } <= set(texts)
     assert not {"never run", "no value"} & set(texts)
 
 
 def test_a_curve_over_names_and_one_without_values():
-    series = [{"name": "kernels", "x": ["0", "1-4", "5-50"], "y": [0.1, 0.2, 0.3]}, {"name": "adapter", "x": ["5-50"], "y": [0.1]}]
+    series = [
+        {"name": "kernels", "x": ["0", "1-4", "5-50"], "y": [0.1, 0.2, 0.3]},
+        {"name": "adapter", "x": ["5-50"], "y": [0.1]},
+    ]
     assert written(draw_plot({**CURVE, "series": series}))[:3] == ["0", "1-4", "5-50"]
-    assert "nothing measured" in written(draw_plot({**CURVE, "series": [CURVE["series"][2]], "reference": []}))
+    assert "nothing measured" in written(
+        draw_plot({**CURVE, "series": [CURVE["series"][2]], "reference": []})
+    )
 
 
 def test_a_sweep_from_zero_fits_a_logarithmic_scale():
@@ -70,7 +96,11 @@ def test_a_sweep_from_zero_fits_a_logarithmic_scale():
 
 def test_a_forest_has_a_row_for_every_group():
     texts = written(draw_plot(FOREST))
-    assert [text for text in texts if text in ("scene=1", "region=25", "undefined")] == ["scene=1", "region=25", "undefined"]
+    assert [text for text in texts if text in ("scene=1", "region=25", "undefined")] == [
+        "scene=1",
+        "region=25",
+        "undefined",
+    ]
     assert {"kernels", "adapter"} <= set(texts)
     assert {"gain in AUC points"} <= set(written(draw_plot({**FOREST, "groups": []})))
 
@@ -91,13 +121,26 @@ def test_a_series_keeps_its_colour_in_all_plots():
 
 
 def test_fourteen_series_are_told_apart():
-    series = [{"name": f"method {number}", "x": [1, 2], "y": [number, number]} for number in range(14)]
-    line, marker = r'<path d="[^"]+" clip-path="[^"]+" style="([^"]+)"/>', r'<path id="[^"]+" d="([^"]+)" style="([^"]+)"'
-    styles = re.findall(rf"{line}\s*<defs>\s*{marker}", draw_plot({**CURVE, "series": series, "reference": []}))
+    series = [
+        {"name": f"method {number}", "x": [1, 2], "y": [number, number]} for number in range(14)
+    ]
+    line, marker = (
+        r'<path d="[^"]+" clip-path="[^"]+" style="([^"]+)"/>',
+        r'<path id="[^"]+" d="([^"]+)" style="([^"]+)"',
+    )
+    styles = re.findall(
+        rf"{line}\s*<defs>\s*{marker}", draw_plot({**CURVE, "series": series, "reference": []})
+    )
     assert len(styles) == len(set(styles)) == 14
 
 
 def test_twenty_groups_of_many_series_have_room():
-    groups = [{"name": f"region={row}", "points": [{"series": f"method {n}", **points(n / 10)} for n in range(14)]} for row in range(20)]
+    groups = [
+        {
+            "name": f"region={row}",
+            "points": [{"series": f"method {n}", **points(n / 10)} for n in range(14)],
+        }
+        for row in range(20)
+    ]
     height = float(re.search(r'height="([\d.]+)pt"', draw_plot({**FOREST, "groups": groups}))[1])
     assert height / (20 * 14) > 6  # points of type for each

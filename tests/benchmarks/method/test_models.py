@@ -1,4 +1,6 @@
-"""Methods that train whole backbones, and boosted trees: what they start from, what they leave alone, what their scores are."""
+"""Methods that train whole backbones, and boosted trees: what they start from, what they leave
+alone, what their scores are.
+"""
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
@@ -49,12 +51,17 @@ def window(bench: Bench, experiment: Experiment) -> FrozenRows:
 @pytest.fixture(scope="module")
 def both(bench: Bench, experiment: Experiment) -> Outcome:
     """Full fine-tuning of two domains, one after the other."""
-    return full(bench, experiment, SPLITS, {**STEPS, "epochs": 1, "domains": ["scene=home", "period=lunch"]})[""]
+    return full(
+        bench, experiment, SPLITS, {**STEPS, "epochs": 1, "domains": ["scene=home", "period=lunch"]}
+    )[""]
 
 
 def loss(experiment: Experiment, rows: FrozenRows, logits: npt.NDArray[np.float32]) -> float:
     scores = probabilities(logits)
-    found = [log_loss(rows.labels(getattr(experiment.tasks, task).label), scores[task]) for task in ("ctr", "ctcvr")]
+    found = [
+        log_loss(rows.labels(getattr(experiment.tasks, task).label), scores[task])
+        for task in ("ctr", "ctcvr")
+    ]
     return sum(value for value in found if value is not None)
 
 
@@ -75,10 +82,17 @@ def check_shapes(outcome: Outcome, bench: Bench, experiment: Experiment, names: 
 
 def test_rows_in_memory_are_those_of_the_files(bench: Bench, experiment: Experiment) -> None:
     rows = read_rows(bench.dataset, ["validation", "test"])
-    parts = [run_frozen(bench.backbone, bench.dataset, split, None, split) for split in ("validation", "test")]
+    parts = [
+        run_frozen(bench.backbone, bench.dataset, split, None, split)
+        for split in ("validation", "test")
+    ]
     for name, values in parts[0].columns.items():
-        np.testing.assert_array_equal(rows.columns[name], np.concatenate([values, parts[1].columns[name]]))
-    assert set(rows.columns) - set(parts[0].columns) == {f"feature/{name}" for name in transform_outputs(experiment, bench.dataset.fitted)}
+        np.testing.assert_array_equal(
+            rows.columns[name], np.concatenate([values, parts[1].columns[name]])
+        )
+    assert set(rows.columns) - set(parts[0].columns) == {
+        f"feature/{name}" for name in transform_outputs(experiment, bench.dataset.fitted)
+    }
     domain = domains_of(experiment, "region=r1")[0]
     assert len(rows.domain_rows(domain)) == sum(len(part.domain_rows(domain)) for part in parts)
 
@@ -88,7 +102,9 @@ def test_rows_in_memory_are_those_of_the_files(bench: Bench, experiment: Experim
 
 @pytest.fixture(scope="module")
 def trainee(bench: Bench, experiment: Experiment) -> Trainee:
-    return Trainee(trainable_copy(bench), experiment, Update(epochs=1, batch_size=500, learning_rate=0.001))
+    return Trainee(
+        trainable_copy(bench), experiment, Update(epochs=1, batch_size=500, learning_rate=0.001)
+    )
 
 
 def test_training_depends_on_its_start_alone_and_traces_one_step(
@@ -111,14 +127,24 @@ def test_training_depends_on_its_start_alone_and_traces_one_step(
 
 
 def test_the_best_weights_are_kept_the_start_included(
-    trainee: Trainee, bench: Bench, experiment: Experiment, window: FrozenRows, monkeypatch: pytest.MonkeyPatch
+    trainee: Trainee,
+    bench: Bench,
+    experiment: Experiment,
+    window: FrozenRows,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    validation, start, everyone = read_scored_rows(bench, "validation"), trainee.weights(), Domain(ALL)
+    validation, start, everyone = (
+        read_scored_rows(bench, "validation"),
+        trainee.weights(),
+        Domain(ALL),
+    )
 
     def train(*figures: float | None) -> list[npt.NDArray[Any]]:
         answers = iter(figures)
         monkeypatch.setattr(trainee, "_judge", lambda *_: next(answers))
-        assert trainee.train(start, window, validation, everyone, epochs=len(figures) - 1) == list(figures)
+        assert trainee.train(start, window, validation, everyone, epochs=len(figures) - 1) == list(
+            figures
+        )
         return trainee.weights()
 
     def same(one: list[npt.NDArray[Any]], other: list[npt.NDArray[Any]]) -> bool:
@@ -132,8 +158,13 @@ def test_the_best_weights_are_kept_the_start_included(
     assert not same(once, start)
 
 
-def test_figures_are_those_of_the_stopping_rows(trainee: Trainee, bench: Bench, experiment: Experiment, window: FrozenRows) -> None:
-    validation, home = read_scored_rows(bench, "validation"), domains_of(experiment, "scene=home")[0]
+def test_figures_are_those_of_the_stopping_rows(
+    trainee: Trainee, bench: Bench, experiment: Experiment, window: FrozenRows
+) -> None:
+    validation, home = (
+        read_scored_rows(bench, "validation"),
+        domains_of(experiment, "scene=home")[0],
+    )
     figures = trainee.train(trainee.weights(), window, validation, home)
     rows = stopping_rows(validation, home)
     assert max(figures) == mean_auc(experiment, validation, rows, trainee.score(validation, rows))  # type: ignore[type-var]
@@ -157,8 +188,14 @@ def test_update_learns_the_window_and_leaves_the_backbone_alone(
     assert len(updated.notes["stopping_auc"][ALL]) == 2
     trainable = trainable_copy(bench).trainable_variables
     assert updated.parameters == sum(variable.numpy().size for variable in trainable)
-    check_fingerprint(bench.job.fingerprint(), model_fingerprint(trainable_copy(bench), bench.job.fitted().digest), "the file")
-    np.testing.assert_array_equal(run_frozen(bench.backbone, bench.dataset, "finetune", None, "again").logits, before)
+    check_fingerprint(
+        bench.job.fingerprint(),
+        model_fingerprint(trainable_copy(bench), bench.job.fitted().digest),
+        "the file",
+    )
+    np.testing.assert_array_equal(
+        run_frozen(bench.backbone, bench.dataset, "finetune", None, "again").logits, before
+    )
 
 
 # --- full ---
@@ -171,22 +208,32 @@ def test_full_without_epochs_scores_as_the_backbone(bench: Bench, experiment: Ex
     assert len(present) < len(experiment.domains)  # region r9 has no rows
     check_shapes(outcome, bench, experiment, [domain.name for domain in present])
     for domain in present:
-        np.testing.assert_allclose(outcome.logits["test"][domain.name], rows.logits[rows.domain_rows(domain)], atol=1e-5)
+        np.testing.assert_allclose(
+            outcome.logits["test"][domain.name], rows.logits[rows.domain_rows(domain)], atol=1e-5
+        )
     assert outcome.rows == 0
     assert outcome.active == []
 
 
-def test_a_domain_does_not_depend_on_those_trained_before_it(both: Outcome, bench: Bench, experiment: Experiment) -> None:
+def test_a_domain_does_not_depend_on_those_trained_before_it(
+    both: Outcome, bench: Bench, experiment: Experiment
+) -> None:
     check_shapes(both, bench, experiment, [ALL, "scene=home", "period=lunch"])
     alone = full(bench, experiment, SPLITS, {**STEPS, "epochs": 1, "domains": ["period=lunch"]})[""]
-    np.testing.assert_array_equal(both.logits["test"]["period=lunch"], alone.logits["test"]["period=lunch"])
+    np.testing.assert_array_equal(
+        both.logits["test"]["period=lunch"], alone.logits["test"]["period=lunch"]
+    )
     np.testing.assert_array_equal(both.logits["test"][ALL], alone.logits["test"][ALL])
 
 
-def test_full_starts_from_the_update(both: Outcome, updated: Outcome, experiment: Experiment, window: FrozenRows) -> None:
+def test_full_starts_from_the_update(
+    both: Outcome, updated: Outcome, experiment: Experiment, window: FrozenRows
+) -> None:
     np.testing.assert_array_equal(both.logits["test"][ALL], updated.logits["test"][ALL])
     home, lunch = domains_of(experiment, "scene=home", "period=lunch")
-    assert both.rows == updated.rows + len(window.domain_rows(home)) + len(window.domain_rows(lunch))
+    assert both.rows == updated.rows + len(window.domain_rows(home)) + len(
+        window.domain_rows(lunch)
+    )
     assert list(both.notes["stopping_auc"]) == [ALL, "scene=home", "period=lunch"]
     for domain in (home, lunch):  # the best of the start and the epoch, so no worse than the start
         start, after = both.notes["stopping_auc"][domain.name]
@@ -200,7 +247,9 @@ def test_full_starts_from_the_update(both: Outcome, updated: Outcome, experiment
 def test_scratch_repeats_itself(bench: Bench, experiment: Experiment) -> None:
     options = {"batch_size": 256, "domains": ["scene=home"]}
     outcome, again = (scratch(bench, experiment, SPLITS, options)[""] for _ in range(2))
-    np.testing.assert_array_equal(outcome.logits["test"]["scene=home"], again.logits["test"]["scene=home"])
+    np.testing.assert_array_equal(
+        outcome.logits["test"]["scene=home"], again.logits["test"]["scene=home"]
+    )
     check_shapes(outcome, bench, experiment, [ALL, "scene=home"])
     start, after = outcome.notes["stopping_auc"]["scene=home"]
     assert after != start
@@ -209,12 +258,19 @@ def test_scratch_repeats_itself(bench: Bench, experiment: Experiment) -> None:
     np.testing.assert_array_equal(outcome.logits["test"][ALL], bench.rows("test").logits)
 
 
-def test_scratch_starts_from_a_new_backbone_of_its_seed(bench: Bench, experiment: Experiment) -> None:
-    home, other = domains_of(experiment, "scene=home")[0], experiment.model_copy(update={"seed": 18})
+def test_scratch_starts_from_a_new_backbone_of_its_seed(
+    bench: Bench, experiment: Experiment
+) -> None:
+    home, other = (
+        domains_of(experiment, "scene=home")[0],
+        experiment.model_copy(update={"seed": 18}),
+    )
     outcome = scratch(bench, other, SPLITS, {"epochs": 0, "domains": ["scene=home"]})[""]
     expected = []
     for chosen in (other, experiment):
-        model = inference_model(build_backbone(chosen, transform_outputs(chosen, bench.dataset.fitted)), chosen)
+        model = inference_model(
+            build_backbone(chosen, transform_outputs(chosen, bench.dataset.fitted)), chosen
+        )
         rows = run_frozen(model, bench.dataset, "test", None, "new")
         expected.append(rows.logits[rows.domain_rows(home)])
     np.testing.assert_allclose(outcome.logits["test"]["scene=home"], expected[0], atol=1e-6)
@@ -252,7 +308,9 @@ def test_the_reconstruction_keeps_both_probabilities() -> None:
     order = kept[np.argsort(p_ctcvr[kept])]
     resolved = np.diff(p_ctcvr[order]) > 1e-5 * p_ctcvr[order][1:]
     assert (np.diff(scores["ctcvr"][order])[resolved] > 0).all()
-    assert np.isfinite(task_logits(np.array([-60.0, 60.0, 5.0]), np.array([60.0, -60.0, 5.0]))).all()
+    assert np.isfinite(
+        task_logits(np.array([-60.0, 60.0, 5.0]), np.array([60.0, -60.0, 5.0]))
+    ).all()
 
 
 def test_rates_read_no_label_of_their_day_or_later() -> None:
@@ -260,15 +318,31 @@ def test_rates_read_no_label_of_their_day_or_later() -> None:
     labels, weights = np.array([1, 0, 0, 1, 1], np.float32), np.array([1, 1, 2, 1, 1], np.float32)
     rates = DailyRates.of(ids, 3, days, labels, weights)
     read = rates.read(np.array([0, 0, 1, 2, 0, 1, 0]), np.array([0, 1, 1, 1, 2, 2, 9]))
-    # Before day 1: id 0 has 1 of 2, id 1 has 0 of 2, mean 1/4. Before day 2: id 0 has 2 of 3, mean 2/5. After all: mean 3/6.
-    expected = [np.nan, 6 / 22, 5 / 22, 1 / 4, (2 + 20 * 2 / 5) / 23, (20 * 2 / 5) / 22, (2 + 10) / 23]
+    # Before day 1: id 0 has 1 of 2, id 1 has 0 of 2, mean 1/4. Before day 2: id 0 has 2 of 3, mean
+    # 2/5. After all: mean 3/6.
+    expected = [
+        np.nan,
+        6 / 22,
+        5 / 22,
+        1 / 4,
+        (2 + 20 * 2 / 5) / 23,
+        (20 * 2 / 5) / 22,
+        (2 + 10) / 23,
+    ]
     np.testing.assert_allclose(read, expected, rtol=1e-6)
 
 
 def test_features_of_trees(bench: Bench) -> None:
     experiment = bench.experiment
     data = read_rows(bench.dataset, ["pretrain"])
-    wide, debias = [name for name, output in transform_outputs(experiment, bench.dataset.fitted).items() if output.size > 256], "position"
+    wide, debias = (
+        [
+            name
+            for name, output in transform_outputs(experiment, bench.dataset.fitted).items()
+            if output.size > 256
+        ],
+        "position",
+    )
     features = BoostedFeatures(experiment, bench.dataset.fitted, data, ["pretrain"])
     x = features.matrix(data)
     assert x.shape == (len(data.logits), len(features.names))
@@ -279,7 +353,9 @@ def test_features_of_trees(bench: Bench) -> None:
         assert name not in features.names
     history, shop = data.columns["feature/history"], data.columns["feature/shop_id"]
     column = dict(zip(features.names, x.T, strict=True))
-    np.testing.assert_array_equal(column["history_length"], [np.count_nonzero(row) for row in history])
+    np.testing.assert_array_equal(
+        column["history_length"], [np.count_nonzero(row) for row in history]
+    )
     expected = [shop[row] != 0 and shop[row] in history[row] for row in range(len(shop))]
     np.testing.assert_array_equal(column["history_has_shop_id"], expected)
     assert 0 < np.mean(expected) < 1
@@ -302,7 +378,9 @@ def test_features_of_trees(bench: Bench) -> None:
         (boosted, {"rounds": 0}, "options of boosted.rounds"),
     ],
 )
-def test_unsound_options_are_refused(bench: Bench, experiment: Experiment, method: Any, options: dict[str, Any], said: str) -> None:
+def test_unsound_options_are_refused(
+    bench: Bench, experiment: Experiment, method: Any, options: dict[str, Any], said: str
+) -> None:
     with pytest.raises(InputError) as error:
         method(bench, experiment, SPLITS, options)
     assert said in one_line(error)

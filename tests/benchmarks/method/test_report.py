@@ -20,9 +20,25 @@ def auc(value):
 
 def make_result():
     rows = [
-        {"cells": ["zero-shot", auc(0.67234), None, {"value": 12_345, "unit": "count"}, None], "group": "ours"},
-        {"cells": ["kernels", auc(0.6801), points(0.52, 0.31, 0.74), None, None], "group": "ours", "emphasis": True},
-        {"cells": ["LoRA", auc(0.67), points(-0.3, -0.5, -0.1), 7, {"value": 200, "unit": "seconds"}], "group": "rivals"},
+        {
+            "cells": ["zero-shot", auc(0.67234), None, {"value": 12_345, "unit": "count"}, None],
+            "group": "ours",
+        },
+        {
+            "cells": ["kernels", auc(0.6801), points(0.52, 0.31, 0.74), None, None],
+            "group": "ours",
+            "emphasis": True,
+        },
+        {
+            "cells": [
+                "LoRA",
+                auc(0.67),
+                points(-0.3, -0.5, -0.1),
+                7,
+                {"value": 200, "unit": "seconds"},
+            ],
+            "group": "rivals",
+        },
         {"cells": ["STAR", auc(None), points(0.1, -0.2, 0.4), 7, "undefined"], "group": "rivals"},
     ]
     columns = ["method", "CTR-AUC", "CTR gain", "rows", "training"]
@@ -35,11 +51,22 @@ def make_result():
         "seeds": [17, 18, 19],
         "facts": ["Impressions are constructed."],
         "sections": [
-            {"id": "main", "title": "Side by side", "text": "One.\n\nTwo.", "tables": [main], "plots": [FOREST, SCATTER]},
+            {
+                "id": "main",
+                "title": "Side by side",
+                "text": "One.\n\nTwo.",
+                "tables": [main],
+                "plots": [FOREST, SCATTER],
+            },
             {"id": "a-width", "title": "Width", "text": "", "tables": [], "plots": [CURVE]},
         ],
         "bars": [
-            {"bar": "gain over the best baseline", "asked": "+3.0 points", "measured": "+0.6 [0.4, 0.8]", "met": False},
+            {
+                "bar": "gain over the best baseline",
+                "asked": "+3.0 points",
+                "measured": "+0.6 [0.4, 0.8]",
+                "met": False,
+            },
             {"bar": "no domain loses", "asked": "0", "measured": "0", "met": True},
             {"bar": "cross-topic", "asked": "+0.3", "measured": None, "met": None},
         ],
@@ -120,35 +147,75 @@ def test_columns_of_numbers_keep_to_the_right(result):
 def test_text_shows_everything(result):
     lines = render_text(result).splitlines()
     assert lines[:2] == ["The method on the Globo data", "============================"]
-    for line in ("command: python -m benchmarks.method globo", "seeds: 17, 18, 19", "* Impressions are constructed.", "One.", "Two."):
+    for line in (
+        "command: python -m benchmarks.method globo",
+        "seeds: 17, 18, 19",
+        "* Impressions are constructed.",
+        "One.",
+        "Two.",
+    ):
         assert line in lines
     row = {" ".join(line.split()[:2]): line for line in lines if line}
     assert row["zero-shot 0.6723"].split() == ["zero-shot", "0.6723", "-", "12,345", "-"]
-    assert row["* kernels"].split() == ["*", "kernels", "0.6801", "+0.52", "[+0.31,", "+0.74]", "-", "-"]
+    assert row["* kernels"].split() == [
+        "*",
+        "kernels",
+        "0.6801",
+        "+0.52",
+        "[+0.31,",
+        "+0.74]",
+        "-",
+        "-",
+    ]
     assert row["LoRA 0.6700"].endswith("3 min 20 s")
     assert [line for line in lines if line.startswith("[")][:2] == ["[ours]", "[rivals]"]
-    assert re.search(r"gain over the best baseline +\+3\.0 points +\+0\.6 \[0\.4, 0\.8\] +not met$", "\n".join(lines), re.MULTILINE)
-    assert [line.split("  ")[-1].strip() for line in lines if line.startswith(("no domain", "cross-topic"))] == ["met", "not measured"]
+    assert re.search(
+        r"gain over the best baseline +\+3\.0 points +\+0\.6 \[0\.4, 0\.8\] +not met$",
+        "\n".join(lines),
+        re.MULTILINE,
+    )
+    assert [
+        line.split("  ")[-1].strip()
+        for line in lines
+        if line.startswith(("no domain", "cross-topic"))
+    ] == ["met", "not measured"]
     assert lines[-1] == "[plot, in the report: Gain against width]"
 
 
 def test_a_wide_table_continues_below(result):
     table = result["sections"][0]["tables"][0]
     table["columns"] = ["domain", *(f"method {number}" for number in range(14))]
-    table["rows"] = [{"cells": [name, *[points(0.52, 0.31, 0.74)] * 14]} for name in ("scene=1", "region=25")]
+    table["rows"] = [
+        {"cells": [name, *[points(0.52, 0.31, 0.74)] * 14]} for name in ("scene=1", "region=25")
+    ]
     lines = render_text(result).splitlines()
     assert max(map(len, lines)) <= 130
     titles = [line.split() for line in lines if line.startswith("domain ")]
     assert len(titles) > 1
-    assert [f"method {number}" for number in range(14)] == re.findall(r"method \d+", " ".join(map(" ".join, titles)))
+    assert [f"method {number}" for number in range(14)] == re.findall(
+        r"method \d+", " ".join(map(" ".join, titles))
+    )
     assert sum(line.startswith("scene=1 ") for line in lines) == len(titles)
 
 
 def test_report_shows_everything(report):
     page = Page(report.read_text(encoding="utf-8"))
-    for shown in ("+0.52 [+0.31, +0.74]", "-0.30 [-0.50, -0.10]", "0.6723", "12,345", "3 min 20 s", "undefined", "17, 18, 19"):
+    for shown in (
+        "+0.52 [+0.31, +0.74]",
+        "-0.30 [-0.50, -0.10]",
+        "0.6723",
+        "12,345",
+        "3 min 20 s",
+        "undefined",
+        "17, 18, 19",
+    ):
         assert shown in page.text
-    for shown in ("What each part brings.", "Impressions are constructed.", "Higher is better.", "python -m benchmarks.method globo"):
+    for shown in (
+        "What each part brings.",
+        "Impressions are constructed.",
+        "Higher is better.",
+        "python -m benchmarks.method globo",
+    ):
         assert shown in page.text
     assert (page.tags.count("table"), page.tags.count("tr")) == (2, 4 + 5 + 2)
     assert list(report.parent.iterdir()) == [report]
@@ -169,9 +236,17 @@ def test_report_shows_a_group_once(report):
 def test_contents_lead_to_the_sections_in_order(report):
     text = report.read_text(encoding="utf-8")
     page = Page(text)
-    assert [address for address in page.addresses if address.startswith("#")] == ["#main", "#a-width"]
+    assert [address for address in page.addresses if address.startswith("#")] == [
+        "#main",
+        "#a-width",
+    ]
     assert page.ids == ["main", "a-width"]
-    assert text.index("<nav") < text.index('id="main"') < text.index("Side by side</h2>") < text.index('id="a-width"')
+    assert (
+        text.index("<nav")
+        < text.index('id="main"')
+        < text.index("Side by side</h2>")
+        < text.index('id="a-width"')
+    )
     assert text.index("Asked and measured") < text.index("<nav")
 
 
@@ -184,15 +259,31 @@ def test_report_loads_nothing_from_elsewhere(report):
 def test_report_escapes_everything(result, tmp_path):
     def spoil(value):
         if isinstance(value, dict):
-            return {key: item if key in ("kind", "unit") else spoil(item) for key, item in value.items()}
-        return [spoil(item) for item in value] if isinstance(value, list) else f"{value}{EVIL}" if isinstance(value, str) else value
+            return {
+                key: item if key in ("kind", "unit") else spoil(item) for key, item in value.items()
+            }
+        return (
+            [spoil(item) for item in value]
+            if isinstance(value, list)
+            else f"{value}{EVIL}"
+            if isinstance(value, str)
+            else value
+        )
 
     write_report(spoil(result), tmp_path / "report.html")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert "<script" not in text
     assert page.ids == [f"main{EVIL}", f"a-width{EVIL}"]
-    for name in ("kernels", "rivals", "CTR gain", "Width", "Two.", "+3.0 points", "Impressions are constructed."):
+    for name in (
+        "kernels",
+        "rivals",
+        "CTR gain",
+        "Width",
+        "Two.",
+        "+3.0 points",
+        "Impressions are constructed.",
+    ):
         assert f"{name}{EVIL}" in page.text
     assert f"kernels{EVIL}" in page.images[0]["alt"]
     for drawing in page.drawings():
@@ -225,7 +316,9 @@ def test_a_broken_result_leaves_the_old_report(result, tmp_path, change):
     path.write_text("former")
     result = copy.deepcopy(result)  # the plots are shared
     change(result)
-    with pytest.raises(InputError, match=r"report\.html: the study's result is not in the expected form"):
+    with pytest.raises(
+        InputError, match=r"report\.html: the study's result is not in the expected form"
+    ):
         write_report(result, path)
     assert path.read_text() == "former"
     assert list(tmp_path.iterdir()) == [path]
@@ -239,20 +332,29 @@ def test_report_needs_its_folder(result, tmp_path):
 def test_report_opens_in_a_browser(report, tmp_path):
     opened = open_page(report, tmp_path)
     page = Page(opened.dom)
-    for shown in ("zero-shot0.6723–12,345–", "kernels0.6801+0.52 [+0.31, +0.74]", "no domain loses00met", "cross-topic+0.3–not measured"):  # noqa: RUF001
+    for shown in (
+        "zero-shot0.6723–12,345–",  # noqa: RUF001
+        "kernels0.6801+0.52 [+0.31, +0.74]",
+        "no domain loses00met",
+        "cross-topic+0.3–not measured",  # noqa: RUF001
+    ):
         assert shown in page.text
     assert page.ids == ["main", "a-width"]
     assert len(page.images) == 3
     assert opened.console == []
     assert opened.requests == []
     assert opened.screenshot.stat().st_size > 30_000
-    assert min(opened.count_pixels("#0072B2"), opened.count_pixels("#D55E00")) > 100  # the drawings are drawn
+    assert (
+        min(opened.count_pixels("#0072B2"), opened.count_pixels("#D55E00")) > 100
+    )  # the drawings are drawn
 
 
 def test_a_browser_tells_of_errors_and_requests(tmp_path):
     page, folder = tmp_path / "page.html", tmp_path / "browser"
     folder.mkdir()
-    page.write_text("<!DOCTYPE html><title>x</title><p>before</p><img src='http://example.test/x.png'><script>wrong()</script>")
+    page.write_text(
+        "<!DOCTYPE html><title>x</title><p>before</p><img src='http://example.test/x.png'><script>wrong()</script>"
+    )
     opened = open_page(page, folder)
     assert "before" in opened.dom
     assert len(opened.console) == 1

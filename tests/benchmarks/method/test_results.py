@@ -34,12 +34,17 @@ def test_draws_of_a_slice_are_those_of_the_split() -> None:
     _, drawn = draws.auc(LABELS[rows], SCORES[rows], rows)
     outside = np.ones(8)
     outside[[2, 3, 7]] = 0
-    _, masked = Draws(USERS, outside.astype(np.float32), resamples=10).auc(LABELS, SCORES, np.arange(8))
+    _, masked = Draws(USERS, outside.astype(np.float32), resamples=10).auc(
+        LABELS, SCORES, np.arange(8)
+    )
     np.testing.assert_allclose(drawn, masked, atol=1e-6)
 
 
 def test_one_class_is_no_figure() -> None:
-    assert Draws(USERS, ONES, resamples=3).auc(np.zeros(8, np.float32), SCORES, np.arange(8)) == (None, [])
+    assert Draws(USERS, ONES, resamples=3).auc(np.zeros(8, np.float32), SCORES, np.arange(8)) == (
+        None,
+        [],
+    )
 
 
 def test_an_estimate_is_the_mean_over_seeds_with_the_spread_of_users() -> None:
@@ -59,7 +64,9 @@ def test_above_zero_is_so_with_the_interval_and_under_every_seed() -> None:
 def test_an_interval_covers_about_as_often_as_it_says() -> None:
     rng, held = np.random.default_rng(1), 0
     for _ in range(2_000):
-        users = rng.normal()  # the sample of users, the same for every seed; its draws scatter around it
+        users = (
+            rng.normal()
+        )  # the sample of users, the same for every seed; its draws scatter around it
         found = estimate([(users, users + rng.normal(size=40))], 1.0)
         held += found.low <= 0.0 <= found.high
     assert 0.93 < held / 2_000 < 0.97
@@ -68,14 +75,27 @@ def test_an_interval_covers_about_as_often_as_it_says() -> None:
 def outcome_of(active: list[str] | None, rows: int = 5, **aucs: float) -> dict[str, Any]:
     """A finished cell's outcome with these AUC by slice, in two draws."""
     cell = {
-        name: {"rows": rows, **{task: {"auc": value, "draws": [value, value + 0.01]} for task in ("ctr", "ctcvr")}}
+        name: {
+            "rows": rows,
+            **{task: {"auc": value, "draws": [value, value + 0.01]} for task in ("ctr", "ctcvr")},
+        }
         for name, value in aucs.items()
     }
-    return {"active": active, "parameters": 1, "rows": 2, "seconds": 3.0, "notes": {}, "splits": {"test": cell}}
+    return {
+        "active": active,
+        "parameters": 1,
+        "rows": 2,
+        "seconds": 3.0,
+        "notes": {},
+        "splits": {"test": cell},
+    }
 
 
 def test_gains_average_domains_and_leave_out_what_is_not_active(experiment: Experiment) -> None:
-    zero, own = outcome_of(None, a=0.6, b=0.7, auto=0.6), outcome_of(["a"], a=0.62, b=0.66, auto=0.65)
+    zero, own = (
+        outcome_of(None, a=0.6, b=0.7, auto=0.6),
+        outcome_of(["a"], a=0.62, b=0.66, auto=0.65),
+    )
     results = Results({("zero", 1): zero, ("own", 1): own}, experiment.domains)
     plain = results.gain("own", "zero", "test", ["a", "b"], "ctr")
     served = results.gain("own", "zero", "test", ["a", "b"], "ctr", activated=True)
@@ -90,23 +110,37 @@ def test_gains_average_domains_and_leave_out_what_is_not_active(experiment: Expe
     assert share and (share.value, share.low, share.high) == pytest.approx((1.0, 1.0, 1.0))
 
 
-def test_a_share_is_of_the_mean_gains_and_has_the_spread_of_what_is_not_shared(experiment: Experiment) -> None:
-    """Two worlds: the method closes half of the gap in both, and the gap itself, which differs, does not widen the interval."""
+def test_a_share_is_of_the_mean_gains_and_has_the_spread_of_what_is_not_shared(
+    experiment: Experiment,
+) -> None:
+    """Two worlds: the method closes half of the gap in both, and the gap itself, which differs,
+    does not widen the interval.
+    """
     outcomes = {
         (name, seed): outcome_of(None, auto=0.6 + part * gap)
         for seed, gap in ((1, 0.1), (2, 0.3))
         for name, part in (("zero", 0.0), ("half", 0.5), ("best", 1.0))
     }
-    share = Results(outcomes, experiment.domains).ratio("half", "best", "zero", "test", [AUTO], "ctr")
+    share = Results(outcomes, experiment.domains).ratio(
+        "half", "best", "zero", "test", [AUTO], "ctr"
+    )
     assert share and (share.value, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))
     outcomes["half", 2] = outcome_of(None, auto=0.6 + 0.2)
-    share = Results(outcomes, experiment.domains).ratio("half", "best", "zero", "test", [AUTO], "ctr")
+    share = Results(outcomes, experiment.domains).ratio(
+        "half", "best", "zero", "test", [AUTO], "ctr"
+    )
     by_seed = (0.625 + (0.05 - 0.625 * 0.1) / 0.2, 0.625 + (0.2 - 0.625 * 0.3) / 0.2)
     assert share and share.value == pytest.approx(0.625) and share.seeds == pytest.approx(by_seed)
-    assert Results(outcomes, experiment.domains).ratio("half", "zero", "zero", "test", [AUTO], "ctr") is None
+    assert (
+        Results(outcomes, experiment.domains).ratio("half", "zero", "zero", "test", [AUTO], "ctr")
+        is None
+    )
 
 
 def test_figures_of_other_rows_are_not_compared(experiment: Experiment) -> None:
-    results = Results({("zero", 1): outcome_of(None, a=0.6), ("own", 1): outcome_of(None, rows=6, a=0.7)}, experiment.domains)
+    results = Results(
+        {("zero", 1): outcome_of(None, a=0.6), ("own", 1): outcome_of(None, rows=6, a=0.7)},
+        experiment.domains,
+    )
     with pytest.raises(InputError, match="'own' and 'zero', seed 1: 6 and 5 rows of 'a'"):
         results.gain("own", "zero", "test", ["a"], "ctr")

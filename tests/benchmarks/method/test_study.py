@@ -49,15 +49,46 @@ def _study(**changed: Any) -> Study:
             "set": SMALL,
             "seeds": [17],
             "resamples": 5,
-            "methods": {"zero_shot": {"title": "zero-shot", "run": "backbone"}, "kernels": {"title": "kernels", "run": "kernels"}},
+            "methods": {
+                "zero_shot": {"title": "zero-shot", "run": "backbone"},
+                "kernels": {"title": "kernels", "run": "kernels"},
+            },
             "sections": [
-                {"id": "main", "title": "Methods", "kind": "methods", "rows": [{"method": "kernels"}]},
-                {"id": "domains", "title": "Domains", "kind": "domains", "rows": [{"method": "kernels"}, {"method": "kernels/all"}]},
-                {"id": "curve", "title": "Curve", "kind": "curve", "curves": [{"title": "k", "points": [{"method": "kernels", "x": 1}]}]},
-                {"id": "activity", "title": "Activity", "kind": "activity", "rows": [{"method": "kernels"}]},
-                {"id": "absent", "title": "Absent", "kind": "absent", "rows": [{"method": "kernels"}]},
+                {
+                    "id": "main",
+                    "title": "Methods",
+                    "kind": "methods",
+                    "rows": [{"method": "kernels"}],
+                },
+                {
+                    "id": "domains",
+                    "title": "Domains",
+                    "kind": "domains",
+                    "rows": [{"method": "kernels"}, {"method": "kernels/all"}],
+                },
+                {
+                    "id": "curve",
+                    "title": "Curve",
+                    "kind": "curve",
+                    "curves": [{"title": "k", "points": [{"method": "kernels", "x": 1}]}],
+                },
+                {
+                    "id": "activity",
+                    "title": "Activity",
+                    "kind": "activity",
+                    "rows": [{"method": "kernels"}],
+                },
+                {
+                    "id": "absent",
+                    "title": "Absent",
+                    "kind": "absent",
+                    "rows": [{"method": "kernels"}],
+                },
             ],
-            "bars": [{"bar": "gain", "method": "kernels"}, {"bar": "never worse", "method": "kernels", "kind": "never_worse"}],
+            "bars": [
+                {"bar": "gain", "method": "kernels"},
+                {"bar": "never worse", "method": "kernels", "kind": "never_worse"},
+            ],
             **changed,
         }
     )
@@ -80,7 +111,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory, logs: Path) -> tuple[Stud
     return study, folder
 
 
-def test_a_finished_cell_is_not_run_twice_and_a_changed_one_is(finished: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_finished_cell_is_not_run_twice_and_a_changed_one_is(
+    finished: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     study, folder = finished
     monkeypatch.setattr(cells_module, "Bench", lambda *arguments: pytest.fail("ran again"))
     assert not list(run_cells(study, cells_of(study, (17,)), None, folder))
@@ -88,7 +121,9 @@ def test_a_finished_cell_is_not_run_twice_and_a_changed_one_is(finished: tuple[S
     assert not read_cells(cells_of(changed, (17,)), folder)
 
 
-def test_studies_of_one_folder_keep_their_own_cells(finished: tuple[Study, Path], tmp_path: Path) -> None:
+def test_studies_of_one_folder_keep_their_own_cells(
+    finished: tuple[Study, Path], tmp_path: Path
+) -> None:
     study, folder = finished
     first, other = cells_of(study, (17,))[0], cells_of(_study(resamples=6), (17,))[0]
     assert first.name == other.name and first.path(folder) != other.path(folder)
@@ -101,14 +136,22 @@ def test_studies_of_one_folder_keep_their_own_cells(finished: tuple[Study, Path]
         first.outcomes(tmp_path)
 
 
-def test_zero_shot_gains_nothing_over_itself_and_the_report_holds_every_section(finished: tuple[Study, Path], tmp_path: Path) -> None:
+def test_zero_shot_gains_nothing_over_itself_and_the_report_holds_every_section(
+    finished: tuple[Study, Path], tmp_path: Path
+) -> None:
     study, folder = finished
     cells = cells_of(study, (17,))
     results = Results(read_cells(cells, folder), cells[0].trained.domains)
     same = results.gain("zero_shot", "zero_shot", "test", results.scope(), "ctr")
     assert same and same.value == 0.0 == same.low == same.high
     result = report_of(study, results, "command")
-    assert [section["id"] for section in result["sections"]] == ["main", "domains", "curve", "activity", "absent"]
+    assert [section["id"] for section in result["sections"]] == [
+        "main",
+        "domains",
+        "curve",
+        "activity",
+        "absent",
+    ]
     assert [bar["met"] is None for bar in result["bars"]] == [False, False]
     json.dumps(result, allow_nan=False)
     assert "kernels" in render_text(result)
@@ -116,14 +159,20 @@ def test_zero_shot_gains_nothing_over_itself_and_the_report_holds_every_section(
     assert "scene=home" in (tmp_path / "report.html").read_text()
 
 
-def test_parts_of_a_window_are_its_last_days_and_whole_users(finished: tuple[Study, Path], logs: Path) -> None:
+def test_parts_of_a_window_are_its_last_days_and_whole_users(
+    finished: tuple[Study, Path], logs: Path
+) -> None:
     study, folder = finished
-    window = Bench(cells_of(study, (17,))[0].built, str(logs / "*.parquet"), folder).rows("finetune")
+    window = Bench(cells_of(study, (17,))[0].built, str(logs / "*.parquet"), folder).rows(
+        "finetune"
+    )
     half = part_of(window, Tuned(share=0.5), seed=1)
     assert 0 < len(half.logits) < len(window.logits)
     kept = set(half.columns["row/user"].tolist())
     assert len(half.logits) == sum(user in kept for user in window.columns["row/user"].tolist())
-    assert len(part_of(window, Tuned(days=1), seed=1).logits) == len(window.logits)  # the small window is one day
+    assert len(part_of(window, Tuned(days=1), seed=1).logits) == len(
+        window.logits
+    )  # the small window is one day
     assert part_of(window, Tuned(), seed=1) is window
 
 
@@ -131,22 +180,49 @@ def test_parts_of_a_window_are_its_last_days_and_whole_users(finished: tuple[Stu
     ("changed", "expected"),
     [
         (
-            {"sections": [{"id": "a", "title": "A", "kind": "methods", "rows": [{"method": "nobody"}]}]},
+            {
+                "sections": [
+                    {"id": "a", "title": "A", "kind": "methods", "rows": [{"method": "nobody"}]}
+                ]
+            },
             "'nobody' is no method of this study",
         ),
         ({"methods": {"zero_shot": {"title": "z", "run": "backbone", "runs": 1}}}, "unknown key"),
-        ({"methods": {"zero/shot": {"title": "z", "run": "backbone"}}}, "'zero/shot' cannot be used as a name"),
-        ({"methods": {"zero_shot": {"title": "z", "run": "backbone", "seeds": [3]}}}, "3 is no seed of this study"),
+        (
+            {"methods": {"zero/shot": {"title": "z", "run": "backbone"}}},
+            "'zero/shot' cannot be used as a name",
+        ),
+        (
+            {"methods": {"zero_shot": {"title": "z", "run": "backbone", "seeds": [3]}}},
+            "3 is no seed of this study",
+        ),
         ({"resamples": 1}, "resamples: .*greater than or equal to 2"),
-        ({"bars": [{"bar": "b", "method": "kernels", "split": "moon"}]}, "'moon' is no split of this study; there are: test"),
-        ({"bars": [{"bar": "b", "method": "kernels", "kind": "recovered"}]}, "bar 'b': 'reference' is for the kinds"),
-        ({"bars": [{"bar": "b", "method": "kernels/all", "activated": True}]}, "expected a method with a model for each domain"),
-        ({"bars": [{"bar": "b", "method": "kernels", "against": "kernels", "activated": True}]}, "against its own backbone"),
-        ({"sections": [_curve_of({"x": 1}, {"x": 2, "reference": "kernels"})]}, "section 'c': 'reference' is .* for all of them or none"),
+        (
+            {"bars": [{"bar": "b", "method": "kernels", "split": "moon"}]},
+            "'moon' is no split of this study; there are: test",
+        ),
+        (
+            {"bars": [{"bar": "b", "method": "kernels", "kind": "recovered"}]},
+            "bar 'b': 'reference' is for the kinds",
+        ),
+        (
+            {"bars": [{"bar": "b", "method": "kernels/all", "activated": True}]},
+            "expected a method with a model for each domain",
+        ),
+        (
+            {"bars": [{"bar": "b", "method": "kernels", "against": "kernels", "activated": True}]},
+            "against its own backbone",
+        ),
+        (
+            {"sections": [_curve_of({"x": 1}, {"x": 2, "reference": "kernels"})]},
+            "section 'c': 'reference' is .* for all of them or none",
+        ),
         ({"sections": [_curve_of({"reference": "nobody"})]}, "'nobody' is no method of this study"),
     ],
 )
-def test_mistakes_of_a_study_are_one_line(changed: dict[str, Any], expected: str, tmp_path: Path) -> None:
+def test_mistakes_of_a_study_are_one_line(
+    changed: dict[str, Any], expected: str, tmp_path: Path
+) -> None:
     content = _study(sections=[], bars=[]).model_dump(mode="json") | changed
     (tmp_path / "study.yaml").write_text(json.dumps(content))
     with pytest.raises(InputError, match=expected) as caught:
@@ -155,7 +231,8 @@ def test_mistakes_of_a_study_are_one_line(changed: dict[str, Any], expected: str
 
 
 @pytest.mark.parametrize(
-    ("content", "expected"), [(b"", "valid dictionary"), (b"\xff", "expected UTF-8 text"), (b"a: [", "not valid YAML")]
+    ("content", "expected"),
+    [(b"", "valid dictionary"), (b"\xff", "expected UTF-8 text"), (b"a: [", "not valid YAML")],
 )
 def test_a_study_that_is_none_is_one_line(content: bytes, expected: str, tmp_path: Path) -> None:
     (tmp_path / "study.yaml").write_bytes(content)
@@ -164,7 +241,10 @@ def test_a_study_that_is_none_is_one_line(content: bytes, expected: str, tmp_pat
 
 
 def test_a_point_has_its_own_reference(experiment: Experiment) -> None:
-    outcomes = {("zero_shot", 17): outcome_of(None, auto=0.6), ("kernels", 17): outcome_of(["all"], auto=0.65)}
+    outcomes = {
+        ("zero_shot", 17): outcome_of(None, auto=0.6),
+        ("kernels", 17): outcome_of(["all"], auto=0.65),
+    }
     outcomes["kernels/all", 17] = outcome_of(["all"], auto=0.7)
     study = _study(bars=[], sections=[_curve_of({"x": 1, "reference": "kernels/all"})])
     result = report_of(study, Results(outcomes, experiment.domains), "command")
@@ -173,7 +253,10 @@ def test_a_point_has_its_own_reference(experiment: Experiment) -> None:
 
 
 def test_the_command(
-    finished: tuple[Study, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    finished: tuple[Study, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     study, folder = finished
     path = tmp_path / "small.yaml"
@@ -188,8 +271,14 @@ def test_the_command(
 
     named = ("--study", str(path), "--output", str(tmp_path / "out"))
     for wrong, message in (
-        ([*named, "--only", "kernel"], "--only: 'kernel' is no method of study 'small'; there are: zero_shot, kernels"),
-        ([*named, "--input", str(tmp_path / "nowhere")], "nowhere: no such folder; give --input or RECSYS_DATA"),
+        (
+            [*named, "--only", "kernel"],
+            "--only: 'kernel' is no method of study 'small'; there are: zero_shot, kernels",
+        ),
+        (
+            [*named, "--input", str(tmp_path / "nowhere")],
+            "nowhere: no such folder; give --input or RECSYS_DATA",
+        ),
         ([*named, "--input", str(tmp_path)], "holds no *.parquet"),
         ([*named, "--seeds", "seventeen"], "invalid int value"),
         ([*named, "--seeds", "-1"], "seed"),
@@ -199,7 +288,9 @@ def test_the_command(
         printed = capsys.readouterr()
         assert printed.err.count("\n") == 1 and message in printed.err and not printed.out
     # A report needs no logs, and says what is missing.
-    assert call(*named, "--no-run", "--input", str(tmp_path / "nowhere"), "--seeds", "17", "17") == 0
+    assert (
+        call(*named, "--no-run", "--input", str(tmp_path / "nowhere"), "--seeds", "17", "17") == 0
+    )
     assert "not measured" in capsys.readouterr().out
     path.write_text(json.dumps(study.model_dump(mode="json")))
     assert call("--study", str(path), "--output", str(folder), "--json") == 0
@@ -222,22 +313,44 @@ def test_one_process_makes_a_folder_and_the_others_wait(tmp_path: Path) -> None:
     assert order == ["first", "second"]
 
 
-def test_costs_leave_out_what_adapters_share_and_what_is_not_decided(experiment: Experiment) -> None:
+def test_costs_leave_out_what_adapters_share_and_what_is_not_decided(
+    experiment: Experiment,
+) -> None:
     own, zero = outcome_of(["all", "scene=home"], auto=0.6), outcome_of(None, auto=0.6)
     own["notes"]["taps_seconds"] = 2.0
-    study = _study(bars=[], sections=[{"id": "main", "title": "Methods", "kind": "methods", "rows": [{"method": "kernels"}]}])
-    result = report_of(study, Results({("kernels", 17): own, ("zero_shot", 17): zero}, experiment.domains), "command")
+    study = _study(
+        bars=[],
+        sections=[
+            {"id": "main", "title": "Methods", "kind": "methods", "rows": [{"method": "kernels"}]}
+        ],
+    )
+    result = report_of(
+        study,
+        Results({("kernels", 17): own, ("zero_shot", 17): zero}, experiment.domains),
+        "command",
+    )
     cells = result["sections"][0]["tables"][0]["rows"][0]["cells"]
     assert [cell and cell["value"] for cell in cells[7:]] == [1, 2, 1.0, 1]
     rows = [{"method": "zero_shot"}]
-    study = _study(bars=[], sections=[{"id": "main", "title": "Methods", "kind": "methods", "rows": rows}])
+    study = _study(
+        bars=[], sections=[{"id": "main", "title": "Methods", "kind": "methods", "rows": rows}]
+    )
     result = report_of(study, Results({("zero_shot", 17): zero}, experiment.domains), "command")
     assert result["sections"][0]["tables"][0]["rows"][0]["cells"][10] is None
 
 
-@pytest.mark.parametrize(("steps", "progressive", "rows"), [([4, 8], "false", 2_000), ([4, 6], "false", 1_536), ([4, 8], "true", 2_300)])
-def test_rows_of_a_backbone_end_where_its_training_did(steps: list[int], progressive: str, rows: int, tmp_path: Path) -> None:
-    settings = ["pretrain.epochs=2", "pretrain.batch_size=256", f"pretrain.progressive={progressive}"]
+@pytest.mark.parametrize(
+    ("steps", "progressive", "rows"),
+    [([4, 8], "false", 2_000), ([4, 6], "false", 1_536), ([4, 8], "true", 2_300)],
+)
+def test_rows_of_a_backbone_end_where_its_training_did(
+    steps: list[int], progressive: str, rows: int, tmp_path: Path
+) -> None:
+    settings = [
+        "pretrain.epochs=2",
+        "pretrain.batch_size=256",
+        f"pretrain.progressive={progressive}",
+    ]
     experiment = load_experiment(QUICKSTART, settings)
     job = Job(tmp_path)
     write_json(job.backbone / "history.json", [{"step": step} for step in steps])
@@ -253,7 +366,9 @@ def test_rows_of_a_backbone_end_where_its_training_did(steps: list[int], progres
 
 def test_an_option_that_an_adapter_has_not_is_named(experiment: Experiment) -> None:
     bench = SimpleNamespace(backbone=None)
-    with pytest.raises(InputError, match=r"options: got an unexpected keyword argument 'counts'; there are: count$"):
+    with pytest.raises(
+        InputError, match=r"options: got an unexpected keyword argument 'counts'; there are: count$"
+    ):
         METHODS["last_layers"](bench, experiment, ["test"], {"counts": 2})  # type: ignore[arg-type]
 
 

@@ -1,4 +1,6 @@
-"""The kernel whose delta enters before the tower: its equation, its start, and that it is the kernel's encoder and decoder."""
+"""The kernel whose delta enters before the tower: its equation, its start, and that it is the
+kernel's encoder and decoder.
+"""
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
@@ -32,16 +34,24 @@ EVERY = pytest.mark.parametrize("enters", BOTH)
 
 SETTINGS = Kernel(width=6)
 
-# h = (1, 2), one number of the input beside it -> tower relu((1 - 2, 1 + 2) + (0, 1)) = (0, 4) -> 2 * 0 + 3 * 4 + 5 = 17.
-# The second task's towers have ten times these numbers: relu(10 (-1, 3) + (0, 10)) = (0, 40) -> 20 * 0 + 30 * 40 + 50 = 1250.
+# h = (1, 2), one number of the input beside it -> tower relu((1 - 2, 1 + 2) + (0, 1)) = (0, 4) -> 2
+# * 0 + 3 * 4 + 5 = 17. The second task's towers have ten times these numbers: relu(10 (-1, 3) + (0,
+# 10)) = (0, 40) -> 20 * 0 + 30 * 40 + 50 = 1250.
 TOWERS = tuple(
-    TowerLayer(np.array([w, 10 * np.array(w)], np.float32), np.array([b, 10 * np.array(b)], np.float32), activation)
+    TowerLayer(
+        np.array([w, 10 * np.array(w)], np.float32),
+        np.array([b, 10 * np.array(b)], np.float32),
+        activation,
+    )
     for w, b, activation in (
         ([[1, 1], [-1, 1]], [0, 1], keras.activations.relu),
         ([[2], [3]], [5], keras.activations.linear),
     )
 )
-TAPS, LOGITS = tf.constant([[[[1.0, 2.0, 6.0]], [[1.0, 2.0, -6.0]]]]), tf.constant([[[17.0], [1250.0]]])
+TAPS, LOGITS = (
+    tf.constant([[[[1.0, 2.0, 6.0]], [[1.0, 2.0, -6.0]]]]),
+    tf.constant([[[17.0], [1250.0]]]),
+)
 
 
 @pytest.fixture(scope="module")
@@ -58,26 +68,43 @@ def window(bench: Bench) -> FrozenRows:
 def somewhere(adapter: TowerInput, seed: int = 5) -> dict[str, npt.NDArray[np.float32]]:
     """Weights none of which is where it starts."""
     generator = np.random.default_rng(seed)
-    return {name: values + generator.standard_normal(values.shape, np.float32) for name, values in adapter.initial(17, ALL).items()}
+    return {
+        name: values + generator.standard_normal(values.shape, np.float32)
+        for name, values in adapter.initial(17, ALL).items()
+    }
 
 
 def of_one(adapter: TowerInput, weights: dict[str, Any]) -> list[float]:
     """Both logits of one row."""
-    out = adapter.logits({name: tf.constant(values[np.newaxis], tf.float32) for name, values in weights.items()}, TAPS, LOGITS)
+    out = adapter.logits(
+        {name: tf.constant(values[np.newaxis], tf.float32) for name, values in weights.items()},
+        TAPS,
+        LOGITS,
+    )
     assert out.shape == (1, 2, 1)
     return [float(value) for value in out[0, :, 0]]
 
 
 @EVERY
 def test_by_hand(enters: Enters) -> None:
-    """One code for each task, relu(sum of the tap / 9) = relu(3 / 9 * 3): 1 and, of a sum of -3, 0."""
-    adapter = TowerInput(TOWERS, KernelShape((3, 1, 2 + (enters == "both")), "relu", residual=True, tap="representation+input"))
+    """One code for each task, relu(sum of the tap / 9) = relu(3 / 9 * 3): 1 and, of a sum of -3,
+    0.
+    """
+    adapter = TowerInput(
+        TOWERS,
+        KernelShape(
+            (3, 1, 2 + (enters == "both")), "relu", residual=True, tap="representation+input"
+        ),
+    )
     weights = adapter.initial(0, ALL)
     assert of_one(adapter, weights) == pytest.approx([17, 1250], rel=1e-6)
-    weights["weight_0"] = np.full((2, 3, 1), 3**0.5 / 9, np.float32)  # the scale 1 / sqrt(3) makes it 1 / 9
+    weights["weight_0"] = np.full(
+        (2, 3, 1), 3**0.5 / 9, np.float32
+    )  # the scale 1 / sqrt(3) makes it 1 / 9
     weights["weight_1"][:, 0, :2] = [6, 2]
     weights["bias_1"][1, :2] = [1, 1]
-    # First: h = (1, 2) + (6, 2) = (7, 4) -> (3, 12) -> 6 + 36 + 5; second, code 0: h = (2, 3) -> 10 (0, 6) -> 30 * 60 + 50.
+    # First: h = (1, 2) + (6, 2) = (7, 4) -> (3, 12) -> 6 + 36 + 5; second, code 0: h = (2, 3) -> 10
+    # (0, 6) -> 30 * 60 + 50.
     assert of_one(adapter, weights) == pytest.approx([47, 1850], rel=1e-6)
     if enters == "both":
         weights["weight_1"][:, 0, 2] = 0.5
@@ -87,8 +114,12 @@ def test_by_hand(enters: Enters) -> None:
 
 @EVERY
 @pytest.mark.parametrize("hidden", [(), (7,)])
-def test_against_the_backbones_own_layers_in_numpy(enters: Enters, hidden: tuple[int, ...], bench: Bench, window: FrozenRows) -> None:
-    adapter = TowerInput.of(bench.backbone, Kernel(width=5, decoder_layers=hidden, activation="tanh"), enters)
+def test_against_the_backbones_own_layers_in_numpy(
+    enters: Enters, hidden: tuple[int, ...], bench: Bench, window: FrozenRows
+) -> None:
+    adapter = TowerInput.of(
+        bench.backbone, Kernel(width=5, decoder_layers=hidden, activation="tanh"), enters
+    )
     assert adapter.shape.widths == (6 + 53, 5, *hidden, 6 + (enters == "both"))
     weights, rows = somewhere(adapter), np.arange(60)
     scored, expected = score_rows(adapter, weights, window, rows), np.empty((len(rows), 2))
@@ -96,7 +127,10 @@ def test_against_the_backbones_own_layers_in_numpy(enters: Enters, hidden: tuple
         x = window.taps[rows, task].astype(np.float64)
         h = x[:, :6]
         for layer in range(len(hidden) + 2):
-            x = x @ weights[f"weight_{layer}"][task] / np.sqrt(x.shape[1]) + weights[f"bias_{layer}"][task]
+            x = (
+                x @ weights[f"weight_{layer}"][task] / np.sqrt(x.shape[1])
+                + weights[f"bias_{layer}"][task]
+            )
             x = np.tanh(x) if layer <= len(hidden) else x
         h = h + x[:, :6]
         for part, lowest in (("tower_0", 0.0), ("logit", -np.inf)):
@@ -108,7 +142,9 @@ def test_against_the_backbones_own_layers_in_numpy(enters: Enters, hidden: tuple
 
 
 @EVERY
-def test_starts_at_zero_shot_as_a_kernel_does(enters: Enters, bench: Bench, window: FrozenRows) -> None:
+def test_starts_at_zero_shot_as_a_kernel_does(
+    enters: Enters, bench: Bench, window: FrozenRows
+) -> None:
     adapter = TowerInput.of(bench.backbone, SETTINGS, enters)
     start, kernel = adapter.initial(17, ALL), KernelShape.of(SETTINGS, 59).initial(17, ALL)
     np.testing.assert_array_equal(start["weight_0"], kernel["weight_0"])
@@ -124,38 +160,69 @@ def test_both_with_no_vector_is_the_kernel(bench: Bench, window: FrozenRows) -> 
     weights = somewhere(adapter)
     weights["weight_1"][..., :6], weights["bias_1"][..., :6] = 0.0, 0.0
     shape = KernelShape.of(SETTINGS, 59)
-    kernel = weights | {"weight_1": weights["weight_1"][..., 6:], "bias_1": weights["bias_1"][..., 6:]}
+    kernel = weights | {
+        "weight_1": weights["weight_1"][..., 6:],
+        "bias_1": weights["bias_1"][..., 6:],
+    }
     rows = np.arange(200)
-    np.testing.assert_allclose(score_rows(adapter, weights, window, rows), score_rows(shape, kernel, window, rows), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        score_rows(adapter, weights, window, rows),
+        score_rows(shape, kernel, window, rows),
+        rtol=1e-5,
+        atol=1e-5,
+    )
 
 
 def test_a_kernels_logit_is_what_its_decoder_gives() -> None:
     """The equation of the kernel that ``decoded`` was taken out of."""
-    shape, generator = KernelShape((4, 3, 1), "relu", residual=True, tap="tower"), np.random.default_rng(0)
-    weights = {name: generator.standard_normal((1, *size), np.float32) for name, size in shape.variables().items()}
-    taps, logits = generator.standard_normal((1, 2, 5, 4), np.float32), generator.standard_normal((1, 2, 5), np.float32)
+    shape, generator = (
+        KernelShape((4, 3, 1), "relu", residual=True, tap="tower"),
+        np.random.default_rng(0),
+    )
+    weights = {
+        name: generator.standard_normal((1, *size), np.float32)
+        for name, size in shape.variables().items()
+    }
+    taps, logits = (
+        generator.standard_normal((1, 2, 5, 4), np.float32),
+        generator.standard_normal((1, 2, 5), np.float32),
+    )
     code = np.maximum(taps @ weights["weight_0"] / 2.0 + weights["bias_0"][:, :, np.newaxis], 0.0)
-    delta = (code @ weights["weight_1"] / np.sqrt(3.0) + weights["bias_1"][:, :, np.newaxis])[..., 0]
-    np.testing.assert_allclose(kernel_logits(shape, weights, taps, logits, 1.0), logits + delta, rtol=1e-5, atol=1e-6)
-    np.testing.assert_allclose(kernel_logits(shape, weights, taps, logits, 0.0), delta, rtol=1e-5, atol=1e-6)
+    delta = (code @ weights["weight_1"] / np.sqrt(3.0) + weights["bias_1"][:, :, np.newaxis])[
+        ..., 0
+    ]
+    np.testing.assert_allclose(
+        kernel_logits(shape, weights, taps, logits, 1.0), logits + delta, rtol=1e-5, atol=1e-6
+    )
+    np.testing.assert_allclose(
+        kernel_logits(shape, weights, taps, logits, 0.0), delta, rtol=1e-5, atol=1e-6
+    )
 
 
 @EVERY
-def test_joint_training_equals_training_one_by_one(enters: Enters, bench: Bench, window: FrozenRows) -> None:
+def test_joint_training_equals_training_one_by_one(
+    enters: Enters, bench: Bench, window: FrozenRows
+) -> None:
     adapter = TowerInput.of(bench.backbone, SETTINGS, enters)
     experiment = variant("finetune.rate_power=0")
     domains = [DomainData("all", np.arange(300)), DomainData("scene=home", np.arange(500, 600))]
-    joint = JointTrainer(experiment, adapter, domains, [somewhere(adapter, seed) for seed in range(2)])
+    joint = JointTrainer(
+        experiment, adapter, domains, [somewhere(adapter, seed) for seed in range(2)]
+    )
     alone = JointTrainer(experiment, adapter, domains[1:], [somewhere(adapter, 1)])
     for step in range(3):
         joint.train_batch(window, [domains[0].rows[step::3], domains[1].rows[step::3]])
         alone.train_batch(window, [domains[1].rows[step::3]])
     for name, values in joint.kernel(1).items():
-        np.testing.assert_allclose(values, alone.kernel(0)[name], rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(
+            values, alone.kernel(0)[name], rtol=1e-4, atol=1e-5, err_msg=name
+        )
         assert (values != somewhere(adapter, 1)[name]).any()
 
 
-def test_the_study_method_honours_the_kernels_settings(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_study_method_honours_the_kernels_settings(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(finetune, "mean_auc", lambda *_: None)  # the last weights are kept
     experiment = variant("kernel.width=3", "kernel.decoder_layers=[4]", "finetune.epochs=1")
     found = tower_input(bench, experiment, ["test"], {"enters": "both"})
@@ -164,7 +231,12 @@ def test_the_study_method_honours_the_kernels_settings(bench: Bench, monkeypatch
     data, home = bench.rows("test"), domains_of(experiment, "scene=home")[0]
     rows = data.domain_rows(home)
     assert found[""].logits["test"]["scene=home"].shape == (len(rows), 2)
-    assert np.abs(found[""].logits["test"]["scene=home"] - found["all"].logits["test"][ALL][rows]).max() > 1e-4
+    assert (
+        np.abs(
+            found[""].logits["test"]["scene=home"] - found["all"].logits["test"][ALL][rows]
+        ).max()
+        > 1e-4
+    )
     assert np.abs(found["all"].logits["test"][ALL] - data.logits).max() > 1e-3
 
 
@@ -175,7 +247,9 @@ def test_the_study_method_honours_the_kernels_settings(bench: Bench, monkeypatch
         ({"enter": "both"}, "options of tower_input: unknown key 'enter'; did you mean 'enters'?"),
     ],
 )
-def test_options_are_checked(options: dict[str, Any], said: str, bench: Bench, experiment: Experiment) -> None:
+def test_options_are_checked(
+    options: dict[str, Any], said: str, bench: Bench, experiment: Experiment
+) -> None:
     with pytest.raises(InputError) as error:
         tower_input(bench, experiment, ["test"], options)
     assert said in one_line(error)
@@ -184,13 +258,18 @@ def test_options_are_checked(options: dict[str, Any], said: str, bench: Bench, e
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"tap": "input+representation"}, "begins with 'representation', received 'input\\+representation'"),
+        (
+            {"tap": "input+representation"},
+            "begins with 'representation', received 'input\\+representation'",
+        ),
         ({"tap": "tower"}, "begins with 'representation', received 'tower'"),
         ({"residual": False}, "expected true and 'none', received false and 'none'"),
         ({"gate": "support"}, "expected true and 'none', received true and 'support'"),
     ],
 )
-def test_kernels_of_another_kind_are_refused(settings: dict[str, Any], said: str, bench: Bench) -> None:
+def test_kernels_of_another_kind_are_refused(
+    settings: dict[str, Any], said: str, bench: Bench
+) -> None:
     with pytest.raises(InputError, match=said) as error:
         TowerInput.of(bench.backbone, Kernel.model_validate(settings))
     one_line(error)
@@ -198,7 +277,9 @@ def test_kernels_of_another_kind_are_refused(settings: dict[str, Any], said: str
 
 def test_towers_that_are_not_plain_are_refused(bench: Bench) -> None:
     experiment = variant("backbone.body=pepnet", "backbone.topics=[scene]")
-    model = inference_model(build_backbone(experiment, transform_outputs(experiment, bench.dataset.fitted)), experiment)
+    model = inference_model(
+        build_backbone(experiment, transform_outputs(experiment, bench.dataset.fitted)), experiment
+    )
     with pytest.raises(InputError, match="expected plain towers between") as error:
         TowerInput.of(model, Kernel())
     one_line(error)

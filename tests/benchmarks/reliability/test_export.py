@@ -1,4 +1,6 @@
-"""The reliability sections of the export: what their figures say of small versions; no time and no memory is asserted."""
+"""The reliability sections of the export: what their figures say of small versions; no time and
+no memory is asserted.
+"""
 
 import math
 from pathlib import Path
@@ -54,7 +56,9 @@ def test_an_added_domain_changes_no_other(options: Options) -> None:
     assert 0 < float(figures["re_export_written_mib"]) < 2
 
 
-def test_a_version_that_changes_others_is_counted(options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_changes_others_is_counted(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The second version lacks a kernel that the first one had."""
 
     def fewer(job: Job, domains: list[str]) -> None:
@@ -71,6 +75,10 @@ def test_kernels_take_the_bytes_of_their_slots(options: Options) -> None:
     figures = thousand_domains.measure(options)
     assert figures["domains"] == 40
     assert figures["slots"] == 64
-    assert float(figures["kernels_on_disk_mib"]) == pytest.approx(float(figures["kernels_on_paper_mib"]), rel=0.02)
+    assert float(figures["kernels_on_disk_mib"]) == pytest.approx(
+        float(figures["kernels_on_paper_mib"]), rel=0.02
+    )
     shape = kernel_shape(Job(options.folder / "bank"))
-    assert float(figures["kernel_kib"]) == pytest.approx(4 * sum(map(math.prod, shape.variables().values())) / 1024)
+    assert float(figures["kernel_kib"]) == pytest.approx(
+        4 * sum(map(math.prod, shape.variables().values())) / 1024
+    )

@@ -25,13 +25,17 @@ def test_a_killed_writer_leaves_a_clean_registry(tmp_path: Path) -> None:
     assert figures["versions_written"] >= figures["versions_left"] > 0
 
 
-def test_a_registry_that_loses_what_was_written_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_registry_that_loses_what_was_written_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(KernelStore, "activate", lambda store, domain, version: None)
     monkeypatch.setattr(KernelStore, "remove", lambda store, domain: None)
     assert measure(options(tmp_path))["unclean_registries"]
 
 
-def test_a_version_that_is_not_whole_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_that_is_not_whole_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write = VersionFiles.write
 
     def half(files: VersionFiles, folder: Path, domain: str, version: int) -> None:

@@ -1,4 +1,6 @@
-"""What the reload and fuzz sections rely on: mixed answers are found out, and malformed requests are what they say they are."""
+"""What the reload and fuzz sections rely on: mixed answers are found out, and malformed requests
+are what they say they are.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +40,11 @@ def test_an_answer_of_one_version_is_whole_and_any_mixture_is_not(peer: Peer) ->
     assert whole_version(good) == 7
     for name in good.outputs:
         mixed = predict_pb2.PredictResponse.FromString(good.SerializeToString())
-        values = next(values for field, values in mixed.outputs[name].ListFields() if field.name.endswith("_val"))
+        values = next(
+            values
+            for field, values in mixed.outputs[name].ListFields()
+            if field.name.endswith("_val")
+        )
         values[ROWS // 2] = b"8" if name == "name" else 8
         assert whole_version(mixed) is None, name
     good.model_spec.version.value = 8
@@ -61,7 +67,14 @@ def test_malformed_requests_are_answered_as_they_should_be(peer: Peer) -> None:
             code = error.code().name
         assert code in sent.codes, sent
         seen.add(code)
-    assert seen >= {"INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "INTERNAL", "UNIMPLEMENTED", "RESOURCE_EXHAUSTED"}
+    assert seen >= {
+        "INVALID_ARGUMENT",
+        "NOT_FOUND",
+        "FAILED_PRECONDITION",
+        "INTERNAL",
+        "UNIMPLEMENTED",
+        "RESOURCE_EXHAUSTED",
+    }
     assert peer.predict(request()) == good and PREDICT in METHODS
 
 

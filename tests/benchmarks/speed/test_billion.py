@@ -1,4 +1,6 @@
-"""The section of a billion weights: its configuration, its commands on small tables, and what it says of a process."""
+"""The section of a billion weights: its configuration, its commands on small tables, and what it
+says of a process.
+"""
 
 import os
 import time
@@ -14,13 +16,25 @@ from configs import InputError, load_experiment
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
 
-STAGES = ("simulate", "preprocess", "pretrain_until_killed", "resume", "finetune", "export", "serve")
+STAGES = (
+    "simulate",
+    "preprocess",
+    "pretrain_until_killed",
+    "resume",
+    "finetune",
+    "export",
+    "serve",
+)
 
 
 def test_the_configuration_has_a_billion_weights() -> None:
     experiment = load_experiment(ROOT / "configs" / "billion.yaml")
-    vocabularies: dict[str, tuple[str, ...]] = {name: () for name, spec in experiment.features.items() if spec.kind == "categorical"}
-    outputs = transform_outputs(experiment, Fitted(Fitted.settings_of(experiment), vocabularies, {"rating": (0.0, 1.0)}, {}))
+    vocabularies: dict[str, tuple[str, ...]] = {
+        name: () for name, spec in experiment.features.items() if spec.kind == "categorical"
+    }
+    outputs = transform_outputs(
+        experiment, Fitted(Fitted.settings_of(experiment), vocabularies, {"rating": (0.0, 1.0)}, {})
+    )
     rows = {output.table: output.size for output in outputs.values() if output.kind != "number"}
     assert sum(rows.values()) * experiment.backbone.embedding_dimension >= 1_000_000_000
     assert rows["user_shop"] == 60_000_001
@@ -31,13 +45,17 @@ def test_it_runs_every_stage_and_leaves_no_weights(tmp_path: Path) -> None:
     figures = billion.measure(Options(tmp_path / "no-logs", tmp_path, quick=True))
     for stage in STAGES:
         assert float(figures[f"{stage}_seconds"]) > 0
-        assert float(figures[f"{stage}_peak_mib"]) > 50  # a Python process with NumPy holds that much
+        assert (
+            float(figures[f"{stage}_peak_mib"]) > 50
+        )  # a Python process with NumPy holds that much
     assert figures["resumed_after_step"] == 4
     crosses = (20_001 + 1_001) * 16
     assert crosses < int(figures["parameters"]) < 2 * crosses
     assert float(figures["weights_mib"]) == pytest.approx(4 * int(figures["parameters"]) / 2**20)
     assert 1.0 <= float(figures["model_to_weights_ratio"]) < 1.5
-    assert 1.0 <= float(figures["export_to_weights_ratio"]) < 2.0  # the graph is as large as these small tables are
+    assert (
+        1.0 <= float(figures["export_to_weights_ratio"]) < 2.0
+    )  # the graph is as large as these small tables are
     assert float(figures["checkpoint_mib"]) > float(figures["weights_mib"])
     left = {path.name for path in tmp_path.iterdir()}
     assert {"simulate.log", "resume.log", "data"} <= left
@@ -45,7 +63,9 @@ def test_it_runs_every_stage_and_leaves_no_weights(tmp_path: Path) -> None:
 
 
 def test_a_process_is_timed_and_its_output_kept(tmp_path: Path) -> None:
-    finished = run_process(["timeit", "-n", "1", "-r", "1", "import time; time.sleep(0.2)"], tmp_path / "log")
+    finished = run_process(
+        ["timeit", "-n", "1", "-r", "1", "import time; time.sleep(0.2)"], tmp_path / "log"
+    )
     assert finished.seconds > 0.2
     assert 0 < finished.peak_mib < 1_000
     assert "loop" in finished.log
@@ -55,7 +75,9 @@ def test_a_process_is_timed_and_its_output_kept(tmp_path: Path) -> None:
 def test_a_process_is_killed_when_asked(tmp_path: Path) -> None:
     begin = time.perf_counter()
     endless = ["timeit", "-n", "1", "import time; time.sleep(60)"]
-    finished = run_process(endless, tmp_path / "log", kill_when=lambda: time.perf_counter() > begin + 0.3)
+    finished = run_process(
+        endless, tmp_path / "log", kill_when=lambda: time.perf_counter() > begin + 0.3
+    )
     assert "loop" not in finished.log
 
 

@@ -1,4 +1,6 @@
-"""The speed section of serving measures what its figures are called; no figure's size is asserted."""
+"""The speed section of serving measures what its figures are called; no figure's size is
+asserted.
+"""
 
 import os
 from collections.abc import Iterator
@@ -23,7 +25,9 @@ COUNTS = (1, 3)
 
 
 @pytest.fixture(scope="module")
-def models(experiment: Experiment, job_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
+def models(
+    experiment: Experiment, job_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[int, Path]:
     return speed.exported(Job(job_dir), experiment, COUNTS, tmp_path_factory.mktemp("speed"))
 
 
@@ -33,7 +37,9 @@ def rows(experiment: Experiment, logs: Path) -> list[dict[str, Any]]:
 
 
 @pytest.fixture
-def serialized(models: dict[int, Path], rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+def serialized(
+    models: dict[int, Path], rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> dict[str, bytes]:
     monkeypatch.setattr(speed, "_MODEL", NAME)  # what the servers of these tests call it
     return speed.requests(models[1], rows)
 
@@ -46,15 +52,24 @@ def test_the_bank_has_as_many_domains_as_it_says(models: dict[int, Path]) -> Non
     assert list(models) == list(COUNTS)
 
 
-def test_a_request_is_of_one_user_and_many_items(experiment: Experiment, rows: list[dict[str, Any]]) -> None:
+def test_a_request_is_of_one_user_and_many_items(
+    experiment: Experiment, rows: list[dict[str, Any]]
+) -> None:
     for column in served_columns(experiment):
         values = {str(row[column.name]) for row in rows}
         assert (len(values) == 1) == (column.side != "item"), column.name
 
 
-def test_a_session_is_measured_by_domains_signature_and_part(models: dict[int, Path], serialized: dict[str, bytes]) -> None:
+def test_a_session_is_measured_by_domains_signature_and_part(
+    models: dict[int, Path], serialized: dict[str, bytes]
+) -> None:
     figures = speed.in_session(models, serialized, 3)
-    for name in ("session_1_domains", "session_3_domains", "session_3_domains_rank", "session_1_domains_auto"):
+    for name in (
+        "session_1_domains",
+        "session_3_domains",
+        "session_3_domains_rank",
+        "session_1_domains_auto",
+    ):
         assert 0 < figures[f"{name}_p50_ms"] <= figures[f"{name}_p99_ms"]
     ratio = figures["session_3_domains_p50_ms"] / figures["session_1_domains_p50_ms"]
     assert figures["session_3_to_1_domains_ratio"] == pytest.approx(ratio)
@@ -62,8 +77,12 @@ def test_a_session_is_measured_by_domains_signature_and_part(models: dict[int, P
     assert figures["decode_and_encode_to_model_ratio"] == pytest.approx(parts / figures["model_ms"])
 
 
-def test_servers_are_loaded_in_turns(models: dict[int, Path], serialized: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Over servers in this process: which one is started, and with which flags, is what the section decides."""
+def test_servers_are_loaded_in_turns(
+    models: dict[int, Path], serialized: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over servers in this process: which one is started, and with which flags, is what the
+    section decides.
+    """
     started = []
 
     @contextmanager
@@ -77,8 +96,16 @@ def test_servers_are_loaded_in_turns(models: dict[int, Path], serialized: dict[s
     figures = speed.over_grpc(models, serialized, 0.15)
     processes = len(os.sched_getaffinity(0))
     assert started[:2] == [(models[1],), (models[3],)]
-    assert started[2:] == [(models[1], f"--processes={processes}"), (models[1], "--tensorflow-session-parallelism=0")]
-    for name in ("server_1_domains", "server_3_domains", "server_rank", f"server_{processes}_processes"):
+    assert started[2:] == [
+        (models[1], f"--processes={processes}"),
+        (models[1], "--tensorflow-session-parallelism=0"),
+    ]
+    for name in (
+        "server_1_domains",
+        "server_3_domains",
+        "server_rank",
+        f"server_{processes}_processes",
+    ):
         for threads in (1, 8):
             assert figures[f"{name}_{threads}_threads_requests_per_s"] > 0
     assert str(figures["tensorflow_serving"]).startswith("not measured")

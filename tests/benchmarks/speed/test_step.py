@@ -1,4 +1,6 @@
-"""The sections of the training step: that they run on small sizes, hand every peer the same rows, and say what was not measured."""
+"""The sections of the training step: that they run on small sizes, hand every peer the same
+rows, and say what was not measured.
+"""
 
 from pathlib import Path
 
@@ -12,7 +14,11 @@ from benchmarks.speed.peers.handed import Column, Handed, learn_and_score, load_
 from benchmarks.speed.peers.with_keras import build
 
 HANDED = Handed(
-    (Column("item", "id", "item", 9, 0), Column("history", "ids", "item", 9, 3), Column("age", "number", "age", 0, 0)),
+    (
+        Column("item", "id", "item", 9, 0),
+        Column("history", "ids", "item", 9, 3),
+        Column("age", "number", "age", 0, 0),
+    ),
     dimension=4,
     experts=2,
     expert_layers=(6, 5),
@@ -34,22 +40,33 @@ def rows(count: int) -> dict[str, np.ndarray]:
     }
 
 
-def test_the_step_is_measured_and_missing_peers_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_step_is_measured_and_missing_peers_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv(environments.VARIABLE, raising=False)
     figures = step.measure(Options(tmp_path / "no-logs", tmp_path, quick=True))
     for name in ("ours", "ours_with_attention", "ours_bfloat16", "plain_keras"):
         assert float(figures[f"{name}_rows_per_s"]) > 0
         assert 0.4 < float(figures[f"{name}_ctr_auc"]) < 1
     assert figures["best_peer"] == "plain_keras"
-    assert float(figures["ours_to_best_peer_ratio"]) == figures["ours_rows_per_s"] / figures["plain_keras_rows_per_s"]
-    assert float(figures["ours_bfloat16_to_best_peer_ratio"]) == figures["ours_bfloat16_rows_per_s"] / figures["plain_keras_rows_per_s"]
+    assert (
+        float(figures["ours_to_best_peer_ratio"])
+        == figures["ours_rows_per_s"] / figures["plain_keras_rows_per_s"]
+    )
+    assert (
+        float(figures["ours_bfloat16_to_best_peer_ratio"])
+        == figures["ours_bfloat16_rows_per_s"] / figures["plain_keras_rows_per_s"]
+    )
     for peer in ("torch_rechub", "deepctr"):
         assert environments.VARIABLE in str(figures[f"{peer}_not_measured"])
 
 
 def test_tables_are_measured() -> None:
     figures = vocabulary.measure(Options(Path(), Path(), quick=True))
-    assert figures["ours_largest_to_smallest_ratio"] == figures["ours_10000_rows_ms"] / figures["ours_1000_rows_ms"]
+    assert (
+        figures["ours_largest_to_smallest_ratio"]
+        == figures["ours_10000_rows_ms"] / figures["ours_1000_rows_ms"]
+    )
     assert float(figures["plain_keras_10000_rows_ms"]) > 0
 
 
@@ -71,7 +88,9 @@ def test_warm_rows_are_learned_but_not_timed(tmp_path: Path) -> None:
         assert len(labels["click"]) == len(inputs["history"])
         return 3.0
 
-    learn_and_score(tmp_path, "peer", learn, lambda inputs: np.zeros((len(inputs["item"]), 2)), HANDED)
+    learn_and_score(
+        tmp_path, "peer", learn, lambda inputs: np.zeros((len(inputs["item"]), 2)), HANDED
+    )
     np.testing.assert_array_equal(np.concatenate(seen), rows(10)["item"])
     assert (tmp_path / "peer.json").read_text() == '{"rows_per_s": 2.0}'
     assert np.load(tmp_path / "peer.npy").shape == (10, 2)
@@ -82,7 +101,9 @@ def test_plain_keras_has_the_same_widths() -> None:
     width = 4 + 4 + 1
     expert, gate, tower = (width + 1) * 6 + 7 * 5, (width + 1) * 2, 6 * 3 + 4
     assert model.count_params() == 9 * 4 + 2 * expert + 2 * (gate + tower)
-    click, both = model({name: value for name, value in rows(5).items() if name in ("item", "history", "age")})
+    click, both = model(
+        {name: value for name, value in rows(5).items() if name in ("item", "history", "age")}
+    )
     assert (both.numpy() < click.numpy()).all()
 
 
@@ -91,10 +112,18 @@ def test_a_peer_that_fails_is_told_with_its_last_line(tmp_path: Path) -> None:
     assert str(told).startswith("failed: FileNotFoundError")
 
 
-def test_an_environment_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_environment_that_cannot_be_made_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(environments.sys, "executable", str(tmp_path / "no-python"))
     monkeypatch.setenv(environments.VARIABLE, str(tmp_path))
-    assert environments.interpreter("deepctr", tmp_path, install=True) == "cannot be installed: FileNotFoundError"
+    assert (
+        environments.interpreter("deepctr", tmp_path, install=True)
+        == "cannot be installed: FileNotFoundError"
+    )
     (tmp_path / "deepctr").mkdir()
     (tmp_path / "deepctr" / "complete").touch()
-    assert environments.interpreter("deepctr", tmp_path, install=False) == tmp_path / "deepctr" / "bin" / "python"
+    assert (
+        environments.interpreter("deepctr", tmp_path, install=False)
+        == tmp_path / "deepctr" / "bin" / "python"
+    )

@@ -1,4 +1,6 @@
-"""Looking for duplicates: keys travel in files, cut anywhere, and the first row of the logs keeps its key."""
+"""Looking for duplicates: keys travel in files, cut anywhere, and the first row of the logs
+keeps its key.
+"""
 
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +15,9 @@ from tests.preprocessing.shop_logs import experiment, make_rows, write_parquet
 
 
 @pytest.mark.parametrize("in_memory", [1 << 20, 150])
-def test_every_row_after_the_first_of_its_key_is_found(tmp_path: Path, in_memory: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_row_after_the_first_of_its_key_is_found(
+    tmp_path: Path, in_memory: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dofns, "_KEYS_IN_MEMORY", in_memory)
     rows = [{**row, "item": f"{row['item']}_{index}"} for index, row in enumerate(make_rows(250))]
     write_parquet(tmp_path / "logs" / "a.parquet", [*rows, rows[3], rows[120], rows[3]])

@@ -1,4 +1,6 @@
-"""Forked workers: they do the work, they report it, and the death of one is a line and not a silence."""
+"""Forked workers: they do the work, they report it, and the death of one is a line and not a
+silence.
+"""
 
 import os
 import signal
@@ -24,7 +26,9 @@ FLAGS = ("--runner=FnApiRunner", "--direct_running_mode=multi_processing", "--di
 
 
 class NoteProcess(beam.DoFn):
-    """Leaves a file that is named after the process and holds its elements; reports each as a row."""
+    """Leaves a file that is named after the process and holds its elements; reports each as a
+    row.
+    """
 
     def __init__(self, folder: Path, waits: bool = False) -> None:
         self._folder = folder
@@ -43,7 +47,12 @@ def run(folder: Path, workers: Workers, waits: bool = False) -> None:
     folder.mkdir()
 
     def build(pipeline: beam.Pipeline) -> None:
-        _ = pipeline | beam.Create(range(10), reshuffle=False) | beam.Reshuffle() | beam.ParDo(NoteProcess(folder, waits))
+        _ = (
+            pipeline
+            | beam.Create(range(10), reshuffle=False)
+            | beam.Reshuffle()
+            | beam.ParDo(NoteProcess(folder, waits))
+        )
 
     pipeline_module._run(build, PipelineOptions(FLAGS), workers)
 
@@ -60,7 +69,9 @@ def test_two_processes_share_the_work_report_it_and_end_with_the_job(tmp_path: P
         notes = {int(path.name): path.read_text().split() for path in (tmp_path / name).iterdir()}
         assert len(notes) == 2 and os.getpid() not in notes
         assert [len(elements) for elements in notes.values()] == [5, 5]
-        assert sorted(int(element) for elements in notes.values() for element in elements) == list(range(10))
+        assert sorted(int(element) for elements in notes.values() for element in elements) == list(
+            range(10)
+        )
 
 
 def test_a_worker_that_is_killed_ends_the_pass_with_one_line(tmp_path: Path) -> None:
@@ -72,15 +83,21 @@ def test_a_worker_that_is_killed_ends_the_pass_with_one_line(tmp_path: Path) -> 
     with Workers(FLAGS) as workers:
         killer = threading.Thread(target=kill_the_first)
         killer.start()
-        with pytest.raises(InputError, match=r"^a worker process died \(killed, most likely because memory ran out"):
+        with pytest.raises(
+            InputError, match=r"^a worker process died \(killed, most likely because memory ran out"
+        ):
             run(tmp_path / "notes", workers, waits=True)
         killer.join()
 
 
 def test_only_beams_own_local_runner_is_given_workers() -> None:
     assert forks_wanted(PipelineOptions(FLAGS))
-    assert not forks_wanted(PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=multi_threading"]))
-    assert not forks_wanted(PipelineOptions(["--runner=DataflowRunner", "--direct_running_mode=multi_processing"]))
+    assert not forks_wanted(
+        PipelineOptions(["--runner=FnApiRunner", "--direct_running_mode=multi_threading"])
+    )
+    assert not forks_wanted(
+        PipelineOptions(["--runner=DataflowRunner", "--direct_running_mode=multi_processing"])
+    )
 
 
 def test_the_size_of_a_batch_is_known_without_pickling_it() -> None:

@@ -1,4 +1,6 @@
-"""The Beam job from logs to a dataset: what it keeps, what it refuses, and that it does the same every time."""
+"""The Beam job from logs to a dataset: what it keeps, what it refuses, and that it does the same
+every time.
+"""
 
 import json
 from collections import Counter
@@ -36,7 +38,9 @@ IN_PROCESS = ("--runner=FnApiRunner",)
 SPLITS = ("pretrain", "finetune", "validation", "test")
 
 
-def build(logs: Path, output: Path, *overrides: str, flags: tuple[str, ...] = IN_PROCESS) -> Manifest:
+def build(
+    logs: Path, output: Path, *overrides: str, flags: tuple[str, ...] = IN_PROCESS
+) -> Manifest:
     return Job(experiment(*overrides), str(logs), str(output), flags).run()
 
 
@@ -46,7 +50,9 @@ def split_of(row: Row) -> str | None:
 
 
 def check_files(dataset: Path) -> Manifest:
-    """Every file is in the manifest with its true sha256, and the other way round; returns the manifest."""
+    """Every file is in the manifest with its true sha256, and the other way round; returns the
+    manifest.
+    """
     manifest = load_manifest(dataset)
     found = digests(dataset)
     found.pop("manifest.json")
@@ -84,37 +90,55 @@ def test_the_manifest_counts_every_row_file_and_domain(dataset: Path, rows: list
         summary = manifest.splits[split]
         assert summary.rows == len(expected) == sum(file.rows for file in summary.files)
         assert summary.domains["all"].rows == len(expected)
-        assert summary.domains["all"].labels == {label: sum(row[label] for row in expected) for label in ("click", "order")}
+        assert summary.domains["all"].labels == {
+            label: sum(row[label] for row in expected) for label in ("click", "order")
+        }
         home = [row for row in expected if row["scene"] == "home"]
         early = [row for row in home if row["time"] % 86_400 < 43_200]
         assert summary.domains["scene=home"].rows == len(home)
         assert summary.domains["scene=home,period=early"].rows == len(early)
-        assert summary.domains["scene=home,period=early"].labels["click"] == sum(row["click"] for row in early)
-    assert sum(split.rows for split in manifest.splits.values()) + manifest.outside_splits == len(rows)
+        assert summary.domains["scene=home,period=early"].labels["click"] == sum(
+            row["click"] for row in early
+        )
+    assert sum(split.rows for split in manifest.splits.values()) + manifest.outside_splits == len(
+        rows
+    )
 
 
 def test_blocks_hold_the_rows_labels_and_keys_of_the_logs(dataset: Path, rows: list[Row]) -> None:
     for split in SPLITS:
         columns = read_split(dataset, split)
         expected = {row["impression"]: row for row in rows if split_of(row) == split}
-        keys = dict(zip(fingerprint64(as_column(list(expected))).tolist(), expected.values(), strict=True))
+        keys = dict(
+            zip(fingerprint64(as_column(list(expected))).tolist(), expected.values(), strict=True)
+        )
         found = [keys.pop(key) for key in columns["row/truth"].tolist()]
         assert not keys
         assert columns["label/click"].tolist() == [row["click"] for row in found]
         assert columns["label/order"].tolist() == [row["order"] for row in found]
         assert columns["row/weight"].tolist() == [row["weight"] for row in found]
         assert columns["row/timestamp"].tolist() == [row["time"] for row in found]
-        assert np.array_equal(columns["row/user"], fingerprint64(as_column([row["user"] for row in found])))
-        assert np.array_equal(columns["row/request"], fingerprint64(as_column([str(row["request"]) for row in found])))
-        assert columns["topic/scene"].tolist() == [{"home": 1, "search": 2, "other": 0}[row["scene"]] for row in found]
+        assert np.array_equal(
+            columns["row/user"], fingerprint64(as_column([row["user"] for row in found]))
+        )
+        assert np.array_equal(
+            columns["row/request"], fingerprint64(as_column([str(row["request"]) for row in found]))
+        )
+        assert columns["topic/scene"].tolist() == [
+            {"home": 1, "search": 2, "other": 0}[row["scene"]] for row in found
+        ]
         assert columns["feature/history"].shape == (len(found), 3)
-        assert columns["feature/history"].astype(bool).sum(1).tolist() == [min(3, len(row["history"])) for row in found]
+        assert columns["feature/history"].astype(bool).sum(1).tolist() == [
+            min(3, len(row["history"])) for row in found
+        ]
         times = columns["row/timestamp"]
         assert np.any(np.diff(times) < 0), "neighbours of the log must not stay neighbours"
 
 
 @pytest.mark.parametrize("write", [write_csv, write_json])
-def test_every_format_gives_the_same_dataset(tmp_path: Path, dataset: Path, rows: list[Row], write: Any) -> None:
+def test_every_format_gives_the_same_dataset(
+    tmp_path: Path, dataset: Path, rows: list[Row], write: Any
+) -> None:
     extension = ".csv.gz" if write is write_csv else ".jsonl"
     write(tmp_path / "logs" / f"first{extension}", rows[:ROWS])
     write(tmp_path / "logs" / f"second{extension}", rows[ROWS:])
@@ -139,12 +163,16 @@ def test_every_format_gives_the_same_dataset(tmp_path: Path, dataset: Path, rows
     ],
     ids=["threads", "processes"],
 )
-def test_any_number_of_workers_gives_the_same_bytes(tmp_path: Path, dataset: Path, parquet_logs: Path, flags: tuple[str, ...]) -> None:
+def test_any_number_of_workers_gives_the_same_bytes(
+    tmp_path: Path, dataset: Path, parquet_logs: Path, flags: tuple[str, ...]
+) -> None:
     build(parquet_logs, tmp_path / "data", flags=(*IN_PROCESS, *flags))
     assert digests(tmp_path / "data") == digests(dataset)
 
 
-def test_a_second_run_replaces_a_former_dataset_and_a_half_one(tmp_path: Path, dataset: Path, parquet_logs: Path, rows: list[Row]) -> None:
+def test_a_second_run_replaces_a_former_dataset_and_a_half_one(
+    tmp_path: Path, dataset: Path, parquet_logs: Path, rows: list[Row]
+) -> None:
     write_parquet(tmp_path / "other" / "other.parquet", make_rows(200, seed=5))
     build(tmp_path / "other", tmp_path / "data")
     write_text(tmp_path / "data" / ".partial" / "pretrain" / "half.tfrecord.1234.tmp", "half")
@@ -167,7 +195,9 @@ HOSTILE: list[tuple[Row, str]] = [
 
 
 def hostile_logs(folder: Path) -> tuple[int, Counter[str], list[Row]]:
-    """Logs with every kind of bad row, and duplicates in the same batch, another batch and another file."""
+    """Logs with every kind of bad row, and duplicates in the same batch, another batch and
+    another file.
+    """
     rows = make_rows()
     for index, row in enumerate(rows):
         row["item"] += f"_{index}"  # sound keys are unique
@@ -185,35 +215,63 @@ def hostile_logs(folder: Path) -> tuple[int, Counter[str], list[Row]]:
     (folder / "c.csv").write_text("")
     columns = lines[0].count(",") + 1
     expected = Counter(rule for _, rule in HOSTILE)
-    expected.update({"duplicate of request, item": 4, f"csv: expected {columns} columns": 2, "json: expected one JSON object a line": 1})
+    expected.update(
+        {
+            "duplicate of request, item": 4,
+            f"csv: expected {columns} columns": 2,
+            "json: expected one JSON object a line": 1,
+        }
+    )
     return len(rows) + 2 + 63, expected, sound
 
 
-def test_bad_rows_are_set_aside_and_nothing_is_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_rows_are_set_aside_and_nothing_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     total, expected, sound = hostile_logs(tmp_path / "logs")
     manifest = build(tmp_path / "logs", tmp_path / "data", "data.max_conversion_without_click=0.01")
     assert check_files(tmp_path / "data") == manifest
     assert manifest.rejected == dict(expected)
-    assert sum(split.rows for split in manifest.splits.values()) + manifest.outside_splits + expected.total() == total
+    assert (
+        sum(split.rows for split in manifest.splits.values())
+        + manifest.outside_splits
+        + expected.total()
+        == total
+    )
     assert "c.csv: no rows" in capsys.readouterr().err
 
     rejected = read_rejected(tmp_path / "data")
     assert Counter(row["reason"].partition(", received")[0] for row in rejected) == expected
-    assert {row["source"] for row in rejected} == {str(tmp_path / "logs" / name) for name in ("a.csv", "b.jsonl")}
+    assert {row["source"] for row in rejected} == {
+        str(tmp_path / "logs" / name) for name in ("a.csv", "b.jsonl")
+    }
     lines = (tmp_path / "logs" / "a.csv").read_text().splitlines()[1:]
     for row in (row for row in rejected if row["source"].endswith("a.csv")):
         values = row["values"]
-        assert lines[row["row"]] == values if isinstance(values, str) else lines[row["row"]].startswith(f"{values['impression']},")
-    duplicates = [(row["source"][-7:], row["row"]) for row in rejected if row["reason"].startswith("duplicate")]
+        assert (
+            lines[row["row"]] == values
+            if isinstance(values, str)
+            else lines[row["row"]].startswith(f"{values['impression']},")
+        )
+    duplicates = [
+        (row["source"][-7:], row["row"])
+        for row in rejected
+        if row["reason"].startswith("duplicate")
+    ]
     assert duplicates == [("s/a.csv", 510), ("s/a.csv", 511), ("b.jsonl", 0), ("b.jsonl", 1)]
-    assert next(row for row in rejected if "cheap" in row["reason"])["reason"] == "price: expected a number, received 'cheap'"
+    assert (
+        next(row for row in rejected if "cheap" in row["reason"])["reason"]
+        == "price: expected a number, received 'cheap'"
+    )
 
     # The transform must not have learned from what was refused.
     write_parquet(tmp_path / "sound" / "a.parquet", [*sound, *make_rows(60, seed=9)])
     build(tmp_path / "sound", tmp_path / "clean")
     learned, clean = (Fitted.load(str(tmp_path / name / "transform")) for name in ("data", "clean"))
     assert (learned.vocabularies, learned.boundaries) == (clean.vocabularies, clean.boundaries)
-    assert learned.moments["price"] == pytest.approx(clean.moments["price"], rel=1e-12)  # batches are cut elsewhere
+    assert learned.moments["price"] == pytest.approx(
+        clean.moments["price"], rel=1e-12
+    )  # batches are cut elsewhere
 
 
 def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> None:
@@ -225,9 +283,14 @@ def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> N
         return str(caught.value).removeprefix(f"{tmp_path}/logs")
 
     few = rows[:ROWS:5]
-    assert error([{**row, "click": 7} for row in few]) == ": all 100 rows were rejected; most often (100 rows): click: expected 0 or 1"
+    assert (
+        error([{**row, "click": 7} for row in few])
+        == ": all 100 rows were rejected; most often (100 rows): click: expected 0 or 1"
+    )
     assert error([{**row, "order": 1} for row in few]).startswith(": ")
-    assert "rows have order = 1 with click = 0, a share of" in error([{**row, "order": 1} for row in few])
+    assert "rows have order = 1 with click = 0, a share of" in error(
+        [{**row, "order": 1} for row in few]
+    )
     assert error([row for row in few if split_of(row) != "test"]) == (
         ": no rows in split 'test' (2024-01-04T00:00:00+00:00 to 2024-01-05T00:00:00+00:00); "
         "the logs' sound rows are from 2024-01-01T00:00:00+00:00 to 2024-01-05T22:48:00+00:00"
@@ -235,28 +298,44 @@ def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> N
     assert error([{**row, "stock": row["click"]} for row in few]) == (
         "column 'stock' equals label 'click' on all 20 pre-training rows; it cannot be a feature"
     )
-    renamed = [{("usr" if name == "user" else name): value for name, value in row.items()} for row in few]
+    renamed = [
+        {("usr" if name == "user" else name): value for name, value in row.items()} for row in few
+    ]
     assert error(renamed) == (": missing: user; unexpected: usr")
-    assert error(few, "splits.rejected={start: 2024-01-01, end: 2024-01-02}").startswith("splits: 'rejected' is a folder of its own")
+    assert error(few, "splits.rejected={start: 2024-01-01, end: 2024-01-02}").startswith(
+        "splits: 'rejected' is a folder of its own"
+    )
 
 
-def test_unreadable_files_are_all_named_and_the_former_dataset_stays(tmp_path: Path, dataset: Path, parquet_logs: Path) -> None:
+def test_unreadable_files_are_all_named_and_the_former_dataset_stays(
+    tmp_path: Path, dataset: Path, parquet_logs: Path
+) -> None:
     build(parquet_logs, tmp_path / "data")
     before = digests(tmp_path / "data")
     for name in ("a.jsonl.gz", "b.jsonl.gz"):
-        text = "".join(json.dumps(row) + "\n" for row in make_rows()) * 20  # the damage lies beyond what planning looks at
+        text = (
+            "".join(json.dumps(row) + "\n" for row in make_rows()) * 20
+        )  # the damage lies beyond what planning looks at
         path = write_text(tmp_path / "logs" / name, text)
         path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(InputError) as caught:
-        build(tmp_path / "logs", tmp_path / "data", flags=(*IN_PROCESS, "--direct_running_mode=multi_threading"))
+        build(
+            tmp_path / "logs",
+            tmp_path / "data",
+            flags=(*IN_PROCESS, "--direct_running_mode=multi_threading"),
+        )
     assert "a.jsonl.gz: not readable as json" in str(caught.value)
     assert "b.jsonl.gz: not readable as json" in str(caught.value)
     assert "\n" not in str(caught.value)
     after = digests(tmp_path / "data")
-    assert {name: digest for name, digest in after.items() if not name.startswith(".partial/")} == before
+    assert {
+        name: digest for name, digest in after.items() if not name.startswith(".partial/")
+    } == before
 
 
-def test_a_full_disk_is_one_line_from_any_worker(tmp_path: Path, parquet_logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_one_line_from_any_worker(
+    tmp_path: Path, parquet_logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(path: str, content: bytes) -> str:
         if path.endswith(".tfrecord"):
             raise OSError(28, "No space left on device")
@@ -264,13 +343,18 @@ def test_a_full_disk_is_one_line_from_any_worker(tmp_path: Path, parquet_logs: P
 
     write = filesystem.write
     monkeypatch.setattr(filesystem, "write", full)
-    for flags in (IN_PROCESS, (*IN_PROCESS, "--direct_running_mode=multi_threading", "--direct_num_workers=2")):
+    for flags in (
+        IN_PROCESS,
+        (*IN_PROCESS, "--direct_running_mode=multi_threading", "--direct_num_workers=2"),
+    ):
         with pytest.raises(InputError, match="No space left on device") as caught:
             build(parquet_logs, tmp_path / "data", flags=flags)
         assert "\n" not in str(caught.value) and "while running" not in str(caught.value)
 
 
-def test_logs_that_change_between_the_passes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_logs_that_change_between_the_passes_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     logs = write_json(tmp_path / "logs" / "a.jsonl", make_rows())
     apply = job_module.pipeline.apply
 
@@ -289,7 +373,11 @@ def test_a_run_that_dies_while_it_moves_files_leaves_no_manifest(
     build(parquet_logs, tmp_path / "data")
     move = filesystem.move
     with monkeypatch.context() as patch:
-        patch.setattr(filesystem, "move", lambda moves: move(moves[:3]) or (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(
+            filesystem,
+            "move",
+            lambda moves: move(moves[:3]) or (_ for _ in ()).throw(KeyboardInterrupt),
+        )
         with pytest.raises(KeyboardInterrupt):
             build(parquet_logs, tmp_path / "data")
     assert not (tmp_path / "data" / "manifest.json").exists()
@@ -313,4 +401,7 @@ def test_foreign_files_in_the_output_are_never_touched(tmp_path: Path, parquet_l
 def test_files_are_named_after_the_log_and_not_after_where_it_is(dataset: Path) -> None:
     names = [file.path for file in load_manifest(dataset).splits["pretrain"].files]
     assert names[0] == "pretrain/first-78dce95a-00000.tfrecord"
-    assert {name.rpartition("-")[0] for name in names} == {"pretrain/first-78dce95a", "pretrain/second-6b7cdcc1"}
+    assert {name.rpartition("-")[0] for name in names} == {
+        "pretrain/first-78dce95a",
+        "pretrain/second-6b7cdcc1",
+    }

@@ -1,4 +1,6 @@
-"""A pass of the threaded local runner that fails is run once more, in one thread; other runners' failures are theirs."""
+"""A pass of the threaded local runner that fails is run once more, in one thread; other runners'
+failures are theirs.
+"""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -22,7 +24,10 @@ class FailsOnce(beam.DoFn):
         yield element
 
 
-@pytest.mark.parametrize(("flags", "repeated"), [(["--direct_running_mode=multi_threading", "--direct_num_workers=2"], True), ([], False)])
+@pytest.mark.parametrize(
+    ("flags", "repeated"),
+    [(["--direct_running_mode=multi_threading", "--direct_num_workers=2"], True), ([], False)],
+)
 def test_a_pass_of_the_threaded_runner_that_fails_is_run_once_more(
     flags: list[str], repeated: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from preprocessing.dataset.manifest import ColumnFormat
-from preprocessing.dataset.record_format import BLOCK_ROWS, Columns, column_formats, decode_block, encode_blocks
+from preprocessing.dataset.record_format import (
+    BLOCK_ROWS,
+    Columns,
+    column_formats,
+    decode_block,
+    encode_blocks,
+)
 from preprocessing.dataset.tfrecord_writer import split_file
 
 DTYPES = ("int8", "uint8", "int16", "uint16", "int32", "int64", "float16", "float32", "float64")
@@ -72,7 +78,11 @@ def test_any_memory_layout_is_written_as_rows_of_little_endian(array: np.ndarray
 
 
 def test_formats_name_dtype_and_length() -> None:
-    columns: Columns = {"a": np.zeros(3, np.int32), "b": np.zeros((3, 2), np.float32), "c": np.zeros((3, 1), np.int64)}
+    columns: Columns = {
+        "a": np.zeros(3, np.int32),
+        "b": np.zeros((3, 2), np.float32),
+        "c": np.zeros((3, 1), np.int64),
+    }
     assert column_formats(columns) == {
         "a": ColumnFormat(dtype="int32"),
         "b": ColumnFormat(dtype="float32", length=2),
@@ -84,8 +94,12 @@ def test_formats_name_dtype_and_length() -> None:
 def test_blocks_are_full_but_for_the_last(rows: int) -> None:
     columns: Columns = {"a": np.arange(rows), "b": np.zeros((rows, 2), np.float32)}
     records = list(encode_blocks(columns))
-    sizes = [len(decode_block(tf.constant(record), column_formats(columns))["a"]) for record in records]
-    assert sizes == [BLOCK_ROWS] * (rows // BLOCK_ROWS) + [rows % BLOCK_ROWS] * (rows % BLOCK_ROWS > 0)
+    sizes = [
+        len(decode_block(tf.constant(record), column_formats(columns))["a"]) for record in records
+    ]
+    assert sizes == [BLOCK_ROWS] * (rows // BLOCK_ROWS) + [rows % BLOCK_ROWS] * (
+        rows % BLOCK_ROWS > 0
+    )
 
 
 def test_the_same_rows_are_the_same_bytes() -> None:
@@ -96,28 +110,45 @@ def test_the_same_rows_are_the_same_bytes() -> None:
 @pytest.fixture
 def file(tmp_path: Path) -> tuple[Path, Columns]:
     """A file as the Beam job writes it, and what is in it."""
-    columns: Columns = {"a": np.arange(2_500), "b": np.arange(5_000, dtype=np.float32).reshape(2_500, 2)}
+    columns: Columns = {
+        "a": np.arange(2_500),
+        "b": np.arange(5_000, dtype=np.float32).reshape(2_500, 2),
+    }
     path = tmp_path / "file.tfrecord"
     path.write_bytes(split_file(columns, np.arange(2_500), seed="file"))
     return path, columns
 
 
-def test_files_open_in_the_plain_reader_and_decode_inside_tf_data(file: tuple[Path, Columns]) -> None:
+def test_files_open_in_the_plain_reader_and_decode_inside_tf_data(
+    file: tuple[Path, Columns],
+) -> None:
     path, columns = file
     formats = column_formats(columns)
-    batches = tf.data.TFRecordDataset(str(path)).map(lambda record: decode_block(record, formats)).rebatch(700)
+    batches = (
+        tf.data.TFRecordDataset(str(path))
+        .map(lambda record: decode_block(record, formats))
+        .rebatch(700)
+    )
     assert batches.element_spec["b"].shape.as_list() == [None, 2]
-    read = {name: np.concatenate([batch[name] for batch in batches.as_numpy_iterator()]) for name in columns}
+    read = {
+        name: np.concatenate([batch[name] for batch in batches.as_numpy_iterator()])
+        for name in columns
+    }
     order = np.argsort(read["a"])
     assert_same_bits({name: array[order] for name, array in read.items()}, columns)
 
 
 def test_any_reader_of_examples_finds_one_bytes_value_a_column(file: tuple[Path, Columns]) -> None:
     path, columns = file
-    examples = [tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))]
+    examples = [
+        tf.train.Example.FromString(record.numpy()) for record in tf.data.TFRecordDataset(str(path))
+    ]
     assert len(examples) == 3
     for example in examples:
-        assert {name: len(feature.bytes_list.value) for name, feature in example.features.feature.items()} == dict.fromkeys(columns, 1)
+        assert {
+            name: len(feature.bytes_list.value)
+            for name, feature in example.features.feature.items()
+        } == dict.fromkeys(columns, 1)
     first = np.frombuffer(examples[0].features.feature["a"].bytes_list.value[0], "<i8")
     assert len(first) == BLOCK_ROWS
 

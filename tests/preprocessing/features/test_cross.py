@@ -27,7 +27,12 @@ features:
 """
 )
 EXPERIMENT = parse_experiment(CONFIG)
-FITTED = Fitted(settings=Fitted.settings_of(EXPERIMENT), vocabularies={"user": ("anna", "7")}, moments={}, boundaries={})
+FITTED = Fitted(
+    settings=Fitted.settings_of(EXPERIMENT),
+    vocabularies={"user": ("anna", "7")},
+    moments={},
+    boundaries={},
+)
 TRANSFORM = Transform(EXPERIMENT, FITTED)
 ROWS: list[dict[str, str | None]] = [
     {"user": "anna", "item": "i1", "city": "x"},
@@ -40,7 +45,9 @@ ROWS: list[dict[str, str | None]] = [
     {"user": "anna", "item": "i1", "city": "y"},
 ]
 NAMES = ("user", "item", "city")
-BATCH = pa.RecordBatch.from_pydict({name: pa.array([row[name] for row in ROWS], ARROW_TYPES["string"]) for name in NAMES})
+BATCH = pa.RecordBatch.from_pydict(
+    {name: pa.array([row[name] for row in ROWS], ARROW_TYPES["string"]) for name in NAMES}
+)
 
 
 def tensors() -> dict[str, tf.Tensor]:
@@ -49,7 +56,10 @@ def tensors() -> dict[str, tf.Tensor]:
 
 def test_an_id_is_one_and_the_hash_of_the_joined_values() -> None:
     ids = TRANSFORM.features(tensors())["user_item"].numpy()
-    expected = [1 + tf.strings.to_hash_bucket_fast(text, 1_000_003).numpy() for text in ("anna\x1fi1", "ann\x1fai1", "i1\x1fanna")]
+    expected = [
+        1 + tf.strings.to_hash_bucket_fast(text, 1_000_003).numpy()
+        for text in ("anna\x1fi1", "ann\x1fai1", "i1\x1fanna")
+    ]
     assert ids[:3].tolist() == expected
     assert len(set(expected)) == 3
     assert ids[3:5].tolist() == [0, 0]
@@ -73,21 +83,32 @@ def test_batches_and_the_graph_give_the_same_bits() -> None:
 def test_a_saved_transform_gives_the_same_ids(tmp_path: Path) -> None:
     module = tf.Module()
     module.transform = TRANSFORM
-    function = tf.function(lambda user, item, city: TRANSFORM.features({"user": user, "item": item, "city": city}))
+    function = tf.function(
+        lambda user, item, city: TRANSFORM.features({"user": user, "item": item, "city": city})
+    )
     spec = {name: tf.TensorSpec([None], tf.string, name=name) for name in NAMES}
-    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": function.get_concrete_function(**spec)})
+    tf.saved_model.save(
+        module,
+        str(tmp_path),
+        signatures={"serving_default": function.get_concrete_function(**spec)},
+    )
     served = tf.saved_model.load(str(tmp_path)).signatures["serving_default"](**tensors())
     np.testing.assert_array_equal(served["user_item"], TRANSFORM.features(tensors())["user_item"])
 
 
 def test_features_whose_columns_are_not_all_given_are_left_out() -> None:
     assert set(TRANSFORM.features({"user": tf.constant(["anna"])})) == {"user"}
-    assert set(TRANSFORM.features({name: column for name, column in tensors().items() if name != "city"})) == {"user", "user_item"}
+    assert set(
+        TRANSFORM.features({name: column for name, column in tensors().items() if name != "city"})
+    ) == {"user", "user_item"}
 
 
 def test_the_table_is_as_large_as_the_config_says() -> None:
     outputs = transform_outputs(EXPERIMENT, FITTED)
-    assert [(outputs[name].kind, outputs[name].size, outputs[name].table) for name in ("user_item", "three")] == [
+    assert [
+        (outputs[name].kind, outputs[name].size, outputs[name].table)
+        for name in ("user_item", "three")
+    ] == [
         ("id", 1_000_004, "user_item"),
         ("id", 6, "three"),
     ]

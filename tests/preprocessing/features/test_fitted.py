@@ -27,7 +27,11 @@ def test_a_round_trip_keeps_every_bit(folder: Path) -> None:
 def test_awkward_constants_come_back(tmp_path: Path) -> None:
     awkward = replace(
         FITTED,
-        moments={"price": (0.1 + 0.2, 5e-324), "rating": (-0.0, 1.7976931348623157e308), "plain": (1 / 3, 1.0)},
+        moments={
+            "price": (0.1 + 0.2, 5e-324),
+            "rating": (-0.0, 1.7976931348623157e308),
+            "plain": (1 / 3, 1.0),
+        },
         boundaries={"stock": (-1e-300, 0.1), "age": ()},
         vocabularies={"user": (), "item": ("\x85", "\u2028", "\x0b", "\0", " "), "tags": ("a",)},
     )
@@ -36,9 +40,19 @@ def test_awkward_constants_come_back(tmp_path: Path) -> None:
 
 
 def test_the_files_are_text_for_people(folder: Path) -> None:
-    assert sorted(path.name for path in folder.iterdir()) == ["item.txt", "tags.txt", "transform.json", "user.txt"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "item.txt",
+        "tags.txt",
+        "transform.json",
+        "user.txt",
+    ]
     assert (folder / "tags.txt").read_text() == "anna\n7\né\n"
-    assert json.loads((folder / "transform.json").read_bytes())["settings"]["features"]["user"]["oov_buckets"] == 3
+    assert (
+        json.loads((folder / "transform.json").read_bytes())["settings"]["features"]["user"][
+            "oov_buckets"
+        ]
+        == 3
+    )
 
 
 def test_saving_again_replaces(folder: Path) -> None:
@@ -54,7 +68,10 @@ def test_saving_again_replaces(folder: Path) -> None:
         replace(FITTED, vocabularies={**FITTED.vocabularies, "tags": ("anna", "7")}),
         replace(FITTED, moments={**FITTED.moments, "price": (1.5000000000000002, 2.5)}),
         replace(FITTED, boundaries={**FITTED.boundaries, "stock": (-1.0, 0.0)}),
-        replace(FITTED, settings=Fitted.settings_of(parse_experiment(CONFIG, ["features.user.oov_buckets=4"]))),
+        replace(
+            FITTED,
+            settings=Fitted.settings_of(parse_experiment(CONFIG, ["features.user.oov_buckets=4"])),
+        ),
     ],
 )
 def test_the_digest_is_over_everything(changed: Fitted) -> None:
@@ -62,8 +79,15 @@ def test_the_digest_is_over_everything(changed: Fitted) -> None:
 
 
 def test_the_digest_never_changes() -> None:
-    """It is stored in manifests and fingerprints: another release that computed it otherwise would refuse every dataset there is."""
-    assert Fitted('{"features": {}, "topics": {}}', {"a": ("x", "é")}, {"n": (0.5, 2.0)}, {"b": (1.0,)}).digest == DIGEST
+    """It is stored in manifests and fingerprints: another release that computed it otherwise
+    would refuse every dataset there is.
+    """
+    assert (
+        Fitted(
+            '{"features": {}, "topics": {}}', {"a": ("x", "é")}, {"n": (0.5, 2.0)}, {"b": (1.0,)}
+        ).digest
+        == DIGEST
+    )
 
 
 DIGEST = "d47dfcb4a743c349c71a130aa8aecb385dbe5c74508217d5a5f7ec4e79f28796"
@@ -132,19 +156,31 @@ def test_a_cut_vocabulary_has_another_digest(folder: Path) -> None:
 )
 def test_other_settings_are_named(override: str) -> None:
     section = ".".join(override.split("=")[0].split(".")[:2])
-    with pytest.raises(InputError, match=f"^data: fitted for other settings of {section}; run preprocessing.task again$"):
+    with pytest.raises(
+        InputError,
+        match=f"^data: fitted for other settings of {section}; run preprocessing.task again$",
+    ):
         FITTED.check_matches(parse_experiment(CONFIG, [override]), "data")
 
 
 def test_every_other_setting_is_named_at_once() -> None:
     other = parse_experiment(
-        CONFIG.replace("  city: {kind: categorical, side: user, hash_buckets: 7}\n", ""), ["topics.scene.values=[home]"]
+        CONFIG.replace("  city: {kind: categorical, side: user, hash_buckets: 7}\n", ""),
+        ["topics.scene.values=[home]"],
     )
     with pytest.raises(InputError, match=r"other settings of features\.city, topics\.scene;"):
         FITTED.check_matches(other, "data")
 
 
-@pytest.mark.parametrize("override", ["features.user.side=context", "features.user.dimension=3", "features.user.id_dropout=0.2", "seed=1"])
+@pytest.mark.parametrize(
+    "override",
+    [
+        "features.user.side=context",
+        "features.user.dimension=3",
+        "features.user.id_dropout=0.2",
+        "seed=1",
+    ],
+)
 def test_settings_of_training_alone_still_match(override: str) -> None:
     FITTED.check_matches(parse_experiment(CONFIG, [override]), "data")
     FITTED.check_matches(EXPERIMENT, "data")

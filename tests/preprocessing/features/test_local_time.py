@@ -33,7 +33,9 @@ def expected(seconds: int, zone: tzinfo) -> tuple[int, int]:
 def assert_like_the_library(seconds: list[int], name: str) -> None:
     days, hours = day_and_hour(tf.constant(seconds, tf.int64), name)
     zone = parse_time_zone(name)
-    assert list(zip(days.numpy().tolist(), hours.numpy().tolist(), strict=True)) == [expected(second, zone) for second in seconds]
+    assert list(zip(days.numpy().tolist(), hours.numpy().tolist(), strict=True)) == [
+        expected(second, zone) for second in seconds
+    ]
 
 
 @settings(max_examples=60, deadline=None)
@@ -46,7 +48,9 @@ def test_any_moment_from_1970_to_2100(name: str, seconds: list[int]) -> None:
 @pytest.mark.parametrize("year", [1970, 2011, 2024, 2040, 2099])
 def test_the_seconds_around_every_change_of_the_clocks(name: str, year: int) -> None:
     zone = parse_time_zone(name)
-    first, last = (int(datetime(moment, 1, 1, tzinfo=UTC).timestamp()) for moment in (year, year + 1))
+    first, last = (
+        int(datetime(moment, 1, 1, tzinfo=UTC).timestamp()) for moment in (year, year + 1)
+    )
 
     def offset(second: int) -> timedelta | None:
         return datetime.fromtimestamp(second, zone).utcoffset()
@@ -54,13 +58,24 @@ def test_the_seconds_around_every_change_of_the_clocks(name: str, year: int) -> 
     changes = []
     for day in range(first, last, 86_400):
         if offset(day) != offset(day + 86_400):
-            changes += [second for second in range(day, day + 86_400, 900) if offset(second) != offset(second + 900)]
-    assert_like_the_library([first, *(second + 900 + near for second in changes for near in (-1, 0, 1)), last - 1], name)
+            changes += [
+                second
+                for second in range(day, day + 86_400, 900)
+                if offset(second) != offset(second + 900)
+            ]
+    assert_like_the_library(
+        [first, *(second + 900 + near for second in changes for near in (-1, 0, 1)), last - 1], name
+    )
 
 
 def test_values_worked_out_by_hand() -> None:
-    before, after = 1_710_053_999, 1_710_054_000  # 2024-03-10: 01:59:59 in New York is followed by 03:00:00
-    days, hours = day_and_hour(tf.constant([before, after, 0, -1, -(2**63), 2**63 - 1], tf.int64), "America/New_York")
+    before, after = (
+        1_710_053_999,
+        1_710_054_000,
+    )  # 2024-03-10: 01:59:59 in New York is followed by 03:00:00
+    days, hours = day_and_hour(
+        tf.constant([before, after, 0, -1, -(2**63), 2**63 - 1], tf.int64), "America/New_York"
+    )
     assert days.numpy().tolist() == [19_792, 19_792, -1, -1, -1, 47_481]
     assert hours.numpy().tolist() == [1, 3, 19, 19, 19, 19]
 
@@ -76,4 +91,7 @@ def test_every_shape_is_kept(name: str, shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize("name", ZONES)
 def test_a_graph_tells_the_same_time(name: str) -> None:
     seconds = tf.constant([0, 10**9, END], tf.int64)
-    np.testing.assert_array_equal(tf.function(lambda moments: day_and_hour(moments, name))(seconds), day_and_hour(seconds, name))
+    np.testing.assert_array_equal(
+        tf.function(lambda moments: day_and_hour(moments, name))(seconds),
+        day_and_hour(seconds, name),
+    )

@@ -42,8 +42,15 @@ def batch_of(experiment: Experiment = EXPERIMENT, **columns: list[Any]) -> pa.Re
     """A validated batch; columns that are not given are null, labels 0 and 1 in turn."""
     size = len(next(iter(columns.values())))
     kinds = {name: column.kind for name, column in raw_columns(experiment).items()}
-    defaults = {"click": [float(row % 2) for row in range(size)], "order": [0.0] * (size - 1) + [1.0], "time": [1] * size}
-    arrays = {name: pa.array(columns.get(name, defaults.get(name, [None] * size)), ARROW_TYPES[kind]) for name, kind in kinds.items()}
+    defaults = {
+        "click": [float(row % 2) for row in range(size)],
+        "order": [0.0] * (size - 1) + [1.0],
+        "time": [1] * size,
+    }
+    arrays = {
+        name: pa.array(columns.get(name, defaults.get(name, [None] * size)), ARROW_TYPES[kind])
+        for name, kind in kinds.items()
+    }
     return pa.RecordBatch.from_pydict(arrays)
 
 
@@ -83,8 +90,14 @@ BATCHES = random_batches()
 
 @pytest.mark.parametrize("sample", [20, 100_000])
 @settings(max_examples=25, deadline=None)
-@given(order=st.permutations(range(len(BATCHES))), groups=st.lists(st.integers(0, 3), min_size=8, max_size=8), data=st.data())
-def test_any_order_of_adds_and_merges_gives_the_same_bits(sample: int, order: list[int], groups: list[int], data: st.DataObject) -> None:
+@given(
+    order=st.permutations(range(len(BATCHES))),
+    groups=st.lists(st.integers(0, 3), min_size=8, max_size=8),
+    data=st.data(),
+)
+def test_any_order_of_adds_and_merges_gives_the_same_bits(
+    sample: int, order: list[int], groups: list[int], data: st.DataObject
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_SAMPLE", sample)
         parts = [Statistics.empty(EXPERIMENT) for _ in range(4)]
@@ -100,22 +113,36 @@ def test_any_order_of_adds_and_merges_gives_the_same_bits(sample: int, order: li
 
 def test_moments_against_numpy() -> None:
     moments = fitted_on(*BATCHES).moments
-    for name, function, precision in (("price", np.asarray, 1e-12), ("orders", np.log1p, 1e-6)):  # logarithms have 24 bits
-        values = function(np.array([value for batch in BATCHES for value in batch.column(name).to_pylist() if value is not None]))
+    for name, function, precision in (
+        ("price", np.asarray, 1e-12),
+        ("orders", np.log1p, 1e-6),
+    ):  # logarithms have 24 bits
+        values = function(
+            np.array(
+                [
+                    value
+                    for batch in BATCHES
+                    for value in batch.column(name).to_pylist()
+                    if value is not None
+                ]
+            )
+        )
         np.testing.assert_allclose(moments[name], (values.mean(), values.std()), rtol=precision)
 
 
 def test_moments_keep_the_sign_of_negative_numbers_through_log1p() -> None:
-    mean, deviation = fitted_on(batch_of(orders=[-np.expm1(2.0), np.expm1(4.0), None])).moments["orders"]
+    mean, deviation = fitted_on(batch_of(orders=[-np.expm1(2.0), np.expm1(4.0), None])).moments[
+        "orders"
+    ]
     assert mean == pytest.approx(1.0, rel=1e-6)
     assert deviation == pytest.approx(3.0, rel=1e-6)
 
 
 def test_moments_of_a_small_spread_around_a_large_mean() -> None:
     values = np.array([1e5, 1e5 + 1, 1e5 + 2], np.float32)
-    mean, deviation = fitted_on(batch_of(price=[float(value) for value in values[:1]]), batch_of(price=values[1:].tolist())).moments[
-        "price"
-    ]
+    mean, deviation = fitted_on(
+        batch_of(price=[float(value) for value in values[:1]]), batch_of(price=values[1:].tolist())
+    ).moments["price"]
     assert (mean, deviation) == (1e5 + 1, pytest.approx(np.sqrt(2 / 3), rel=1e-9))
 
 
@@ -129,7 +156,9 @@ def test_the_largest_numbers_do_not_overflow() -> None:
 def test_a_constant_column(value: float) -> None:
     fitted = fitted_on(batch_of(price=[value] * 50, stock=[value] * 50))
     assert fitted.moments["price"] == (float(np.float32(value)), 1.0)
-    outputs = Transform(EXPERIMENT, fitted).apply_batch(batch_of(price=[value, value], stock=[value, None]))
+    outputs = Transform(EXPERIMENT, fitted).apply_batch(
+        batch_of(price=[value, value], stock=[value, None])
+    )
     assert outputs["feature/price"].tolist() == [0.0, 0.0]
     same, missing = outputs["feature/stock"].tolist()
     assert missing == 0
@@ -141,7 +170,9 @@ def test_an_empty_column() -> None:
     assert fitted.vocabularies == {"item": (), "tags": ()}
     assert fitted.moments == {"price": (0.0, 1.0), "orders": (0.0, 1.0)}
     assert fitted.boundaries == {"stock": (), "age": ()}
-    outputs = Transform(EXPERIMENT, fitted).apply_batch(batch_of(item=["a", None], price=[2.0, None], stock=[2.0, None]))
+    outputs = Transform(EXPERIMENT, fitted).apply_batch(
+        batch_of(item=["a", None], price=[2.0, None], stock=[2.0, None])
+    )
     assert outputs["feature/item"].tolist() == [1, 0]
     assert outputs["feature/price"].tolist() == [2.0, 0.0]
     assert outputs["feature/stock"].tolist() == [1, 0]
@@ -150,7 +181,11 @@ def test_an_empty_column() -> None:
 def test_vocabularies_are_by_frequency_then_value_and_cut_by_count_and_size() -> None:
     first = batch_of(item=["b", "a", "c", "c", "once", None, "e", "e", "d", "d"])
     second = batch_of(item=["b", "c", "a", "", None])
-    assert fitted_on(first, second).vocabularies["item"] == ("c", "a", "b")  # d and e are cut: 3 at most; 'once': 2 at least
+    assert fitted_on(first, second).vocabularies["item"] == (
+        "c",
+        "a",
+        "b",
+    )  # d and e are cut: 3 at most; 'once': 2 at least
 
 
 def test_lists_count_every_element() -> None:
@@ -195,7 +230,9 @@ def test_quantile_buckets_of_skewed_data() -> None:
 def test_quantiles_of_a_sample_stay_near_those_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_SAMPLE", 2_000)
     values = np.random.default_rng(0).gamma(1.0, 10.0, 20_000).astype(np.float32)
-    parts = [batch_of(stock=[float(value) for value in part]) for part in np.split(np.sort(values), 20)]
+    parts = [
+        batch_of(stock=[float(value) for value in part]) for part in np.split(np.sort(values), 20)
+    ]
     boundaries = fitted_on(*parts).boundaries["stock"]
     ranks = [np.mean(values < boundary) for boundary in boundaries]
     np.testing.assert_allclose(ranks, [0.25, 0.5, 0.75], atol=0.04)
@@ -209,12 +246,18 @@ def test_quantiles_of_a_sample_stay_near_those_of_all_rows(monkeypatch: pytest.M
         ({"item": ["0", "1", "0", "1"]}, "item", "click"),
     ],
 )
-def test_a_column_equal_to_a_label_is_refused_by_both_names(columns: dict[str, list[Any]], column: str, label: str) -> None:
-    with pytest.raises(InputError, match=f"column '{column}' equals label '{label}' on all 4 pre-training rows"):
+def test_a_column_equal_to_a_label_is_refused_by_both_names(
+    columns: dict[str, list[Any]], column: str, label: str
+) -> None:
+    with pytest.raises(
+        InputError, match=f"column '{column}' equals label '{label}' on all 4 pre-training rows"
+    ):
         fitted_on(batch_of(**columns))
 
 
-@pytest.mark.parametrize("prices", [[0.0, 1.0, 0.0, None], [0.0, 1.0, 0.0, 0.5], [1.0, 0.0, 1.0, 0.0]])
+@pytest.mark.parametrize(
+    "prices", [[0.0, 1.0, 0.0, None], [0.0, 1.0, 0.0, 0.5], [1.0, 0.0, 1.0, 0.0]]
+)
 def test_a_column_almost_equal_to_a_label_is_a_feature(prices: list[float | None]) -> None:
     assert fitted_on(batch_of(price=prices)).moments["price"][0] != 0.0
 

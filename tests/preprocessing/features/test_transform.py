@@ -1,4 +1,6 @@
-"""The one transform: values by hand, and Beam's way to them against the SavedModel's, bit for bit."""
+"""The one transform: values by hand, and Beam's way to them against the SavedModel's, bit for
+bit.
+"""
 
 import math
 from collections.abc import Iterator
@@ -52,7 +54,19 @@ topics:
 """
 )
 EXPERIMENT = parse_experiment(CONFIG)
-VOCABULARY = ("anna", "7", "é", "\u2028", "a\0b", " anna", "\tx", "anna\x85", "-1", "\U0001f35c" * 20, "x" * 4096)
+VOCABULARY = (
+    "anna",
+    "7",
+    "é",
+    "\u2028",
+    "a\0b",
+    " anna",
+    "\tx",
+    "anna\x85",
+    "-1",
+    "\U0001f35c" * 20,
+    "x" * 4096,
+)
 FITTED = Fitted(
     settings=Fitted.settings_of(EXPERIMENT),
     vocabularies={"user": VOCABULARY, "item": VOCABULARY[::-1], "tags": VOCABULARY[:3]},
@@ -85,10 +99,18 @@ class Saved:
         }
 
         def apply(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            features = {f"feature/{name}": tensor for name, tensor in transform.features(raw).items()}
-            return features | {f"topic/{name}": tensor for name, tensor in transform.topics(raw).items()}
+            features = {
+                f"feature/{name}": tensor for name, tensor in transform.features(raw).items()
+            }
+            return features | {
+                f"topic/{name}": tensor for name, tensor in transform.topics(raw).items()
+            }
 
-        tf.saved_model.save(module, str(folder), signatures={"serving_default": tf.function(apply).get_concrete_function(specs)})
+        tf.saved_model.save(
+            module,
+            str(folder),
+            signatures={"serving_default": tf.function(apply).get_concrete_function(specs)},
+        )
         self._module = tf.saved_model.load(str(folder))
         self._function = self._module.signatures["serving_default"]
         proto = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
@@ -110,22 +132,32 @@ def batch_of(rows: list[Row], experiment: Experiment = EXPERIMENT) -> pa.RecordB
     for name, column in raw_columns(experiment).items():
         if column.served:
             values = [row.get(name) for row in rows]
-            arrays[name] = pa.array([value or 0 for value in values] if name == "time" else values, ARROW_TYPES[column.kind])
+            arrays[name] = pa.array(
+                [value or 0 for value in values] if name == "time" else values,
+                ARROW_TYPES[column.kind],
+            )
     return pa.RecordBatch.from_pydict(arrays)
 
 
 def tensors_of(rows: list[Row], width: int = 1) -> dict[str, tf.Tensor]:
-    """The same rows as a client sends them: missing text is empty, missing numbers are NaN, lists are padded to the longest."""
+    """The same rows as a client sends them: missing text is empty, missing numbers are NaN,
+    lists are padded to the longest.
+    """
     tensors = {}
     for name, column in SERVED.items():
         values = [row.get(name) for row in rows]
         if column.kind == "strings":
             width = max([width, *(len(value or ()) for value in values)])
-            tensors[name] = tf.constant([[*(value or ()), *[""] * (width - len(value or ()))] for value in values], tf.string)
+            tensors[name] = tf.constant(
+                [[*(value or ()), *[""] * (width - len(value or ()))] for value in values],
+                tf.string,
+            )
         elif column.kind == "string":
             tensors[name] = tf.constant([value or "" for value in values], tf.string)
         elif column.kind == "number":
-            tensors[name] = tf.constant([math.nan if value is None else value for value in values], tf.float32)
+            tensors[name] = tf.constant(
+                [math.nan if value is None else value for value in values], tf.float32
+            )
         else:
             tensors[name] = tf.constant([value or 0 for value in values], tf.int64)
     return tensors
@@ -140,7 +172,9 @@ def assert_same_bits(received: Arrays, expected: Arrays) -> None:
         assert same.all(), f"{name}: {other[~same][:3]} is not {array[~same][:3]}"
 
 
-PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no defect
+PATIENT = settings(
+    deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a busy machine is no defect
 
 HOSTILE_TEXT = [
     "a\nb",
@@ -158,30 +192,59 @@ HOSTILE_TEXT = [
     "x" * 4095,
     "y" * 4096,
 ]
-PRESENT = st.sampled_from([*VOCABULARY, *HOSTILE_TEXT]) | st.text(st.characters(codec="utf-8"), min_size=1, max_size=20)
+PRESENT = st.sampled_from([*VOCABULARY, *HOSTILE_TEXT]) | st.text(
+    st.characters(codec="utf-8"), min_size=1, max_size=20
+)
 TEXT = st.none() | PRESENT
 LISTS = st.none() | st.lists(PRESENT, max_size=6)
-EXTREMES = [0.0, -0.0, 1e-45, -1e-45, 1.1754942e-38, 1.1754944e-38, 3.4028235e38, -3.4028235e38, -1.0, 10.0, 3.7, math.nextafter(1.0, 2.0)]
-FINITE = st.sampled_from([float(np.float32(value)) for value in EXTREMES]) | st.floats(width=32, allow_nan=False, allow_infinity=False)
+EXTREMES = [
+    0.0,
+    -0.0,
+    1e-45,
+    -1e-45,
+    1.1754942e-38,
+    1.1754944e-38,
+    3.4028235e38,
+    -3.4028235e38,
+    -1.0,
+    10.0,
+    3.7,
+    math.nextafter(1.0, 2.0),
+]
+FINITE = st.sampled_from([float(np.float32(value)) for value in EXTREMES]) | st.floats(
+    width=32, allow_nan=False, allow_infinity=False
+)
 NUMBERS = st.none() | FINITE | st.sampled_from([math.nan, math.inf, -math.inf])
 COUNTS = st.none() | st.integers(-5, 3_000).map(float)
-SECONDS = st.integers(0, 4_102_444_800) | st.integers(-(2**63), 2**63 - 1) | st.sampled_from([0, 1, -1, 1_710_053_999, 1_710_054_000])
+SECONDS = (
+    st.integers(0, 4_102_444_800)
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.sampled_from([0, 1, -1, 1_710_053_999, 1_710_054_000])
+)
 BY_KIND = {"string": TEXT, "strings": LISTS, "number": NUMBERS, "timestamp": SECONDS}
 HOSTILE_ROWS = st.lists(
-    st.fixed_dictionaries({name: BY_KIND[column.kind] for name, column in SERVED.items()} | {"age": COUNTS}), min_size=1, max_size=6
+    st.fixed_dictionaries(
+        {name: BY_KIND[column.kind] for name, column in SERVED.items()} | {"age": COUNTS}
+    ),
+    min_size=1,
+    max_size=6,
 )
 
 
 @settings(PATIENT, max_examples=120)
 @given(rows=HOSTILE_ROWS, size=st.integers(1, 100), width=st.integers(0, 9))
-def test_beam_and_the_saved_model_give_the_same_bits(saved: Saved, rows: list[Row], size: int, width: int) -> None:
+def test_beam_and_the_saved_model_give_the_same_bits(
+    saved: Saved, rows: list[Row], size: int, width: int
+) -> None:
     batch = (rows * size)[:size]
     assert_same_bits(saved(tensors_of(batch, width)), TRANSFORM.apply_batch(batch_of(batch)))
 
 
 @settings(PATIENT, max_examples=40)
 @given(rows=HOSTILE_ROWS, copies=st.integers(1, 16))
-def test_a_row_alone_has_the_bits_it_has_in_a_batch(saved: Saved, rows: list[Row], copies: int) -> None:
+def test_a_row_alone_has_the_bits_it_has_in_a_batch(
+    saved: Saved, rows: list[Row], copies: int
+) -> None:
     together = TRANSFORM.apply_batch(batch_of(rows * copies))
     for index, row in enumerate(rows):
         expected = {name: array[index : index + 1] for name, array in together.items()}
@@ -190,7 +253,10 @@ def test_a_row_alone_has_the_bits_it_has_in_a_batch(saved: Saved, rows: list[Row
 
 
 def test_a_slice_of_a_batch_has_the_bits_it_has_in_the_batch() -> None:
-    rows = [{"user": f"u{row}", "tags": ["x"] * (row % 4), "price": float(row), "time": row * 10_000} for row in range(20)]
+    rows = [
+        {"user": f"u{row}", "tags": ["x"] * (row % 4), "price": float(row), "time": row * 10_000}
+        for row in range(20)
+    ]
     whole = TRANSFORM.apply_batch(batch_of(rows))
     part = TRANSFORM.apply_batch(batch_of(rows).slice(5, 7))
     assert_same_bits(part, {name: array[5:12] for name, array in whole.items()})
@@ -198,22 +264,36 @@ def test_a_slice_of_a_batch_has_the_bits_it_has_in_the_batch() -> None:
 
 LOGGED = {
     "string": TEXT | st.just("") | st.integers(-(10**6), 10**6) | st.booleans(),
-    "strings": st.none() | st.lists(TEXT | st.just(""), max_size=6) | st.lists(st.none() | st.integers(0, 50), max_size=6),
+    "strings": st.none()
+    | st.lists(TEXT | st.just(""), max_size=6)
+    | st.lists(st.none() | st.integers(0, 50), max_size=6),
     "number": st.none() | FINITE | st.integers(-5, 3_000) | st.booleans(),
-    "timestamp": st.integers(631_152_000, 4_102_444_800) | st.datetimes(datetime(1990, 1, 1), datetime(2099, 1, 1)).map(datetime.isoformat),
+    "timestamp": st.integers(631_152_000, 4_102_444_800)
+    | st.datetimes(datetime(1990, 1, 1), datetime(2099, 1, 1)).map(datetime.isoformat),
 }
 
 
 @settings(PATIENT, max_examples=60)
-@given(rows=st.lists(st.fixed_dictionaries({name: LOGGED[column.kind] for name, column in SERVED.items()}), min_size=1, max_size=5))
-def test_a_logged_row_that_the_client_replays_gets_what_training_saw(saved: Saved, rows: list[Row]) -> None:
+@given(
+    rows=st.lists(
+        st.fixed_dictionaries({name: LOGGED[column.kind] for name, column in SERVED.items()}),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_a_logged_row_that_the_client_replays_gets_what_training_saw(
+    saved: Saved, rows: list[Row]
+) -> None:
     """From the raw JSON values on: Beam's reading of them against the client's."""
     arrays = {}
     for name, column in SERVED.items():
         values, problems = coerce([row[name] for row in rows], column.kind)
         assert not any(mask.any() for _, mask in problems)
         arrays[name] = values
-    inputs = {name: tf.constant(decode(proto)) for name, proto in encode_rows(saved.signature, rows).items()}
+    inputs = {
+        name: tf.constant(decode(proto))
+        for name, proto in encode_rows(saved.signature, rows).items()
+    }
     assert_same_bits(saved(inputs), TRANSFORM.apply_batch(pa.RecordBatch.from_pydict(arrays)))
 
 
@@ -227,13 +307,19 @@ def counting_to(count: int) -> pa.RecordBatch:
     """Rows whose price and age are 1, 2, 3, ..."""
     numbers = pa.array(range(1, count + 1), pa.float32())
     clicks = pa.array([row % 2 for row in range(count)], pa.float32())
-    return pa.RecordBatch.from_pydict({"price": numbers, "age": numbers, "click": clicks, "order": clicks})
+    return pa.RecordBatch.from_pydict(
+        {"price": numbers, "age": numbers, "click": clicks, "order": clicks}
+    )
 
 
 def test_buckets_of_logarithms_do_not_depend_on_the_batch() -> None:
-    """Boundaries are values of the data: a logarithm whose last bit moved with the batch would put rows into another bucket."""
+    """Boundaries are values of the data: a logarithm whose last bit moved with the batch would
+    put rows into another bucket.
+    """
     rows = counting_to(600)
-    transform = Transform(NUMBERS_ALONE, fit(NUMBERS_ALONE, Statistics.empty(NUMBERS_ALONE).add(rows)))
+    transform = Transform(
+        NUMBERS_ALONE, fit(NUMBERS_ALONE, Statistics.empty(NUMBERS_ALONE).add(rows))
+    )
     together = transform.apply_batch(rows)["feature/age"]
     alone = [transform.apply_batch(rows.slice(row, 1))["feature/age"][0] for row in range(600)]
     np.testing.assert_array_equal(alone, together)
@@ -244,7 +330,9 @@ def test_a_logarithm_at_the_mean_does_not_depend_on_the_batch() -> None:
     rows = counting_to(64)
     logarithms = signed_log1p(tf.range(1, 65, dtype=tf.float64)).numpy()
     for row, mean in enumerate(logarithms):
-        fitted = Fitted(Fitted.settings_of(NUMBERS_ALONE), {}, {"price": (float(mean), 1.0)}, {"age": ()})
+        fitted = Fitted(
+            Fitted.settings_of(NUMBERS_ALONE), {}, {"price": (float(mean), 1.0)}, {"age": ()}
+        )
         transform = Transform(NUMBERS_ALONE, fitted)
         alone = transform.apply_batch(rows.slice(row, 1))["feature/price"]
         assert alone[0] == transform.apply_batch(rows)["feature/price"][row]
@@ -252,7 +340,9 @@ def test_a_logarithm_at_the_mean_does_not_depend_on_the_batch() -> None:
 
 def column(name: str, *values: Any) -> list[Any]:
     """A feature's outputs for values of its raw column."""
-    outputs: list[Any] = TRANSFORM.apply_batch(batch_of([{RAW.get(name, name): value} for value in values]))[f"feature/{name}"].tolist()
+    outputs: list[Any] = TRANSFORM.apply_batch(
+        batch_of([{RAW.get(name, name): value} for value in values])
+    )[f"feature/{name}"].tolist()
     return outputs
 
 
@@ -268,7 +358,9 @@ def test_ids_are_padding_then_out_of_vocabulary_then_the_vocabulary_in_order() -
 
 
 def test_hashed_ids_never_change() -> None:
-    """They are stored in datasets and embedding tables: 1 + FarmHash Fingerprint64 modulo the number of buckets."""
+    """They are stored in datasets and embedding tables: 1 + FarmHash Fingerprint64 modulo the
+    number of buckets.
+    """
     assert column("city", None, "", "a", "b", "c", "São Paulo", "x" * 4096) == [0, 0, 6, 3, 6, 1, 1]
     assert column("marks", ["a", "b"], [], None) == [[5], [0], [0]]
 
@@ -276,7 +368,13 @@ def test_hashed_ids_never_change() -> None:
 def test_a_list_shares_the_ids_of_its_feature_and_is_cut_or_padded() -> None:
     anna, seven = column("item", "anna", "7")
     lists = [["anna"], ["7", "anna"], ["7", "unknown", "anna", "7"], [], None]
-    assert column("history", *lists) == [[anna, 0, 0], [seven, anna, 0], [seven, 1, anna], [0, 0, 0], [0, 0, 0]]
+    assert column("history", *lists) == [
+        [anna, 0, 0],
+        [seven, anna, 0],
+        [seven, 1, anna],
+        [0, 0, 0],
+        [0, 0, 0],
+    ]
 
 
 def test_a_list_with_a_vocabulary_of_its_own() -> None:
@@ -285,14 +383,34 @@ def test_a_list_with_a_vocabulary_of_its_own() -> None:
 
 
 def test_numbers_are_logarithms_and_standard_scores_with_missing_at_the_mean() -> None:
-    assert column("price", math.e - 1, None, -(math.e - 1)) == pytest.approx([(1 - 1.5) / 2.5, 0.0, (-1 - 1.5) / 2.5], rel=1e-6)
-    assert column("rating", 3.7, 4.0, 3.1, None) == pytest.approx([0.0, 1.0, -2.0, 0.0], rel=1e-5, abs=1e-6)
-    assert column("rating", 1e30, -1e30, math.inf, -math.inf, math.nan) == [10.0, -10.0, 0.0, 0.0, 0.0]
+    assert column("price", math.e - 1, None, -(math.e - 1)) == pytest.approx(
+        [(1 - 1.5) / 2.5, 0.0, (-1 - 1.5) / 2.5], rel=1e-6
+    )
+    assert column("rating", 3.7, 4.0, 3.1, None) == pytest.approx(
+        [0.0, 1.0, -2.0, 0.0], rel=1e-5, abs=1e-6
+    )
+    assert column("rating", 1e30, -1e30, math.inf, -math.inf, math.nan) == [
+        10.0,
+        -10.0,
+        0.0,
+        0.0,
+        0.0,
+    ]
     assert column("plain", 1e30, -2.5, None) == [float(np.float32(1e30)), -2.5, 0.0]
 
 
 def test_buckets_include_their_lower_boundary_and_0_is_missing() -> None:
-    assert column("stock", -5.0, -1.0, -0.5, 0.0, 9.5, 10.0, 1e30, None, math.nan) == [1, 2, 2, 3, 3, 4, 4, 0, 0]
+    assert column("stock", -5.0, -1.0, -0.5, 0.0, 9.5, 10.0, 1e30, None, math.nan) == [
+        1,
+        2,
+        2,
+        3,
+        3,
+        4,
+        4,
+        0,
+        0,
+    ]
 
 
 def test_hour_and_weekday_in_each_features_own_zone() -> None:
@@ -309,19 +427,36 @@ def test_hour_and_weekday_in_each_features_own_zone() -> None:
 @pytest.mark.parametrize(
     ("topic", "raw", "values", "expected"),
     [
-        ("scene", "scene", ["home", "search", "25", "Home", "", None, "home\n"], [1, 2, 3, 0, 0, 0, 0]),
+        (
+            "scene",
+            "scene",
+            ["home", "search", "25", "Home", "", None, "home\n"],
+            [1, 2, 3, 0, 0, 0, 0],
+        ),
         ("owner", "user", ["anna", "7", "7.0", None], [1, 2, 0, 0]),
-        ("period", "time", [1_704_110_399, 1_704_110_400, 1_704_114_000, 1_704_063_600, 1_704_088_800, 0, -1], [0, 2, 0, 1, 0, 0, 0]),
+        (
+            "period",
+            "time",
+            [1_704_110_399, 1_704_110_400, 1_704_114_000, 1_704_063_600, 1_704_088_800, 0, -1],
+            [0, 2, 0, 1, 0, 0, 0],
+        ),
     ],
 )
-def test_topics_by_values_and_by_hours(topic: str, raw: str, values: list[Any], expected: list[int]) -> None:
+def test_topics_by_values_and_by_hours(
+    topic: str, raw: str, values: list[Any], expected: list[int]
+) -> None:
     outputs = TRANSFORM.apply_batch(batch_of([{raw: value} for value in values]))
     assert outputs[f"topic/{topic}"].tolist() == expected
 
 
 def test_hour_topics_follow_summer_time() -> None:
-    noon = [int(datetime(2024, month, 5, hour, 30, tzinfo=UTC).timestamp()) for month, hour in ((1, 12), (7, 11), (7, 12))]
-    assert TRANSFORM.apply_batch(batch_of([{"time": second} for second in noon]))["topic/period"].tolist() == [2, 2, 0]
+    noon = [
+        int(datetime(2024, month, 5, hour, 30, tzinfo=UTC).timestamp())
+        for month, hour in ((1, 12), (7, 11), (7, 12))
+    ]
+    assert TRANSFORM.apply_batch(batch_of([{"time": second} for second in noon]))[
+        "topic/period"
+    ].tolist() == [2, 2, 0]
 
 
 def test_outputs_say_their_kind_table_size_and_length() -> None:
@@ -345,14 +480,18 @@ def test_outputs_say_their_kind_table_size_and_length() -> None:
             Output("there_hour", "there", "id", "there_hour", 25),
         )
     }
-    assert vocabulary_sizes(TRANSFORM.outputs) == {name: output.size for name, output in TRANSFORM.outputs.items() if output.size}
+    assert vocabulary_sizes(TRANSFORM.outputs) == {
+        name: output.size for name, output in TRANSFORM.outputs.items() if output.size
+    }
 
 
 @settings(PATIENT, max_examples=30)
 @given(rows=HOSTILE_ROWS)
 def test_every_output_is_what_its_description_says(rows: list[Row]) -> None:
     arrays = TRANSFORM.apply_batch(batch_of(rows))
-    assert set(arrays) == {f"feature/{name}" for name in TRANSFORM.outputs} | {f"topic/{name}" for name in EXPERIMENT.topics}
+    assert set(arrays) == {f"feature/{name}" for name in TRANSFORM.outputs} | {
+        f"topic/{name}" for name in EXPERIMENT.topics
+    }
     for name, output in TRANSFORM.outputs.items():
         array = arrays[f"feature/{name}"]
         assert array.shape == ((len(rows), output.length) if output.kind == "ids" else (len(rows),))
@@ -370,7 +509,10 @@ def test_every_output_is_what_its_description_says(rows: list[Row]) -> None:
 def test_no_rows(saved: Saved) -> None:
     nothing = TRANSFORM.apply_batch(batch_of([]))
     assert {name: len(array) for name, array in nothing.items()} == dict.fromkeys(nothing, 0)
-    empty = {name: tf.zeros([0] * SPECS[column.kind].shape.rank, SPECS[column.kind].dtype) for name, column in SERVED.items()}
+    empty = {
+        name: tf.zeros([0] * SPECS[column.kind].shape.rank, SPECS[column.kind].dtype)
+        for name, column in SERVED.items()
+    }
     assert_same_bits(saved(empty), nothing)
 
 

@@ -14,13 +14,25 @@ from preprocessing.features.value_counts import ValueCounts
 @pytest.mark.parametrize("waiting", [1 << 20, 3])
 def test_counts_are_those_of_a_dictionary(waiting: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_WAITING", waiting)
-    values = [f"v{value}" for value in np.random.default_rng(0).zipf(1.5, 2000) % 97] + ["é", "z", "", "a\nb", "a\rb"]
+    values = [f"v{value}" for value in np.random.default_rng(0).zipf(1.5, 2000) % 97] + [
+        "é",
+        "z",
+        "",
+        "a\nb",
+        "a\rb",
+    ]
     first, second = ValueCounts(), ValueCounts()
     for start in range(0, len(values), 100):
         (first if start % 200 else second).add(pa.array([*values[start : start + 100], None]))
     first.merge(pickle.loads(pickle.dumps(second)))  # noqa: S301
-    assert dict(zip(first.table()["value"].to_pylist(), first.table()["rows"].to_pylist(), strict=True)) == Counter(values)
-    fit = [(-count, value) for value, count in Counter(values).items() if count >= 2 and value and not {"\n", "\r"} & set(value)]
+    assert dict(
+        zip(first.table()["value"].to_pylist(), first.table()["rows"].to_pylist(), strict=True)
+    ) == Counter(values)
+    fit = [
+        (-count, value)
+        for value, count in Counter(values).items()
+        if count >= 2 and value and not {"\n", "\r"} & set(value)
+    ]
     assert first.most_frequent(2, 50) == tuple(value for _, value in sorted(fit)[:50])
 
 

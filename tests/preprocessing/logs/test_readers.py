@@ -10,7 +10,15 @@ from configs import InputError
 from preprocessing.logs.files import find_sources, plan
 from preprocessing.logs.readers import RawBatch, read_piece
 from preprocessing.validation.row_checks import rejected_rows, validate
-from tests.preprocessing.shop_logs import csv_lines, experiment, make_rows, write_csv, write_json, write_parquet, write_text
+from tests.preprocessing.shop_logs import (
+    csv_lines,
+    experiment,
+    make_rows,
+    write_csv,
+    write_json,
+    write_parquet,
+    write_text,
+)
 
 ROWS = make_rows(250)
 
@@ -21,9 +29,14 @@ def read(path: Path, *overrides: str) -> list[RawBatch]:
     return [batch for piece in pieces for batch in read_piece(piece, config)]
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.jsonl", "a.jsonl.gz", "a.ndjson", "a.json"])
+@pytest.mark.parametrize(
+    "name", ["a.csv", "a.csv.gz", "a.jsonl", "a.jsonl.gz", "a.ndjson", "a.json"]
+)
 def test_every_format_gives_the_same_canonical_rows(tmp_path: Path, name: str) -> None:
-    expected = [validate(batch, experiment()).rows for batch in read(write_parquet(tmp_path / "a.parquet", ROWS))]
+    expected = [
+        validate(batch, experiment()).rows
+        for batch in read(write_parquet(tmp_path / "a.parquet", ROWS))
+    ]
     write = write_csv if "csv" in name else write_json
     received = [validate(batch, experiment()).rows for batch in read(write(tmp_path / name, ROWS))]
     assert [batch.num_rows for batch in received] == [100, 100, 50]
@@ -72,7 +85,9 @@ def test_broken_csv_lines_keep_their_row_number_and_text(tmp_path: Path) -> None
     rows = np.concatenate([batch.rows for batch in batches])
     assert np.array_equal(rows, np.delete(np.arange(250), [2, 150]))
     assert [batch.row_count for batch in batches] == [101, 101, 48, 1]
-    impressions = [value.as_py().decode() for batch in batches for value in batch.columns["impression"]]
+    impressions = [
+        value.as_py().decode() for batch in batches for value in batch.columns["impression"]
+    ]
     assert impressions == [ROWS[row]["impression"] for row in rows]
 
 
@@ -83,12 +98,16 @@ def test_csv_with_byte_order_mark_quoted_newline_and_bad_bytes(tmp_path: Path) -
     [batch] = read(tmp_path / "a.csv")
     checked = validate(batch, experiment())
     assert checked.rows.column("user").to_pylist() == ["two\nlines", ROWS[2]["user"]]
-    assert [row.reason for row in rejected_rows(checked)] == ["user: expected UTF-8 text, received '��'"]
+    assert [row.reason for row in rejected_rows(checked)] == [
+        "user: expected UTF-8 text, received '��'"
+    ]
 
 
 def test_json_lines_that_are_no_objects_are_broken_rows(tmp_path: Path) -> None:
     path = write_json(tmp_path / "a.jsonl", ROWS[:3])
-    path.write_bytes(path.read_bytes() + b'{"user": \n\n[1, 2]\n"text"\n\xff\n' + b"[" * 100_000 + b"\n")
+    path.write_bytes(
+        path.read_bytes() + b'{"user": \n\n[1, 2]\n"text"\n\xff\n' + b"[" * 100_000 + b"\n"
+    )
     [batch] = read(path)
     assert [row.row for row in batch.broken] == [3, 5, 6, 7, 8]
     assert {row.rule for row in batch.broken} == {"json: expected one JSON object a line"}
@@ -102,7 +121,10 @@ def test_json_columns_of_mixed_types_are_read_value_by_value(tmp_path: Path) -> 
     [batch] = read(write_json(tmp_path / "a.jsonl", rows))
     checked = validate(batch, experiment())
     assert checked.rows.column("user").to_pylist() == ["7", "7", "7", "7.5", "true", str(2**70)]
-    assert [row.rule for row in checked.rejections] == ["user: expected text"] * 2 + ["user: expected UTF-8 text", "user: missing"]
+    assert [row.rule for row in checked.rejections] == ["user: expected text"] * 2 + [
+        "user: expected UTF-8 text",
+        "user: missing",
+    ]
     assert next(rejected_rows(checked)).values["user"] == {"a": 1}  # type: ignore[index]
 
 
@@ -126,7 +148,9 @@ def cut(path: Path, share: float) -> Path:
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
 def test_truncated_parquet_is_refused_by_name(tmp_path: Path, share: float) -> None:
     path = cut(write_parquet(tmp_path / "a.parquet", ROWS), share)
-    with pytest.raises(InputError, match=r"a\.parquet: not readable as parquet, damaged or cut short: "):
+    with pytest.raises(
+        InputError, match=r"a\.parquet: not readable as parquet, damaged or cut short: "
+    ):
         read(path)
 
 
@@ -143,7 +167,9 @@ def test_parquet_with_a_damaged_page_is_refused_by_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("share", [0.1, 0.9, 0.999])
 def test_truncated_gzip_is_refused_by_name(tmp_path: Path, name: str, share: float) -> None:
     path = cut((write_csv if "csv" in name else write_json)(tmp_path / name, ROWS), share)
-    with pytest.raises(InputError, match=rf"{name}: not readable as (csv|json), damaged or cut short: "):
+    with pytest.raises(
+        InputError, match=rf"{name}: not readable as (csv|json), damaged or cut short: "
+    ):
         read(path)
 
 
@@ -155,7 +181,14 @@ def test_text_that_calls_itself_gzip_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("write", [write_parquet, write_csv])
 def test_a_missing_column_is_refused_with_both_differences(tmp_path: Path, write) -> None:  # type: ignore[no-untyped-def]
-    rows = [{("usr" if name == "user" else name): value for name, value in row.items() if name != "price"} for row in ROWS]
+    rows = [
+        {
+            ("usr" if name == "user" else name): value
+            for name, value in row.items()
+            if name != "price"
+        }
+        for row in ROWS
+    ]
     path = write(tmp_path / ("a.parquet" if write is write_parquet else "a.csv"), rows)
     with pytest.raises(InputError, match=r": missing: user, price; unexpected: usr$"):
         read(path)
@@ -163,7 +196,11 @@ def test_a_missing_column_is_refused_with_both_differences(tmp_path: Path, write
 
 def test_extra_columns_are_ignored(tmp_path: Path) -> None:
     rows = [{**row, "extra": 1} for row in ROWS]
-    for path in (write_parquet(tmp_path / "a.parquet", rows), write_csv(tmp_path / "a.csv", rows), write_json(tmp_path / "a.jsonl", rows)):
+    for path in (
+        write_parquet(tmp_path / "a.parquet", rows),
+        write_csv(tmp_path / "a.csv", rows),
+        write_json(tmp_path / "a.jsonl", rows),
+    ):
         assert "extra" not in read(path)[0].columns
 
 
@@ -175,7 +212,15 @@ def test_a_needed_column_twice_in_a_csv_header_is_refused(tmp_path: Path) -> Non
 
 
 def test_sources_of_a_glob_a_folder_and_a_file(tmp_path: Path) -> None:
-    for name in ("day=2/b.csv", "day=1/a.csv", "day=1/_SUCCESS.csv", "day=1/.hidden.csv", "README.txt", "c.csv", "truth/t.parquet"):
+    for name in (
+        "day=2/b.csv",
+        "day=1/a.csv",
+        "day=1/_SUCCESS.csv",
+        "day=1/.hidden.csv",
+        "README.txt",
+        "c.csv",
+        "truth/t.parquet",
+    ):
         write_text(tmp_path / name, "x")
 
     def names(pattern: str) -> list[str]:

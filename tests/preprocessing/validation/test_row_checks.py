@@ -49,7 +49,10 @@ def outcome(column: Any, kind: Kind, lists_as_text: bool = False) -> list[Any]:
         (pa.array([Decimal("1.50")]), ["1.50"]),
         (pa.array([date(2024, 1, 2)]), ["2024-01-02"]),
         (pa.array([b"a", b"\xff"]), ["a", scalar_coercion.NO_UTF8]),
-        (pa.array(["x" * 4096, "x" * 4097, "é" * 2049]), ["x" * 4096, scalar_coercion.LONG_TEXT, scalar_coercion.LONG_TEXT]),
+        (
+            pa.array(["x" * 4096, "x" * 4097, "é" * 2049]),
+            ["x" * 4096, scalar_coercion.LONG_TEXT, scalar_coercion.LONG_TEXT],
+        ),
         (pa.array([["a"], None]), [scalar_coercion.NO_TEXT, None]),
         (pa.array([{"a": 1}]), [scalar_coercion.NO_TEXT]),
         (pa.nulls(2), [None, None]),
@@ -63,10 +66,16 @@ def test_text(column: pa.Array, expected: list[Any]) -> None:
     ("column", "expected"),
     [
         (pa.array([1, None, -2]), [1.0, None, -2.0]),
-        (pa.array([1.5, float("nan"), float("inf"), -float("inf"), 1e39]), [1.5, *[scalar_coercion.NOT_FINITE] * 4]),
+        (
+            pa.array([1.5, float("nan"), float("inf"), -float("inf"), 1e39]),
+            [1.5, *[scalar_coercion.NOT_FINITE] * 4],
+        ),
         (pa.array([True, False]), [1.0, 0.0]),
         (pa.array(["1.5", "-2", "+3", "", None, "1e3"]), [1.5, -2.0, 3.0, None, None, 1000.0]),
-        (pa.array([" 1.5 ", "abc", "1_000", "0x10", "1,5", "true"]), [1.5, *[scalar_coercion.NO_NUMBER] * 4, 1.0]),
+        (
+            pa.array([" 1.5 ", "abc", "1_000", "0x10", "1,5", "true"]),
+            [1.5, *[scalar_coercion.NO_NUMBER] * 4, 1.0],
+        ),
         (pa.array(["nan", "inf", "-Infinity", "1e400", "1e39"]), [scalar_coercion.NOT_FINITE] * 5),
         (pa.array([Decimal("2.25")]), [2.25]),
         (pa.array([[1.0]]), [scalar_coercion.NO_NUMBER]),
@@ -81,10 +90,19 @@ def test_number(column: pa.Array, expected: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        (pa.array([0, 1, 2, -1, None]), [0.0, 1.0, scalar_coercion.NO_LABEL, scalar_coercion.NO_LABEL, None]),
-        (pa.array([0.0, 1.0, 0.5, float("nan")]), [0.0, 1.0, scalar_coercion.NO_LABEL, scalar_coercion.NO_LABEL]),
+        (
+            pa.array([0, 1, 2, -1, None]),
+            [0.0, 1.0, scalar_coercion.NO_LABEL, scalar_coercion.NO_LABEL, None],
+        ),
+        (
+            pa.array([0.0, 1.0, 0.5, float("nan")]),
+            [0.0, 1.0, scalar_coercion.NO_LABEL, scalar_coercion.NO_LABEL],
+        ),
         (pa.array([True, False]), [1.0, 0.0]),
-        (pa.array(["0", "1", "1.0", "true", "FALSE", "yes", ""]), [0.0, 1.0, 1.0, 1.0, 0.0, scalar_coercion.NO_LABEL, None]),
+        (
+            pa.array(["0", "1", "1.0", "true", "FALSE", "yes", ""]),
+            [0.0, 1.0, 1.0, 1.0, 0.0, scalar_coercion.NO_LABEL, None],
+        ),
         (pa.array([[1]]), [scalar_coercion.NO_LABEL]),
     ],
 )
@@ -95,7 +113,10 @@ def test_label(column: pa.Array, expected: list[Any]) -> None:
 @pytest.mark.parametrize(
     ("column", "expected"),
     [
-        (pa.array([0.0, 2.5, -1.0, float("nan"), 1e39, None]), [0.0, 2.5, *[scalar_coercion.NO_WEIGHT] * 3, None]),
+        (
+            pa.array([0.0, 2.5, -1.0, float("nan"), 1e39, None]),
+            [0.0, 2.5, *[scalar_coercion.NO_WEIGHT] * 3, None],
+        ),
         (pa.array(["1", "x"]), [1.0, scalar_coercion.NO_WEIGHT]),
     ],
 )
@@ -110,21 +131,56 @@ MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
     ("column", "expected"),
     [
         (pa.array([MOMENT, None]), [START, None]),
-        *((pa.array([START], pa.int64()).cast(pa.timestamp("s")).cast(pa.timestamp(unit)), [START]) for unit in ("s", "ms", "us", "ns")),
-        (pa.array([MOMENT.astimezone(timezone(timedelta(hours=-3)))], pa.timestamp("us", "-03:00")), [START]),
+        *(
+            (
+                pa.array([START], pa.int64()).cast(pa.timestamp("s")).cast(pa.timestamp(unit)),
+                [START],
+            )
+            for unit in ("s", "ms", "us", "ns")
+        ),
+        (
+            pa.array(
+                [MOMENT.astimezone(timezone(timedelta(hours=-3)))], pa.timestamp("us", "-03:00")
+            ),
+            [START],
+        ),
         (pa.array([date(2024, 1, 1)]), [START]),
-        (pa.array([START, START * 1000, 0, None]), [START, scalar_coercion.OUT_OF_RANGE, scalar_coercion.OUT_OF_RANGE, None]),
-        (pa.array([START + 0.9, float("nan"), float("inf")]), [START, scalar_coercion.OUT_OF_RANGE, scalar_coercion.OUT_OF_RANGE]),
+        (
+            pa.array([START, START * 1000, 0, None]),
+            [START, scalar_coercion.OUT_OF_RANGE, scalar_coercion.OUT_OF_RANGE, None],
+        ),
+        (
+            pa.array([START + 0.9, float("nan"), float("inf")]),
+            [START, scalar_coercion.OUT_OF_RANGE, scalar_coercion.OUT_OF_RANGE],
+        ),
         (pa.array([2**64 - 1], pa.uint64()), [scalar_coercion.OUT_OF_RANGE]),
         (
             pa.array([631_151_999, 631_152_000, 4_102_444_800, 4_102_444_801]),
-            [scalar_coercion.OUT_OF_RANGE, 631_152_000, 4_102_444_800, scalar_coercion.OUT_OF_RANGE],
+            [
+                scalar_coercion.OUT_OF_RANGE,
+                631_152_000,
+                4_102_444_800,
+                scalar_coercion.OUT_OF_RANGE,
+            ],
         ),
-        (pa.array(["2024-01-01", "2024-01-01T00:00:01", "2024-01-01 00:00:00.75", ""]), [START, START + 1, START, None]),
+        (
+            pa.array(["2024-01-01", "2024-01-01T00:00:01", "2024-01-01 00:00:00.75", ""]),
+            [START, START + 1, START, None],
+        ),
         (pa.array(["2024-01-01T00:00:00Z", "2024-01-01T02:00:00+02:00"]), [START, START]),
         (pa.array([str(START), f"{START}.5"]), [START, START]),
         (
-            pa.array(["2024-01-01", "2024-01-01T02:00:00+02:00", str(START), "yesterday", "2024-13-01", "20240101", "0001-01-01"]),
+            pa.array(
+                [
+                    "2024-01-01",
+                    "2024-01-01T02:00:00+02:00",
+                    str(START),
+                    "yesterday",
+                    "2024-13-01",
+                    "20240101",
+                    "0001-01-01",
+                ]
+            ),
             [
                 START,
                 START,
@@ -165,7 +221,11 @@ def test_timestamp(column: pa.Array, expected: list[Any]) -> None:
         (pa.array(["[1, 2]", '["c|d"]', "x"]), True, [["1", "2"], ["c|d"], ["x"]]),
         (pa.array(["[null]"]), True, [[]]),
         (pa.array([b"a|\xff", b"b"]), True, [scalar_coercion.NO_UTF8, ["b"]]),
-        (as_column([["a"], "a", 3, [["a"]], None, ["b"]]), False, [["a"], lists.NO_LIST, lists.NO_LIST, lists.NO_TEXT_LIST, [], ["b"]]),
+        (
+            as_column([["a"], "a", 3, [["a"]], None, ["b"]]),
+            False,
+            [["a"], lists.NO_LIST, lists.NO_LIST, lists.NO_TEXT_LIST, [], ["b"]],
+        ),
         (pa.array([["a"] * 3000]), False, [["a"] * 3000]),
     ],
 )
@@ -196,10 +256,16 @@ def raw(rows: list[dict[str, Any]]) -> RawBatch:
         ({"price": float("-inf")}, "price: expected a finite number, received -inf"),
         ({"weight": -1.5}, "weight: expected a finite number of at least 0, received -1.5"),
         ({"time": 12}, "time: expected a timestamp from 1990 to 2100, received 12"),
-        ({"time": "soon"}, "time: expected a timestamp, ISO 8601 text or seconds since 1970, received 'soon'"),
+        (
+            {"time": "soon"},
+            "time: expected a timestamp, ISO 8601 text or seconds since 1970, received 'soon'",
+        ),
         ({"scene": ["home"]}, 'scene: expected text, received ["home"]'),
         ({"history": "i1"}, "history: expected a list, received 'i1'"),
-        ({"item": "x" * 5000}, f"item: expected text of at most 4096 bytes, received '{'x' * 79}..."),
+        (
+            {"item": "x" * 5000},
+            f"item: expected text of at most 4096 bytes, received '{'x' * 79}...",
+        ),
         ({"click": 0, "order": 1}, "conversion without click"),
         ({"price": None, "stock": None, "history": None, "scene": None}, None),
         ({"history": []}, None),
@@ -208,14 +274,20 @@ def raw(rows: list[dict[str, Any]]) -> RawBatch:
         ({"user": None, "price": "abc"}, "user: missing"),  # the first broken rule counts
     ],
 )
-def test_a_row_is_refused_for_the_first_rule_it_breaks(change: dict[str, Any], reason: str | None) -> None:
+def test_a_row_is_refused_for_the_first_rule_it_breaks(
+    change: dict[str, Any], reason: str | None
+) -> None:
     rows = make_rows(3)
     rows[1] = {**rows[1], **change}
     checked = validate(raw(rows), experiment())
     kept = [0, 2] if reason else [0, 1, 2]
     assert checked.index.tolist() == kept
-    assert checked.rows.column("impression").to_pylist() == [rows[row]["impression"] for row in kept]
-    assert [(row.row, row.reason) for row in rejected_rows(checked)] == ([(11, reason)] if reason else [])
+    assert checked.rows.column("impression").to_pylist() == [
+        rows[row]["impression"] for row in kept
+    ]
+    assert [(row.row, row.reason) for row in rejected_rows(checked)] == (
+        [(11, reason)] if reason else []
+    )
     for rejection in rejected_rows(checked):
         text = json.dumps(rejection.values, allow_nan=False)
         assert json.loads(text)["impression"] == rows[1]["impression"]
@@ -224,7 +296,9 @@ def test_a_row_is_refused_for_the_first_rule_it_breaks(change: dict[str, Any], r
 def test_without_rejects_only_the_given_rows() -> None:
     rows = make_rows(4)
     rows[1]["click"] = 7
-    checked = validate(raw(rows), experiment()).without(np.array([0, 3]), "duplicate of request, item")
+    checked = validate(raw(rows), experiment()).without(
+        np.array([0, 3]), "duplicate of request, item"
+    )
     assert checked.index.tolist() == [2]
     assert [(row.row, row.rule) for row in checked.rejections] == [
         (10, "duplicate of request, item"),
@@ -235,17 +309,25 @@ def test_without_rejects_only_the_given_rows() -> None:
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2)
+    ),
     max_leaves=5,
 )
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.dictionaries(st.sampled_from(sorted(raw_columns(experiment()))), json_values), max_size=5))
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(sorted(raw_columns(experiment()))), json_values), max_size=5
+    )
+)
 def test_no_row_is_lost_and_nothing_raises_whatever_comes(changes: list[dict[str, Any]]) -> None:
     rows = [{**row, **change} for row, change in zip(make_rows(5), changes, strict=False)]
     checked = validate(raw(rows), experiment())
-    assert sorted([*(10 + checked.index), *(row.row for row in checked.rejections)]) == list(range(10, 10 + len(rows)))
+    assert sorted([*(10 + checked.index), *(row.row for row in checked.rejections)]) == list(
+        range(10, 10 + len(rows))
+    )
     json.dumps([row.values for row in rejected_rows(checked)], allow_nan=False)
     for name, column in raw_columns(experiment()).items():
         assert checked.rows.column(name).type == ARROW_TYPES[column.kind]
@@ -258,13 +340,22 @@ def test_fingerprints_are_stable_and_independent_of_how_arrow_stores_them() -> N
     texts = ["", "a", None, "abcdefgh", "abcdefghi", "é" * 100]
     expected = fingerprint64(pa.array(texts))
     assert expected.tolist()[:3] == FIRST_THREE
-    assert np.array_equal(fingerprint64(pa.array(["zz", *texts], pa.large_string()).slice(1)), expected)
-    assert np.array_equal(fingerprint64(pa.chunked_array([texts[:2], texts[2:]], pa.string())), expected)
-    assert np.array_equal(np.concatenate([fingerprint64(pa.array([text], pa.string())) for text in texts]), expected)
+    assert np.array_equal(
+        fingerprint64(pa.array(["zz", *texts], pa.large_string()).slice(1)), expected
+    )
+    assert np.array_equal(
+        fingerprint64(pa.chunked_array([texts[:2], texts[2:]], pa.string())), expected
+    )
+    assert np.array_equal(
+        np.concatenate([fingerprint64(pa.array([text], pa.string())) for text in texts]), expected
+    )
     assert len(fingerprint64(pa.array([], pa.string()))) == 0
     many = fingerprint64(pa.array([str(number) for number in range(100_000)]))
     assert len(np.unique(many)) == 100_000
-    assert abs(np.bincount((many.view(np.uint64) % np.uint64(10)).astype(np.int64)) - 10_000).max() < 500
+    assert (
+        abs(np.bincount((many.view(np.uint64) % np.uint64(10)).astype(np.int64)) - 10_000).max()
+        < 500
+    )
     pairs = combine_fingerprints([many, many[::-1]])
     assert len(np.unique(pairs)) == 100_000
     assert not np.isin(pairs, [*many, *combine_fingerprints([many, many])]).any()
@@ -276,4 +367,8 @@ def test_a_permutation_is_a_function_of_its_seed() -> None:
     assert not np.array_equal(permutation(1000, "a"), permutation(1000, "b"))
 
 
-FIRST_THREE = [-5378828885849572749, 7042897942682368591, 0]  # datasets hold fingerprints: they must never change
+FIRST_THREE = [
+    -5378828885849572749,
+    7042897942682368591,
+    0,
+]  # datasets hold fingerprints: they must never change

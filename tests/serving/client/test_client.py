@@ -1,4 +1,6 @@
-"""Rows in, rows out: the client encodes by the server's own signature, and says in one line which row is wrong and why."""
+"""Rows in, rows out: the client encodes by the server's own signature, and says in one line
+which row is wrong and why.
+"""
 
 import io
 import json
@@ -26,7 +28,13 @@ from tests.serving.conftest import NAME, Peer, Slow, good_inputs, good_request, 
 ROWS: list[dict[str, Any]] = [
     {"user": "u1", "clicks": ["u2"], "price": 0.25, "time": 1700000000},
     {"user": "nobody", "clicks": ["u3", "u1"], "time": 5, "domain": "scene=home"},
-    {"user": "u3", "clicks": None, "price": -1.5, "time": "1970-01-01T01:00:00+01:00", "domain": "moon"},
+    {
+        "user": "u3",
+        "clicks": None,
+        "price": -1.5,
+        "time": "1970-01-01T01:00:00+01:00",
+        "domain": "moon",
+    },
 ]
 """``good_inputs(3)`` as rows, under the domain ``all``."""
 
@@ -65,7 +73,11 @@ def test_predictions_are_the_servers_to_the_last_bit(client: Client, peer: Peer)
     outputs = peer.predict(good_request(3)).outputs
     answers = client.predict(ROWS, "all")
     assert [list(answer) for answer in answers] == [["ctr", "served_domain", "version"]] * 3
-    np.testing.assert_array_equal(np.array([answer["ctr"] for answer in answers], np.float32), decode(outputs["ctr"]), strict=True)
+    np.testing.assert_array_equal(
+        np.array([answer["ctr"] for answer in answers], np.float32),
+        decode(outputs["ctr"]),
+        strict=True,
+    )
     assert [answer["served_domain"] for answer in answers] == ["all", "scene=home", "backbone"]
     assert [answer["version"] for answer in answers] == [10, 10, 10]
 
@@ -84,19 +96,27 @@ def test_rank_sends_what_the_items_share_once(client: Client) -> None:
     assert len({answer["ctr"] for answer in expected}) == 3
     assert client.rank(shared, [], "all") == []
     whole = [{**shared, **item, "label": 1} for item in items]
-    assert client.rank(whole[0], whole, "all", ignore_unknown=True) == client.predict([{**shared, **item} for item in items], "all")
+    assert client.rank(whole[0], whole, "all", ignore_unknown=True) == client.predict(
+        [{**shared, **item} for item in items], "all"
+    )
 
 
 @pytest.mark.parametrize(
     ("shared", "items", "said"),
     [
-        ({"user": "u1", "time": 0, "price": 1.0}, [{}], "what the items share: unknown key 'price'"),
+        (
+            {"user": "u1", "time": 0, "price": 1.0},
+            [{}],
+            "what the items share: unknown key 'price'",
+        ),
         ({"user": "u1", "time": 0}, [{}, {"user": "u2"}], "item 1: unknown key 'user'"),
         ({"user": "u1"}, [{}], "what the items share: time must be"),
         ({"user": "u1", "time": 0}, [{}, {"price": "dear"}], "item 1: price must be"),
     ],
 )
-def test_rank_says_which_part_is_wrong(client: Client, shared: dict[str, Any], items: list[dict[str, Any]], said: str) -> None:
+def test_rank_says_which_part_is_wrong(
+    client: Client, shared: dict[str, Any], items: list[dict[str, Any]], said: str
+) -> None:
     with pytest.raises(InputError) as caught:
         client.rank(shared, items, "all")
     assert said in str(caught.value)
@@ -113,18 +133,35 @@ def test_the_list_of_domains_has_any_length() -> None:
     made = signature()
     for name in ("ctr", "domains"):
         made.outputs[name].tensor_shape.dim.add(size=-1)
-    ctr, domains = encode([[0.5, 0.25, 0.1]] * 2, tf.float32.as_datatype_enum), encode([b"a", b"b"], tf.string.as_datatype_enum)
-    assert [row["domains"] for row in decode_rows(made, {"ctr": ctr, "domains": domains}, 2)] == [["a", "b"]] * 2
-    assert decode_rows(made, {"ctr": ctr, "domains": encode([b"a"] * 3, tf.string.as_datatype_enum)}, 2)[1]["domains"] == ["a"] * 3
+    ctr, domains = (
+        encode([[0.5, 0.25, 0.1]] * 2, tf.float32.as_datatype_enum),
+        encode([b"a", b"b"], tf.string.as_datatype_enum),
+    )
+    assert [row["domains"] for row in decode_rows(made, {"ctr": ctr, "domains": domains}, 2)] == [
+        ["a", "b"]
+    ] * 2
+    assert (
+        decode_rows(
+            made, {"ctr": ctr, "domains": encode([b"a"] * 3, tf.string.as_datatype_enum)}, 2
+        )[1]["domains"]
+        == ["a"] * 3
+    )
 
 
 def test_values_of_data_frames_and_logs() -> None:
     rows = [
-        {"user": np.int64(3), "clicks": np.array(["a", "", "b"], object), "price": np.float32(0.1), "time": np.int64(7)},
+        {
+            "user": np.int64(3),
+            "clicks": np.array(["a", "", "b"], object),
+            "price": np.float32(0.1),
+            "time": np.int64(7),
+        },
         {"user": 3.0, "clicks": ["a", None, 5], "price": True, "time": 7.0},
         {"user": True, "clicks": (), "price": math.nan, "time": "1970-01-02"},
     ]
-    encoded = {name: decode(message).tolist() for name, message in encode_rows(SERVED, rows, "d").items()}
+    encoded = {
+        name: decode(message).tolist() for name, message in encode_rows(SERVED, rows, "d").items()
+    }
     assert encoded["user"] == [b"3", b"3", b"true"]
     assert encoded["clicks"] == [[b"a", b"b"], [b"a", b"5"], [b"", b""]]
     assert encoded["price"][:2] == [float(np.float32(0.1)), 1.0] and math.isnan(encoded["price"][2])
@@ -136,7 +173,12 @@ def test_lists_that_are_all_empty_have_one_column_of_padding() -> None:
 
 
 def test_numbers_of_other_types() -> None:
-    made = signature(flag=(tf.bool, [None]), count=(tf.int32, [None]), ratio=(tf.float64, [None]), many=(tf.float32, [None, None]))
+    made = signature(
+        flag=(tf.bool, [None]),
+        count=(tf.int32, [None]),
+        ratio=(tf.float64, [None]),
+        many=(tf.float32, [None, None]),
+    )
     row = {"flag": True, "count": -3, "ratio": 1e300, "many": [1, 2.5]}
     encoded = {name: decode(message).tolist() for name, message in encode_rows(made, [row]).items()}
     assert encoded == {"flag": [True], "count": [-3], "ratio": [1e300], "many": [[1.0, 2.5]]}
@@ -153,8 +195,14 @@ TIME = "time must be a whole number, or ISO 8601 text"
         ({"user": 0.5, "time": 1}, "row 1: user must be text, received float 0.5"),
         ({"user": "\ud800", "time": 1}, "row 1: user must be text"),
         ({"clicks": "u1", "time": 1}, "row 1: clicks must be a list, each text, received str 'u1'"),
-        ({"clicks": [["u1"]], "time": 1}, "row 1: clicks must be a list, each text, received list [['u1']]"),
-        ({"price": "0.5", "time": 1}, "row 1: price must be a finite number (float32), received str '0.5'"),
+        (
+            {"clicks": [["u1"]], "time": 1},
+            "row 1: clicks must be a list, each text, received list [['u1']]",
+        ),
+        (
+            {"price": "0.5", "time": 1},
+            "row 1: price must be a finite number (float32), received str '0.5'",
+        ),
         ({"price": 1e300, "time": 1}, "row 1: price must be a finite number"),
         ({"price": 10**400, "time": 1}, "row 1: price must be a finite number"),
         ({"price": math.inf, "time": 1}, "row 1: price must be a finite number"),
@@ -187,7 +235,9 @@ def test_the_domain_is_needed_where_the_signature_takes_one_and_only_there(clien
 
 
 def test_signatures_that_rows_cannot_fill(client: Client) -> None:
-    with pytest.raises(InputError, match="no signature 'order'; it has: all_domains, odd, rank, serving_default"):
+    with pytest.raises(
+        InputError, match="no signature 'order'; it has: all_domains, odd, rank, serving_default"
+    ):
         client.predict(ROWS, signature="order")
     with pytest.raises(InputError, match="input half is DT_HALF of rank 1"):
         client.predict([{"pair": [1, 2]}], signature="odd")
@@ -198,7 +248,9 @@ def test_signatures_that_rows_cannot_fill(client: Client) -> None:
 def test_an_answer_of_another_length_is_an_error_and_not_a_wrong_score() -> None:
     made = signature()
     made.outputs["ctr"].tensor_shape.dim.add(size=-1)
-    with pytest.raises(StatusError, match="INTERNAL: output ctr does not have one entry for each of the 2 rows"):
+    with pytest.raises(
+        StatusError, match="INTERNAL: output ctr does not have one entry for each of the 2 rows"
+    ):
         decode_rows(made, {"ctr": encode([0.5], tf.float32.as_datatype_enum)}, 2)
 
 
@@ -209,7 +261,10 @@ def test_failures_carry_the_code(peer: Peer) -> None:
 
 
 def test_the_deadline_is_the_clients(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(base, load=Slow) as slow, Client(slow.target, NAME, deadline_seconds=0.1) as client:
+    with (
+        serving(base, load=Slow) as slow,
+        Client(slow.target, NAME, deadline_seconds=0.1) as client,
+    ):
         monkeypatch.setattr(client, "signatures", lambda: {"serving_default": SERVED})
         with pytest.raises(StatusError) as caught:
             client.predict(ROWS, "all")
@@ -228,7 +283,10 @@ def test_one_request_however_many_rows(peer: Peer) -> None:
 
 
 def test_rows_are_cut_into_requests() -> None:
-    rows = [(f"f:{number}", {"request": request, "x": number}) for number, request in enumerate("aabcca")]
+    rows = [
+        (f"f:{number}", {"request": request, "x": number})
+        for number, request in enumerate("aabcca")
+    ]
 
     def cut(*arguments: Any) -> list[list[int]]:
         return [[row["x"] for _, row in slate] for slate in slates(iter(rows), *arguments)]  # type: ignore[misc]
@@ -248,12 +306,23 @@ def invoke(
 ) -> Callable[..., tuple[int, str, str]]:
     """Runs the command on request lines; returns exit code, stdout and stderr."""
 
-    def call(lines: str | bytes, *flags: str, requests: str = "requests.jsonl") -> tuple[int, str, str]:
+    def call(
+        lines: str | bytes, *flags: str, requests: str = "requests.jsonl"
+    ) -> tuple[int, str, str]:
         data = lines.encode() if isinstance(lines, str) else lines
         (tmp_path / "requests.jsonl").write_bytes(data)
         monkeypatch.chdir(tmp_path)
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(data)))
-        standard = ["--target", peer.target, "--model-name", NAME, "--domain", "all", "--requests", requests]
+        standard = [
+            "--target",
+            peer.target,
+            "--model-name",
+            NAME,
+            "--domain",
+            "all",
+            "--requests",
+            requests,
+        ]
         monkeypatch.setattr(sys, "argv", ["client", *standard, *flags])
         code = 0
         try:
@@ -271,20 +340,33 @@ LINES = "".join(json.dumps(row) + "\n" for row in ROWS)
 
 def test_json_lines_in_and_out(invoke: Callable[..., tuple[int, str, str]], client: Client) -> None:
     expected = client.predict(ROWS, "all")
-    for flags in ([], ["--batch-size", "2"], ["--batch_size=1", "--version", "10", "--deadline-ms", "5000"]):
+    for flags in (
+        [],
+        ["--batch-size", "2"],
+        ["--batch_size=1", "--version", "10", "--deadline-ms", "5000"],
+    ):
         code, out, err = invoke(LINES.replace("\n", "\n\n"), *flags)  # blank lines are skipped
-        assert (code, err) == (0, "") and [json.loads(line) for line in out.splitlines()] == expected
+        assert (code, err) == (0, "") and [
+            json.loads(line) for line in out.splitlines()
+        ] == expected
     assert invoke(LINES, requests="-")[1] == out
 
 
 def test_what_json_cannot_say_is_null() -> None:
-    assert json_line({"ctr": math.nan, "list": [1.0, -math.inf]}) == '{"ctr": null, "list": [1.0, null]}\n'
+    assert (
+        json_line({"ctr": math.nan, "list": [1.0, -math.inf]})
+        == '{"ctr": null, "list": [1.0, null]}\n'
+    )
 
 
 @pytest.mark.parametrize(
     ("lines", "flags", "words"),
     [
-        (LINES + '{"usr": "u1"}', [], "requests.jsonl:4: unknown key 'usr' (nearest known key: 'user')"),
+        (
+            LINES + '{"usr": "u1"}',
+            [],
+            "requests.jsonl:4: unknown key 'usr' (nearest known key: 'user')",
+        ),
         (
             LINES + '{"price": "1", "time": 1}',
             ["--batch-size=2"],
@@ -296,9 +378,17 @@ def test_what_json_cannot_say_is_null() -> None:
         ("[1]", [], "requests.jsonl:1: expected a JSON object, received list"),
         (LINES, ["--signature", "nope"], "no signature 'nope'"),
         (LINES, ["--requests", "none.jsonl"], "--requests none.jsonl: No such file"),
-        (LINES, ["--target", "localhost"], "argument --target: must be HOST:PORT, received 'localhost'"),
+        (
+            LINES,
+            ["--target", "localhost"],
+            "argument --target: must be HOST:PORT, received 'localhost'",
+        ),
         (LINES, ["--target", ":8500"], "argument --target: must be HOST:PORT, received ':8500'"),
-        (LINES, ["--tls-key-file", "key.pem"], "--tls-certificate-file and --tls-key-file need --tls-ca-file"),
+        (
+            LINES,
+            ["--tls-key-file", "key.pem"],
+            "--tls-certificate-file and --tls-key-file need --tls-ca-file",
+        ),
         (LINES, ["--tls-ca-file", "none.pem"], "none.pem: No such file"),
         (LINES, ["--version", "-1"], "must be a whole number from 0"),
         (LINES, ["--attempts", "6"], "must be a whole number from 1 to 5"),
@@ -317,10 +407,22 @@ def test_bad_input_is_one_line_and_exit_code_2(
     ("flags", "words"),
     [
         (["--target", "127.0.0.1:1", "--attempts=1"], "error: UNAVAILABLE: "),
-        (["--target", "127.0.0.1:1", "--wait-for-ready", "--deadline-ms=200"], "error: DEADLINE_EXCEEDED: "),
-        (["--model-name", "nope"], "error: NOT_FOUND: Servable not found for request: Latest(nope)"),
-        (["--version", "3"], f"error: NOT_FOUND: Servable not found for request: Specific({NAME}, 3)"),
-        (["--version", "none"], "error: INVALID_ARGUMENT: Unrecognized servable version label: none"),
+        (
+            ["--target", "127.0.0.1:1", "--wait-for-ready", "--deadline-ms=200"],
+            "error: DEADLINE_EXCEEDED: ",
+        ),
+        (
+            ["--model-name", "nope"],
+            "error: NOT_FOUND: Servable not found for request: Latest(nope)",
+        ),
+        (
+            ["--version", "3"],
+            f"error: NOT_FOUND: Servable not found for request: Specific({NAME}, 3)",
+        ),
+        (
+            ["--version", "none"],
+            "error: INVALID_ARGUMENT: Unrecognized servable version label: none",
+        ),
     ],
 )
 def test_a_server_that_does_not_answer_is_one_line_and_exit_code_1(

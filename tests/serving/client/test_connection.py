@@ -21,13 +21,21 @@ from serving.wire.errors import StatusError
 class Answering:
     """A server that knows one method and says UNAVAILABLE the first so many times."""
 
-    def __init__(self, refusals: int = 0, credentials: grpc.ServerCredentials | None = None, port: int = 0) -> None:
+    def __init__(
+        self, refusals: int = 0, credentials: grpc.ServerCredentials | None = None, port: int = 0
+    ) -> None:
         self.refusals, self.calls = refusals, 0
         self.server = grpc.server(ThreadPoolExecutor(1), options=[("grpc.so_reuseport", 0)])
         methods = {"GetModelMetadata": grpc.unary_unary_rpc_method_handler(self.answer)}
-        self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", methods)])
+        self.server.add_generic_rpc_handlers(
+            [grpc.method_handlers_generic_handler("tensorflow.serving.PredictionService", methods)]
+        )
         address = f"localhost:{port}"
-        self.port = self.server.add_secure_port(address, credentials) if credentials else self.server.add_insecure_port(address)
+        self.port = (
+            self.server.add_secure_port(address, credentials)
+            if credentials
+            else self.server.add_insecure_port(address)
+        )
         self.target = f"localhost:{self.port}"
 
     def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
@@ -59,7 +67,9 @@ def code_of(client: Client) -> str:
     return caught.value.code.name
 
 
-def test_unavailable_is_tried_again_so_often_and_no_more(answering: Callable[..., Answering]) -> None:
+def test_unavailable_is_tried_again_so_often_and_no_more(
+    answering: Callable[..., Answering],
+) -> None:
     server = answering(refusals=2)
     with Client(server.target, "m") as client:
         assert client.signatures() == {}
@@ -77,7 +87,9 @@ def test_tries_end_with_the_deadline(answering: Callable[..., Answering]) -> Non
 
 
 @pytest.mark.parametrize("settings", [{"attempts": 5}, {"attempts": 1, "wait_for_ready": True}])
-def test_a_server_that_starts_late_is_reached(answering: Callable[..., Answering], settings: dict[str, Any]) -> None:
+def test_a_server_that_starts_late_is_reached(
+    answering: Callable[..., Answering], settings: dict[str, Any]
+) -> None:
     with socket.socket() as kept:
         kept.bind(("localhost", 0))
         port = kept.getsockname()[1]
@@ -90,7 +102,9 @@ def test_a_server_that_starts_late_is_reached(answering: Callable[..., Answering
 
 def test_servers_behind_one_name_are_asked_in_turns(answering: Callable[..., Answering]) -> None:
     one, two = answering(), answering()
-    with Client(f"ipv4:127.0.0.1:{one.port},127.0.0.1:{two.port}", "m", wait_for_ready=True) as client:
+    with Client(
+        f"ipv4:127.0.0.1:{one.port},127.0.0.1:{two.port}", "m", wait_for_ready=True
+    ) as client:
         for _ in range(20):
             client.signatures()
     assert one.calls + two.calls == 20 and min(one.calls, two.calls) >= 5
@@ -136,7 +150,9 @@ def test_a_server_is_believed_by_its_certificate(
     assert code_of(Client(target, "m", attempts=1)) == "UNAVAILABLE"
 
 
-def test_a_client_shows_its_certificate(authority: trustme.CA, files: dict[str, Path], answering: Callable[..., Answering]) -> None:
+def test_a_client_shows_its_certificate(
+    authority: trustme.CA, files: dict[str, Path], answering: Callable[..., Answering]
+) -> None:
     target = answering(credentials=credentials(authority, ask=True)).target
     with Client(target, "m", tls=Tls(files["ca"], files["certificate"], files["key"])) as client:
         assert client.signatures() == {}

@@ -1,4 +1,6 @@
-"""The ranker: scores in the items' order, the order by score, and shadows that never touch what is served."""
+"""The ranker: scores in the items' order, the order by score, and shadows that never touch what
+is served.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,19 +24,28 @@ def ranker(peer: Peer) -> Iterator[Ranker]:
         yield made
 
 
-def test_scores_are_in_the_items_order_and_the_order_is_by_score(ranker: Ranker, peer: Peer) -> None:
+def test_scores_are_in_the_items_order_and_the_order_is_by_score(
+    ranker: Ranker, peer: Peer
+) -> None:
     ranking = ranker.rank(USER, ITEMS, "scene=home")
     with Client(peer.target, NAME) as client:
         assert ranking.answers == client.predict(ROWS, "scene=home")
     assert ranking.scores == [answer["ctr"] for answer in ranking.answers]
     assert ranking.order == [1, 2, 0, 3]  # equal scores as given
     assert ranking.version == 10 and ranking.shadow is None and ranking.shadow_error is None
-    assert {answer["served_domain"] for answer in ranker.rank(USER, ITEMS).answers} == {"backbone"}  # no `auto` in this model
+    assert {answer["served_domain"] for answer in ranker.rank(USER, ITEMS).answers} == {
+        "backbone"
+    }  # no `auto` in this model
     assert ranker.rank(USER, []) == Ranking([], [], [], None)
 
 
-def test_a_model_or_server_without_rank_is_asked_for_rows(peer: Peer, ranker: Ranker, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Ranker(peer.target, NAME, by="ctr") as whole, Ranker(peer.target, NAME, by="ctr", signature="serving_default") as rows:
+def test_a_model_or_server_without_rank_is_asked_for_rows(
+    peer: Peer, ranker: Ranker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        Ranker(peer.target, NAME, by="ctr") as whole,
+        Ranker(peer.target, NAME, by="ctr", signature="serving_default") as rows,
+    ):
         assert rows.rank(USER, ITEMS, "all") == whole.rank(USER, ITEMS, "all")
     asked: list[str] = []
     signatures = Client.signatures
@@ -53,7 +64,9 @@ def test_another_domain_is_scored_in_the_same_request(ranker: Ranker) -> None:
     assert both.shadow is not None
     assert [answer["served_domain"] for answer in both.answers] == ["all"] * 4
     assert [answer["served_domain"] for answer in both.shadow.answers] == ["scene=home"] * 4
-    assert both.scores == ranker.rank(USER, ITEMS, "all").scores and both.shadow.scores == both.scores
+    assert (
+        both.scores == ranker.rank(USER, ITEMS, "all").scores and both.shadow.scores == both.scores
+    )
     of_user = ranker.rank({**USER, "domain": "all"}, ITEMS, "moon", shadow_domain="scene=home")
     assert of_user == both
 
@@ -80,9 +93,14 @@ def test_a_shadow_that_fails_leaves_the_served_scores(ranker: Ranker) -> None:
 
 
 def test_what_cannot_be_ranked(peer: Peer, ranker: Ranker) -> None:
-    with Ranker(peer.target, NAME) as by_default, pytest.raises(InputError, match="no score 'ctcvr'; its outputs are ctr, served_domain"):
+    with (
+        Ranker(peer.target, NAME) as by_default,
+        pytest.raises(InputError, match="no score 'ctcvr'; its outputs are ctr, served_domain"),
+    ):
         by_default.rank(USER, ITEMS, "all")
-    with pytest.raises(InputError, match="signature must be 'rank' or 'serving_default', received 'order'"):
+    with pytest.raises(
+        InputError, match="signature must be 'rank' or 'serving_default', received 'order'"
+    ):
         Ranker(peer.target, NAME, signature="order")
     with pytest.raises(InputError, match="item 1: price must be"):
         ranker.rank(USER, [{}, {"price": "dear"}], "all", shadow_version=3)

@@ -1,4 +1,6 @@
-"""The comparison of two scorings: statistics worked out by hand, and the command on two domains and two servers of a real export."""
+"""The comparison of two scorings: statistics worked out by hand, and the command on two domains
+and two servers of a real export.
+"""
 
 import json
 from collections.abc import Iterator
@@ -21,12 +23,17 @@ from trainer.registry.kernel_registry import KernelStore
 
 
 def answers(*scores: float, domain: str = "all") -> list[dict[str, Any]]:
-    return [{"ctr": score, "cvr": 2 * score, "served_domain": domain, "version": 3, "list": [1.0]} for score in scores]
+    return [
+        {"ctr": score, "cvr": 2 * score, "served_domain": domain, "version": 3, "list": [1.0]}
+        for score in scores
+    ]
 
 
 def test_differences_and_orders_by_hand() -> None:
     paired = Paired("ctr", most_movers=2)
-    paired.add(["a", "b", "c"], answers(0.5, 0.25, 0.125), answers(0.125, 0.25, 0.125, domain="backbone"))
+    paired.add(
+        ["a", "b", "c"], answers(0.5, 0.25, 0.125), answers(0.125, 0.25, 0.125, domain="backbone")
+    )
     paired.add(["d"], answers(0.5), answers(0.75))
     figures = paired.figures(resamples=200)
     assert figures["requests"] == 2 and figures["rows"] == 4 and figures["other_served_domain"] == 3
@@ -35,8 +42,16 @@ def test_differences_and_orders_by_hand() -> None:
     assert ctr["means"] == [0.34375, 0.3125] and ctr["difference"]["mean"] == -0.03125
     assert ctr["difference"]["max"] == 0.375 and ctr["difference"]["same"] == 0.5
     assert cvr["difference"]["mean"] == 2 * ctr["difference"]["mean"]
-    # a: 0.5, b: 0.25, c: 0.125 became b, then a and c alike: a and b swapped (1 of 3 pairs), a and c are no longer ordered.
-    expected = {"by": "ctr", "requests": 1, "another_first": 1.0, "swapped_pairs": 1 / 3, "mean_places": 2 / 3, "most_places": 1}
+    # a: 0.5, b: 0.25, c: 0.125 became b, then a and c alike: a and b swapped (1 of 3 pairs), a and
+    # c are no longer ordered.
+    expected = {
+        "by": "ctr",
+        "requests": 1,
+        "another_first": 1.0,
+        "swapped_pairs": 1 / 3,
+        "mean_places": 2 / 3,
+        "most_places": 1,
+    }
     assert figures["order"] == pytest.approx(expected)
     assert [mover["row"] for mover in figures["movers"]] == ["a", "d"]
     assert figures["movers"][0] == {
@@ -51,8 +66,16 @@ def test_scorings_that_agree() -> None:
     paired = Paired("ctr", most_movers=0)
     paired.add(["a"], answers(0.5), answers(0.5))
     figures = paired.figures(resamples=10)
-    assert figures["order"] is None and figures["movers"] == [] and figures["other_served_domain"] == 0
-    assert figures["scores"]["ctr"]["difference"] == {"mean": 0.0, "ci95": None, "p95": 0.0, "max": 0.0, "same": 1.0}
+    assert (
+        figures["order"] is None and figures["movers"] == [] and figures["other_served_domain"] == 0
+    )
+    assert figures["scores"]["ctr"]["difference"] == {
+        "mean": 0.0,
+        "ci95": None,
+        "p95": 0.0,
+        "max": 0.0,
+        "same": 1.0,
+    }
 
 
 def test_the_interval_resamples_requests_not_rows() -> None:
@@ -62,7 +85,9 @@ def test_the_interval_resamples_requests_not_rows() -> None:
     low, high = clustered_interval(of_request * counts, counts, 500, 0)
     mean = (of_request * counts).sum() / counts.sum()
     assert low < mean < high
-    assert 0.6 < (high - low) / (2 * 1.96 * np.sqrt((counts**2).sum()) / counts.sum()) < 1.6  # the standard error of 400 clusters
+    assert (
+        0.6 < (high - low) / (2 * 1.96 * np.sqrt((counts**2).sum()) / counts.sum()) < 1.6
+    )  # the standard error of 400 clusters
     assert clustered_interval(of_request * counts, counts, 500, 0) == (low, high)
 
 
@@ -85,7 +110,9 @@ def logged(experiment: Experiment, logs: Path, tmp_path: Path) -> Path:
     """Logged rows with the columns that serving does not take (labels, the request's id)."""
     rows = log_rows(experiment, str(logs / "*.parquet"), 60).to_pylist()
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({**row, "domain": "auto"}, default=str) + "\n" for row in rows))
+    path.write_text(
+        "".join(json.dumps({**row, "domain": "auto"}, default=str) + "\n" for row in rows)
+    )
     return path
 
 
@@ -96,26 +123,54 @@ def compared(flags: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
 
 @pytest.fixture
 def flags(recommender: Peer, logged: Path) -> list[str]:
-    return ["--target", recommender.target, "--model-name", NAME, "--requests", str(logged), "--rows=20", "--resamples=50"]
+    return [
+        "--target",
+        recommender.target,
+        "--model-name",
+        NAME,
+        "--requests",
+        str(logged),
+        "--rows=20",
+        "--resamples=50",
+    ]
 
 
-def test_two_domains_of_one_version(flags: list[str], job_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_domains_of_one_version(
+    flags: list[str], job_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     active = next(iter(KernelStore(Job(job_dir)).active()))
-    figures = compared([*flags, f"--domain={active}", "--other-domain=backbone", "--movers=3"], capsys)
-    assert figures["requests"] == 3 and figures["rows"] == 60 and figures["other_served_domain"] == 60
+    figures = compared(
+        [*flags, f"--domain={active}", "--other-domain=backbone", "--movers=3"], capsys
+    )
+    assert (
+        figures["requests"] == 3 and figures["rows"] == 60 and figures["other_served_domain"] == 60
+    )
     assert figures["versions"] == [[1], [1]] and len(figures["movers"]) == 3
     difference = figures["scores"]["ctcvr"]["difference"]
-    assert difference["max"] > 0 and difference["ci95"][0] <= difference["mean"] <= difference["ci95"][1]
+    assert (
+        difference["max"] > 0
+        and difference["ci95"][0] <= difference["mean"] <= difference["ci95"][1]
+    )
     turned = compared([*flags, "--domain=backbone", f"--other-domain={active}"], capsys)
-    assert turned["scores"]["ctcvr"]["difference"]["mean"] == pytest.approx(-difference["mean"], rel=1e-4)
-    assert turned["scores"]["ctcvr"]["means"] == pytest.approx(figures["scores"]["ctcvr"]["means"][::-1], rel=1e-4)
+    assert turned["scores"]["ctcvr"]["difference"]["mean"] == pytest.approx(
+        -difference["mean"], rel=1e-4
+    )
+    assert turned["scores"]["ctcvr"]["means"] == pytest.approx(
+        figures["scores"]["ctcvr"]["means"][::-1], rel=1e-4
+    )
 
 
-def test_two_servers_of_one_model_agree(flags: list[str], models_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_servers_of_one_model_agree(
+    flags: list[str], models_dir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with serving(models_dir) as other:
         figures = compared([*flags, "--other-target", other.target, "--by=ctr"], capsys)
         assert figures["other_served_domain"] == 0
-        assert {name: score["difference"]["max"] for name, score in figures["scores"].items()} == {"ctr": 0, "cvr": 0, "ctcvr": 0}
+        assert {name: score["difference"]["max"] for name, score in figures["scores"].items()} == {
+            "ctr": 0,
+            "cvr": 0,
+            "ctcvr": 0,
+        }
         assert figures["order"]["swapped_pairs"] == 0 and figures["order"]["requests"] == 3
         compare.main([*flags, "--other-target", other.target, "--other-domain=backbone"])
     table = capsys.readouterr().out
@@ -123,7 +178,9 @@ def test_two_servers_of_one_model_agree(flags: list[str], models_dir: Path, caps
     assert "order by ctcvr: another row first in" in table and "rows.jsonl:" in table
 
 
-def test_requests_by_key(flags: list[str], logged: Path, experiment: Experiment, capsys: pytest.CaptureFixture[str]) -> None:
+def test_requests_by_key(
+    flags: list[str], logged: Path, experiment: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
     key = experiment.data.request
     assert key is not None
     ids = [json.loads(line)[key] for line in logged.read_text().splitlines()]
@@ -133,12 +190,16 @@ def test_requests_by_key(flags: list[str], logged: Path, experiment: Experiment,
         compare.main([*flags, "--other-domain=all", "--request-key=nothing"])
 
 
-def test_what_cannot_be_compared(flags: list[str], logged: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_compared(
+    flags: list[str], logged: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match="both sides are the same"):
         compare.main(flags)
     with pytest.raises(SystemExit) as ended:
         compare.main([*flags, "--other-version=3"])
-    assert ended.value.code == 1 and capsys.readouterr().err.splitlines()[-1].startswith("error: NOT_FOUND: ")
+    assert ended.value.code == 1 and capsys.readouterr().err.splitlines()[-1].startswith(
+        "error: NOT_FOUND: "
+    )
     logged.write_text("")
     with pytest.raises(InputError, match="no rows to compare"):
         compare.main([*flags, "--other-domain=all"])

@@ -1,4 +1,6 @@
-"""The SavedModel against the Keras path it was made from: through the C++ loader, through TensorFlow's own, and over gRPC."""
+"""The SavedModel against the Keras path it was made from: through the C++ loader, through
+TensorFlow's own, and over gRPC.
+"""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -44,7 +46,15 @@ from trainer.job import Job, write_json
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore
 
-ACTIVE = ("all", "scene=home", "scene=search", "period=lunch", "region=r2", "region=r1,scene=home", "region=r2,scene=search")
+ACTIVE = (
+    "all",
+    "scene=home",
+    "scene=search",
+    "period=lunch",
+    "region=r2",
+    "region=r1,scene=home",
+    "region=r2,scene=search",
+)
 TASKS = ("ctr", "cvr", "ctcvr")
 ROWS = 60
 
@@ -58,7 +68,9 @@ def fitted(experiment: Experiment) -> Fitted:
 
 
 @pytest.fixture(scope="module")
-def loud_job(experiment: Experiment, fitted: Fitted, tmp_path_factory: pytest.TempPathFactory) -> Job:
+def loud_job(
+    experiment: Experiment, fitted: Fitted, tmp_path_factory: pytest.TempPathFactory
+) -> Job:
     return jobs.loud_job(tmp_path_factory.mktemp("loud"), experiment, fitted)
 
 
@@ -68,10 +80,17 @@ def backbone(loud_job: Job, experiment: Experiment) -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def kernel_job(loud_job: Job, backbone: keras.Model, experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Job:
+def kernel_job(
+    loud_job: Job,
+    backbone: keras.Model,
+    experiment: Experiment,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Job:
     """The same with kernels for some domains."""
     job = Job(shutil.copytree(loud_job.folder, tmp_path_factory.mktemp("kernels") / "job"))
-    shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1])
+    shape = KernelShape.of(
+        experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1]
+    )
     for seed, domain in enumerate(ACTIVE):
         add_kernel(KernelStore(job), domain, shape, seed)
     return job
@@ -91,27 +110,41 @@ def raw(experiment: Experiment) -> dict[str, np.ndarray]:
         if column.kind == "timestamp":
             drawn[column.name] = random.integers(1_741_000_000, 1_742_000_000, ROWS)
         elif column.kind == "number":
-            drawn[column.name] = np.where(random.random(ROWS) < 0.2, np.nan, random.gamma(2.0, 2.0, ROWS)).astype(np.float32)
+            drawn[column.name] = np.where(
+                random.random(ROWS) < 0.2, np.nan, random.gamma(2.0, 2.0, ROWS)
+            ).astype(np.float32)
         else:
             values = {"scene": ["home", "search", "coupons"], "region": ["r1", "r2", "r3"]}.get(
-                column.name, [f"{'shop_id' if column.kind == 'strings' else column.name}{index}" for index in range(14)]
+                column.name,
+                [
+                    f"{'shop_id' if column.kind == 'strings' else column.name}{index}"
+                    for index in range(14)
+                ],
             )
             shape = (ROWS, 5) if column.kind == "strings" else ROWS
             drawn[column.name] = random.choice(np.array([*values, ""], object), shape)
     return drawn
 
 
-def reference(job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], domains: list[str]) -> Outputs:
-    """The Keras path: transform, frozen backbone, stored kernels; ``domains`` names each row's own."""
+def reference(
+    job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], domains: list[str]
+) -> Outputs:
+    """The Keras path: transform, frozen backbone, stored kernels; ``domains`` names each row's
+    own.
+    """
     experiment, store = job.experiment(), KernelStore(job)
-    features = Transform(experiment, job.fitted()).features({name: tf.constant(values) for name, values in raw.items()})
+    features = Transform(experiment, job.fitted()).features(
+        {name: tf.constant(values) for name, values in raw.items()}
+    )
     heads = backbone({name: features[name] for name in backbone.input}, training=False)
     logits = heads["logits"].numpy()
     for domain in set(domains) & set(store.active()):
         kernel = store.load(domain, store.active()[domain])
         rows = np.flatnonzero(np.array(domains) == domain)
         columns = {f"feature/{name}": tensor.numpy() for name, tensor in features.items()}
-        data = FrozenRows(heads["logits"].numpy(), read_tap(heads, kernel.shape.tap).numpy(), columns)
+        data = FrozenRows(
+            heads["logits"].numpy(), read_tap(heads, kernel.shape.tap).numpy(), columns
+        )
         logits[rows] = score_rows(kernel.shape, kernel.weights, data, rows)
     return dict(probabilities(logits))
 
@@ -121,12 +154,20 @@ def automatic(experiment: Experiment, raw: dict[str, np.ndarray]) -> list[str]:
     served = []
     for row in range(len(raw["scene"])):
         period = experiment.topics["period"]
-        hour = datetime.fromtimestamp(int(raw[period.column][row]), parse_time_zone(period.time_zone)).hour
+        hour = datetime.fromtimestamp(
+            int(raw[period.column][row]), parse_time_zone(period.time_zone)
+        ).hour
         found = {"scene": raw["scene"][row], "region": raw["region"][row]}
-        found["period"] = next((name for name, hours in period.hours.items() if hour in hours_of(hours)), "")
-        own = [f"{topic}={found[topic]}" for topic in experiment.topics]  # in the config's order of topics
+        found["period"] = next(
+            (name for name, hours in period.hours.items() if hour in hours_of(hours)), ""
+        )
+        own = [
+            f"{topic}={found[topic]}" for topic in experiment.topics
+        ]  # in the config's order of topics
         crossed = [f"region={found['region']},scene={found['scene']}"]
-        served.append(next((name for name in [*crossed, *own, "all"] if name in ACTIVE), "backbone"))
+        served.append(
+            next((name for name in [*crossed, *own, "all"] if name in ACTIVE), "backbone")
+        )
     return served
 
 
@@ -136,12 +177,16 @@ class InSession:
     def __init__(self, path: Path) -> None:
         self._session = tf.compat.v1.Session(graph=tf.Graph())
         with self._session.graph.as_default():
-            self.signatures = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(path)).signature_def
+            self.signatures = tf.compat.v1.saved_model.loader.load(
+                self._session, ["serve"], str(path)
+            ).signature_def
 
     def __call__(self, signature: str, **inputs: Any) -> Outputs:
         definition = self.signatures[signature]
         feeds = {definition.inputs[name].name: value for name, value in inputs.items()}
-        return self._session.run({name: info.name for name, info in definition.outputs.items()}, feeds)
+        return self._session.run(
+            {name: info.name for name, info in definition.outputs.items()}, feeds
+        )
 
     def close(self) -> None:
         self._session.close()
@@ -160,7 +205,10 @@ def in_python(exported: Path) -> Predict:
 
     def predict(signature: str, **inputs: Any) -> Outputs:
         return {
-            name: tensor.numpy() for name, tensor in module.signatures[signature](**{k: tf.constant(v) for k, v in inputs.items()}).items()
+            name: tensor.numpy()
+            for name, tensor in module.signatures[signature](
+                **{k: tf.constant(v) for k, v in inputs.items()}
+            ).items()
         }
 
     predict.module = module  # its variables live as long as it does
@@ -184,9 +232,26 @@ def assert_scores(received: Outputs, expected: Outputs, tolerance: float = 1e-6)
         np.testing.assert_allclose(received[task], expected[task], rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("domain", [*ACTIVE, "backbone", "", "moon", "scene=coupons", "scene", "All", "scene=home,region=r1", "all\n"])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *ACTIVE,
+        "backbone",
+        "",
+        "moon",
+        "scene=coupons",
+        "scene",
+        "All",
+        "scene=home,region=r1",
+        "all\n",
+    ],
+)
 def test_every_loader_gives_the_scores_of_the_keras_path(
-    predict: Predict, kernel_job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], domain: str
+    predict: Predict,
+    kernel_job: Job,
+    backbone: keras.Model,
+    raw: dict[str, np.ndarray],
+    domain: str,
 ) -> None:
     served = domain if domain in ACTIVE else "backbone"
     received = predict("serving_default", domain=np.array([domain] * ROWS, object), **raw)
@@ -194,16 +259,25 @@ def test_every_loader_gives_the_scores_of_the_keras_path(
     assert_scores(received, reference(kernel_job, backbone, raw, [served] * ROWS))
 
 
-def test_the_scores_of_the_domains_are_far_apart(in_python: Predict, raw: dict[str, np.ndarray]) -> None:
+def test_the_scores_of_the_domains_are_far_apart(
+    in_python: Predict, raw: dict[str, np.ndarray]
+) -> None:
     """Otherwise the tests of this file could not tell them apart."""
-    scores = [in_python("serving_default", domain=np.array([name] * ROWS, object), **raw)["ctr"] for name in [*ACTIVE, "backbone"]]
+    scores = [
+        in_python("serving_default", domain=np.array([name] * ROWS, object), **raw)["ctr"]
+        for name in [*ACTIVE, "backbone"]
+    ]
     for index, first in enumerate(scores):
         for second in scores[:index]:
             assert np.abs(first - second).mean() > 0.01
 
 
 def test_auto_is_the_most_specific_active_domain(
-    predict: Predict, kernel_job: Job, backbone: keras.Model, experiment: Experiment, raw: dict[str, np.ndarray]
+    predict: Predict,
+    kernel_job: Job,
+    backbone: keras.Model,
+    experiment: Experiment,
+    raw: dict[str, np.ndarray],
 ) -> None:
     expected = automatic(experiment, raw)
     assert set(expected) == set(ACTIVE)
@@ -222,7 +296,9 @@ def test_rows_of_different_domains_share_a_batch(
     assert_scores(received, reference(kernel_job, backbone, raw, served))
 
 
-def test_all_domains_is_every_domain_side_by_side(predict: Predict, raw: dict[str, np.ndarray]) -> None:
+def test_all_domains_is_every_domain_side_by_side(
+    predict: Predict, raw: dict[str, np.ndarray]
+) -> None:
     together = predict("all_domains", **raw)
     domains = names(together["domains"])
     assert sorted(domains) == sorted([*ACTIVE, "backbone"])
@@ -233,11 +309,20 @@ def test_all_domains_is_every_domain_side_by_side(predict: Predict, raw: dict[st
             np.testing.assert_allclose(together[task][:, column], alone[task], rtol=0, atol=1e-6)
 
 
-def one_user(experiment: Experiment, raw: dict[str, np.ndarray], row: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Every item for the user and the context of one row: as ``rank`` takes it, and as ``serving_default`` does."""
+def one_user(
+    experiment: Experiment, raw: dict[str, np.ndarray], row: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Every item for the user and the context of one row: as ``rank`` takes it, and as
+    ``serving_default`` does.
+    """
     items = {column.name for column in served_columns(experiment) if column.side == "item"}
-    ranked = {name: values if name in items else values[row : row + 1] for name, values in raw.items()}
-    return ranked, {name: values if name in items else np.repeat(values[row : row + 1], ROWS, axis=0) for name, values in raw.items()}
+    ranked = {
+        name: values if name in items else values[row : row + 1] for name, values in raw.items()
+    }
+    return ranked, {
+        name: values if name in items else np.repeat(values[row : row + 1], ROWS, axis=0)
+        for name, values in raw.items()
+    }
 
 
 @pytest.mark.parametrize("domain", ["all", "region=r1,scene=home", "backbone", "moon", "auto"])
@@ -247,18 +332,24 @@ def test_rank_gives_the_scores_of_its_rows_written_out(
     for row in (0, 7, 31):
         ranked, written_out = one_user(experiment, raw, row)
         received = predict("rank", domain=np.array([domain], object), **ranked)
-        expected = predict("serving_default", domain=np.array([domain] * ROWS, object), **written_out)
+        expected = predict(
+            "serving_default", domain=np.array([domain] * ROWS, object), **written_out
+        )
         assert list(received["served_domain"]) == list(expected["served_domain"])
         assert_scores(received, expected, tolerance=1e-6)
 
 
-def test_rank_routes_by_topics_of_items_too(loud_job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], tmp_path: Path) -> None:
+def test_rank_routes_by_topics_of_items_too(
+    loud_job: Job, backbone: keras.Model, raw: dict[str, np.ndarray], tmp_path: Path
+) -> None:
     """A topic may be cut by an item's column; its rows are then of different domains."""
     job = Job(shutil.copytree(loud_job.folder, tmp_path / "job"))
     settings = job.experiment().model_dump(mode="json")
     settings["features"]["scene"]["side"] = "item"
     write_json(job.backbone / "experiment.json", settings)
-    shape = KernelShape.of(job.experiment().kernel, read_tap(backbone.output, job.experiment().kernel.tap).shape[-1])
+    shape = KernelShape.of(
+        job.experiment().kernel, read_tap(backbone.output, job.experiment().kernel.tap).shape[-1]
+    )
     for seed, domain in enumerate(ACTIVE):
         add_kernel(KernelStore(job), domain, shape, seed)
     model = InSession(export(job, tmp_path / "models"))
@@ -267,23 +358,54 @@ def test_rank_routes_by_topics_of_items_too(loud_job: Job, backbone: keras.Model
     assert ranked["scene"].shape == (ROWS,)
     assert len(set(names(received["served_domain"]))) > 2
     assert names(received["served_domain"]) == automatic(job.experiment(), written_out)
-    assert_scores(received, model("serving_default", domain=np.array(["auto"] * ROWS, object), **written_out))
+    assert_scores(
+        received, model("serving_default", domain=np.array(["auto"] * ROWS, object), **written_out)
+    )
     model.close()
 
 
-def test_rank_refuses_items_of_different_number(predict: Predict, experiment: Experiment, raw: dict[str, np.ndarray]) -> None:
+def test_rank_refuses_items_of_different_number(
+    predict: Predict, experiment: Experiment, raw: dict[str, np.ndarray]
+) -> None:
     ranked, _ = one_user(experiment, raw, 0)
     with pytest.raises(tf.errors.InvalidArgumentError):
-        predict("rank", domain=np.array(["all"], object), **{**ranked, "rating": ranked["rating"][:1]})
+        predict(
+            "rank", domain=np.array(["all"], object), **{**ranked, "rating": ranked["rating"][:1]}
+        )
 
 
-def test_examples_are_the_rows_they_were_made_of(predict: Predict, raw: dict[str, np.ndarray]) -> None:
-    """Features that an example leaves out are missing, lists are of any length, and a timestamp that is not there is 0."""
-    history = np.array([[*filter(None, row), *[""] * list(row).count("")] for row in raw["history"]], object)
-    sent = {**raw, "history": history, "timestamp": np.where(np.arange(ROWS) % 5 == 0, 0, raw["timestamp"])}
-    rows = [{name: values[row].tolist() if name == "history" else values[row] for name, values in sent.items()} for row in range(ROWS)]
-    plain = [{name: value.item() if isinstance(value, np.generic) else value for name, value in row.items()} for row in rows]
-    plain = [{name: value for name, value in row.items() if (name, value) != ("timestamp", 0)} for row in plain]
+def test_examples_are_the_rows_they_were_made_of(
+    predict: Predict, raw: dict[str, np.ndarray]
+) -> None:
+    """Features that an example leaves out are missing, lists are of any length, and a timestamp
+    that is not there is 0.
+    """
+    history = np.array(
+        [[*filter(None, row), *[""] * list(row).count("")] for row in raw["history"]], object
+    )
+    sent = {
+        **raw,
+        "history": history,
+        "timestamp": np.where(np.arange(ROWS) % 5 == 0, 0, raw["timestamp"]),
+    }
+    rows = [
+        {
+            name: values[row].tolist() if name == "history" else values[row]
+            for name, values in sent.items()
+        }
+        for row in range(ROWS)
+    ]
+    plain = [
+        {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in row.items()
+        }
+        for row in rows
+    ]
+    plain = [
+        {name: value for name, value in row.items() if (name, value) != ("timestamp", 0)}
+        for row in plain
+    ]
     serialized = np.array([example(row) for row in plain], object)
     assert len({len(row["history"]) - row["history"].count("") for row in rows}) > 2
     asked = np.array([[*ACTIVE, "auto", "moon"][row % 9] for row in range(ROWS)], object)
@@ -307,58 +429,106 @@ def test_an_example_that_is_not_one_is_refused(exported: Path, damaged: bytes) -
 
 @pytest.mark.parametrize("domain", ["backbone", "scene=home", "auto"])
 @pytest.mark.parametrize("rows", [0, 1, 2])
-def test_few_rows_are_scored_as_in_a_batch(predict: Predict, raw: dict[str, np.ndarray], domain: str, rows: int) -> None:
+def test_few_rows_are_scored_as_in_a_batch(
+    predict: Predict, raw: dict[str, np.ndarray], domain: str, rows: int
+) -> None:
     some = {name: values[:rows] for name, values in raw.items()}
     received = predict("serving_default", domain=np.array([domain] * rows, object), **some)
     whole = predict("serving_default", domain=np.array([domain] * ROWS, object), **raw)
-    assert {name: values.shape for name, values in received.items()} == dict.fromkeys([*TASKS, "served_domain"], (rows,))
+    assert {name: values.shape for name, values in received.items()} == dict.fromkeys(
+        [*TASKS, "served_domain"], (rows,)
+    )
     assert names(received["served_domain"]) == names(whole["served_domain"][:rows])
     assert_scores(received, {task: whole[task][:rows] for task in TASKS})
     side_by_side = predict("all_domains", **some)
     assert side_by_side["ctr"].shape == side_by_side["ctcvr"].shape == (rows, 1 + len(ACTIVE))
 
 
-def test_the_width_of_a_padded_list_does_not_matter(predict: Predict, raw: dict[str, np.ndarray]) -> None:
+def test_the_width_of_a_padded_list_does_not_matter(
+    predict: Predict, raw: dict[str, np.ndarray]
+) -> None:
     domain = np.array(["all"] * ROWS, object)
     padded = np.concatenate([raw["history"], np.full((ROWS, 30), "", object)], axis=1)
-    assert_scores(predict("serving_default", domain=domain, **{**raw, "history": padded}), predict("serving_default", domain=domain, **raw))
+    assert_scores(
+        predict("serving_default", domain=domain, **{**raw, "history": padded}),
+        predict("serving_default", domain=domain, **raw),
+    )
 
 
 FLOAT, INT64, STRING = (dtype.as_datatype_enum for dtype in (tf.float32, tf.int64, tf.string))
 
 
 def test_signatures_are_as_documented(in_session: InSession, experiment: Experiment) -> None:
-    strings = ("user_id", "segment", "city_tier", "device", "shop_id", "cuisine", "price_level", "scene", "region")
+    strings = (
+        "user_id",
+        "segment",
+        "city_tier",
+        "device",
+        "shop_id",
+        "cuisine",
+        "price_level",
+        "scene",
+        "region",
+    )
     numbers = ("user_orders", "rating", "shop_orders_last_day", "delivery_minutes", "discount")
     features = {**dict.fromkeys(strings, (STRING, [-1])), **dict.fromkeys(numbers, (FLOAT, [-1]))}
     features |= {"history": (STRING, [-1, -1]), "timestamp": (INT64, [-1])}
-    once = dict.fromkeys(("user_id", "segment", "city_tier", "device", "scene", "region", "domain"), (STRING, [1]))
+    once = dict.fromkeys(
+        ("user_id", "segment", "city_tier", "device", "scene", "region", "domain"), (STRING, [1])
+    )
     once |= {"user_orders": (FLOAT, [1]), "history": (STRING, [1, -1]), "timestamp": (INT64, [1])}
     scores = {**dict.fromkeys(TASKS, (FLOAT, [-1])), "served_domain": (STRING, [-1])}
     expected = {
         "serving_default": ({**features, "domain": (STRING, [-1])}, scores),
         "rank": ({**features, **once}, scores),
         "examples": ({"examples": (STRING, [-1]), "domain": (STRING, [-1])}, scores),
-        "all_domains": (features, {"ctr": (FLOAT, [-1, -1]), "ctcvr": (FLOAT, [-1, -1]), "domains": (STRING, [-1])}),
+        "all_domains": (
+            features,
+            {"ctr": (FLOAT, [-1, -1]), "ctcvr": (FLOAT, [-1, -1]), "domains": (STRING, [-1])},
+        ),
     }
 
     def described(infos: Any) -> dict[str, tuple[int, list[int]]]:
-        return {name: (info.dtype, [dim.size for dim in info.tensor_shape.dim]) for name, info in infos.items()}
+        return {
+            name: (info.dtype, [dim.size for dim in info.tensor_shape.dim])
+            for name, info in infos.items()
+        }
 
-    public = {name: signature for name, signature in in_session.signatures.items() if not name.startswith("__")}
-    assert {name: (described(signature.inputs), described(signature.outputs)) for name, signature in public.items()} == expected
+    public = {
+        name: signature
+        for name, signature in in_session.signatures.items()
+        if not name.startswith("__")
+    }
+    assert {
+        name: (described(signature.inputs), described(signature.outputs))
+        for name, signature in public.items()
+    } == expected
     assert experiment.backbone.debias.feature == "position"
-    assert all(signature.method_name == "tensorflow/serving/predict" for signature in public.values())
+    assert all(
+        signature.method_name == "tensorflow/serving/predict" for signature in public.values()
+    )
 
 
-def test_every_weight_is_stored_once(exported: Path, backbone: keras.Model, kernel_job: Job) -> None:
+def test_every_weight_is_stored_once(
+    exported: Path, backbone: keras.Model, kernel_job: Job
+) -> None:
     stored = tf.train.load_checkpoint(str(exported / "variables" / "variables"))
-    shapes = {name: shape for name, shape in stored.get_variable_to_shape_map().items() if not name.startswith("_CHECKPOINTABLE")}
+    shapes = {
+        name: shape
+        for name, shape in stored.get_variable_to_shape_map().items()
+        if not name.startswith("_CHECKPOINTABLE")
+    }
     sizes = sum(int(np.prod(shape)) for shape in shapes.values() if shape)
-    kernel = sum(int(np.prod(size)) for size in KernelStore(kernel_job).load("all", 1).shape.variables().values())
+    kernel = sum(
+        int(np.prod(size))
+        for size in KernelStore(kernel_job).load("all", 1).shape.variables().values()
+    )
     slots = 16
     table = 1 + len(kernel_job.experiment().domains) + slots
-    assert sizes == sum(int(np.prod(weight.shape)) for weight in backbone.weights) + slots * kernel + table
+    assert (
+        sizes
+        == sum(int(np.prod(weight.shape)) for weight in backbone.weights) + slots * kernel + table
+    )
     files = sum(path.stat().st_size for path in (exported / "variables").iterdir())
     assert 4 * sizes < files < 4 * sizes + 100_000
     assert not any("position" in weight.path for weight in backbone.weights)
@@ -387,8 +557,15 @@ def test_kernels_that_replace_the_logit_and_read_another_tap(
     for seed, domain in enumerate(("all", "scene=home")):
         add_kernel(KernelStore(job), domain, shape, seed)
     model = InSession(export(job, tmp_path / "models"))
-    for served in (["backbone"] * ROWS, ["all"] * ROWS, ["all", "scene=home", "backbone"] * (ROWS // 3)):
-        assert_scores(model("serving_default", domain=np.array(served, object), **raw), reference(job, backbone, raw, served))
+    for served in (
+        ["backbone"] * ROWS,
+        ["all"] * ROWS,
+        ["all", "scene=home", "backbone"] * (ROWS // 3),
+    ):
+        assert_scores(
+            model("serving_default", domain=np.array(served, object), **raw),
+            reference(job, backbone, raw, served),
+        )
     model.close()
 
 
@@ -398,12 +575,20 @@ def test_gated_kernels_look_up_the_user_of_every_row(
     """By both loaders' signatures: one domain, a mixed batch, and every domain side by side."""
     experiment = loud_job.experiment()
     job = Job(shutil.copytree(loud_job.folder, tmp_path / "job"))
-    plain = KernelShape.of(experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1])
-    shape = replace(plain, user="user_id", support=transform_outputs(experiment, fitted)["user_id"].size)
+    plain = KernelShape.of(
+        experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1]
+    )
+    shape = replace(
+        plain, user="user_id", support=transform_outputs(experiment, fitted)["user_id"].size
+    )
     for seed, domain in enumerate(("all", "scene=home")):
         add_kernel(KernelStore(job), domain, shape, seed)
     model = InSession(export(job, tmp_path / "models"))
-    for served in (["backbone"] * ROWS, ["all"] * ROWS, ["all", "scene=home", "backbone"] * (ROWS // 3)):
+    for served in (
+        ["backbone"] * ROWS,
+        ["all"] * ROWS,
+        ["all", "scene=home", "backbone"] * (ROWS // 3),
+    ):
         received = model("serving_default", domain=np.array(served, object), **raw)
         assert_scores(received, reference(job, backbone, raw, served), tolerance=1e-5)
     together = model("all_domains", **raw)
@@ -416,9 +601,16 @@ def test_gated_kernels_look_up_the_user_of_every_row(
     model.close()
 
 
-def test_kernels_of_different_shapes_are_refused_by_name(kernel_job: Job, backbone: keras.Model, tmp_path: Path) -> None:
+def test_kernels_of_different_shapes_are_refused_by_name(
+    kernel_job: Job, backbone: keras.Model, tmp_path: Path
+) -> None:
     job = Job(shutil.copytree(kernel_job.folder, tmp_path / "job"))
-    add_kernel(KernelStore(job), "region=r1", KernelShape((backbone.output["tower"].shape[-1], 3, 1), "relu", True, "tower"), 0)
+    add_kernel(
+        KernelStore(job),
+        "region=r1",
+        KernelShape((backbone.output["tower"].shape[-1], 3, 1), "relu", True, "tower"),
+        0,
+    )
     with pytest.raises(InputError, match="different shapes") as caught:
         export(job, tmp_path / "models")
     assert "region=r1 has" in str(caught.value)
@@ -445,15 +637,21 @@ def test_versions_count_up_and_never_change(loud_job: Job, tmp_path: Path) -> No
     assert export(loud_job, models) == models / "1"
     assert export(loud_job, models, 7) == models / "7"
     assert export(loud_job, models) == models / "8"
-    with pytest.raises(InputError, match="7: exists already; a version never changes, choose another --version"):
+    with pytest.raises(
+        InputError, match="7: exists already; a version never changes, choose another --version"
+    ):
         export(loud_job, models, 7)
     assert sorted(path.name for path in models.iterdir()) == ["1", "7", "8"]
     assert (models / "1").stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("failure", [RuntimeError("disk full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"])
-def test_a_failed_export_leaves_nothing(loud_job: Job, tmp_path: Path, failure: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "failure", [RuntimeError("disk full"), KeyboardInterrupt()], ids=["error", "Ctrl-C"]
+)
+def test_a_failed_export_leaves_nothing(
+    loud_job: Job, tmp_path: Path, failure: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(aside: Path, *arguments: Any) -> None:
         (aside / "saved_model.pb").write_bytes(b"half")
         raise failure
@@ -466,7 +664,9 @@ def test_a_failed_export_leaves_nothing(loud_job: Job, tmp_path: Path, failure: 
 
 
 @pytest.mark.usefixtures("quick")
-def test_a_killed_export_leaves_nothing_that_a_server_would_load(loud_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_export_leaves_nothing_that_a_server_would_load(
+    loud_job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A killed process cleans nothing up, at whatever step before the last."""
     seen = []
 
@@ -503,13 +703,22 @@ def test_a_base_path_that_is_a_file_is_refused(loud_job: Job, tmp_path: Path) ->
     [
         (["--output", "models"], "--job-dir"),
         (["--job-dir", "nowhere"], "--output"),
-        (["--job-dir", "nowhere", "--output", "models", "--version", "0"], "expected an integer from 1 on, received 0"),
+        (
+            ["--job-dir", "nowhere", "--output", "models", "--version", "0"],
+            "expected an integer from 1 on, received 0",
+        ),
         (["--job-dir", "nowhere", "--output", "models", "--version", "one"], "--version"),
-        (["--job-dir", "nowhere", "--output", "models", "--slots", "0"], "expected an integer from 1 on, received 0"),
+        (
+            ["--job-dir", "nowhere", "--output", "models", "--slots", "0"],
+            "expected an integer from 1 on, received 0",
+        ),
     ],
 )
 def test_the_command_refuses_bad_flags_in_one_line(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("sys.argv", ["export", *arguments])
     with pytest.raises(SystemExit) as caught:
@@ -522,15 +731,31 @@ def test_the_command_refuses_bad_flags_in_one_line(
 def test_logged_rows_over_grpc_get_the_trainers_own_scores(
     experiment: Experiment, logs: Path, dataset_dir: Path, job_dir: Path, models_dir: Path
 ) -> None:
-    """From the log's Parquet rows through client, server and SavedModel, against the dataset through backbone and kernels."""
+    """From the log's Parquet rows through client, server and SavedModel, against the dataset
+    through backbone and kernels.
+    """
     job = Job(job_dir)
     store = KernelStore(job)
     active = sorted(store.active())
     assert len(active) >= 2
-    data = run_frozen(load_frozen(job, experiment), Dataset.open(dataset_dir, experiment), "test", experiment.kernel.tap, "test")
+    data = run_frozen(
+        load_frozen(job, experiment),
+        Dataset.open(dataset_dir, experiment),
+        "test",
+        experiment.kernel.tap,
+        "test",
+    )
     place = {key: row for row, key in enumerate(data.columns["row/truth"].tolist())}
-    table = pq.read_table(sorted(logs.glob("*.parquet")), filters=[("timestamp", ">=", experiment.splits["test"].start)]).slice(0, 400)
-    rows = np.array([place[key] for key in fingerprint64(table.column("impression_id").cast(pa.string())).tolist()])
+    table = pq.read_table(
+        sorted(logs.glob("*.parquet")),
+        filters=[("timestamp", ">=", experiment.splits["test"].start)],
+    ).slice(0, 400)
+    rows = np.array(
+        [
+            place[key]
+            for key in fingerprint64(table.column("impression_id").cast(pa.string())).tolist()
+        ]
+    )
     sent = [{**row, "timestamp": row["timestamp"].isoformat()} for row in table.to_pylist()]
     expected = {"backbone": probabilities(data.logits[rows])}
     for domain in active[:2]:
@@ -541,4 +766,6 @@ def test_logged_rows_over_grpc_get_the_trainers_own_scores(
             answers = client.predict(sent, domain, ignore_unknown=True)
             assert {answer["served_domain"] for answer in answers} == {domain}
             for task in TASKS:
-                np.testing.assert_allclose([answer[task] for answer in answers], scores[task], rtol=0, atol=1e-5)
+                np.testing.assert_allclose(
+                    [answer[task] for answer in answers], scores[task], rtol=0, atol=1e-5
+                )

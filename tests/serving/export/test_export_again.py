@@ -1,4 +1,6 @@
-"""A version with another kernel: what it shares with the version before, what it changes, and when everything is written anew."""
+"""A version with another kernel: what it shares with the version before, what it changes, and
+when everything is written anew.
+"""
 
 import hashlib
 import json
@@ -30,7 +32,9 @@ from trainer.job import Job, write_json
 from trainer.registry.kernel_registry import KernelStore
 
 ALWAYS = ("all", "scene=home", "region=r1,scene=home")
-ADDED = "region=r2,scene=home"  # between the others in the order of `auto`, so that it takes the slot of another domain
+ADDED = (  # between the others in the order of `auto`, so that it takes the slot of another domain
+    "region=r2,scene=home"
+)
 CHANGED = {KERNEL_DATA, INDEX, f"{EXTRA}/{GOLDEN}", f"{EXTRA}/export.json"}
 
 
@@ -44,7 +48,9 @@ def activate(job: Job, *domains: str) -> None:
 
 def files(version: Path) -> dict[str, str]:
     return {
-        path.relative_to(version).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in version.rglob("*") if path.is_file()
+        path.relative_to(version).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in version.rglob("*")
+        if path.is_file()
     }
 
 
@@ -64,7 +70,11 @@ def scores(version: Path, job: Job, domain: str) -> list[dict[str, Any]]:
     """Answers for the golden requests."""
     servable, rows = loaded(version), job.golden_requests()
     signature = servable.signatures[DEFAULT_SIGNATURE]
-    return decode_rows(signature, servable.predict(DEFAULT_SIGNATURE, encode_rows(signature, rows, domain)), len(rows))
+    return decode_rows(
+        signature,
+        servable.predict(DEFAULT_SIGNATURE, encode_rows(signature, rows, domain)),
+        len(rows),
+    )
 
 
 def tensors(version: Path) -> dict[str, np.ndarray]:
@@ -84,7 +94,9 @@ def job(experiment: Experiment, tmp_path_factory: pytest.TempPathFactory) -> Job
 
 @pytest.fixture(scope="module")
 def models(job: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Version 1 without the added domain, 2 with it, and 3 without it again, each but the first built on the one before."""
+    """Version 1 without the added domain, 2 with it, and 3 without it again, each but the first
+    built on the one before.
+    """
     models = tmp_path_factory.mktemp("models")
     for domains in (ALWAYS, (*ALWAYS, ADDED), ALWAYS):
         activate(job, *domains)
@@ -103,13 +115,21 @@ def copied(job: Job, models: Path, tmp_path: Path) -> tuple[Job, Path]:
 
 def test_only_the_kernels_and_the_domain_table_differ(models: Path) -> None:
     first, second = files(models / "1"), files(models / "2")
-    assert {name for name in first if first[name] != second.get(name)} - {"fingerprint.pb"} == CHANGED
-    assert set(first) - set(second) == {"fingerprint.pb"}  # TensorFlow's digest of the first version's own checkpoint
+    assert {name for name in first if first[name] != second.get(name)} - {
+        "fingerprint.pb"
+    } == CHANGED
+    assert set(first) - set(second) == {
+        "fingerprint.pb"
+    }  # TensorFlow's digest of the first version's own checkpoint
     assert {"saved_model.pb", BACKBONE_DATA, "assets/shop_id.txt"} < set(second) - CHANGED
     assert (models / "1" / BACKBONE_DATA).samefile(models / "2" / BACKBONE_DATA)
     before, after = tensors(models / "1"), tensors(models / "2")
     assert before.keys() == after.keys()
-    different = {name for name in before if np.array(before[name]).tobytes() != np.array(after[name]).tobytes()}
+    different = {
+        name
+        for name in before
+        if np.array(before[name]).tobytes() != np.array(after[name]).tobytes()
+    }
     assert different
     assert {name.partition("/")[0] for name in different} == {"kernels"}
 
@@ -123,15 +143,24 @@ def test_other_domains_are_answered_bit_for_bit_as_before(job: Job, models: Path
 
 def test_the_added_domain_is_served_and_routed_to(job: Job, models: Path) -> None:
     assert {answer["served_domain"] for answer in scores(models / "1", job, ADDED)} == {"backbone"}
-    asked, automatic, before = scores(models / "2", job, ADDED), scores(models / "2", job, "auto"), scores(models / "1", job, "auto")
+    asked, automatic, before = (
+        scores(models / "2", job, ADDED),
+        scores(models / "2", job, "auto"),
+        scores(models / "1", job, "auto"),
+    )
     assert {answer["served_domain"] for answer in asked} == {ADDED}
     matching = [row["region"] == "r2" and row["scene"] == "home" for row in job.golden_requests()]
     assert any(matching)
-    assert automatic == [one if matches else other for one, other, matches in zip(asked, before, matching, strict=True)]
+    assert automatic == [
+        one if matches else other
+        for one, other, matches in zip(asked, before, matching, strict=True)
+    ]
     assert scores(models / "3", job, "auto") == before
 
 
-def test_it_answers_as_a_version_that_is_written_anew(job: Job, models: Path, tmp_path: Path) -> None:
+def test_it_answers_as_a_version_that_is_written_anew(
+    job: Job, models: Path, tmp_path: Path
+) -> None:
     activate(job, *ALWAYS, ADDED)
     anew = export(job, tmp_path, full=True)
     for domain in ("auto", ADDED, "all"):
@@ -145,7 +174,9 @@ def test_a_version_says_what_it_is_made_of(job: Job, models: Path) -> None:
         record = Record.read(models / str(version))
         assert record is not None
         assert set(record.kernels) == set(domains)
-        assert [kernel["slot"] for kernel in record.kernels.values()] == list(range(1, 1 + len(domains)))
+        assert [kernel["slot"] for kernel in record.kernels.values()] == list(
+            range(1, 1 + len(domains))
+        )
         assert record.sources["backbone"] == job.fingerprint()["fingerprint"]
         digests = files(models / str(version))
         assert {name: known["sha256"] for name, known in record.files.items()} == {
@@ -181,7 +212,13 @@ def test_where_files_cannot_be_linked_they_are_copied(
     assert files(models / "1")[BACKBONE_DATA] == files(models / "2")[BACKBONE_DATA]
 
 
-def why(job: Job, models: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], **settings: Any) -> str:
+def why(
+    job: Job,
+    models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    **settings: Any,
+) -> str:
     """The reason that an export gives for writing everything anew, which it is then spared."""
 
     def stop(*arguments: Any) -> None:
@@ -215,7 +252,11 @@ def few_slots(path: Path) -> None:
         (BACKBONE_DATA, lambda path: path.write_bytes(b""), f"is damaged: {BACKBONE_DATA}"),
         (f"{EXTRA}/export.json", few_slots, "has 4 slots"),
         (f"{EXTRA}/export.json", Path.unlink, "does not say what it is made of"),
-        (f"{EXTRA}/export.json", lambda path: path.write_text("{}"), "does not say what it is made of"),
+        (
+            f"{EXTRA}/export.json",
+            lambda path: path.write_text("{}"),
+            "does not say what it is made of",
+        ),
     ],
 )
 def test_a_version_that_is_not_what_it_was_is_not_built_on(
@@ -244,7 +285,10 @@ def test_what_is_made_of_something_else_is_not_built_on(
     settings = job.experiment().model_dump(mode="json")
     write_json(job.backbone / "experiment.json", {**settings, "seed": 99})
     job.golden.write_text(job.golden.read_text().partition("\n")[2])
-    assert why(job, models, monkeypatch, capsys) == "version 1 was made of another experiment, golden requests, code"
+    assert (
+        why(job, models, monkeypatch, capsys)
+        == "version 1 was made of another experiment, golden requests, code"
+    )
 
 
 def test_kernels_of_another_shape_are_not_put_into_its_slots(
@@ -259,13 +303,17 @@ def test_kernels_of_another_shape_are_not_put_into_its_slots(
     assert why(job, models, monkeypatch, capsys) == "version 1 has kernels of another shape"
 
 
-def test_a_domain_that_only_another_config_crosses(copied: tuple[Job, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_domain_that_only_another_config_crosses(
+    copied: tuple[Job, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     """The graph learns it once; its kernel is then as any other."""
     job, models = copied
     crossed = "period=lunch,scene=home"
     assert crossed not in {domain.name for domain in job.experiment().domains}
     add_kernel(KernelStore(job), crossed, KernelStore(job).load("all", 1).shape, 5)
-    assert said(job, models, capsys) == f"full export: version 1 does not know the domain '{crossed}'"
+    assert (
+        said(job, models, capsys) == f"full export: version 1 does not know the domain '{crossed}'"
+    )
     assert {answer["served_domain"] for answer in scores(models / "2", job, crossed)} == {crossed}
     KernelStore(job).deactivate(crossed)
     assert said(job, models, capsys) == "new kernels and domain table; the rest is version 2's"
@@ -281,7 +329,9 @@ def test_kernels_that_do_not_fit_the_slots_are_refused(job: Job, tmp_path: Path)
     assert not (tmp_path / "models").exists()
 
 
-def test_a_job_without_golden_requests_is_refused_before_anything_is_written(copied: tuple[Job, Path], tmp_path: Path) -> None:
+def test_a_job_without_golden_requests_is_refused_before_anything_is_written(
+    copied: tuple[Job, Path], tmp_path: Path
+) -> None:
     job, _ = copied
     job.golden.unlink()
     with pytest.raises(InputError, match="golden_requests"):
@@ -289,7 +339,9 @@ def test_a_job_without_golden_requests_is_refused_before_anything_is_written(cop
     assert not (tmp_path / "other").exists()
 
 
-@pytest.mark.parametrize(("kernels", "slots"), [(0, 16), (11, 16), (12, 32), (200, 256), (204, 512), (1_000, 2_048)])
+@pytest.mark.parametrize(
+    ("kernels", "slots"), [(0, 16), (11, 16), (12, 32), (200, 256), (204, 512), (1_000, 2_048)]
+)
 def test_slots_leave_head_room(kernels: int, slots: int) -> None:
     assert head_room(kernels) == slots
     assert slots >= 1.25 * (1 + kernels) or slots == 16

@@ -1,4 +1,6 @@
-"""A crossed feature is computed by the served model, from the same raw columns, in every signature."""
+"""A crossed feature is computed by the served model, from the same raw columns, in every
+signature.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,9 @@ from trainer.backbone.model import load_frozen
 from trainer.job import Job
 from trainer.losses import log_probabilities
 
-CROSS = "features.user_shop={kind: cross, side: item, columns: [user_id, shop_id], hash_buckets: 50}"
+CROSS = (
+    "features.user_shop={kind: cross, side: item, columns: [user_id, shop_id], hash_buckets: 50}"
+)
 ROWS = 8
 
 
@@ -51,26 +55,54 @@ def requests(experiment: Experiment) -> dict[str, list[Any]]:
     columns: dict[str, list[Any]] = {}
     for name, column in raw_columns(experiment).items():
         if column.served:
-            value = {"string": "a", "strings": ["a", "b"], "number": 1.5, "timestamp": 1741000000}[column.kind]
+            value = {"string": "a", "strings": ["a", "b"], "number": 1.5, "timestamp": 1741000000}[
+                column.kind
+            ]
             columns[name] = [value] * ROWS
-    return columns | {"user_id": ["a user"] * ROWS, "shop_id": [f"shop {index}" for index in range(ROWS)]}
+    return columns | {
+        "user_id": ["a user"] * ROWS,
+        "shop_id": [f"shop {index}" for index in range(ROWS)],
+    }
 
 
-def test_every_signature_scores_crosses_as_the_trainer_does(crossed: Experiment, crossed_job: Job, tmp_path: Path) -> None:
+def test_every_signature_scores_crosses_as_the_trainer_does(
+    crossed: Experiment, crossed_job: Job, tmp_path: Path
+) -> None:
     columns, kinds = requests(crossed), raw_columns(crossed)
-    batch = pa.RecordBatch.from_pydict({name: pa.array(values, ARROW_TYPES[kinds[name].kind]) for name, values in columns.items()})
+    batch = pa.RecordBatch.from_pydict(
+        {name: pa.array(values, ARROW_TYPES[kinds[name].kind]) for name, values in columns.items()}
+    )
     backbone = load_frozen(crossed_job, crossed)
     outputs = Transform(crossed, crossed_job.fitted()).apply_batch(batch)
     assert len(set(outputs["feature/user_shop"].tolist())) > 3
-    heads = backbone({name: tf.constant(values) for name, values in feature_tensors(outputs, backbone).items()}, training=False)
+    heads = backbone(
+        {name: tf.constant(values) for name, values in feature_tensors(outputs, backbone).items()},
+        training=False,
+    )
     expected = np.exp(log_probabilities(heads["logits"])["ctr"])
-    assert len(set(expected.tolist())) > 3  # shops are all out of the vocabulary, so only the cross tells them apart
+    assert (
+        len(set(expected.tolist())) > 3
+    )  # shops are all out of the vocabulary, so only the cross tells them apart
 
     signatures = tf.saved_model.load(str(export(crossed_job, tmp_path))).signatures
-    dtypes = {"string": tf.string, "strings": tf.string, "number": tf.float32, "timestamp": tf.int64}
+    dtypes = {
+        "string": tf.string,
+        "strings": tf.string,
+        "number": tf.float32,
+        "timestamp": tf.int64,
+    }
     for name in ("serving_default", "rank"):
         taken = signatures[name].structured_input_signature[1]
-        raw = {column: tf.constant(columns[column], dtypes[kinds[column].kind]) for column in taken if column != "domain"}
+        raw = {
+            column: tf.constant(columns[column], dtypes[kinds[column].kind])
+            for column in taken
+            if column != "domain"
+        }
         raw["domain"] = tf.constant(["backbone"] * ROWS)
-        fed = {column: tensor[:1] if taken[column].shape[0] == 1 else tensor for column, tensor in raw.items()}
-        np.testing.assert_allclose(signatures[name](**fed)["ctr"], expected, rtol=1e-5, err_msg=name)
+        fed = {
+            column: tensor[:1] if taken[column].shape[0] == 1 else tensor
+            for column, tensor in raw.items()
+        }
+        np.testing.assert_allclose(
+            signatures[name](**fed)["ctr"], expected, rtol=1e-5, err_msg=name
+        )

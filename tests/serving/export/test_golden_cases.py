@@ -67,12 +67,18 @@ def inputs(servable: Servable, case: dict[str, Any]) -> Any:
 
 def worst(servable: Servable, case: dict[str, Any]) -> float:
     """Largest difference of a probability from what a case expects; a name that differs fails."""
-    outputs = {name: decode(proto) for name, proto in servable.predict(case["signature"], inputs(servable, case)).items()}
+    outputs = {
+        name: decode(proto)
+        for name, proto in servable.predict(case["signature"], inputs(servable, case)).items()
+    }
     assert outputs.keys() == case["expected"].keys()
     for name in ("served_domain", "domains"):
         if name in outputs:
             assert [text.decode() for text in outputs.pop(name)] == case["expected"][name]
-    return max(float(np.abs(values - np.array(case["expected"][name])).max()) for name, values in outputs.items())
+    return max(
+        float(np.abs(values - np.array(case["expected"][name])).max())
+        for name, values in outputs.items()
+    )
 
 
 @pytest.mark.parametrize("version", ["1", "2"])
@@ -87,7 +93,9 @@ def test_the_cases_cover_every_signature_and_kind_of_domain(models: Path) -> Non
     found = cases(models / "2")
     assert {case["signature"] for case in found} == SIGNATURES
     by_name = {case["domain"]: case for case in found if case["signature"] == "serving_default"}
-    assert {"auto", "backbone", golden_cases.UNKNOWN, "region=r2", "all"} <= set(by_name)  # r2 is new in this version
+    assert {"auto", "backbone", golden_cases.UNKNOWN, "region=r2", "all"} <= set(
+        by_name
+    )  # r2 is new in this version
     assert set(by_name[golden_cases.UNKNOWN]["expected"]["served_domain"]) == {"backbone"}
     assert len(set(by_name["auto"]["expected"]["served_domain"])) > 2
     together = next(case for case in found if case["signature"] == "all_domains")
@@ -96,11 +104,17 @@ def test_the_cases_cover_every_signature_and_kind_of_domain(models: Path) -> Non
 
 
 def test_gated_kernels_pass_their_cases_too(job: Job, tmp_path: Path) -> None:
-    """Built on a version that has another kernel in the slot, so that the cases come from the stored taps."""
+    """Built on a version that has another kernel in the slot, so that the cases come from the
+    stored taps.
+    """
     gated = Job(shutil.copytree(job.folder, tmp_path / "job"))
     store = KernelStore(gated)
     plain = store.load("all", 1).shape
-    shape = replace(plain, user="user_id", support=transform_outputs(gated.experiment(), gated.fitted())["user_id"].size)
+    shape = replace(
+        plain,
+        user="user_id",
+        support=transform_outputs(gated.experiment(), gated.fitted())["user_id"].size,
+    )
     for domain in store.active():
         store.deactivate(domain)
     for seed in (5, 6):
@@ -108,18 +122,31 @@ def test_gated_kernels_pass_their_cases_too(job: Job, tmp_path: Path) -> None:
         version = export(gated, tmp_path / "models")
     servable = Servable(2, version)
     assert max(worst(servable, case) for case in cases(version)) <= 1e-5
-    expected = [next(case for case in cases(tmp_path / "models" / name) if case["domain"] == "scene=home")["expected"] for name in "12"]
+    expected = [
+        next(case for case in cases(tmp_path / "models" / name) if case["domain"] == "scene=home")[
+            "expected"
+        ]
+        for name in "12"
+    ]
     assert np.abs(np.subtract(expected[0]["ctr"], expected[1]["ctr"])).max() > 0.01
     servable.close()
 
 
-def test_a_kernel_that_is_not_the_expected_one_fails(job: Job, models: Path, tmp_path: Path) -> None:
-    """The cases come from the trainer's path, so a wrong slot or a wrong kernel in the version shows."""
+def test_a_kernel_that_is_not_the_expected_one_fails(
+    job: Job, models: Path, tmp_path: Path
+) -> None:
+    """The cases come from the trainer's path, so a wrong slot or a wrong kernel in the version
+    shows.
+    """
     store = KernelStore(job)
     add_kernel(store, "all", store.load("all", 1).shape, 77)
     servable = Servable(3, export(job, tmp_path))
     store.activate("all", 1)
-    failed = {(case["signature"], case["domain"]) for case in cases(models / "2") if worst(servable, case) > 1e-5}
+    failed = {
+        (case["signature"], case["domain"])
+        for case in cases(models / "2")
+        if worst(servable, case) > 1e-5
+    }
     assert ("serving_default", "all") in failed
     assert ("serving_default", "scene=home") not in failed
     servable.close()
@@ -142,7 +169,19 @@ def test_warm_up_requests_are_answered(models: Path, job: Job) -> None:
 
 
 def test_an_example_leaves_out_what_is_missing() -> None:
-    parsed = tf.train.Example.FromString(example({"a": "x", "b": "", "c": None, "d": 1.5, "e": float("nan"), "f": 3, "g": ["y", "", None]}))
+    parsed = tf.train.Example.FromString(
+        example(
+            {
+                "a": "x",
+                "b": "",
+                "c": None,
+                "d": 1.5,
+                "e": float("nan"),
+                "f": 3,
+                "g": ["y", "", None],
+            }
+        )
+    )
     features = parsed.features.feature
     assert set(features) == {"a", "d", "f", "g"}
     assert features["a"].bytes_list.value == [b"x"]

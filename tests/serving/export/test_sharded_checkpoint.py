@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.export.checkpoint_index import read_index, write_index
-from serving.export.sharded_checkpoint import BACKBONE_DATA, INDEX, KERNEL_DATA, PREFIX, TwoShards, write_kernels
+from serving.export.sharded_checkpoint import (
+    BACKBONE_DATA,
+    INDEX,
+    KERNEL_DATA,
+    PREFIX,
+    TwoShards,
+    write_kernels,
+)
 
 ROWS = 300
 
@@ -17,8 +24,13 @@ ROWS = 300
 class Served(tf.Module):
     def __init__(self, tensors: int) -> None:
         super().__init__()
-        self.backbone = [tf.Variable(np.full((index + 1, 3), index, np.float32)) for index in range(tensors)]
-        self.kernels = {"bank": tf.Variable(np.arange(6.0, dtype=np.float32)), "slot_of": tf.Variable([1, 2])}
+        self.backbone = [
+            tf.Variable(np.full((index + 1, 3), index, np.float32)) for index in range(tensors)
+        ]
+        self.kernels = {
+            "bank": tf.Variable(np.arange(6.0, dtype=np.float32)),
+            "slot_of": tf.Variable([1, 2]),
+        }
 
 
 def saved(path: Path, tensors: int = 3) -> Path:
@@ -29,7 +41,10 @@ def saved(path: Path, tensors: int = 3) -> Path:
 
 def read(path: Path) -> dict[str, np.ndarray]:
     stored = tf.train.load_checkpoint(str(path / PREFIX))
-    return {name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE"): stored.get_tensor(name) for name in stored.get_variable_to_shape_map()}
+    return {
+        name.removesuffix("/.ATTRIBUTES/VARIABLE_VALUE"): stored.get_tensor(name)
+        for name in stored.get_variable_to_shape_map()
+    }
 
 
 def again(former: Path, path: Path, **variables: tf.Variable) -> Path:

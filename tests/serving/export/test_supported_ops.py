@@ -23,12 +23,16 @@ class Hiding(tf.Module):
 
     @tf.function
     def inner(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.cond(tf.size(x) > 0, lambda: tf.numpy_function(np.sin, [x], tf.float32), lambda: x)
+        return tf.cond(
+            tf.size(x) > 0, lambda: tf.numpy_function(np.sin, [x], tf.float32), lambda: x
+        )
 
 
 def test_an_operation_inside_a_function_of_the_library_is_named(tmp_path: Path) -> None:
     tf.saved_model.save(Hiding(), str(tmp_path))
-    with pytest.raises(InputError, match=r"operation PyFunc \(node '.+' of function '.+'\) runs Python") as caught:
+    with pytest.raises(
+        InputError, match=r"operation PyFunc \(node '.+' of function '.+'\) runs Python"
+    ) as caught:
         check_stock(read_meta_graph(tmp_path))
     assert "\n" not in str(caught.value)
 
@@ -37,7 +41,10 @@ def test_an_operation_of_the_graph_itself_is_named(tmp_path: Path) -> None:
     meta_graph = read_meta_graph(_saved(tmp_path))
     check_stock(meta_graph)
     node = meta_graph.graph_def.node.add(name="odd", op="AddonsNothing")
-    with pytest.raises(InputError, match=r"operation AddonsNothing \(node 'odd' of the graph\) is none of TensorFlow's own"):
+    with pytest.raises(
+        InputError,
+        match=r"operation AddonsNothing \(node 'odd' of the graph\) is none of TensorFlow's own",
+    ):
         check_stock(meta_graph)
     node.op = "XlaLaunch"
     with pytest.raises(InputError, match="needs the XLA compiler"):
@@ -52,20 +59,39 @@ def _saved(path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "op", ["EagerPyFunc", "XlaCallModule", "StablehloAdd", "TPUExecute", "CollectiveReduceV2", "NcclAllReduce", "Nothing"]
+    "op",
+    [
+        "EagerPyFunc",
+        "XlaCallModule",
+        "StablehloAdd",
+        "TPUExecute",
+        "CollectiveReduceV2",
+        "NcclAllReduce",
+        "Nothing",
+    ],
 )
 def test_operations_that_are_refused(op: str) -> None:
     assert refused(op)
 
 
 @pytest.mark.parametrize(
-    "op", ["MatMul", "LookupTableFindV2", "ResourceGather", "StringToHashBucketFast", "StatelessWhile", "ParseExampleV2"]
+    "op",
+    [
+        "MatMul",
+        "LookupTableFindV2",
+        "ResourceGather",
+        "StringToHashBucketFast",
+        "StatelessWhile",
+        "ParseExampleV2",
+    ],
 )
 def test_operations_that_are_not(op: str) -> None:
     assert refused(op) == ""
 
 
-def test_no_version_is_written_with_one(experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_version_is_written_with_one(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     job = loud_job(tmp_path / "job", experiment, made_up(experiment))
 
     def scores(self: Recommender, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -19,20 +19,32 @@ from serving.load_test.open_loop import arrivals
 from serving.wire.tensor_protos import decode
 from tests.serving.conftest import NAME, Peer, Slow, good_request, serving
 
-ROWS: list[dict[str, object]] = [{"user": "u1", "time": 1, "price": 0.5, "label": 1}, {"user": "u2", "time": 2, "price": 0.25}]
+ROWS: list[dict[str, object]] = [
+    {"user": "u1", "time": 1, "price": 0.5, "label": 1},
+    {"user": "u2", "time": 2, "price": 0.25},
+]
 
 
 def test_a_request_is_what_the_client_would_send(peer: Peer) -> None:
     with Client(peer.target, NAME) as client:
         expected = client.predict(ROWS, "all", ignore_unknown=True)
         made = {
-            signature: encoded(client.signature(signature), model_pb2.ModelSpec(name=NAME, signature_name=signature), ROWS, "all")
+            signature: encoded(
+                client.signature(signature),
+                model_pb2.ModelSpec(name=NAME, signature_name=signature),
+                ROWS,
+                "all",
+            )
             for signature in ("serving_default", "rank")
         }
         request = predict_pb2.PredictRequest.FromString(made["serving_default"])
-        assert decode(peer.predict(request).outputs["ctr"]).tolist() == [answer["ctr"] for answer in expected]
+        assert decode(peer.predict(request).outputs["ctr"]).tolist() == [
+            answer["ctr"] for answer in expected
+        ]
         ranked = predict_pb2.PredictRequest.FromString(made["rank"])
-        assert decode(ranked.inputs["user"]).tolist() == [b"u1"] and decode(ranked.inputs["price"]).tolist() == [0.5, 0.25]
+        assert decode(ranked.inputs["user"]).tolist() == [b"u1"] and decode(
+            ranked.inputs["price"]
+        ).tolist() == [0.5, 0.25]
 
 
 def test_answers_and_refusals_are_counted(peer: Peer) -> None:
@@ -74,17 +86,33 @@ def test_moments_are_drawn_beforehand() -> None:
     assert (gaps >= 0).all() and drawn[-1] < 20.0 and 1800 < len(drawn) < 2200
     assert 0.8 < gaps.std() / gaps.mean() < 1.2  # exponential: the standard deviation is the mean
     np.testing.assert_array_equal(drawn, arrivals(100, 20.0, "poisson", 1))
-    assert len(arrivals(100, 20.0, "poisson", 2)) != len(drawn) or (arrivals(100, 20.0, "poisson", 2) != drawn).any()
+    assert (
+        len(arrivals(100, 20.0, "poisson", 2)) != len(drawn)
+        or (arrivals(100, 20.0, "poisson", 2) != drawn).any()
+    )
 
 
 def test_requests_are_offered_whatever_the_server_does(base: Path) -> None:
-    """One request at a time, each held for long: a closed loop would have sent two and called both equally slow."""
+    """One request at a time, each held for long: a closed loop would have sent two and called
+    both equally slow.
+    """
     with serving(base, load=Slow) as slow:
         threading.Timer(0.6, lambda: slow.model.acquire().__enter__().go.set()).start()
         moments = np.linspace(0.0, 0.5, 11)
-        measured = offer(slow.target, [good_request().SerializeToString()], moments, 0.55, warm_up=0.01, connections=2)
-    assert len(measured.latencies_ms) == 10 and not measured.errors  # the first was due in the warm-up
-    assert sorted(measured.latencies_ms)[-1] - sorted(measured.latencies_ms)[0] > 300  # those due first waited longest
+        measured = offer(
+            slow.target,
+            [good_request().SerializeToString()],
+            moments,
+            0.55,
+            warm_up=0.01,
+            connections=2,
+        )
+    assert (
+        len(measured.latencies_ms) == 10 and not measured.errors
+    )  # the first was due in the warm-up
+    assert (
+        sorted(measured.latencies_ms)[-1] - sorted(measured.latencies_ms)[0] > 300
+    )  # those due first waited longest
     assert measured.seconds > 0.55
     assert measured.figures()["offered_per_s"] == pytest.approx(10 / 0.54)
 
@@ -100,7 +128,16 @@ def flags(peer: Peer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[s
     monkeypatch.setattr(command, "_WARM_UP", 0.05)
     requests = tmp_path / "rows.jsonl"
     requests.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
-    return ["--target", peer.target, "--model_name", NAME, "--requests", str(requests), "--threads=2", "--seconds=0.2"]
+    return [
+        "--target",
+        peer.target,
+        "--model_name",
+        NAME,
+        "--requests",
+        str(requests),
+        "--threads=2",
+        "--seconds=0.2",
+    ]
 
 
 def printed(flags: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
@@ -121,11 +158,19 @@ def test_the_command(flags: list[str], capsys: pytest.CaptureFixture[str], tmp_p
         command.main([*flags, "--domain=all"])
 
 
-def test_a_sweep_of_rates_and_its_picture(flags: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_sweep_of_rates_and_its_picture(
+    flags: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     picture = tmp_path / "sweep.png"
-    code, result = printed([*flags, "--domain=all", "--rates=20,40", "--arrivals=constant", f"--plot={picture}"], capsys)
+    code, result = printed(
+        [*flags, "--domain=all", "--rates=20,40", "--arrivals=constant", f"--plot={picture}"],
+        capsys,
+    )
     assert code == 0 and [run["requests"] for run in result["runs"]] == [4, 8]
-    assert [run["offered_per_s"] for run in result["runs"]] == [pytest.approx(20), pytest.approx(40)]
+    assert [run["offered_per_s"] for run in result["runs"]] == [
+        pytest.approx(20),
+        pytest.approx(40),
+    ]
     assert all(run["p50_ms"] <= run["p99_9_ms"] for run in result["runs"])
     assert picture.read_bytes().startswith(b"\x89PNG")
 
@@ -138,19 +183,26 @@ def test_a_sweep_of_rates_and_its_picture(flags: list[str], capsys: pytest.Captu
         (["--rate=5", "--plot=none/a.png"], "no such directory"),
     ],
 )
-def test_a_picture_that_cannot_be_drawn_is_refused_before_the_load(flags: list[str], wrong: list[str], said: str) -> None:
+def test_a_picture_that_cannot_be_drawn_is_refused_before_the_load(
+    flags: list[str], wrong: list[str], said: str
+) -> None:
     with pytest.raises(InputError, match=said):
         command.main([*flags, "--domain=all", *wrong])
 
 
 def test_a_picture_needs_matplotlib(flags: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(InputError, match=r"--plot needs matplotlib: pip install 'domain-kernel-recommender\[train\]'"):
+    with pytest.raises(
+        InputError,
+        match=r"--plot needs matplotlib: pip install 'domain-kernel-recommender\[train\]'",
+    ):
         command.main([*flags, "--domain=all", "--rate=5", "--plot=a.png"])
 
 
 @pytest.mark.parametrize("rates", ["", "0", "5,-1", "many", "inf"])
-def test_rates_are_positive_numbers(flags: list[str], rates: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rates_are_positive_numbers(
+    flags: list[str], rates: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as ended:
         command.main([*flags, f"--rates={rates}"])
     assert ended.value.code == 2 and "must be requests a second" in capsys.readouterr().err

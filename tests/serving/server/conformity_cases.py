@@ -1,4 +1,5 @@
-"""Requests and what a server must answer, TensorFlow Serving's own and the embedded one alike: codes and scores, never the wording.
+"""Requests and what a server must answer, TensorFlow Serving's own and the embedded one alike:
+codes and scores, never the wording.
 
 The model is the tests' tiny one, versions 9 (label ``stable``) and 10 (``canary``) side by side.
 """
@@ -17,10 +18,16 @@ from tests.serving.conftest import NAME, good_inputs
 
 OK, INVALID = "OK", "INVALID_ARGUMENT"
 
-F32, F64, TEXT, INT64, HALF = (t.as_datatype_enum for t in (tf.float32, tf.float64, tf.string, tf.int64, tf.float16))
+F32, F64, TEXT, INT64, HALF = (
+    t.as_datatype_enum for t in (tf.float32, tf.float64, tf.string, tf.int64, tf.float16)
+)
 GOOD = good_inputs(2)
-SCORES = 1 / (1 + np.exp(-np.array([0.1 + 0.2 + 0.25 + 1700000000 % 24, 0.4 + 0.3 + 0.1 - 1 + 5], np.float64)))
-"""What ``GOOD`` scores, from the model's definition: user + clicks + price (-1 where missing) + hour, through a sigmoid."""
+SCORES = 1 / (
+    1 + np.exp(-np.array([0.1 + 0.2 + 0.25 + 1700000000 % 24, 0.4 + 0.3 + 0.1 - 1 + 5], np.float64))
+)
+"""What ``GOOD`` scores, from the model's definition: user + clicks + price (-1 where missing) +
+hour, through a sigmoid.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,10 @@ class Case:
       spec: fields of the model spec beside the model's name.
       output_filter: outputs asked for.
       codes: those a server may answer with.
-      expected: outputs by name; those with values to compare, to five digits; others only have to be there.
-      by_graph: the model's graph refuses the inputs itself, so that a server that checks less than the embedded one refuses them too.
+      expected: outputs by name; those with values to compare, to five digits; others only have to
+        be there.
+      by_graph: the model's graph refuses the inputs itself, so that a server that checks less than
+        the embedded one refuses them too.
     """
 
     name: str
@@ -48,7 +57,9 @@ class Case:
     def request(self) -> predict_pb2.PredictRequest:
         """The message."""
         spec = model_pb2.ModelSpec(**{"name": NAME, **self.spec})
-        return predict_pb2.PredictRequest(model_spec=spec, inputs=self.inputs, output_filter=self.output_filter)
+        return predict_pb2.PredictRequest(
+            model_spec=spec, inputs=self.inputs, output_filter=self.output_filter
+        )
 
 
 def changed(**inputs: tensor_pb2.TensorProto | None) -> dict[str, tensor_pb2.TensorProto]:
@@ -68,16 +79,30 @@ def outputs(version: int) -> dict[str, Any]:
 
 
 ONCE = {
-    name: encode([value], dtype) for name, value, dtype in (("user", b"u1", TEXT), ("time", 1700000000, INT64), ("domain", b"all", TEXT))
+    name: encode([value], dtype)
+    for name, value, dtype in (
+        ("user", b"u1", TEXT),
+        ("time", 1700000000, INT64),
+        ("domain", b"all", TEXT),
+    )
 }
 ODD = {"signature_name": "odd"}
-PAIR = {"pair": encode([[1.0, 2.0]], F32), "half": tf.make_tensor_proto(np.array([0.5], np.float16))}
+PAIR = {
+    "pair": encode([[1.0, 2.0]], F32),
+    "half": tf.make_tensor_proto(np.array([0.5], np.float16)),
+}
 
 ANSWERED = [
     Case("the newest version answers by default", GOOD, expected=outputs(10)),
-    Case("numbers in tensor_content", changed(price=encode([0.25, np.nan], F32, packed=True)), expected=outputs(10)),
     Case(
-        "the last value stands for those that are left out", changed(domain=tensor(TEXT, 2, string_val=[b"all"])), expected={"ctr": SCORES}
+        "numbers in tensor_content",
+        changed(price=encode([0.25, np.nan], F32, packed=True)),
+        expected=outputs(10),
+    ),
+    Case(
+        "the last value stands for those that are left out",
+        changed(domain=tensor(TEXT, 2, string_val=[b"all"])),
+        expected={"ctr": SCORES},
     ),
     Case("a version by number", GOOD, {"version": {"value": 9}}, expected=outputs(9)),
     Case("a version by label", GOOD, {"version_label": "stable"}, expected=outputs(9)),
@@ -88,7 +113,11 @@ ANSWERED = [
         "unequal first dimensions",
         {**ONCE, "clicks": encode([[b"u2"]], TEXT), "price": encode([0.25, 1.25, np.nan], F32)},
         {"signature_name": "rank"},
-        expected={"ctr": 1 / (1 + np.exp(-np.array([8.55, 9.55, 7.3]))), "served_domain": [b"all"] * 3, "version": [10] * 3},
+        expected={
+            "ctr": 1 / (1 + np.exp(-np.array([8.55, 9.55, 7.3]))),
+            "served_domain": [b"all"] * 3,
+            "version": [10] * 3,
+        },
     ),
     Case(
         "an output of another shape",
@@ -97,13 +126,20 @@ ANSWERED = [
         expected={"ctr": [[0.1, 0.2], [0.4, 0.8]], "domains": [b"all", b"scene=home"]},
     ),
     Case(
-        "half precision", PAIR, {"signature_name": "odd"}, ["sum", "half", "name"], expected={"sum": 3.0, "half": [0.5], "name": b"a\0b\0"}
+        "half precision",
+        PAIR,
+        {"signature_name": "odd"},
+        ["sum", "half", "name"],
+        expected={"sum": 3.0, "half": [0.5], "name": b"a\0b\0"},
     ),
 ]
 
 NO_ROWS = Case(
     "no rows",
-    {name: tensor(proto.dtype, 0, *[1] * (len(proto.tensor_shape.dim) - 1)) for name, proto in GOOD.items()},
+    {
+        name: tensor(proto.dtype, 0, *[1] * (len(proto.tensor_shape.dim) - 1))
+        for name, proto in GOOD.items()
+    },
     codes=(OK, INVALID),
 )
 
@@ -117,10 +153,20 @@ REFUSED = [
     Case("extra input", changed(cost=GOOD["price"]), codes=(INVALID,)),
     Case("misnamed input", changed(price=None, cost=GOOD["price"]), codes=(INVALID,)),
     Case("no inputs", {}, codes=(INVALID,)),
-    Case("another data type", changed(price=encode([0.25, 1.0], F64)), codes=(INVALID,), by_graph=True),
+    Case(
+        "another data type",
+        changed(price=encode([0.25, 1.0], F64)),
+        codes=(INVALID,),
+        by_graph=True,
+    ),
     Case("whole numbers for text", changed(user=encode([1, 2], INT64)), codes=(INVALID,)),
     Case("no data type", changed(price=tensor(0, 2)), codes=(INVALID,)),
-    Case("a list of a lower rank", changed(clicks=encode([b"u1", b"u2"], TEXT)), codes=(INVALID,), by_graph=True),
+    Case(
+        "a list of a lower rank",
+        changed(clicks=encode([b"u1", b"u2"], TEXT)),
+        codes=(INVALID,),
+        by_graph=True,
+    ),
     Case(
         "another inner dimension",
         {**PAIR, "pair": encode([[1.0, 2.0, 3.0]], F32)},
@@ -128,12 +174,35 @@ REFUSED = [
         codes=(INVALID,),
         by_graph=True,
     ),
-    Case("the graph's own check", {**PAIR, "pair": encode([[1.0, 2.0]] * 2, F32)}, ODD, codes=(INVALID,), by_graph=True),
-    Case("inputs of different length", changed(price=encode([0.25, 1.0, 2.0], F32)), codes=(INVALID,), by_graph=True),
-    Case("too little content", changed(price=tensor(F32, 2, tensor_content=b"1234567")), codes=(INVALID,)),
+    Case(
+        "the graph's own check",
+        {**PAIR, "pair": encode([[1.0, 2.0]] * 2, F32)},
+        ODD,
+        codes=(INVALID,),
+        by_graph=True,
+    ),
+    Case(
+        "inputs of different length",
+        changed(price=encode([0.25, 1.0, 2.0], F32)),
+        codes=(INVALID,),
+        by_graph=True,
+    ),
+    Case(
+        "too little content",
+        changed(price=tensor(F32, 2, tensor_content=b"1234567")),
+        codes=(INVALID,),
+    ),
     Case("a negative dimension", changed(price=tensor(F32, -2)), codes=(INVALID,)),
-    Case("an unknown rank", changed(price=tensor_pb2.TensorProto(dtype=F32, tensor_shape={"unknown_rank": True})), codes=(INVALID,)),
-    Case("a shape beyond all memory", changed(price=tensor(F32, 1 << 50, float_val=[1.0])), codes=(INVALID, "RESOURCE_EXHAUSTED")),
+    Case(
+        "an unknown rank",
+        changed(price=tensor_pb2.TensorProto(dtype=F32, tensor_shape={"unknown_rank": True})),
+        codes=(INVALID,),
+    ),
+    Case(
+        "a shape beyond all memory",
+        changed(price=tensor(F32, 1 << 50, float_val=[1.0])),
+        codes=(INVALID, "RESOURCE_EXHAUSTED"),
+    ),
     Case("an unknown output", GOOD, output_filter=["ctr", "nope"], codes=(INVALID,)),
     Case("an output twice", GOOD, output_filter=["ctr", "ctr"], codes=(INVALID,)),
 ]

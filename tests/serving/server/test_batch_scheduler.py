@@ -1,4 +1,6 @@
-"""Batched requests are answered as they would be alone, and what cannot be batched is refused as TensorFlow Serving does."""
+"""Batched requests are answered as they would be alone, and what cannot be batched is refused as
+TensorFlow Serving does.
+"""
 
 import threading
 import time
@@ -54,7 +56,9 @@ def batched(exported: dict[int, Path]) -> Iterator[Callable[..., tuple[Peer, Cou
 
     def begin(**parameters: Any) -> tuple[Peer, Counted]:
         batcher = Batcher(Parameters(num_batch_threads=1, **parameters))
-        peer = Peer(ModelConfig(NAME, exported[10].parent), load=Counted, batcher=batcher, threads=32)
+        peer = Peer(
+            ModelConfig(NAME, exported[10].parent), load=Counted, batcher=batcher, threads=32
+        )
         peers.append(peer)
         with peer.model.acquire(10) as servable:
             assert isinstance(servable, Counted)
@@ -65,7 +69,9 @@ def batched(exported: dict[int, Path]) -> Iterator[Callable[..., tuple[Peer, Cou
         peer.close()
 
 
-def together(peer: Peer, requests: list[predict_pb2.PredictRequest]) -> list[predict_pb2.PredictResponse | grpc.RpcError]:
+def together(
+    peer: Peer, requests: list[predict_pb2.PredictRequest]
+) -> list[predict_pb2.PredictResponse | grpc.RpcError]:
     """Answers or refusals of requests that are sent at once."""
 
     def ask(request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse | grpc.RpcError:
@@ -83,7 +89,9 @@ def slices(rows: int) -> list[predict_pb2.PredictRequest]:
     return [good_request(1 + index % 3) for index in range(rows)]
 
 
-def test_answers_are_those_of_requests_run_alone(peer: Peer, batched: Callable[..., tuple[Peer, Counted]]) -> None:
+def test_answers_are_those_of_requests_run_alone(
+    peer: Peer, batched: Callable[..., tuple[Peer, Counted]]
+) -> None:
     together_peer, servable = batched(max_batch_size=64, batch_timeout_micros=WAIT)
     requests = slices(12)
     answers = together(together_peer, requests)
@@ -98,13 +106,17 @@ def test_answers_are_those_of_requests_run_alone(peer: Peer, batched: Callable[.
                 assert answer.outputs[name] == message
 
 
-def test_only_the_same_signature_and_outputs_meet(batched: Callable[..., tuple[Peer, Counted]]) -> None:
+def test_only_the_same_signature_and_outputs_meet(
+    batched: Callable[..., tuple[Peer, Counted]],
+) -> None:
     peer, servable = batched(max_batch_size=64, batch_timeout_micros=WAIT)
     whole, part = good_request(), good_request()
     part.output_filter.append("version")
     answers = together(peer, [whole, whole, part, part])
     assert sorted(servable.runs) == [4, 4]
-    assert [set(answer.outputs) for answer in answers] == [{"ctr", "served_domain", "version"}] * 2 + [{"version"}] * 2
+    assert [set(answer.outputs) for answer in answers] == [
+        {"ctr", "served_domain", "version"}
+    ] * 2 + [{"version"}] * 2
 
 
 def test_batches_are_no_larger_than_allowed(batched: Callable[..., tuple[Peer, Counted]]) -> None:
@@ -116,7 +128,9 @@ def test_batches_are_no_larger_than_allowed(batched: Callable[..., tuple[Peer, C
     assert small.refused(good_request(3)) == ("INVALID_ARGUMENT", words)
 
 
-def test_a_batch_is_filled_up_to_an_allowed_size(peer: Peer, batched: Callable[..., tuple[Peer, Counted]]) -> None:
+def test_a_batch_is_filled_up_to_an_allowed_size(
+    peer: Peer, batched: Callable[..., tuple[Peer, Counted]]
+) -> None:
     padded, servable = batched(max_batch_size=8, allowed_batch_sizes=(4, 8))
     for rows in (1, 3):
         answer, alone = padded.predict(good_request(rows)), peer.predict(good_request(rows))
@@ -131,11 +145,17 @@ def lists_of(length: int) -> predict_pb2.PredictRequest:
 
 
 @pytest.mark.parametrize(("pad", "runs"), [(False, 2), (True, 1)])
-def test_lists_of_different_lengths(peer: Peer, batched: Callable[..., tuple[Peer, Counted]], pad: bool, runs: int) -> None:
-    mixed, servable = batched(max_batch_size=64, batch_timeout_micros=WAIT, pad_variable_length_inputs=pad)
+def test_lists_of_different_lengths(
+    peer: Peer, batched: Callable[..., tuple[Peer, Counted]], pad: bool, runs: int
+) -> None:
+    mixed, servable = batched(
+        max_batch_size=64, batch_timeout_micros=WAIT, pad_variable_length_inputs=pad
+    )
     requests = [lists_of(length) for length in (1, 3, 1, 3)]
     for request, answer in zip(requests, together(mixed, requests), strict=True):
-        np.testing.assert_allclose(decode(answer.outputs["ctr"]), decode(peer.predict(request).outputs["ctr"]), rtol=1e-6)
+        np.testing.assert_allclose(
+            decode(answer.outputs["ctr"]), decode(peer.predict(request).outputs["ctr"]), rtol=1e-6
+        )
     assert len(servable.runs) == runs
 
 
@@ -147,22 +167,32 @@ def test_a_request_without_a_deadline(batched: Callable[..., tuple[Peer, Counted
 def test_zero_rows(batched: Callable[..., tuple[Peer, Counted]]) -> None:
     peer, _ = batched(max_batch_size=8, allowed_batch_sizes=(8,), batch_timeout_micros=WAIT)
     empty = good_request(0, clicks=encode(np.empty((0, 2), object), STRING))
-    assert [len(answer.outputs["ctr"].float_val) for answer in together(peer, [empty, good_request(2), empty])] == [0, 2, 0]
+    assert [
+        len(answer.outputs["ctr"].float_val)
+        for answer in together(peer, [empty, good_request(2), empty])
+    ] == [0, 2, 0]
 
 
 def test_unequal_first_dimensions_are_refused(batched: Callable[..., tuple[Peer, Counted]]) -> None:
     peer, _ = batched()
     request = good_request(1, price=encode([0.1, 0.2, 0.3], FLOAT))
     request.model_spec.signature_name = "rank"
-    assert peer.refused(request) == ("INVALID_ARGUMENT", "Batching Run() input tensors must have equal 0th-dimension size")
+    assert peer.refused(request) == (
+        "INVALID_ARGUMENT",
+        "Batching Run() input tensors must have equal 0th-dimension size",
+    )
 
 
-def test_outputs_without_a_row_for_each_row_are_refused(batched: Callable[..., tuple[Peer, Counted]]) -> None:
+def test_outputs_without_a_row_for_each_row_are_refused(
+    batched: Callable[..., tuple[Peer, Counted]],
+) -> None:
     peer, _ = batched()
     request = predict_pb2.PredictRequest(model_spec={"name": NAME, "signature_name": "all_domains"})
     request.inputs["user"].CopyFrom(good_inputs(3)["user"])
     code, message = peer.refused(request)
-    assert code == "FAILED_PRECONDITION" and message.startswith("Batched output tensor's 0th dimension does not equal the sum")
+    assert code == "FAILED_PRECONDITION" and message.startswith(
+        "Batched output tensor's 0th dimension does not equal the sum"
+    )
 
 
 def test_bad_requests_are_refused_alone(batched: Callable[..., tuple[Peer, Counted]]) -> None:
@@ -189,7 +219,10 @@ def test_a_full_queue_is_unavailable(batched: Callable[..., tuple[Peer, Counted]
     while not peer.batcher._waiting:  # type: ignore[union-attr]
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    assert peer.refused(good_request()) == ("UNAVAILABLE", "The batch scheduling queue to which this task was submitted is full")
+    assert peer.refused(good_request()) == (
+        "UNAVAILABLE",
+        "The batch scheduling queue to which this task was submitted is full",
+    )
     servable.gate.set()
     assert len(running.result().outputs) == len(waiting.result().outputs) == 3
 
@@ -198,7 +231,9 @@ def test_a_request_whose_deadline_passes_in_the_queue_is_not_run(exported: dict[
     servable, batcher = Counted(10, exported[10]), Batcher(Parameters(num_batch_threads=1))
     servable.gate.clear()
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(batcher.predict, servable, "serving_default", good_inputs(), [], 1 << 20)
+        running = pool.submit(
+            batcher.predict, servable, "serving_default", good_inputs(), [], 1 << 20
+        )
         assert servable.entered.wait(5)
         with pytest.raises(StatusError, match="DEADLINE_EXCEEDED"):
             batcher.predict(servable, "serving_default", good_inputs(), [], 1 << 20, 0.05)
@@ -209,9 +244,15 @@ def test_a_request_whose_deadline_passes_in_the_queue_is_not_run(exported: dict[
     servable.close()
 
 
-def test_padding_cannot_make_a_batch_of_any_size(batched: Callable[..., tuple[Peer, Counted]]) -> None:
-    """One long list among many short ones: together they would be padded beyond the limit, so each is run alone."""
-    peer, servable = batched(max_batch_size=1000, batch_timeout_micros=WAIT, pad_variable_length_inputs=True)
+def test_padding_cannot_make_a_batch_of_any_size(
+    batched: Callable[..., tuple[Peer, Counted]],
+) -> None:
+    """One long list among many short ones: together they would be padded beyond the limit, so
+    each is run alone.
+    """
+    peer, servable = batched(
+        max_batch_size=1000, batch_timeout_micros=WAIT, pad_variable_length_inputs=True
+    )
     answers = together(peer, [lists_of(20_000), good_request(3), good_request(3)])
     assert not any(isinstance(answer, grpc.RpcError) for answer in answers)
     assert sorted(servable.runs) == [1, 3, 3]
@@ -222,14 +263,23 @@ def test_padding_cannot_make_a_batch_of_any_size(batched: Callable[..., tuple[Pe
 
 @pytest.mark.parametrize("dtype", ["string", "float32", "int64", "float16", "bool"])
 def test_joined_tensors(dtype: str) -> None:
-    """Written out or abbreviated, packed or not: the rows are those of the requests, shorter lists padded, the last row repeated."""
+    """Written out or abbreviated, packed or not: the rows are those of the requests, shorter
+    lists padded, the last row repeated.
+    """
     kind = tf.as_dtype(dtype)
     parts = [np.array([[1, 2], [3, 4]]), np.array([[5], [6]]), np.zeros((0, 1)), np.array([[7, 7]])]
     arrays = [
-        np.char.mod("%d", part.astype(int)).astype("S").astype(object) if dtype == "string" else part.astype(kind.as_numpy_dtype)
+        (
+            np.char.mod("%d", part.astype(int)).astype("S").astype(object)
+            if dtype == "string"
+            else part.astype(kind.as_numpy_dtype)
+        )
         for part in parts
     ]
-    messages = [encode(array, kind.as_datatype_enum, packed=bool(index % 2)) for index, array in enumerate(arrays)]
+    messages = [
+        encode(array, kind.as_datatype_enum, packed=bool(index % 2))
+        for index, array in enumerate(arrays)
+    ]
     (whole,) = joined([{"x": message} for message in messages], 7, 1 << 20)
     if dtype == "string":
         whole = decode(tensor_pb2.TensorProto.FromString(whole.item()))
@@ -241,8 +291,14 @@ def test_joined_tensors(dtype: str) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("max_batch_size { value: 128 } allowed_batch_sizes: 32 allowed_batch_sizes: 64", "last entry was 64; expected 128"),
-        ("max_batch_size { value: 8 } allowed_batch_sizes: 8 allowed_batch_sizes: 8", "positive and increasing"),
+        (
+            "max_batch_size { value: 128 } allowed_batch_sizes: 32 allowed_batch_sizes: 64",
+            "last entry was 64; expected 128",
+        ),
+        (
+            "max_batch_size { value: 8 } allowed_batch_sizes: 8 allowed_batch_sizes: 8",
+            "positive and increasing",
+        ),
         ("allowed_batch_sizes: 0 allowed_batch_sizes: 1000", "positive and increasing"),
         ("num_batch_threads { value: 0 }", "num_batch_threads must be at least 1, received 0"),
         ("batch_size: 3", 'no field named "batch_size"'),
@@ -258,9 +314,12 @@ def test_bad_parameters(tmp_path: Path, text: str, words: str) -> None:
 def test_parameters_and_defaults(tmp_path: Path) -> None:
     file = tmp_path / "batching"
     file.write_text(
-        "max_batch_size { value: 16 } allowed_batch_sizes: [4, 16] pad_variable_length_inputs: true batch_timeout_micros { value: 0 }"
+        "max_batch_size { value: 16 } allowed_batch_sizes: [4, 16] pad_variable_length_inputs: true"
+        " batch_timeout_micros { value: 0 }"
     )
     found = read_parameters(file)
-    assert found == Parameters(max_batch_size=16, allowed_batch_sizes=(4, 16), pad_variable_length_inputs=True)
+    assert found == Parameters(
+        max_batch_size=16, allowed_batch_sizes=(4, 16), pad_variable_length_inputs=True
+    )
     file.write_text("")
     assert read_parameters(file) == Parameters()

@@ -1,6 +1,8 @@
-"""The same requests to the embedded server and to TensorFlow Serving's own: codes, scores, versions, metadata, status.
+"""The same requests to the embedded server and to TensorFlow Serving's own: codes, scores,
+versions, metadata, status.
 
-Both run as processes with the same flags. The stock one takes part where ``TENSORFLOW_MODEL_SERVER`` names its binary.
+Both run as processes with the same flags. The stock one takes part where
+``TENSORFLOW_MODEL_SERVER`` names its binary.
 """
 
 import json
@@ -36,12 +38,26 @@ from serving.wire.errors import StatusError, status_of
 from serving.wire.tensor_protos import decode, encode
 from serving.wire.tf_examples import example
 from tests.serving.conftest import NAME
-from tests.serving.server.conformity_cases import ANSWERED, F32, GOOD, NO_ROWS, REFUSED, SCORES, TEXT, Case
+from tests.serving.server.conformity_cases import (
+    ANSWERED,
+    F32,
+    GOOD,
+    NO_ROWS,
+    REFUSED,
+    SCORES,
+    TEXT,
+    Case,
+)
 
 BINARY = "TENSORFLOW_MODEL_SERVER"
 SERVERS = [
     "embedded",
-    pytest.param("stock", marks=pytest.mark.skipif(BINARY not in os.environ, reason=f"{BINARY} names no tensorflow_model_server")),
+    pytest.param(
+        "stock",
+        marks=pytest.mark.skipif(
+            BINARY not in os.environ, reason=f"{BINARY} names no tensorflow_model_server"
+        ),
+    ),
 ]
 RECOMMENDER = "recommender"
 
@@ -49,7 +65,10 @@ RECOMMENDER = "recommender"
 def command(kind: str) -> list[str]:
     if kind == "embedded":
         return [sys.executable, "-m", "serving.server"]
-    return [os.environ[BINARY], "--max_num_load_retries=0"]  # by default it tries a broken version again after a minute
+    return [
+        os.environ[BINARY],
+        "--max_num_load_retries=0",
+    ]  # by default it tries a broken version again after a minute
 
 
 @contextmanager
@@ -57,7 +76,11 @@ def process(kind: str, flags: Sequence[str]) -> Iterator[tuple[subprocess.Popen[
     """A server on a port that was free a moment ago."""
     with shared_port("127.0.0.1", 0) as port:
         pass
-    with subprocess.Popen([*command(kind), f"--port={port}", *flags], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as server:
+    with subprocess.Popen(
+        [*command(kind), f"--port={port}", *flags],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    ) as server:
         try:
             yield server, f"127.0.0.1:{port}"
         finally:
@@ -73,14 +96,19 @@ class Server:
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
-    def predict(self, request: predict_pb2.PredictRequest, timeout: float = 20) -> predict_pb2.PredictResponse:
+    def predict(
+        self, request: predict_pb2.PredictRequest, timeout: float = 20
+    ) -> predict_pb2.PredictResponse:
         return self.prediction.Predict(request, timeout=timeout)
 
     def states(self, name: str, version: int | None = None) -> dict[int, Any]:
         request = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": name})
         if version is not None:
             request.model_spec.version.value = version
-        return {entry.version: entry for entry in self.models.GetModelStatus(request, timeout=20).model_version_status}
+        return {
+            entry.version: entry
+            for entry in self.models.GetModelStatus(request, timeout=20).model_version_status
+        }
 
 
 AVAILABLE, END = 30, 50
@@ -97,20 +125,28 @@ def code(call: Callable[[], Any]) -> str:
 def wait_for(condition: Callable[[], bool], server: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + 90
     while not condition():
-        assert server.poll() is None, f"the server ended: {server.stderr.read().decode() if server.stderr else ''}"
+        assert server.poll() is None, (
+            f"the server ended: {server.stderr.read().decode() if server.stderr else ''}"
+        )
         assert time.monotonic() < end, "did not happen within 90 s"
         time.sleep(0.05)
 
 
 @pytest.fixture(scope="session")
-def models(exported: dict[int, Path], models_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Base paths of the tiny model and of a recommender; beside the versions of the first lies what is none."""
+def models(
+    exported: dict[int, Path], models_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Base paths of the tiny model and of a recommender; beside the versions of the first lies
+    what is none.
+    """
     base = tmp_path_factory.mktemp("conformity")
     for version, path in exported.items():
         shutil.copytree(path, base / NAME / str(version))
     for name in ("v11", "12.part", "tmp"):
         shutil.copytree(exported[9], base / NAME / name)
-    (base / NAME / "notes.txt").touch()  # a file named by an integer would be taken for a version by the stock server
+    (
+        base / NAME / "notes.txt"
+    ).touch()  # a file named by an integer would be taken for a version by the stock server
     shutil.copytree(models_dir, base / RECOMMENDER)
     return base
 
@@ -118,23 +154,39 @@ def models(exported: dict[int, Path], models_dir: Path, tmp_path_factory: pytest
 def config(models: Path, stable: int = 9, canary: int = 10) -> Any:
     """Two versions of the tiny model under labels, and the recommender's newest."""
     made = model_server_config_pb2.ModelServerConfig()
-    tiny = made.model_config_list.config.add(name=NAME, base_path=str(models / NAME), model_platform="tensorflow")
+    tiny = made.model_config_list.config.add(
+        name=NAME, base_path=str(models / NAME), model_platform="tensorflow"
+    )
     tiny.model_version_policy.latest.num_versions = 2
     tiny.version_labels.update({"stable": stable, "canary": canary})
-    made.model_config_list.config.add(name=RECOMMENDER, base_path=str(models / RECOMMENDER), model_platform="tensorflow")
+    made.model_config_list.config.add(
+        name=RECOMMENDER, base_path=str(models / RECOMMENDER), model_platform="tensorflow"
+    )
     return made
 
 
 @pytest.fixture(scope="session", params=SERVERS)
-def server(request: pytest.FixtureRequest, models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    request: pytest.FixtureRequest, models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     path = tmp_path_factory.mktemp("config") / "models.pbtxt"
     path.write_text(text_format.MessageToString(config(models)))
-    flags = [f"--model_config_file={path}", "--file_system_poll_wait_seconds=1", "--allow_version_labels_for_unavailable_models=true"]
+    flags = [
+        f"--model_config_file={path}",
+        "--file_system_poll_wait_seconds=1",
+        "--allow_version_labels_for_unavailable_models=true",
+    ]
     with process(request.param, flags) as (running, target):
         made = Server(running, target, models)
         wait_for(lambda: code(lambda: made.states(RECOMMENDER)) == "OK", running)
-        wait_for(lambda: [entry.state for entry in made.states(NAME).values()] == [AVAILABLE, AVAILABLE], running)
-        wait_for(lambda: [entry.state for entry in made.states(RECOMMENDER).values()] == [AVAILABLE], running)
+        wait_for(
+            lambda: [entry.state for entry in made.states(NAME).values()] == [AVAILABLE, AVAILABLE],
+            running,
+        )
+        wait_for(
+            lambda: [entry.state for entry in made.states(RECOMMENDER).values()] == [AVAILABLE],
+            running,
+        )
         yield made
         made.channel.close()
 
@@ -176,21 +228,41 @@ def test_floats_come_back_in_float_val(server: Server) -> None:
 
 
 def test_requests_that_are_none(server: Server) -> None:
-    assert code(lambda: server.predict(predict_pb2.PredictRequest(inputs=GOOD))) == "INVALID_ARGUMENT"
+    assert (
+        code(lambda: server.predict(predict_pb2.PredictRequest(inputs=GOOD))) == "INVALID_ARGUMENT"
+    )
     service = "/tensorflow.serving.PredictionService/"
-    assert code(lambda: server.channel.unary_unary(f"{service}Predict")(b"\xff\xff\xff", timeout=20)) == "INTERNAL"
-    assert code(lambda: server.channel.unary_unary(f"{service}Foresee")(b"", timeout=20)) == "UNIMPLEMENTED"
+    assert (
+        code(lambda: server.channel.unary_unary(f"{service}Predict")(b"\xff\xff\xff", timeout=20))
+        == "INTERNAL"
+    )
+    assert (
+        code(lambda: server.channel.unary_unary(f"{service}Foresee")(b"", timeout=20))
+        == "UNIMPLEMENTED"
+    )
 
 
 def test_a_missed_deadline(server: Server) -> None:
-    many = {name: encode(np.repeat(decode(proto)[:1], 20_000, axis=0), proto.dtype) for name, proto in GOOD.items()}
-    assert code(lambda: server.predict(Case("many rows", many).request(), timeout=0.001)) == "DEADLINE_EXCEEDED"
+    many = {
+        name: encode(np.repeat(decode(proto)[:1], 20_000, axis=0), proto.dtype)
+        for name, proto in GOOD.items()
+    }
+    assert (
+        code(lambda: server.predict(Case("many rows", many).request(), timeout=0.001))
+        == "DEADLINE_EXCEEDED"
+    )
     assert code(lambda: server.predict(Case("good", GOOD).request())) == "OK"
 
 
-@pytest.mark.parametrize("case", [case for case in REFUSED if case.by_graph], ids=lambda case: case.name)
-def test_the_graph_refuses_what_a_server_without_checks_lets_through(exported: dict[int, Path], case: Case) -> None:
-    """What can be known of the stock server without its binary: the same session, fed what no check has seen."""
+@pytest.mark.parametrize(
+    "case", [case for case in REFUSED if case.by_graph], ids=lambda case: case.name
+)
+def test_the_graph_refuses_what_a_server_without_checks_lets_through(
+    exported: dict[int, Path], case: Case
+) -> None:
+    """What can be known of the stock server without its binary: the same session, fed what no
+    check has seen.
+    """
     servable = Servable(10, exported[10])
     name = str(case.spec.get("signature_name", "serving_default"))
     signature = servable.signatures[name]
@@ -229,8 +301,15 @@ def replayed(client: Client, case: dict[str, Any]) -> dict[str, Any]:
 
 def test_golden_cases(server: Server) -> None:
     [version] = server.states(RECOMMENDER)
-    golden = json.loads((server.base / RECOMMENDER / str(version) / "assets.extra" / "golden.json").read_text())
-    assert {case["signature"] for case in golden["cases"]} == {"serving_default", "rank", "examples", "all_domains"}
+    golden = json.loads(
+        (server.base / RECOMMENDER / str(version) / "assets.extra" / "golden.json").read_text()
+    )
+    assert {case["signature"] for case in golden["cases"]} == {
+        "serving_default",
+        "rank",
+        "examples",
+        "all_domains",
+    }
     with Client(server.target, RECOMMENDER) as client:
         for case in golden["cases"]:
             answer = replayed(client, case)
@@ -239,7 +318,13 @@ def test_golden_cases(server: Server) -> None:
                 if name in ("served_domain", "domains"):
                     assert answer[name] == expected
                 else:
-                    np.testing.assert_allclose(answer[name], expected, rtol=0, atol=golden["tolerance"], err_msg=str(case["signature"]))
+                    np.testing.assert_allclose(
+                        answer[name],
+                        expected,
+                        rtol=0,
+                        atol=golden["tolerance"],
+                        err_msg=str(case["signature"]),
+                    )
 
 
 # ---- metadata, status, versions
@@ -247,13 +332,23 @@ def test_golden_cases(server: Server) -> None:
 
 def test_metadata(server: Server) -> None:
     def ask(fields: Sequence[str], name: str = NAME) -> Any:
-        request = get_model_metadata_pb2.GetModelMetadataRequest(model_spec={"name": name}, metadata_field=fields)
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec={"name": name}, metadata_field=fields
+        )
         return server.prediction.GetModelMetadata(request, timeout=20)
 
     answer, found = ask(["signature_def"]), get_model_metadata_pb2.SignatureDefMap()
     assert answer.model_spec.version.value == 10 and answer.metadata["signature_def"].Unpack(found)
-    assert {name for name in found.signature_def if not name.startswith("__")} == {"serving_default", "rank", "all_domains", "odd"}
-    shapes = {name: [dim.size for dim in info.tensor_shape.dim] for name, info in found.signature_def["rank"].inputs.items()}
+    assert {name for name in found.signature_def if not name.startswith("__")} == {
+        "serving_default",
+        "rank",
+        "all_domains",
+        "odd",
+    }
+    shapes = {
+        name: [dim.size for dim in info.tensor_shape.dim]
+        for name, info in found.signature_def["rank"].inputs.items()
+    }
     assert shapes == {"user": [1], "clicks": [1, -1], "price": [-1], "time": [1], "domain": [1]}
     assert found.signature_def["serving_default"].outputs["ctr"].dtype == F32
     assert code(lambda: ask(["weights"])) == code(lambda: ask([])) == "INVALID_ARGUMENT"
@@ -261,7 +356,10 @@ def test_metadata(server: Server) -> None:
 
 
 def test_status_is_of_integer_directories_alone(server: Server) -> None:
-    assert {version: entry.state for version, entry in server.states(NAME).items()} == {9: AVAILABLE, 10: AVAILABLE}
+    assert {version: entry.state for version, entry in server.states(NAME).items()} == {
+        9: AVAILABLE,
+        10: AVAILABLE,
+    }
     assert list(server.states(NAME, 9)) == [9] and server.states(NAME, 9)[9].status.error_code == 0
     assert code(lambda: server.states(NAME, 3)) == "NOT_FOUND"
     assert code(lambda: server.states("nope")) == "NOT_FOUND"
@@ -273,22 +371,33 @@ def test_labels_move_by_a_new_config(server: Server) -> None:
         return code(lambda: server.models.HandleReloadConfigRequest(request, timeout=60))
 
     def served(label: str) -> int:
-        return int(server.predict(Case("", GOOD, {"version_label": label}).request()).model_spec.version.value)
+        return int(
+            server.predict(
+                Case("", GOOD, {"version_label": label}).request()
+            ).model_spec.version.value
+        )
 
     assert reload(stable=10) == "OK" and served("stable") == served("canary") == 10
     assert reload(stable=9) == "OK" and served("stable") == 9
     assert reload(canary=3) == "FAILED_PRECONDITION" and served("canary") == 10
 
 
-def test_a_version_with_a_broken_warm_up_file_disturbs_nothing(server: Server, exported: dict[int, Path]) -> None:
-    """It may be refused, or served as if there were no such file; the newest good version answers either way."""
+def test_a_version_with_a_broken_warm_up_file_disturbs_nothing(
+    server: Server, exported: dict[int, Path]
+) -> None:
+    """It may be refused, or served as if there were no such file; the newest good version
+    answers either way.
+    """
     aside = server.base / NAME / "aside"
     shutil.copytree(exported[10], aside)
     (aside / "assets.extra").mkdir(exist_ok=True)
     (aside / "assets.extra" / "tf_serving_warmup_requests").write_bytes(b"not a record" * 9)
     published = aside.rename(server.base / NAME / "21")
     try:
-        wait_for(lambda: 21 in server.states(NAME) and server.states(NAME)[21].state in (AVAILABLE, END), server.process)
+        wait_for(
+            lambda: 21 in server.states(NAME) and server.states(NAME)[21].state in (AVAILABLE, END),
+            server.process,
+        )
         entry = server.states(NAME)[21]
         assert (entry.state == AVAILABLE) == (entry.status.error_code == 0)
         answer = server.predict(Case("good", GOOD).request())
@@ -296,7 +405,10 @@ def test_a_version_with_a_broken_warm_up_file_disturbs_nothing(server: Server, e
         np.testing.assert_allclose(decode(answer.outputs["ctr"]), SCORES, rtol=1e-5)
     finally:
         shutil.rmtree(published)
-        wait_for(lambda: {server.states(NAME)[version].state for version in (9, 10)} == {AVAILABLE}, server.process)
+        wait_for(
+            lambda: {server.states(NAME)[version].state for version in (9, 10)} == {AVAILABLE},
+            server.process,
+        )
 
 
 # ---- batching
@@ -306,16 +418,31 @@ def test_a_version_with_a_broken_warm_up_file_disturbs_nothing(server: Server, e
 def test_batching_with_the_file_that_is_shipped(kind: str, models: Path) -> None:
     file = Path(serving.__file__).parent / "tensorflow_serving" / "batching_parameters.pbtxt"
     model = [f"--model_name={NAME}", f"--model_base_path={models / NAME}"]
-    with process(kind, [*model, "--enable_batching=true", f"--batching_parameters_file={file}"]) as (running, target):
+    with process(
+        kind, [*model, "--enable_batching=true", f"--batching_parameters_file={file}"]
+    ) as (running, target):
         server = Server(running, target, models)
         wait_for(lambda: code(lambda: server.predict(ANSWERED[0].request())) == "OK", running)
-        longer = {name: encode([[b"u2"] * 5, [b"u3"] * 5], TEXT) if name == "clicks" else proto for name, proto in GOOD.items()}
-        alone = [server.predict(Case("", inputs).request()).outputs["ctr"] for inputs in (GOOD, longer)]
-        together = [server.prediction.Predict.future(Case("", inputs).request(), timeout=20) for inputs in (GOOD, longer) * 20]
+        longer = {
+            name: encode([[b"u2"] * 5, [b"u3"] * 5], TEXT) if name == "clicks" else proto
+            for name, proto in GOOD.items()
+        }
+        alone = [
+            server.predict(Case("", inputs).request()).outputs["ctr"] for inputs in (GOOD, longer)
+        ]
+        together = [
+            server.prediction.Predict.future(Case("", inputs).request(), timeout=20)
+            for inputs in (GOOD, longer) * 20
+        ]
         for index, answer in enumerate(together):
-            np.testing.assert_allclose(decode(answer.result().outputs["ctr"]), decode(alone[index % 2]), rtol=1e-6)
+            np.testing.assert_allclose(
+                decode(answer.result().outputs["ctr"]), decode(alone[index % 2]), rtol=1e-6
+            )
         np.testing.assert_allclose(decode(alone[0]), SCORES, rtol=1e-5)
-        asked = {case.spec.get("signature_name"): code(lambda case=case: server.predict(case.request())) for case in ANSWERED}  # type: ignore[misc]
+        asked = {
+            case.spec.get("signature_name"): code(lambda case=case: server.predict(case.request()))
+            for case in ANSWERED
+        }  # type: ignore[misc]
         assert (asked["rank"], asked["all_domains"]) == ("INVALID_ARGUMENT", "FAILED_PRECONDITION")
         server.channel.close()
 
@@ -324,10 +451,16 @@ def test_batching_with_the_file_that_is_shipped(kind: str, models: Path) -> None
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_a_batching_file_that_contradicts_itself_stops_the_start(kind: str, models: Path, tmp_path: Path) -> None:
+def test_a_batching_file_that_contradicts_itself_stops_the_start(
+    kind: str, models: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "batching.pbtxt"
-    path.write_text("max_batch_size { value: 64 }\nallowed_batch_sizes: 8\nallowed_batch_sizes: 32\n")
+    path.write_text(
+        "max_batch_size { value: 64 }\nallowed_batch_sizes: 8\nallowed_batch_sizes: 32\n"
+    )
     model = [f"--model_name={NAME}", f"--model_base_path={models / NAME}"]
-    with process(kind, [*model, "--enable_batching=true", f"--batching_parameters_file={path}"]) as (started, _):
+    with process(
+        kind, [*model, "--enable_batching=true", f"--batching_parameters_file={path}"]
+    ) as (started, _):
         _, said = started.communicate(timeout=90)
     assert started.returncode not in (0, None) and b"allowed_batch_sizes" in said

@@ -17,7 +17,11 @@ import pytest
 import trustme
 from google.protobuf import text_format
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tensorflow_serving.apis import model_management_pb2, model_service_pb2_grpc, prediction_service_pb2_grpc
+from tensorflow_serving.apis import (
+    model_management_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
 
 from configs import InputError
 from serving.server.flags import arguments_of
@@ -37,10 +41,14 @@ ROOT = Path(__file__).parents[3]
 
 def health_of(channel: grpc.Channel, service: str = "") -> str:
     request = health_pb2.HealthCheckRequest(service=service)
-    return health_pb2.HealthCheckResponse.ServingStatus.Name(health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status)
+    return health_pb2.HealthCheckResponse.ServingStatus.Name(
+        health_pb2_grpc.HealthStub(channel).Check(request, timeout=5).status
+    )
 
 
-def test_health_is_serving_while_every_model_has_a_version(base: Path, publish: Callable[[Path, int], None]) -> None:
+def test_health_is_serving_while_every_model_has_a_version(
+    base: Path, publish: Callable[[Path, int], None]
+) -> None:
     with serving(base, policy=VersionPolicy(specific=frozenset({10}))) as peer:
         assert {health_of(peer.channel, service) for service in ("", *SERVICES)} == {"NOT_SERVING"}
         publish(base, 10)
@@ -123,20 +131,33 @@ def test_tls(base: Path, tmp_path: Path) -> None:
 def test_clients_that_must_show_a_certificate(base: Path, tmp_path: Path) -> None:
     authority = trustme.CA()
     client, root = authority.issue_cert("client@example.org"), authority.cert_pem.bytes()
-    with serving(base, credentials=server_credentials(ssl_config(tmp_path, authority, verify=True))) as peer:
+    with serving(
+        base, credentials=server_credentials(ssl_config(tmp_path, authority, verify=True))
+    ) as peer:
         target = peer.target.replace("127.0.0.1", "localhost")
         with pytest.raises(grpc.RpcError):
             predict_over(target, grpc.ssl_channel_credentials(root))
         chain = b"".join(part.bytes() for part in client.cert_chain_pems)
-        assert predict_over(target, grpc.ssl_channel_credentials(root, client.private_key_pem.bytes(), chain)) == 9
+        assert (
+            predict_over(
+                target, grpc.ssl_channel_credentials(root, client.private_key_pem.bytes(), chain)
+            )
+            == 9
+        )
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", "server_key must hold the text of a PEM file"),
-        ('server_key: "-----BEGIN X" server_cert: "cert.pem"', "server_cert must hold the text of a PEM file"),
-        ('server_key: "-----BEGIN X" server_cert: "-----BEGIN X" client_verify: true', "custom_ca must hold the text of a PEM file"),
+        (
+            'server_key: "-----BEGIN X" server_cert: "cert.pem"',
+            "server_cert must hold the text of a PEM file",
+        ),
+        (
+            'server_key: "-----BEGIN X" server_cert: "-----BEGIN X" client_verify: true',
+            "custom_ca must hold the text of a PEM file",
+        ),
         ("key: 1", 'no field named "key"'),
     ],
 )
@@ -160,7 +181,10 @@ def get(port: int, path: str) -> tuple[int, str, str]:
 
 def test_metrics(base: Path) -> None:
     metrics = Metrics(lambda name: name == NAME)
-    with serving(base, observe=metrics.observe) as peer, http_server("127.0.0.1", 0, peer.service, {"/metrics": metrics.text}) as port:
+    with (
+        serving(base, observe=metrics.observe) as peer,
+        http_server("127.0.0.1", 0, peer.service, {"/metrics": metrics.text}) as port,
+    ):
         for _ in range(3):
             peer.predict(good_request())
         peer.refused(good_request(price=None))
@@ -168,17 +192,23 @@ def test_metrics(base: Path) -> None:
             request = good_request()
             request.model_spec.name = name
             peer.refused(request)
-        wait_for(lambda: 'status="NOT_FOUND"} 2.0' in get(port, "/metrics")[2])  # counted when the peer may have its answer already
+        wait_for(
+            lambda: 'status="NOT_FOUND"} 2.0' in get(port, "/metrics")[2]
+        )  # counted when the peer may have its answer already
         code, kind, text = get(port, "/metrics")
         assert code == 200 and kind.startswith("text/plain; version=0.0.4")
         lines = text.splitlines()
         assert "# TYPE :tensorflow:serving:request_count counter" in lines
         assert f':tensorflow:serving:request_count{{model_name="{NAME}",status="OK"}} 3.0' in lines
-        assert f':tensorflow:serving:request_count{{model_name="{NAME}",status="INVALID_ARGUMENT"}} 1.0' in lines
+        refused = f'{{model_name="{NAME}",status="INVALID_ARGUMENT"}}'
+        assert f":tensorflow:serving:request_count{refused} 1.0" in lines
         assert ':tensorflow:serving:request_count{model_name="",status="NOT_FOUND"} 2.0' in lines
         labels = f'API="Predict",entrypoint="GRPC",model_name="{NAME}"'
         assert f":tensorflow:serving:request_latency_count{{{labels}}} 3.0" in lines
-        assert sum(line.startswith(":tensorflow:serving:request_latency_bucket{") for line in lines) == 34
+        assert (
+            sum(line.startswith(":tensorflow:serving:request_latency_bucket{") for line in lines)
+            == 34
+        )
         assert "_created" not in text and "_total" not in text
         assert get(port, "/metrics/")[0] == 404
 
@@ -186,11 +216,22 @@ def test_metrics(base: Path) -> None:
 def test_model_status_over_http(base: Path, publish: Callable[[Path, int], None]) -> None:
     publish(base, 10)
     with serving(base) as peer, http_server("127.0.0.1", 0, peer.service, {}) as port:
-        available = {"version": "10", "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
+        available = {
+            "version": "10",
+            "state": "AVAILABLE",
+            "status": {"error_code": "OK", "error_message": ""},
+        }
         for path in (f"/v1/models/{NAME}", f"/v1/models/{NAME}/versions/10"):
             code, kind, text = get(port, path)
-            assert (code, kind, json.loads(text)) == (200, "application/json", {"model_version_status": [available]})
-        for path, words in (("nope", "Could not find any versions of model nope"), (f"{NAME}/versions/9", "Could not find version 9")):
+            assert (code, kind, json.loads(text)) == (
+                200,
+                "application/json",
+                {"model_version_status": [available]},
+            )
+        for path, words in (
+            ("nope", "Could not find any versions of model nope"),
+            (f"{NAME}/versions/9", "Could not find version 9"),
+        ):
             code, _, text = get(port, f"/v1/models/{path}")
             assert code == 404 and words in json.loads(text)["error"]
         assert get(port, "/v1/models/../../etc/passwd")[0] == get(port, "/")[0] == 404
@@ -217,8 +258,17 @@ def test_where_metrics_are_served(tmp_path: Path) -> None:
 
 @contextmanager
 def command(*flags: str) -> Iterator[subprocess.Popen[str]]:
-    words = [sys.executable, "-m", "serving.server", "--port=0", "--file_system_poll_wait_seconds=0.05", *flags]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT) as running:
+    words = [
+        sys.executable,
+        "-m",
+        "serving.server",
+        "--port=0",
+        "--file_system_poll_wait_seconds=0.05",
+        *flags,
+    ]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    ) as running:
         try:
             yield running
         finally:
@@ -240,30 +290,58 @@ def test_the_command_with_everything(base: Path, tmp_path: Path, exported: dict[
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    flags = ["--enable_batching=true", f"--batching_parameters_file={tmp_path / 'batching'}", "--rest_api_port=0"]
-    flags += [f"--ssl_config_file={ssl_config(tmp_path, authority)}", f"--monitoring_config_file={tmp_path / 'monitoring'}"]
-    flags += [f"--model_config_file={tmp_path / 'models'}", "--model_config_file_poll_wait_seconds=0.05"]
+    flags = [
+        "--enable_batching=true",
+        f"--batching_parameters_file={tmp_path / 'batching'}",
+        "--rest_api_port=0",
+    ]
+    flags += [
+        f"--ssl_config_file={ssl_config(tmp_path, authority)}",
+        f"--monitoring_config_file={tmp_path / 'monitoring'}",
+    ]
+    flags += [
+        f"--model_config_file={tmp_path / 'models'}",
+        "--model_config_file_poll_wait_seconds=0.05",
+    ]
     with command(*flags) as process:
         said, _, address = line(process).rpartition(" ")
         port = int(line(process).rpartition(":")[2])
         assert said == f"Serving {NAME} version 9 on"
-        target, credentials = address.replace("127.0.0.1", "localhost"), grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+        target, credentials = (
+            address.replace("127.0.0.1", "localhost"),
+            grpc.ssl_channel_credentials(authority.cert_pem.bytes()),
+        )
         assert predict_over(target, credentials) == 9
-        (tmp_path / "models").write_text(f"model_config_list {{ {entry(NAME, base)} {entry('other', exported[10].parent)} }}")
-        wait_for(lambda: get(port, "/v1/models/other")[0] == 200 and "AVAILABLE" in get(port, "/v1/models/other")[2])
+        (tmp_path / "models").write_text(
+            f"model_config_list {{ {entry(NAME, base)} {entry('other', exported[10].parent)} }}"
+        )
+        wait_for(
+            lambda: (
+                get(port, "/v1/models/other")[0] == 200
+                and "AVAILABLE" in get(port, "/v1/models/other")[2]
+            )
+        )
         (tmp_path / "models").write_text("model_config_list { config { nam: 1 } }")
         assert process.stderr is not None
-        assert "no field named" in (complaint := process.stderr.readline()) and complaint.endswith("; the former config stays\n")
+        assert "no field named" in (complaint := process.stderr.readline()) and complaint.endswith(
+            "; the former config stays\n"
+        )
         assert predict_over(target, credentials) == 9
         metrics = get(port, "/monitoring/prometheus/metrics")[2]
-        assert f':tensorflow:serving:request_count{{model_name="{NAME}",status="OK"}} 2.0' in metrics
+        assert (
+            f':tensorflow:serving:request_count{{model_name="{NAME}",status="OK"}} 2.0' in metrics
+        )
         process.send_signal(signal.SIGTERM)
         assert process.wait(15) == 0
 
 
 def test_a_server_that_fell_behind_answers_or_refuses_and_nothing_else(base: Path) -> None:
-    """Below the server's limit gRPC has one of its own for requests that nobody has looked at yet, and answers CANCELLED."""
-    with command(f"--model_name={NAME}", f"--model_base_path={base}", "--max_concurrent_requests=64") as process:
+    """Below the server's limit gRPC has one of its own for requests that nobody has looked at
+    yet, and answers CANCELLED.
+    """
+    with command(
+        f"--model_name={NAME}", f"--model_base_path={base}", "--max_concurrent_requests=64"
+    ) as process:
         with grpc.insecure_channel(line(process).split()[-1]) as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
             stub.Predict(good_request(), timeout=10)
@@ -283,16 +361,22 @@ def test_sigterm_lets_running_requests_end_and_refuses_new_ones(base: Path) -> N
         grpc.insecure_channel(line(process).split()[-1]) as channel,
     ):
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        watched = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=20)
+        watched = health_pb2_grpc.HealthStub(channel).Watch(
+            health_pb2.HealthCheckRequest(), timeout=20
+        )
         assert next(watched).status == health_pb2.HealthCheckResponse.SERVING
         running = stub.Predict.future(good_request(), timeout=20)
-        assert health_of(channel) == "SERVING"  # requests of a connection are taken in turn: the one above has been
+        assert (
+            health_of(channel) == "SERVING"
+        )  # requests of a connection are taken in turn: the one above has been
         process.send_signal(signal.SIGTERM)
         assert next(watched).status == health_pb2.HealthCheckResponse.NOT_SERVING
         watched.cancel()
 
         def refusal() -> grpc.StatusCode:
-            with pytest.raises(grpc.RpcError) as refused:  # where it was taken before the server closed, it waits in the batch
+            with pytest.raises(
+                grpc.RpcError
+            ) as refused:  # where it was taken before the server closed, it waits in the batch
                 stub.Predict(good_request(), timeout=0.1)
             return refused.value.code()
 
@@ -311,7 +395,10 @@ def test_a_reload_reaches_one_of_several_processes_so_it_is_refused(base: Path) 
             model_service_pb2_grpc.ModelServiceStub(channel).HandleReloadConfigRequest(
                 model_management_pb2.ReloadConfigRequest(), timeout=10
             )
-        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED and "--model_config_file" in caught.value.details()
+        assert (
+            caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+            and "--model_config_file" in caught.value.details()
+        )
         process.terminate()
         assert process.wait(15) == 0
 
@@ -321,9 +408,15 @@ def test_a_reload_reaches_one_of_several_processes_so_it_is_refused(base: Path) 
     [
         (["--model_base_path=a", "--model_config_file=b"], "not allowed with argument"),
         (["--model_base_path=a", "--batching_parameters_file=b"], "without --enable-batching"),
-        (["--model_base_path=a", "--enable_batching=maybe"], "must be true or false, received maybe"),
+        (
+            ["--model_base_path=a", "--enable_batching=maybe"],
+            "must be true or false, received maybe",
+        ),
         (["--model_base_path=a", "--rest_api_port=8500"], "must differ"),
-        (["--model_base_path=a", "--rest_api_port=1", "--processes=2"], "not with --processes above 1"),
+        (
+            ["--model_base_path=a", "--rest_api_port=1", "--processes=2"],
+            "not with --processes above 1",
+        ),
         (["--model_base_path=a", "--max_concurrent_requests=0"], "from 1"),
     ],
 )
@@ -333,10 +426,15 @@ def test_bad_flags(flags: list[str], words: str, capsys: pytest.CaptureFixture[s
     assert stopped.value.code == 2 and words in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("flag", ["--enable_batching", "--enable_batching=true", "--enable_batching=false", None])
+@pytest.mark.parametrize(
+    "flag", ["--enable_batching", "--enable_batching=true", "--enable_batching=false", None]
+)
 def test_switches(flag: str | None) -> None:
     arguments = arguments_of(["--model_base_path=a", *([flag] if flag else [])])
-    assert arguments.enable_batching == (flag in ("--enable_batching", "--enable_batching=true")) and arguments.enable_model_warmup
+    assert (
+        arguments.enable_batching == (flag in ("--enable_batching", "--enable_batching=true"))
+        and arguments.enable_model_warmup
+    )
 
 
 def test_bad_files_stop_the_start(tmp_path: Path, base: Path) -> None:
@@ -351,7 +449,11 @@ def test_bad_files_stop_the_start(tmp_path: Path, base: Path) -> None:
             f"model_config_list {{ {entry(NAME, base, label)} }}",
             "not currently available",
         ),
-        ("batching_parameters_file", "max_batch_size { value: 8 } allowed_batch_sizes: 4", "must match max_batch_size"),
+        (
+            "batching_parameters_file",
+            "max_batch_size { value: 8 } allowed_batch_sizes: 4",
+            "must match max_batch_size",
+        ),
         ("ssl_config_file", "", "server_key"),
         ("monitoring_config_file", "enable: true", "not a MonitoringConfig"),
     ]
@@ -359,9 +461,20 @@ def test_bad_files_stop_the_start(tmp_path: Path, base: Path) -> None:
     try:
         for flag, text, words in cases:
             file.write_text(text)
-            flags = [f"--{flag}={file}", "--enable_batching", "--rest_api_port=0", "--port=0", "--file_system_poll_wait_seconds=0"]
+            flags = [
+                f"--{flag}={file}",
+                "--enable_batching",
+                "--rest_api_port=0",
+                "--port=0",
+                "--file_system_poll_wait_seconds=0",
+            ]
             with pytest.raises(InputError, match=words):
-                main.main([*flags, *([] if flag == "model_config_file" else [f"--model_base_path={base}"])])
+                main.main(
+                    [
+                        *flags,
+                        *([] if flag == "model_config_file" else [f"--model_base_path={base}"]),
+                    ]
+                )
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -370,6 +483,19 @@ def test_bad_files_stop_the_start(tmp_path: Path, base: Path) -> None:
 def test_a_certificate_that_is_none_is_one_line(base: Path, tmp_path: Path) -> None:
     (tmp_path / "ssl").write_text('server_key: "-----BEGIN X" server_cert: "-----BEGIN X"')
     environment = {**os.environ, "GRPC_VERBOSITY": "NONE"}
-    words = [sys.executable, "-m", "serving.server", f"--model_base_path={base}", "--port=0", f"--ssl_config_file={tmp_path / 'ssl'}"]
-    finished = subprocess.run(words, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=60)
-    assert finished.returncode == 2 and finished.stderr == "error: cannot listen on 127.0.0.1:0: its key and certificate cannot be used\n"
+    words = [
+        sys.executable,
+        "-m",
+        "serving.server",
+        f"--model_base_path={base}",
+        "--port=0",
+        f"--ssl_config_file={tmp_path / 'ssl'}",
+    ]
+    finished = subprocess.run(
+        words, capture_output=True, text=True, cwd=ROOT, env=environment, check=False, timeout=60
+    )
+    assert (
+        finished.returncode == 2
+        and finished.stderr
+        == "error: cannot listen on 127.0.0.1:0: its key and certificate cannot be used\n"
+    )

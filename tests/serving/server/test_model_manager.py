@@ -1,4 +1,6 @@
-"""Several models and versions: policies, labels, and a config that changes while the server runs."""
+"""Several models and versions: policies, labels, and a config that changes while the server
+runs.
+"""
 
 import threading
 from collections.abc import Callable
@@ -9,7 +11,12 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import text_format
-from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2, model_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    get_model_status_pb2,
+    model_management_pb2,
+    model_pb2,
+    predict_pb2,
+)
 
 from serving.server.model_config import ModelConfig, VersionPolicy, model_configs
 from serving.server.model_versions import State
@@ -21,7 +28,9 @@ from tests.serving.server.test_server import wait_for
 Publish = Callable[[Path, int], None]
 
 
-def request(name: str = NAME, version: int | None = None, label: str = "") -> predict_pb2.PredictRequest:
+def request(
+    name: str = NAME, version: int | None = None, label: str = ""
+) -> predict_pb2.PredictRequest:
     asked = good_request()
     asked.model_spec.CopyFrom(model_pb2.ModelSpec(name=name, version_label=label))
     if version is not None:
@@ -31,7 +40,9 @@ def request(name: str = NAME, version: int | None = None, label: str = "") -> pr
 
 def answered(peer: Peer, *arguments: Any, **named: Any) -> int:
     response = peer.predict(request(*arguments, **named))
-    assert response.outputs["version"].int64_val[0] % 2 == response.model_spec.version.value % 2  # weights are the version's own
+    assert (
+        response.outputs["version"].int64_val[0] % 2 == response.model_spec.version.value % 2
+    )  # weights are the version's own
     return int(response.model_spec.version.value)
 
 
@@ -48,11 +59,16 @@ def listed(*entries: str) -> Any:
 
 
 def reload(peer: Peer, *entries: str) -> model_management_pb2.ReloadConfigResponse:
-    return peer.management.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(config=listed(*entries)), timeout=20)
+    return peer.management.HandleReloadConfigRequest(
+        model_management_pb2.ReloadConfigRequest(config=listed(*entries)), timeout=20
+    )
 
 
 def refused_reload(peer: Peer, *entries: str) -> tuple[str, str]:
-    return peer.refused(model_management_pb2.ReloadConfigRequest(config=listed(*entries)), peer.management.HandleReloadConfigRequest)
+    return peer.refused(
+        model_management_pb2.ReloadConfigRequest(config=listed(*entries)),
+        peer.management.HandleReloadConfigRequest,
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,7 +81,9 @@ def refused_reload(peer: Peer, *entries: str) -> tuple[str, str]:
         (VersionPolicy(specific=frozenset({9, 11})), [9, 11]),
     ],
 )
-def test_a_policy_says_which_versions_are_served(base: Path, publish: Publish, policy: VersionPolicy, served: list[int]) -> None:
+def test_a_policy_says_which_versions_are_served(
+    base: Path, publish: Publish, policy: VersionPolicy, served: list[int]
+) -> None:
     publish(base, 11)
     publish(base, 12)
     with serving(base, policy=policy) as peer:
@@ -76,7 +94,10 @@ def test_a_policy_says_which_versions_are_served(base: Path, publish: Publish, p
                 assert answered(peer, version=version) == version
             else:
                 code, message = peer.refused(request(version=version))
-                assert (code, message) == ("NOT_FOUND", f"Servable not found for request: Specific({NAME}, {version})")
+                assert (code, message) == (
+                    "NOT_FOUND",
+                    f"Servable not found for request: Specific({NAME}, {version})",
+                )
 
 
 def test_versions_join_and_leave_as_the_policy_says(base: Path, publish: Publish) -> None:
@@ -84,7 +105,10 @@ def test_versions_join_and_leave_as_the_policy_says(base: Path, publish: Publish
         for version, served in ((10, [9, 10]), (11, [10, 11])):
             publish(base, version)
             assert not peer.models.refresh() and peer.model.versions == served
-        assert peer.lines == [f"{NAME} version 10 is served, beside version 9", f"{NAME} version 11 is served, in place of version 9"]
+        assert peer.lines == [
+            f"{NAME} version 10 is served, beside version 9",
+            f"{NAME} version 11 is served, in place of version 9",
+        ]
         wait_for(lambda: peer.model.statuses()[9].state is State.END)
         (base / "11").rename(base / "withdrawn")
         assert not peer.models.refresh() and peer.model.versions == [9, 10]
@@ -100,7 +124,10 @@ def test_a_version_that_cannot_be_loaded_takes_no_place(base: Path, publish: Pub
 
 def test_a_specific_version_that_is_missing_is_waited_for(base: Path, publish: Publish) -> None:
     with serving(base, policy=VersionPolicy(specific=frozenset({10}))) as peer:
-        assert peer.problems == {NAME: f"no version 10 of model {NAME} in {base}"} and not peer.models.available
+        assert (
+            peer.problems == {NAME: f"no version 10 of model {NAME} in {base}"}
+            and not peer.models.available
+        )
         assert peer.refused(request())[0] == "NOT_FOUND"
         publish(base, 10)
         assert not peer.models.refresh() and answered(peer) == 10
@@ -108,7 +135,11 @@ def test_a_specific_version_that_is_missing_is_waited_for(base: Path, publish: P
 
 def test_models_answer_by_name(base: Path, exported: dict[int, Path]) -> None:
     with serving(base, ModelConfig("other", exported[10].parent)) as peer:
-        assert (answered(peer), answered(peer, "other"), answered(peer, "other", version=10)) == (9, 10, 10)
+        assert (answered(peer), answered(peer, "other"), answered(peer, "other", version=10)) == (
+            9,
+            10,
+            10,
+        )
         assert peer.refused(request("other", version=9))[0] == "NOT_FOUND"
 
 
@@ -116,14 +147,26 @@ def test_labels(base: Path, publish: Publish) -> None:
     publish(base, 10)
     with serving(base, policy=VersionPolicy(latest=2)) as peer:
         both = "model_version_policy { latest { num_versions: 2 } }"
-        labels = 'version_labels { key: "stable" value: 9 } version_labels { key: "canary" value: 10 }'
+        labels = (
+            'version_labels { key: "stable" value: 9 } version_labels { key: "canary" value: 10 }'
+        )
         assert reload(peer, entry(NAME, base, f"{both} {labels}")).status.error_code == 0
-        assert (answered(peer, label="stable"), answered(peer, label="canary"), answered(peer)) == (9, 10, 10)
-        assert peer.refused(request(label="beta")) == ("INVALID_ARGUMENT", "Unrecognized servable version label: beta")
+        assert (answered(peer, label="stable"), answered(peer, label="canary"), answered(peer)) == (
+            9,
+            10,
+            10,
+        )
+        assert peer.refused(request(label="beta")) == (
+            "INVALID_ARGUMENT",
+            "Unrecognized servable version label: beta",
+        )
         assert peer.refused(request("nope", label="stable"))[0] == "INVALID_ARGUMENT"
 
         early = entry(NAME, base, f'{both} version_labels {{ key: "stable" value: 11 }}')
-        words = f"Request to assign label to version 11 of model {NAME}, which is not currently available for inference"
+        words = (
+            f"Request to assign label to version 11 of model {NAME}, which is not currently"
+            " available for inference"
+        )
         assert refused_reload(peer, early) == ("FAILED_PRECONDITION", words)
         assert answered(peer, label="stable") == 9
         publish(base, 11)
@@ -132,36 +175,58 @@ def test_labels(base: Path, publish: Publish) -> None:
         assert answered(peer, label="stable") == 11
 
 
-def test_labels_may_come_before_versions_where_that_is_allowed(base: Path, publish: Publish) -> None:
+def test_labels_may_come_before_versions_where_that_is_allowed(
+    base: Path, publish: Publish
+) -> None:
     first = ModelConfig(NAME, base, VersionPolicy(latest=None), {"stable": 10})
     with pytest.raises(StatusError, match="FAILED_PRECONDITION"):
         Peer(first)
     peer = Peer(first, labels_before_versions=True)
     try:
-        assert peer.refused(request(label="stable")) == ("NOT_FOUND", f"Servable not found for request: Specific({NAME}, 10)")
+        assert peer.refused(request(label="stable")) == (
+            "NOT_FOUND",
+            f"Servable not found for request: Specific({NAME}, 10)",
+        )
         publish(base, 10)
         peer.models.refresh()
         assert answered(peer, label="stable") == 10
-        moved = entry(NAME, base, 'model_version_policy { all {} } version_labels { key: "stable" value: 11 }')
-        assert refused_reload(peer, moved)[0] == "FAILED_PRECONDITION"  # an existing label moves to a version that can be asked
+        moved = entry(
+            NAME, base, 'model_version_policy { all {} } version_labels { key: "stable" value: 11 }'
+        )
+        assert (
+            refused_reload(peer, moved)[0] == "FAILED_PRECONDITION"
+        )  # an existing label moves to a version that can be asked
     finally:
         peer.close()
 
 
-def test_a_reload_adds_changes_and_removes_models(base: Path, publish: Publish, exported: dict[int, Path]) -> None:
+def test_a_reload_adds_changes_and_removes_models(
+    base: Path, publish: Publish, exported: dict[int, Path]
+) -> None:
     publish(base, 10)
     with serving(base) as peer:
-        reload(peer, entry(NAME, base, "model_version_policy { all {} }"), entry("other", exported[10].parent))
+        reload(
+            peer,
+            entry(NAME, base, "model_version_policy { all {} }"),
+            entry("other", exported[10].parent),
+        )
         assert (peer.model.versions, answered(peer, "other")) == ([9, 10], 10)
         reload(peer, entry("other", exported[10].parent))
-        assert peer.refused(request()) == ("NOT_FOUND", f"Servable not found for request: Latest({NAME})")
-        wait_for(lambda: all(status.state is State.END for status in peer.model.statuses().values()))
+        assert peer.refused(request()) == (
+            "NOT_FOUND",
+            f"Servable not found for request: Latest({NAME})",
+        )
+        wait_for(
+            lambda: all(status.state is State.END for status in peer.model.statuses().values())
+        )
         asked = get_model_status_pb2.GetModelStatusRequest(model_spec={"name": NAME})
         assert peer.refused(asked, peer.management.GetModelStatus)[0] == "NOT_FOUND"
         assert answered(peer, "other") == 10
 
 
-def test_other_models_come_and_go_without_a_failed_request(base: Path, publish: Publish, exported: dict[int, Path]) -> None:
+def test_other_models_come_and_go_without_a_failed_request(
+    base: Path, publish: Publish, exported: dict[int, Path]
+) -> None:
     other = entry("other", exported[10].parent)
     with serving(base) as peer, ThreadPoolExecutor(2) as pool:
         stop = threading.Event()
@@ -174,7 +239,11 @@ def test_other_models_come_and_go_without_a_failed_request(base: Path, publish: 
 
         askers = [pool.submit(ask) for _ in range(2)]
         try:
-            for entries in ([entry(NAME, base), other], [entry(NAME, base)], [other, entry(NAME, base)]):
+            for entries in (
+                [entry(NAME, base), other],
+                [entry(NAME, base)],
+                [other, entry(NAME, base)],
+            ):
                 reload(peer, *entries)
             publish(base, 10)
             reload(peer, entry(NAME, base))
@@ -195,11 +264,20 @@ def test_a_removed_model_finishes_what_it_is_running(base: Path) -> None:
         assert servable.closed.wait(5)
 
 
-def test_a_reload_with_a_model_that_cannot_be_served_says_so_and_serves_the_rest(base: Path, tmp_path: Path) -> None:
+def test_a_reload_with_a_model_that_cannot_be_served_says_so_and_serves_the_rest(
+    base: Path, tmp_path: Path
+) -> None:
     with serving(base) as peer:
         (tmp_path / "broken" / "1").mkdir(parents=True)
-        code, message = refused_reload(peer, entry(NAME, base), entry("new", tmp_path / "broken"), entry("none", tmp_path / "nowhere"))
-        assert code == "UNKNOWN" and message.startswith("Some models did not become available: {new version 1 could not be loaded")
+        code, message = refused_reload(
+            peer,
+            entry(NAME, base),
+            entry("new", tmp_path / "broken"),
+            entry("none", tmp_path / "nowhere"),
+        )
+        assert code == "UNKNOWN" and message.startswith(
+            "Some models did not become available: {new version 1 could not be loaded"
+        )
         assert "nowhere" in message
         assert answered(peer) == 9 and not peer.models.available
 
@@ -208,13 +286,34 @@ def test_a_reload_with_a_model_that_cannot_be_served_says_so_and_serves_the_rest
     ("text", "words"),
     [
         ("custom_model_config {}", "custom_model_config is not supported"),
-        (f"model_config_list {{ {entry('a', Path('/x'))} {entry('a', Path('/y'))} }}", "Illegal to list model a multiple times"),
+        (
+            f"model_config_list {{ {entry('a', Path('/x'))} {entry('a', Path('/y'))} }}",
+            "Illegal to list model a multiple times",
+        ),
         (f"model_config_list {{ {entry('', Path('/x'))} }}", "has no name"),
-        (f"model_config_list {{ {entry('a', Path('x'))} }}", 'absolute path; got base_path\\(\\)="x"'),
-        ('model_config_list { config { name: "a" base_path: "/x" } }', 'model_platform must be "tensorflow"'),
-        ('model_config_list { config { name: "a" base_path: "/x" model_platform: "caffe" } }', 'received "caffe"'),
-        (f"model_config_list {{ {entry('a', Path('/x'), 'logging_config {}')} }}", "logging_config is not supported"),
-        (f"model_config_list {{ {entry('a', Path('/x'), 'model_version_policy { specific {} }')} }}", "lists no versions"),
+        (
+            f"model_config_list {{ {entry('a', Path('x'))} }}",
+            'absolute path; got base_path\\(\\)="x"',
+        ),
+        (
+            'model_config_list { config { name: "a" base_path: "/x" } }',
+            'model_platform must be "tensorflow"',
+        ),
+        (
+            'model_config_list { config { name: "a" base_path: "/x" model_platform: "caffe" } }',
+            'received "caffe"',
+        ),
+        (
+            f"model_config_list {{ {entry('a', Path('/x'), 'logging_config {}')} }}",
+            "logging_config is not supported",
+        ),
+        (
+            (
+                "model_config_list {"
+                f" {entry('a', Path('/x'), 'model_version_policy { specific {} }')} }}"
+            ),
+            "lists no versions",
+        ),
     ],
 )
 def test_bad_configs(text: str, words: str) -> None:
@@ -229,15 +328,24 @@ def test_policies_of_a_config() -> None:
         "model_version_policy { latest {} }": VersionPolicy(),
         "model_version_policy { latest { num_versions: 3 } }": VersionPolicy(latest=3),
         "model_version_policy { all {} }": VersionPolicy(latest=None),
-        "model_version_policy { specific { versions: 4 versions: 7 } }": VersionPolicy(specific=frozenset({4, 7})),
+        "model_version_policy { specific { versions: 4 versions: 7 } }": VersionPolicy(
+            specific=frozenset({4, 7})
+        ),
     }
     for text, policy in texts.items():
-        assert [found.policy for found in model_configs(listed(entry("a", Path("/x"), text)))] == [policy]
+        assert [found.policy for found in model_configs(listed(entry("a", Path("/x"), text)))] == [
+            policy
+        ]
 
 
 def test_a_reload_of_anything_but_a_list_is_refused(peer: Peer) -> None:
-    words = "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is currently supported"
-    assert peer.refused(model_management_pb2.ReloadConfigRequest(), peer.management.HandleReloadConfigRequest) == (
+    words = (
+        "ServerModelConfig type not supported by HandleReloadConfigRequest. Only ModelConfigList is"
+        " currently supported"
+    )
+    assert peer.refused(
+        model_management_pb2.ReloadConfigRequest(), peer.management.HandleReloadConfigRequest
+    ) == (
         "INVALID_ARGUMENT",
         words,
     )

@@ -1,4 +1,6 @@
-"""Warm-up requests are run before a version can be asked; a file that holds something else keeps the version from being served."""
+"""Warm-up requests are run before a version can be asked; a file that holds something else keeps
+the version from being served.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -27,7 +29,9 @@ def version(tmp_path: Path, exported: dict[int, Path]) -> Path:
 
 def log(**changed: Any) -> bytes:
     request = good_request(**changed)
-    return bytes(prediction_log_pb2.PredictionLog(predict_log={"request": request}).SerializeToString())
+    return bytes(
+        prediction_log_pb2.PredictionLog(predict_log={"request": request}).SerializeToString()
+    )
 
 
 def write(version: Path, *records: bytes) -> None:
@@ -55,7 +59,12 @@ def test_requests_are_run_before_the_version_is_available(version: Path, runs: l
     other.predict_log.request.model_spec.signature_name = "all_domains"
     for name in ("clicks", "price", "time", "domain"):
         del other.predict_log.request.inputs[name]
-    write(version, log(), other.SerializeToString(), prediction_log_pb2.PredictionLog(classify_log={}).SerializeToString())
+    write(
+        version,
+        log(),
+        other.SerializeToString(),
+        prediction_log_pb2.PredictionLog(classify_log={}).SerializeToString(),
+    )
     load(9, version).close()
     assert runs == ["serving_default", "all_domains"]
     load(9, version, warm_up=False).close()
@@ -72,7 +81,11 @@ def test_a_version_without_requests_is_served(version: Path, runs: list[str]) ->
 @pytest.mark.parametrize(
     ("content", "code", "words"),
     [
-        (b"this is not a file of records, and long enough to be read as one", "DATA_LOSS", "corrupted record"),
+        (
+            b"this is not a file of records, and long enough to be read as one",
+            "DATA_LOSS",
+            "corrupted record",
+        ),
         (b"short", "DATA_LOSS", "truncated record"),
     ],
 )
@@ -82,7 +95,10 @@ def test_a_damaged_file(version: Path, content: bytes, code: str, words: str) ->
         status = peer.model.statuses()[9]
         assert status.state is State.END and status.error is not None
         assert status.error.code.name == code and words in status.error.message
-        assert not peer.models.available and f"{NAME} version 9 could not be loaded" in peer.problems[NAME]
+        assert (
+            not peer.models.available
+            and f"{NAME} version 9 could not be loaded" in peer.problems[NAME]
+        )
 
 
 @pytest.mark.parametrize(
@@ -90,18 +106,26 @@ def test_a_damaged_file(version: Path, content: bytes, code: str, words: str) ->
     [
         ([log(), b"\xff\xff"], "INVALID_ARGUMENT", "Failed to parse warmup record 2"),
         ([b""], "UNIMPLEMENTED", "Unsupported log_type for warmup: none in record 1"),
-        ([prediction_log_pb2.PredictionLog(session_run_log={}).SerializeToString()], "UNIMPLEMENTED", "session_run_log"),
+        (
+            [prediction_log_pb2.PredictionLog(session_run_log={}).SerializeToString()],
+            "UNIMPLEMENTED",
+            "session_run_log",
+        ),
         ([log(price=None)], "INVALID_ARGUMENT", "Missing but required: {price}"),
     ],
 )
-def test_requests_that_cannot_be_run(version: Path, records: list[bytes], code: str, words: str) -> None:
+def test_requests_that_cannot_be_run(
+    version: Path, records: list[bytes], code: str, words: str
+) -> None:
     write(version, *records)
     with serving(version.parent, load=load) as peer:
         error = peer.model.statuses()[9].error
         assert error is not None and error.code.name == code and words in error.message
 
 
-def test_a_version_that_fails_to_warm_up_leaves_the_old_one_served(version: Path, publish: Callable[[Path, int], None]) -> None:
+def test_a_version_that_fails_to_warm_up_leaves_the_old_one_served(
+    version: Path, publish: Callable[[Path, int], None]
+) -> None:
     with serving(version.parent, load=partial(load, warm_up=True)) as peer:
         publish(version.parent, 10)
         file = version.parent / "10" / WARM_UP_FILE

@@ -14,7 +14,12 @@ from configs.errors import InputError
 from serving.server.batching_parameters import read_parameters
 from serving.server.flags import arguments_of
 from serving.server.model_config import model_configs
-from serving.server.settings_protos import BatchingParameters, ModelServerConfig, MonitoringConfig, read_text
+from serving.server.settings_protos import (
+    BatchingParameters,
+    ModelServerConfig,
+    MonitoringConfig,
+    read_text,
+)
 
 FOLDER = Path(serving.__file__).parent / "tensorflow_serving"
 MESSAGES = {
@@ -78,9 +83,14 @@ def test_two_versions_are_served_under_labels(model: Any) -> None:
 def test_batches_fit_the_largest_allowed_size_and_lists_of_any_length(tmp_path: Path) -> None:
     path = FOLDER / "batching_parameters.pbtxt"
     parameters = read_parameters(path)
-    assert parameters.allowed_batch_sizes[-1] == parameters.max_batch_size and parameters.pad_variable_length_inputs
+    assert (
+        parameters.allowed_batch_sizes[-1] == parameters.max_batch_size
+        and parameters.pad_variable_length_inputs
+    )
     changed = tmp_path / "batching.pbtxt"
-    changed.write_text(path.read_text().replace("max_batch_size { value: 256 }", "max_batch_size { value: 512 }"))
+    changed.write_text(
+        path.read_text().replace("max_batch_size { value: 256 }", "max_batch_size { value: 512 }")
+    )
     with pytest.raises(InputError, match="must match max_batch_size"):
         read_parameters(changed)
 
@@ -89,7 +99,10 @@ def test_batches_fit_the_largest_allowed_size_and_lists_of_any_length(tmp_path: 
 
 
 def test_every_yaml_file_is_read() -> None:
-    kinds = {path.name: documents(str(path.relative_to(FOLDER))).get("kind") for path in FOLDER.rglob("*.yaml")}
+    kinds = {
+        path.name: documents(str(path.relative_to(FOLDER))).get("kind")
+        for path in FOLDER.rglob("*.yaml")
+    }
     assert kinds == {
         "compose.yaml": None,
         "kustomization.yaml": "Kustomization",
@@ -104,26 +117,47 @@ def test_every_yaml_file_is_read() -> None:
 
 def test_the_image_is_pinned_and_the_same_everywhere(container: Any, composed: Any) -> None:
     name, _, version = container["image"].partition(":")
-    assert name == "tensorflow/serving" and version.count(".") == 2 and version.replace(".", "").isdecimal()
+    assert (
+        name == "tensorflow/serving"
+        and version.count(".") == 2
+        and version.replace(".", "").isdecimal()
+    )
     assert composed["image"] == container["image"]
 
 
 def test_objects_mean_the_same_pods(deployment: Any, pod: Any) -> None:
     labels = pod["metadata"]["labels"]
-    assert deployment["spec"]["selector"]["matchLabels"] == labels == documents("kubernetes/service.yaml")["spec"]["selector"]
-    assert documents("kubernetes/disruption_budget.yaml")["spec"]["selector"]["matchLabels"] == labels
-    assert documents("kubernetes/autoscaler.yaml")["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert (
+        deployment["spec"]["selector"]["matchLabels"]
+        == labels
+        == documents("kubernetes/service.yaml")["spec"]["selector"]
+    )
+    assert (
+        documents("kubernetes/disruption_budget.yaml")["spec"]["selector"]["matchLabels"] == labels
+    )
+    assert (
+        documents("kubernetes/autoscaler.yaml")["spec"]["scaleTargetRef"]["name"]
+        == deployment["metadata"]["name"]
+    )
     assert "replicas" not in deployment["spec"]
 
 
-def test_a_rollout_keeps_the_capacity_and_room_for_two_versions(deployment: Any, pod: Any, container: Any, composed: Any) -> None:
+def test_a_rollout_keeps_the_capacity_and_room_for_two_versions(
+    deployment: Any, pod: Any, container: Any, composed: Any
+) -> None:
     assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
     of_version = gibibytes(pod["metadata"]["annotations"]["recommender/version-memory"])
     limit = gibibytes(container["resources"]["limits"]["memory"])
-    assert limit >= 2 * of_version + 1 and gibibytes(container["resources"]["requests"]["memory"]) == limit
+    assert (
+        limit >= 2 * of_version + 1
+        and gibibytes(container["resources"]["requests"]["memory"]) == limit
+    )
     assert composed["mem_limit"] == f"{limit}g"
     assert container["lifecycle"]["preStop"]["exec"]["command"][0] == "sleep"
-    assert int(container["lifecycle"]["preStop"]["exec"]["command"][1]) < pod["spec"]["terminationGracePeriodSeconds"]
+    assert (
+        int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+        < pod["spec"]["terminationGracePeriodSeconds"]
+    )
 
 
 def gibibytes(text: str) -> int:
@@ -157,9 +191,15 @@ def test_ports_and_probes_agree(container: Any, composed: Any, pod: Any, model: 
     assert {port["targetPort"]: port["port"] for port in served} == ports
     assert composed["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports.values()]
     path = f"/v1/models/{model.name}/metadata"
-    assert all(container[probe]["httpGet"] == {"path": path, "port": "http"} for probe in ("startupProbe", "readinessProbe"))
+    assert all(
+        container[probe]["httpGet"] == {"path": path, "port": "http"}
+        for probe in ("startupProbe", "readinessProbe")
+    )
     assert container["livenessProbe"]["tcpSocket"] == {"port": "grpc"}
-    assert path in composed["healthcheck"]["test"][-1] and f"/{ports['http']} " in composed["healthcheck"]["test"][-1]
+    assert (
+        path in composed["healthcheck"]["test"][-1]
+        and f"/{ports['http']} " in composed["healthcheck"]["test"][-1]
+    )
     monitoring = read_text(FOLDER / "monitoring_config.pbtxt", MonitoringConfig).prometheus_config
     annotations = pod["metadata"]["annotations"]
     assert monitoring.enable and annotations["prometheus.io/path"] == monitoring.path
@@ -178,7 +218,11 @@ def test_the_health_check_reads_the_status(composed: Any, status: int, healthy: 
     kind, *command, script = composed["healthcheck"]["test"]
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        ended = subprocess.run([*command, script.replace("/8501 ", f"/{server.server_address[1]} ")], timeout=20, check=False)
+        ended = subprocess.run(
+            [*command, script.replace("/8501 ", f"/{server.server_address[1]} ")],
+            timeout=20,
+            check=False,
+        )
         server.shutdown()
     assert kind == "CMD" and (ended.returncode == 0) == healthy
     assert "$" not in script  # compose would take it for a variable
@@ -187,4 +231,7 @@ def test_the_health_check_reads_the_status(composed: Any, status: int, healthy: 
 def test_the_embedded_server_takes_the_same_flags(container: Any, composed: Any) -> None:
     for words in (container["args"], composed["command"]):
         arguments = arguments_of(words)
-        assert arguments.port == 8500 and str(arguments.model_config_file) == "/config/model_config.pbtxt"
+        assert (
+            arguments.port == 8500
+            and str(arguments.model_config_file) == "/config/model_config.pbtxt"
+        )

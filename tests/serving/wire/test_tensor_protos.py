@@ -1,4 +1,6 @@
-"""``TensorProto`` is read as TensorFlow reads it, and hostile ones are refused before they cost anything."""
+"""``TensorProto`` is read as TensorFlow reads it, and hostile ones are refused before they cost
+anything.
+"""
 
 import time
 from typing import Any
@@ -13,7 +15,20 @@ from tensorflow.core.framework import tensor_pb2
 
 from serving.wire.tensor_protos import claimed_bytes, decode, encode
 
-NUMBERS = [np.float32, np.float64, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.bool_, np.float16]
+NUMBERS = [
+    np.float32,
+    np.float64,
+    np.int8,
+    np.int16,
+    np.int32,
+    np.int64,
+    np.uint8,
+    np.uint16,
+    np.uint32,
+    np.uint64,
+    np.bool_,
+    np.float16,
+]
 
 
 def proto(dtype: tf.DType, *shape: int, **fields: object) -> tensor_pb2.TensorProto:
@@ -24,7 +39,13 @@ def proto(dtype: tf.DType, *shape: int, **fields: object) -> tensor_pb2.TensorPr
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(NUMBERS).flatmap(lambda kind: hnp.arrays(kind, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4))))
+@given(
+    st.sampled_from(NUMBERS).flatmap(
+        lambda kind: hnp.arrays(
+            kind, hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=4)
+        )
+    )
+)
 def test_numbers_survive_both_encodings(array: np.ndarray) -> None:
     dtype = tf.as_dtype(array.dtype).as_datatype_enum
     for packed in (False, True):
@@ -33,7 +54,9 @@ def test_numbers_survive_both_encodings(array: np.ndarray) -> None:
         np.testing.assert_array_equal(tf.make_ndarray(message), array)
 
 
-@pytest.mark.parametrize("count", [0, 1, 31, 32, 5_000, 600_000])  # around the lengths that take another byte to write
+@pytest.mark.parametrize(
+    "count", [0, 1, 31, 32, 5_000, 600_000]
+)  # around the lengths that take another byte to write
 @pytest.mark.parametrize("kind", [np.float32, np.float64])
 def test_floats_lie_in_the_repeated_field_as_protobuf_writes_them(kind: Any, count: int) -> None:
     array = np.random.default_rng(count).standard_normal(count).astype(kind)
@@ -41,7 +64,9 @@ def test_floats_lie_in_the_repeated_field_as_protobuf_writes_them(kind: Any, cou
     field = {np.float32: "float_val", np.float64: "double_val"}[kind]
     expected = proto(dtype, count, **{field: array.tolist()})
     received = encode(array, dtype.as_datatype_enum)
-    assert received.SerializeToString(deterministic=True) == expected.SerializeToString(deterministic=True)
+    assert received.SerializeToString(deterministic=True) == expected.SerializeToString(
+        deterministic=True
+    )
     assert len(getattr(received, field)) == count and not received.tensor_content
 
 
@@ -64,7 +89,9 @@ def test_fewer_values_repeat_the_last_as_tensorflow_does() -> None:
         proto(tf.string, 2, tensor_content=b"\x01\x02abb"),  # sizes, then characters
     ]
     for message in messages:
-        expected = tf.io.parse_tensor(message.SerializeToString(), tf.as_dtype(message.dtype)).numpy()
+        expected = tf.io.parse_tensor(
+            message.SerializeToString(), tf.as_dtype(message.dtype)
+        ).numpy()
         np.testing.assert_array_equal(decode(message), expected)
 
 

@@ -1,4 +1,6 @@
-"""A backbone around each body: a function of its seed, equal after reload, read by kernels, served as it is judged."""
+"""A backbone around each body: a function of its seed, equal after reload, read by kernels,
+served as it is judged.
+"""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +26,10 @@ from trainer.job import Job, model_fingerprint, write_json
 from trainer.kernels.kernel import SLOT, KernelBank, KernelShape, domain_model
 from trainer.registry.kernel_registry import StoredKernel
 
-BACKBONES = {**{name: (f"backbone.body={name}",) for name in CASES}, "crosses": ("backbone.crosses=2", "backbone.dropout=0.2")}
+BACKBONES = {
+    **{name: (f"backbone.body={name}",) for name in CASES},
+    "crosses": ("backbone.crosses=2", "backbone.dropout=0.2"),
+}
 
 
 class Built(NamedTuple):
@@ -37,7 +42,9 @@ class Built(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=BACKBONES.values(), ids=BACKBONES)
-def built(request: pytest.FixtureRequest, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Built:
+def built(
+    request: pytest.FixtureRequest, dataset: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Built:
     experiment = variant(*request.param)
     model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
     make_loud(model)
@@ -55,14 +62,21 @@ def columns(dataset: Dataset) -> dict[str, Any]:
 
 
 def heads_of(model: keras.Model, columns: dict[str, Any]) -> dict[str, Any]:
-    return {name: head.numpy() for name, head in model(feature_tensors(columns, model), training=False).items()}
+    return {
+        name: head.numpy()
+        for name, head in model(feature_tensors(columns, model), training=False).items()
+    }
 
 
 @pytest.mark.parametrize("settings", BACKBONES.values(), ids=BACKBONES)
-def test_a_backbone_is_a_function_of_its_seed_whatever_was_built_before(settings: tuple[str, ...], dataset: Dataset) -> None:
+def test_a_backbone_is_a_function_of_its_seed_whatever_was_built_before(
+    settings: tuple[str, ...], dataset: Dataset
+) -> None:
     def tensors(*more: str) -> Any:
         experiment = variant(*settings, *more)
-        return model_fingerprint(build_backbone(experiment, transform_outputs(experiment, dataset.fitted)), "t")["tensors"]
+        return model_fingerprint(
+            build_backbone(experiment, transform_outputs(experiment, dataset.fitted)), "t"
+        )["tensors"]
 
     first, again, other = tensors(), tensors(), tensors("seed=18")
     assert first == again
@@ -85,20 +99,33 @@ def test_taps_have_one_width_for_both_tasks(built: Built, columns: dict[str, Any
     heads, settings = heads_of(built.frozen, columns), built.experiment.backbone
     shapes = {name: head.shape[1:] for name, head in heads.items()}
     towers, representations = (2, settings.tower_layers[-1]), (2, settings.expert_layers[-1])
-    assert shapes == {"logits": (2,), "tower": towers, "representation": representations, "input": (1, 53)}
+    assert shapes == {
+        "logits": (2,),
+        "tower": towers,
+        "representation": representations,
+        "input": (1, 53),
+    }
 
 
 def test_the_input_tap_is_what_the_body_reads(built: Built, columns: dict[str, Any]) -> None:
     crosses = built.experiment.backbone.crosses
     w = {weight.path: weight.numpy() for weight in built.model.weights}
     embedded = next(op.input for op in built.model.operations if op.name.startswith("concatenate"))
-    parts = keras.Model(built.model.input, embedded)(feature_tensors(columns, built.model), training=False)
-    expected = crossed_by_hand(w, np.concatenate([part.numpy() for part in parts], axis=-1), crosses)
-    np.testing.assert_allclose(heads_of(built.model, columns)["input"][:, 0], expected, rtol=1e-4, atol=1e-4)
+    parts = keras.Model(built.model.input, embedded)(
+        feature_tensors(columns, built.model), training=False
+    )
+    expected = crossed_by_hand(
+        w, np.concatenate([part.numpy() for part in parts], axis=-1), crosses
+    )
+    np.testing.assert_allclose(
+        heads_of(built.model, columns)["input"][:, 0], expected, rtol=1e-4, atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("tap", ["representation", "tower", "input", "representation+input+logits"])
-def test_kernels_over_a_body_follow_their_definition(built: Built, columns: dict[str, Any], tap: str) -> None:
+def test_kernels_over_a_body_follow_their_definition(
+    built: Built, columns: dict[str, Any], tap: str
+) -> None:
     heads = heads_of(built.frozen, columns)
     taps = np.asarray(read_tap(heads, tap))
     shape = KernelShape.of(Kernel(tap=tap, width=4), taps.shape[-1])
@@ -106,11 +133,15 @@ def test_kernels_over_a_body_follow_their_definition(built: Built, columns: dict
     for slot in (1, 2):
         bank.put(slot, random_kernel(shape, slot))
     slots = np.arange(ROWS, dtype=np.int32) % 3
-    scores = domain_model(built.frozen, bank)({**feature_tensors(columns, built.frozen), SLOT: slots}).numpy()
+    scores = domain_model(built.frozen, bank)(
+        {**feature_tensors(columns, built.frozen), SLOT: slots}
+    ).numpy()
     expected = heads["logits"].copy()
     for slot in (1, 2):
         rows = np.flatnonzero(slots == slot)
-        expected[rows] = score_rows(shape, random_kernel(shape, slot), FrozenRows(heads["logits"], taps, {}), rows)
+        expected[rows] = score_rows(
+            shape, random_kernel(shape, slot), FrozenRows(heads["logits"], taps, {}), rows
+        )
         assert np.abs(expected[rows] - heads["logits"][rows]).mean() > 0.1
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
 
@@ -121,24 +152,42 @@ def drawn(column: Column, fitted: Fitted) -> tf.Tensor:
     if column.kind == "timestamp":
         return tf.constant(random.integers(1_741_000_000, 1_742_000_000, ROWS))
     if column.kind == "number":
-        return tf.constant(np.where(random.random(ROWS) < 0.2, np.nan, random.gamma(2.0, 2.0, ROWS)), tf.float32)
+        return tf.constant(
+            np.where(random.random(ROWS) < 0.2, np.nan, random.gamma(2.0, 2.0, ROWS)), tf.float32
+        )
     known = fitted.vocabularies["shop_id" if column.kind == "strings" else column.name]
-    return tf.constant(random.choice([*known[:20], "unseen", ""], (ROWS, 5) if column.kind == "strings" else ROWS).tolist())
+    return tf.constant(
+        random.choice(
+            [*known[:20], "unseen", ""], (ROWS, 5) if column.kind == "strings" else ROWS
+        ).tolist()
+    )
 
 
 def test_a_body_is_served_as_it_is_judged(built: Built) -> None:
     experiment, fitted = built.experiment, built.job.fitted()
-    settings = experiment.kernel.model_copy(update={"tap": "representation"})  # the one tap that moves scores as large as crosses give
+    settings = experiment.kernel.model_copy(
+        update={"tap": "representation"}
+    )  # the one tap that moves scores as large as crosses give
     shape = KernelShape.of(settings, built.frozen.output[settings.tap].shape[-1])
     kernel = random_kernel(shape, 1)
     transform = Transform(experiment, fitted)
-    slots = Slots(list(experiment.domains), shape, 3, [StoredKernel("all", 1, kernel, {"shape": shape.to_json()})])
+    slots = Slots(
+        list(experiment.domains),
+        shape,
+        3,
+        [StoredKernel("all", 1, kernel, {"shape": shape.to_json()})],
+    )
     recommender = Recommender(experiment, transform, built.frozen, slots)
     raw = {column.name: drawn(column, fitted) for column in recommender.columns}
     signatures = recommender.signatures()
-    heads = built.frozen({name: transform.features(raw)[name] for name in built.frozen.input}, training=False)
+    heads = built.frozen(
+        {name: transform.features(raw)[name] for name in built.frozen.input}, training=False
+    )
     data = FrozenRows(heads["logits"].numpy(), heads[shape.tap].numpy(), {})
-    expected = {"backbone": probabilities(data.logits), "all": probabilities(score_rows(shape, kernel, data, np.arange(ROWS)))}
+    expected = {
+        "backbone": probabilities(data.logits),
+        "all": probabilities(score_rows(shape, kernel, data, np.arange(ROWS))),
+    }
     together = signatures["all_domains"](**raw)
     for index, domain in enumerate(name.decode() for name in together["domains"].numpy()):
         alone = signatures["serving_default"](domain=tf.constant([domain] * ROWS), **raw)
@@ -146,5 +195,7 @@ def test_a_body_is_served_as_it_is_judged(built: Built) -> None:
             assert np.isfinite(alone[task]).all()
             assert ((alone[task].numpy() >= 0) & (alone[task].numpy() <= 1)).all()
             np.testing.assert_allclose(alone[task], expected[domain][task], rtol=0, atol=1e-5)
-        np.testing.assert_allclose(together["ctcvr"][:, index], expected[domain]["ctcvr"], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(
+            together["ctcvr"][:, index], expected[domain]["ctcvr"], rtol=0, atol=1e-5
+        )
     assert np.abs(expected["all"]["ctr"] - expected["backbone"]["ctr"]).mean() > 0.01

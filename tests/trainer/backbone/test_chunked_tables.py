@@ -1,4 +1,6 @@
-"""Large tables in pieces: the same values, and the same after save and reload, whatever a piece's size."""
+"""Large tables in pieces: the same values, and the same after save and reload, whatever a
+piece's size.
+"""
 
 import io
 from pathlib import Path
@@ -40,7 +42,10 @@ def test_pieces_are_drawn_from_seeds_of_their_own(monkeypatch: pytest.MonkeyPatc
     drawn = table(25, 5).numpy()
     for number, start in enumerate((0, 10, 20)):
         rows = min(10, 25 - start)
-        np.testing.assert_array_equal(drawn[start : start + rows], tf.random.stateless_uniform((rows, 5), (3, number), -0.05, 0.05))
+        np.testing.assert_array_equal(
+            drawn[start : start + rows],
+            tf.random.stateless_uniform((rows, 5), (3, number), -0.05, 0.05),
+        )
     assert not np.array_equal(drawn[:10], drawn[10:20])
     assert np.abs(drawn).max() <= 0.05
 
@@ -74,7 +79,9 @@ def test_a_released_table_is_restored_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("piece", [7, 1 << 22])
-def test_a_layer_in_pieces_is_saved_and_reloaded(piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_in_pieces_is_saved_and_reloaded(
+    piece: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(chunked_tables, "PIECE", piece)
     ids = keras.Input((), dtype="int32")
     model = keras.Model(ids, RowEmbedding(11, 3, 5)(ids))
@@ -89,9 +96,15 @@ def test_a_damaged_store_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     store: dict[str, np.ndarray] = {}
     chunked_tables.save_table(table(5, 2), store)
     assert {key: rows.shape for key, rows in store.items()} == {"0": (3, 2), "1": (2, 2)}
-    with pytest.raises(ValueError, match=r"piece 1 of a table of shape \(5, 2\): received shape \(2, 1\) from row 3 on"):
+    with pytest.raises(
+        ValueError,
+        match=r"piece 1 of a table of shape \(5, 2\): received shape \(2, 1\) from row 3 on",
+    ):
         chunked_tables.load_table(table(5, 2), store | {"1": store["1"][:, :1]})
-    with pytest.raises(ValueError, match=r"piece 1 of a table of shape \(5, 2\): received shape \(3, 2\) from row 3 on"):
+    with pytest.raises(
+        ValueError,
+        match=r"piece 1 of a table of shape \(5, 2\): received shape \(3, 2\) from row 3 on",
+    ):
         chunked_tables.load_table(table(5, 2), store | {"1": store["0"]})
     with pytest.raises(ValueError, match=r"a table of shape \(5, 2\): received 3 rows"):
         chunked_tables.load_table(table(5, 2), {"0": store["0"]})
@@ -103,7 +116,9 @@ def test_a_fingerprint_is_of_the_bytes_and_not_of_the_pieces() -> None:
     before = model_fingerprint(model, "t")
     buffer = io.BytesIO()
     np.save(buffer, model.layers[-1].table.numpy())
-    model.layers[-1].table.value.scatter_update(tf.IndexedSlices(np.load(io.BytesIO(buffer.getvalue()))[2:3], tf.constant([2])))
+    model.layers[-1].table.value.scatter_update(
+        tf.IndexedSlices(np.load(io.BytesIO(buffer.getvalue()))[2:3], tf.constant([2]))
+    )
     assert model_fingerprint(model, "t") == before
 
 
@@ -138,4 +153,6 @@ def test_a_small_backbone_is_an_archive(job_dir: Path, tmp_path: Path) -> None:
     save_backbone(model, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["model.keras"]
     write_json(tmp_path / "fingerprint.json", model_fingerprint(model, "t"))
-    assert model_fingerprint(keras.saving.load_model(tmp_path / "model.keras"), "t") == model_fingerprint(model, "t")
+    assert model_fingerprint(
+        keras.saving.load_model(tmp_path / "model.keras"), "t"
+    ) == model_fingerprint(model, "t")

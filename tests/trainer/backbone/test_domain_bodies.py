@@ -1,4 +1,6 @@
-"""The multi-domain bodies: their equations, what a topic moves, and the whole path from pre-training to the exported signatures."""
+"""The multi-domain bodies: their equations, what a topic moves, and the whole path from
+pre-training to the exported signatures.
+"""
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
@@ -45,10 +47,23 @@ def experiment_of(body: str, *settings: str) -> Experiment:
 
 
 class Small:
-    """A body by itself over x ``[B, 5]`` and two topics of three indices; all its weights are random where ``loud``."""
+    """A body by itself over x ``[B, 5]`` and two topics of three indices; all its weights are
+    random where ``loud``.
+    """
 
-    def __init__(self, body: Callable[[Any, Build], list[TaskHead]], topics: tuple[str, ...], loud: bool = True) -> None:
-        settings = Backbone(embedding_dimension=2, experts=2, expert_layers=(4, 3), tower_layers=(4, 3), topics=topics)
+    def __init__(
+        self,
+        body: Callable[[Any, Build], list[TaskHead]],
+        topics: tuple[str, ...],
+        loud: bool = True,
+    ) -> None:
+        settings = Backbone(
+            embedding_dimension=2,
+            experts=2,
+            expert_layers=(4, 3),
+            tower_layers=(4, 3),
+            topics=topics,
+        )
         x = keras.Input((WIDTH,))
         inputs = {name: keras.Input((), dtype="int32", name=name) for name in topics}
         heads = body(x, Build(settings, inputs, dict.fromkeys(topics, 3), count(0, 5)))
@@ -59,7 +74,9 @@ class Small:
             weight.assign(generator.uniform(0.3, 0.9, weight.shape) * signs)
         self.x = generator.standard_normal((ROWS, WIDTH), np.float32)
         self.topics = [generator.integers(0, 3, ROWS).astype(np.int32) for _ in topics]
-        self.weights = {weight.path: weight.numpy().astype(np.float64) for weight in self.model.weights}
+        self.weights = {
+            weight.path: weight.numpy().astype(np.float64) for weight in self.model.weights
+        }
 
     def heads(self) -> list[list[Any]]:
         """For each task: representation, tower, logit."""
@@ -76,7 +93,10 @@ class Small:
 
     def normalised(self, name: str, z: Any, domain: Any) -> Any:
         own = {part: self.weights[f"{name}/{part}"] for part in ("gamma", "beta")}
-        of = {part: self.weights[f"{name}/{part}"][domain] for part in ("domain_gamma", "domain_beta", "moving_mean", "moving_variance")}
+        of = {
+            part: self.weights[f"{name}/{part}"][domain]
+            for part in ("domain_gamma", "domain_beta", "moving_mean", "moving_variance")
+        }
         z = (z - of["moving_mean"]) / np.sqrt(of["moving_variance"] + 1e-3)
         return own["gamma"] * of["domain_gamma"] * z + own["beta"] + of["domain_beta"]
 
@@ -103,7 +123,9 @@ def test_star_by_its_equations() -> None:
     first = small.normalised("partitioned_normalization", small.x.astype(np.float64), domain)
 
     def layer(name: str, depth: int, z: Any) -> Any:
-        kernel = weights[f"{name}/kernel_{depth}"] * weights[f"{name}/domain_kernel_{depth}"][domain]
+        kernel = (
+            weights[f"{name}/kernel_{depth}"] * weights[f"{name}/domain_kernel_{depth}"][domain]
+        )
         bias = weights[f"{name}/bias_{depth}"] + weights[f"{name}/domain_bias_{depth}"][domain]
         return np.einsum("bi,bij->bj", z, kernel) + bias
 
@@ -111,7 +133,9 @@ def test_star_by_its_equations() -> None:
     for task in ("ctr", "cvr"):
         representation = relu(layer(f"{task}_bottom", 1, relu(layer(f"{task}_bottom", 0, first))))
         tower = relu(layer(f"{task}_tower", 1, relu(layer(f"{task}_tower", 0, representation))))
-        logit = layer(f"{task}_logit", 0, tower) + small.dense(f"{task}_auxiliary_logit", small.mlp(f"{task}_auxiliary", auxiliary))
+        logit = layer(f"{task}_logit", 0, tower) + small.dense(
+            f"{task}_auxiliary_logit", small.mlp(f"{task}_auxiliary", auxiliary)
+        )
         expected.append([representation, tower, logit])
     assert_heads(small, expected)
 
@@ -119,7 +143,11 @@ def test_star_by_its_equations() -> None:
 def pepnet_by_hand(small: Small, x: Any, epnet_x: Any, prior_x: Any) -> list[list[Any]]:
     """PEPNet of x, with what its gates read of x given apart."""
     domain = np.concatenate(
-        [small.weights[f"domain_{name}/table"][index] for name, index in zip(("scene", "period"), small.topics, strict=True)], 1
+        [
+            small.weights[f"domain_{name}/table"][index]
+            for name, index in zip(("scene", "period"), small.topics, strict=True)
+        ],
+        1,
     )
     prior = np.concatenate([prior_x, domain], axis=1)
 
@@ -127,7 +155,10 @@ def pepnet_by_hand(small: Small, x: Any, epnet_x: Any, prior_x: Any) -> list[lis
         return 2 * sigmoid(small.dense(f"{name}_gate", relu(small.dense(f"{name}_hidden", z))))
 
     x = x * gate("epnet", np.concatenate([domain, epnet_x], axis=1))
-    kernels, biases = ([small.weights[f"experts/{part}_{depth}"] for depth in (0, 1)] for part in ("kernel", "bias"))
+    kernels, biases = (
+        [small.weights[f"experts/{part}_{depth}"] for depth in (0, 1)]
+        for part in ("kernel", "bias")
+    )
     experts = relu(np.stack(np.split(x @ kernels[0], 2, axis=1)) + biases[0][:, None])
     experts = relu(experts @ kernels[1] + biases[1][:, None])
     heads = []
@@ -136,7 +167,9 @@ def pepnet_by_hand(small: Small, x: Any, epnet_x: Any, prior_x: Any) -> list[lis
         mixture = np.einsum("ebw,be->bw", experts, share / share.sum(axis=1, keepdims=True))
         hidden = representation = mixture * gate(f"{task}_ppnet_0", prior)
         for depth in (0, 1):
-            hidden = relu(small.dense(f"{task}_tower_{depth}", hidden)) * gate(f"{task}_ppnet_{depth + 1}", prior)
+            hidden = relu(small.dense(f"{task}_tower_{depth}", hidden)) * gate(
+                f"{task}_ppnet_{depth + 1}", prior
+            )
         heads.append([representation, hidden, small.dense(f"{task}_logit", hidden)])
     return heads
 
@@ -159,8 +192,13 @@ def test_no_gradient_goes_back_through_what_pepnets_gates_read() -> None:
         up, down = x.copy(), x.copy()
         up[:, column] += step
         down[:, column] -= step
-        logits = [sum(logit[:, 0] for _, _, logit in pepnet_by_hand(small, moved, x, x)) for moved in (up, down)]
-        np.testing.assert_allclose(received[:, column], (logits[0] - logits[1]) / (2 * step), rtol=1e-3, atol=1e-3)
+        logits = [
+            sum(logit[:, 0] for _, _, logit in pepnet_by_hand(small, moved, x, x))
+            for moved in (up, down)
+        ]
+        np.testing.assert_allclose(
+            received[:, column], (logits[0] - logits[1]) / (2 * step), rtol=1e-3, atol=1e-3
+        )
 
 
 def hamur_by_hand(small: Small, with_adapters: bool = True) -> list[list[Any]]:
@@ -170,9 +208,16 @@ def hamur_by_hand(small: Small, with_adapters: bool = True) -> list[list[Any]]:
     hidden = small.x
     for depth in (0, 1):
         hidden = relu(small.dense(f"bottom_{depth}", hidden))
-        part = {name: small.weights[f"adapter_{depth}/{name}"] for name in ("u_0", "v_0", "bias_0", "u_1", "v_1", "bias_1")}
-        narrow = sigmoid(np.einsum("bi,ij,bjk,kl->bl", hidden, part["u_0"], core, part["v_0"]) + part["bias_0"])
-        wide = np.einsum("bi,ij,bjk,kl->bl", narrow, part["u_1"], core, part["v_1"]) + part["bias_1"]
+        part = {
+            name: small.weights[f"adapter_{depth}/{name}"]
+            for name in ("u_0", "v_0", "bias_0", "u_1", "v_1", "bias_1")
+        }
+        narrow = sigmoid(
+            np.einsum("bi,ij,bjk,kl->bl", hidden, part["u_0"], core, part["v_0"]) + part["bias_0"]
+        )
+        wide = (
+            np.einsum("bi,ij,bjk,kl->bl", narrow, part["u_1"], core, part["v_1"]) + part["bias_1"]
+        )
         hidden = hidden + small.normalised(f"domain_norm_{depth}", wide, domain) * with_adapters
     towers = {task: small.mlp(f"{task}_tower", hidden) for task in ("ctr", "cvr")}
     return [[hidden, tower, small.dense(f"{task}_logit", tower)] for task, tower in towers.items()]
@@ -196,7 +241,11 @@ def test_hamur_starts_as_its_plain_bottom() -> None:
         ("hamur", "[]", "body 'hamur' reads exactly one topic, received none"),
         ("pepnet", "[]", "body 'pepnet' reads at least one topic, received none"),
         ("pepnet", "[scene, scene]", "'scene' is named twice"),
-        ("pepnet", "[scene, weather]", "'weather' is no topic; the config has: scene, period, region"),
+        (
+            "pepnet",
+            "[scene, weather]",
+            "'weather' is no topic; the config has: scene, period, region",
+        ),
         ("mmoe", "[scene]", "body 'mmoe' reads no topic, received scene"),
     ],
 )
@@ -218,14 +267,22 @@ def experiment_(body: str) -> Experiment:
 
 
 @pytest.fixture(scope="module")
-def job(experiment_: Experiment, dataset_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+def job(
+    experiment_: Experiment, dataset_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Job:
     """The body's job after pre-training, with a kernel for a domain."""
     job = Job(tmp_path_factory.mktemp(experiment_.backbone.body))
     pretrain(experiment_, dataset_dir, job)
     tap = load_frozen(job, experiment_).output[SHAPE.tap]
     shape = KernelShape((tap.shape[-1], 4, 1), "relu", True, SHAPE.tap)
     settings = {"split": "finetune", "regulariser": "none", "beta": 0.0, "validation": "validation"}
-    manifest = {"shape": shape.to_json(), "rows": {"train": 1, "validation": 1}, "finetune": settings, "activated": True, "validation": {}}
+    manifest = {
+        "shape": shape.to_json(),
+        "rows": {"train": 1, "validation": 1},
+        "finetune": settings,
+        "activated": True,
+        "validation": {},
+    }
     store = KernelStore(job)
     store.activate("scene=home", store.add("scene=home", random_kernel(shape, 5), manifest))
     return job
@@ -237,10 +294,17 @@ def columns(dataset: Dataset) -> dict[str, Any]:
 
 
 def heads_of(model: keras.Model, columns: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    return {name: head.numpy() for name, head in model({**feature_tensors(columns, model), **changed}, training=False).items()}
+    return {
+        name: head.numpy()
+        for name, head in model(
+            {**feature_tensors(columns, model), **changed}, training=False
+        ).items()
+    }
 
 
-def test_training_lowers_the_loss_and_moves_every_weight(experiment_: Experiment, dataset: Dataset, job: Job) -> None:
+def test_training_lowers_the_loss_and_moves_every_weight(
+    experiment_: Experiment, dataset: Dataset, job: Job
+) -> None:
     fresh = build_backbone(experiment_, transform_outputs(experiment_, dataset.fitted))
     trained = keras.saving.load_model(job.backbone / "model.keras", safe_mode=True)
     for before, after in zip(fresh.weights, trained.weights, strict=True):
@@ -260,7 +324,9 @@ def test_checkpoints_hold_moving_moments(experiment_: Experiment, job: Job) -> N
         assert "moving" not in variable.path or np.ptp(saved) > 0
 
 
-def test_a_backbone_is_a_function_of_its_seed_and_no_two_weights_start_equal(experiment_: Experiment, dataset: Dataset) -> None:
+def test_a_backbone_is_a_function_of_its_seed_and_no_two_weights_start_equal(
+    experiment_: Experiment, dataset: Dataset
+) -> None:
     outputs = transform_outputs(experiment_, dataset.fitted)
     model, again = build_backbone(experiment_, outputs), build_backbone(experiment_, outputs)
     assert model_fingerprint(model, "t") == model_fingerprint(again, "t")
@@ -279,10 +345,14 @@ def test_reload_in_safe_mode_gives_equal_scores(
     np.testing.assert_equal(heads_of(reloaded, columns), heads_of(frozen, columns))
     before = [weight.numpy() for weight in frozen.weights]
     frozen(feature_tensors(columns, frozen), training=True)
-    np.testing.assert_equal([weight.numpy() for weight in frozen.weights], before)  # frozen statistics stay
+    np.testing.assert_equal(
+        [weight.numpy() for weight in frozen.weights], before
+    )  # frozen statistics stay
 
 
-def test_every_topic_the_body_reads_moves_the_logits_of_its_rows_alone(experiment_: Experiment, job: Job, columns: dict[str, Any]) -> None:
+def test_every_topic_the_body_reads_moves_the_logits_of_its_rows_alone(
+    experiment_: Experiment, job: Job, columns: dict[str, Any]
+) -> None:
     frozen = load_frozen(job, experiment_)
     before = heads_of(frozen, columns)["logits"]
     for topic in experiment_.backbone.topics:
@@ -293,7 +363,9 @@ def test_every_topic_the_body_reads_moves_the_logits_of_its_rows_alone(experimen
         np.testing.assert_allclose(before[1::2], after[1::2], rtol=0, atol=1e-6)
 
 
-def test_pretrained_bodies_are_evaluated(experiment_: Experiment, dataset_dir: Path, job: Job) -> None:
+def test_pretrained_bodies_are_evaluated(
+    experiment_: Experiment, dataset_dir: Path, job: Job
+) -> None:
     result = evaluate(experiment_, dataset_dir, job)
     assert result["overall"]["ctr"]["auc"]["backbone"] > 0.5
     assert result["domains"]["scene=home"]["ctr"]["auc"]["kernel"] != "undefined"
@@ -309,10 +381,17 @@ def raw_rows(experiment: Experiment) -> Iterator[tuple[str, Array]]:
             yield column.name, generator.gamma(2.0, 2.0, ROWS).astype(np.float32)
         else:
             shape = (ROWS, 4) if column.kind == "strings" else ROWS
-            yield column.name, generator.choice(np.array(known.get(column.name, ["1", "2", "u7", ""]), object), shape)
+            yield (
+                column.name,
+                generator.choice(
+                    np.array(known.get(column.name, ["1", "2", "u7", ""]), object), shape
+                ),
+            )
 
 
-def test_the_exported_signatures_give_the_scores_of_the_keras_path(experiment_: Experiment, job: Job, tmp_path: Path) -> None:
+def test_the_exported_signatures_give_the_scores_of_the_keras_path(
+    experiment_: Experiment, job: Job, tmp_path: Path
+) -> None:
     path = export(job, tmp_path)
     check_stock(read_meta_graph(path))
     loaded = tf.saved_model.load(str(path))
@@ -329,7 +408,9 @@ def test_the_exported_signatures_give_the_scores_of_the_keras_path(experiment_: 
     domains = together["domains"].numpy().tolist()
     for task in ("ctr", "ctcvr"):
         np.testing.assert_allclose(received[task], zero_shot[task], rtol=0, atol=1e-6)
-        np.testing.assert_allclose(together[task][:, domains.index(b"backbone")], zero_shot[task], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            together[task][:, domains.index(b"backbone")], zero_shot[task], rtol=0, atol=1e-6
+        )
 
     kernel = KernelStore(job).load("scene=home", 1)
     rows = FrozenRows(heads["logits"].numpy(), heads[SHAPE.tap].numpy(), {})
@@ -337,6 +418,10 @@ def test_the_exported_signatures_give_the_scores_of_the_keras_path(experiment_: 
     for asked in (["scene=home"] * ROWS, ["scene=home", "backbone"] * (ROWS // 2)):
         home = np.array([name == "scene=home" for name in asked])
         received = loaded.signatures["serving_default"](domain=tf.constant(asked), **raw)
-        np.testing.assert_allclose(received["ctr"], np.where(home, expected["ctr"], zero_shot["ctr"]), rtol=0, atol=1e-6)
-    empty = loaded.signatures["serving_default"](domain=tf.constant([], tf.string), **{name: values[:0] for name, values in raw.items()})
+        np.testing.assert_allclose(
+            received["ctr"], np.where(home, expected["ctr"], zero_shot["ctr"]), rtol=0, atol=1e-6
+        )
+    empty = loaded.signatures["serving_default"](
+        domain=tf.constant([], tf.string), **{name: values[:0] for name, values in raw.items()}
+    )
     assert empty["ctcvr"].shape == (0,)

@@ -1,4 +1,6 @@
-"""The multi-domain layers: values worked out by hand, no domain seen in another's figures, save and reload."""
+"""The multi-domain layers: values worked out by hand, no domain seen in another's figures, save
+and reload.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.backbone.layers.domain_specific import HyperAdapter, PartitionedNormalization, StarNetwork
+from trainer.backbone.layers.domain_specific import (
+    HyperAdapter,
+    PartitionedNormalization,
+    StarNetwork,
+)
 
 MIXED = np.array([0, 1, 1, 0, 1], np.int32)
 """Domains of five rows; of three domains the last has none."""
@@ -28,7 +34,10 @@ def normalization(**settings: Any) -> PartitionedNormalization:
 
 
 def moving(layer: PartitionedNormalization) -> list[Any]:
-    return [layer.moving_mean.numpy().ravel().tolist(), layer.moving_variance.numpy().ravel().tolist()]
+    return [
+        layer.moving_mean.numpy().ravel().tolist(),
+        layer.moving_variance.numpy().ravel().tolist(),
+    ]
 
 
 def test_partitioned_normalization_by_hand() -> None:
@@ -37,7 +46,10 @@ def test_partitioned_normalization_by_hand() -> None:
     layer = normalization()
     out = layer(tf.constant([[1.0], [10.0], [20.0], [3.0], [30.0]]), MIXED, training=True)
     np.testing.assert_allclose(out, [[-1.5], [-7.8484692], [-0.5], [2.5], [6.8484692]], rtol=1e-6)
-    assert moving(layer) == [[2.0, 20.0, 0.0], [2.0, 100.0, 1.0]]  # the first update sets them; variances are unbiased
+    assert moving(layer) == [
+        [2.0, 20.0, 0.0],
+        [2.0, 100.0, 1.0],
+    ]  # the first update sets them; variances are unbiased
 
 
 def test_moving_moments_are_means_of_the_first_batches_then_exponential() -> None:
@@ -59,7 +71,9 @@ def test_outside_training_a_row_is_normalised_by_its_domains_moving_moments() ->
     before = moving(layer)
     np.testing.assert_allclose(layer(rows, domain), expected)
     layer.trainable = False
-    np.testing.assert_allclose(layer(tf.tile(rows, [2, 1]), np.tile(domain, 2), training=True), expected * 2)
+    np.testing.assert_allclose(
+        layer(tf.tile(rows, [2, 1]), np.tile(domain, 2), training=True), expected * 2
+    )
     assert moving(layer) == before
 
 
@@ -112,17 +126,30 @@ def test_a_star_network_is_each_domains_own_network_on_its_rows() -> None:
         hidden = x[row]
         for depth in (0, 1):
             kernel = weights[f"kernel_{depth}"] * weights[f"domain_kernel_{depth}"][domain]
-            hidden = np.maximum(hidden @ kernel + weights[f"bias_{depth}"] + weights[f"domain_bias_{depth}"][domain], 0)
+            hidden = np.maximum(
+                hidden @ kernel
+                + weights[f"bias_{depth}"]
+                + weights[f"domain_bias_{depth}"][domain],
+                0,
+            )
         np.testing.assert_allclose(out[row], hidden, rtol=1e-5, atol=1e-6)
 
 
 def test_rows_score_in_a_mixed_batch_as_among_their_own() -> None:
     layer, _ = star_network(None)
     generator = np.random.default_rng(0)
-    x, domain = generator.standard_normal((100, 4), np.float32), generator.integers(0, 3, 100).astype(np.int32)
+    x, domain = (
+        generator.standard_normal((100, 4), np.float32),
+        generator.integers(0, 3, 100).astype(np.int32),
+    )
     mixed = layer(x, domain).numpy()
     for value in range(3):
-        np.testing.assert_allclose(mixed[domain == value], layer(x[domain == value], domain[domain == value]), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            mixed[domain == value],
+            layer(x[domain == value], domain[domain == value]),
+            rtol=1e-5,
+            atol=1e-6,
+        )
     assert layer(x[:0], domain[:0]).shape == (0, 2)
 
 
@@ -140,10 +167,14 @@ def test_gradients_reach_the_domains_of_the_batch_alone() -> None:
     layer, _ = star_network(None)
     normalised = normalization()
     with tf.GradientTape() as tape:
-        columns = [normalised(tf.constant([[1.0], [9.0], [2.0], [4.0], [7.0]]), MIXED, training=True)] * 4
+        columns = [
+            normalised(tf.constant([[1.0], [9.0], [2.0], [4.0], [7.0]]), MIXED, training=True)
+        ] * 4
         loss = tf.reduce_sum(tf.square(layer(tf.concat(columns, axis=1), MIXED)))
     weights = [*layer.trainable_weights, *normalised.trainable_weights]
-    for weight, gradient in zip(weights, tape.gradient(loss, [weight.value for weight in weights]), strict=True):
+    for weight, gradient in zip(
+        weights, tape.gradient(loss, [weight.value for weight in weights]), strict=True
+    ):
         size = np.abs(tf.convert_to_tensor(gradient).numpy())
         if not weight.name.startswith("domain_"):
             assert size.max() > 0, weight.path
@@ -154,7 +185,10 @@ def test_gradients_reach_the_domains_of_the_batch_alone() -> None:
 def test_a_hyper_adapter_has_the_weights_that_the_rows_core_gives() -> None:
     layer = HyperAdapter(width=3, seed=1)
     generator = np.random.default_rng(0)
-    x, core = generator.standard_normal((4, 5), np.float32), generator.standard_normal((4, 2, 2), np.float32)
+    x, core = (
+        generator.standard_normal((4, 5), np.float32),
+        generator.standard_normal((4, 2, 2), np.float32),
+    )
     layer.build(x.shape, core.shape)
     for weight in layer.weights:
         weight.assign(generator.standard_normal(weight.shape))
@@ -177,7 +211,10 @@ def domains() -> keras.KerasTensor:
 
 
 LAYERS: dict[str, Callable[[], tuple[Any, list[Any]]]] = {
-    "normalization": lambda: (PartitionedNormalization(3, gamma=0.5, momentum=0.9, epsilon=0.1), [floats(4), domains()]),
+    "normalization": lambda: (
+        PartitionedNormalization(3, gamma=0.5, momentum=0.9, epsilon=0.1),
+        [floats(4), domains()],
+    ),
     "star": lambda: (StarNetwork(3, (5, 2), None, seed=1), [floats(4), domains()]),
     "adapter": lambda: (HyperAdapter(3, seed=1), [floats(4), floats(2, 2)]),
 }
@@ -190,7 +227,12 @@ def test_save_and_reload(name: str, tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     for weight in layer.weights:
         weight.assign(generator.uniform(0.5, 2.0, weight.shape))
-    values = [MIXED if tensor.dtype == "int32" else generator.standard_normal((5, *tensor.shape[1:]), np.float32) for tensor in inputs]
+    values = [
+        MIXED
+        if tensor.dtype == "int32"
+        else generator.standard_normal((5, *tensor.shape[1:]), np.float32)
+        for tensor in inputs
+    ]
     model.save(tmp_path / "layer.keras")
     reloaded = keras.saving.load_model(tmp_path / "layer.keras", safe_mode=True)
     assert reloaded.layers[-1].get_config() == layer.get_config()

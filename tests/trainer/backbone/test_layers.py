@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.backbone.layers.embedding import Experts, IdDropout, MeanPooling, RowEmbedding, TargetAttention
+from trainer.backbone.layers.embedding import (
+    Experts,
+    IdDropout,
+    MeanPooling,
+    RowEmbedding,
+    TargetAttention,
+)
 
 OOV = 2
 PADDING, KNOWN = 0, OOV + 1
@@ -63,12 +69,18 @@ def test_row_embedding_gathers_rows_and_its_gradient_touches_no_other() -> None:
     assert table.std() > 0.02
 
 
-def attention_by_hand(ids: list[list[int]], last_key: float = 5.0) -> tuple[tf.Tensor, TargetAttention]:
-    """One row, D = 1: query 2, keys 1, 3 and ``last_key``; a scoring network without hidden layers."""
+def attention_by_hand(
+    ids: list[list[int]], last_key: float = 5.0
+) -> tuple[tf.Tensor, TargetAttention]:
+    """One row, D = 1: query 2, keys 1, 3 and ``last_key``; a scoring network without hidden
+    layers.
+    """
     layer = TargetAttention((), seed=1)
     query, keys = tf.constant([[2.0]]), tf.constant([[[1.0], [3.0], [last_key]]])
     layer(query, keys, tf.constant(ids))
-    layer.set_weights([np.array([[0.5], [-0.25], [0.1], [0.2]], np.float32), np.array([0.3], np.float32)])
+    layer.set_weights(
+        [np.array([[0.5], [-0.25], [0.1], [0.2]], np.float32), np.array([0.3], np.float32)]
+    )
     return layer(query, keys, tf.constant(ids)), layer
 
 
@@ -82,19 +94,25 @@ def test_target_attention_by_hand() -> None:
 
 
 def test_target_attention_ignores_what_stands_in_padding() -> None:
-    np.testing.assert_array_equal(attention_by_hand([[7, 9, 0]])[0], attention_by_hand([[7, 9, 0]], last_key=-800.0)[0])
+    np.testing.assert_array_equal(
+        attention_by_hand([[7, 9, 0]])[0], attention_by_hand([[7, 9, 0]], last_key=-800.0)[0]
+    )
 
 
 def test_target_attention_of_an_empty_history_is_zero_with_finite_gradients() -> None:
     out, layer = attention_by_hand([[0, 0, 0]])
     np.testing.assert_array_equal(out, [[0.0]])
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(tf.constant([[2.0]]), tf.ones([1, 3, 1]), tf.zeros([1, 3], tf.int32)))
+        loss = tf.reduce_sum(
+            layer(tf.constant([[2.0]]), tf.ones([1, 3, 1]), tf.zeros([1, 3], tf.int32))
+        )
     for gradient in tape.gradient(loss, [weight.value for weight in layer.weights]):
         assert np.isfinite(gradient).all()
 
 
-def plain_attention(query: tf.Tensor, keys: tf.Tensor, entries: tf.Tensor, weights: list[tf.Tensor]) -> tf.Tensor:
+def plain_attention(
+    query: tf.Tensor, keys: tf.Tensor, entries: tf.Tensor, weights: list[tf.Tensor]
+) -> tf.Tensor:
     """The definition, with [query, key, query - key, query * key] written out."""
     repeated = tf.broadcast_to(query[:, tf.newaxis], tf.shape(keys))
     scores = tf.concat([repeated, keys, repeated - keys, repeated * keys], axis=-1)
@@ -103,17 +121,23 @@ def plain_attention(query: tf.Tensor, keys: tf.Tensor, entries: tf.Tensor, weigh
         scores = tf.nn.relu(tf.tensordot(scores, kernel, 1) + bias)
     scores = tf.tensordot(scores, last[0], 1) + last[1]
     present = tf.cast(entries > 0, tf.float32)[:, :, tf.newaxis]
-    return tf.reduce_sum(tf.nn.softmax(scores - 1e9 * (1 - present), axis=1) * present * keys, axis=1)
+    return tf.reduce_sum(
+        tf.nn.softmax(scores - 1e9 * (1 - present), axis=1) * present * keys, axis=1
+    )
 
 
 @pytest.mark.parametrize("hidden", [(), (5,), (6, 4)])
 def test_target_attention_and_its_gradients_equal_the_definition(hidden: tuple[int, ...]) -> None:
     generator = np.random.default_rng(3)
-    query, keys = (tf.constant(generator.standard_normal(shape, np.float32)) for shape in ((8, 3), (8, 4, 3)))
+    query, keys = (
+        tf.constant(generator.standard_normal(shape, np.float32)) for shape in ((8, 3), (8, 4, 3))
+    )
     entries = tf.constant(generator.integers(0, 3, (8, 4)), tf.int32)
     layer = TargetAttention(hidden, seed=1)
     layer(query, keys, entries)
-    layer.set_weights([generator.standard_normal(weight.shape, np.float32) for weight in layer.weights])
+    layer.set_weights(
+        [generator.standard_normal(weight.shape, np.float32) for weight in layer.weights]
+    )
     weights = [weight.value for weight in layer.weights]
     assert weights[0].shape == (12, *(hidden or (1,))[:1])
     with tf.GradientTape(persistent=True) as tape:
@@ -121,7 +145,9 @@ def test_target_attention_and_its_gradients_equal_the_definition(hidden: tuple[i
         out, plain = layer(query, keys, entries), plain_attention(query, keys, entries, weights)
     np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-6)
     sources = [query, keys, *weights]
-    for ours, theirs in zip(tape.gradient(out, sources), tape.gradient(plain, sources), strict=True):
+    for ours, theirs in zip(
+        tape.gradient(out, sources), tape.gradient(plain, sources), strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -152,16 +178,25 @@ def test_gradients_of_experts_equal_those_of_one_product_a_layer() -> None:
     layer = Experts(3, (5, 4), seed=2)
     x = tf.constant(np.random.default_rng(0).standard_normal((7, 6), np.float32))
     layer.build(x.shape)
-    layer.set_weights([np.random.default_rng(1).standard_normal(weight.shape, np.float32) for weight in layer.weights])
+    layer.set_weights(
+        [
+            np.random.default_rng(1).standard_normal(weight.shape, np.float32)
+            for weight in layer.weights
+        ]
+    )
     by_name = {weight.name: weight.value for weight in layer.weights}
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(x)
         hidden = tf.nn.relu(tf.reshape(x @ by_name["kernel_0"], (-1, 3, 5)) + by_name["bias_0"])
-        plain = tf.nn.relu(tf.einsum("bei,eio->beo", hidden, by_name["kernel_1"]) + by_name["bias_1"])
+        plain = tf.nn.relu(
+            tf.einsum("bei,eio->beo", hidden, by_name["kernel_1"]) + by_name["bias_1"]
+        )
         out = layer(x)
     np.testing.assert_allclose(out, plain, rtol=1e-5, atol=1e-6)
     sources = [x, *by_name.values()]
-    for ours, theirs in zip(tape.gradient(out, sources), tape.gradient(plain, sources), strict=True):
+    for ours, theirs in zip(
+        tape.gradient(out, sources), tape.gradient(plain, sources), strict=True
+    ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
@@ -177,16 +212,22 @@ def test_experts_of_bfloat16_learn_in_it_and_infer_in_float32() -> None:
         assert out.dtype == tf.float32
         gradients.append(tape.gradient(loss, [weight.value for weight in layer.weights]))
     assert (fast(x, training=True).numpy() != plain(x).numpy()).any()
-    np.testing.assert_allclose(fast(x, training=True), plain(x), atol=0.02)  # eight bits of mantissa
+    np.testing.assert_allclose(
+        fast(x, training=True), plain(x), atol=0.02
+    )  # eight bits of mantissa
     for ours, theirs in zip(*gradients, strict=True):
         assert theirs.dtype == tf.float32
-        assert float(tf.norm(theirs - ours) / tf.norm(ours)) < 0.05  # a unit near 0 may be on in one and off in the other
+        assert (
+            float(tf.norm(theirs - ours) / tf.norm(ours)) < 0.05
+        )  # a unit near 0 may be on in one and off in the other
 
 
 def test_experts_start_as_networks_of_their_own_and_differ() -> None:
     layer = Experts(3, (50, 40), seed=2)
     layer.build((None, 30))
-    first, second = (np.asarray(weight) for weight in layer.weights if weight.name.startswith("kernel"))
+    first, second = (
+        np.asarray(weight) for weight in layer.weights if weight.name.startswith("kernel")
+    )
     for kernel, fans in ((first, 30 + 50), (second, 50 + 40)):
         limit = np.sqrt(6 / fans)
         assert 0.98 * limit < np.abs(kernel).max() <= limit
@@ -231,7 +272,9 @@ def test_save_and_reload(name: str, tmp_path: Path) -> None:
 
 
 def test_weight_names_do_not_depend_on_what_was_built_before() -> None:
-    """A fingerprint goes by path, so a backbone that is built, trained and reloaded in one process must keep its paths."""
+    """A fingerprint goes by path, so a backbone that is built, trained and reloaded in one
+    process must keep its paths.
+    """
 
     def paths() -> list[str]:
         layer = TargetAttention((4,), seed=1, name="attention")

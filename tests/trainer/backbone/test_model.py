@@ -1,4 +1,6 @@
-"""The backbone: a function of its seed, heads and taps as promised, equal after reload, refused when damaged."""
+"""The backbone: a function of its seed, heads and taps as promised, equal after reload, refused
+when damaged.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -16,7 +18,14 @@ from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import change_json, one_line, variant
 from trainer.backbone.frozen_pass import feature_tensors, run_frozen
 from trainer.backbone.layers.embedding import RowEmbedding
-from trainer.backbone.model import BIAS, TASKS, build_backbone, inference_model, load_frozen, read_tap
+from trainer.backbone.model import (
+    BIAS,
+    TASKS,
+    build_backbone,
+    inference_model,
+    load_frozen,
+    read_tap,
+)
 from trainer.data.dataset import Dataset
 from trainer.job import Job, model_fingerprint
 from trainer.kernels.kernel import SLOT, KernelBank, KernelShape, domain_model
@@ -36,10 +45,17 @@ def columns(dataset: Dataset) -> dict[str, Any]:
 
 
 def heads_of(model: keras.Model, columns: dict[str, Any], **changed: Any) -> dict[str, Any]:
-    return {name: head.numpy() for name, head in model({**feature_tensors(columns, model), **changed}, training=False).items()}
+    return {
+        name: head.numpy()
+        for name, head in model(
+            {**feature_tensors(columns, model), **changed}, training=False
+        ).items()
+    }
 
 
-def test_heads_have_the_promised_shapes(model: keras.Model, columns: dict[str, Any], experiment: Experiment) -> None:
+def test_heads_have_the_promised_shapes(
+    model: keras.Model, columns: dict[str, Any], experiment: Experiment
+) -> None:
     shapes = {name: head.shape for name, head in heads_of(model, columns).items()}
     assert shapes == {
         "logits": (64, 2),
@@ -51,11 +67,18 @@ def test_heads_have_the_promised_shapes(model: keras.Model, columns: dict[str, A
     assert TASKS == ("ctr", "cvr")
 
 
-def test_logits_are_a_linear_reading_of_the_tower_tap_in_the_order_of_tasks(model: keras.Model, columns: dict[str, Any]) -> None:
+def test_logits_are_a_linear_reading_of_the_tower_tap_in_the_order_of_tasks(
+    model: keras.Model, columns: dict[str, Any]
+) -> None:
     heads = heads_of(model, columns)
     for index, task in enumerate(TASKS):
         kernel, bias = model.get_layer(f"{task}_logit").get_weights()
-        np.testing.assert_allclose(heads["tower"][:, index] @ kernel[:, 0] + bias, heads["logits"][:, index], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            heads["tower"][:, index] @ kernel[:, 0] + bias,
+            heads["logits"][:, index],
+            rtol=1e-5,
+            atol=1e-6,
+        )
 
 
 def test_a_backbone_is_a_function_of_its_seed_whatever_was_built_before(
@@ -71,11 +94,17 @@ def test_a_backbone_is_a_function_of_its_seed_whatever_was_built_before(
 
 
 def test_no_two_weights_start_equal(model: keras.Model) -> None:
-    starts = [weight.numpy().ravel()[:4].tobytes() for weight in model.weights if weight.path.endswith(("kernel", "table"))]
+    starts = [
+        weight.numpy().ravel()[:4].tobytes()
+        for weight in model.weights
+        if weight.path.endswith(("kernel", "table"))
+    ]
     assert len(set(starts)) == len(starts)
 
 
-def test_a_sequence_shares_the_table_of_its_items(model: keras.Model, experiment: Experiment) -> None:
+def test_a_sequence_shares_the_table_of_its_items(
+    model: keras.Model, experiment: Experiment
+) -> None:
     names = {layer.name for layer in model.layers if isinstance(layer, RowEmbedding)}
     assert "embedding_shop_id" in names
     assert "embedding_history" not in names
@@ -90,7 +119,8 @@ SEQUENCES = {"history": "shop_id", "viewed": "shop_id", "tastes": "cuisine"}
 def attentive(dataset: Dataset) -> tuple[keras.Model, dict[str, Any]]:
     """A backbone with several behaviour sequences, and a row of values for each of its inputs."""
     added = [
-        f"features.{name}={{kind: list, side: user, shares: {shared}, max_length: 4, attention: true}}"
+        f"features.{name}={{kind: list, side: user, shares: {shared}, max_length: 4, attention:"
+        " true}"
         for name, shared in SEQUENCES.items()
         if name != "history"
     ]
@@ -98,9 +128,13 @@ def attentive(dataset: Dataset) -> tuple[keras.Model, dict[str, Any]]:
     outputs = transform_outputs(settings, dataset.fitted)
     random = np.random.default_rng(4)
     values = {
-        name: random.integers(0, min(output.size, 9), (64, output.length) if output.length else 64).astype(np.int32)
-        if output.size
-        else random.standard_normal(64, np.float32)
+        name: (
+            random.integers(
+                0, min(output.size, 9), (64, output.length) if output.length else 64
+            ).astype(np.int32)
+            if output.size
+            else random.standard_normal(64, np.float32)
+        )
         for name, output in outputs.items()
     }
     for name in SEQUENCES:
@@ -112,34 +146,53 @@ def attentive(dataset: Dataset) -> tuple[keras.Model, dict[str, Any]]:
 
 
 def attention_by_definition(model: keras.Model, values: dict[str, Any], name: str) -> Any:
-    """Pooled sequence ``[B, D]``, from the weights of the sequence's own attention and of the table it shares."""
+    """Pooled sequence ``[B, D]``, from the weights of the sequence's own attention and of the
+    table it shares.
+    """
     w = {weight.path: weight.numpy() for weight in model.weights}
     table = w[f"embedding_{SEQUENCES[name]}/table"]
     keys = table[values[name]]
     query = np.broadcast_to(table[values[SEQUENCES[name]]][:, None], keys.shape)
     hidden = np.concatenate([query, keys, query - keys, query * keys], axis=-1)
-    hidden = np.maximum(hidden @ w[f"attention_{name}/score_0/kernel"] + w[f"attention_{name}/score_0/bias"], 0)
-    scores = np.exp(hidden @ w[f"attention_{name}/score_1/kernel"] + w[f"attention_{name}/score_1/bias"]) * (values[name] > 0)[..., None]
+    hidden = np.maximum(
+        hidden @ w[f"attention_{name}/score_0/kernel"] + w[f"attention_{name}/score_0/bias"], 0
+    )
+    scores = (
+        np.exp(hidden @ w[f"attention_{name}/score_1/kernel"] + w[f"attention_{name}/score_1/bias"])
+        * (values[name] > 0)[..., None]
+    )
     return (scores * keys).sum(1) / np.maximum(scores.sum(1), 1e-30)
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
-def test_every_sequence_has_an_attention_of_its_own(name: str, attentive: tuple[keras.Model, dict[str, Any]]) -> None:
+def test_every_sequence_has_an_attention_of_its_own(
+    name: str, attentive: tuple[keras.Model, dict[str, Any]]
+) -> None:
     model, values = attentive
-    pooled = keras.Model(model.input, {key: model.get_layer(f"attention_{key}").output for key in SEQUENCES})
+    pooled = keras.Model(
+        model.input, {key: model.get_layer(f"attention_{key}").output for key in SEQUENCES}
+    )
     before = {key: tensor.numpy() for key, tensor in pooled(values, training=False).items()}
-    np.testing.assert_allclose(before[name], attention_by_definition(model, values, name), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        before[name], attention_by_definition(model, values, name), rtol=1e-4, atol=1e-5
+    )
     np.testing.assert_array_equal(before[name][:8], 0)
     for weight in model.get_layer(f"attention_{name}").weights:
         weight.assign(-weight)
     after = pooled(values, training=False)
     assert [key for key in SEQUENCES if (before[key] != after[key].numpy()).any()] == [name]
     body_input = model(values, training=False)["input"].numpy()[:, 0]
-    places = [start for start in range(body_input.shape[1] - 3) if (body_input[:, start : start + 4] == after[name].numpy()).all()]
+    places = [
+        start
+        for start in range(body_input.shape[1] - 3)
+        if (body_input[:, start : start + 4] == after[name].numpy()).all()
+    ]
     assert len(places) == 1  # what the body reads holds each pooled sequence once
 
 
-def test_a_backbone_with_several_sequences_survives_a_reload(attentive: tuple[keras.Model, dict[str, Any]], tmp_path: Path) -> None:
+def test_a_backbone_with_several_sequences_survives_a_reload(
+    attentive: tuple[keras.Model, dict[str, Any]], tmp_path: Path
+) -> None:
     model, values = attentive
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
@@ -150,14 +203,24 @@ def test_a_backbone_with_several_sequences_survives_a_reload(attentive: tuple[ke
     assert model_fingerprint(reloaded, "t") == model_fingerprint(model, "t")
 
 
-def test_features_may_be_called_what_layers_are_called(experiment: Experiment, dataset: Dataset, tmp_path: Path) -> None:
-    settings = experiment.model_copy(update={"backbone": experiment.backbone.model_copy(update={"dropout": 0.1})})
+def test_features_may_be_called_what_layers_are_called(
+    experiment: Experiment, dataset: Dataset, tmp_path: Path
+) -> None:
+    settings = experiment.model_copy(
+        update={"backbone": experiment.backbone.model_copy(update={"dropout": 0.1})}
+    )
     outputs, spec = transform_outputs(settings, dataset.fitted), settings.features["scene"]
     names = ("dropout", "experts", "ctr_logit", "topic_scene", "slot", "embedding_scene")
-    settings = settings.model_copy(update={"features": {**settings.features, **dict.fromkeys(names, spec)}})
-    outputs |= {name: replace(outputs["scene"], name=name, table=name, feature=name) for name in names}
+    settings = settings.model_copy(
+        update={"features": {**settings.features, **dict.fromkeys(names, spec)}}
+    )
+    outputs |= {
+        name: replace(outputs["scene"], name=name, table=name, feature=name) for name in names
+    }
     frozen = inference_model(build_backbone(settings, outputs), settings)
-    bank = KernelBank(2, KernelShape.of(settings.kernel, read_tap(frozen.output, settings.kernel.tap).shape[-1]))
+    bank = KernelBank(
+        2, KernelShape.of(settings.kernel, read_tap(frozen.output, settings.kernel.tap).shape[-1])
+    )
     model = domain_model(frozen, bank)
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras")
@@ -165,22 +228,32 @@ def test_features_may_be_called_what_layers_are_called(experiment: Experiment, d
     assert set(names) < set(frozen.input)
 
 
-def test_position_moves_its_own_logit_and_nothing_else(model: keras.Model, columns: dict[str, Any]) -> None:
+def test_position_moves_its_own_logit_and_nothing_else(
+    model: keras.Model, columns: dict[str, Any]
+) -> None:
     before = heads_of(model, columns)
-    after = heads_of(model, columns, **{POSITION: (columns[f"feature/{POSITION}"] % 5 + 2).astype(np.int32)})
+    after = heads_of(
+        model, columns, **{POSITION: (columns[f"feature/{POSITION}"] % 5 + 2).astype(np.int32)}
+    )
     assert (before.pop(BIAS) != after.pop(BIAS)).any()
     np.testing.assert_equal(after, before)
 
 
-def test_inference_does_not_read_position(model: keras.Model, experiment: Experiment, columns: dict[str, Any]) -> None:
+def test_inference_does_not_read_position(
+    model: keras.Model, experiment: Experiment, columns: dict[str, Any]
+) -> None:
     frozen = inference_model(model, experiment)
     assert set(model.input) - set(frozen.input) == {POSITION}
     assert set(model.output) - set(frozen.output) == {BIAS}
     assert not any(POSITION in weight.path for weight in frozen.weights)
-    np.testing.assert_array_equal(heads_of(frozen, columns)["logits"], heads_of(model, columns)["logits"])
+    np.testing.assert_array_equal(
+        heads_of(frozen, columns)["logits"], heads_of(model, columns)["logits"]
+    )
 
 
-def test_without_debias_position_is_a_feature_like_any_other(dataset: Dataset, columns: dict[str, Any]) -> None:
+def test_without_debias_position_is_a_feature_like_any_other(
+    dataset: Dataset, columns: dict[str, Any]
+) -> None:
     plain = variant("backbone.debias=null")
     model = inference_model(build_backbone(plain, transform_outputs(plain, dataset.fitted)), plain)
     assert POSITION in model.input
@@ -189,19 +262,27 @@ def test_without_debias_position_is_a_feature_like_any_other(dataset: Dataset, c
     assert (moved["logits"] != heads_of(model, columns)["logits"]).any()
 
 
-@pytest.mark.parametrize("settings", [(), ("tasks.ctr.loss_weight=0",)], ids=["ctr and ctcvr", "ctcvr alone"])
-def test_every_part_of_both_towers_gets_a_gradient(settings: tuple[str, ...], model: keras.Model, columns: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "settings", [(), ("tasks.ctr.loss_weight=0",)], ids=["ctr and ctcvr", "ctcvr alone"]
+)
+def test_every_part_of_both_towers_gets_a_gradient(
+    settings: tuple[str, ...], model: keras.Model, columns: dict[str, Any]
+) -> None:
     objectives = Objectives(variant(*settings))
     weights = [weight for weight in model.trainable_weights if POSITION not in weight.path]
     with tf.GradientTape() as tape:
         heads = model(feature_tensors(columns, model), training=True)
         loss = objectives.loss(log_probabilities(heads["logits"]), columns)
-    for weight, gradient in zip(weights, tape.gradient(loss, [weight.value for weight in weights]), strict=True):
+    for weight, gradient in zip(
+        weights, tape.gradient(loss, [weight.value for weight in weights]), strict=True
+    ):
         assert gradient is not None, weight.path
         assert np.abs(tf.convert_to_tensor(gradient)).max() > 0, weight.path
 
 
-def test_reload_in_safe_mode_gives_equal_scores(model: keras.Model, columns: dict[str, Any], tmp_path: Path) -> None:
+def test_reload_in_safe_mode_gives_equal_scores(
+    model: keras.Model, columns: dict[str, Any], tmp_path: Path
+) -> None:
     model.save(tmp_path / "model.keras")
     reloaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
     np.testing.assert_equal(heads_of(reloaded, columns), heads_of(model, columns))
@@ -215,8 +296,12 @@ def test_the_jobs_backbone_loads_in_safe_mode_frozen_with_its_fingerprint(
     whole = keras.saving.load_model(job.backbone / "model.keras", safe_mode=True)
     assert model_fingerprint(whole, job.fitted().digest) == job.fingerprint()
     assert frozen.trainable_weights == []
-    np.testing.assert_array_equal(heads_of(frozen, columns)["logits"], heads_of(whole, columns)["logits"])
-    np.testing.assert_equal(heads_of(load_frozen(job, experiment), columns), heads_of(frozen, columns))
+    np.testing.assert_array_equal(
+        heads_of(frozen, columns)["logits"], heads_of(whole, columns)["logits"]
+    )
+    np.testing.assert_equal(
+        heads_of(load_frozen(job, experiment), columns), heads_of(frozen, columns)
+    )
 
 
 def test_stored_taps_are_the_heads_in_the_order_of_the_files(
@@ -229,7 +314,9 @@ def test_stored_taps_are_the_heads_in_the_order_of_the_files(
     np.testing.assert_array_equal(rows.columns["row/truth"][:64], columns["row/truth"])
     assert len(rows.logits) == dataset.rows("test")
     assert not any(name.startswith("feature/") for name in rows.columns)
-    crossed = next(domain for domain in experiment.domains if domain.name == "region=r2,scene=search")
+    crossed = next(
+        domain for domain in experiment.domains if domain.name == "region=r2,scene=search"
+    )
     expected = (rows.columns["topic/region"] == 2) & (rows.columns["topic/scene"] == 2)
     np.testing.assert_array_equal(rows.domain_rows(crossed), np.flatnonzero(expected))
     assert expected.any()
@@ -250,12 +337,18 @@ MODEL_DAMAGE: dict[str, Callable[[Path], object]] = {
 @pytest.fixture
 def backbone_copy(job_dir: Path, tmp_path: Path) -> Job:
     """A job with a copy of the backbone alone, without checkpoints."""
-    shutil.copytree(job_dir / "backbone", tmp_path / "job" / "backbone", ignore=shutil.ignore_patterns("checkpoints"))
+    shutil.copytree(
+        job_dir / "backbone",
+        tmp_path / "job" / "backbone",
+        ignore=shutil.ignore_patterns("checkpoints"),
+    )
     return Job(tmp_path / "job")
 
 
 @pytest.mark.parametrize("damage", MODEL_DAMAGE.values(), ids=MODEL_DAMAGE)
-def test_a_damaged_model_is_refused_in_one_line(damage: Callable[[Path], object], backbone_copy: Job, experiment: Experiment) -> None:
+def test_a_damaged_model_is_refused_in_one_line(
+    damage: Callable[[Path], object], backbone_copy: Job, experiment: Experiment
+) -> None:
     damage(backbone_copy.backbone / "model.keras")
     with pytest.raises(InputError, match=r"model\.keras: not a saved backbone") as error:
         load_frozen(backbone_copy, experiment)
@@ -270,12 +363,16 @@ def test_weights_that_are_not_the_fingerprints_are_refused_by_name(
     kernel = model.get_layer("cvr_logit").kernel
     kernel.assign(kernel + 1e-6)
     model.save(path)
-    with pytest.raises(InputError, match="tensor 'cvr_logit/kernel' differs from the backbone's fingerprint") as error:
+    with pytest.raises(
+        InputError, match="tensor 'cvr_logit/kernel' differs from the backbone's fingerprint"
+    ) as error:
         load_frozen(backbone_copy, experiment)
     one_line(error)
 
 
-def test_a_transform_that_is_not_the_fingerprints_is_refused(backbone_copy: Job, experiment: Experiment) -> None:
+def test_a_transform_that_is_not_the_fingerprints_is_refused(
+    backbone_copy: Job, experiment: Experiment
+) -> None:
     vocabulary = backbone_copy.backbone / "transform" / "shop_id.txt"
     vocabulary.write_text(vocabulary.read_text() + "another\n")
     with pytest.raises(InputError, match="is not the one the backbone was trained on") as error:
@@ -283,7 +380,9 @@ def test_a_transform_that_is_not_the_fingerprints_is_refused(backbone_copy: Job,
     one_line(error)
 
 
-def test_a_job_without_finished_backbone_is_refused(backbone_copy: Job, experiment: Experiment) -> None:
+def test_a_job_without_finished_backbone_is_refused(
+    backbone_copy: Job, experiment: Experiment
+) -> None:
     (backbone_copy.backbone / "fingerprint.json").unlink()
     assert not backbone_copy.finished
     with pytest.raises(InputError, match=r"fingerprint\.json: not found") as error:
@@ -291,7 +390,9 @@ def test_a_job_without_finished_backbone_is_refused(backbone_copy: Job, experime
     one_line(error)
 
 
-def test_the_job_remembers_its_experiment(job_dir: Path, backbone_copy: Job, experiment: Experiment) -> None:
+def test_the_job_remembers_its_experiment(
+    job_dir: Path, backbone_copy: Job, experiment: Experiment
+) -> None:
     assert Job(job_dir).experiment() == experiment
     change_json(backbone_copy.backbone / "experiment.json", lambda content: content.update(seed=-1))
     with pytest.raises(InputError, match=r"experiment\.json: not an experiment") as error:

@@ -1,4 +1,6 @@
-"""Reading a dataset: every row once, in an order that is a function of the seed; one line where something is missing."""
+"""Reading a dataset: every row once, in an order that is a function of the seed; one line where
+something is missing.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -42,13 +44,17 @@ def test_files_are_read_whole_and_in_order(dataset: Dataset, in_order: Columns) 
     assert counts[:-1] == [700] * (len(counts) - 1)
     sizes = [entry.rows for entry in dataset.manifest.splits[SPLIT].files]
     assert len(sizes) > 1
-    second = joined(Dataset(dataset.folder, without_first_file(dataset), dataset.fitted).batches(SPLIT, 700))
+    second = joined(
+        Dataset(dataset.folder, without_first_file(dataset), dataset.fitted).batches(SPLIT, 700)
+    )
     np.testing.assert_array_equal(second[KEY], in_order[KEY][sizes[0] :])
 
 
 def without_first_file(dataset: Dataset) -> Any:
     split = dataset.manifest.splits[SPLIT]
-    return dataset.manifest.model_copy(update={"splits": {SPLIT: split.model_copy(update={"files": split.files[1:]})}})
+    return dataset.manifest.model_copy(
+        update={"splits": {SPLIT: split.model_copy(update={"files": split.files[1:]})}}
+    )
 
 
 @pytest.mark.parametrize("buffer", [65_536, 700])
@@ -82,23 +88,33 @@ def test_neighbours_of_a_file_do_not_stay_together(dataset: Dataset, in_order: C
 def test_neighbours_end_up_as_far_apart_as_the_buffer_allows(
     blocks: int, buffer: int, dataset: Dataset, in_order: Columns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The second case is a split that is larger than its buffers, so that files and blocks have to be mixed as well."""
+    """The second case is a split that is larger than its buffers, so that files and blocks have
+    to be mixed as well.
+    """
     monkeypatch.setattr(dataset_module, "_SHUFFLED_BLOCKS", blocks)
     monkeypatch.setattr(dataset_module, "_SHUFFLED_ROWS", buffer)
     rows = len(in_order[KEY])
     order = np.argsort(in_order[KEY])
-    drawn = order[np.searchsorted(in_order[KEY], shuffled(dataset, seed=1)[KEY], sorter=order)]  # place in the files of every drawn row
+    drawn = order[
+        np.searchsorted(in_order[KEY], shuffled(dataset, seed=1)[KEY], sorter=order)
+    ]  # place in the files of every drawn row
     apart = np.abs(np.diff(np.argsort(drawn)))  # steps between rows that were neighbours
     window = min(rows, buffer)
     assert np.median(apart) > 0.2 * window  # of two rows anywhere in the window: 0.29
     assert (apart < 0.01 * window).mean() < 0.05  # 0.02
-    files = np.repeat(np.arange(len(dataset.manifest.splits[SPLIT].files)), [file.rows for file in dataset.manifest.splits[SPLIT].files])
+    files = np.repeat(
+        np.arange(len(dataset.manifest.splits[SPLIT].files)),
+        [file.rows for file in dataset.manifest.splits[SPLIT].files],
+    )
     full = files[drawn][: rows // window * window]  # the last buffer holds what is left
     assert min(len(np.unique(batch)) for batch in np.array_split(full, len(full) // 500)) >= 3
 
 
 def test_batches_are_full_but_the_last(dataset: Dataset) -> None:
-    sizes = [len(batch["row/weight"]) for batch in dataset.shuffled_batches(SPLIT, 512, seed=1).as_numpy_iterator()]
+    sizes = [
+        len(batch["row/weight"])
+        for batch in dataset.shuffled_batches(SPLIT, 512, seed=1).as_numpy_iterator()
+    ]
     assert sizes[:-1] == [512] * (len(sizes) - 1)
     assert sum(sizes) == dataset.rows(SPLIT)
 
@@ -121,14 +137,35 @@ def grow_vocabulary(folder: Path) -> None:
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
-    "no folder": (shutil.rmtree, r"manifest\.json: not found; expected a dataset written by preprocessing\.task"),
-    "manifest missing": (lambda folder: (folder / "manifest.json").unlink(), r"manifest\.json: not found"),
-    "manifest cut": (lambda folder: (folder / "manifest.json").write_text('{"format": 1,'), r"manifest\.json: not a manifest"),
-    "other format": (lambda folder: change_json(folder / "manifest.json", lambda m: m.update(format=99)), "dataset format 99, expected 1"),
-    "transform missing": (lambda folder: shutil.rmtree(folder / "transform"), "not a fitted transform"),
-    "vocabulary missing": (lambda folder: (folder / "transform" / "shop_id.txt").unlink(), "not a fitted transform"),
+    "no folder": (
+        shutil.rmtree,
+        r"manifest\.json: not found; expected a dataset written by preprocessing\.task",
+    ),
+    "manifest missing": (
+        lambda folder: (folder / "manifest.json").unlink(),
+        r"manifest\.json: not found",
+    ),
+    "manifest cut": (
+        lambda folder: (folder / "manifest.json").write_text('{"format": 1,'),
+        r"manifest\.json: not a manifest",
+    ),
+    "other format": (
+        lambda folder: change_json(folder / "manifest.json", lambda m: m.update(format=99)),
+        "dataset format 99, expected 1",
+    ),
+    "transform missing": (
+        lambda folder: shutil.rmtree(folder / "transform"),
+        "not a fitted transform",
+    ),
+    "vocabulary missing": (
+        lambda folder: (folder / "transform" / "shop_id.txt").unlink(),
+        "not a fitted transform",
+    ),
     "transform foreign": (grow_vocabulary, "does not match the manifest"),
-    "constants damaged": (lambda folder: (folder / "transform" / "transform.json").write_text("{}"), "not a fitted transform"),
+    "constants damaged": (
+        lambda folder: (folder / "transform" / "transform.json").write_text("{}"),
+        "not a fitted transform",
+    ),
 }
 
 
@@ -163,18 +200,27 @@ def test_a_file_that_is_missing_is_named(read: str, folder: Path, experiment: Ex
         ("data.user=request_id", "other data, tasks or splits settings"),
     ],
 )
-def test_a_dataset_of_other_settings_is_refused(setting: str, message: str, dataset_dir: Path) -> None:
+def test_a_dataset_of_other_settings_is_refused(
+    setting: str, message: str, dataset_dir: Path
+) -> None:
     with pytest.raises(InputError, match=message) as error:
         Dataset.open(dataset_dir, variant(setting))
     assert "run preprocessing.task again" in one_line(error)
 
 
 def test_settings_of_training_alone_do_not_need_another_dataset(dataset_dir: Path) -> None:
-    other = variant("features.shop_id.id_dropout=0.5", "pretrain.epochs=7", "seed=3", "tasks.ctr.loss_weight=0.5")
+    other = variant(
+        "features.shop_id.id_dropout=0.5",
+        "pretrain.epochs=7",
+        "seed=3",
+        "tasks.ctr.loss_weight=0.5",
+    )
     assert Dataset.open(dataset_dir, other).rows(SPLIT) > 0
 
 
-def test_fewer_rows_than_the_manifest_says_are_refused(experiment: Experiment, dataset_dir: Path, frozen: Any, tmp_path: Path) -> None:
+def test_fewer_rows_than_the_manifest_says_are_refused(
+    experiment: Experiment, dataset_dir: Path, frozen: Any, tmp_path: Path
+) -> None:
     folder = shutil.copytree(dataset_dir, tmp_path / "data")
     largest = max((folder / "test").glob("*.tfrecord"), key=lambda path: path.stat().st_size)
     records = list(tf.data.TFRecordDataset(str(largest)).as_numpy_iterator())

@@ -9,7 +9,14 @@ from sklearn.metrics import roc_auc_score
 from tests.trainer.conftest import SHAPE, auc_figures, random_kernel, random_rows, variant
 from trainer.backbone.frozen_pass import FrozenRows
 from trainer.evaluation import activation
-from trainer.evaluation.activation import compare, helps, mean_auc, probabilities, score_rows, task_rows
+from trainer.evaluation.activation import (
+    compare,
+    helps,
+    mean_auc,
+    probabilities,
+    score_rows,
+    task_rows,
+)
 from trainer.kernels.kernel import KernelBank, KernelShape
 from trainer.losses import TASK_NAMES
 from trainer.metrics.task_metrics import METRICS
@@ -35,12 +42,16 @@ ROWS = random_rows(120)
         ([0.001, 0.02], [-0.02, 0.0], True),  # below zero, not up to zero
     ],
 )
-def test_a_kernel_helps_where_one_interval_is_above_zero_and_none_below(ctr: Any, ctcvr: Any, expected: bool) -> None:
+def test_a_kernel_helps_where_one_interval_is_above_zero_and_none_below(
+    ctr: Any, ctcvr: Any, expected: bool
+) -> None:
     assert helps(auc_figures(ctr, ctcvr)) is expected
 
 
 @pytest.mark.parametrize("residual", [True, False])
-def test_scores_are_those_of_the_bank_whatever_the_chunk(residual: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_those_of_the_bank_whatever_the_chunk(
+    residual: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shape = KernelShape(SHAPE.widths, "relu", residual, "tower")
     chosen = np.arange(5, 100, 3)
     bank = KernelBank(2, shape)
@@ -48,7 +59,9 @@ def test_scores_are_those_of_the_bank_whatever_the_chunk(residual: bool, monkeyp
     expected = bank(ROWS.taps[chosen], ROWS.logits[chosen], np.ones(len(chosen), np.int32)).numpy()
     for chunk in (7, 65_536):
         monkeypatch.setattr(activation, "_CHUNK", chunk)
-        np.testing.assert_allclose(score_rows(shape, random_kernel(shape, 1), ROWS, chosen), expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(
+            score_rows(shape, random_kernel(shape, 1), ROWS, chosen), expected, rtol=1e-5, atol=1e-6
+        )
     assert score_rows(shape, random_kernel(shape, 1), ROWS, np.empty(0, np.int64)).shape == (0, 2)
 
 
@@ -62,7 +75,11 @@ def test_each_task_is_judged_in_its_sample_space() -> None:
     chosen = np.arange(10, 90)
     experiment = variant()
     click, order = ROWS.labels("click")[chosen], ROWS.labels("conversion")[chosen]
-    expected = {"ctr": (np.ones(80, bool), click), "cvr": (click > 0, order[click > 0]), "ctcvr": (np.ones(80, bool), order)}
+    expected = {
+        "ctr": (np.ones(80, bool), click),
+        "cvr": (click > 0, order[click > 0]),
+        "ctcvr": (np.ones(80, bool), order),
+    }
     for task, (inside, labels) in expected.items():
         received = task_rows(experiment, ROWS, chosen, task)
         np.testing.assert_array_equal(received[0], inside)
@@ -70,7 +87,10 @@ def test_each_task_is_judged_in_its_sample_space() -> None:
 
 
 def with_labels(click: float, conversion: float) -> FrozenRows:
-    labels = {"label/click": np.full(120, click, np.float32), "label/conversion": np.full(120, conversion, np.float32)}
+    labels = {
+        "label/click": np.full(120, click, np.float32),
+        "label/conversion": np.full(120, conversion, np.float32),
+    }
     return FrozenRows(ROWS.logits, ROWS.taps, {**ROWS.columns, **labels})
 
 
@@ -80,7 +100,9 @@ def test_mean_auc_is_over_the_tasks_where_it_is_defined() -> None:
     ctr = roc_auc_score(ROWS.labels("click"), p["ctr"], sample_weight=weights)
     ctcvr = roc_auc_score(ROWS.labels("conversion"), p["ctcvr"], sample_weight=weights)
     assert mean_auc(experiment, ROWS, chosen, ROWS.logits) == pytest.approx((ctr + ctcvr) / 2)
-    half = FrozenRows(ROWS.logits, ROWS.taps, {**ROWS.columns, "label/conversion": np.zeros(120, np.float32)})
+    half = FrozenRows(
+        ROWS.logits, ROWS.taps, {**ROWS.columns, "label/conversion": np.zeros(120, np.float32)}
+    )
     assert mean_auc(experiment, half, chosen, ROWS.logits) == pytest.approx(ctr)
     assert mean_auc(experiment, with_labels(0, 0), chosen, ROWS.logits) is None
     assert mean_auc(experiment, ROWS, np.empty(0, np.int64), ROWS.logits[:0]) is None
@@ -99,10 +121,18 @@ def test_a_kernel_that_knows_the_labels_helps() -> None:
     knowing = ROWS.logits + 4 * np.stack([ROWS.labels("click"), ROWS.labels("conversion")], 1)
     figures = compare(variant(), ROWS, np.arange(120), knowing)
     assert helps(figures)
-    assert figures["ctr"]["auc"]["delta"] == pytest.approx(figures["ctr"]["auc"]["kernel"] - figures["ctr"]["auc"]["backbone"])
-    assert not helps(compare(variant(), FrozenRows(knowing, ROWS.taps, ROWS.columns), np.arange(120), ROWS.logits))
+    assert figures["ctr"]["auc"]["delta"] == pytest.approx(
+        figures["ctr"]["auc"]["kernel"] - figures["ctr"]["auc"]["backbone"]
+    )
+    assert not helps(
+        compare(
+            variant(), FrozenRows(knowing, ROWS.taps, ROWS.columns), np.arange(120), ROWS.logits
+        )
+    )
 
 
 def test_one_class_is_undefined() -> None:
     figures = compare(variant(), with_labels(0, 0), np.arange(120), ROWS.logits)
-    assert {value for task in figures.values() for entry in task.values() for value in entry.values()} == {"undefined"}
+    assert {
+        value for task in figures.values() for entry in task.values() for value in entry.values()
+    } == {"undefined"}

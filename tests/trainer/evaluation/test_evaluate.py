@@ -1,4 +1,6 @@
-"""Evaluation: the JSON that others read, figures against a reckoning by hand, and the best reachable ones."""
+"""Evaluation: the JSON that others read, figures against a reckoning by hand, and the best
+reachable ones.
+"""
 
 import json
 import shutil
@@ -44,33 +46,51 @@ def rows(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> Froze
     return run_frozen(frozen, dataset, "test", experiment.kernel.tap, "test")
 
 
-def test_the_json_has_exactly_the_keys_of_the_contract(result: dict[str, Any], experiment: Experiment) -> None:
+def test_the_json_has_exactly_the_keys_of_the_contract(
+    result: dict[str, Any], experiment: Experiment
+) -> None:
     assert set(result) == {"split", "overall", "domains", "oracle"}
     assert result["split"] == "test"
     assert list(result["domains"]) == [domain.name for domain in experiment.domains]
     assert set(METRICS) == {"auc", "gauc", "log_loss", "ne", "pcoc"}
-    assert set(result["overall"]) == set(result["oracle"]) == set(TASK_NAMES) == {"ctr", "cvr", "ctcvr"}
+    assert (
+        set(result["overall"])
+        == set(result["oracle"])
+        == set(TASK_NAMES)
+        == {"ctr", "cvr", "ctcvr"}
+    )
     for task in TASK_NAMES:
         assert set(result["overall"][task]) == set(result["oracle"][task]) == set(METRICS)
-        assert all(set(figure) == {"backbone", "kernel"} for figure in result["overall"][task].values())
+        assert all(
+            set(figure) == {"backbone", "kernel"} for figure in result["overall"][task].values()
+        )
         for domain in result["domains"].values():
             assert set(domain) == {"rows", "active", *TASK_NAMES}
             assert set(domain[task]) == set(METRICS)
-            assert all(set(figure) == {"backbone", "kernel", "delta", "ci95"} for figure in domain[task].values())
+            assert all(
+                set(figure) == {"backbone", "kernel", "delta", "ci95"}
+                for figure in domain[task].values()
+            )
 
 
 def test_the_json_is_strict_and_is_what_the_report_reads(result: dict[str, Any], job: Job) -> None:
-    assert json.loads(json.dumps(result, allow_nan=False)) == json.loads((job.reports / "metrics.json").read_text())
+    assert json.loads(json.dumps(result, allow_nan=False)) == json.loads(
+        (job.reports / "metrics.json").read_text()
+    )
 
 
-def test_a_slice_without_two_classes_is_undefined_with_its_rows_counted(result: dict[str, Any]) -> None:
+def test_a_slice_without_two_classes_is_undefined_with_its_rows_counted(
+    result: dict[str, Any],
+) -> None:
     assert result["domains"][EMPTY]["rows"] == 0
     for task in TASK_NAMES:
         for figure in result["domains"][EMPTY][task].values():
             assert set(figure.values()) == {"undefined"}
 
 
-def test_rows_and_activity_are_those_of_manifest_and_store(result: dict[str, Any], dataset: Dataset, job: Job) -> None:
+def test_rows_and_activity_are_those_of_manifest_and_store(
+    result: dict[str, Any], dataset: Dataset, job: Job
+) -> None:
     for name, domain in result["domains"].items():
         assert domain["rows"] == dataset.manifest.splits["test"].domains[name].rows
         assert domain["active"] is (name in KernelStore(job).active())
@@ -83,7 +103,9 @@ def auc_of(rows: FrozenRows, chosen: Any, logits: npt.NDArray[np.float32], task:
     return float(roc_auc_score(labels[inside], probabilities(logits)[task][inside]))
 
 
-def test_a_domains_kernel_is_its_own_active_or_not(result: dict[str, Any], rows: FrozenRows, job: Job, experiment: Experiment) -> None:
+def test_a_domains_kernel_is_its_own_active_or_not(
+    result: dict[str, Any], rows: FrozenRows, job: Job, experiment: Experiment
+) -> None:
     store, compared = KernelStore(job), 0
     for domain in experiment.domains:
         kernel = store.active_or_newest(domain.name)
@@ -93,9 +115,13 @@ def test_a_domains_kernel_is_its_own_active_or_not(result: dict[str, Any], rows:
         logits = score_rows(kernel.shape, kernel.weights, rows, inside)
         for task in TASK_NAMES:
             figure = result["domains"][domain.name][task]["auc"]
-            assert figure["backbone"] == pytest.approx(auc_of(rows, inside, rows.logits[inside], task), abs=1e-9)
+            assert figure["backbone"] == pytest.approx(
+                auc_of(rows, inside, rows.logits[inside], task), abs=1e-9
+            )
             assert figure["kernel"] == pytest.approx(auc_of(rows, inside, logits, task), abs=1e-9)
-            assert figure["delta"] == pytest.approx(figure["kernel"] - figure["backbone"], abs=1e-12)
+            assert figure["delta"] == pytest.approx(
+                figure["kernel"] - figure["backbone"], abs=1e-12
+            )
             assert figure["ci95"][0] <= figure["ci95"][1]
             compared += 1
     assert compared == 3 * 11
@@ -103,16 +129,27 @@ def test_a_domains_kernel_is_its_own_active_or_not(result: dict[str, Any], rows:
 
 def auto_domain(row: dict[str, int], active: set[str], experiment: Experiment) -> str:
     """The rule of routing, for this experiment's one pair of crossed topics."""
-    value = {topic: [None, *settings.names][row[topic]] for topic, settings in experiment.topics.items()}
-    wanted = [f"region={value['region']},scene={value['scene']}", *(f"{topic}={value[topic]}" for topic in experiment.topics), "all"]
+    value = {
+        topic: [None, *settings.names][row[topic]] for topic, settings in experiment.topics.items()
+    }
+    wanted = [
+        f"region={value['region']},scene={value['scene']}",
+        *(f"{topic}={value[topic]}" for topic in experiment.topics),
+        "all",
+    ]
     return next((name for name in wanted if name in active), "backbone")
 
 
-def test_overall_scores_every_row_under_its_auto_domain(result: dict[str, Any], rows: FrozenRows, job: Job, experiment: Experiment) -> None:
+def test_overall_scores_every_row_under_its_auto_domain(
+    result: dict[str, Any], rows: FrozenRows, job: Job, experiment: Experiment
+) -> None:
     store = KernelStore(job)
     served, everything = rows.logits.copy(), np.arange(len(rows.logits))
     kernels = {name: store.load(name, version) for name, version in store.active().items()}
-    scores = {name: score_rows(kernel.shape, kernel.weights, rows, everything) for name, kernel in kernels.items()}
+    scores = {
+        name: score_rows(kernel.shape, kernel.weights, rows, everything)
+        for name, kernel in kernels.items()
+    }
     used = set()
     for index in everything:
         row = {topic: int(rows.columns[f"topic/{topic}"][index]) for topic in experiment.topics}
@@ -123,13 +160,21 @@ def test_overall_scores_every_row_under_its_auto_domain(result: dict[str, Any], 
     assert len(used) > 2
     for task in TASK_NAMES:
         figures = result["overall"][task]["auc"]
-        assert figures["backbone"] == pytest.approx(auc_of(rows, everything, rows.logits, task), abs=1e-9)
+        assert figures["backbone"] == pytest.approx(
+            auc_of(rows, everything, rows.logits, task), abs=1e-9
+        )
         assert figures["kernel"] == pytest.approx(auc_of(rows, everything, served, task), abs=1e-5)
         assert figures["kernel"] != figures["backbone"]
 
 
-def test_the_oracle_is_the_truth_joined_by_hand(result: dict[str, Any], logs: Path, experiment: Experiment) -> None:
-    truth = {row["impression_id"]: row for path in (logs / "truth").glob("*.parquet") for row in pq.read_table(path).to_pylist()}
+def test_the_oracle_is_the_truth_joined_by_hand(
+    result: dict[str, Any], logs: Path, experiment: Experiment
+) -> None:
+    truth = {
+        row["impression_id"]: row
+        for path in (logs / "truth").glob("*.parquet")
+        for row in pq.read_table(path).to_pylist()
+    }
     split = experiment.splits["test"]
     labels: dict[str, list[int]] = {task: [] for task in TASK_NAMES}
     scores: dict[str, list[float]] = {task: [] for task in TASK_NAMES}
@@ -144,8 +189,12 @@ def test_the_oracle_is_the_truth_joined_by_hand(result: dict[str, Any], logs: Pa
     for task in TASK_NAMES:
         oracle = result["oracle"][task]
         assert oracle["auc"] == pytest.approx(roc_auc_score(labels[task], scores[task]), abs=1e-6)
-        assert oracle["log_loss"] == pytest.approx(log_loss(labels[task], np.array(scores[task], np.float64)), rel=1e-4)
-        assert oracle["pcoc"] == pytest.approx(np.mean(scores[task]) / np.mean(labels[task]), rel=1e-4)
+        assert oracle["log_loss"] == pytest.approx(
+            log_loss(labels[task], np.array(scores[task], np.float64)), rel=1e-4
+        )
+        assert oracle["pcoc"] == pytest.approx(
+            np.mean(scores[task]) / np.mean(labels[task]), rel=1e-4
+        )
     assert result["oracle"]["ctr"]["auc"] > result["overall"]["ctr"]["auc"]["backbone"]
 
 
@@ -154,11 +203,16 @@ def moved(dataset_dir: Path, logs: Path, tmp_path: Path) -> tuple[Path, Path]:
     """A copy of dataset and truth, to change."""
     data = shutil.copytree(dataset_dir, tmp_path / "data")
     shutil.copytree(logs / "truth", tmp_path / "logs" / "truth")
-    change_json(data / "manifest.json", lambda manifest: manifest.update(input=str(tmp_path / "logs" / "*.parquet")))
+    change_json(
+        data / "manifest.json",
+        lambda manifest: manifest.update(input=str(tmp_path / "logs" / "*.parquet")),
+    )
     return data, tmp_path / "logs" / "truth"
 
 
-def test_without_the_truth_there_is_no_oracle(moved: tuple[Path, Path], experiment: Experiment, job_copy: Path) -> None:
+def test_without_the_truth_there_is_no_oracle(
+    moved: tuple[Path, Path], experiment: Experiment, job_copy: Path
+) -> None:
     data, truth = moved
     shutil.rmtree(truth)
     assert evaluate(experiment, data, Job(job_copy))["oracle"] is None
@@ -167,13 +221,18 @@ def test_without_the_truth_there_is_no_oracle(moved: tuple[Path, Path], experime
 TRUTH_DAMAGE: dict[str, Callable[[Path], object]] = {
     "a day is missing": lambda truth: sorted(truth.glob("*.parquet"))[-1].unlink(),
     "cut": lambda truth: sorted(truth.glob("*.parquet"))[-1].write_bytes(b"PAR1 and no more"),
-    "a column is missing": lambda truth: [pq.write_table(pq.read_table(path).drop(["cvr"]), path) for path in truth.glob("*.parquet")],
+    "a column is missing": lambda truth: [
+        pq.write_table(pq.read_table(path).drop(["cvr"]), path) for path in truth.glob("*.parquet")
+    ],
 }
 
 
 @pytest.mark.parametrize("damage", TRUTH_DAMAGE.values(), ids=TRUTH_DAMAGE)
 def test_damaged_truth_is_refused_in_one_line(
-    damage: Callable[[Path], object], moved: tuple[Path, Path], experiment: Experiment, job_copy: Path
+    damage: Callable[[Path], object],
+    moved: tuple[Path, Path],
+    experiment: Experiment,
+    job_copy: Path,
 ) -> None:
     data, truth = moved
     damage(truth)
@@ -183,23 +242,34 @@ def test_damaged_truth_is_refused_in_one_line(
 
 
 def test_an_unknown_split_is_refused(experiment: Experiment, dataset_dir: Path, job: Job) -> None:
-    with pytest.raises(InputError, match="'tset' is no split; the config has: pretrain, finetune, validation, test") as error:
+    with pytest.raises(
+        InputError, match="'tset' is no split; the config has: pretrain, finetune, validation, test"
+    ) as error:
         evaluate(experiment, dataset_dir, job, "tset")
     one_line(error)
 
 
-def test_another_split_can_be_asked_for(experiment: Experiment, dataset: Dataset, dataset_dir: Path, job_copy: Path) -> None:
+def test_another_split_can_be_asked_for(
+    experiment: Experiment, dataset: Dataset, dataset_dir: Path, job_copy: Path
+) -> None:
     result = evaluate(experiment, dataset_dir, Job(job_copy), "validation")
     assert result["split"] == "validation"
     assert result["domains"]["all"]["rows"] == dataset.rows("validation")
-    assert result["domains"]["all"] != evaluate(experiment, dataset_dir, Job(job_copy))["domains"]["all"]
+    assert (
+        result["domains"]["all"]
+        != evaluate(experiment, dataset_dir, Job(job_copy))["domains"]["all"]
+    )
 
 
-def test_without_kernels_everything_is_the_backbone(experiment: Experiment, dataset_dir: Path, job_copy: Path) -> None:
+def test_without_kernels_everything_is_the_backbone(
+    experiment: Experiment, dataset_dir: Path, job_copy: Path
+) -> None:
     shutil.rmtree(job_copy / "kernels")
     result = evaluate(experiment, dataset_dir, Job(job_copy))
     for task in TASK_NAMES:
-        assert all(figure["backbone"] == figure["kernel"] for figure in result["overall"][task].values())
+        assert all(
+            figure["backbone"] == figure["kernel"] for figure in result["overall"][task].values()
+        )
         assert result["domains"]["all"][task]["auc"] == {
             "backbone": result["overall"][task]["auc"]["backbone"],
             "kernel": "undefined",
@@ -208,7 +278,9 @@ def test_without_kernels_everything_is_the_backbone(experiment: Experiment, data
         }
 
 
-def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(experiment: Experiment, other_dataset_dir: Path, job: Job) -> None:
+def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(
+    experiment: Experiment, other_dataset_dir: Path, job: Job
+) -> None:
     with pytest.raises(InputError, match="is not the one the backbone was trained on") as error:
         evaluate(experiment, other_dataset_dir, job)
     one_line(error)

@@ -1,4 +1,6 @@
-"""Kernels and their bank: zero-shot at the start, the identity slot, every way of routing alike, one gradient through both graphs."""
+"""Kernels and their bank: zero-shot at the start, the identity slot, every way of routing alike,
+one gradient through both graphs.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
 
 DEEP = KernelShape((5, 4, 3, 1), "tanh", residual=True, tap="tower")
 REPLACING = KernelShape((5, 4, 1), "relu", residual=False, tap="tower")
-SHAPES = pytest.mark.parametrize("shape", [SHAPE, DEEP, REPLACING], ids=["residual", "deep", "replacing"])
+SHAPES = pytest.mark.parametrize(
+    "shape", [SHAPE, DEEP, REPLACING], ids=["residual", "deep", "replacing"]
+)
 
 Floats = npt.NDArray[np.float32]
 
@@ -40,7 +44,10 @@ def one_kernel(shape: KernelShape, kernel: dict[str, Floats], rows: FrozenRows) 
     for row, task in np.ndindex(*out.shape):
         hidden = rows.taps[row, task]
         for layer, fan_in in enumerate(shape.widths[:-1]):
-            hidden = hidden @ kernel[f"weight_{layer}"][task] / np.sqrt(fan_in) + kernel[f"bias_{layer}"][task]
+            hidden = (
+                hidden @ kernel[f"weight_{layer}"][task] / np.sqrt(fan_in)
+                + kernel[f"bias_{layer}"][task]
+            )
             if layer < len(shape.widths) - 2:
                 hidden = activation(hidden)
         out[row, task] = hidden[0] + (rows.logits[row, task] if shape.residual else 0.0)
@@ -48,7 +55,12 @@ def one_kernel(shape: KernelShape, kernel: dict[str, Floats], rows: FrozenRows) 
 
 
 def test_shape_of_the_settings() -> None:
-    shape = KernelShape.of(Kernel(width=7, decoder_layers=(3,), activation="gelu", residual=False, tap="representation"), 11)
+    shape = KernelShape.of(
+        Kernel(
+            width=7, decoder_layers=(3,), activation="gelu", residual=False, tap="representation"
+        ),
+        11,
+    )
     assert shape == KernelShape((11, 7, 3, 1), "gelu", residual=False, tap="representation")
     assert KernelShape.from_json(shape.to_json()) == shape
     assert shape.variables()["weight_1"] == (2, 7, 3)
@@ -75,7 +87,9 @@ def test_a_new_kernel_is_bitwise_zero_shot(shape: KernelShape) -> None:
     rows = random_rows(33)
     kernel = shape.initial(17, "scene=home")
     taps, logits = rows.taps.transpose(1, 0, 2)[None], rows.logits.T[None]
-    np.testing.assert_array_equal(kernel_logits(shape, stack([kernel]), taps, logits, 1.0)[0].numpy().T, rows.logits)
+    np.testing.assert_array_equal(
+        kernel_logits(shape, stack([kernel]), taps, logits, 1.0)[0].numpy().T, rows.logits
+    )
     bank = KernelBank(3, shape)
     bank.put(1, kernel)
     for slots in (np.ones(33, np.int32), np.arange(33, dtype=np.int32) % 2):
@@ -86,10 +100,14 @@ def test_a_new_kernel_is_bitwise_zero_shot(shape: KernelShape) -> None:
 def test_kernel_logits_follow_the_definition(shape: KernelShape) -> None:
     rows = random_rows(9)
     kernels = [random_kernel(shape, seed) for seed in (1, 2)]
-    taps, logits = (np.stack([part, part]) for part in (rows.taps.transpose(1, 0, 2), rows.logits.T))
+    taps, logits = (
+        np.stack([part, part]) for part in (rows.taps.transpose(1, 0, 2), rows.logits.T)
+    )
     out = kernel_logits(shape, stack(kernels), taps, logits, 1.0 if shape.residual else 0.0).numpy()
     for index, kernel in enumerate(kernels):
-        np.testing.assert_allclose(out[index].T, one_kernel(shape, kernel, rows), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            out[index].T, one_kernel(shape, kernel, rows), rtol=1e-5, atol=1e-5
+        )
 
 
 @SHAPES
@@ -97,27 +115,38 @@ def test_slot_0_is_bitwise_the_backbone_whatever_stands_in_the_others(shape: Ker
     rows, bank = random_rows(21), filled_bank(shape)
     slots = np.arange(21, dtype=np.int32) % 4
     np.testing.assert_array_equal(bank(rows.taps, rows.logits, np.zeros(21, np.int32)), rows.logits)
-    np.testing.assert_array_equal(bank(rows.taps, rows.logits, slots).numpy()[slots == 0], rows.logits[slots == 0])
+    np.testing.assert_array_equal(
+        bank(rows.taps, rows.logits, slots).numpy()[slots == 0], rows.logits[slots == 0]
+    )
     np.testing.assert_array_equal(bank.every_slot(rows.taps, rows.logits)[0], rows.logits)
 
 
 @SHAPES
-def test_uniform_batch_mixed_batch_and_every_slot_agree_with_the_definition(shape: KernelShape) -> None:
+def test_uniform_batch_mixed_batch_and_every_slot_agree_with_the_definition(
+    shape: KernelShape,
+) -> None:
     rows, bank = random_rows(21), filled_bank(shape)
     slots = np.arange(21, dtype=np.int32) % 4
-    mixed, every = bank(rows.taps, rows.logits, slots).numpy(), bank.every_slot(rows.taps, rows.logits).numpy()
+    mixed, every = (
+        bank(rows.taps, rows.logits, slots).numpy(),
+        bank.every_slot(rows.taps, rows.logits).numpy(),
+    )
     for slot in (1, 2, 3):
         expected = one_kernel(shape, random_kernel(shape, seed=slot), rows)
         uniform = bank(rows.taps, rows.logits, np.full(21, slot, np.int32)).numpy()
         np.testing.assert_allclose(uniform, expected, rtol=1e-5, atol=1e-5)
-        np.testing.assert_allclose(mixed[slots == slot], expected[slots == slot], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(
+            mixed[slots == slot], expected[slots == slot], rtol=1e-5, atol=1e-5
+        )
         np.testing.assert_allclose(every[slot], expected, rtol=1e-5, atol=1e-5)
 
 
 def test_a_replacing_kernel_does_not_read_the_backbones_logit() -> None:
     rows, bank = random_rows(6), filled_bank(REPLACING)
     slots = np.array([1, 2, 3, 1, 2, 3], np.int32)
-    np.testing.assert_array_equal(bank(rows.taps, rows.logits, slots), bank(rows.taps, rows.logits + 5.0, slots))
+    np.testing.assert_array_equal(
+        bank(rows.taps, rows.logits, slots), bank(rows.taps, rows.logits + 5.0, slots)
+    )
 
 
 def test_zero_rows() -> None:
@@ -169,7 +198,10 @@ def full_graph(frozen: keras.Model, real_shape: KernelShape) -> tuple[keras.Mode
 
 
 def test_new_kernels_leave_the_full_graph_bitwise_at_zero_shot(
-    experiment: Experiment, dataset: Dataset, frozen: keras.Model, full_graph: tuple[keras.Model, KernelBank]
+    experiment: Experiment,
+    dataset: Dataset,
+    frozen: keras.Model,
+    full_graph: tuple[keras.Model, KernelBank],
 ) -> None:
     model, bank = full_graph
     for slot, name in enumerate(NAMES, 1):
@@ -180,9 +212,13 @@ def test_new_kernels_leave_the_full_graph_bitwise_at_zero_shot(
         np.testing.assert_array_equal(model({**features, SLOT: slots}), zero_shot)
 
 
-def test_the_full_graph_trains_the_bank_alone(frozen: keras.Model, full_graph: tuple[keras.Model, KernelBank]) -> None:
+def test_the_full_graph_trains_the_bank_alone(
+    frozen: keras.Model, full_graph: tuple[keras.Model, KernelBank]
+) -> None:
     model, bank = full_graph
-    assert {weight.path for weight in model.trainable_variables} == {weight.path for weight in bank.weights}
+    assert {weight.path for weight in model.trainable_variables} == {
+        weight.path for weight in bank.weights
+    }
     assert len(model.weights) == len(frozen.weights) + len(bank.weights)
 
 
@@ -194,7 +230,9 @@ def test_gradients_through_the_full_graph_equal_those_through_cached_taps(
     full_graph: tuple[keras.Model, KernelBank],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same loss three ways: backbone and bank in one graph, the bank on stored taps, and the trainer's own step."""
+    """The same loss three ways: backbone and bank in one graph, the bank on stored taps, and the
+    trainer's own step.
+    """
     model, bank = full_graph
     shape, count, rows = bank.shape, len(NAMES), 600
     kernels = [random_kernel(shape, seed) for seed in range(count)]
@@ -206,7 +244,9 @@ def test_gradients_through_the_full_graph_equal_those_through_cached_taps(
     def gradients(logits_of: Any) -> dict[str, Floats]:
         with tf.GradientTape() as tape:
             log_p = log_probabilities(logits_of())
-            loss = tf.reduce_sum(loss_by_group(experiment.tasks, log_p, columns, tf.constant(domain), count))
+            loss = tf.reduce_sum(
+                loss_by_group(experiment.tasks, log_p, columns, tf.constant(domain), count)
+            )
         found = tape.gradient(loss, {name: variable.value for name, variable in bank.bank.items()})
         return {name: tf.convert_to_tensor(gradient).numpy() for name, gradient in found.items()}
 
@@ -215,12 +255,16 @@ def test_gradients_through_the_full_graph_equal_those_through_cached_taps(
 
     updates = experiment.finetune.model_copy(update={"regulariser": "none"})
     data = [DomainData(name, np.flatnonzero(domain == index)) for index, name in enumerate(NAMES)]
-    trainer = JointTrainer(experiment.model_copy(update={"finetune": updates}), shape, data, kernels)
+    trainer = JointTrainer(
+        experiment.model_copy(update={"finetune": updates}), shape, data, kernels
+    )
     trainer.step = trainer._step  # eager, so that the gradients can be caught on their way to Adam
     caught: dict[str, Floats] = {}
 
     def catch(gradients: dict[str, Any], *_: Any) -> None:
-        caught.update({name: tf.convert_to_tensor(gradient).numpy() for name, gradient in gradients.items()})
+        caught.update(
+            {name: tf.convert_to_tensor(gradient).numpy() for name, gradient in gradients.items()}
+        )
 
     monkeypatch.setattr(trainer, "_apply", catch)
     trainer.train_batch(window, [part.rows for part in data])

@@ -1,4 +1,6 @@
-"""From topics to domains: most specific first, and the same as a plain reading of the rule in Python."""
+"""From topics to domains: most specific first, and the same as a plain reading of the rule in
+Python.
+"""
 
 from itertools import combinations
 from random import Random
@@ -22,8 +24,14 @@ EVERY = enumerate_domains(TOPICS, (("region", "scene"), ("scene", "period")))
 
 
 def plain_rank(row: dict[str, int], candidates: list[Domain], order: list[str]) -> int:
-    """The rule of the architecture, word by word: cross-topic before single-topic, then the config's topic order, then ``all``."""
-    matching = [domain for domain in candidates if all(row[topic] == index for topic, index in domain.conditions)]
+    """The rule of the architecture, word by word: cross-topic before single-topic, then the
+    config's topic order, then ``all``.
+    """
+    matching = [
+        domain
+        for domain in candidates
+        if all(row[topic] == index for topic, index in domain.conditions)
+    ]
     if not matching:
         return 0
     most = max(len(domain.conditions) for domain in matching)
@@ -46,7 +54,10 @@ def rank_of(row: dict[str, int], names: list[str]) -> str:
     ("active", "expected"),
     [
         (["all", "scene=home", "region=r1", "region=r1,scene=home"], "region=r1,scene=home"),
-        (["all", "region=r1", "scene=home"], "scene=home"),  # scene comes before region in the config
+        (
+            ["all", "region=r1", "scene=home"],
+            "scene=home",
+        ),  # scene comes before region in the config
         (["all", "region=r1"], "region=r1"),
         (["all", "region=r2", "scene=search", "region=r2,scene=home"], "all"),
         (["region=r2"], "backbone"),
@@ -74,25 +85,42 @@ def test_all_matches_where_there_are_no_topics() -> None:
 def situations(draw: st.DrawFn) -> tuple[dict[str, Topic], list[Domain], dict[str, list[int]]]:
     """Random topics, a random choice of their domains, and random rows."""
     names = draw(st.permutations(["b", "a", "d", "c"]))[: draw(st.integers(1, 4))]
-    topics = {name: Topic(column=name, values=tuple(f"v{i}" for i in range(draw(st.integers(1, 3))))) for name in names}
+    topics = {
+        name: Topic(column=name, values=tuple(f"v{i}" for i in range(draw(st.integers(1, 3)))))
+        for name in names
+    }
     pairs = [pair if draw(st.booleans()) else pair[::-1] for pair in combinations(names, 2)]
     crossed = draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []
     every = enumerate_domains(topics, tuple(crossed))
     chosen = draw(st.lists(st.sampled_from(every), unique=True))
     rows = draw(st.integers(0, 8))
-    columns = {name: draw(st.lists(st.integers(0, len(topic.values)), min_size=rows, max_size=rows)) for name, topic in topics.items()}
+    columns = {
+        name: draw(st.lists(st.integers(0, len(topic.values)), min_size=rows, max_size=rows))
+        for name, topic in topics.items()
+    }
     return topics, chosen, columns
 
 
 @settings(max_examples=60, deadline=None)
 @given(situations())
-def test_agrees_with_plain_python(situation: tuple[dict[str, Topic], list[Domain], dict[str, list[int]]]) -> None:
+def test_agrees_with_plain_python(
+    situation: tuple[dict[str, Topic], list[Domain], dict[str, list[int]]],
+) -> None:
     topics, chosen, columns = situation
     candidates = most_specific_first(chosen, topics)
     assert sorted(candidates, key=chosen.index) == chosen
     rows = len(next(iter(columns.values())))
-    expected = [plain_rank({topic: values[row] for topic, values in columns.items()}, candidates, list(topics)) for row in range(rows)]
-    rank = auto_rank({topic: tf.constant(values, tf.int32) for topic, values in columns.items()}, candidates, rows)
+    expected = [
+        plain_rank(
+            {topic: values[row] for topic, values in columns.items()}, candidates, list(topics)
+        )
+        for row in range(rows)
+    ]
+    rank = auto_rank(
+        {topic: tf.constant(values, tf.int32) for topic, values in columns.items()},
+        candidates,
+        rows,
+    )
     assert rank.dtype == tf.int32
     assert rank.numpy().tolist() == expected
 
@@ -102,26 +130,49 @@ def test_agrees_with_plain_python(situation: tuple[dict[str, Topic], list[Domain
 def test_a_domain_without_a_slot_is_as_one_that_is_not_there(
     situation: tuple[dict[str, Topic], list[Domain], dict[str, list[int]]], random: Random
 ) -> None:
-    """What serving does: one graph for every domain, of which a table says who has a kernel; the slots' numbers have no order."""
+    """What serving does: one graph for every domain, of which a table says who has a kernel; the
+    slots' numbers have no order.
+    """
     topics, chosen, columns = situation
     candidates = most_specific_first(chosen, topics)
     served = [domain for domain in candidates if random.random() < 0.5]
     numbers = random.sample(range(1, 100), len(served))
-    slots = tf.constant([0, *(dict(zip(served, numbers, strict=True)).get(domain, 0) for domain in candidates)])
-    tensors, rows = {topic: tf.constant(values, tf.int32) for topic, values in columns.items()}, len(next(iter(columns.values())))
+    slots = tf.constant(
+        [0, *(dict(zip(served, numbers, strict=True)).get(domain, 0) for domain in candidates)]
+    )
+    tensors, rows = (
+        {topic: tf.constant(values, tf.int32) for topic, values in columns.items()},
+        len(next(iter(columns.values()))),
+    )
     among_all = auto_rank(tensors, candidates, rows, slots).numpy()
     alone = auto_rank(tensors, served, rows).numpy()
-    assert [candidates[rank - 1] if rank else None for rank in among_all] == [served[rank - 1] if rank else None for rank in alone]
+    assert [candidates[rank - 1] if rank else None for rank in among_all] == [
+        served[rank - 1] if rank else None for rank in alone
+    ]
 
 
 def test_names_are_read_back(experiment: Experiment) -> None:
     for domain in experiment.domains:
         assert parse_domain(domain.name, experiment.topics) == domain
-    assert domains_of(experiment, "region=r2,scene=search")[0].conditions == (("region", 2), ("scene", 2))
+    assert domains_of(experiment, "region=r2,scene=search")[0].conditions == (
+        ("region", 2),
+        ("scene", 2),
+    )
 
 
 @pytest.mark.parametrize(
-    "name", ["", "scene", "scene=", "scene=moon", "weather=rain", "scene=home,", "region=r1,scene=moon", "ALL", "backbone"]
+    "name",
+    [
+        "",
+        "scene",
+        "scene=",
+        "scene=moon",
+        "weather=rain",
+        "scene=home,",
+        "region=r1,scene=moon",
+        "ALL",
+        "backbone",
+    ],
 )
 def test_a_name_that_is_no_domain_is_refused(name: str, experiment: Experiment) -> None:
     with pytest.raises(InputError, match="is no value of a topic") as error:

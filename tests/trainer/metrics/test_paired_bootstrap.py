@@ -11,25 +11,35 @@ from trainer.metrics.task_metrics import METRICS, task_metrics
 
 
 def simulate(users, seed, noise=(1.0, 1.0), rows=10):
-    """Rows whose labels depend on the user too, and two scores of the same signal under noise: less noise is better."""
+    """Rows whose labels depend on the user too, and two scores of the same signal under noise:
+    less noise is better.
+    """
     generator = np.random.default_rng(seed)
     user = np.repeat(np.arange(users), rows) * 97 - 5
     request = np.repeat(np.arange(users * 2), rows // 2)
     signal = generator.normal(size=users * rows) + np.repeat(generator.normal(size=users), rows)
     labels = (generator.random(users * rows) < 1 / (1 + np.exp(1 - signal))).astype(np.int64)
-    backbone, kernel = (1 / (1 + np.exp(1 - signal - level * generator.normal(size=users * rows))) for level in noise)
+    backbone, kernel = (
+        1 / (1 + np.exp(1 - signal - level * generator.normal(size=users * rows)))
+        for level in noise
+    )
     return labels, backbone, kernel, request, user
 
 
 def brute_force(labels, backbone, kernel, weights, groups, clusters, resamples, seed):
-    """Each resample's metrics from its rows' weights, nothing precomputed; only the draws are the same."""
+    """Each resample's metrics from its rows' weights, nothing precomputed; only the draws are
+    the same.
+    """
     names, user = np.unique(clusters, return_inverse=True)
     weights = np.ones(len(labels)) if weights is None else weights
     deltas = {name: [] for name in METRICS}
     for draw in range(resamples):
         drawn = np.random.default_rng([seed, draw]).integers(len(names), size=len(names))
         times = np.bincount(drawn, minlength=len(names))[user] * weights
-        before, after = task_metrics(labels, backbone, times, groups), task_metrics(labels, kernel, times, groups)
+        before, after = (
+            task_metrics(labels, backbone, times, groups),
+            task_metrics(labels, kernel, times, groups),
+        )
         for name in METRICS:
             if before[name] is not None:
                 deltas[name].append(after[name] - before[name])
@@ -41,9 +51,14 @@ def test_intervals_equal_metrics_of_resampled_rows(weighted):
     labels, backbone, kernel, groups, clusters = simulate(60, seed=1, noise=(1.2, 0.8))
     backbone, kernel = np.round(backbone, 2), np.round(kernel, 2)  # ties
     weights = np.random.default_rng(2).random(len(labels)) if weighted else None
-    found = paired_comparison(labels, backbone, kernel, weights, groups, clusters, resamples=40, seed=9)
+    found = paired_comparison(
+        labels, backbone, kernel, weights, groups, clusters, resamples=40, seed=9
+    )
     expected = brute_force(labels, backbone, kernel, weights, groups, clusters, 40, 9)
-    before, after = task_metrics(labels, backbone, weights, groups), task_metrics(labels, kernel, weights, groups)
+    before, after = (
+        task_metrics(labels, backbone, weights, groups),
+        task_metrics(labels, kernel, weights, groups),
+    )
     for name in METRICS:
         assert found[name]["backbone"] == before[name]
         assert found[name]["kernel"] == after[name]
@@ -53,7 +68,9 @@ def test_intervals_equal_metrics_of_resampled_rows(weighted):
 
 def test_identical_scores_have_exactly_no_difference():
     labels, backbone, _, groups, clusters = simulate(200, seed=3)
-    for name, cell in paired_comparison(labels, backbone, backbone.copy(), None, groups, clusters, 50, 1).items():
+    for name, cell in paired_comparison(
+        labels, backbone, backbone.copy(), None, groups, clusters, 50, 1
+    ).items():
         assert (cell["delta"], cell["ci95"]) == (0.0, [0.0, 0.0]), name
 
 
@@ -71,11 +88,14 @@ def test_a_real_difference_is_found_and_has_a_sign():
 
 
 def test_intervals_cover_a_known_difference():
-    # Both sides carry the same noise level, so the expected difference is 0: about 95% of the intervals must hold it.
+    # Both sides carry the same noise level, so the expected difference is 0: about 95% of the
+    # intervals must hold it.
     covered = 0
     for seed in range(40):
         labels, backbone, kernel, groups, clusters = simulate(120, seed=100 + seed)
-        low, high = paired_comparison(labels, backbone, kernel, None, groups, clusters, 100, seed)["auc"]["ci95"]
+        low, high = paired_comparison(labels, backbone, kernel, None, groups, clusters, 100, seed)[
+            "auc"
+        ]["ci95"]
         covered += low <= 0 <= high
     assert covered >= 34  # 38 expected; fewer than 34 by chance in fewer than 1 of 50 runs
 
@@ -85,14 +105,19 @@ def test_users_are_resampled_not_rows():
     labels, backbone, kernel, groups, clusters = simulate(100, seed=6, noise=(1.2, 0.8))
     once = paired_comparison(labels, backbone, kernel, None, groups, clusters, 60, 5)
     many = [np.repeat(values, 25) for values in (labels, backbone, kernel, groups, clusters)]
-    assert paired_comparison(*many[:3], None, *many[3:], 60, 5)["auc"]["ci95"] == pytest.approx(once["auc"]["ci95"])
+    assert paired_comparison(*many[:3], None, *many[3:], 60, 5)["auc"]["ci95"] == pytest.approx(
+        once["auc"]["ci95"]
+    )
 
 
 def test_the_seed_decides_and_threads_do_not(monkeypatch):
     labels, backbone, kernel, groups, clusters = simulate(300, seed=7, noise=(1.2, 0.8))
     first = paired_comparison(labels, backbone, kernel, None, groups, clusters, 30, 5)
     assert first == paired_comparison(labels, backbone, kernel, None, groups, clusters, 30, 5)
-    assert first["auc"]["ci95"] != paired_comparison(labels, backbone, kernel, None, groups, clusters, 30, 6)["auc"]["ci95"]
+    assert (
+        first["auc"]["ci95"]
+        != paired_comparison(labels, backbone, kernel, None, groups, clusters, 30, 6)["auc"]["ci95"]
+    )
     monkeypatch.setattr(paired_bootstrap, "_MIN_PARALLEL_ROWS", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
     assert first == paired_comparison(labels, backbone, kernel, None, groups, clusters, 30, 5)
@@ -103,7 +128,9 @@ def test_one_class_is_undefined_and_stays_json(labels):
     scores, keys = np.full(len(labels), 0.2), np.arange(len(labels))
     found = paired_comparison(labels, scores, scores, None, keys, keys, 20, 1)
     word = "undefined"
-    assert found == {name: {"backbone": word, "kernel": word, "delta": word, "ci95": word} for name in METRICS}
+    assert found == {
+        name: {"backbone": word, "kernel": word, "delta": word, "ci95": word} for name in METRICS
+    }
     json.dumps(found, allow_nan=False)
 
 
@@ -117,8 +144,12 @@ def test_a_request_metric_alone_can_be_undefined():
 
 def test_too_few_users_give_no_interval():
     labels, scores = np.array([1, 0, 0, 0, 0, 0]), np.linspace(0.9, 0.1, 6)
-    one_user = paired_comparison(labels, scores, scores[::-1], None, np.zeros(6), np.zeros(6), 50, 1)
-    one_positive_user = paired_comparison(labels, scores, scores[::-1], None, np.zeros(6), np.arange(6), 50, 1)
+    one_user = paired_comparison(
+        labels, scores, scores[::-1], None, np.zeros(6), np.zeros(6), 50, 1
+    )
+    one_positive_user = paired_comparison(
+        labels, scores, scores[::-1], None, np.zeros(6), np.arange(6), 50, 1
+    )
     for found in (one_user, one_positive_user):
         assert found["auc"]["delta"] == -1.0
         assert found["auc"]["ci95"] == "undefined"
@@ -147,7 +178,15 @@ def test_any_slice_gives_ordered_finite_intervals_or_the_word(seed, users, weigh
     labels = (generator.random(size) < 0.15).astype(int)
     scores = np.round(generator.random((2, size)), 1)
     weights = generator.integers(0, 3, size) if weighted else None
-    found = paired_comparison(labels, *scores, weights, generator.integers(0, 9, size), generator.integers(0, users, size), 25, seed)
+    found = paired_comparison(
+        labels,
+        *scores,
+        weights,
+        generator.integers(0, 9, size),
+        generator.integers(0, users, size),
+        25,
+        seed,
+    )
     json.dumps(found, allow_nan=False)
     for cell in found.values():
         if cell["ci95"] != "undefined":

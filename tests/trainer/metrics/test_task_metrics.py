@@ -7,7 +7,16 @@ from hypothesis import strategies as st
 from sklearn import metrics as reference
 
 from configs.errors import InputError
-from trainer.metrics.task_metrics import METRICS, auc, gauc, log_loss, normalised_entropy, pcoc, task_metrics, to_json
+from trainer.metrics.task_metrics import (
+    METRICS,
+    auc,
+    gauc,
+    log_loss,
+    normalised_entropy,
+    pcoc,
+    task_metrics,
+    to_json,
+)
 
 
 @st.composite
@@ -15,10 +24,17 @@ def rows(draw):
     """Labels, scores with many ties, weights (some 0), groups."""
     size = draw(st.integers(0, 40))
     labels = draw(st.lists(st.integers(0, 1), min_size=size, max_size=size))
-    scores = draw(st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]), min_size=size, max_size=size))
+    scores = draw(
+        st.lists(st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]), min_size=size, max_size=size)
+    )
     weights = draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 3.0]), min_size=size, max_size=size))
     groups = draw(st.lists(st.integers(-2, 3), min_size=size, max_size=size))
-    return np.array(labels, int), np.array(scores, float), np.array(weights, float), np.array(groups, np.int64)
+    return (
+        np.array(labels, int),
+        np.array(scores, float),
+        np.array(weights, float),
+        np.array(groups, np.int64),
+    )
 
 
 def pairwise_auc(labels, scores, weights):
@@ -58,20 +74,25 @@ def test_gauc_by_hand():
     labels = [1, 0, 0, 1, 0, 1, 1]
     scores = [0.9, 0.1, 0.9, 0.2, 0.3, 0.5, 0.6]
     groups = [7, 7, 7, -1, -1, 4, 4]
-    # request 7: (1 + 1/2) / 2 = 0.75 over 3 rows; request -1: 0 over 2 rows; request 4 has positives alone
+    # request 7: (1 + 1/2) / 2 = 0.75 over 3 rows; request -1: 0 over 2 rows; request 4 has
+    # positives alone
     assert gauc(labels, scores, None, groups) == pytest.approx(3 * 0.75 / 5)
 
 
 def test_gauc_weighs_requests_by_their_rows_weight():
     # request 0: AUC 1, weight 3; request 1: AUC 0, weight 1
-    assert gauc([1, 0, 1, 0], [0.9, 0.1, 0.1, 0.9], [1, 2, 0.5, 0.5], [0, 0, 1, 1]) == pytest.approx(0.75)
+    assert gauc(
+        [1, 0, 1, 0], [0.9, 0.1, 0.1, 0.9], [1, 2, 0.5, 0.5], [0, 0, 1, 1]
+    ) == pytest.approx(0.75)
 
 
 def test_log_loss_normalised_entropy_and_pcoc_by_hand():
     labels, scores = [1, 0, 0, 0], [0.5, 0.25, 0.25, 0.5]
     loss = -(2 * np.log(0.5) + 2 * np.log(0.75)) / 4
     assert log_loss(labels, scores) == pytest.approx(loss)
-    assert normalised_entropy(labels, scores) == pytest.approx(loss / -(0.25 * np.log(0.25) + 0.75 * np.log(0.75)))
+    assert normalised_entropy(labels, scores) == pytest.approx(
+        loss / -(0.25 * np.log(0.25) + 0.75 * np.log(0.75))
+    )
     assert pcoc(labels, scores) == pytest.approx(1.5)
 
 
@@ -93,16 +114,22 @@ def test_metrics_equal_scikit_learn(tied, dtype):
     scores = scores.astype(dtype)
     for w in (None, weights):
         found = task_metrics(labels, scores, w, groups)
-        assert found["auc"] == pytest.approx(reference.roc_auc_score(labels, scores, sample_weight=w), abs=1e-12)
+        assert found["auc"] == pytest.approx(
+            reference.roc_auc_score(labels, scores, sample_weight=w), abs=1e-12
+        )
         exact = np.clip(scores.astype(np.float64), 1e-7, 1 - 1e-7)
-        assert found["log_loss"] == pytest.approx(reference.log_loss(labels, exact, sample_weight=w), rel=1e-9)
+        assert found["log_loss"] == pytest.approx(
+            reference.log_loss(labels, exact, sample_weight=w), rel=1e-9
+        )
         total = won = 0.0
         for group in np.unique(groups):
             inside = groups == group
             if len(set(labels[inside])) == 2:
                 part = None if w is None else w[inside]
                 size = inside.sum() if w is None else part.sum()
-                won += size * reference.roc_auc_score(labels[inside], scores[inside], sample_weight=part)
+                won += size * reference.roc_auc_score(
+                    labels[inside], scores[inside], sample_weight=part
+                )
                 total += size
         assert found["gauc"] == pytest.approx(won / total, abs=1e-10)
 
@@ -119,7 +146,9 @@ def test_metrics_hold_to_their_definitions(data):
         assert set(found.values()) == {None}
         return
     assert found["auc"] == pytest.approx(expected, abs=1e-12)
-    assert auc(labels, 0.5 * scores + 0.1, weights) == pytest.approx(expected, abs=1e-12), "only the order counts"
+    assert auc(labels, 0.5 * scores + 0.1, weights) == pytest.approx(expected, abs=1e-12), (
+        "only the order counts"
+    )
     assert auc(1 - labels, scores, weights) == pytest.approx(1 - expected, abs=1e-12)
     one_request = gauc(labels, scores, weights, np.zeros(len(labels), np.int64))
     assert one_request == pytest.approx(expected, abs=1e-12)
@@ -131,8 +160,14 @@ def test_a_weight_counts_like_copies_of_the_row(data):
     labels, scores, _, groups = data
     copies = (groups + 2) % 3
     repeated = [np.repeat(values, copies) for values in (labels, scores, groups)]
-    weighted, copied = task_metrics(labels, scores, copies, groups), task_metrics(repeated[0], repeated[1], None, repeated[2])
-    assert weighted == {name: value if value is None else pytest.approx(value, abs=1e-12) for name, value in copied.items()}
+    weighted, copied = (
+        task_metrics(labels, scores, copies, groups),
+        task_metrics(repeated[0], repeated[1], None, repeated[2]),
+    )
+    assert weighted == {
+        name: value if value is None else pytest.approx(value, abs=1e-12)
+        for name, value in copied.items()
+    }
 
 
 @pytest.mark.parametrize("labels", [[], [0, 0, 0], [1, 1]])
@@ -161,7 +196,9 @@ def test_bad_rows_are_refused():
         auc([0, 1, 1], [0.1, np.nan, np.inf])
     with pytest.raises(ValueError, match=r"labels should be 0 or 1\. Received: 2"):
         auc([0, 2], [0.1, 0.2])
-    with pytest.raises(ValueError, match=r"weights should be finite and not negative\. Received: -1"):
+    with pytest.raises(
+        ValueError, match=r"weights should be finite and not negative\. Received: -1"
+    ):
         auc([0, 1], [0.1, 0.2], [1, -1])
     with pytest.raises(ValueError, match="vectors of one length"):
         auc([0, 1], [0.1, 0.2, 0.3])

@@ -1,4 +1,6 @@
-"""Golden requests and scores: the rows a job keeps, and what its kernels make of them, then and now."""
+"""Golden requests and scores: the rows a job keeps, and what its kernels make of them, then and
+now.
+"""
 
 import hashlib
 import json
@@ -35,18 +37,24 @@ def golden(job_dir: Path, frozen: keras.Model) -> GoldenRows:
     return GoldenRows.open(Job(job_dir), frozen)
 
 
-def test_a_job_keeps_its_datasets_requests_as_clients_send_them(job_dir: Path, dataset_dir: Path, experiment: Experiment) -> None:
+def test_a_job_keeps_its_datasets_requests_as_clients_send_them(
+    job_dir: Path, dataset_dir: Path, experiment: Experiment
+) -> None:
     job = Job(job_dir)
     assert job.golden.read_bytes() == (dataset_dir / GOLDEN_FILE).read_bytes()
     requests = job.golden_requests()
     assert len(requests) == GOLDEN_ROWS
     for request in requests:
         assert list(request) == [column.name for column in served_columns(experiment)]
-    assert "position" in json.loads(job.golden.read_text().splitlines()[0]), "the dataset's file knows nothing of a backbone's settings"
+    assert "position" in json.loads(job.golden.read_text().splitlines()[0]), (
+        "the dataset's file knows nothing of a backbone's settings"
+    )
     assert "position" not in requests[0]
 
 
-def test_they_are_rows_of_the_window(golden: GoldenRows, window: FrozenRows, experiment: Experiment) -> None:
+def test_they_are_rows_of_the_window(
+    golden: GoldenRows, window: FrozenRows, experiment: Experiment
+) -> None:
     taps = read_tap(golden.heads, experiment.kernel.tap).numpy().reshape(GOLDEN_ROWS, -1)
     known = window.taps.reshape(len(window.taps), -1)
     assert max(float(np.abs(known - tap).max(1).min()) for tap in taps) < 1e-5
@@ -59,26 +67,49 @@ def test_every_trained_kernel_holds_its_scores(golden: GoldenRows, job_dir: Path
     for domain in store.domains():
         kernel = store.load(domain, 1)
         assert kernel.golden == golden.under(kernel.shape, kernel.weights)
-        assert kernel.golden["requests"] == hashlib.sha256(Job(job_dir).golden.read_bytes()).hexdigest()
+        assert (
+            kernel.golden["requests"]
+            == hashlib.sha256(Job(job_dir).golden.read_bytes()).hexdigest()
+        )
         scores = kernel.golden["scores"]
-        np.testing.assert_allclose(np.multiply(scores["ctr"], scores["cvr"]), scores["ctcvr"], atol=1e-6)
-        assert all(np.float32(value) == value for value in scores["ctr"]), "every bit of a float32 survives JSON"
+        np.testing.assert_allclose(
+            np.multiply(scores["ctr"], scores["cvr"]), scores["ctcvr"], atol=1e-6
+        )
+        assert all(np.float32(value) == value for value in scores["ctr"]), (
+            "every bit of a float32 survives JSON"
+        )
         rows[domain] = json.dumps(scores)
-    assert len(set(rows.values())) > len(rows) // 2, "domains differ: they are scored whatever the rows' topics"
+    assert len(set(rows.values())) > len(rows) // 2, (
+        "domains differ: they are scored whatever the rows' topics"
+    )
 
 
-def test_scores_are_those_of_judging(golden: GoldenRows, job_dir: Path, experiment: Experiment) -> None:
+def test_scores_are_those_of_judging(
+    golden: GoldenRows, job_dir: Path, experiment: Experiment
+) -> None:
     kernel = KernelStore(Job(job_dir)).load(HOME, 1)
     taps = read_tap(golden.heads, experiment.kernel.tap).numpy()
     rows = FrozenRows(golden.heads["logits"].numpy(), taps, golden.columns)
     expected = probabilities(score_rows(kernel.shape, kernel.weights, rows, np.arange(GOLDEN_ROWS)))
-    assert golden.under(kernel.shape, kernel.weights)["scores"] == {task: values.tolist() for task, values in expected.items()}
-    assert golden.under(kernel.shape, kernel.shape.initial(1, HOME))["scores"]["ctr"] != expected["ctr"].tolist()
+    assert golden.under(kernel.shape, kernel.weights)["scores"] == {
+        task: values.tolist() for task, values in expected.items()
+    }
+    assert (
+        golden.under(kernel.shape, kernel.shape.initial(1, HOME))["scores"]["ctr"]
+        != expected["ctr"].tolist()
+    )
 
 
-def test_a_gated_kernel_is_scored_under_its_gate(dataset_dir: Path, job_dir: Path, tmp_path: Path) -> None:
+def test_a_gated_kernel_is_scored_under_its_gate(
+    dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
     folder = shutil.copytree(job_dir, tmp_path / "job", ignore=shutil.ignore_patterns("kernels"))
-    finetune(variant("kernel.gate=support", "finetune.epochs=1", "finetune.warm_start=none"), dataset_dir, Job(folder), [HOME])
+    finetune(
+        variant("kernel.gate=support", "finetune.epochs=1", "finetune.warm_start=none"),
+        dataset_dir,
+        Job(folder),
+        [HOME],
+    )
     kernel = KernelStore(Job(folder)).load(HOME, 1)
     assert user_columns(kernel.shape)
     assert [verdict.found for verdict in verify(Job(folder))] == ["golden scores identical"]
@@ -88,7 +119,9 @@ def older(manifest: dict[str, Any]) -> None:
     manifest.pop("golden_requests")
 
 
-def test_a_job_without_requests_takes_them_from_the_dataset_and_keeps_its_own(job_copy: Path, dataset: Dataset) -> None:
+def test_a_job_without_requests_takes_them_from_the_dataset_and_keeps_its_own(
+    job_copy: Path, dataset: Dataset
+) -> None:
     job = Job(job_copy)
     job.golden.unlink()
     keep_requests(dataset, job)
@@ -107,7 +140,9 @@ def test_a_dataset_that_is_older_than_golden_requests_is_refused_only_where_they
     (job_copy / "backbone" / GOLDEN_FILE).unlink()
     shutil.rmtree(job_copy / "kernels")
     pretrain(experiment, old, Job(job_copy))
-    with pytest.raises(InputError, match=r"holds no golden requests; run preprocessing\.task again") as error:
+    with pytest.raises(
+        InputError, match=r"holds no golden requests; run preprocessing\.task again"
+    ) as error:
         finetune(experiment, old, Job(job_copy), [HOME])
     one_line(error)
     with pytest.raises(InputError, match=r"golden_requests\.jsonl: not found") as error:
@@ -116,17 +151,27 @@ def test_a_dataset_that_is_older_than_golden_requests_is_refused_only_where_they
     assert KernelStore(Job(job_copy)).domains() == []
 
 
-def test_pre_training_copies_them(experiment: Experiment, dataset_dir: Path, job_copy: Path) -> None:
-    """The last steps of a run that was killed right before its end: what is left of it is its checkpoint."""
+def test_pre_training_copies_them(
+    experiment: Experiment, dataset_dir: Path, job_copy: Path
+) -> None:
+    """The last steps of a run that was killed right before its end: what is left of it is its
+    checkpoint.
+    """
     for name in ("fingerprint.json", GOLDEN_FILE):
         (job_copy / "backbone" / name).unlink()
     pretrain(experiment, dataset_dir, Job(job_copy))
     assert len(Job(job_copy).golden_requests()) == GOLDEN_ROWS
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text("{}\n")], ids=["missing", "other"])
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda path: path.write_text("{}\n")], ids=["missing", "other"]
+)
 def test_a_damaged_file_of_the_dataset_is_not_copied(
-    damage: Callable[[Path], object], experiment: Experiment, dataset_dir: Path, job_copy: Path, tmp_path: Path
+    damage: Callable[[Path], object],
+    experiment: Experiment,
+    dataset_dir: Path,
+    job_copy: Path,
+    tmp_path: Path,
 ) -> None:
     data = shutil.copytree(dataset_dir, tmp_path / "data")
     damage(data / GOLDEN_FILE)
@@ -145,8 +190,12 @@ def test_damaged_requests_of_a_job_are_refused_in_one_line(content: str, job_cop
     one_line(error)
 
 
-@pytest.mark.parametrize(("name", "value"), [("user_id", ["a", "list"]), ("timestamp", "noon"), ("history", [["x"]])])
-def test_requests_of_the_wrong_type_are_refused_in_one_line(name: str, value: object, job_copy: Path, frozen: keras.Model) -> None:
+@pytest.mark.parametrize(
+    ("name", "value"), [("user_id", ["a", "list"]), ("timestamp", "noon"), ("history", [["x"]])]
+)
+def test_requests_of_the_wrong_type_are_refused_in_one_line(
+    name: str, value: object, job_copy: Path, frozen: keras.Model
+) -> None:
     job = Job(job_copy)
     row = json.loads(job.golden.read_text().splitlines()[0])
     assert name in row
@@ -160,7 +209,9 @@ def test_every_version_is_verified(job_dir: Path) -> None:
     verdicts = verify(Job(job_dir))
     assert [verdict.domain for verdict in verdicts] == KernelStore(Job(job_dir)).domains()
     assert all(verdict.sound and verdict.found == "golden scores identical" for verdict in verdicts)
-    assert [(verdict.domain, verdict.version) for verdict in verify(Job(job_dir), HOME)] == [(HOME, 1)]
+    assert [(verdict.domain, verdict.version) for verdict in verify(Job(job_dir), HOME)] == [
+        (HOME, 1)
+    ]
     with pytest.raises(InputError, match="no kernel of domain 'scene'"):
         verify(Job(job_dir), "scene")
 
@@ -171,25 +222,35 @@ def change_weights(folder: Path) -> None:
         weights = {name: arrays[name] for name in arrays.files}
     np.savez(folder / "weights.npz", **{name: 1.5 * array for name, array in weights.items()})
     sha256 = hashlib.sha256((folder / "weights.npz").read_bytes()).hexdigest()
-    change_json(folder / "manifest.json", lambda manifest: manifest["files"].update({"weights.npz": sha256}))
+    change_json(
+        folder / "manifest.json", lambda manifest: manifest["files"].update({"weights.npz": sha256})
+    )
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "other weights": (change_weights, "golden scores differ by at most"),
-    "weights file": (lambda folder: (folder / "weights.npz").write_bytes(b"hello"), "weights.npz: damaged"),
+    "weights file": (
+        lambda folder: (folder / "weights.npz").write_bytes(b"hello"),
+        "weights.npz: damaged",
+    ),
     "golden file": (
         lambda folder: change_json(folder / "golden.json", lambda content: content.clear()),
         "golden.json: damaged",
     ),
     "golden file gone": (lambda folder: (folder / "golden.json").unlink(), "golden.json: damaged"),
     "backbone file": (lambda folder: (folder / "backbone.json").unlink(), "backbone.json: damaged"),
-    "manifest": (lambda folder: (folder / "manifest.json").write_text("{"), "manifest.json: not readable as JSON"),
+    "manifest": (
+        lambda folder: (folder / "manifest.json").write_text("{"),
+        "manifest.json: not readable as JSON",
+    ),
     "version gone": (shutil.rmtree, "no version 1 of domain 'scene=home'"),
 }
 
 
 @pytest.mark.parametrize(("damage", "said"), DAMAGE.values(), ids=DAMAGE)
-def test_what_is_damaged_is_named_and_the_rest_is_sound(damage: Callable[[Path], object], said: str, job_copy: Path) -> None:
+def test_what_is_damaged_is_named_and_the_rest_is_sound(
+    damage: Callable[[Path], object], said: str, job_copy: Path
+) -> None:
     KernelStore(Job(job_copy)).activate(HOME, 1)
     damage(job_copy / "kernels" / HOME / "1")
     verdicts = verify(Job(job_copy))
@@ -213,4 +274,7 @@ def test_versions_without_golden_scores_are_said_to_have_none(job_copy: Path) ->
 def test_scores_of_other_requests_are_not_compared(job_copy: Path) -> None:
     job = Job(job_copy)
     job.golden.write_text("".join(job.golden.read_text().splitlines(keepends=True)[:5]))
-    assert all(not verdict.sound and "scored on other golden requests" in verdict.found for verdict in verify(job))
+    assert all(
+        not verdict.sound and "scored on other golden requests" in verdict.found
+        for verdict in verify(job)
+    )

@@ -25,7 +25,9 @@ def job(tmp_path: Path) -> Job:
 
 @pytest.fixture
 def store(job: Job) -> KernelStore:
-    """Versions 1 and 2 of a region's kernel, version 1 of a cross-topic one; the region's first is active."""
+    """Versions 1 and 2 of a region's kernel, version 1 of a cross-topic one; the region's first
+    is active.
+    """
     store = KernelStore(job)
     for domain, seed in (("region=r1", 1), ("region=r1", 2), (CROSSED, 3)):
         store.add(domain, random_kernel(SHAPE, seed), MANIFEST)
@@ -34,7 +36,11 @@ def store(job: Job) -> KernelStore:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_a_kernel_comes_back_as_it_was_stored(store: KernelStore) -> None:
@@ -117,36 +123,66 @@ def test_a_damaged_newest_version_does_not_stop_the_next(name: str, store: Kerne
 
 def test_the_card_says_what_a_person_asks(store: KernelStore) -> None:
     card = (store.folder / CROSSED / "1" / "card.md").read_text()
-    for text in (CROSSED, "10 rows", "widths 5 - 4 - 1", "beta 1.0", "Activated", "+0.01000 to +0.02000", "undefined"):
+    for text in (
+        CROSSED,
+        "10 rows",
+        "widths 5 - 4 - 1",
+        "beta 1.0",
+        "Activated",
+        "+0.01000 to +0.02000",
+        "undefined",
+    ):
         assert text in card
 
 
 def test_the_card_names_the_weight_of_the_regulariser_in_force(store: KernelStore) -> None:
     settings = {**MANIFEST["finetune"], "regulariser": "coding_rate", "code_beta": 0.25}
     version = store.add(CROSSED, random_kernel(SHAPE, 3), {**MANIFEST, "finetune": settings})
-    assert "Regulariser coding_rate, code_beta 0.25" in (store.folder / CROSSED / str(version) / "card.md").read_text()
+    assert (
+        "Regulariser coding_rate, code_beta 0.25"
+        in (store.folder / CROSSED / str(version) / "card.md").read_text()
+    )
 
 
 @pytest.mark.parametrize("action", [KernelStore.load, KernelStore.activate])
-def test_kernels_of_another_backbone_are_refused(action: Callable[..., Any], store: KernelStore, job: Job) -> None:
-    change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="e" * 64))
-    with pytest.raises(InputError, match=r"another backbone: expected fingerprint eeeeeeeeeeee, received ffffffffffff") as error:
+def test_kernels_of_another_backbone_are_refused(
+    action: Callable[..., Any], store: KernelStore, job: Job
+) -> None:
+    change_json(
+        job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="e" * 64)
+    )
+    with pytest.raises(
+        InputError,
+        match=r"another backbone: expected fingerprint eeeeeeeeeeee, received ffffffffffff",
+    ) as error:
         action(KernelStore(job), CROSSED, 1)
     one_line(error)
     assert CROSSED not in store.active()
 
 
 def test_the_first_tensor_that_differs_is_named(store: KernelStore, job: Job) -> None:
-    """Also after the backbone was replaced, so that the tensors it had are known from the kernel alone."""
+    """Also after the backbone was replaced, so that the tensors it had are known from the kernel
+    alone.
+    """
     tensors = {"embedding/rows": "1" * 64, "expert_0/kernel": "2" * 64, "tower/kernel": "3" * 64}
-    change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="a" * 64, tensors=tensors))
+    change_json(
+        job.backbone / "fingerprint.json",
+        lambda content: content.update(fingerprint="a" * 64, tensors=tensors),
+    )
     version = KernelStore(job).add(CROSSED, random_kernel(SHAPE, 4), MANIFEST)
     other = {**tensors, "expert_0/kernel": "4" * 64, "tower/kernel": "5" * 64}
-    change_json(job.backbone / "fingerprint.json", lambda content: content.update(fingerprint="b" * 64, tensors=other))
-    with pytest.raises(InputError, match=r"another backbone: .*; first difference: tensor 'expert_0/kernel'$") as error:
+    change_json(
+        job.backbone / "fingerprint.json",
+        lambda content: content.update(fingerprint="b" * 64, tensors=other),
+    )
+    with pytest.raises(
+        InputError, match=r"another backbone: .*; first difference: tensor 'expert_0/kernel'$"
+    ) as error:
         KernelStore(job).load(CROSSED, version)
     one_line(error)
-    change_json(job.backbone / "fingerprint.json", lambda content: content.update(transform="u" * 64))
+    change_json(
+        job.backbone / "fingerprint.json", lambda content: content.update(transform="u" * 64)
+    )
     with pytest.raises(InputError, match="first difference: the transform"):
         KernelStore(job).load(CROSSED, version)
     (store.folder / CROSSED / str(version) / "backbone.json").unlink()
@@ -175,7 +211,9 @@ NO_NAMES = {
 
 
 @pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES)
-def test_names_that_could_be_taken_for_others_or_for_paths_are_refused(name: str, store: KernelStore, job: Job) -> None:
+def test_names_that_could_be_taken_for_others_or_for_paths_are_refused(
+    name: str, store: KernelStore, job: Job
+) -> None:
     store.add("scene=home", random_kernel(SHAPE, 1), MANIFEST)
     before = files(job.folder)
     with pytest.raises(InputError, match="no domain's name") as error:
@@ -215,11 +253,17 @@ def test_what_is_added_knows_its_own_place(store: KernelStore) -> None:
 
 
 def test_golden_scores_come_back_as_they_were_stored(store: KernelStore) -> None:
-    golden = {"requests": "a" * 64, "scores": {task: [0.1, float(np.float32(0.3))] for task in ("ctr", "cvr", "ctcvr")}}
+    golden = {
+        "requests": "a" * 64,
+        "scores": {task: [0.1, float(np.float32(0.3))] for task in ("ctr", "cvr", "ctcvr")},
+    }
     version = store.add(CROSSED, random_kernel(SHAPE, 3), MANIFEST, golden)
     assert store.load(CROSSED, version).golden == golden
     sha256 = store.load(CROSSED, version).manifest["files"]["golden.json"]
-    assert f"Golden scores: sha256 `{sha256}`" in (store.folder / CROSSED / str(version) / "card.md").read_text()
+    assert (
+        f"Golden scores: sha256 `{sha256}`"
+        in (store.folder / CROSSED / str(version) / "card.md").read_text()
+    )
     assert store.load(CROSSED, 1).golden is None
 
 
@@ -240,14 +284,20 @@ def test_rolling_back_goes_to_the_last_version_that_helped(store: KernelStore) -
     store.activate(CROSSED, 1)
     assert [store.rollback("region=r1") for _ in range(3)] == [4, 2, 1]
     assert store.active() == {"region=r1": 1, CROSSED: 1}
-    with pytest.raises(InputError, match="no version of domain 'region=r1' below 1 helped on validation") as error:
+    with pytest.raises(
+        InputError, match="no version of domain 'region=r1' below 1 helped on validation"
+    ) as error:
         store.rollback("region=r1")
     one_line(error)
     assert store.active() == {"region=r1": 1, CROSSED: 1}
 
 
-@pytest.mark.parametrize(("domain", "said"), [("region=r2", "no kernel of domain"), (CROSSED, "has no active version")])
-def test_what_is_not_active_cannot_be_rolled_back(domain: str, said: str, store: KernelStore) -> None:
+@pytest.mark.parametrize(
+    ("domain", "said"), [("region=r2", "no kernel of domain"), (CROSSED, "has no active version")]
+)
+def test_what_is_not_active_cannot_be_rolled_back(
+    domain: str, said: str, store: KernelStore
+) -> None:
     with pytest.raises(InputError, match=said) as error:
         store.rollback(domain)
     one_line(error)
@@ -262,8 +312,12 @@ def test_a_damaged_version_is_not_rolled_back_to(store: KernelStore) -> None:
     assert store.active() == {"region=r1": 2}
 
 
-@pytest.mark.parametrize(("domain", "version"), [("region=r1", 3), ("region=r2", 1), ("region", 1), ("..", 1), ("", 1)])
-def test_a_version_that_is_not_there_is_refused(domain: str, version: int, store: KernelStore) -> None:
+@pytest.mark.parametrize(
+    ("domain", "version"), [("region=r1", 3), ("region=r2", 1), ("region", 1), ("..", 1), ("", 1)]
+)
+def test_a_version_that_is_not_there_is_refused(
+    domain: str, version: int, store: KernelStore
+) -> None:
     for action in (store.load, store.activate):
         with pytest.raises(InputError, match="no version") as error:
             action(domain, version)
@@ -273,7 +327,9 @@ def test_a_version_that_is_not_there_is_refused(domain: str, version: int, store
 
 @pytest.mark.parametrize("domain", ["region=r2", "region", "..", ""])
 @pytest.mark.parametrize("action", [KernelStore.remove, KernelStore.deactivate])
-def test_what_is_not_there_can_be_neither_removed_nor_deactivated(action: Callable[..., Any], domain: str, store: KernelStore) -> None:
+def test_what_is_not_there_can_be_neither_removed_nor_deactivated(
+    action: Callable[..., Any], domain: str, store: KernelStore
+) -> None:
     before = files(store.folder)
     with pytest.raises(InputError, match="no kernel of domain") as error:
         action(store, domain)
@@ -311,7 +367,9 @@ WEIGHTS_DAMAGE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("damage", WEIGHTS_DAMAGE.values(), ids=WEIGHTS_DAMAGE)
-def test_damaged_weights_are_refused_in_one_line(damage: Callable[[Path], object], store: KernelStore) -> None:
+def test_damaged_weights_are_refused_in_one_line(
+    damage: Callable[[Path], object], store: KernelStore
+) -> None:
     damage(store.folder / CROSSED / "1" / "weights.npz")
     with pytest.raises(InputError) as error:
         store.load(CROSSED, 1)
@@ -324,19 +382,25 @@ MANIFEST_DAMAGE: dict[str, Callable[[Path], object]] = {
     "cut": cut,
     "no object": lambda path: path.write_text("[]"),
     "no shape": lambda path: change_json(path, lambda content: content.pop("shape") and None),
-    "odd shape": lambda path: change_json(path, lambda content: content.update(shape={"widths": "wide"})),
+    "odd shape": lambda path: change_json(
+        path, lambda content: content.update(shape={"widths": "wide"})
+    ),
 }
 
 
 @pytest.mark.parametrize("damage", MANIFEST_DAMAGE.values(), ids=MANIFEST_DAMAGE)
-def test_a_damaged_manifest_is_refused_in_one_line(damage: Callable[[Path], object], store: KernelStore) -> None:
+def test_a_damaged_manifest_is_refused_in_one_line(
+    damage: Callable[[Path], object], store: KernelStore
+) -> None:
     damage(store.folder / CROSSED / "1" / "manifest.json")
     with pytest.raises(InputError) as error:
         store.load(CROSSED, 1)
     assert CROSSED in one_line(error)
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"region=r1": "one"}', '{"../x": 1}', '{"region=r1": true}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", '{"region=r1": "one"}', '{"../x": 1}', '{"region=r1": true}']
+)
 def test_a_damaged_active_json_is_refused_in_one_line(content: str, store: KernelStore) -> None:
     (store.folder / "active.json").write_text(content)
     with pytest.raises(InputError) as error:

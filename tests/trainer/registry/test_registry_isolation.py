@@ -1,4 +1,6 @@
-"""What happens to one domain's kernel changes nothing of any other: no byte of the job directory, no bit of a score."""
+"""What happens to one domain's kernel changes nothing of any other: no byte of the job
+directory, no bit of a score.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,11 +32,22 @@ def job(job_copy: Path) -> Job:
 
 def add(store: KernelStore) -> None:
     former = store.load(HOME, 1)
-    store.add(HOME, {name: array + 1 for name, array in former.weights.items()}, former.manifest, former.golden)
+    store.add(
+        HOME,
+        {name: array + 1 for name, array in former.weights.items()},
+        former.manifest,
+        former.golden,
+    )
 
 
 CHANGES: dict[str, tuple[Callable[[KernelStore], object], set[str]]] = {
-    "add": (add, {f"kernels/{HOME}/4/{name}" for name in ("weights.npz", "manifest.json", "golden.json", "backbone.json", "card.md")}),
+    "add": (
+        add,
+        {
+            f"kernels/{HOME}/4/{name}"
+            for name in ("weights.npz", "manifest.json", "golden.json", "backbone.json", "card.md")
+        },
+    ),
     "activate": (lambda store: store.activate(HOME, 1), {"kernels/active.json"}),
     "roll back": (lambda store: store.rollback(HOME), {"kernels/active.json"}),
     "deactivate": (lambda store: store.deactivate(HOME), {"kernels/active.json"}),
@@ -45,7 +58,13 @@ CHANGES: dict[str, tuple[Callable[[KernelStore], object], set[str]]] = {
             *(
                 f"kernels/{HOME}/{version}/{name}"
                 for version in (1, 2, 3)
-                for name in ("weights.npz", "manifest.json", "golden.json", "backbone.json", "card.md")
+                for name in (
+                    "weights.npz",
+                    "manifest.json",
+                    "golden.json",
+                    "backbone.json",
+                    "card.md",
+                )
             ),
         },
     ),
@@ -59,15 +78,31 @@ def test_no_other_file_changes_and_no_other_score(
     store, golden = KernelStore(job), GoldenRows.open(job, frozen)
 
     def scores() -> dict[str, object]:
-        kernels = {domain: store.active_or_newest(domain) for domain in store.domains() if domain != HOME}
-        return {domain: golden.under(kernel.shape, kernel.weights) for domain, kernel in kernels.items() if kernel}
+        kernels = {
+            domain: store.active_or_newest(domain) for domain in store.domains() if domain != HOME
+        }
+        return {
+            domain: golden.under(kernel.shape, kernel.weights)
+            for domain, kernel in kernels.items()
+            if kernel
+        }
 
     before, scored, active = digests(job.folder), scores(), store.active()
-    times = {path: path.stat().st_mtime_ns for path in job.folder.rglob("*") if path.is_file() and path.name != ".lock"}
+    times = {
+        path: path.stat().st_mtime_ns
+        for path in job.folder.rglob("*")
+        if path.is_file() and path.name != ".lock"
+    }
     change(store)
     after = digests(job.folder)
-    assert {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)} == touched
-    written = {str(path.relative_to(job.folder)) for path, moment in times.items() if path.exists() and path.stat().st_mtime_ns != moment}
+    assert {
+        name for name in before.keys() | after.keys() if before.get(name) != after.get(name)
+    } == touched
+    written = {
+        str(path.relative_to(job.folder))
+        for path, moment in times.items()
+        if path.exists() and path.stat().st_mtime_ns != moment
+    }
     assert written <= {"kernels/active.json"}, "not even written anew"
     assert scores() == scored
     assert len(scored) == 10
@@ -79,7 +114,9 @@ def test_no_other_file_changes_and_no_other_score(
 def test_the_scores_that_change_are_those_of_the_domain(job: Job, frozen: keras.Model) -> None:
     store, golden = KernelStore(job), GoldenRows.open(job, frozen)
     louder, former = store.load(HOME, 3), store.load(HOME, 2)
-    one, other = (golden.under(kernel.shape, kernel.weights)["scores"]["ctr"] for kernel in (former, louder))
+    one, other = (
+        golden.under(kernel.shape, kernel.weights)["scores"]["ctr"] for kernel in (former, louder)
+    )
     assert np.abs(np.subtract(one, other)).max() > 0
     assert store.rollback(HOME) == 2
     active = store.active_or_newest(HOME)

@@ -30,7 +30,9 @@ def job(tmp_path: Path) -> Job:
 
 
 def started(function: Callable[..., None], *arguments: object) -> BaseProcess:
-    process = multiprocessing.get_context("fork").Process(target=function, args=arguments, daemon=True)
+    process = multiprocessing.get_context("fork").Process(
+        target=function, args=arguments, daemon=True
+    )
     process.start()
     return process
 
@@ -40,7 +42,9 @@ def add_many(job: Job, writer: int, domain: str) -> None:
     store = KernelStore(job)
     for number in range(ADDS):
         seed = 100 * writer + number
-        store.activate(domain, store.add(domain, random_kernel(SHAPE, seed), {**MANIFEST, "seed": seed}))
+        store.activate(
+            domain, store.add(domain, random_kernel(SHAPE, seed), {**MANIFEST, "seed": seed})
+        )
 
 
 def test_writers_of_different_domains_lose_nothing(job: Job) -> None:
@@ -66,7 +70,9 @@ def test_writers_of_one_domain_each_get_their_own_version(job: Job) -> None:
     assert [kernel.version for kernel in kernels] == list(range(1, PROCESSES * ADDS + 1))
     seeds = [kernel.manifest["seed"] for kernel in kernels]
     for writer in range(PROCESSES):
-        assert [seed for seed in seeds if seed // 100 == writer] == [100 * writer + number for number in range(ADDS)]
+        assert [seed for seed in seeds if seed // 100 == writer] == [
+            100 * writer + number for number in range(ADDS)
+        ]
     for kernel in kernels:
         np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, kernel.manifest["seed"]))
 
@@ -88,7 +94,9 @@ def test_readers_see_whole_versions_while_writers_write(job: Job) -> None:
 
 
 def test_threads_wait_for_each_other_too(job: Job) -> None:
-    threads = [threading.Thread(target=add_many, args=(job, writer, "all")) for writer in range(PROCESSES)]
+    threads = [
+        threading.Thread(target=add_many, args=(job, writer, "all")) for writer in range(PROCESSES)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -168,16 +176,26 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 @pytest.mark.parametrize("stage", [at_card, at_rename, at_active, at_removal])
-def test_a_killed_writer_leaves_no_trace(stage: Callable[[Job], None], job: Job, kernels: KernelStore) -> None:
+def test_a_killed_writer_leaves_no_trace(
+    stage: Callable[[Job], None], job: Job, kernels: KernelStore
+) -> None:
     before = files(job.kernels)
     writer = started(stage, job)
-    wait_for(lambda: bool(hidden(job)) and Path(f"/proc/{writer.pid}/wchan").exists() and asleep(writer))
+    wait_for(
+        lambda: bool(hidden(job)) and Path(f"/proc/{writer.pid}/wchan").exists() and asleep(writer)
+    )
     gone = ["all"] if stage is at_removal else []
 
     def visible() -> dict[str, bytes]:
-        return {name: content for name, content in files(job.kernels).items() if not name.startswith(".")}
+        return {
+            name: content
+            for name, content in files(job.kernels).items()
+            if not name.startswith(".")
+        }
 
-    expected = {name: content for name, content in before.items() if not name.startswith((".", *gone))}
+    expected = {
+        name: content for name, content in before.items() if not name.startswith((".", *gone))
+    }
     assert visible() == expected, "while it is at work"
     os.kill(writer.pid or 0, signal.SIGKILL)
     writer.join()
@@ -186,7 +204,9 @@ def test_a_killed_writer_leaves_no_trace(stage: Callable[[Job], None], job: Job,
     assert kernels.domains() == [name for name in ("all", "region=r1") if name not in gone]
     assert kernels.add("period=lunch", random_kernel(SHAPE, 5), MANIFEST) == 1
     assert hidden(job) == []
-    assert {name: content for name, content in visible().items() if not name.startswith("period=lunch")} == expected
+    assert {
+        name: content for name, content in visible().items() if not name.startswith("period=lunch")
+    } == expected
 
 
 def asleep(process: BaseProcess) -> bool:
@@ -200,7 +220,9 @@ def asleep(process: BaseProcess) -> bool:
     return first == state() == "S"
 
 
-def test_a_living_writer_is_waited_for_and_not_disturbed(job: Job, kernels: KernelStore, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_living_writer_is_waited_for_and_not_disturbed(
+    job: Job, kernels: KernelStore, capfd: pytest.CaptureFixture[str]
+) -> None:
     first = started(at_card, job)
     wait_for(lambda: bool(hidden(job)))
     second = started(add_home, job, "region=r9")

@@ -25,10 +25,22 @@ def figures(auc: float, pcoc: object) -> dict[str, dict[str, dict[str, object]]]
     return found
 
 
-def add(store: KernelStore, seed: int, scores: list[float] | None, requests: str = "a", auc: float = 0.6, pcoc: object = 1.2) -> int:
+def add(
+    store: KernelStore,
+    seed: int,
+    scores: list[float] | None,
+    requests: str = "a",
+    auc: float = 0.6,
+    pcoc: object = 1.2,
+) -> int:
     golden = scores and {"requests": requests, "scores": dict.fromkeys(TASKS, scores)}
     rows = {"train": 1_000 * seed, "validation": 5}
-    return store.add("all", random_kernel(SHAPE, seed), {**MANIFEST, "rows": rows, "validation": figures(auc, pcoc)}, golden or None)
+    return store.add(
+        "all",
+        random_kernel(SHAPE, seed),
+        {**MANIFEST, "rows": rows, "validation": figures(auc, pcoc)},
+        golden or None,
+    )
 
 
 def difference(store: KernelStore) -> Difference:
@@ -61,8 +73,14 @@ def test_undefined_figures_stay_undefined(store: KernelStore) -> None:
     add(store, 1, None, pcoc="undefined")
     add(store, 2, None)
     found = difference(store)
-    assert found["validation"]["ctr"]["pcoc"] == {"first": "undefined", "second": 1.2, "change": "undefined"}
-    assert ["ctr", "PCOC", "undefined", "1.2000", "undefined"] in [line.split() for line in render_diff(found).splitlines()]
+    assert found["validation"]["ctr"]["pcoc"] == {
+        "first": "undefined",
+        "second": 1.2,
+        "change": "undefined",
+    }
+    assert ["ctr", "PCOC", "undefined", "1.2000", "undefined"] in [
+        line.split() for line in render_diff(found).splitlines()
+    ]
 
 
 def test_the_slate_by_hand() -> None:
@@ -71,7 +89,10 @@ def test_the_slate_by_hand() -> None:
     assert found["shift_max"] == pytest.approx(0.25)
     assert found["kendall_tau"] == pytest.approx((5 - 1) / 6)
     assert found["top_changed"] == 0
-    moved = [0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75), 0.25 * np.log(0.5) + 0.75 * np.log(0.75 / 0.5)]
+    moved = [
+        0.5 * np.log(2) + 0.5 * np.log(0.5 / 0.75),
+        0.25 * np.log(0.5) + 0.75 * np.log(0.75 / 0.5),
+    ]
     moved.append(0.1 * np.log(0.5) + 0.9 * np.log(0.9 / 0.8))
     assert found["kl"] == pytest.approx(sum(moved) / 4)
 
@@ -80,9 +101,18 @@ def test_the_slate_by_its_definitions() -> None:
     generator = np.random.default_rng(1)
     first, second = generator.random((2, 64)).round(1).clip(0.05, 0.95)  # rounded: ties
     found = shift_figures(first, second)
-    pairs = [(np.sign(a - b), np.sign(c - d)) for a, c in zip(first, second, strict=True) for b, d in zip(first, second, strict=True)]
-    agreement, apart = sum(x * y for x, y in pairs), [sum(pair[side] != 0 for pair in pairs) for side in (0, 1)]
-    assert found["kl"] == pytest.approx((first * np.log(first / second) + (1 - first) * np.log((1 - first) / (1 - second))).mean())
+    pairs = [
+        (np.sign(a - b), np.sign(c - d))
+        for a, c in zip(first, second, strict=True)
+        for b, d in zip(first, second, strict=True)
+    ]
+    agreement, apart = (
+        sum(x * y for x, y in pairs),
+        [sum(pair[side] != 0 for pair in pairs) for side in (0, 1)],
+    )
+    assert found["kl"] == pytest.approx(
+        (first * np.log(first / second) + (1 - first) * np.log((1 - first) / (1 - second))).mean()
+    )
     assert found["kendall_tau"] == pytest.approx(agreement / np.sqrt(apart[0] * apart[1]))
     assert found["shift_p95"] == pytest.approx(np.quantile(abs(first - second), 0.95))
 
@@ -114,11 +144,15 @@ def test_golden_scores_are_compared_task_by_task(store: KernelStore) -> None:
     assert list(found["golden"]) == list(TASKS)
     assert found["golden"]["cvr"] == shift_figures([0.5, 0.1], [0.25, 0.3])
     text = render_diff(found)
-    assert ["Kendall's", "tau", "-1.0000", "-1.0000", "-1.0000"] in [line.split() for line in text.splitlines()]
+    assert ["Kendall's", "tau", "-1.0000", "-1.0000", "-1.0000"] in [
+        line.split() for line in text.splitlines()
+    ]
 
 
 @pytest.mark.parametrize(("scores", "requests"), [(None, "a"), ([0.1, 0.2], "b")])
-def test_other_requests_are_not_compared(scores: list[float] | None, requests: str, store: KernelStore) -> None:
+def test_other_requests_are_not_compared(
+    scores: list[float] | None, requests: str, store: KernelStore
+) -> None:
     add(store, 1, [0.5, 0.1])
     add(store, 2, scores, requests)
     found = difference(store)
@@ -132,7 +166,12 @@ def test_weights_of_other_shapes_have_no_change(store: KernelStore) -> None:
     store.add("all", random_kernel(wider, 2), {**MANIFEST, "shape": wider.to_json()})
     found = difference(store)
     assert found["weights"]["weight_0"]["change"] is None
-    assert "-" in next(line for line in render_diff(found).splitlines() if line.startswith("weight_0")).split()
+    assert (
+        "-"
+        in next(
+            line for line in render_diff(found).splitlines() if line.startswith("weight_0")
+        ).split()
+    )
 
 
 @pytest.mark.parametrize(("domain", "version"), [("all", 3), ("al", 1)])

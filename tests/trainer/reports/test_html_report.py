@@ -8,14 +8,25 @@ import pytest
 from configs.errors import InputError
 from tests.browser import Page, assert_loads_nothing, open_page
 from trainer.reports.html_report import write_report
-from trainer.reports.text_table import is_single_topic, mean_gain, render_table, show_gain, show_pair
+from trainer.reports.text_table import (
+    is_single_topic,
+    mean_gain,
+    render_table,
+    show_gain,
+    show_pair,
+)
 
 
 def cell(backbone, delta, ci95):
     return {"backbone": backbone, "kernel": backbone + delta, "delta": delta, "ci95": ci95}
 
 
-UNDEFINED = {"backbone": "undefined", "kernel": "undefined", "delta": "undefined", "ci95": "undefined"}
+UNDEFINED = {
+    "backbone": "undefined",
+    "kernel": "undefined",
+    "delta": "undefined",
+    "ci95": "undefined",
+}
 
 
 def task(auc, delta):
@@ -29,7 +40,13 @@ def task(auc, delta):
 
 
 def domain(rows, active, ctr, ctcvr):
-    return {"rows": rows, "active": active, "ctr": task(0.6301, ctr), "cvr": task(0.71, ctr), "ctcvr": task(0.695, ctcvr)}
+    return {
+        "rows": rows,
+        "active": active,
+        "ctr": task(0.6301, ctr),
+        "cvr": task(0.71, ctr),
+        "ctcvr": task(0.695, ctcvr),
+    }
 
 
 def make_result():
@@ -37,19 +54,41 @@ def make_result():
         "all": domain(123_456, True, 0.0311, 0.028),
         "region=25": domain(45_678, True, 0.02, 0.03),
         "region=9": domain(5_000, False, -0.0044, 0.01),
-        "period=noon": {"rows": 0, "active": False, **{name: dict.fromkeys(task(0.5, 0), UNDEFINED) for name in ("ctr", "cvr", "ctcvr")}},
+        "period=noon": {
+            "rows": 0,
+            "active": False,
+            **{name: dict.fromkeys(task(0.5, 0), UNDEFINED) for name in ("ctr", "cvr", "ctcvr")},
+        },
         "region=25,period=noon": domain(900, True, 0.05, 0.05),
     }
     overall = {
-        name: {metric: {side: values[side] for side in ("backbone", "kernel")} for metric, values in task(0.6301, 0.0311).items()}
+        name: {
+            metric: {side: values[side] for side in ("backbone", "kernel")}
+            for metric, values in task(0.6301, 0.0311).items()
+        }
         for name in ("ctr", "cvr", "ctcvr")
     }
-    return {"split": "test", "overall": overall, "domains": domains, "oracle": {"ctr": {"auc": 0.7654}, "ctcvr": {"auc": "undefined"}}}
+    return {
+        "split": "test",
+        "overall": overall,
+        "domains": domains,
+        "oracle": {"ctr": {"auc": 0.7654}, "ctcvr": {"auc": "undefined"}},
+    }
 
 
 HISTORY = [
-    {"step": 100, "epoch": 1, "train_loss": 0.5, "validation": {"loss": 0.52, "ctr_auc": 0.61, "ctcvr_auc": "undefined"}},
-    {"step": 200, "epoch": 1, "train_loss": 0.4, "validation": {"loss": 0.48, "ctr_auc": 0.63, "ctcvr_auc": 0.69}},
+    {
+        "step": 100,
+        "epoch": 1,
+        "train_loss": 0.5,
+        "validation": {"loss": 0.52, "ctr_auc": 0.61, "ctcvr_auc": "undefined"},
+    },
+    {
+        "step": 200,
+        "epoch": 1,
+        "train_loss": 0.4,
+        "validation": {"loss": 0.48, "ctr_auc": 0.63, "ctcvr_auc": 0.69},
+    },
 ]
 
 
@@ -101,7 +140,8 @@ def test_table_shows_overall_best_reachable_and_mean_gain(result):
     ctr = next(line for line in text.splitlines() if line.startswith("CTR "))
     assert ctr.split("  ")[-1] == "0.7654"
     assert "1.0807 -> 1.0107" in ctr
-    # single-topic domains with a gain: region=25 and region=9, not all, period=noon (undefined) nor the cross-topic one
+    # single-topic domains with a gain: region=25 and region=9, not all, period=noon (undefined) nor
+    # the cross-topic one
     assert "mean gain of single-topic domains, CTR: +0.78 AUC points over 2 domains" in text
     assert "mean gain of single-topic domains, CTCVR: +2.00 AUC points over 2 domains" in text
 
@@ -123,7 +163,11 @@ def test_table_cuts_long_names_only(result):
 
 
 def test_single_topics_and_their_mean(result):
-    assert [name for name in result["domains"] if is_single_topic(name)] == ["region=25", "region=9", "period=noon"]
+    assert [name for name in result["domains"] if is_single_topic(name)] == [
+        "region=25",
+        "region=9",
+        "period=noon",
+    ]
     assert mean_gain(result["domains"], "ctr") == (pytest.approx(0.0078), 2)
     assert mean_gain({"all": result["domains"]["all"]}, "ctr") == (None, 0)
 
@@ -143,7 +187,15 @@ def test_report_shows_every_figure(report, result):
             for task_name in ("ctr", "cvr", "ctcvr"):
                 assert show_pair(values[task_name][metric]) in page.text
                 assert show_gain(values[task_name][metric], metric) in page.text
-    for shown in ("123,456", "kernel (version 3)", "off (serves the backbone)", "0.7654", "+0.78 points", "undefined", "3 of 5"):
+    for shown in (
+        "123,456",
+        "kernel (version 3)",
+        "off (serves the backbone)",
+        "0.7654",
+        "+0.78 points",
+        "undefined",
+        "3 of 5",
+    ):
         assert shown in page.text
     assert page.tags.count("table") == 4
     assert list(report.parent.glob(".*")) == []
@@ -163,7 +215,9 @@ def test_report_opens_in_a_browser(report, result, tmp_path):
     assert len(page.images) == 3
     assert opened.console == []
     assert opened.requests == []
-    assert min(opened.count_pixels("#0072B2"), opened.count_pixels("#D55E00")) > 100  # the drawings are drawn
+    assert (
+        min(opened.count_pixels("#0072B2"), opened.count_pixels("#D55E00")) > 100
+    )  # the drawings are drawn
 
 
 def test_report_has_three_drawings_with_a_description(report):
@@ -203,12 +257,20 @@ def test_report_without_history_and_kernels(job):
 
 
 def test_report_needs_an_evaluation(tmp_path):
-    with pytest.raises(InputError, match=r"metrics\.json: not found; run trainer\.task evaluate first"):
+    with pytest.raises(
+        InputError, match=r"metrics\.json: not found; run trainer\.task evaluate first"
+    ):
         write_report(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "content", ["not json", "[]", '{"split": "test"}', '{"split": "t", "domains": {"all": 3}, "overall": {}, "oracle": null}']
+    "content",
+    [
+        "not json",
+        "[]",
+        '{"split": "test"}',
+        '{"split": "t", "domains": {"all": 3}, "overall": {}, "oracle": null}',
+    ],
 )
 def test_a_broken_evaluation_leaves_the_old_report(job, content):
     before = write_report(job).read_bytes()

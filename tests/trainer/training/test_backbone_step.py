@@ -16,7 +16,9 @@ from trainer.training.backbone_step import Learner
 def learner_of(experiment: Experiment, dataset: Dataset) -> Learner:
     """Always the same."""
     keras.utils.set_random_seed(7)
-    return Learner(build_backbone(experiment, transform_outputs(experiment, dataset.fitted)), experiment)
+    return Learner(
+        build_backbone(experiment, transform_outputs(experiment, dataset.fitted)), experiment
+    )
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

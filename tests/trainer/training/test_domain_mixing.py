@@ -27,7 +27,9 @@ def share_of(data: DomainData, own: Any, rows: FrozenRows = ROWS) -> float:
 def test_without_mixing_a_domain_has_its_own_rows_alone() -> None:
     experiment = variant()
     domains = domains_of(experiment, "all", "scene=home")
-    for data, domain in zip(training_data(experiment, SHAPE, ROWS, domains, []), domains, strict=False):
+    for data, domain in zip(
+        training_data(experiment, SHAPE, ROWS, domains, []), domains, strict=False
+    ):
         np.testing.assert_array_equal(data.rows, ROWS.domain_rows(domain))
         assert data.factors is None
         assert data.own_rows == len(data.rows)
@@ -50,8 +52,12 @@ def test_fixed_mixing_draws_the_share_from_the_rest_of_the_window() -> None:
         np.testing.assert_array_equal(data.factors[np.isin(data.rows, own)], 1.0)
         assert share_of(data, own) == pytest.approx(0.3, rel=1e-5)
     again = training_data(experiment, SHAPE, ROWS, domains[1:2], start[1:2])[0]
-    np.testing.assert_array_equal(again.rows, mixed[0].rows)  # a function of seed and name, whoever else trains
-    other = training_data(experiment.model_copy(update={"seed": 18}), SHAPE, ROWS, domains[1:2], start[1:2])[0]
+    np.testing.assert_array_equal(
+        again.rows, mixed[0].rows
+    )  # a function of seed and name, whoever else trains
+    other = training_data(
+        experiment.model_copy(update={"seed": 18}), SHAPE, ROWS, domains[1:2], start[1:2]
+    )[0]
     assert (other.rows != mixed[0].rows).any()
 
 
@@ -79,13 +85,17 @@ def test_a_row_of_two_sources_has_the_sum_and_every_source_its_share() -> None:
 
 def test_learned_shares_by_hand() -> None:
     # positive: 0.6 and 0.2, mean 0.4: together 0.5 * 0.4 = 0.2, in the proportion 3 to 1
-    np.testing.assert_allclose(learned_shares(np.array([0.6, -0.9, 0.2, 0.0]), 0.5), [0.15, 0.0, 0.05, 0.0])
+    np.testing.assert_allclose(
+        learned_shares(np.array([0.6, -0.9, 0.2, 0.0]), 0.5), [0.15, 0.0, 0.05, 0.0]
+    )
     np.testing.assert_array_equal(learned_shares(np.array([-0.1, 0.0]), 0.5), [0.0, 0.0])
     assert learned_shares(np.empty(0), 0.5).shape == (0,)
 
 
 def agreeing_rows() -> FrozenRows:
-    """Scene 1 (home) and period 1 (lunch) want one thing of the kernel, scene 2 (search) the opposite; each row is of one domain."""
+    """Scene 1 (home) and period 1 (lunch) want one thing of the kernel, scene 2 (search) the
+    opposite; each row is of one domain.
+    """
     made = random_rows(900)
     group = np.arange(900) % 3
     wanted = np.where(group == 2, -1.0, 1.0)
@@ -117,8 +127,15 @@ def test_the_gradient_is_that_of_the_trainers_own_step(monkeypatch: pytest.Monke
     caught: dict[str, Any] = {}
     monkeypatch.setattr(trainer, "_apply", lambda gradients, *_: caught.update(gradients))
     trainer.train_batch(ROWS, [OWN])
-    expected = np.concatenate([np.ravel(tf.convert_to_tensor(caught[name])) for name in sorted(caught)])
-    np.testing.assert_allclose(domain_mixing._gradient(experiment, SHAPE, kernel, ROWS, OWN), expected, rtol=1e-4, atol=1e-6)
+    expected = np.concatenate(
+        [np.ravel(tf.convert_to_tensor(caught[name])) for name in sorted(caught)]
+    )
+    np.testing.assert_allclose(
+        domain_mixing._gradient(experiment, SHAPE, kernel, ROWS, OWN),
+        expected,
+        rtol=1e-4,
+        atol=1e-6,
+    )
 
 
 def test_learned_mixing_takes_rows_of_what_agrees() -> None:
@@ -140,12 +157,23 @@ def test_factors_weigh_rows_in_training_and_own_rows_divide_the_kl() -> None:
     weights = ROWS.weights.copy()
     weights[OWN] *= factors
     heavier = FrozenRows(ROWS.logits, ROWS.taps, {**ROWS.columns, "row/weight": weights})
-    one = JointTrainer(experiment, SHAPE, [DomainData("scene=home", OWN, factors)], [random_kernel(SHAPE, 1)])
-    other = JointTrainer(experiment, SHAPE, [DomainData("scene=home", OWN)], [random_kernel(SHAPE, 1)])
+    one = JointTrainer(
+        experiment, SHAPE, [DomainData("scene=home", OWN, factors)], [random_kernel(SHAPE, 1)]
+    )
+    other = JointTrainer(
+        experiment, SHAPE, [DomainData("scene=home", OWN)], [random_kernel(SHAPE, 1)]
+    )
     for batch in schedule(one.domains, 50, 1, 0):
-        np.testing.assert_array_equal(one.train_batch(ROWS, batch), other.train_batch(heavier, batch))
+        np.testing.assert_array_equal(
+            one.train_batch(ROWS, batch), other.train_batch(heavier, batch)
+        )
     np.testing.assert_equal(one.kernel(0), other.kernel(0))
-    fewer = JointTrainer(experiment, SHAPE, [DomainData("scene=home", OWN, factors, own=30)], [random_kernel(SHAPE, 1)])
+    fewer = JointTrainer(
+        experiment,
+        SHAPE,
+        [DomainData("scene=home", OWN, factors, own=30)],
+        [random_kernel(SHAPE, 1)],
+    )
     assert fewer.rows_total.numpy() == [30.0]
 
 

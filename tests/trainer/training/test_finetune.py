@@ -1,4 +1,6 @@
-"""Fine-tuning: the backbone stays as it was, kernels that do not help are kept but not served, and the same seed gives the same kernels."""
+"""Fine-tuning: the backbone stays as it was, kernels that do not help are kept but not served,
+and the same seed gives the same kernels.
+"""
 
 import shutil
 from pathlib import Path
@@ -34,9 +36,16 @@ def validation(experiment: Experiment, dataset: Any, frozen: Any) -> FrozenRows:
 
 
 @pytest.fixture(scope="module")
-def again(experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def again(
+    experiment: Experiment,
+    dataset_dir: Path,
+    job_dir: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
     """A copy of the job whose kernels were thrown away and trained again."""
-    folder = shutil.copytree(job_dir, tmp_path_factory.mktemp("again") / "job", ignore=shutil.ignore_patterns("kernels"))
+    folder = shutil.copytree(
+        job_dir, tmp_path_factory.mktemp("again") / "job", ignore=shutil.ignore_patterns("kernels")
+    )
     finetune(experiment, dataset_dir, Job(folder), [])
     return folder
 
@@ -61,20 +70,27 @@ def test_every_domain_with_rows_has_a_kernel_and_an_honest_manifest(
     experiment: Experiment, job_dir: Path, window: Any, dataset: Any, validation: FrozenRows
 ) -> None:
     store = KernelStore(Job(job_dir))
-    assert set(store.domains()) == {domain.name for domain in experiment.domains if EMPTY not in domain.name}
+    assert set(store.domains()) == {
+        domain.name for domain in experiment.domains if EMPTY not in domain.name
+    }
     for domain in experiment.domains:
         if domain.name not in store.domains():
             continue
         manifest = store.load(domain.name, 1).manifest
         assert manifest["backbone"] == Job(job_dir).fingerprint()["fingerprint"]
         assert manifest["rows"]["train"] == len(window.domain_rows(domain))
-        assert manifest["rows"]["train"] == dataset.manifest.splits["finetune"].domains[domain.name].rows
+        assert (
+            manifest["rows"]["train"]
+            == dataset.manifest.splits["finetune"].domains[domain.name].rows
+        )
         assert manifest["rows"]["validation"] == len(judging_rows(validation, domain))
         assert manifest["activated"] is (domain.name in store.active())
         assert manifest["finetune"] == experiment.finetune.model_dump(mode="json")
 
 
-def test_kernels_that_do_not_help_are_kept_but_not_served(experiment: Experiment, job_dir: Path) -> None:
+def test_kernels_that_do_not_help_are_kept_but_not_served(
+    experiment: Experiment, job_dir: Path
+) -> None:
     """The small experiment has both kinds."""
     store = KernelStore(Job(job_dir))
     activated = {domain: store.load(domain, 1).manifest["activated"] for domain in store.domains()}
@@ -86,15 +102,23 @@ def test_kernels_that_do_not_help_are_kept_but_not_served(experiment: Experiment
 
 @pytest.mark.parametrize("helpful", [True, False])
 def test_the_rule_alone_decides_what_is_served(
-    helpful: bool, experiment: Experiment, dataset_dir: Path, job_copy: Path, monkeypatch: pytest.MonkeyPatch
+    helpful: bool,
+    experiment: Experiment,
+    dataset_dir: Path,
+    job_copy: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """One domain, warm-started from the stored kernel of all traffic, which is not trained again; what is served elsewhere stays."""
+    """One domain, warm-started from the stored kernel of all traffic, which is not trained
+    again; what is served elsewhere stays.
+    """
     store = KernelStore(Job(job_copy))
     if HOME in store.active():
         store.deactivate(HOME)
     before = store.active()
     monkeypatch.setattr(module, "helps", lambda figures: helpful)
-    faster = experiment.model_copy(update={"finetune": experiment.finetune.model_copy(update={"epochs": 1})})
+    faster = experiment.model_copy(
+        update={"finetune": experiment.finetune.model_copy(update={"epochs": 1})}
+    )
     finetune(faster, dataset_dir, Job(job_copy), [HOME])
     assert store.versions(HOME) == [1, 2]
     assert store.versions("all") == [1]
@@ -109,13 +133,19 @@ def test_a_domain_without_rows_gets_a_message_and_no_kernel(
     assert KernelStore(Job(job_copy)).versions(EMPTY) == []
 
 
-def test_an_unknown_domain_is_refused_before_any_work(experiment: Experiment, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="'scene=moon' is no domain of this config; there are: all, scene=home") as error:
+def test_an_unknown_domain_is_refused_before_any_work(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    with pytest.raises(
+        InputError, match="'scene=moon' is no domain of this config; there are: all, scene=home"
+    ) as error:
         finetune(experiment, tmp_path, Job(tmp_path), [HOME, "scene=moon"])
     one_line(error)
 
 
-def test_without_a_backbone_there_is_nothing_to_tune(experiment: Experiment, dataset_dir: Path, tmp_path: Path) -> None:
+def test_without_a_backbone_there_is_nothing_to_tune(
+    experiment: Experiment, dataset_dir: Path, tmp_path: Path
+) -> None:
     with pytest.raises(InputError, match=r"fingerprint\.json: not found") as error:
         finetune(experiment, dataset_dir, Job(tmp_path), [])
     one_line(error)
@@ -128,16 +158,27 @@ def test_a_backbone_from_before_a_head_is_refused_where_the_head_is_read_and_use
     job = Job(shutil.copytree(job_dir, tmp_path / "job", ignore=shutil.ignore_patterns("kernels")))
     path = job.backbone / "model.keras"
     model = keras.saving.load_model(path)
-    keras.Model(model.input, {name: head for name, head in model.output.items() if name != "input"}, name=model.name).save(path)
+    keras.Model(
+        model.input,
+        {name: head for name, head in model.output.items() if name != "input"},
+        name=model.name,
+    ).save(path)
     with pytest.raises(InputError, match="the backbone has no head 'input'; it has: ") as error:
         finetune(experiment, dataset_dir, job, [HOME])
     one_line(error)
-    assert evaluate(experiment, dataset_dir, job)["overall"]["ctr"]["auc"]["backbone"] > 0.5  # no kernel, so no tap is read
+    assert (
+        evaluate(experiment, dataset_dir, job)["overall"]["ctr"]["auc"]["backbone"] > 0.5
+    )  # no kernel, so no tap is read
     finetune(variant("kernel.tap=tower", "finetune.epochs=1"), dataset_dir, job, [HOME])
-    assert evaluate(experiment, dataset_dir, job)["domains"][HOME]["ctr"]["auc"]["kernel"] != "undefined"
+    assert (
+        evaluate(experiment, dataset_dir, job)["domains"][HOME]["ctr"]["auc"]["kernel"]
+        != "undefined"
+    )
 
 
-def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(experiment: Experiment, other_dataset_dir: Path, job_dir: Path) -> None:
+def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(
+    experiment: Experiment, other_dataset_dir: Path, job_dir: Path
+) -> None:
     with pytest.raises(InputError, match="is not the one the backbone was trained on") as error:
         finetune(experiment, other_dataset_dir, Job(job_dir), [HOME])
     assert str(other_dataset_dir) in one_line(error)
@@ -146,19 +187,27 @@ def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(experiment: 
 ROWS = random_rows(300)
 
 
-def trained(scores: list[float], monkeypatch: pytest.MonkeyPatch, *settings: str) -> tuple[Any, int]:
-    """The kernel of ``all`` where validation gives these scores, the first one before training; and the epochs that were trained."""
+def trained(
+    scores: list[float], monkeypatch: pytest.MonkeyPatch, *settings: str
+) -> tuple[Any, int]:
+    """The kernel of ``all`` where validation gives these scores, the first one before training;
+    and the epochs that were trained.
+    """
     experiment = variant("finetune.epochs=6", "finetune.patience=2", *settings)
     given = iter(scores)
     epochs = []
     original = module.schedule
     monkeypatch.setattr(module, "mean_auc", lambda *_: next(given))
-    monkeypatch.setattr(module, "schedule", lambda *arguments: epochs.append(1) or original(*arguments))
+    monkeypatch.setattr(
+        module, "schedule", lambda *arguments: epochs.append(1) or original(*arguments)
+    )
     (kernel,) = train_kernels(experiment, SHAPE, ROWS, ROWS, domains_of(experiment, "all"))
     return kernel, len(epochs)
 
 
-def test_a_kernel_that_never_gets_better_is_the_one_it_started_from(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kernel_that_never_gets_better_is_the_one_it_started_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     kernel, epochs = trained([0.6, 0.5, 0.6], monkeypatch)
     np.testing.assert_equal(kernel, SHAPE.initial(17, "all"))
     assert epochs == 2
@@ -173,13 +222,17 @@ def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (best_first["weight_0"] != SHAPE.initial(17, "all")["weight_0"]).any()
 
 
-def test_validation_that_is_undefined_keeps_the_last_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_validation_that_is_undefined_keeps_the_last_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     kernel, epochs = trained([None] * 7, monkeypatch)  # type: ignore[list-item]
     assert epochs == 6
     assert np.any(kernel["weight_1"] != SHAPE.initial(17, "all")["weight_1"])
 
 
-def test_no_user_both_stops_and_judges_a_kernel(experiment: Experiment, validation: FrozenRows) -> None:
+def test_no_user_both_stops_and_judges_a_kernel(
+    experiment: Experiment, validation: FrozenRows
+) -> None:
     for domain in experiment.domains:
         stopping, judging = stopping_rows(validation, domain), judging_rows(validation, domain)
         assert sorted([*stopping, *judging]) == list(validation.domain_rows(domain))
@@ -198,7 +251,9 @@ def test_domains_start_from_the_kernel_of_all_traffic_unless_told_otherwise(
 
     monkeypatch.setattr(module, "train_kernels", remember)
     finetune(experiment, dataset_dir, Job(job_copy), [HOME])
-    cold = experiment.model_copy(update={"finetune": experiment.finetune.model_copy(update={"warm_start": "none"})})
+    cold = experiment.model_copy(
+        update={"finetune": experiment.finetune.model_copy(update={"warm_start": "none"})}
+    )
     finetune(cold, dataset_dir, Job(job_copy), [HOME])
     np.testing.assert_equal(starts[0], KernelStore(Job(job_copy)).load("all", 1).weights)
     assert starts[1:] == [None]

@@ -12,28 +12,40 @@ from trainer.losses import log_probabilities, row_cross_entropy
 from trainer.training.joint_kernel_trainer import TILE, DomainData, JointTrainer, Rows, schedule
 
 ROWS = random_rows(400)
-DATA = [DomainData("all", np.arange(400)), DomainData("scene=home", np.arange(0, 400, 3)), DomainData("period=lunch", np.arange(70))]
+DATA = [
+    DomainData("all", np.arange(400)),
+    DomainData("scene=home", np.arange(0, 400, 3)),
+    DomainData("period=lunch", np.arange(70)),
+]
 REGULARISERS = pytest.mark.parametrize("regulariser", ["none", "moments", "variational"])
 
 
 def trainer_of(indices: list[int], *settings: str) -> JointTrainer:
     domains = [DATA[index] for index in indices]
     experiment = variant("finetune.rate_power=0", *settings)
-    return JointTrainer(experiment, SHAPE, domains, [random_kernel(SHAPE, seed=1 + index) for index in indices])
+    return JointTrainer(
+        experiment, SHAPE, domains, [random_kernel(SHAPE, seed=1 + index) for index in indices]
+    )
 
 
 def state_of(trainer: JointTrainer, index: int) -> dict[str, Any]:
     """All that training keeps of one domain."""
     state = {name: variable[index].numpy() for name, variable in trainer.trained.items()}
     for name, pair in trainer.moments.items():
-        state |= {f"{name}/{order}": moment[index].numpy() for order, moment in zip(("first", "second"), pair, strict=True)}
+        state |= {
+            f"{name}/{order}": moment[index].numpy()
+            for order, moment in zip(("first", "second"), pair, strict=True)
+        }
     return state | {"updates": trainer.updates[index].numpy()}
 
 
 def batches(seed: int) -> list[Rows]:
     """Some rows of every domain; not a multiple of a tile."""
     generator = np.random.default_rng(seed)
-    return [generator.choice(domain.rows, size, replace=False) for domain, size in zip(DATA, (150, 70, 30), strict=True)]
+    return [
+        generator.choice(domain.rows, size, replace=False)
+        for domain, size in zip(DATA, (150, 70, 30), strict=True)
+    ]
 
 
 @REGULARISERS
@@ -50,7 +62,9 @@ def test_joint_training_equals_training_one_by_one(regulariser: str) -> None:
         expected = state_of(trainer, 0)
         for name, value in state_of(joint, index).items():
             np.testing.assert_allclose(value, expected[name], rtol=1e-6, atol=1e-7, err_msg=name)
-        assert (joint.kernel(index)["weight_0"] != random_kernel(SHAPE, seed=1 + index)["weight_0"]).any()
+        assert (
+            joint.kernel(index)["weight_0"] != random_kernel(SHAPE, seed=1 + index)["weight_0"]
+        ).any()
 
 
 @REGULARISERS
@@ -102,17 +116,31 @@ def test_batch_aware_rates_by_hand(power: float, counts: list[int], expected: li
 
 def test_each_domain_has_keras_adam_with_its_own_rate_and_step_count() -> None:
     trainer = trainer_of([0, 1], "finetune.regulariser=none")
-    references = [[tf.Variable(v) for v in random_kernel(SHAPE, seed=1 + index).values()] for index in range(2)]
+    references = [
+        [tf.Variable(v) for v in random_kernel(SHAPE, seed=1 + index).values()]
+        for index in range(2)
+    ]
     adams = [keras.optimizers.Adam(rate, epsilon=1e-7) for rate in (0.01, 0.003)]
     generator = np.random.default_rng(0)
     for rates in ([0.01, 0.003], [0.01, 0.0], [0.01, 0.003]):
         active = np.flatnonzero(rates).astype(np.int32)
-        shapes = {name: (len(active), *variable.shape[1:]) for name, variable in trainer.trained.items()}
-        gradients = {name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()}
+        shapes = {
+            name: (len(active), *variable.shape[1:]) for name, variable in trainer.trained.items()
+        }
+        gradients = {
+            name: generator.standard_normal(shape, np.float32) for name, shape in shapes.items()
+        }
         trained = {name: tf.gather(variable, active) for name, variable in trainer.trained.items()}
-        trainer._apply(gradients, trained, tf.constant(active), tf.constant(np.array(rates, np.float32)[active]))
+        trainer._apply(
+            gradients,
+            trained,
+            tf.constant(active),
+            tf.constant(np.array(rates, np.float32)[active]),
+        )
         for place, index in enumerate(active):
-            adams[index].apply([gradient[place] for gradient in gradients.values()], references[index])
+            adams[index].apply(
+                [gradient[place] for gradient in gradients.values()], references[index]
+            )
     for index, variables in enumerate(references):
         for name, reference in zip(SHAPE.variables(), variables, strict=True):
             np.testing.assert_allclose(trainer.kernel(index)[name], reference, rtol=1e-5, atol=1e-6)
@@ -127,7 +155,10 @@ def test_losses_are_of_each_domains_own_rows_whatever_pads_its_tiles() -> None:
     log_p = log_probabilities(ROWS.logits)
     for part, loss in zip(rows, losses, strict=True):
         expected = sum(
-            np.average(tf.gather(row_cross_entropy(ROWS.labels(label), log_p[task]), part), weights=ROWS.weights[part])
+            np.average(
+                tf.gather(row_cross_entropy(ROWS.labels(label), log_p[task]), part),
+                weights=ROWS.weights[part],
+            )
             for task, label in (("ctr", "click"), ("ctcvr", "conversion"))
         )
         assert loss == pytest.approx(expected, rel=1e-5)
@@ -140,7 +171,10 @@ def test_regulariser_sums_the_kl_of_weights_and_leaves_biases_free() -> None:
         expected = 0.0
         for task in (0, 1):
             for weight in (kernel["weight_0"][task], kernel["weight_1"][task]):
-                mean, variance = weight.astype(np.float64).mean(), weight.astype(np.float64).var() + 1e-3
+                mean, variance = (
+                    weight.astype(np.float64).mean(),
+                    weight.astype(np.float64).var() + 1e-3,
+                )
                 expected += weight.size * 0.5 * (mean**2 + variance - 1 - np.log(variance))
         assert value == pytest.approx(expected, rel=1e-5)
 
@@ -167,14 +201,26 @@ def test_beta_pulls_a_kernel_towards_its_prior() -> None:
 
 @pytest.mark.parametrize("regulariser", ["moments", "variational", "none"])
 def test_the_parent_prior_is_each_domains_own_parent(regulariser: str) -> None:
-    """Kernels that start at their parent's weights, moved by 0.3 each: n * 0.09 / 2 / s^2, and the variances' own part."""
-    experiment = variant(f"finetune.regulariser={regulariser}", "finetune.prior_sigma=0.5", "finetune.initial_sigma=0.25")
+    """Kernels that start at their parent's weights, moved by 0.3 each: n * 0.09 / 2 / s^2, and
+    the variances' own part.
+    """
+    experiment = variant(
+        f"finetune.regulariser={regulariser}",
+        "finetune.prior_sigma=0.5",
+        "finetune.initial_sigma=0.25",
+    )
     parents = [random_kernel(SHAPE, seed) for seed in (1, 2)]
     trainer = JointTrainer(experiment, SHAPE, DATA[:2], parents, parents)
     entries = sum(parents[0][name].size for name in SHAPE.informed)
-    at_rest = entries * (np.log(0.5 / 0.25) + 0.25**2 / (2 * 0.5**2) - 0.5) if regulariser == "variational" else 0.0
+    at_rest = (
+        entries * (np.log(0.5 / 0.25) + 0.25**2 / (2 * 0.5**2) - 0.5)
+        if regulariser == "variational"
+        else 0.0
+    )
     np.testing.assert_allclose(trainer.regulariser(), [at_rest, at_rest], rtol=1e-5)
-    trainer.means["weight_0"].assign_add(tf.fill(trainer.means["weight_0"].shape, 0.3) * [[[[0.0]]], [[[1.0]]]])
+    trainer.means["weight_0"].assign_add(
+        tf.fill(trainer.means["weight_0"].shape, 0.3) * [[[[0.0]]], [[[1.0]]]]
+    )
     moved = parents[0]["weight_0"].size * 0.09 / 2 / 0.25 if regulariser != "none" else 0.0
     np.testing.assert_allclose(trainer.regulariser(), [at_rest, at_rest + moved], rtol=1e-5)
 
@@ -182,7 +228,9 @@ def test_the_parent_prior_is_each_domains_own_parent(regulariser: str) -> None:
 def test_the_parent_prior_pulls_a_kernel_back_to_its_parent() -> None:
     def distance(beta: float) -> float:
         parent = random_kernel(SHAPE, 1)
-        trainer = JointTrainer(variant(f"finetune.beta={beta}"), SHAPE, DATA[2:], [parent], [parent])
+        trainer = JointTrainer(
+            variant(f"finetune.beta={beta}"), SHAPE, DATA[2:], [parent], [parent]
+        )
         for seed in range(10):
             trainer.train_batch(ROWS, [batches(seed)[2]])
         return float(np.linalg.norm(trainer.kernel(0)["weight_0"] - parent["weight_0"]))
@@ -206,13 +254,23 @@ def test_the_order_is_a_function_of_seed_epoch_and_name_alone() -> None:
     home = joined(schedule(DATA, 90, seed=1, epoch=0), 1)
     np.testing.assert_array_equal(home, joined(schedule([DATA[1]], 50, seed=1, epoch=0), 0))
     renamed = DomainData("scene=search", DATA[1].rows)
-    for other in (schedule([DATA[1]], 50, 2, 0), schedule([DATA[1]], 50, 1, 1), schedule([renamed], 50, 1, 0)):
+    for other in (
+        schedule([DATA[1]], 50, 2, 0),
+        schedule([DATA[1]], 50, 1, 1),
+        schedule([renamed], 50, 1, 0),
+    ):
         assert (home != joined(other, 0)).any()
     assert (home != DATA[1].rows).any()
 
 
-def test_a_domains_share_of_a_batch_is_its_share_of_all_rows_and_a_tiny_one_takes_part_in_few() -> None:
-    large = [DomainData("all", np.arange(6_000)), DomainData("scene=home", np.arange(2_000)), DomainData("period=lunch", np.arange(65))]
+def test_a_domains_share_of_a_batch_is_its_share_of_all_rows_and_a_tiny_one_takes_part_in_few() -> (
+    None
+):
+    large = [
+        DomainData("all", np.arange(6_000)),
+        DomainData("scene=home", np.arange(2_000)),
+        DomainData("period=lunch", np.arange(65)),
+    ]
     made = schedule(large, batch_size=800, seed=1, epoch=0)
     assert len(made) == 11
     for batch in made:

@@ -25,7 +25,9 @@ def gradients() -> list[Floats]:
 
 @pytest.fixture(params=["whole", "its rows"])
 def touched(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What an update of a table touches: small tables are updated whole, large ones in the batch's rows."""
+    """What an update of a table touches: small tables are updated whole, large ones in the
+    batch's rows.
+    """
     if request.param == "its rows":
         monkeypatch.setattr(optimizers, "_DENSE_ROWS", 0)
 
@@ -53,7 +55,9 @@ def test_a_small_table_is_updated_whole_to_the_same_bits(monkeypatch: pytest.Mon
         optimizer = RowWiseAdagrad([table], RATE, START, count_updates=True)
         for rows, values in zip(STEPS, gradients(), strict=True):
             optimizer.apply([tf.IndexedSlices(values, rows)], [table])
-        outcomes.append([table.numpy(), optimizer.accumulators[0].numpy(), optimizer.updates[0].numpy()])
+        outcomes.append(
+            [table.numpy(), optimizer.accumulators[0].numpy(), optimizer.updates[0].numpy()]
+        )
     for whole, rows_alone in zip(*outcomes, strict=True):
         np.testing.assert_array_equal(whole, rows_alone)
     assert outcomes[0][2].tolist() == [1, 1, 0, 0, 2, 0, 0, 2, 0, 0, 0, 1]
@@ -90,7 +94,9 @@ def test_a_checkpoint_holds_the_accumulators(tmp_path: str) -> None:
     np.testing.assert_array_equal(fresh.accumulators[0], optimizer.accumulators[0])
 
 
-def adams(*kinds: type[keras.optimizers.Adam]) -> list[tuple[keras.optimizers.Adam, list[keras.Variable]]]:
+def adams(
+    *kinds: type[keras.optimizers.Adam],
+) -> list[tuple[keras.optimizers.Adam, list[keras.Variable]]]:
     """Optimisers of two equal weights each, built."""
     made = []
     for kind in kinds:
@@ -112,7 +118,9 @@ def test_adam_equals_its_definition() -> None:
     first, second = [[np.zeros_like(weight) for weight in reference] for _ in range(2)]
     for step, values in enumerate(adam_gradients(), 1):
         optimizer.apply(values, weights)
-        for index, value in enumerate(values):  # Kingma and Ba 2015, end of section 2, where epsilon stands beside the corrected root
+        for index, value in enumerate(
+            values
+        ):  # Kingma and Ba 2015, end of section 2, where epsilon stands beside the corrected root
             gradient = value.numpy().astype(np.float64)
             first[index] += 0.1 * (gradient - first[index])
             second[index] += 0.001 * (gradient**2 - second[index])
@@ -128,15 +136,23 @@ def test_adam_has_kerass_state_and_goes_on_from_it() -> None:
     *before, last = adam_gradients()
     for values in before:
         plain.apply(values, theirs)
-    assert [variable.shape for variable in fused.variables] == [variable.shape for variable in plain.variables]
-    for pairs in (zip(fused.variables, plain.variables, strict=True), zip(ours, theirs, strict=True)):
+    assert [variable.shape for variable in fused.variables] == [
+        variable.shape for variable in plain.variables
+    ]
+    for pairs in (
+        zip(fused.variables, plain.variables, strict=True),
+        zip(ours, theirs, strict=True),
+    ):
         for target, source in pairs:
             target.assign(source)
     for optimizer in (plain, fused):
         optimizer.learning_rate = RATE / 3
     plain.apply(last, theirs)
     fused.apply(last, ours)
-    for mine, yours in (*zip(ours, theirs, strict=True), *zip(fused.variables, plain.variables, strict=True)):
+    for mine, yours in (
+        *zip(ours, theirs, strict=True),
+        *zip(fused.variables, plain.variables, strict=True),
+    ):
         np.testing.assert_allclose(mine, yours, rtol=1e-5, atol=1e-7)
 
 

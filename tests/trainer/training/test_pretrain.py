@@ -1,4 +1,6 @@
-"""Pre-training: the same weights however often it is interrupted, the best ones when it stops, and one job directory for one experiment."""
+"""Pre-training: the same weights however often it is interrupted, the best ones when it stops,
+and one job directory for one experiment.
+"""
 
 import json
 import signal
@@ -47,11 +49,15 @@ def after(calls: int, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def assert_equal_backbones(first: Path, second: Path) -> None:
     for name in (FINGERPRINT, "history.json"):
-        assert json.loads((first / "backbone" / name).read_text()) == json.loads((second / "backbone" / name).read_text())
+        assert json.loads((first / "backbone" / name).read_text()) == json.loads(
+            (second / "backbone" / name).read_text()
+        )
 
 
 def cut_short(experiment: Experiment, data: Path, job: Job, name: str, calls: int) -> None:
-    """Pre-training that ends where something in its module (or run) is to be called for the ``calls + 1``-th time."""
+    """Pre-training that ends where something in its module (or run) is to be called for the
+    ``calls + 1``-th time.
+    """
     owner = module._Run if hasattr(module._Run, name) else module
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, after(calls, getattr(owner, name)))
@@ -62,19 +68,29 @@ def cut_short(experiment: Experiment, data: Path, job: Job, name: str, calls: in
         load_frozen(job, experiment)
 
 
-def test_the_same_seed_gives_the_same_backbone(experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_backbone(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
     pretrain(experiment, dataset_dir, Job(tmp_path / "job"))
     assert_equal_backbones(tmp_path / "job", job_dir)
 
 
 def test_interrupted_and_resumed_equals_undisturbed_bit_by_bit(
-    experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    experiment: Experiment,
+    dataset_dir: Path,
+    job_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Ten steps an epoch, a checkpoint every three, a validation every five: steps 13 to 15 are lost and trained again."""
+    """Ten steps an epoch, a checkpoint every three, a validation every five: steps 13 to 15 are
+    lost and trained again.
+    """
     job = Job(tmp_path / "job")
     cut_short(experiment, dataset_dir, job, "run_frozen", calls=2)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "run_frozen", after(2, run_frozen))  # only the third and fourth validation are left to do
+        patch.setattr(
+            module, "run_frozen", after(2, run_frozen)
+        )  # only the third and fourth validation are left to do
         pretrain(experiment, dataset_dir, job)
     assert "resuming after step 12" in capsys.readouterr().err
     assert_equal_backbones(job.folder, job_dir)
@@ -86,17 +102,24 @@ def test_interrupted_just_before_the_end_equals_undisturbed(
     job = Job(tmp_path / "job")
     cut_short(experiment, dataset_dir, job, "model_fingerprint", calls=0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module._Run, "_train_epoch", after(0, module._Run._train_epoch))  # nothing is left to train
+        patch.setattr(
+            module._Run, "_train_epoch", after(0, module._Run._train_epoch)
+        )  # nothing is left to train
         pretrain(experiment, dataset_dir, job)
     assert_equal_backbones(job.folder, job_dir)
 
 
-def test_a_checkpoint_of_another_program_is_refused_in_one_line(experiment: Experiment, dataset_dir: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_of_another_program_is_refused_in_one_line(
+    experiment: Experiment, dataset_dir: Path, tmp_path: Path
+) -> None:
     job = Job(tmp_path / "job")
     cut_short(experiment, dataset_dir, job, "run_frozen", calls=1)
     other = tf.train.Checkpoint(weights=[tf.Variable(1.0)])
     tf.train.CheckpointManager(other, str(job.checkpoints / "latest"), max_to_keep=1).save(99)
-    with pytest.raises(InputError, match=r"ckpt-99: of another version of this program; remove .*checkpoints to train anew") as error:
+    with pytest.raises(
+        InputError,
+        match=r"ckpt-99: of another version of this program; remove .*checkpoints to train anew",
+    ) as error:
         pretrain(experiment, dataset_dir, job)
     one_line(error)
 
@@ -125,9 +148,19 @@ pretrain.pretrain(load_experiment(config, overrides), Path(data), Job(Path(job))
 """
 
 
-def test_killed_and_resumed_equals_undisturbed(experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_equals_undisturbed(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
     job = Job(tmp_path / "job")
-    command = [sys.executable, "-c", KILLED, str(QUICKSTART), str(dataset_dir), str(job.folder), *SMALL]
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        str(QUICKSTART),
+        str(dataset_dir),
+        str(job.folder),
+        *SMALL,
+    ]
     killed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert list(job.checkpoints.rglob("*.index"))
@@ -136,7 +169,11 @@ def test_killed_and_resumed_equals_undisturbed(experiment: Experiment, dataset_d
 
 
 def test_a_finished_job_is_left_alone(
-    experiment: Experiment, dataset_dir: Path, job_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    experiment: Experiment,
+    dataset_dir: Path,
+    job_dir: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_Run", after(0, module._Run))
     before = {path: path.stat().st_mtime_ns for path in (job_dir / "backbone").rglob("*")}
@@ -155,25 +192,46 @@ def test_a_finished_job_is_left_alone(
         ("features.shop_id.id_dropout=0.3", "features"),
     ],
 )
-def test_a_job_of_other_settings_is_refused(setting: str, section: str, dataset_dir: Path, job_dir: Path) -> None:
-    with pytest.raises(InputError, match=f"holds a backbone with other '{section}' settings") as error:
+def test_a_job_of_other_settings_is_refused(
+    setting: str, section: str, dataset_dir: Path, job_dir: Path
+) -> None:
+    with pytest.raises(
+        InputError, match=f"holds a backbone with other '{section}' settings"
+    ) as error:
         pretrain(variant(setting), dataset_dir, Job(job_dir))
     one_line(error)
 
 
-def test_settings_of_later_steps_do_not_need_another_backbone(dataset_dir: Path, job_dir: Path) -> None:
-    pretrain(variant("finetune.epochs=1", "kernel.width=3", "evaluation.bootstrap=7"), dataset_dir, Job(job_dir))
+def test_settings_of_later_steps_do_not_need_another_backbone(
+    dataset_dir: Path, job_dir: Path
+) -> None:
+    pretrain(
+        variant("finetune.epochs=1", "kernel.width=3", "evaluation.bootstrap=7"),
+        dataset_dir,
+        Job(job_dir),
+    )
 
 
-def test_a_job_of_another_dataset_is_refused(experiment: Experiment, other_dataset_dir: Path, job_dir: Path) -> None:
+def test_a_job_of_another_dataset_is_refused(
+    experiment: Experiment, other_dataset_dir: Path, job_dir: Path
+) -> None:
     with pytest.raises(InputError, match="holds a backbone of another dataset") as error:
         pretrain(experiment, other_dataset_dir, Job(job_dir))
     one_line(error)
 
 
-def test_early_stopping_keeps_the_best_weights(dataset_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Validation is made to like the first epoch best, then to go down; with patience 2 the third epoch is the last."""
-    experiment = variant("pretrain.epochs=6", "pretrain.validations_per_epoch=1", "pretrain.patience=2", "pretrain.batch_size=2048")
+def test_early_stopping_keeps_the_best_weights(
+    dataset_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Validation is made to like the first epoch best, then to go down; with patience 2 the
+    third epoch is the last.
+    """
+    experiment = variant(
+        "pretrain.epochs=6",
+        "pretrain.validations_per_epoch=1",
+        "pretrain.patience=2",
+        "pretrain.batch_size=2048",
+    )
     aucs, seen = iter([0.7, 0.6, 0.65, 0.9]), []
 
     def remember(model: keras.Model, *arguments: Any, **settings: Any) -> Any:
@@ -205,11 +263,15 @@ def test_early_stopping_keeps_the_best_weights(dataset_dir: Path, tmp_path: Path
         ({"loss": 0.4, "ctr_auc": 0.6, "ctcvr_auc": 0.7}, "loss", -0.4),
     ],
 )
-def test_what_early_stopping_maximises(figures: dict[str, float | None], monitor: str, expected: float) -> None:
+def test_what_early_stopping_maximises(
+    figures: dict[str, float | None], monitor: str, expected: float
+) -> None:
     assert monitored(figures, monitor) == pytest.approx(expected)
 
 
-def test_training_moves_every_weight_and_learns(experiment: Experiment, dataset: Dataset, job_dir: Path) -> None:
+def test_training_moves_every_weight_and_learns(
+    experiment: Experiment, dataset: Dataset, job_dir: Path
+) -> None:
     """Also the position tower's: its logit is part of the training loss."""
     fresh = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
     trained = keras.saving.load_model(job_dir / "backbone" / "model.keras")

@@ -22,15 +22,22 @@ def names(made: list[list[Any]]) -> list[list[str]]:
     return [[domain.name for domain in level] for level in made]
 
 
-def test_levels_go_from_the_general_to_the_specific_and_keep_the_order_inside(experiment: Experiment) -> None:
+def test_levels_go_from_the_general_to_the_specific_and_keep_the_order_inside(
+    experiment: Experiment,
+) -> None:
     domains = domains_of(experiment, *NAMES)
-    assert names(levels("parent", domains)) == [["scene=home", "region=r1"], ["region=r1,scene=home", "region=r2,scene=home"]]
+    assert names(levels("parent", domains)) == [
+        ["scene=home", "region=r1"],
+        ["region=r1,scene=home", "region=r2,scene=home"],
+    ]
     for warm_start in ("all", "none"):
         assert names(levels(warm_start, domains)) == [list(NAMES)]
     assert levels("parent", []) == []
 
 
-def test_a_domain_starts_from_its_first_single_topic_that_has_a_kernel(experiment: Experiment) -> None:
+def test_a_domain_starts_from_its_first_single_topic_that_has_a_kernel(
+    experiment: Experiment,
+) -> None:
     domains = domains_of(experiment, *NAMES)
     assert [parents(domain) for domain in domains] == [
         ["region=r1", "scene=home", "all"],
@@ -38,7 +45,10 @@ def test_a_domain_starts_from_its_first_single_topic_that_has_a_kernel(experimen
         ["all"],
         ["region=r2", "scene=home", "all"],
     ]
-    known = {name: random_kernel(SHAPE, seed) for seed, name in enumerate(("all", "scene=home", "region=r1"))}
+    known = {
+        name: random_kernel(SHAPE, seed)
+        for seed, name in enumerate(("all", "scene=home", "region=r1"))
+    }
     found = starts("parent", domains, known)
     assert isinstance(found, list)
     for kernel, name in zip(found, ("region=r1", "all", "all", "scene=home"), strict=True):
@@ -52,12 +62,17 @@ def test_each_domain_can_be_given_a_start_of_its_own(monkeypatch: pytest.MonkeyP
     rows, given = random_rows(300), [random_kernel(SHAPE, seed) for seed in (1, 2)]
     monkeypatch.setattr(module, "mean_auc", lambda *_: 0.5)
     experiment = variant("finetune.epochs=1")
-    trained = train_kernels(experiment, SHAPE, rows, rows, domains_of(experiment, "all", "scene=home"), given)
+    trained = train_kernels(
+        experiment, SHAPE, rows, rows, domains_of(experiment, "all", "scene=home"), given
+    )
     for kernel, start in zip(trained, given, strict=True):
         np.testing.assert_equal(kernel, start)
 
 
-@pytest.mark.parametrize(("prior", "warm", "expected"), [("standard", True, False), ("parent", True, True), ("parent", False, False)])
+@pytest.mark.parametrize(
+    ("prior", "warm", "expected"),
+    [("standard", True, False), ("parent", True, True), ("parent", False, False)],
+)
 def test_the_parent_is_the_prior_where_it_is_asked_for_and_there_is_one(
     prior: str, warm: bool, expected: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,8 +84,14 @@ def test_the_parent_is_the_prior_where_it_is_asked_for_and_there_is_one(
             super().__init__(*arguments)
 
     monkeypatch.setattr(module, "JointTrainer", Remembering)
-    experiment, rows, start = variant("finetune.epochs=1", f"finetune.prior={prior}"), random_rows(100), random_kernel(SHAPE, 1)
-    train_kernels(experiment, SHAPE, rows, rows, domains_of(experiment, "all"), start if warm else None)
+    experiment, rows, start = (
+        variant("finetune.epochs=1", f"finetune.prior={prior}"),
+        random_rows(100),
+        random_kernel(SHAPE, 1),
+    )
+    train_kernels(
+        experiment, SHAPE, rows, rows, domains_of(experiment, "all"), start if warm else None
+    )
     assert received == ([[start]] if expected else [None])
 
 
@@ -88,8 +109,16 @@ def test_fine_tuning_trains_level_by_level_and_knows_stored_parents(
     store = KernelStore(Job(job_copy))
     before = {name: store.load(name, 1).weights for name in ("all", "region=r2")}
     hierarchy = experiment.model_copy(update={"finetune": settings})
-    finetune(hierarchy, dataset_dir, Job(job_copy), ["region=r1,scene=home", "region=r1", "region=r2,scene=home"])
-    assert [names_ for names_, _ in calls] == [["region=r1"], ["region=r1,scene=home", "region=r2,scene=home"]]
+    finetune(
+        hierarchy,
+        dataset_dir,
+        Job(job_copy),
+        ["region=r1,scene=home", "region=r1", "region=r2,scene=home"],
+    )
+    assert [names_ for names_, _ in calls] == [
+        ["region=r1"],
+        ["region=r1,scene=home", "region=r2,scene=home"],
+    ]
     np.testing.assert_equal(calls[0][1], [before["all"]])
     trained = random_kernel(store.load("all", 1).shape, seed=1)
     np.testing.assert_equal(calls[1][1], [trained, before["region=r2"]])

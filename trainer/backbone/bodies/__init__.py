@@ -1,5 +1,7 @@
-"""What stands between the embeddings and the logits: one small file for each body, all with one signature.
+"""What stands between the embeddings and the logits: one small file for each body, all with one
+signature.
 
-Each is a function ``(x, build) -> list[TaskHead]``: ``x`` ``[B, D]`` is every feature's embedding side by side, ``build`` is a
-``trainer.backbone.bodies.builder.Build``; it returns one ``TaskHead`` for each of ``trainer.backbone.bodies.builder.TASKS``.
+Each is a function ``(x, build) -> list[TaskHead]``: ``x`` ``[B, D]`` is every feature's embedding
+side by side, ``build`` is a ``trainer.backbone.bodies.builder.Build``; it returns one ``TaskHead``
+for each of ``trainer.backbone.bodies.builder.TASKS``.
 """

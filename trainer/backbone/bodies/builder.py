@@ -31,7 +31,8 @@ class Build:
 
     Attributes:
       settings: the config's ``backbone`` section.
-      topics: of the topics that the body reads: int32 ``[B]``, 0 for none of the topic's values, then 1.. in its order.
+      topics: of the topics that the body reads: int32 ``[B]``, 0 for none of the topic's values,
+        then 1.. in its order.
       values: how many indices each of these topics has, 0 included.
       seeds: an endless supply, so that a backbone is a function of its experiment's seed alone.
     """
@@ -43,7 +44,12 @@ class Build:
 
     def dense(self, width: int, name: str, activation: str | None = "relu") -> keras.layers.Dense:
         """A dense layer with Glorot weights from the next seed."""
-        return keras.layers.Dense(width, activation, name=name, kernel_initializer=keras.initializers.GlorotUniform(next(self.seeds)))
+        return keras.layers.Dense(
+            width,
+            activation,
+            name=name,
+            kernel_initializer=keras.initializers.GlorotUniform(next(self.seeds)),
+        )
 
     def mlp(self, x: Any, widths: Iterable[int], name: str) -> Any:
         """Dense layers with ReLU over x ``[B, D]``, named ``NAME_0``, ``NAME_1``, and so on."""
@@ -52,12 +58,18 @@ class Build:
         return x
 
     def experts(self, x: Any, count: int, name: str) -> Any:
-        """``count`` experts of widths ``expert_layers`` over x ``[B, D]``, from the next seed: ``[B, count, width]``."""
+        """``count`` experts of widths ``expert_layers`` over x ``[B, D]``, from the next seed:
+        ``[B, count, width]``.
+        """
         settings = self.settings
-        return Experts(count, settings.expert_layers, next(self.seeds), settings.precision, name=name)(x)
+        return Experts(
+            count, settings.expert_layers, next(self.seeds), settings.precision, name=name
+        )(x)
 
     def mixture(self, x: Any, experts: Any, name: str) -> Any:
-        """``sum_i softmax(G x)_i e_i``, ``[B, width]``, of experts ``[B, E, width]``; the gate G is a dense layer NAME over ``[B, D]``."""
+        """``sum_i softmax(G x)_i e_i``, ``[B, width]``, of experts ``[B, E, width]``; the gate G
+        is a dense layer NAME over ``[B, D]``.
+        """
         gate = self.dense(experts.shape[1], name, "softmax")(x)
         return ops.sum(experts * ops.expand_dims(gate, -1), axis=1)
 

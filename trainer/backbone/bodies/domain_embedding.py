@@ -9,9 +9,12 @@ from trainer.backbone.layers.embedding import RowEmbedding
 
 
 def domain_vector(build: Build) -> Any:
-    """The embeddings of the row's value in every topic side by side, ``[B, topics * embedding_dimension]``."""
+    """The embeddings of the row's value in every topic side by side, ``[B, topics *
+    embedding_dimension]``.
+    """
     dimension = build.settings.embedding_dimension
     vectors = [
-        RowEmbedding(build.values[name], dimension, next(build.seeds), name=f"domain_{name}")(index) for name, index in build.topics.items()
+        RowEmbedding(build.values[name], dimension, next(build.seeds), name=f"domain_{name}")(index)
+        for name, index in build.topics.items()
     ]
     return ops.concatenate(vectors, axis=-1) if len(vectors) > 1 else vectors[0]

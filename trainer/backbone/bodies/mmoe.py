@@ -1,4 +1,6 @@
-"""Multi-gate mixture of experts (Ma et al. 2018, "Modeling Task Relationships in Multi-task Learning with MMoE", section 4)."""
+"""Multi-gate mixture of experts (Ma et al. 2018, "Modeling Task Relationships in Multi-task
+Learning with MMoE", section 4).
+"""
 
 from typing import Any
 
@@ -8,9 +10,10 @@ from trainer.backbone.bodies.builder import TASKS, Build, TaskHead
 def mmoe(x: Any, build: Build) -> list[TaskHead]:
     """Task k reads  sum_i softmax(G_k x)_i e_i(x)  of the shared experts e_i.
 
-    Two models that are often told apart are this one body; the config's ``tasks.*.loss_weight`` decide between them. ESMM over MMoE,
-    losses on click and on click-and-conversion over all impressions: ``ctr`` 1, ``cvr`` 0, ``ctcvr`` 1. Plain MMoE, losses on click
-    and on conversion among the clicked rows: ``ctr`` 1, ``cvr`` 1, ``ctcvr`` 0.
+    Two models that are often told apart are this one body; the config's ``tasks.*.loss_weight``
+    decide between them. ESMM over MMoE, losses on click and on click-and-conversion over all
+    impressions: ``ctr`` 1, ``cvr`` 0, ``ctcvr`` 1. Plain MMoE, losses on click and on conversion
+    among the clicked rows: ``ctr`` 1, ``cvr`` 1, ``ctcvr`` 0.
     """
     settings = build.settings
     experts = build.experts(x, settings.experts, "experts")

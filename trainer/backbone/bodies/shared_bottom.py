@@ -1,4 +1,6 @@
-"""Shared bottom (Caruana 1997, "Multitask Learning": one network whose hidden layers all tasks share)."""
+"""Shared bottom (Caruana 1997, "Multitask Learning": one network whose hidden layers all tasks
+share).
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Star topology adaptive recommender (Sheng et al. 2021, "One Model to Serve All"); the domains are the values of one topic."""
+"""Star topology adaptive recommender (Sheng et al. 2021, "One Model to Serve All"); the domains
+are the values of one topic.
+"""
 
 from typing import Any
 
@@ -12,17 +14,23 @@ from trainer.backbone.layers.domain_specific import PartitionedNormalization, St
 def star(x: Any, build: Build) -> list[TaskHead]:
     """Task k's logit is  star_k(PN(x), p) + auxiliary_k([e_p; x])  for a row of domain p.
 
-    The paper has one task. Ours have a star network each, of widths ``expert_layers``, ``tower_layers`` and 1, so that each is the
-    paper's model whole; they share the embeddings, as ESMM's do (Ma et al. 2018), and the normalisation (our choice). The auxiliary
-    networks are plain, of widths ``tower_layers`` and 1 (our choice; the paper's are smaller than the star network, too).
+    The paper has one task. Ours have a star network each, of widths ``expert_layers``,
+    ``tower_layers`` and 1, so that each is the paper's model whole; they share the embeddings, as
+    ESMM's do (Ma et al. 2018), and the normalisation (our choice). The auxiliary networks are
+    plain, of widths ``tower_layers`` and 1 (our choice; the paper's are smaller than the star
+    network, too).
     """
     settings, ((topic, domain),) = build.settings, build.topics.items()
     domains = build.values[topic]
     auxiliary = ops.concatenate([domain_vector(build), x], axis=-1)
     normalised = PartitionedNormalization(domains, name="partitioned_normalization")(x, domain)
 
-    def network(inputs: Any, widths: tuple[int, ...], name: str, activation: str | None = "relu") -> Any:
-        return StarNetwork(domains, widths, activation, next(build.seeds), name=name)(inputs, domain)
+    def network(
+        inputs: Any, widths: tuple[int, ...], name: str, activation: str | None = "relu"
+    ) -> Any:
+        return StarNetwork(domains, widths, activation, next(build.seeds), name=name)(
+            inputs, domain
+        )
 
     heads = []
     for task in TASKS:
@@ -30,5 +38,11 @@ def star(x: Any, build: Build) -> list[TaskHead]:
         tower = network(representation, settings.tower_layers, f"{task}_tower")
         logit = network(tower, (1,), f"{task}_logit", None)
         hidden = build.mlp(auxiliary, settings.tower_layers, f"{task}_auxiliary")
-        heads.append(TaskHead(representation, tower, logit + build.dense(1, f"{task}_auxiliary_logit", None)(hidden)))
+        heads.append(
+            TaskHead(
+                representation,
+                tower,
+                logit + build.dense(1, f"{task}_auxiliary_logit", None)(hidden),
+            )
+        )
     return heads

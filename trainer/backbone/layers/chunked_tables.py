@@ -1,7 +1,9 @@
-"""Large tables piece by piece: creating, saving or loading one takes its own memory once and a piece more (our choice).
+"""Large tables piece by piece: creating, saving or loading one takes its own memory once and a
+piece more (our choice).
 
-A Keras initialiser holds a table three times while it draws it, ``numpy()`` copies it, and a Keras archive is built in memory before it
-is written. TensorFlow keeps what it once took from the system, so the most that was held is what a process goes on taking.
+A Keras initialiser holds a table three times while it draws it, ``numpy()`` copies it, and a Keras
+archive is built in memory before it is written. TensorFlow keeps what it once took from the system,
+so the most that was held is what a process goes on taking.
 """
 
 from collections.abc import Iterator, MutableMapping
@@ -12,7 +14,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 PIECE = 1 << 22
-"""Weights of a piece (16 MiB of float32). Tables of one piece are drawn and stored as Keras draws and stores them."""
+"""Weights of a piece (16 MiB of float32). Tables of one piece are drawn and stored as Keras
+draws and stores them.
+"""
 
 
 def pieces(rows: int, dimension: int) -> Iterator[tuple[int, int, int]]:
@@ -25,24 +29,39 @@ def pieces(rows: int, dimension: int) -> Iterator[tuple[int, int, int]]:
 def draw_uniform(table: tf.Variable, limit: float, seed: int) -> None:
     """Fills a table ``[rows, dimension]`` with values uniform in +-limit.
 
-    Piece j is drawn with the seed ``[seed, j]``: the first as ``keras.initializers.RandomUniform(-limit, limit, seed)`` draws.
+    Piece j is drawn with the seed ``[seed, j]``: the first as
+    ``keras.initializers.RandomUniform(-limit, limit, seed)`` draws.
     """
     rows, dimension = table.shape
     with tf.init_scope():  # a layer may be built while a graph is traced
         for number, start, stop in pieces(rows, dimension):
-            _write(table, start, tf.random.stateless_uniform((stop - start, dimension), (seed, number), -limit, limit))
+            _write(
+                table,
+                start,
+                tf.random.stateless_uniform(
+                    (stop - start, dimension), (seed, number), -limit, limit
+                ),
+            )
 
 
 def uncopied(variable: tf.Variable) -> npt.NDArray[Any]:
-    """A variable's values without a copy: to be read at once, since the next update may change them."""
+    """A variable's values without a copy: to be read at once, since the next update may change
+    them.
+    """
     values: npt.NDArray[Any] = np.asarray(variable.read_value_no_copy())
     return values
 
 
 def release(variable: tf.Variable) -> None:
-    """Frees a variable's values, which must then be restored before anything reads it: a restore holds the old values beside the new."""
-    tf.raw_ops.DisableCopyOnRead(resource=variable.handle)  # a mode that sparse updates leave, in which an assignment copies what it takes
-    tf.raw_ops.AssignVariableOp(resource=variable.handle, value=tf.zeros([0], variable.dtype), validate_shape=False)
+    """Frees a variable's values, which must then be restored before anything reads it: a restore
+    holds the old values beside the new.
+    """
+    tf.raw_ops.DisableCopyOnRead(
+        resource=variable.handle
+    )  # a mode that sparse updates leave, in which an assignment copies what it takes
+    tf.raw_ops.AssignVariableOp(
+        resource=variable.handle, value=tf.zeros([0], variable.dtype), validate_shape=False
+    )
 
 
 def save_table(table: tf.Variable, store: MutableMapping[str, Any]) -> None:
@@ -56,7 +75,8 @@ def load_table(table: tf.Variable, store: MutableMapping[str, Any]) -> None:
     """Reads what ``save_table`` wrote, whatever the size of its pieces.
 
     Raises:
-      ValueError: the pieces are not those of a table of this shape; a part of it may be written then.
+      ValueError: the pieces are not those of a table of this shape; a part of it may be written
+        then.
     """
     rows, dimension = table.shape
     start = 0
@@ -64,7 +84,10 @@ def load_table(table: tf.Variable, store: MutableMapping[str, Any]) -> None:
         values = store[str(number)]
         stop = start + len(values)
         if values.shape[1:] != (dimension,) or stop > rows:
-            raise ValueError(f"piece {number} of a table of shape {(rows, dimension)}: received shape {values.shape} from row {start} on")
+            raise ValueError(
+                f"piece {number} of a table of shape {(rows, dimension)}: received shape"
+                f" {values.shape} from row {start} on"
+            )
         _write(table, start, tf.constant(values))
         start = stop
     if start != rows:

@@ -11,7 +11,8 @@ from trainer.backbone.layers.chunked_tables import draw_uniform, load_table, sav
 
 @keras.saving.register_keras_serializable(package="recommender")
 class IdDropout(keras.layers.Layer):
-    """Replaces known ids by an out-of-vocabulary id in training, so that the out-of-vocabulary rows are trained (our choice).
+    """Replaces known ids by an out-of-vocabulary id in training, so that the out-of-vocabulary rows
+    are trained (our choice).
 
     Without it the rows that unseen users and items will read at serving stay at their random start.
 
@@ -33,20 +34,27 @@ class IdDropout(keras.layers.Layer):
         if not training or self.rate == 0.0:
             return ids
         drop = keras.random.uniform(ops.shape(ids), seed=self._generator) < self.rate
-        bucket = keras.random.randint(ops.shape(ids), 1, self.oov_buckets + 1, dtype="int32", seed=self._generator)
+        bucket = keras.random.randint(
+            ops.shape(ids), 1, self.oov_buckets + 1, dtype="int32", seed=self._generator
+        )
         return ops.where(ops.logical_and(drop, ids > self.oov_buckets), bucket, ids)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return {**super().get_config(), "rate": self.rate, "oov_buckets": self.oov_buckets, "seed": self.seed}
+        return {
+            **super().get_config(),
+            "rate": self.rate,
+            "oov_buckets": self.oov_buckets,
+            "seed": self.seed,
+        }
 
 
 @keras.saving.register_keras_serializable(package="recommender")
 class RowEmbedding(keras.layers.Layer):
     """An embedding table that is read row by row.
 
-    A Keras ``Embedding`` reads the whole variable, and a later sparse write then copies it; this one gathers from the variable itself,
-    so a step's cost does not grow with the table.
+    A Keras ``Embedding`` reads the whole variable, and a later sparse write then copies it; this
+    one gathers from the variable itself, so a step's cost does not grow with the table.
 
     Args:
       rows: number of ids, padding included.
@@ -62,7 +70,9 @@ class RowEmbedding(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         """Creates the table."""
-        self.table = self.add_weight(shape=(self.rows, self.dimension), initializer="zeros", name="table")
+        self.table = self.add_weight(
+            shape=(self.rows, self.dimension), initializer="zeros", name="table"
+        )
         draw_uniform(self.table.value, 0.05, self.seed)
         self.built = True
 
@@ -86,15 +96,22 @@ class RowEmbedding(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        return {**super().get_config(), "rows": self.rows, "dimension": self.dimension, "seed": self.seed}
+        return {
+            **super().get_config(),
+            "rows": self.rows,
+            "dimension": self.dimension,
+            "seed": self.seed,
+        }
 
 
 @keras.saving.register_keras_serializable(package="recommender")
 class TargetAttention(keras.layers.Layer):
-    """Pools a behaviour sequence by its relevance to the candidate (Zhou et al. 2018, Deep Interest Network, section 4.3).
+    """Pools a behaviour sequence by its relevance to the candidate (Zhou et al. 2018, Deep Interest
+    Network, section 4.3).
 
-    The weight of an entry is a small network over [query, key, query - key, query * key]; a masked softmax normalises it (our choice;
-    the paper leaves weights unnormalised). A row without history gives zeros.
+    The weight of an entry is a small network over [query, key, query - key, query * key]; a masked
+    softmax normalises it (our choice; the paper leaves weights unnormalised). A row without history
+    gives zeros.
 
     Args:
       hidden: widths of the scoring network's hidden layers.
@@ -108,9 +125,13 @@ class TargetAttention(keras.layers.Layer):
         self.hidden, self.seed = tuple(hidden), seed
         widths = [(width, "relu") for width in self.hidden] + [(1, None)]
         self._layers_in_order = [
-            # Named, because automatic names count up within a process, and a weight's path is part of the fingerprint.
+            # Named, because automatic names count up within a process, and a weight's path is part
+            # of the fingerprint.
             keras.layers.Dense(
-                width, activation=activation, kernel_initializer=keras.initializers.GlorotUniform(seed + depth), name=f"score_{depth}"
+                width,
+                activation=activation,
+                kernel_initializer=keras.initializers.GlorotUniform(seed + depth),
+                name=f"score_{depth}",
             )
             for depth, (width, activation) in enumerate(widths)
         ]
@@ -127,13 +148,16 @@ class TargetAttention(keras.layers.Layer):
         """See the class."""
         length, dimension = ops.shape(keys)[1:]
         first, *others = self._layers_in_order
-        # W [q, k, q - k, q * k] = (Wq + Wd) q + (Wk - Wd) k + Wp (q * k): half the product, its first part once a row instead of once an
-        # entry, and no B x L x 4D. Entries stand as rows of one matrix, which the products want.
+        # W [q, k, q - k, q * k] = (Wq + Wd) q + (Wk - Wd) k + Wp (q * k): half the product, its
+        # first part once a row instead of once an entry, and no B x L x 4D. Entries stand as rows
+        # of one matrix, which the products want.
         of_query, of_key, of_difference, of_product = tf.split(first.kernel, 4)
         by_row = tf.nn.bias_add(tf.matmul(query, of_query + of_difference), first.bias)
         entries = tf.matmul(tf.reshape(keys, (-1, dimension)), of_key - of_difference)
         entries += tf.matmul(tf.reshape(query[:, tf.newaxis] * keys, (-1, dimension)), of_product)
-        scores = first.activation(tf.reshape(entries, (-1, length, first.units)) + by_row[:, tf.newaxis])
+        scores = first.activation(
+            tf.reshape(entries, (-1, length, first.units)) + by_row[:, tf.newaxis]
+        )
         scores = tf.reshape(scores, (-1, first.units))
         for layer in others:
             scores = layer(scores)
@@ -171,27 +195,49 @@ class Experts(keras.layers.Layer):
       experts: E.
       widths: of each expert's layers, ReLU after each.
       seed: of the initial values.
-      precision: of the layers in training, ``float32`` or ``bfloat16`` (which processors that have its products compute at twice the
-        rate). Weights, gradients as the optimiser gets them, and all of inference are float32 in either.
+      precision: of the layers in training, ``float32`` or ``bfloat16`` (which processors that have
+        its products compute at twice the rate). Weights, gradients as the optimiser gets them, and
+        all of inference are float32 in either.
 
     Input: B x D. Output: B x E x widths[-1], float32.
     """
 
-    def __init__(self, experts: int, widths: tuple[int, ...], seed: int, precision: str = "float32", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        experts: int,
+        widths: tuple[int, ...],
+        seed: int,
+        precision: str = "float32",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
-        self.experts, self.widths, self.seed, self.precision = experts, tuple(widths), seed, precision
+        self.experts, self.widths, self.seed, self.precision = (
+            experts,
+            tuple(widths),
+            seed,
+            precision,
+        )
 
     def build(self, input_shape: Any) -> None:
-        """Creates the experts; each is initialised as a network of its own would be (Glorot over one expert's fan)."""
+        """Creates the experts; each is initialised as a network of its own would be (Glorot over
+        one expert's fan).
+        """
         self._kernels, self._biases = [], []
         fan_in = input_shape[-1]
         for depth, width in enumerate(self.widths):
             limit = (6.0 / (fan_in + width)) ** 0.5
             initializer = keras.initializers.RandomUniform(-limit, limit, seed=self.seed + depth)
-            # The experts' first layers share their input; their weights stand side by side, D x (E * width).
+            # The experts' first layers share their input; their weights stand side by side, D x (E
+            # * width).
             shape = (fan_in, self.experts * width) if depth == 0 else (self.experts, fan_in, width)
-            self._kernels.append(self.add_weight(shape=shape, initializer=initializer, name=f"kernel_{depth}"))
-            self._biases.append(self.add_weight(shape=(self.experts, width), initializer="zeros", name=f"bias_{depth}"))
+            self._kernels.append(
+                self.add_weight(shape=shape, initializer=initializer, name=f"kernel_{depth}")
+            )
+            self._biases.append(
+                self.add_weight(
+                    shape=(self.experts, width), initializer="zeros", name=f"bias_{depth}"
+                )
+            )
             fan_in = width
         self.built = True
 
@@ -200,9 +246,12 @@ class Experts(keras.layers.Layer):
         precision = self.precision if training else "float32"
         entered = tf.cast(inputs, precision)
         first, *others = (tf.cast(kernel, precision) for kernel in self._kernels)
-        # Expert by expert: products of these widths run as fast as one of all experts, bias and ReLU are fused into each, and no
-        # B x E x width is transposed between two layers.
-        kernels = [tf.split(first, self.experts, axis=1), *(tf.unstack(kernel) for kernel in others)]
+        # Expert by expert: products of these widths run as fast as one of all experts, bias and
+        # ReLU are fused into each, and no B x E x width is transposed between two layers.
+        kernels = [
+            tf.split(first, self.experts, axis=1),
+            *(tf.unstack(kernel) for kernel in others),
+        ]
         biases = [tf.unstack(tf.cast(bias, precision)) for bias in self._biases]
         outputs = []
         for expert in range(self.experts):
@@ -218,5 +267,10 @@ class Experts(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
-        settings = {"experts": self.experts, "widths": self.widths, "seed": self.seed, "precision": self.precision}
+        settings = {
+            "experts": self.experts,
+            "widths": self.widths,
+            "seed": self.seed,
+            "precision": self.precision,
+        }
         return {**super().get_config(), **settings}

@@ -1,4 +1,6 @@
-"""Cross layers between the embeddings and the body (Wang et al. 2021, "DCN V2", section 3, equation 1; the stacked structure)."""
+"""Cross layers between the embeddings and the body (Wang et al. 2021, "DCN V2", section 3,
+equation 1; the stacked structure).
+"""
 
 from typing import Any
 
@@ -18,13 +20,16 @@ class Cross(keras_rs.layers.FeatureCross):
     def build(self, input_shape: Any) -> None:
         """Creates W and b."""
         super().build(input_shape)
-        # Named, because automatic names count up within a process, and a weight's path is part of the fingerprint.
+        # Named, because automatic names count up within a process, and a weight's path is part of
+        # the fingerprint.
         self.dense.name = "dense"
         self.dense.build(input_shape)
 
 
 def cross(x: Any, build: Build) -> Any:
-    """``settings.crosses`` layers over x ``[B, D]``: interactions of up to one degree more than there are layers; x itself for 0."""
+    """``settings.crosses`` layers over x ``[B, D]``: interactions of up to one degree more than
+    there are layers; x itself for 0.
+    """
     crossed = x
     for depth in range(build.settings.crosses):
         initializer = keras.initializers.GlorotUniform(next(build.seeds))
