@@ -4,8 +4,11 @@ import grpc
 import tensorflow as tf
 
 LONGEST_MESSAGE = 1500
-"""Characters of a message that are sent: gRPC carries it in a header, and peers refuse headers
-beyond 8 KiB.
+"""Characters of a message that are sent, at most."""
+
+_MOST_HEADER_BYTES = 6 << 10
+"""What they may take in a header, where gRPC spells a byte outside printable ASCII with three:
+peers refuse headers beyond 8 KiB, by chance the more often the longer they are.
 """
 
 _BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
@@ -21,13 +24,24 @@ class StatusError(Exception):
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         self.code = code
-        self.message = " ".join(message.split())[:LONGEST_MESSAGE]
+        self.message = _cut(" ".join(message.split()))
         super().__init__(f"{code.name}: {self.message}")
 
     @property
     def number(self) -> int:
         """The code as a number, the same for gRPC and for TensorFlow."""
         return int(self.code.value[0])
+
+
+def _cut(message: str) -> str:
+    """The beginning of a message that a header can carry."""
+    size = 0
+    for position, letter in enumerate(message[:LONGEST_MESSAGE]):
+        plain = " " <= letter <= "~" and letter != "%"
+        size += 1 if plain else 3 * len(letter.encode(errors="surrogatepass"))
+        if size > _MOST_HEADER_BYTES:
+            return message[:position]
+    return message[:LONGEST_MESSAGE]
 
 
 def invalid(message: str) -> StatusError:

@@ -356,13 +356,13 @@ def test_logs_that_change_between_the_passes_are_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     logs = write_json(tmp_path / "logs" / "a.jsonl", make_rows())
-    apply = job_module.pipeline.apply
+    apply = job_module.pipelines.apply
 
     def later(*arguments: Any) -> Any:
         write_json(logs, make_rows()[:-1])
         return apply(*arguments)
 
-    monkeypatch.setattr(job_module.pipeline, "apply", later)
+    monkeypatch.setattr(job_module.pipelines, "apply", later)
     with pytest.raises(InputError, match="the logs changed while they were read"):
         build(logs, tmp_path / "data")
 

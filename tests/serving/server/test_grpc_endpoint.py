@@ -24,9 +24,9 @@ from tensorflow_serving.apis import (
 )
 
 from configs import InputError
+from serving.server import main
 from serving.server.flags import arguments_of
 from serving.server.health import SERVICES
-from serving.server.main import main
 from serving.server.model_config import VersionPolicy
 from serving.server.prometheus import Metrics
 from serving.server.rest_api import http_server, metrics_path
