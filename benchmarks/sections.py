@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks.speed.options import Figures, Options
 from configs import InputError
 from configs.cli import CommandParser
+from configs.files import write_json
 from preprocessing.beam.progress import say
-from trainer.job import write_json
 
 
 def run_sections(

@@ -12,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from preprocessing.validation.scalar_coercion import read_texts
-
 _WORD = np.uint64(0x9E3779B97F4A7C15)
 _LENGTH = np.uint64(0xD6E8FEB86659FD93)
 
@@ -58,11 +56,6 @@ def fingerprint64(strings: pa.Array | pa.ChunkedArray) -> Int64s:
     if strings.null_count:
         fingerprints[strings.is_null().to_numpy(zero_copy_only=False)] = 0
     return fingerprints
-
-
-def fingerprint_of(rows: pa.RecordBatch, name: str) -> Int64s:
-    """Fingerprints ``[N]`` of a canonical column of any scalar kind, through its text."""
-    return fingerprint64(read_texts(rows.column(name)).values)
 
 
 def combine_fingerprints(columns: list[Int64s]) -> Int64s:

@@ -19,15 +19,15 @@ import pyarrow as pa
 from configs import Experiment, InputError
 from configs.cli import CommandParser, run
 from configs.domains import AUTO, BACKBONE
-from preprocessing.beam.dofns import split_masks
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.logs.files import find_sources, plan
 from preprocessing.logs.readers import read_piece
 from preprocessing.logs.schema import served_columns
 from preprocessing.validation.row_checks import validate
+from preprocessing.validation.splits import split_masks
 from serving.client import Client
 from serving.export.reference_scores import stored_scores
-from serving.server.servable import RANK_SIGNATURE
+from serving.wire.signatures import RANK_SIGNATURE
 from trainer.job import Job
 
 TOLERANCE = 1e-5

@@ -24,8 +24,8 @@ from benchmarks.method.study import ROOT, Study, load_study
 from benchmarks.method.text import render_text
 from configs import InputError, load_experiment
 from configs.cli import CommandParser, run
+from configs.files import write_json
 from preprocessing.beam.progress import say
-from trainer.job import write_json
 
 
 def main() -> None:

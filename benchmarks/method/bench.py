@@ -14,15 +14,17 @@ from typing import Any
 import keras
 
 from configs import Experiment, InputError
+from configs.files import read_json, write_json
 from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.beam.progress import say
 from preprocessing.simulate import simulate
 from preprocessing.task import parse_arguments
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
-from trainer.backbone.model import load_frozen, read_tap
+from trainer.backbone.model import read_tap
+from trainer.backbone.saving import load_frozen
 from trainer.backbone.stored_taps import window_rows
 from trainer.data.dataset import Dataset
-from trainer.job import Job, read_json, write_json
+from trainer.job import Job
 from trainer.training.pretrain import pretrain
 
 _DECISIVE = ("seed", "features", "topics", "tasks", "backbone", "pretrain")

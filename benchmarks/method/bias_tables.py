@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.backbone.frozen_pass import Floats
-from trainer.training.joint_kernel_trainer import Rows
+from trainer.kernels.kernel import Rows
 
 PASSES = 20
 """Newton steps of every table at most; one table needs fewer than ten."""

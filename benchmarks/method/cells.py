@@ -15,8 +15,8 @@ from benchmarks.method.methods import METHODS
 from benchmarks.method.outcome import figures
 from benchmarks.method.study import ROOT, Method, Study
 from configs import Experiment, InputError, load_experiment
+from configs.files import read_object, write_json
 from preprocessing.beam.progress import say
-from trainer.job import read_object, write_json
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from trainer.kernels.kernel import Rows
 from trainer.metrics.task_metrics import auc, check_rows, place_positives, weighted_auc
-from trainer.training.joint_kernel_trainer import Rows
 
 
 class Draws:

@@ -14,10 +14,10 @@ from benchmarks.method.draws import Draws
 from configs import Experiment
 from configs.domains import ALL, Domain
 from trainer.backbone.frozen_pass import Floats, FrozenRows
-from trainer.evaluation.activation import probabilities, route, task_rows
 from trainer.kernels.gate import bucket_of
+from trainer.kernels.kernel import Rows
+from trainer.kernels.scoring import probabilities, route, task_rows
 from trainer.training.finetune import judges
-from trainer.training.joint_kernel_trainer import Rows
 from trainer.training.warm_start import parents
 
 TASKS = ("ctr", "ctcvr")

@@ -20,7 +20,7 @@ from benchmarks.method.text import (
     trend,
 )
 from configs.errors import InputError
-from trainer.reports.html_report import escape, image, render_page, write_page
+from trainer.reports.html_page import escape, image, render_page, write_page
 
 _STYLE = """
 :root { --up: #12703a; --down: #b3261e; --tint: #f3f5f7; }

@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeGuard
 
-from trainer.reports.text_table import align, is_number
+from trainer.metrics.formatting import align, is_number
 
 MISSING = "-"
 """What stands for a value that there is not."""

@@ -19,11 +19,12 @@ from trainer.backbone.frozen_pass import Floats, FrozenRows, feature_tensors
 from trainer.backbone.model import inference_model
 from trainer.data.dataset import Columns
 from trainer.data.progress_bar import row_bar
-from trainer.evaluation.activation import compare, helps, mean_auc
-from trainer.kernels.kernel import domain_generator
+from trainer.evaluation.activation import helps
+from trainer.evaluation.comparison import compare
+from trainer.kernels.kernel import Rows, domain_generator
+from trainer.kernels.scoring import mean_auc
 from trainer.training.backbone_step import Learner
 from trainer.training.finetune import judging_rows, stopping_rows
-from trainer.training.joint_kernel_trainer import Rows
 
 _CHUNK = 16_384
 

@@ -13,9 +13,10 @@ from benchmarks.online.table import render
 from benchmarks.online.trial import RANKED_BY, online_test
 from configs.cli import CommandParser, add_config_arguments, read_config, run
 from configs.domains import AUTO, BACKBONE
+from configs.files import write_json
 from serving.wire.argument_types import whole_number
 from serving.wire.errors import StatusError
-from trainer.job import Job, write_json
+from trainer.job import Job
 
 _RESULT = "online.json"
 

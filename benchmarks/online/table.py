@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.online.compare import FIGURES, Figure, View
-from trainer.reports.text_table import POINTS
+from trainer.metrics.formatting import POINTS
 
 _TITLES = {
     "click_rate": "clicks / impression",

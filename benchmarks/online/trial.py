@@ -12,12 +12,13 @@ from benchmarks.online.scores import server_scores
 from benchmarks.online.traffic import Traffic, draw_traffic
 from configs import Experiment, InputError
 from configs.domains import AUTO, BACKBONE
+from configs.files import read_object
 from preprocessing.logs.schema import served_columns
 from preprocessing.simulate import SIMULATION
 from preprocessing.simulator.world import Floats
 from serving.selfcheck import running_server
 from serving.server.model_versions import version_directories
-from trainer.job import Job, read_object
+from trainer.job import Job
 
 _MODEL = "online"
 _LIVE = 1

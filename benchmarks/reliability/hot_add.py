@@ -19,8 +19,9 @@ from benchmarks.speed.serving import activate, drawn_kernels, experiment_of
 from configs import InputError
 from configs.domains import BACKBONE
 from serving.export.sharded_checkpoint import BACKBONE_DATA
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.servable import Servable
 from serving.wire.row_codec import encode_rows
+from serving.wire.signatures import DEFAULT_SIGNATURE
 from serving.wire.tensor_protos import decode
 from trainer.job import Job
 

@@ -19,8 +19,9 @@ import numpy as np
 
 from benchmarks.speed.options import Figures, Options
 from configs import InputError
+from configs.files import write_json
 from preprocessing.beam.progress import say
-from trainer.job import Job, write_json
+from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore
 

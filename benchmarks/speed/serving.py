@@ -31,18 +31,21 @@ from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import peak_mib
 from configs import Experiment, InputError, load_experiment
 from configs.domains import ALL, AUTO
+from configs.files import write_json
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.logs.schema import served_columns
 from serving.client import Client
 from serving.export.version_writer import export
 from serving.load_test import Load, encoded, load
 from serving.selfcheck import log_rows, server_process
-from serving.server.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE, Servable
+from serving.server.servable import Servable
 from serving.server.worker_processes import shared_port
 from serving.wire.errors import StatusError
+from serving.wire.signatures import DEFAULT_SIGNATURE, RANK_SIGNATURE
 from serving.wire.tensor_protos import encode
-from trainer.backbone.model import load_frozen, read_tap
-from trainer.job import Job, write_json
+from trainer.backbone.model import read_tap
+from trainer.backbone.saving import load_frozen
+from trainer.job import Job
 from trainer.kernels.kernel import KernelShape, domain_generator
 from trainer.registry.kernel_registry import KernelStore
 

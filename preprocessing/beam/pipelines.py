@@ -19,6 +19,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 from configs import Experiment, InputError
 from preprocessing import filesystem
 from preprocessing.beam import dofns
+from preprocessing.beam import duplicates as duplicate_keys
 from preprocessing.beam.batch_coder import BatchCoder
 from preprocessing.beam.fork_pool import WorkerDied, Workers
 from preprocessing.beam.pass_summary import Tally
@@ -26,6 +27,7 @@ from preprocessing.beam.progress import say
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch
 from preprocessing.validation.row_checks import CheckedBatch
+from preprocessing.validation.splits import split_masks
 
 _ERROR_LINE = re.compile(r"^(?:RuntimeError: )*(?:[\w.]+\.)?(\w*Error): (.*)$", re.MULTILINE)
 _USER_CAUSED = ("InputError", "BeamIOError", "OSError", "PermissionError", "FileNotFoundError")
@@ -74,13 +76,13 @@ def analyse(
                 checked
                 | "KeysOfRows"
                 >> beam.ParDo(
-                    dofns.KeysOfRows(experiment, filesystem.join(folder, "keys"))
+                    duplicate_keys.KeysOfRows(experiment, filesystem.join(folder, "keys"))
                 ).with_output_types(tuple[int, Any])
                 | "GroupKeys" >> beam.GroupByKey()
                 | "LaterDuplicates"
-                >> beam.FlatMap(dofns.later_duplicates).with_output_types(tuple[str, Any])
+                >> beam.FlatMap(duplicate_keys.later_duplicates).with_output_types(tuple[str, Any])
                 | "GroupDuplicates" >> beam.GroupByKey()
-                | "WriteDuplicates" >> beam.ParDo(dofns.WriteDuplicates(duplicates))
+                | "WriteDuplicates" >> beam.ParDo(duplicate_keys.WriteDuplicates(duplicates))
             )
         _write_tally(tallies, filesystem.join(folder, "analysis.json"))
 
@@ -152,7 +154,7 @@ class _CombineStatistics(beam.CombineFn):
         return Statistics.empty(self._experiment)
 
     def add_input(self, accumulator: Any, element: CheckedBatch) -> Any:
-        masks = dofns.split_masks(element.rows, self._experiment)
+        masks = split_masks(element.rows, self._experiment)
         mask = np.logical_or.reduce([masks[split] for split in self._experiment.fitted_on])
         if not mask.any():
             return accumulator

@@ -10,7 +10,8 @@ import pyarrow as pa
 from configs import Experiment
 from preprocessing.dataset.record_format import Columns, encode_blocks
 from preprocessing.features.transform import Transform
-from preprocessing.hashing import fingerprint_of, permutation
+from preprocessing.hashing import permutation
+from preprocessing.validation.row_keys import fingerprint_of
 
 
 def batch_columns(rows: pa.RecordBatch, transform: Transform, experiment: Experiment) -> Columns:

@@ -8,9 +8,9 @@ from configs.cli import CommandParser, run
 from serving.client.client import Client
 from serving.client.connection import MOST_ATTEMPTS, add_server_arguments, tls_of, version_or_label
 from serving.client.jsonl import json_line, logged_rows, slates
-from serving.server.servable import DEFAULT_SIGNATURE
 from serving.wire.argument_types import whole_number, with_dashes
 from serving.wire.errors import StatusError
+from serving.wire.signatures import DEFAULT_SIGNATURE
 
 
 def main(argv: Sequence[str]) -> None:

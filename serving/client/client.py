@@ -16,9 +16,9 @@ from tensorflow_serving.apis import (
 
 from configs.errors import InputError
 from serving.client.connection import MOST_ATTEMPTS, Tls, open_channel
-from serving.server.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE
 from serving.wire.errors import StatusError
 from serving.wire.row_codec import Row, decode_rows, encode_rank, encode_rows
+from serving.wire.signatures import DEFAULT_SIGNATURE, RANK_SIGNATURE
 
 Answers = list[dict[str, Any]]
 """For each row, every output of the signature by name."""

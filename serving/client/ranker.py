@@ -11,9 +11,9 @@ from typing import Any, Self
 from configs.domains import AUTO
 from configs.errors import InputError
 from serving.client.client import Answers, Client, Reply
-from serving.server.servable import DEFAULT_SIGNATURE, RANK_SIGNATURE
 from serving.wire.errors import StatusError
-from serving.wire.row_codec import DOMAIN, Row
+from serving.wire.row_codec import Row
+from serving.wire.signatures import DEFAULT_SIGNATURE, DOMAIN, RANK_SIGNATURE
 
 _SHADOWS = 4
 """Shadow requests that are under way at once; more wait."""

@@ -23,7 +23,8 @@ from serving.client.jsonl import LoggedRow, json_line, logged_rows, slates
 from serving.compare.paired_differences import Paired
 from serving.wire.argument_types import whole_number, with_dashes
 from serving.wire.errors import StatusError
-from serving.wire.row_codec import DOMAIN, Row
+from serving.wire.row_codec import Row
+from serving.wire.signatures import DOMAIN
 
 
 @dataclass(frozen=True)

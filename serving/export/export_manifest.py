@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from configs import InputError
+from configs.files import read_object, write_json
 from serving.export.kernel_slots import Layout
-from trainer.job import Job, read_object, write_json
+from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import StoredKernel
 

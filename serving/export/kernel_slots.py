@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import BACKBONE, Domain
-from trainer.kernels.kernel import KernelBank, KernelShape
+from trainer.kernels.bank import KernelBank
+from trainer.kernels.kernel import KernelShape
 from trainer.kernels.routing import most_specific_first, parse_domain
 from trainer.registry.kernel_registry import StoredKernel
 

@@ -14,10 +14,11 @@ from configs import Experiment
 from configs.domains import AUTO, BACKBONE
 from preprocessing.features.transform import Transform
 from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
-from trainer.backbone.model import load_frozen, read_tap
-from trainer.evaluation.activation import Probabilities, probabilities, score_rows
+from trainer.backbone.model import read_tap
+from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.kernels.routing import auto_rank, most_specific_first, parse_domain
+from trainer.kernels.scoring import Probabilities, probabilities, score_rows
 from trainer.registry.kernel_registry import KernelStore, StoredKernel, common_tap
 
 

@@ -18,7 +18,7 @@ from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import Column, served_columns
 from serving.export.kernel_slots import Slots
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
-from trainer.kernels.kernel import SLOT, domain_model
+from trainer.kernels.bank import SLOT, domain_model
 from trainer.kernels.routing import auto_rank
 from trainer.losses import log_probabilities
 

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import ALL
+from configs.files import new_folder, write_bytes
 from preprocessing.features.transform import Transform
 from serving.export import golden_cases
 from serving.export.export_manifest import (
@@ -32,8 +33,9 @@ from serving.export.sharded_checkpoint import BACKBONE_DATA, TwoShards, write_ke
 from serving.export.supported_ops import check_stock, read_meta_graph
 from serving.export.warmup_requests import write_warmup
 from serving.server.servable_loader import WARM_UP_FILE
-from trainer.backbone.model import load_frozen, read_tap
-from trainer.job import Job, new_folder, write_bytes
+from trainer.backbone.model import read_tap
+from trainer.backbone.saving import load_frozen
+from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
 

@@ -22,10 +22,10 @@ from serving.client.jsonl import logged_rows, slates
 from serving.load_test.closed_loop import load
 from serving.load_test.open_loop import ARRIVALS, Offered, arrivals, offer
 from serving.load_test.plot import check_plot, plot
-from serving.server.servable import DEFAULT_SIGNATURE
 from serving.wire.argument_types import seconds, whole_number, with_dashes
 from serving.wire.errors import StatusError
 from serving.wire.request_encoding import encoded
+from serving.wire.signatures import DEFAULT_SIGNATURE
 
 _WARM_UP = 1.0
 """Seconds of load before what is measured: connections are made, and the server's caches and

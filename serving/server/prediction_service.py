@@ -17,8 +17,9 @@ from serving.server.batch_scheduler import Batcher
 from serving.server.model_config import model_configs
 from serving.server.model_manager import Models
 from serving.server.model_versions import Model
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.servable import Servable
 from serving.wire.errors import StatusError, deadline_exceeded, invalid
+from serving.wire.signatures import DEFAULT_SIGNATURE
 
 _METADATA_FIELD = "signature_def"
 

@@ -22,11 +22,6 @@ from serving.wire.tensor_protos import (
     strings_message,
 )
 
-DEFAULT_SIGNATURE = "serving_default"
-RANK_SIGNATURE = "rank"
-"""Scores one user's candidates: what they share is sent once, so its inputs have different first
-dimensions.
-"""
 _MOST_CALLABLES = 64
 """Compiled combinations of signature and output filter that are kept; a peer can invent filters
 without end.

@@ -12,8 +12,9 @@ import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.servable import Servable
 from serving.wire.errors import StatusError, invalid
+from serving.wire.signatures import DEFAULT_SIGNATURE
 
 WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 """Where TensorFlow Serving looks for a version's warm-up requests: records of ``PredictionLog``."""

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from serving.server.servable import RANK_SIGNATURE
 from serving.wire.row_codec import Row, encode_rank, encode_rows
+from serving.wire.signatures import RANK_SIGNATURE
 
 METHOD = "/tensorflow.serving.PredictionService/Predict"
 

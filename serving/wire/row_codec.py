@@ -19,15 +19,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from configs.errors import InputError
 from serving.wire.errors import StatusError
+from serving.wire.signatures import DOMAIN, DOMAINS
 from serving.wire.tensor_protos import decode, dtype_name, encode
-
-DOMAIN = "domain"
-"""The input that names the domain; a request gives it once for all rows that do not carry it
-themselves.
-"""
-
-DOMAINS = "domains"
-"""The output that lists the domains whose scores stand side by side."""
 
 Row = Mapping[str, object]
 

@@ -11,11 +11,14 @@ from typing import Any
 import numpy as np
 
 from configs import Experiment
+from configs.files import write_json
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
 from preprocessing.logs.schema import Kind, served_columns
-from trainer.backbone.model import build_backbone, load_frozen, read_tap
-from trainer.job import Job, model_fingerprint, write_json
+from trainer.backbone.fingerprint import model_fingerprint
+from trainer.backbone.model import build_backbone, read_tap
+from trainer.backbone.saving import load_frozen
+from trainer.job import Job
 from trainer.kernels.gate import BUCKETS, GATE, SUPPORT
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore

@@ -18,12 +18,13 @@ import tensorflow as tf
 
 from configs import Experiment, InputError, load_experiment
 from configs.domains import Domain
+from configs.files import write_json
 from preprocessing.features.fitted import Fitted
 from tests.conftest import QUICKSTART, SMALL
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
-from trainer.backbone.model import load_frozen
+from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
-from trainer.job import Job, write_json
+from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.metrics.task_metrics import METRICS
 

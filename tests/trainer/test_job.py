@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs import InputError
-from trainer.job import new_folder
+from configs.files import new_folder
 
 
 def fill(target: Path, content: str) -> None:

@@ -12,10 +12,12 @@ import numpy.typing as npt
 
 from configs import Experiment, InputError
 from configs.domains import Domain
-from trainer.backbone.model import TOPIC_PREFIX, load_frozen, read_tap
+from trainer.backbone.fingerprint import check_transform
+from trainer.backbone.model import TOPIC_PREFIX, read_tap
+from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Columns, Dataset
 from trainer.data.progress_bar import counted
-from trainer.job import Job, check_transform
+from trainer.job import Job
 
 Floats = npt.NDArray[np.float32]
 _BATCH = 16_384

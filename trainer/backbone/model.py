@@ -2,11 +2,9 @@
 form.
 """
 
-import shutil
 import warnings
 from collections.abc import Callable
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -24,9 +22,9 @@ from trainer.backbone.bodies.pepnet import pepnet
 from trainer.backbone.bodies.ple import ple
 from trainer.backbone.bodies.shared_bottom import shared_bottom
 from trainer.backbone.bodies.star import star
-from trainer.backbone.layers import embedding
+from trainer.backbone.layers.embedding import IdDropout, RowEmbedding
 from trainer.backbone.layers.feature_cross import cross
-from trainer.job import Job, check_fingerprint, model_fingerprint, new_folder
+from trainer.backbone.layers.sequence_pooling import MeanPooling, TargetAttention
 
 BIAS = "position_logit"
 
@@ -35,10 +33,6 @@ TOPIC_PREFIX = "topic/"
 is a feature.
 """
 
-_LARGEST_ARCHIVE = 1 << 28
-"""Bytes of weights that are zipped: Keras holds a zip's weights in memory, once more, while it
-writes or reads them.
-"""
 
 # Keras wants an input's key to be its name, but allows no '/' in a name; here the keys count, and
 # nothing goes by the names.
@@ -153,7 +147,7 @@ def _embed(
     experiment: Experiment, outputs: dict[str, Output], inputs: dict[str, Any], seeds: Any
 ) -> dict[str, Any]:
     """Every output as a float tensor ``[B, width]``, by name; lists are pooled."""
-    tables: dict[str, embedding.RowEmbedding] = {}
+    tables: dict[str, RowEmbedding] = {}
     vectors: dict[str, Any] = {}
     for name, output in outputs.items():
         if output.kind == "number":
@@ -165,35 +159,29 @@ def _embed(
                 experiment.features[outputs[output.table].feature].dimension
                 or experiment.backbone.embedding_dimension
             )
-            tables[output.table] = embedding.RowEmbedding(
+            tables[output.table] = RowEmbedding(
                 outputs[output.table].size, dimension, next(seeds), name=f"embedding_{output.table}"
             )
         ids = inputs[name]
         if isinstance(spec, CategoricalFeature | ListFeature) and spec.id_dropout:
             owner = experiment.features[outputs[output.table].feature]
             assert isinstance(owner, CategoricalFeature | ListFeature)  # noqa: S101 - only these own a vocabulary
-            ids = embedding.IdDropout(
+            ids = IdDropout(
                 spec.id_dropout, owner.oov_buckets, next(seeds), name=f"id_dropout_{name}"
             )(ids)
         vectors[name] = tables[output.table](ids)
-    for (
-        name,
-        output,
-    ) in (
-        outputs.items()
-    ):  # after all tables: a sequence may come before the feature whose table it shares
+    # After all tables: a sequence may come before the feature whose table it shares.
+    for name, output in outputs.items():
         spec = experiment.features[output.feature]
         if not isinstance(spec, ListFeature):
             continue
         if spec.attention:
-            attention = embedding.TargetAttention(
+            attention = TargetAttention(
                 experiment.backbone.attention_layers, next(seeds), name=f"attention_{name}"
             )
             vectors[name] = attention(vectors[output.table], vectors[name], inputs[name])
         else:
-            vectors[name] = embedding.MeanPooling(name=f"pooling_{name}")(
-                vectors[name], inputs[name]
-            )
+            vectors[name] = MeanPooling(name=f"pooling_{name}")(vectors[name], inputs[name])
     return vectors
 
 
@@ -214,51 +202,3 @@ def inference_model(model: keras.Model, experiment: Experiment) -> keras.Model:
         False  # what is served cannot use XLA, so what is judged does not either
     )
     return inference
-
-
-def save_backbone(model: keras.Model, folder: Path) -> None:
-    """Writes a backbone into a folder, whole or not at all: ``model.keras``, or ``model/`` (the
-    same, not zipped) where it is large.
-    """
-    if (
-        sum(
-            variable.value.dtype.size * variable.value.shape.num_elements()
-            for variable in model.variables
-        )
-        <= _LARGEST_ARCHIVE
-    ):
-        aside = folder / ".model.keras"
-        model.save(aside, zipped=True)
-        aside.rename(folder / "model.keras")
-        return
-    shutil.rmtree(folder / "model", ignore_errors=True)  # of a run that was stopped right after it
-    with new_folder(folder / "model") as unzipped:
-        model.save(unzipped, zipped=False)
-
-
-def _saved_path(folder: Path) -> Path:
-    unzipped = folder / "model"
-    return unzipped if unzipped.is_dir() else folder / "model.keras"
-
-
-def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
-    """Reloads a job's backbone in Keras's safe mode, for inference and with no weight trainable.
-
-    Raises:
-      InputError: there is none, it is damaged, or its weights or its transform are not those of its
-        fingerprint.
-    """
-    path = _saved_path(job.backbone)
-    expected = job.fingerprint()
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    # Keras raises what its parts raise (zip, JSON, HDF5); the file is the user's, so is the mistake
-    except Exception as error:
-        raise InputError(
-            f"{path}: not a saved backbone:"
-            f" {next(iter(str(error).splitlines()), type(error).__name__)}"
-        ) from None
-    check_fingerprint(expected, model_fingerprint(model, job.fitted().digest), str(job.backbone))
-    frozen = inference_model(model, experiment)
-    frozen.trainable = False
-    return frozen

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment, InputError
+from configs.files import read_object, write_json
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Columns, Dataset
-from trainer.job import Job, read_object, write_json
+from trainer.job import Job
 
 STORED = ("logits", "tower", "representation", "input")
 """The heads that are stored: a kernel's tap is one of them, or several joined by ``+``."""

@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment, InputError
+from configs.files import write_json
 from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import Floats, FrozenRows, open_frozen, run_frozen
 from trainer.data.dataset import Dataset
-from trainer.evaluation.activation import compare, probabilities, route, score_rows, task_rows
+from trainer.evaluation.comparison import compare
 from trainer.evaluation.oracle import true_probabilities
-from trainer.job import Job, write_json
+from trainer.job import Job
 from trainer.kernels.kernel import user_columns
+from trainer.kernels.scoring import probabilities, route, score_rows, task_rows
 from trainer.metrics.task_metrics import METRICS, UNDEFINED, task_metrics, to_json
 from trainer.registry.kernel_registry import KernelStore, common_tap
 

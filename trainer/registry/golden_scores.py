@@ -12,15 +12,15 @@ import pyarrow as pa
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.files import write_bytes
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import ARROW_TYPES, raw_columns
 from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Columns, Dataset
-from trainer.evaluation.activation import probabilities, score_rows
-from trainer.job import Job, write_bytes
-from trainer.kernels.kernel import KernelShape
-from trainer.training.joint_kernel_trainer import Kernel
+from trainer.job import Job
+from trainer.kernels.kernel import KernelShape, KernelWeights
+from trainer.kernels.scoring import probabilities, score_rows
 
 TOLERANCE = 1e-5
 """How far a probability may be off on another machine; on the machine that stored it, it is the
@@ -109,7 +109,7 @@ class GoldenRows:
             columns,
         )
 
-    def under(self, shape: KernelShape, kernel: Kernel) -> Golden:
+    def under(self, shape: KernelShape, kernel: KernelWeights) -> Golden:
         """Scores of all rows under one kernel, whatever their topics."""
         logits = self.heads["logits"].numpy()
         rows = FrozenRows(logits, read_tap(self.heads, shape.tap).numpy(), self.columns)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from configs import InputError
-from configs.files import sole_writer
-from trainer.job import Job, read_object, sync, write_json
+from configs.files import read_object, sole_writer, sync, write_json
+from trainer.job import Job
 from trainer.registry.kernel_version import StoredKernel as StoredKernel
 from trainer.registry.kernel_version import VersionFiles, Weights, read_version
 from trainer.registry.kernel_version import common_tap as common_tap

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import InputError
-from trainer.job import fingerprint_difference, read_object
+from configs.files import read_object
+from trainer.backbone.fingerprint import fingerprint_difference
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.model_card import card
 

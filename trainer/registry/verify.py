@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs import InputError
-from trainer.backbone.model import load_frozen
+from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.registry.golden_scores import TOLERANCE, GoldenRows
 from trainer.registry.kernel_registry import KernelStore, StoredKernel

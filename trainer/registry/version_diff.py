@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from configs.schema import TASK_NAMES
+from trainer.metrics.formatting import METRIC_TITLES, align, is_number
 from trainer.metrics.score_shift import TOP, shift_figures
 from trainer.metrics.task_metrics import METRICS
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
-from trainer.reports.text_table import METRIC_TITLES, align, is_number
 
 _SHIFTS = {
     "kl": "KL(first || second), nats",

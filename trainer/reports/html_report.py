@@ -2,50 +2,18 @@
 file.
 """
 
-import base64
-import html
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
+from configs.files import read_json
 from configs.schema import TASK_NAMES
-from trainer.job import read_json
+from trainer.metrics.formatting import METRIC_TITLES, POINTS
 from trainer.metrics.task_metrics import METRICS
+from trainer.reports.html_page import escape, image, render_page, write_page
 from trainer.reports.plots import plot_calibration, plot_gains, plot_training
-from trainer.reports.text_table import (
-    METRIC_TITLES,
-    POINTS,
-    mean_gain,
-    show_figure,
-    show_gain,
-    show_pair,
-)
-
-_STYLE = """
-:root { color-scheme: light dark;
-  --text: #1b1b1b; --page: #fff; --faint: #555; --line: #ddd; --strong: #888; }
-@media (prefers-color-scheme: dark) {
-  :root { --text: #e4e4e4; --page: #16181a; --faint: #a5a5a5; --line: #3a3d40; --strong: #777; }
-  img { filter: invert(.9) hue-rotate(180deg); }
-}
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page);
-  max-width: 76rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; }
-p { max-width: 48rem; } p.note { color: var(--faint); margin-top: .2rem; }
-img { width: 100%; height: auto; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .82rem; }
-caption { text-align: left; font-weight: 600; padding: .8rem 0 .3rem; font-size: .95rem; }
-th, td { text-align: left; padding: .25rem .8rem .25rem 0; vertical-align: top;
-  border-bottom: 1px solid var(--line); white-space: nowrap; }
-thead th { border-bottom: 2px solid var(--strong); } tbody th { font-weight: 500; }
-td small { color: var(--faint); } .off { color: var(--faint); }
-dl { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; }
-dt { color: var(--faint); font-size: .85rem; } dd { margin: 0; font-size: 1.2rem; }
-"""
+from trainer.reports.text_table import mean_gain, show_figure, show_gain, show_pair
 
 
 def write_report(job_dir: Path) -> Path:
@@ -79,63 +47,6 @@ def write_report(job_dir: Path) -> Path:
     report = metrics.with_name("report.html")
     write_page(report, page)
     return report
-
-
-def write_page(path: Path, page: str) -> None:
-    """Writes a page whole or not at all.
-
-    Raises:
-      InputError: the file cannot be written.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(path)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-def render_page(title: str, sections: Iterable[str], style: str = "") -> str:
-    """A whole HTML page, whose policy lets a browser load nothing that is not in the page itself.
-
-    Args:
-      title: plain text.
-      sections: HTML, in order.
-      style: rules after those that every report shares.
-    """
-    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-    head = (
-        f'<meta charset=utf-8><meta http-equiv=Content-Security-Policy content="{policy}">'
-        "<meta name=viewport content='width=device-width'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}{style}</style>"
-    )
-    return (
-        f"<!DOCTYPE html>\n<html lang=en><head>{head}</head>\n<body>\n"
-        + "\n".join(sections)
-        + "\n</body></html>\n"
-    )
-
-
-def image(svg: str, description: str) -> str:
-    """An ``img`` element that holds a drawing.
-
-    Args:
-      svg: the drawing.
-      description: plain text for those who do not see it.
-    """
-    # As an image of its own, because the ids inside two inline drawings of one page would clash.
-    drawing = re.sub(r"<!DOCTYPE.*?>", "", svg, flags=re.DOTALL)
-    return (
-        f'<img alt="{escape(description)}"'
-        f' src="data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}">'
-    )
-
-
-def escape(value: object) -> str:
-    """A value's text for HTML, inside elements and quoted attributes."""
-    return html.escape(str(value))
 
 
 def _page(

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from configs.schema import TASK_NAMES
-from trainer.reports.text_table import POINTS, is_number
+from trainer.metrics.formatting import POINTS, is_number
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
 STYLE: dict[str, Any] = {

@@ -7,17 +7,12 @@ The result, as ``reports/metrics.json`` holds it: ``{"split", "overall": {task: 
 ``"undefined"``. AUC differences are shown in points, that is x 100.
 """
 
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from configs.schema import TASK_NAMES
+from trainer.metrics.formatting import METRIC_TITLES, POINTS, align, is_number
 from trainer.metrics.task_metrics import METRICS
-
-METRIC_TITLES = {"auc": "AUC", "gauc": "GAUC", "log_loss": "log loss", "ne": "NE", "pcoc": "PCOC"}
-"""Metrics as people read them."""
-
-POINTS = 100.0
-"""AUC points in 1."""
 
 _HEADLINE = ("ctr", "ctcvr")
 _NAME_WIDTH = 30
@@ -74,11 +69,6 @@ def mean_gain(
     ]
     known = [delta for delta in deltas if is_number(delta)]
     return (sum(known) / len(known), len(known)) if known else (None, 0)
-
-
-def is_number(figure: object) -> bool:
-    """Whether a figure of the result is a number and not ``"undefined"``."""
-    return isinstance(figure, int | float) and not isinstance(figure, bool)
 
 
 def show_figure(figure: Any) -> str:
@@ -144,16 +134,3 @@ def _overall_cells(result: Mapping[str, Any]) -> list[list[str]]:
             row.append(show_figure(oracle.get(task, {}).get("auc")))
         rows.append(row)
     return rows
-
-
-def align(rows: Sequence[Sequence[str]], right: Container[str] = ("rows",)) -> list[str]:
-    """Rows of cells, titles first, as lines with columns of one width, two spaces apart; columns
-    with a title in ``right`` keep right.
-    """
-    columns = []
-    for column in zip(*rows, strict=True):
-        width = max(len(cell) for cell in column)
-        columns.append(
-            [cell.rjust(width) if column[0] in right else cell.ljust(width) for cell in column]
-        )
-    return ["  ".join(cells) for cells in zip(*columns, strict=True)]

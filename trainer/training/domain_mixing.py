@@ -15,9 +15,9 @@ import tensorflow as tf
 from configs import Experiment
 from configs.domains import Domain
 from trainer.backbone.frozen_pass import FrozenRows
-from trainer.kernels.kernel import Adapter, domain_generator
+from trainer.kernels.kernel import Adapter, KernelWeights, Rows, domain_generator
 from trainer.losses import log_probabilities, loss_by_group
-from trainer.training.joint_kernel_trainer import DomainData, Kernel, Rows
+from trainer.training.joint_kernel_trainer import DomainData
 
 SAMPLE = 20_000
 """Rows of a domain from which its gradient is taken, at most."""
@@ -30,7 +30,7 @@ def training_data(
     adapter: Adapter,
     window: FrozenRows,
     domains: Sequence[Domain],
-    start: Sequence[Kernel],
+    start: Sequence[KernelWeights],
 ) -> list[DomainData]:
     """What every domain trains on.
 
@@ -98,7 +98,7 @@ def learned_shares(agreement: Floats, most: float) -> Floats:
 def agreements(
     experiment: Experiment,
     adapter: Adapter,
-    kernel: Kernel,
+    kernel: KernelWeights,
     window: FrozenRows,
     own: Rows,
     sources: Sequence[Rows],
@@ -165,7 +165,7 @@ def mix(
 
 
 def _gradient(
-    experiment: Experiment, adapter: Adapter, kernel: Kernel, window: FrozenRows, rows: Rows
+    experiment: Experiment, adapter: Adapter, kernel: KernelWeights, window: FrozenRows, rows: Rows
 ) -> Floats:
     """Gradient of the mean cross-entropy over rows (a fixed draw of ``SAMPLE`` of them) by all
     weights of a kernel, as one vector.

@@ -16,15 +16,17 @@ from trainer.backbone.frozen_pass import FrozenRows, open_frozen, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import window_rows
 from trainer.data.progress_bar import row_bar
-from trainer.evaluation.activation import compare, helps, mean_auc, score_rows
+from trainer.evaluation.activation import helps
+from trainer.evaluation.comparison import compare
 from trainer.job import Job
 from trainer.kernels.gate import GATE
-from trainer.kernels.kernel import Adapter, KernelShape, user_columns
+from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows, user_columns
+from trainer.kernels.scoring import mean_auc, score_rows
 from trainer.registry.golden_scores import GoldenRows, keep_requests
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training.domain_mixing import training_data
 from trainer.training.gate_fitting import with_gate, with_support
-from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, Kernel, Rows, schedule
+from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
 from trainer.training.warm_start import levels, parents, starts
 
 _NO_ROWS = np.empty(0, np.int64)
@@ -59,7 +61,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
         backbone, dataset, experiment.finetune.validation, tap, "taps of validation", keep
     )
     tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation, golden)
-    kernels: dict[str, Kernel] = {}
+    kernels: dict[str, KernelWeights] = {}
     warm_start = experiment.finetune.warm_start
     if warm_start != "none":
         kernels[ALL] = tuning.kernel_of_all_traffic(
@@ -124,14 +126,14 @@ class _Tuning:
     validation: FrozenRows
     golden: GoldenRows
 
-    def kernel_of_all_traffic(self, anew: bool) -> Kernel:
+    def kernel_of_all_traffic(self, anew: bool) -> KernelWeights:
         """The kernel that the others start from: the stored one, unless it is to be trained anew
         or there is none of this shape.
         """
         stored = {} if anew else self.stored({ALL})
         return (stored or self.train_and_store([Domain(ALL)], {}))[ALL]
 
-    def stored(self, names: set[str]) -> dict[str, Kernel]:
+    def stored(self, names: set[str]) -> dict[str, KernelWeights]:
         """The stored kernels of this run's shape among the named domains', less their gates."""
         found = {name: self.store.active_or_newest(name) for name in sorted(names)}
         return {
@@ -140,7 +142,9 @@ class _Tuning:
             if kernel and kernel.shape == self.shape
         }
 
-    def train_and_store(self, domains: list[Domain], known: dict[str, Kernel]) -> dict[str, Kernel]:
+    def train_and_store(
+        self, domains: list[Domain], known: dict[str, KernelWeights]
+    ) -> dict[str, KernelWeights]:
         """Trains kernels together, judges each on validation, stores all and activates those that
         help.
 
@@ -216,9 +220,9 @@ def train_kernels(
     window: FrozenRows,
     validation: FrozenRows,
     domains: list[Domain],
-    start: Kernel | list[Kernel] | None = None,
+    start: KernelWeights | list[KernelWeights] | None = None,
     logs: Path | None = None,
-) -> list[Kernel]:
+) -> list[KernelWeights]:
     """Trains the kernels of several domains together.
 
     After every epoch each domain is scored on its own stopping rows (mean of CTR- and CTCVR-AUC);

@@ -12,11 +12,10 @@ from configs.features import CategoricalFeature
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import Floats, FrozenRows
-from trainer.evaluation.activation import score_rows
 from trainer.kernels.gate import BUCKETS, GATE, SUPPORT, bucket_of
-from trainer.kernels.kernel import Adapter, KernelShape
+from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
+from trainer.kernels.scoring import score_rows
 from trainer.losses import log_probabilities, row_cross_entropy
-from trainer.training.joint_kernel_trainer import Kernel, Rows
 
 _GRID = np.linspace(1.0, 0.0, 21, dtype=np.float32)  # from full trust down, in steps of 0.05
 _FEWEST_USERS = 10  # our choice: an estimate of fewer users' spread says nothing, so alpha stays 1
@@ -35,11 +34,11 @@ def with_support(shape: KernelShape, experiment: Experiment, fitted: Fitted) -> 
 def with_gate(
     experiment: Experiment,
     adapter: Adapter,
-    kernel: Kernel,
+    kernel: KernelWeights,
     window: FrozenRows,
     validation: FrozenRows,
     stopping: Rows,
-) -> Kernel:
+) -> KernelWeights:
     """A trained kernel with its gate; the kernel as it is where the adapter has none.
 
     Rows of a user are counted in the whole window, not in the domain alone: a kernel starts from

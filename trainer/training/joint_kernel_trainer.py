@@ -15,7 +15,14 @@ import tensorflow as tf
 
 from configs import Experiment
 from trainer.backbone.frozen_pass import FrozenRows
-from trainer.kernels.kernel import Adapter, KernelShape, domain_generator, stack
+from trainer.kernels.kernel import (
+    Adapter,
+    KernelShape,
+    KernelWeights,
+    Rows,
+    domain_generator,
+    stack,
+)
 from trainer.kernels.kl_regularizers import (
     moments_kl,
     parent_kl,
@@ -33,9 +40,6 @@ multiple of it.
 # our choice: a domain too small for this many rows in every batch takes part in fewer batches
 _MIN_ROWS = 64
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
-
-Rows = npt.NDArray[np.int64]
-Kernel = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -126,8 +130,8 @@ class JointTrainer:
         experiment: Experiment,
         adapter: Adapter,
         domains: list[DomainData],
-        start: list[Kernel],
-        parents: list[Kernel] | None = None,
+        start: list[KernelWeights],
+        parents: list[KernelWeights] | None = None,
     ) -> None:
         self.experiment, self.settings, self.adapter, self.domains = (
             experiment,
@@ -164,7 +168,7 @@ class JointTrainer:
         self._noise = [domain_generator(experiment.seed, domain.name, 2) for domain in domains]
         self.step = tf.function(self._step, reduce_retracing=True)
 
-    def kernel(self, index: int) -> Kernel:
+    def kernel(self, index: int) -> KernelWeights:
         """A domain's kernel as it would be served: the means, in the variational reading."""
         return {name: variable[index].numpy() for name, variable in self.means.items()}
 

@@ -13,13 +13,16 @@ import keras
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.files import new_folder, write_json
 from preprocessing.features.transform import transform_outputs
+from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
 from trainer.backbone.layers.chunked_tables import release
-from trainer.backbone.model import build_backbone, inference_model, save_backbone
+from trainer.backbone.model import build_backbone, inference_model
+from trainer.backbone.saving import save_backbone
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
-from trainer.job import Job, model_fingerprint, new_folder, write_json
+from trainer.job import Job
 from trainer.losses import Objectives, log_probabilities
 from trainer.metrics.task_metrics import auc
 from trainer.registry.golden_scores import keep_requests

@@ -17,6 +17,8 @@ import tensorflow as tf
 
 from configs import Experiment
 from configs.features import CategoricalFeature, ListFeature
+from configs.files import new_folder
+from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.stored_taps import (
@@ -29,7 +31,7 @@ from trainer.backbone.stored_taps import (
 )
 from trainer.data.dataset import Columns, Dataset
 from trainer.data.progress_bar import row_bar
-from trainer.job import Job, model_fingerprint, new_folder
+from trainer.job import Job
 from trainer.training.backbone_step import Learner
 
 _BATCH = 16_384

@@ -3,7 +3,7 @@ cross-topic (our choice).
 """
 
 from configs.domains import ALL, Domain
-from trainer.training.joint_kernel_trainer import Kernel
+from trainer.kernels.kernel import KernelWeights
 
 
 def levels(warm_start: str, domains: list[Domain]) -> list[list[Domain]]:
@@ -24,8 +24,8 @@ def parents(domain: Domain) -> list[str]:
 
 
 def starts(
-    warm_start: str, domains: list[Domain], kernels: dict[str, Kernel]
-) -> Kernel | list[Kernel] | None:
+    warm_start: str, domains: list[Domain], kernels: dict[str, KernelWeights]
+) -> KernelWeights | list[KernelWeights] | None:
     """What ``train_kernels`` starts the domains of a level from.
 
     Args:

@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from benchmarks.method.adapters.towers import TowerLayer, affine, tower_logits, towers_of
 from trainer.backbone.model import TASKS
-from trainer.kernels.kernel import Weights, domain_generator
-from trainer.training.joint_kernel_trainer import Kernel
+from trainer.kernels.kernel import KernelWeights, Weights, domain_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +49,7 @@ class Bottleneck:
         """Trained numbers of one domain."""
         return sum(values.size for values in self.initial(0, "").values())
 
-    def initial(self, seed: int, domain: str) -> Kernel:
+    def initial(self, seed: int, domain: str) -> KernelWeights:
         """Down ~ N(0, I), a function of seed and domain name; Up and both biases 0."""
         generator = domain_generator(seed, domain)
         tasks, size = len(TASKS), self.towers[0].fan_in

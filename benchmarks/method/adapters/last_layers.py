@@ -10,8 +10,7 @@ import tensorflow as tf
 
 from benchmarks.method.adapters.towers import TowerLayer, affine, towers_of
 from configs import InputError
-from trainer.kernels.kernel import Weights
-from trainer.training.joint_kernel_trainer import Kernel
+from trainer.kernels.kernel import KernelWeights, Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +57,9 @@ class LastLayers:
         """Trained numbers of one domain."""
         return sum(layer.weight.size + layer.bias.size for layer in self.towers[-self.count :])
 
-    def initial(self, seed: int, domain: str) -> Kernel:
+    def initial(self, seed: int, domain: str) -> KernelWeights:
         """The backbone's own values, whatever the seed and the domain."""
-        start: Kernel = {}
+        start: KernelWeights = {}
         for index, layer in enumerate(self.towers[-self.count :]):
             start[f"weight_{index}"] = layer.weight * layer.fan_in**0.5
             start[f"bias_{index}"] = layer.bias.copy()

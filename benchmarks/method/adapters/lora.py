@@ -12,8 +12,7 @@ import tensorflow as tf
 from benchmarks.method.adapters.towers import TowerLayer, affine, towers_of
 from configs import InputError
 from trainer.backbone.model import TASKS
-from trainer.kernels.kernel import Weights, domain_generator
-from trainer.training.joint_kernel_trainer import Kernel
+from trainer.kernels.kernel import KernelWeights, Weights, domain_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,10 +56,10 @@ class LoRA:
         """Trained numbers of one domain."""
         return sum(values.size for values in self.initial(0, "").values())
 
-    def initial(self, seed: int, domain: str) -> Kernel:
+    def initial(self, seed: int, domain: str) -> KernelWeights:
         """A ~ N(0, I), a function of seed and domain name; B = 0."""
         generator = domain_generator(seed, domain)
-        start: Kernel = {}
+        start: KernelWeights = {}
         for index, layer in enumerate(self.towers):
             start[f"a_{index}"] = generator.standard_normal(
                 (len(TASKS), layer.fan_in, self.rank), np.float32

@@ -11,8 +11,7 @@ import tensorflow as tf
 
 from configs import InputError
 from trainer.backbone.model import TASKS, TOPIC_PREFIX
-from trainer.kernels.kernel import Weights
-from trainer.training.joint_kernel_trainer import Kernel
+from trainer.kernels.kernel import KernelWeights, Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +54,7 @@ class Prompt:
         """Trained numbers of one domain."""
         return int(self.after.input.shape[-1])
 
-    def initial(self, seed: int, domain: str) -> Kernel:
+    def initial(self, seed: int, domain: str) -> KernelWeights:
         """Zero, whatever the seed and the domain."""
         return {"prompt": np.zeros((1, self.parameters), np.float32)}
 

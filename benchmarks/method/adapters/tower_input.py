@@ -12,8 +12,7 @@ from benchmarks.method.adapters.towers import TowerLayer, tower_logits, towers_o
 from configs import InputError
 from configs.training import Kernel as Settings
 from trainer.backbone.model import read_tap
-from trainer.kernels.kernel import KernelShape, Weights, decoded
-from trainer.training.joint_kernel_trainer import Kernel
+from trainer.kernels.kernel import KernelShape, KernelWeights, Weights, decoded
 
 Enters = Literal["tower", "both"]
 
@@ -81,7 +80,7 @@ class TowerInput:
         """Trained numbers of one domain."""
         return sum(values.size for values in self.initial(0, "").values())
 
-    def initial(self, seed: int, domain: str) -> Kernel:
+    def initial(self, seed: int, domain: str) -> KernelWeights:
         """As a kernel's: weights ~ N(0, I), a function of seed and domain name; biases and the
         last layer 0.
         """

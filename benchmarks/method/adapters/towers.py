@@ -58,7 +58,7 @@ def tower_logits(towers: tuple[TowerLayer, ...], representation: Any) -> Any:
 
 
 def towers_of(backbone: keras.Model) -> tuple[TowerLayer, ...]:
-    """Reads the towers of a frozen backbone (``trainer.backbone.model.load_frozen``): the hidden
+    """Reads the towers of a frozen backbone (``trainer.backbone.saving.load_frozen``): the hidden
     layers in order, then the logit.
 
     Raises:

@@ -8,7 +8,7 @@ from benchmarks.method.bench import Bench
 from benchmarks.method.outcome import Outcome
 from configs import Experiment
 from configs.domains import ALL
-from trainer.job import read_json
+from configs.files import read_json
 
 
 def backbone(

@@ -20,8 +20,8 @@ from configs.domains import ALL, Domain
 from configs.section import Section
 from trainer.backbone.frozen_pass import Floats, FrozenRows
 from trainer.data.progress_bar import row_bar
+from trainer.kernels.kernel import Rows
 from trainer.training.finetune import stopping_rows
-from trainer.training.joint_kernel_trainer import Rows
 
 _CLIP = 1e-6
 

@@ -22,7 +22,9 @@ from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import Floats, FrozenRows
 from trainer.backbone.model import TASKS
 from trainer.backbone.stored_taps import split_columns
-from trainer.evaluation.activation import compare, helps, task_rows
+from trainer.evaluation.activation import helps
+from trainer.evaluation.comparison import compare
+from trainer.kernels.scoring import task_rows
 from trainer.training.finetune import judges
 
 Logits = dict[str, Floats]

@@ -18,13 +18,14 @@ from configs import Experiment, InputError
 from configs.domains import ALL, Domain
 from configs.section import Section
 from trainer.backbone.frozen_pass import FrozenRows
-from trainer.evaluation.activation import compare, helps, score_rows
+from trainer.evaluation.activation import helps
+from trainer.evaluation.comparison import compare
 from trainer.kernels.gate import GATE
-from trainer.kernels.kernel import Adapter, KernelShape
+from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights
 from trainer.kernels.mutual_information import information
+from trainer.kernels.scoring import score_rows
 from trainer.training.finetune import judging_rows, stopping_rows, train_kernels
 from trainer.training.gate_fitting import with_gate, with_support
-from trainer.training.joint_kernel_trainer import Kernel
 from trainer.training.warm_start import levels, starts
 
 _DAY = 86_400
@@ -95,7 +96,7 @@ def tune(
     window = part_of(bench.rows(settings.split, tap), options, experiment.seed)
     taps_seconds = time.perf_counter() - start
 
-    trained: dict[str, Kernel] = {
+    trained: dict[str, KernelWeights] = {
         ALL: train_kernels(experiment, adapter, window, validation, [everyone])[0]
     }
     all_seconds = time.perf_counter() - start

@@ -22,11 +22,12 @@ from configs import Experiment, InputError
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line, variant
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
-from trainer.backbone.model import build_backbone, inference_model, load_frozen
+from trainer.backbone.model import build_backbone, inference_model
+from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
-from trainer.evaluation.activation import score_rows
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
+from trainer.kernels.scoring import score_rows
 from trainer.losses import Objectives, log_probabilities
 from trainer.training import finetune
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer

@@ -21,7 +21,8 @@ from configs.domains import ALL
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line, variant
 from trainer.backbone.frozen_pass import FrozenRows
-from trainer.evaluation.activation import compare, helps
+from trainer.evaluation.activation import helps
+from trainer.evaluation.comparison import compare
 from trainer.training.finetune import judging_rows
 
 USERS = {"features": ["user_id"], "precision": [2.0], "base": "backbone"}

@@ -25,10 +25,10 @@ from configs import Experiment, InputError
 from configs.domains import ALL, Domain
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line
+from trainer.backbone.fingerprint import check_fingerprint, model_fingerprint
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
-from trainer.evaluation.activation import mean_auc, probabilities
-from trainer.job import check_fingerprint, model_fingerprint
+from trainer.kernels.scoring import mean_auc, probabilities
 from trainer.metrics.task_metrics import auc, log_loss
 from trainer.training.finetune import stopping_rows
 

@@ -23,9 +23,10 @@ from benchmarks.method.study import STUDIES, Study, load_study
 from benchmarks.method.text import render_text
 from configs import Experiment, InputError, load_experiment
 from configs.cli import run
+from configs.files import write_json
 from tests.benchmarks.method.test_results import outcome_of
 from tests.conftest import QUICKSTART, SMALL
-from trainer.job import Job, write_json
+from trainer.job import Job
 
 
 @pytest.mark.parametrize("path", sorted(STUDIES.glob("*.yaml")), ids=lambda path: path.stem)

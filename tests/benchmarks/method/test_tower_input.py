@@ -24,8 +24,8 @@ from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line, variant
 from trainer.backbone.frozen_pass import FrozenRows
 from trainer.backbone.model import build_backbone, inference_model
-from trainer.evaluation.activation import score_rows
 from trainer.kernels.kernel import KernelShape, kernel_logits
+from trainer.kernels.scoring import score_rows
 from trainer.training import finetune
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
 

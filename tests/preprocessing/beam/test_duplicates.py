@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.beam import dofns
+from preprocessing.beam import duplicates
 from preprocessing.logs.files import find_sources, plan
 from preprocessing.logs.readers import read_piece
 from preprocessing.validation.row_checks import validate
@@ -18,13 +18,13 @@ from tests.preprocessing.shop_logs import experiment, make_rows, write_parquet
 def test_every_row_after_the_first_of_its_key_is_found(
     tmp_path: Path, in_memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dofns, "_KEYS_IN_MEMORY", in_memory)
+    monkeypatch.setattr(duplicates, "_KEYS_IN_MEMORY", in_memory)
     rows = [{**row, "item": f"{row['item']}_{index}"} for index, row in enumerate(make_rows(250))]
     write_parquet(tmp_path / "logs" / "a.parquet", [*rows, rows[3], rows[120], rows[3]])
     write_parquet(tmp_path / "logs" / "b.parquet", [rows[7], *make_rows(20, seed=5)[:1], rows[200]])
     shop = experiment()
     (tmp_path / "keys").mkdir()
-    step = dofns.KeysOfRows(shop, str(tmp_path / "keys"))
+    step = duplicates.KeysOfRows(shop, str(tmp_path / "keys"))
     step.start_bundle()
     parts = []
     pieces = plan(find_sources(str(tmp_path / "logs"), shop), shop).pieces
@@ -35,7 +35,9 @@ def test_every_row_after_the_first_of_its_key_is_found(
     assert (len(list((tmp_path / "keys").iterdir())) > 1) == (in_memory == 150)
     found: dict[str, list[int]] = {}
     for partition, group in groupby(sorted(parts), key=lambda part: part[0]):
-        for place, positions in dofns.later_duplicates((partition, [part for _, part in group])):
+        for place, positions in duplicates.later_duplicates(
+            (partition, [part for _, part in group])
+        ):
             found.setdefault(place, []).extend(positions.tolist())
     expected = {"00000000-00000002": [50, 51, 52], "00000001-00000000": [0, 2]}
     assert {place: sorted(positions) for place, positions in found.items()} == expected

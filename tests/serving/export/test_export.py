@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import hours_of
+from configs.files import write_json
 from configs.section import parse_time_zone
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import Transform, transform_outputs
@@ -39,11 +40,12 @@ from tests.serving import jobs
 from tests.serving.conftest import NAME, serving
 from tests.serving.jobs import add_kernel
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
-from trainer.backbone.model import load_frozen, read_tap
+from trainer.backbone.model import read_tap
+from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
-from trainer.evaluation.activation import probabilities, score_rows
-from trainer.job import Job, write_json
+from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
+from trainer.kernels.scoring import probabilities, score_rows
 from trainer.registry.kernel_registry import KernelStore
 
 ACTIVE = (

@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.files import write_json
 from serving.export import export_manifest as recording
 from serving.export import version_writer as exporting
 from serving.export.export_manifest import EXTRA, Record
@@ -25,10 +26,11 @@ from serving.export.golden_cases import FILE as GOLDEN
 from serving.export.kernel_slots import head_room
 from serving.export.sharded_checkpoint import BACKBONE_DATA, INDEX, KERNEL_DATA, PREFIX
 from serving.export.version_writer import export
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.servable import Servable
 from serving.wire.row_codec import decode_rows, encode_rows
+from serving.wire.signatures import DEFAULT_SIGNATURE
 from tests.serving.jobs import add_kernel, kernel_shape, loud_job, made_up
-from trainer.job import Job, write_json
+from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 
 ALWAYS = ("all", "scene=home", "region=r1,scene=home")

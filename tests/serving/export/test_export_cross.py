@@ -22,7 +22,7 @@ from serving.export.version_writer import export
 from tests.conftest import QUICKSTART, SMALL
 from tests.serving.jobs import loud_job
 from trainer.backbone.frozen_pass import feature_tensors
-from trainer.backbone.model import load_frozen
+from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.losses import log_probabilities
 

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment
+from configs.files import write_json
 from configs.training import Kernel
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import Transform, transform_outputs
@@ -18,12 +19,15 @@ from serving.export.kernel_slots import Slots
 from serving.export.serving_module import Recommender
 from tests.trainer.backbone.test_bodies import CASES, ROWS, crossed_by_hand, make_loud
 from tests.trainer.conftest import random_kernel, variant
+from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
-from trainer.backbone.model import build_backbone, load_frozen, read_tap
+from trainer.backbone.model import build_backbone, read_tap
+from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
-from trainer.evaluation.activation import probabilities, score_rows
-from trainer.job import Job, model_fingerprint, write_json
-from trainer.kernels.kernel import SLOT, KernelBank, KernelShape, domain_model
+from trainer.job import Job
+from trainer.kernels.bank import SLOT, KernelBank, domain_model
+from trainer.kernels.kernel import KernelShape
+from trainer.kernels.scoring import probabilities, score_rows
 from trainer.registry.kernel_registry import StoredKernel
 
 BACKBONES = {

@@ -11,12 +11,14 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.files import write_json
 from tests.trainer.conftest import one_line
 from trainer.backbone import model as backbones
+from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.layers import chunked_tables
 from trainer.backbone.layers.embedding import RowEmbedding
-from trainer.backbone.model import load_frozen, save_backbone
-from trainer.job import Job, model_fingerprint, write_json
+from trainer.backbone.saving import load_frozen, save_backbone
+from trainer.job import Job
 
 
 def table(rows: int, dimension: int, seed: int = 3) -> tf.Variable:

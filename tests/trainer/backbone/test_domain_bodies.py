@@ -26,13 +26,15 @@ from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.hamur import hamur
 from trainer.backbone.bodies.pepnet import pepnet
 from trainer.backbone.bodies.star import star
+from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
-from trainer.backbone.model import build_backbone, load_frozen
+from trainer.backbone.model import build_backbone
+from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
-from trainer.evaluation.activation import probabilities, score_rows
 from trainer.evaluation.evaluate import evaluate
-from trainer.job import Job, model_fingerprint
+from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
+from trainer.kernels.scoring import probabilities, score_rows
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training.pretrain import pretrain
 

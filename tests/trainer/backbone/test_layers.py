@@ -8,13 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.backbone.layers.embedding import (
-    Experts,
-    IdDropout,
-    MeanPooling,
-    RowEmbedding,
-    TargetAttention,
-)
+from trainer.backbone.layers.embedding import IdDropout, RowEmbedding
+from trainer.backbone.layers.experts import Experts
+from trainer.backbone.layers.sequence_pooling import MeanPooling, TargetAttention
 
 OOV = 2
 PADDING, KNOWN = 0, OOV + 1

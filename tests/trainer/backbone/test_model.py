@@ -16,19 +16,15 @@ import tensorflow as tf
 from configs import Experiment, InputError
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import change_json, one_line, variant
+from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import feature_tensors, run_frozen
 from trainer.backbone.layers.embedding import RowEmbedding
-from trainer.backbone.model import (
-    BIAS,
-    TASKS,
-    build_backbone,
-    inference_model,
-    load_frozen,
-    read_tap,
-)
+from trainer.backbone.model import BIAS, TASKS, build_backbone, inference_model, read_tap
+from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
-from trainer.job import Job, model_fingerprint
-from trainer.kernels.kernel import SLOT, KernelBank, KernelShape, domain_model
+from trainer.job import Job
+from trainer.kernels.bank import SLOT, KernelBank, domain_model
+from trainer.kernels.kernel import KernelShape
 from trainer.losses import Objectives, log_probabilities
 
 POSITION = "position"

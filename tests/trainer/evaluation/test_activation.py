@@ -9,15 +9,11 @@ from sklearn.metrics import roc_auc_score
 from tests.trainer.conftest import SHAPE, auc_figures, random_kernel, random_rows, variant
 from trainer.backbone.frozen_pass import FrozenRows
 from trainer.evaluation import activation
-from trainer.evaluation.activation import (
-    compare,
-    helps,
-    mean_auc,
-    probabilities,
-    score_rows,
-    task_rows,
-)
-from trainer.kernels.kernel import KernelBank, KernelShape
+from trainer.evaluation.activation import helps
+from trainer.evaluation.comparison import compare
+from trainer.kernels.bank import KernelBank
+from trainer.kernels.kernel import KernelShape
+from trainer.kernels.scoring import mean_auc, probabilities, score_rows, task_rows
 from trainer.losses import TASK_NAMES
 from trainer.metrics.task_metrics import METRICS
 

@@ -19,9 +19,9 @@ from configs import Experiment, InputError
 from tests.trainer.conftest import change_json, one_line
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
 from trainer.data.dataset import Dataset
-from trainer.evaluation.activation import probabilities, score_rows
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
+from trainer.kernels.scoring import probabilities, score_rows
 from trainer.losses import TASK_NAMES
 from trainer.metrics.task_metrics import METRICS
 from trainer.registry.kernel_registry import KernelStore

@@ -28,11 +28,13 @@ from tests.trainer.conftest import (
 from trainer.backbone.frozen_pass import FrozenRows, feature_tensors, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Dataset
-from trainer.evaluation.activation import compare, score_rows
+from trainer.evaluation.comparison import compare
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
+from trainer.kernels.bank import SLOT, KernelBank, domain_model
 from trainer.kernels.gate import BUCKETS, GATE, SUPPORT, bucket_of, every_trust, row_trust, trusted
-from trainer.kernels.kernel import SLOT, KernelBank, KernelShape, domain_model, user_columns
+from trainer.kernels.kernel import KernelShape, user_columns
+from trainer.kernels.scoring import score_rows
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training.finetune import finetune, stopping_rows
 from trainer.training.gate_fitting import (

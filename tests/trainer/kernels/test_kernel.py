@@ -16,7 +16,8 @@ from configs.training import Kernel
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows
 from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
 from trainer.data.dataset import Dataset
-from trainer.kernels.kernel import SLOT, KernelBank, KernelShape, domain_model, kernel_logits, stack
+from trainer.kernels.bank import SLOT, KernelBank, domain_model
+from trainer.kernels.kernel import KernelShape, kernel_logits, stack
 from trainer.losses import log_probabilities, loss_by_group
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
 

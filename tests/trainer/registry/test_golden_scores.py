@@ -20,9 +20,9 @@ from tests.trainer.conftest import change_json, one_line, variant
 from trainer.backbone.frozen_pass import FrozenRows
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Dataset
-from trainer.evaluation.activation import probabilities, score_rows
 from trainer.job import Job
 from trainer.kernels.kernel import user_columns
+from trainer.kernels.scoring import probabilities, score_rows
 from trainer.registry.golden_scores import GoldenRows, keep_requests
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.verify import verify

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from configs import Experiment, InputError
+from configs.files import read_json
 from tests.trainer.conftest import domains_of, one_line, random_rows, variant
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
 from trainer.evaluation.evaluate import evaluate
-from trainer.job import Job, read_json
+from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training import finetune as module

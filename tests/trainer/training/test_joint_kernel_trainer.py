@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows, variant
+from trainer.kernels.kernel import Rows
 from trainer.losses import log_probabilities, row_cross_entropy
-from trainer.training.joint_kernel_trainer import TILE, DomainData, JointTrainer, Rows, schedule
+from trainer.training.joint_kernel_trainer import TILE, DomainData, JointTrainer, schedule
 
 ROWS = random_rows(400)
 DATA = [

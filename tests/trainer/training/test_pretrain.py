@@ -20,7 +20,8 @@ from preprocessing.features.transform import transform_outputs
 from tests.conftest import QUICKSTART, ROOT, SMALL
 from tests.trainer.conftest import one_line, variant
 from trainer.backbone.frozen_pass import run_frozen
-from trainer.backbone.model import build_backbone, load_frozen
+from trainer.backbone.model import build_backbone
+from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
 from trainer.job import Job
 from trainer.training import pretrain as module

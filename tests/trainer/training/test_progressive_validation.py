@@ -23,7 +23,8 @@ from tests.conftest import QUICKSTART
 from tests.trainer.conftest import change_json, one_line, variant
 from trainer.backbone.frozen_pass import FrozenRows, run_frozen
 from trainer.backbone.layers.embedding import RowEmbedding
-from trainer.backbone.model import build_backbone, inference_model, load_frozen
+from trainer.backbone.model import build_backbone, inference_model
+from trainer.backbone.saving import load_frozen
 from trainer.backbone.stored_taps import STORED, split_columns, window_rows
 from trainer.data.dataset import Dataset
 from trainer.job import Job

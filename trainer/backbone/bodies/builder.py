@@ -8,7 +8,7 @@ import keras
 from keras import ops
 
 from configs.training import Backbone
-from trainer.backbone.layers.embedding import Experts
+from trainer.backbone.layers.experts import Experts
 
 TASKS = ("ctr", "cvr")
 """The tasks that have a tower, in the order of every task axis; CTCVR is their product."""

@@ -1,0 +1,19 @@
+"""Names of the served signatures, and of their inputs and outputs that are no features."""
+
+DEFAULT_SIGNATURE = "serving_default"
+
+
+RANK_SIGNATURE = "rank"
+"""Scores one user's candidates: what they share is sent once, so its inputs have different first
+dimensions.
+"""
+
+
+DOMAIN = "domain"
+"""The input that names the domain; a request gives it once for all rows that do not carry it
+themselves.
+"""
+
+
+DOMAINS = "domains"
+"""The output that lists the domains whose scores stand side by side."""

@@ -1,0 +1,159 @@
+"""The bank: kernels in slots, and rows routed to them; backbone and bank as one model, the second
+graph.
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from trainer.backbone.model import TASKS, read_tap
+from trainer.kernels.gate import GATE, SUPPORT, every_trust, row_trust, trusted
+from trainer.kernels.kernel import KernelShape, kernel_logits
+
+_GATHERED_ROWS = 512
+
+
+SLOT = "kernel/slot"
+"""Input of the domain model that says which kernel answers each row; no feature can have this
+name.
+"""
+
+
+@keras.saving.register_keras_serializable(package="recommender")
+class KernelBank(keras.layers.Layer):
+    """Kernels in slots; slot 0 is the identity, the pure backbone.
+
+    Args:
+      slots: number of slots, the identity included.
+      shape: of every kernel (a ``KernelShape``, or its JSON form).
+
+    Inputs: taps ``[N, 2, d_in]`` (or ``[N, 1, d_in]``), backbone logits ``[N, 2]``, slots int32
+    ``[N]``, and user ids int32 ``[N]`` where kernels are gated. Output: logits ``[N, 2]``. Rows of
+    one slot multiply one slice; a mixed batch gathers a slice a row. Neither grows with the number
+    of slots.
+    """
+
+    def __init__(self, slots: int, shape: KernelShape | dict[str, Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.slots = slots
+        self.shape = shape if isinstance(shape, KernelShape) else KernelShape.from_json(shape)
+        self.bank = {
+            name: self.add_weight(shape=(slots, *size), initializer="zeros", name=name)
+            for name, size in self.shape.variables().items()
+        }
+        self.gates = {
+            name: self.add_weight(
+                (slots, *size),
+                "ones" if name == GATE else "zeros",
+                dtype,
+                trainable=False,
+                name=name,
+            )
+            for name, (size, dtype) in self.shape.arrays().items()
+            if name not in self.bank
+        }
+        self.built = True
+
+    def put(self, slot: int, kernel: dict[str, npt.NDArray[np.float32]]) -> None:
+        """Writes a kernel into a slot from 1 on."""
+        if not 1 <= slot < self.slots:
+            raise ValueError(f"slot {slot}: expected 1 to {self.slots - 1}; slot 0 is the backbone")
+        for name, variable in (self.bank | self.gates).items():
+            variable.value[slot].assign(kernel[name])  # in place: the other slots are not copied
+
+    def call(self, taps: Any, logits: Any, slots: Any, users: Any = None) -> Any:
+        """See the class."""
+        first = slots[:1]
+        out = tf.cond(
+            tf.reduce_all(tf.equal(slots, first)),
+            lambda: self._grouped(
+                tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis], first
+            ),
+            lambda: self._mixed(taps, logits, slots),
+        )
+        return (
+            trusted(
+                logits,
+                out,
+                row_trust(self.gates[GATE].value, self.gates[SUPPORT].value, slots, users),
+            )
+            if self.gates
+            else out
+        )
+
+    def every_slot(self, taps: Any, logits: Any, users: Any = None, used: Any = None) -> Any:
+        """Logits of every row under each of the first ``used`` slots, ``[used, N, 2]``; under
+        every slot where None.
+        """
+        rows, count = logits, self.slots if used is None else used
+        taps, logits = tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis]
+        weights = {name: variable.value[:count] for name, variable in self.bank.items()}
+        out = kernel_logits(self.shape, weights, taps, logits, self._residual(tf.range(count)))
+        out = tf.transpose(out, [0, 2, 1])
+        if not self.gates:
+            return out
+        gate, support = (self.gates[name].value[:count] for name in (GATE, SUPPORT))
+        return trusted(rows, out, every_trust(gate, support, users))
+
+    def _mixed(self, taps: Any, logits: Any, slots: Any) -> Any:
+        """A slice is gathered for every row, so rows go in parts: what a request makes us
+        allocate must not grow with its rows.
+        """
+        rows = tf.shape(slots)[0]
+        parts = (rows + _GATHERED_ROWS - 1) // _GATHERED_ROWS
+        size = (rows + parts - 1) // parts
+        padding = parts * size - rows
+
+        def in_parts(tensor: Any) -> Any:
+            padded = tf.pad(tensor, [[0, padding], *([[0, 0]] * (len(tensor.shape) - 1))])
+            return tf.reshape(padded, tf.concat([[parts, size], tf.shape(tensor)[1:]], axis=0))
+
+        out = tf.map_fn(
+            lambda part: self._grouped(
+                part[0][:, :, tf.newaxis, :], part[1][:, :, tf.newaxis], part[2]
+            ),
+            (in_parts(taps), in_parts(logits), in_parts(slots)),
+            parallel_iterations=1,
+            fn_output_signature=tf.TensorSpec([None, len(TASKS)], tf.float32),
+        )
+        return tf.reshape(out, [-1, len(TASKS)])[:rows]
+
+    def _grouped(self, taps: Any, logits: Any, slots: Any) -> Any:
+        weights = {name: tf.gather(variable.value, slots) for name, variable in self.bank.items()}
+        out = kernel_logits(self.shape, weights, taps, logits, self._residual(slots))
+        return tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, len(TASKS)])
+
+    def _residual(self, slots: Any) -> Any:
+        """1 where the backbone's logit is added, ``[M, 1, 1]``; slot 0 always adds it."""
+        added = (
+            tf.ones_like(slots) if self.shape.residual else tf.cast(tf.equal(slots, 0), slots.dtype)
+        )
+        return tf.cast(added, tf.float32)[:, tf.newaxis, tf.newaxis]
+
+    def compute_output_spec(
+        self, taps: Any, logits: Any, slots: Any, users: Any = None
+    ) -> keras.KerasTensor:
+        """Shape of the output; given here because a symbolic call cannot route."""
+        return keras.KerasTensor((logits.shape[0], len(TASKS)), dtype="float32")
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return {**super().get_config(), "slots": self.slots, "shape": self.shape.to_json()}
+
+
+def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
+    """The second graph: the frozen backbone's inputs and ``SLOT`` int32 ``[N]`` -> domain logits
+    ``[N, 2]``.
+    """
+    slot = keras.Input((), dtype="int32", name="slot")
+    inputs = {
+        name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+        for name, tensor in backbone.input.items()
+    }
+    heads = backbone(inputs, training=False)
+    users = (inputs[bank.shape.user],) if bank.shape.support else ()
+    logits = bank(read_tap(heads, bank.shape.tap), heads["logits"], slot, *users)
+    return keras.Model({**inputs, SLOT: slot}, logits, name="domain_model")

@@ -1,0 +1,104 @@
+"""Rows scored under kernels: logits, probabilities, and which rows and labels a task has."""
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from configs import Experiment
+from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.kernels.gate import GATE, SUPPORT, trusted
+from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
+from trainer.kernels.routing import auto_rank, most_specific_first
+from trainer.losses import log_probabilities
+from trainer.metrics.task_metrics import auc
+
+_CHUNK = 65_536
+
+
+Probabilities = dict[str, Floats]
+"""Task -> probability of every row."""
+
+
+def probabilities(logits: npt.ArrayLike) -> Probabilities:
+    """CTR, CVR and CTCVR ``[N]`` from logits ``[N, 2]``."""
+    return {
+        task: np.exp(log_p.numpy())
+        for task, log_p in log_probabilities(tf.constant(logits, tf.float32)).items()
+    }
+
+
+def score_rows(adapter: Adapter, kernel: KernelWeights, data: FrozenRows, rows: Rows) -> Floats:
+    """Logits ``[len(rows), 2]`` of one kernel, under its gate where it has one (then ``data``
+    holds the user feature's ids).
+    """
+    weights = {
+        name: tf.constant(values[np.newaxis])
+        for name, values in kernel.items()
+        if name not in (GATE, SUPPORT)
+    }
+    scored = np.empty((len(rows), 2), np.float32)
+    for start in range(0, len(rows), _CHUNK):
+        part = rows[start : start + _CHUNK]
+        taps, logits = (
+            data.taps[part].transpose(1, 0, 2)[np.newaxis],
+            data.logits[part].T[np.newaxis],
+        )
+        out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
+        scored[start : start + len(part)] = out[0].numpy().T
+    if isinstance(adapter, KernelShape) and GATE in kernel:
+        buckets = kernel[SUPPORT][data.columns[f"feature/{adapter.user}"][rows]]
+        scored = trusted(data.logits[rows], scored, kernel[GATE].T[buckets]).numpy()
+    return scored
+
+
+def route(
+    experiment: Experiment, data: FrozenRows, scores: dict[str, Floats], otherwise: Floats
+) -> Floats:
+    """Logits of all rows ``[N, 2]`` as ``auto`` serves them: each under its most specific domain
+    that has scores.
+
+    Args:
+      experiment: domains and topics.
+      data: the rows.
+      scores: domain -> logits of its rows, in order.
+      otherwise: logits ``[N, 2]`` of the rows that none of these domains matches.
+    """
+    served = otherwise.copy()
+    candidates = most_specific_first(
+        [domain for domain in experiment.domains if domain.name in scores], experiment.topics
+    )
+    rank = auto_rank(
+        {topic: tf.constant(data.columns[f"topic/{topic}"]) for topic in experiment.topics},
+        candidates,
+        len(served),
+    ).numpy()
+    for position, domain in enumerate(candidates, 1):
+        inside = data.domain_rows(domain)
+        routed = rank[inside] == position
+        served[inside[routed]] = scores[domain.name][routed]
+    return served
+
+
+def task_rows(
+    experiment: Experiment, data: FrozenRows, rows: Rows, task: str
+) -> tuple[npt.NDArray[np.bool_], Floats]:
+    """Which of the rows are in a task's sample space, and the labels of those."""
+    settings = getattr(experiment.tasks, task)
+    inside = (
+        np.ones(len(rows), bool)
+        if settings.space == "all"
+        else data.labels(settings.space)[rows] > 0
+    )
+    return inside, data.labels(settings.label)[rows][inside]
+
+
+def mean_auc(experiment: Experiment, data: FrozenRows, rows: Rows, logits: Floats) -> float | None:
+    """Mean of CTR- and CTCVR-AUC where they are defined; None where neither is."""
+    scores = probabilities(logits)
+    values = []
+    for task in ("ctr", "ctcvr"):
+        _, labels = task_rows(experiment, data, rows, task)
+        value = auc(labels, scores[task], data.weights[rows])
+        if value is not None:
+            values.append(value)
+    return sum(values) / len(values) if values else None
