@@ -114,7 +114,7 @@ def sync(folder: Path) -> None:
 
 
 @contextmanager
-def new_folder(target: Path) -> Iterator[Path]:
+def atomic_directory(target: Path) -> Iterator[Path]:
     """A folder to fill; it becomes ``target`` (which must not exist) when the block ends well, and
     is removed when it does not.
 

@@ -105,7 +105,7 @@ def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int
     with running_server(models) as target, Client(target, _MODEL) as client:
         for domain in asked:
             answers = client.predict(requests, domain)
-            scores, served = expected.under(domain)
+            scores, served = expected.scores_for(domain)
             if [answer["served_domain"] for answer in answers] != served:
                 raise InputError(
                     f"asked for '{domain}': served_domain of the server and of the job's active"

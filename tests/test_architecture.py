@@ -16,6 +16,47 @@ MODULES = {
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
+FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "": (("serving",), ("trainer",), ("preprocessing",), ("configs",)),
+    "configs": (
+        ("cli",),
+        ("load",),
+        ("schema",),
+        ("domains", "features", "simulation", "training"),
+        ("section",),
+        ("files",),
+        ("errors", "tensorflow_import"),
+    ),
+    "preprocessing": (
+        ("task", "simulate"),
+        ("beam", "simulator"),
+        ("dataset",),
+        ("features", "validation"),
+        ("logs",),
+        ("filesystem", "hashing"),
+    ),
+    "trainer": (
+        ("task",),
+        ("training",),
+        ("evaluation",),
+        ("registry",),
+        ("kernels",),
+        ("backbone",),
+        ("reports",),
+        ("data", "losses", "metrics"),
+        ("job",),
+    ),
+    "serving": (
+        ("selfcheck", "signature_lock"),
+        ("compare", "load_test"),
+        ("client", "server", "export"),
+        ("wire",),
+    ),
+}
+"""Package -> its rooms from the top floor down. A room may import what stands on a floor below its
+own; rooms of one floor know nothing of each other. A single file is a room like a folder.
+"""
+MOST_FILES = 20
 SERVERS = (
     "serving.server.__main__",
     "serving.client.__main__",
@@ -99,15 +140,45 @@ def test_every_package_is_looked_at() -> None:
     assert len(MODULES) > 50
 
 
-@pytest.mark.parametrize("floor", range(len(PACKAGES)), ids=PACKAGES)
-def test_a_package_imports_only_what_stands_below_it(floor: int) -> None:
-    above = set(PACKAGES[floor + 1 :])
-    wrong = {
-        module: found
-        for module in MODULES
-        if top(module) == PACKAGES[floor] and (found := set(map(top, imports(module))) & above)
-    }
+def room(module: str, package: str) -> str:
+    """The room of ``package`` that a module is in; empty for the package itself or another's."""
+    prefix = f"{package}." if package else ""
+    return module.removeprefix(prefix).partition(".")[0] if module.startswith(prefix) else ""
+
+
+@pytest.mark.parametrize("package", FLOORS, ids=lambda package: package or "packages")
+def test_nothing_looks_upward(package: str) -> None:
+    height = {name: floor for floor, rooms in enumerate(FLOORS[package]) for name in rooms}
+    wrong = []
+    for module in MODULES:
+        if not (own := room(module, package)):
+            continue
+        assert own in height, f"{module}: room '{own}' stands on no floor of '{package}'"
+        for found in imports(module):
+            other = room(found, package)
+            if other in height and other != own and height[other] <= height[own]:
+                wrong.append(f"{module} imports {found}")
     assert not wrong
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_room_is_small_enough_to_look_around_in(package: str) -> None:
+    folders: dict[Path, int] = {}
+    for path in (ROOT / package).rglob("*.py"):
+        if path.stem not in ("__init__", "__main__"):
+            folders[path.parent] = folders.get(path.parent, 0) + 1
+    assert folders
+    assert not {folder: count for folder, count in folders.items() if count > MOST_FILES}
+
+
+def test_tests_mirror_the_rooms() -> None:
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    strange = {
+        folder.relative_to(ROOT / "tests")
+        for folder in folders
+        if not (ROOT / folder.relative_to(ROOT / "tests")).is_dir()
+    }
+    assert not strange
 
 
 def test_workers_stay_light() -> None:

@@ -19,7 +19,7 @@ from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.beam.progress import say
 from preprocessing.simulate import simulate
 from preprocessing.task import parse_arguments
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.backbone.stored_taps import window_rows
@@ -64,7 +64,7 @@ class Bench:
                 pretrain(experiment, self.data, self.job)
                 write_json(self._seconds, time.perf_counter() - start)
         self.backbone: keras.Model = load_frozen(self.job, experiment)
-        self._passes: dict[tuple[str, str | None], FrozenRows] = {}
+        self._passes: dict[tuple[str, str | None], BackboneOutputs] = {}
 
     @property
     def pretrain_seconds(self) -> float:
@@ -80,7 +80,7 @@ class Bench:
     def _seconds(self) -> Path:
         return self.job.folder / "seconds.json"
 
-    def rows(self, split: str, tap: str | None = None) -> FrozenRows:
+    def rows(self, split: str, tap: str | None = None) -> BackboneOutputs:
         """The forward pass over a split; one tap a split is kept at a time."""
         if (split, tap) not in self._passes:
             for key in [key for key in self._passes if key[0] == split]:
@@ -97,7 +97,7 @@ class Bench:
                 )
         return self._passes[split, tap]
 
-    def any_rows(self, split: str) -> FrozenRows:
+    def any_rows(self, split: str) -> BackboneOutputs:
         """A split's rows whatever their tap."""
         made = [rows for (of, _), rows in self._passes.items() if of == split]
         return made[0] if made else self.rows(split)

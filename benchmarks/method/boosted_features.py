@@ -10,7 +10,7 @@ import numpy.typing as npt
 from configs import Experiment
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
-from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 
 _CATEGORIES = 256  # our choice: more ids than LightGBM has bins are no category but two rates
 _DAY = 86_400
@@ -37,7 +37,7 @@ class BoostedFeatures:
     """
 
     def __init__(
-        self, experiment: Experiment, fitted: Fitted, data: FrozenRows, splits: list[str]
+        self, experiment: Experiment, fitted: Fitted, data: BackboneOutputs, splits: list[str]
     ) -> None:
         debias = experiment.backbone.debias
         self._outputs = [
@@ -78,7 +78,7 @@ class BoostedFeatures:
         ]
         self.names: list[str] = list(self._columns(_head(data)))
 
-    def matrix(self, data: FrozenRows) -> Floats:
+    def matrix(self, data: BackboneOutputs) -> Floats:
         """The features ``[N, len(names)]`` of rows that hold the columns of
         ``columns.read_rows``.
         """
@@ -87,11 +87,11 @@ class BoostedFeatures:
             x[:, place] = values
         return x
 
-    def _days(self, data: FrozenRows) -> npt.NDArray[np.int64]:
+    def _days(self, data: BackboneOutputs) -> npt.NDArray[np.int64]:
         seconds = data.columns["row/timestamp"].astype(np.int64, copy=False)
         return (seconds - self._start) // _DAY
 
-    def _columns(self, data: FrozenRows) -> dict[str, npt.NDArray[np.generic]]:
+    def _columns(self, data: BackboneOutputs) -> dict[str, npt.NDArray[np.generic]]:
         columns: dict[str, npt.NDArray[np.generic]] = {}
         days = self._days(data)
         for output in self._outputs:
@@ -154,7 +154,7 @@ class DailyRates:
         return found
 
 
-def _head(data: FrozenRows) -> FrozenRows:
-    return FrozenRows(
+def _head(data: BackboneOutputs) -> BackboneOutputs:
+    return BackboneOutputs(
         data.logits[:1], data.taps[:1], {name: values[:1] for name, values in data.columns.items()}
     )

@@ -6,14 +6,14 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.method.bench import Bench
-from trainer.backbone.frozen_pass import FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.data.dataset import Columns, Dataset
-from trainer.data.progress_bar import counted
+from trainer.data.progress_bar import with_progress
 
 _BATCH = 65_536
 
 
-def read_rows(dataset: Dataset, splits: Sequence[str]) -> FrozenRows:
+def read_rows(dataset: Dataset, splits: Sequence[str]) -> BackboneOutputs:
     """The rows of splits, one split after the other, with every column of the records, features
     included.
 
@@ -26,16 +26,18 @@ def read_rows(dataset: Dataset, splits: Sequence[str]) -> FrozenRows:
     }
     start = 0
     for split in splits:
-        for batch in counted(
+        for batch in with_progress(
             f"reading {split}", dataset.rows(split), dataset.batches(split, _BATCH)
         ):
             stop = start + len(batch["row/weight"])
             for name, values in batch.items():
                 columns[name][start:stop] = values
             start = stop
-    return FrozenRows(np.empty((rows, 0), np.float32), np.empty((rows, 2, 0), np.float32), columns)
+    return BackboneOutputs(
+        np.empty((rows, 0), np.float32), np.empty((rows, 2, 0), np.float32), columns
+    )
 
 
-def read_scored_rows(bench: Bench, split: str) -> FrozenRows:
+def read_scored_rows(bench: Bench, split: str) -> BackboneOutputs:
     """The rows of a split likewise, with the frozen backbone's logits ``[N, 2]``."""
     return replace(read_rows(bench.dataset, [split]), logits=bench.any_rows(split).logits)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from benchmarks.method.draws import Draws
 from configs import Experiment
 from configs.domains import ALL, Domain
-from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import bucket_of
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import probabilities, route, task_rows
@@ -64,8 +64,8 @@ AUTO = "auto"
 
 def figures(
     outcome: Outcome,
-    rows: dict[str, FrozenRows],
-    window: FrozenRows,
+    rows: dict[str, BackboneOutputs],
+    window: BackboneOutputs,
     experiment: Experiment,
     draws: dict[str, Draws],
 ) -> dict[str, Any]:
@@ -109,7 +109,10 @@ def figures(
 
 
 def _routed(
-    experiment: Experiment, data: FrozenRows, by_domain: dict[str, Floats], active: list[str] | None
+    experiment: Experiment,
+    data: BackboneOutputs,
+    by_domain: dict[str, Floats],
+    active: list[str] | None,
 ) -> Floats:
     """Logits of every row under its most specific active domain, the backbone's where there is
     none.
@@ -133,7 +136,7 @@ def _counts_of(
 
 def _slices(
     domains: tuple[Domain, ...],
-    data: FrozenRows,
+    data: BackboneOutputs,
     by_domain: dict[str, Floats],
     seen: npt.NDArray[np.int64],
 ) -> Iterator[tuple[str, Rows, Floats]]:

@@ -15,11 +15,11 @@ from benchmarks.method.options import Training
 from benchmarks.method.outcome import Outcome
 from configs import Experiment
 from configs.domains import Domain
-from trainer.backbone.frozen_pass import Floats, FrozenRows, feature_tensors
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats, feature_tensors
 from trainer.backbone.model import inference_model
 from trainer.data.dataset import Columns
 from trainer.data.progress_bar import row_bar
-from trainer.evaluation.activation import helps
+from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
 from trainer.kernels.kernel import Rows, domain_generator
 from trainer.kernels.scoring import mean_auc
@@ -68,8 +68,8 @@ class Trainee:
     def train(
         self,
         start: Weights,
-        data: FrozenRows,
-        validation: FrozenRows,
+        data: BackboneOutputs,
+        validation: BackboneOutputs,
         domain: Domain,
         epochs: int | None = None,
     ) -> list[float | None]:
@@ -105,7 +105,7 @@ class Trainee:
         _assign(self.model.variables, kept)
         return figures
 
-    def score(self, data: FrozenRows, rows: Rows) -> Floats:
+    def score(self, data: BackboneOutputs, rows: Rows) -> Floats:
         """Logits ``[len(rows), 2]`` of the weights that it has, as at serving: the debias
         feature is not read.
         """
@@ -117,14 +117,16 @@ class Trainee:
             logits[start : start + len(part)] = infer(_tensors(features, part)).numpy()
         return logits
 
-    def helps(self, validation: FrozenRows, domain: Domain) -> bool:
+    def passes_activation_rule(self, validation: BackboneOutputs, domain: Domain) -> bool:
         """Whether the weights that it has help on a domain's judging rows of validation, against
         the logits given with them.
         """
         rows = judging_rows(validation, domain)
-        return helps(compare(self.experiment, validation, rows, self.score(validation, rows)))
+        return passes_activation_rule(
+            compare(self.experiment, validation, rows, self.score(validation, rows))
+        )
 
-    def _pass(self, data: FrozenRows, order: Rows, title: str) -> None:
+    def _pass(self, data: BackboneOutputs, order: Rows, title: str) -> None:
         columns = {
             name: values
             for name, values in data.columns.items()
@@ -139,16 +141,16 @@ class Trainee:
                 step(_tensors(columns, part))
                 bar.update(len(part))
 
-    def _judge(self, validation: FrozenRows, rows: Rows) -> float | None:
+    def _judge(self, validation: BackboneOutputs, rows: Rows) -> float | None:
         return mean_auc(self.experiment, validation, rows, self.score(validation, rows))
 
 
 def train_domains(
     trainee: Trainee,
-    data: FrozenRows,
-    validation: FrozenRows,
+    data: BackboneOutputs,
+    validation: BackboneOutputs,
     domains: list[Domain],
-    scored: dict[str, FrozenRows],
+    scored: dict[str, BackboneOutputs],
     before: Outcome,
 ) -> Outcome:
     """Trains a model for every domain that has rows, each from the weights that the trainee has
@@ -182,7 +184,7 @@ def train_domains(
             seconds + time.perf_counter() - begun,
             rows + count * trainee.settings.epochs,
         )
-        if trainee.helps(validation, domain):
+        if trainee.passes_activation_rule(validation, domain):
             active.append(domain.name)
         for split, of_split in scored.items():
             logits[split][domain.name] = trainee.score(of_split, of_split.domain_rows(domain))

@@ -5,7 +5,7 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving.server.servable_loader import WARM_UP_FILE
+from serving.wire.signatures import WARM_UP_FILE
 from serving.wire.tensor_protos import encode
 
 NAME = "versioned"

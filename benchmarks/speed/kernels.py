@@ -17,7 +17,7 @@ from benchmarks.method.methods.full import full
 from benchmarks.speed.benches import finished_bench, learn
 from benchmarks.speed.options import Figures, Options
 from configs.domains import ALL, Domain
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.kernels.kernel import KernelShape
 from trainer.training.backbone_step import Learner
 from trainer.training.finetune import train_kernels
@@ -108,7 +108,7 @@ def _backbone_epoch_seconds(bench: Bench) -> float:
     return time.perf_counter() - start
 
 
-def _epoch_seconds(bench: Bench, shape: KernelShape, window: FrozenRows, count: int) -> float:
+def _epoch_seconds(bench: Bench, shape: KernelShape, window: BackboneOutputs, count: int) -> float:
     """The fastest epoch of as many kernels as asked for that share all rows of the window
     between them.
     """

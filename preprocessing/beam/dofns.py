@@ -18,15 +18,13 @@ from configs import Experiment, InputError
 from configs.domains import Domain
 from preprocessing import filesystem
 from preprocessing.beam import progress
-from preprocessing.beam.duplicates import duplicates_path
+from preprocessing.beam.duplicates import Rows, duplicates_path
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.dataset.golden_requests import draw_requests
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch, read_piece
 from preprocessing.validation.row_checks import CheckedBatch, rejected_rows, validate
 from preprocessing.validation.splits import split_masks
-
-Rows = npt.NDArray[np.intp]
 
 
 class ReadPieces(beam.DoFn):

@@ -15,7 +15,6 @@ from apache_beam.transforms.window import GlobalWindows
 
 from configs import Experiment
 from preprocessing import filesystem
-from preprocessing.beam.dofns import Rows
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.hashing import combine_fingerprints
 from preprocessing.logs.readers import place_name
@@ -35,6 +34,7 @@ KEYS = np.dtype(
 _KEYS_IN_MEMORY = 1 << 18  # rows of a file of them; writing takes some hundred bytes each
 
 
+Rows = npt.NDArray[np.intp]
 Keys = npt.NDArray[np.void]
 
 

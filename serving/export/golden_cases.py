@@ -31,7 +31,7 @@ from configs.domains import AUTO, BACKBONE
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import served_columns
 from serving.export.reference_scores import TrainerScores, frozen_rows
-from trainer.backbone.frozen_pass import FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import KernelShape, user_columns
 from trainer.registry.golden_scores import TOLERANCE, record_batch
 from trainer.registry.kernel_registry import StoredKernel
@@ -102,7 +102,7 @@ def golden_cases(
     rows, items, shared = golden_rows(experiment, requests)
     with np.load(taps, allow_pickle=False) as arrays:
         columns = {name: arrays[name] for name in arrays.files}
-    both = FrozenRows(columns.pop("logits"), columns.pop("taps"), columns)
+    both = BackboneOutputs(columns.pop("logits"), columns.pop("taps"), columns)
     scores = [
         TrainerScores(experiment, kernels, part)
         for part in (_part(both, 0, len(rows)), _part(both, len(rows), None))
@@ -120,7 +120,7 @@ def golden_cases(
             for domain in (*named[:1], AUTO)
         ]
     few = rows[:_SIDE_BY_SIDE_ROWS]
-    by_domain = [scores[0].under(domain)[0] for domain in (BACKBONE, *served)]
+    by_domain = [scores[0].scores_for(domain)[0] for domain in (BACKBONE, *served)]
     side_by_side = {
         task: np.stack([p[task][: len(few)] for p in by_domain], axis=1).tolist()
         for task in ("ctr", "ctcvr")
@@ -130,13 +130,13 @@ def golden_cases(
     return {"tolerance": TOLERANCE, "cases": cases}
 
 
-def _part(rows: FrozenRows, start: int, stop: int | None) -> FrozenRows:
+def _part(rows: BackboneOutputs, start: int, stop: int | None) -> BackboneOutputs:
     columns = {name: values[start:stop] for name, values in rows.columns.items()}
-    return FrozenRows(rows.logits[start:stop], rows.taps[start:stop], columns)
+    return BackboneOutputs(rows.logits[start:stop], rows.taps[start:stop], columns)
 
 
 def _case(signature: str, domain: str, rows: list[Row], scores: TrainerScores) -> Case:
-    probabilities, served = scores.under(domain)
+    probabilities, served = scores.scores_for(domain)
     expected = {
         **{task: values.tolist() for task, values in probabilities.items()},
         "served_domain": served,

@@ -105,11 +105,11 @@ class Layout:
             return "has kernels of another shape"
         if len(kernels) >= self.slots or slots not in (None, self.slots):
             return f"has {self.slots} slots"
-        unknown = beside(experiment, kernels) - set(self.others)
+        unknown = domains_outside_config(experiment, kernels) - set(self.others)
         return f"does not know the domain '{min(unknown)}'" if unknown else ""
 
 
-def beside(experiment: Experiment, kernels: Iterable[StoredKernel]) -> set[str]:
+def domains_outside_config(experiment: Experiment, kernels: Iterable[StoredKernel]) -> set[str]:
     """Domains of kernels that are none of the experiment's: a kernel may have been tuned by a
     config that crosses other topics.
     """

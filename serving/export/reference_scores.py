@@ -13,7 +13,7 @@ import tensorflow as tf
 from configs import Experiment
 from configs.domains import AUTO, BACKBONE
 from preprocessing.features.transform import Transform
-from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
+from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
@@ -24,14 +24,14 @@ from trainer.registry.kernel_registry import KernelStore, StoredKernel, common_t
 
 def frozen_rows(
     backbone: keras.Model, transform: Transform, rows: pa.RecordBatch, tap: str
-) -> FrozenRows:
+) -> BackboneOutputs:
     """Runs validated rows through Beam's batch transform and the frozen backbone."""
     columns: dict[str, Any] = transform.apply_batch(rows)
     heads = backbone(
         {name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()},
         training=False,
     )
-    return FrozenRows(heads["logits"].numpy(), np.asarray(read_tap(heads, tap)), columns)
+    return BackboneOutputs(heads["logits"].numpy(), np.asarray(read_tap(heads, tap)), columns)
 
 
 class TrainerScores:
@@ -44,7 +44,7 @@ class TrainerScores:
     """
 
     def __init__(
-        self, experiment: Experiment, kernels: Sequence[StoredKernel], rows: FrozenRows
+        self, experiment: Experiment, kernels: Sequence[StoredKernel], rows: BackboneOutputs
     ) -> None:
         self._kernels, self._rows = {kernel.domain: kernel for kernel in kernels}, rows
         candidates = most_specific_first(
@@ -56,7 +56,7 @@ class TrainerScores:
             names[rank] for rank in auto_rank(topics, candidates, len(rows.logits)).numpy()
         ]
 
-    def under(self, domain: str) -> tuple[Probabilities, list[str]]:
+    def scores_for(self, domain: str) -> tuple[Probabilities, list[str]]:
         """Task -> probability of every row, and the name of the domain that serves it."""
         served = (
             self._automatic

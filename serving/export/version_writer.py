@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import ALL
-from configs.files import new_folder, write_bytes
+from configs.files import atomic_directory, write_bytes
 from preprocessing.features.transform import Transform
 from serving.export import golden_cases
 from serving.export.export_manifest import (
@@ -27,12 +27,18 @@ from serving.export.export_manifest import (
     newest,
     sources_of,
 )
-from serving.export.kernel_slots import Layout, Slots, beside, common_shape, head_room
+from serving.export.kernel_slots import (
+    Layout,
+    Slots,
+    common_shape,
+    domains_outside_config,
+    head_room,
+)
 from serving.export.serving_module import Recommender
 from serving.export.sharded_checkpoint import BACKBONE_DATA, TwoShards, write_kernels
 from serving.export.supported_ops import check_stock, read_meta_graph
 from serving.export.warmup_requests import write_warmup
-from serving.server.servable_loader import WARM_UP_FILE
+from serving.wire.signatures import WARM_UP_FILE
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
@@ -101,7 +107,7 @@ def export(
     sources, former = sources_of(job), newest(models)
     record = Record.read(former) if former else None
     reason = "asked for" if full else _reason(wanted, sources, former, record)
-    with new_folder(models / str(version)) as aside:
+    with atomic_directory(models / str(version)) as aside:
         if former is None or record is None or reason:
             print(f"full export: {reason}", file=sys.stderr)
             layout, served = _write_all(aside, wanted)
@@ -149,7 +155,9 @@ def _write_all(aside: Path, wanted: _Wanted) -> tuple[Layout, dict[str, int]]:
         experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1]
     )
     layout = Layout(
-        shape, wanted.slots or head_room(len(kernels)), tuple(sorted(beside(experiment, kernels)))
+        shape,
+        wanted.slots or head_room(len(kernels)),
+        tuple(sorted(domains_outside_config(experiment, kernels))),
     )
     slots = Slots(layout.domains(experiment), shape, layout.slots, kernels)
     module = Recommender(experiment, transform, backbone, slots)

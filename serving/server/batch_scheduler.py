@@ -20,7 +20,7 @@ from typing import Any
 import grpc
 from tensorflow.core.framework import tensor_pb2
 
-from serving.server.batch_tensors import joined, parted
+from serving.server.batch_tensors import concatenate_requests, split_results
 from serving.server.batching_parameters import Parameters
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, deadline_exceeded, invalid, status_of
@@ -206,10 +206,10 @@ class Batcher:
         results = servable.run(
             batch.signature,
             batch.aliases,
-            joined([task.inputs for task in tasks], size, batch.most_bytes),
+            concatenate_requests([task.inputs for task in tasks], size, batch.most_bytes),
         )
         outputs = servable.signatures[batch.signature].outputs
-        parts = parted(dict(zip(batch.aliases, results, strict=True)), sizes, size)
+        parts = split_results(dict(zip(batch.aliases, results, strict=True)), sizes, size)
         return [
             {alias: encode(array, outputs[alias].dtype) for alias, array in part.items()}
             for part in parts

@@ -24,7 +24,7 @@ from serving.wire.tensor_protos import (
 Inputs = Mapping[str, tensor_pb2.TensorProto]
 
 
-def joined(requests: Sequence[Inputs], size: int, most_bytes: int) -> list[Array]:
+def concatenate_requests(requests: Sequence[Inputs], size: int, most_bytes: int) -> list[Array]:
     """The rows of several requests, in their order, as ``Servable.run`` takes them.
 
     Args:
@@ -61,7 +61,9 @@ def joined(requests: Sequence[Inputs], size: int, most_bytes: int) -> list[Array
     return feeds
 
 
-def parted(outputs: Mapping[str, Any], sizes: Sequence[int], size: int) -> list[dict[str, Array]]:
+def split_results(
+    outputs: Mapping[str, Any], sizes: Sequence[int], size: int
+) -> list[dict[str, Array]]:
     """The rows of each request.
 
     Args:

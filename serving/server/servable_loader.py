@@ -14,10 +14,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, invalid
-from serving.wire.signatures import DEFAULT_SIGNATURE
+from serving.wire.signatures import DEFAULT_SIGNATURE, WARM_UP_FILE
 
-WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-"""Where TensorFlow Serving looks for a version's warm-up requests: records of ``PredictionLog``."""
 _MOST_RECORDS = 1000
 _AROUND = 16
 """Bytes of a TFRecord beside its data."""

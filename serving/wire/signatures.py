@@ -1,5 +1,7 @@
 """Names of the served signatures, and of their inputs and outputs that are no features."""
 
+from pathlib import Path
+
 DEFAULT_SIGNATURE = "serving_default"
 
 
@@ -17,3 +19,7 @@ themselves.
 
 DOMAINS = "domains"
 """The output that lists the domains whose scores stand side by side."""
+
+
+WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+"""Where TensorFlow Serving looks for a version's warm-up requests: records of ``PredictionLog``."""

@@ -37,10 +37,10 @@ def test_a_job_without_active_kernels_is_scored_by_its_backbone(
     for domain in under_kernel.active:
         KernelStore(job).deactivate(domain)
     without = stored_scores(job, rows)
-    scores, served = without.under("auto")
+    scores, served = without.scores_for("auto")
     assert served == ["backbone"] * 20
-    np.testing.assert_array_equal(scores["ctr"], under_kernel.under("backbone")[0]["ctr"])
-    assert (scores["ctr"] != under_kernel.under(under_kernel.active[0])[0]["ctr"]).any()
+    np.testing.assert_array_equal(scores["ctr"], under_kernel.scores_for("backbone")[0]["ctr"])
+    assert (scores["ctr"] != under_kernel.scores_for(under_kernel.active[0])[0]["ctr"]).any()
 
 
 def test_an_export_of_other_kernels_is_refused(

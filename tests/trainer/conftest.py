@@ -21,7 +21,7 @@ from configs.domains import Domain
 from configs.files import write_json
 from preprocessing.features.fitted import Fitted
 from tests.conftest import QUICKSTART, SMALL
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
 from trainer.job import Job
@@ -60,7 +60,7 @@ def random_kernel(
     }
 
 
-def random_rows(rows: int, width: int = 5, seed: int = 3) -> FrozenRows:
+def random_rows(rows: int, width: int = 5, seed: int = 3) -> BackboneOutputs:
     """Rows as the frozen backbone leaves them: random logits and taps, labels that agree with
     each other, five users, unequal weights.
     """
@@ -77,7 +77,7 @@ def random_rows(rows: int, width: int = 5, seed: int = 3) -> FrozenRows:
         "topic/region": generator.integers(0, 3, rows).astype(np.int32),
     }
     logits = generator.standard_normal((rows, 2), np.float32)
-    return FrozenRows(logits, generator.standard_normal((rows, 2, width), np.float32), columns)
+    return BackboneOutputs(logits, generator.standard_normal((rows, 2, width), np.float32), columns)
 
 
 def domains_of(experiment: Experiment, *names: str) -> list[Domain]:
@@ -149,7 +149,7 @@ def frozen(experiment: Experiment, job_dir: Path) -> keras.Model:
 
 
 @pytest.fixture(scope="session")
-def window(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> FrozenRows:
+def window(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> BackboneOutputs:
     """The fine-tuning split behind the frozen backbone."""
     return run_frozen(frozen, dataset, experiment.finetune.split, experiment.kernel.tap, "window")
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from configs import InputError
-from configs.files import new_folder
+from configs.files import atomic_directory
 
 
 def fill(target: Path, content: str) -> None:
-    with new_folder(target) as folder:
+    with atomic_directory(target) as folder:
         (folder / "file").write_text(content)
 
 
@@ -17,7 +17,7 @@ def test_of_two_writers_of_one_folder_the_first_to_finish_stays(tmp_path: Path) 
     target = tmp_path / "deep" / "1"
     with (
         pytest.raises(InputError, match=r"deep/1: another run has written it meanwhile"),
-        new_folder(target) as folder,
+        atomic_directory(target) as folder,
     ):
         (folder / "file").write_text("late")
         fill(target, "early")
@@ -26,6 +26,6 @@ def test_of_two_writers_of_one_folder_the_first_to_finish_stays(tmp_path: Path) 
 
 
 def test_a_block_that_fails_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "1"):
+    with pytest.raises(ZeroDivisionError), atomic_directory(tmp_path / "1"):
         _ = 1 / 0
     assert not list(tmp_path.iterdir())

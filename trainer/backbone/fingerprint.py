@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from configs import InputError
-from trainer.backbone.layers.chunked_tables import uncopied
+from trainer.backbone.layers.chunked_tables import numpy_view
 
 
 def model_fingerprint(model: keras.Model, transform_digest: str) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def model_fingerprint(model: keras.Model, transform_digest: str) -> dict[str, An
     """
     digests = {}
     for variable in model.weights:
-        tensor = np.ascontiguousarray(uncopied(variable.value))
+        tensor = np.ascontiguousarray(numpy_view(variable.value))
         digest = hashlib.sha256(f"{tensor.dtype.str} {tensor.shape}\n".encode())
         digest.update(tensor.data)
         digests[variable.path] = digest.hexdigest()

@@ -16,7 +16,7 @@ from trainer.backbone.fingerprint import check_transform
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Columns, Dataset
-from trainer.data.progress_bar import counted
+from trainer.data.progress_bar import with_progress
 from trainer.job import Job
 
 Floats = npt.NDArray[np.float32]
@@ -24,7 +24,7 @@ _BATCH = 16_384
 
 
 @dataclass(frozen=True)
-class FrozenRows:
+class BackboneOutputs:
     """The rows of a split as a kernel sees them.
 
     Attributes:
@@ -83,7 +83,7 @@ def run_frozen(
     tap: str | None,
     title: str,
     keep: tuple[str, ...] = (),
-) -> FrozenRows:
+) -> BackboneOutputs:
     """Runs a frozen backbone over a split.
 
     Args:
@@ -100,7 +100,7 @@ def run_frozen(
     logits, taps = np.empty((rows, 2), np.float32), np.empty((rows, tasks, width), np.float32)
     kept: dict[str, npt.NDArray[np.generic]] = {}
     start = stop = 0
-    for columns in counted(title, rows, dataset.batches(split, _BATCH)):
+    for columns in with_progress(title, rows, dataset.batches(split, _BATCH)):
         heads = model.predict_on_batch(feature_tensors(columns, model))
         stop = start + len(columns["row/weight"])
         if stop > rows:
@@ -117,4 +117,4 @@ def run_frozen(
             f"{dataset.folder}: split '{split}' holds other rows than the {rows} of its manifest;"
             " run preprocessing.task again"
         )
-    return FrozenRows(logits, taps, kept)
+    return BackboneOutputs(logits, taps, kept)

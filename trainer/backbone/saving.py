@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 
 from configs import Experiment, InputError
-from configs.files import new_folder
+from configs.files import atomic_directory
 from trainer.backbone.bodies.builder import TASKS as TASKS
 from trainer.backbone.fingerprint import check_fingerprint, model_fingerprint
 from trainer.backbone.model import inference_model
@@ -34,7 +34,7 @@ def save_backbone(model: keras.Model, folder: Path) -> None:
         aside.rename(folder / "model.keras")
         return
     shutil.rmtree(folder / "model", ignore_errors=True)  # of a run that was stopped right after it
-    with new_folder(folder / "model") as unzipped:
+    with atomic_directory(folder / "model") as unzipped:
         model.save(unzipped, zipped=False)
 
 

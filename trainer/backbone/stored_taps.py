@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from configs import Experiment, InputError
 from configs.files import read_object, write_json
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Columns, Dataset
 from trainer.job import Job
@@ -69,7 +69,7 @@ def window_rows(
     tap: str | None,
     title: str,
     keep: tuple[str, ...] = (),
-) -> FrozenRows:
+) -> BackboneOutputs:
     """The rows of ``finetune.split`` as kernels train on them, in the order of the dataset's files.
 
     Of a backbone trained with ``pretrain.progressive`` these are the logits and taps that were
@@ -112,13 +112,13 @@ def window_rows(
     heads = _open(folder, backbone, len(columns["row/weight"]))
     logits = np.array(heads["logits"])
     if not tap:
-        return FrozenRows(logits, np.empty((len(logits), 2, 0), np.float32), columns)
+        return BackboneOutputs(logits, np.empty((len(logits), 2, 0), np.float32), columns)
     taps = np.empty((len(logits), *read_tap(backbone.output, tap).shape[1:]), np.float32)
     for start in range(0, len(logits), _BATCH):
         taps[start : start + _BATCH] = read_tap(
             {name: np.array(heads[name][start : start + _BATCH]) for name in names}, tap
         )
-    return FrozenRows(logits, taps, columns)
+    return BackboneOutputs(logits, taps, columns)
 
 
 def split_columns(dataset: Dataset, split: str, wanted: Callable[[str], bool]) -> Columns:

@@ -21,7 +21,7 @@ def row_bar(title: str, rows: int, done: int = 0) -> "tqdm[NoReturn]":
     )
 
 
-def counted(title: str, rows: int, batches: Iterable[Columns]) -> Iterator[Columns]:
+def with_progress(title: str, rows: int, batches: Iterable[Columns]) -> Iterator[Columns]:
     """Passes batches on and shows how many rows went by."""
     with row_bar(title, rows) as bar:
         for batch in batches:

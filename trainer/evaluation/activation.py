@@ -6,7 +6,7 @@ from trainer.metrics.paired_bootstrap import Interval, significantly_better
 from trainer.metrics.task_metrics import UNDEFINED
 
 
-def helps(figures: dict[str, Any]) -> bool:
+def passes_activation_rule(figures: dict[str, Any]) -> bool:
     """Whether a kernel is significantly better than the backbone: CTR- or CTCVR-AUC better, and
     neither worse (our choice).
     """

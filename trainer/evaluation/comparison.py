@@ -4,14 +4,14 @@ from typing import Any
 
 from configs import Experiment
 from configs.schema import TASK_NAMES
-from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import probabilities, task_rows
 from trainer.metrics.paired_bootstrap import paired_comparison
 
 
 def compare(
-    experiment: Experiment, data: FrozenRows, rows: Rows, kernel_logits_of_rows: Floats
+    experiment: Experiment, data: BackboneOutputs, rows: Rows, kernel_logits_of_rows: Floats
 ) -> dict[str, Any]:
     """task -> metric -> backbone, kernel, delta and its 95% interval, over the given rows."""
     backbone, kernel = probabilities(data.logits[rows]), probabilities(kernel_logits_of_rows)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from configs import Experiment, InputError
 from configs.files import write_json
 from configs.schema import TASK_NAMES
-from trainer.backbone.frozen_pass import Floats, FrozenRows, open_frozen, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats, open_frozen, run_frozen
 from trainer.data.dataset import Dataset
 from trainer.evaluation.comparison import compare
 from trainer.evaluation.oracle import true_probabilities
@@ -101,13 +101,15 @@ def _backbone_alone(figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _overall(experiment: Experiment, rows: FrozenRows, logits: Floats) -> dict[str, dict[str, Any]]:
+def _overall(
+    experiment: Experiment, rows: BackboneOutputs, logits: Floats
+) -> dict[str, dict[str, Any]]:
     return _figures(experiment, rows, probabilities(logits), np.arange(len(rows.logits)))
 
 
 def _figures(
     experiment: Experiment,
-    rows: FrozenRows,
+    rows: BackboneOutputs,
     scores: dict[str, Floats],
     chosen: npt.NDArray[np.int64],
 ) -> dict[str, dict[str, Any]]:
@@ -123,7 +125,9 @@ def _figures(
     return figures
 
 
-def _oracle(experiment: Experiment, dataset: Dataset, rows: FrozenRows) -> dict[str, Any] | None:
+def _oracle(
+    experiment: Experiment, dataset: Dataset, rows: BackboneOutputs
+) -> dict[str, Any] | None:
     """The metrics of the true probabilities: the best that any model can reach, on average. None
     where the truth is not at hand.
     """

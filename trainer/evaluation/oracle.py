@@ -12,12 +12,12 @@ from configs import Experiment, InputError
 from configs.schema import TASK_NAMES
 from preprocessing.hashing import fingerprint64
 from preprocessing.logs.files import logs_folder
-from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.data.dataset import Dataset
 
 
 def true_probabilities(
-    experiment: Experiment, dataset: Dataset, rows: FrozenRows
+    experiment: Experiment, dataset: Dataset, rows: BackboneOutputs
 ) -> dict[str, Floats] | None:
     """Task -> true probability of every row, joined by ``evaluation.truth.key``; None where the
     truth is not at hand.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from trainer.backbone.model import TASKS, read_tap
-from trainer.kernels.gate import GATE, SUPPORT, every_trust, row_trust, trusted
+from trainer.kernels.gate import GATE, SUPPORT, apply_gate, every_trust, row_trust
 from trainer.kernels.kernel import KernelShape, kernel_logits
 
 _GATHERED_ROWS = 512
@@ -75,7 +75,7 @@ class KernelBank(keras.layers.Layer):
             lambda: self._mixed(taps, logits, slots),
         )
         return (
-            trusted(
+            apply_gate(
                 logits,
                 out,
                 row_trust(self.gates[GATE].value, self.gates[SUPPORT].value, slots, users),
@@ -96,7 +96,7 @@ class KernelBank(keras.layers.Layer):
         if not self.gates:
             return out
         gate, support = (self.gates[name].value[:count] for name in (GATE, SUPPORT))
-        return trusted(rows, out, every_trust(gate, support, users))
+        return apply_gate(rows, out, every_trust(gate, support, users))
 
     def _mixed(self, taps: Any, logits: Any, slots: Any) -> Any:
         """A slice is gathered for every row, so rows go in parts: what a request makes us

@@ -45,7 +45,7 @@ def every_trust(gate: Any, support: Any, users: Any) -> Any:
     return tf.gather(tf.transpose(gate, [0, 2, 1]), buckets, axis=1, batch_dims=1)
 
 
-def trusted(logits: Any, kernel_logits: Any, trust: Any) -> Any:
+def apply_gate(logits: Any, kernel_logits: Any, trust: Any) -> Any:
     """backbone + alpha * delta, elementwise; where alpha is 1 the kernel's logit is left as it
     is, bit by bit.
     """

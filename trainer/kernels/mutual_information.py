@@ -68,7 +68,7 @@ def code_information(
     Args:
       shape: of the kernel.
       kernel: its weights.
-      taps: ``[N, 2, d_in]`` (``FrozenRows.taps``).
+      taps: ``[N, 2, d_in]`` (``BackboneOutputs.taps``).
       noise: eps.
 
     Returns:

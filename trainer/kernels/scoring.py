@@ -5,8 +5,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment
-from trainer.backbone.frozen_pass import Floats, FrozenRows
-from trainer.kernels.gate import GATE, SUPPORT, trusted
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
+from trainer.kernels.gate import GATE, SUPPORT, apply_gate
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.losses import log_probabilities
@@ -27,7 +27,9 @@ def probabilities(logits: npt.ArrayLike) -> Probabilities:
     }
 
 
-def score_rows(adapter: Adapter, kernel: KernelWeights, data: FrozenRows, rows: Rows) -> Floats:
+def score_rows(
+    adapter: Adapter, kernel: KernelWeights, data: BackboneOutputs, rows: Rows
+) -> Floats:
     """Logits ``[len(rows), 2]`` of one kernel, under its gate where it has one (then ``data``
     holds the user feature's ids).
     """
@@ -47,12 +49,12 @@ def score_rows(adapter: Adapter, kernel: KernelWeights, data: FrozenRows, rows: 
         scored[start : start + len(part)] = out[0].numpy().T
     if isinstance(adapter, KernelShape) and GATE in kernel:
         buckets = kernel[SUPPORT][data.columns[f"feature/{adapter.user}"][rows]]
-        scored = trusted(data.logits[rows], scored, kernel[GATE].T[buckets]).numpy()
+        scored = apply_gate(data.logits[rows], scored, kernel[GATE].T[buckets]).numpy()
     return scored
 
 
 def route(
-    experiment: Experiment, data: FrozenRows, scores: dict[str, Floats], otherwise: Floats
+    experiment: Experiment, data: BackboneOutputs, scores: dict[str, Floats], otherwise: Floats
 ) -> Floats:
     """Logits of all rows ``[N, 2]`` as ``auto`` serves them: each under its most specific domain
     that has scores.
@@ -80,7 +82,7 @@ def route(
 
 
 def task_rows(
-    experiment: Experiment, data: FrozenRows, rows: Rows, task: str
+    experiment: Experiment, data: BackboneOutputs, rows: Rows, task: str
 ) -> tuple[npt.NDArray[np.bool_], Floats]:
     """Which of the rows are in a task's sample space, and the labels of those."""
     settings = getattr(experiment.tasks, task)
@@ -92,7 +94,9 @@ def task_rows(
     return inside, data.labels(settings.label)[rows][inside]
 
 
-def mean_auc(experiment: Experiment, data: FrozenRows, rows: Rows, logits: Floats) -> float | None:
+def mean_auc(
+    experiment: Experiment, data: BackboneOutputs, rows: Rows, logits: Floats
+) -> float | None:
     """Mean of CTR- and CTCVR-AUC where they are defined; None where neither is."""
     scores = probabilities(logits)
     values = []

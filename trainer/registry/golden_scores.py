@@ -15,7 +15,7 @@ from configs import Experiment, InputError
 from configs.files import write_bytes
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import ARROW_TYPES, raw_columns
-from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
+from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Columns, Dataset
 from trainer.job import Job
@@ -109,10 +109,10 @@ class GoldenRows:
             columns,
         )
 
-    def under(self, shape: KernelShape, kernel: KernelWeights) -> Golden:
+    def scores_for(self, shape: KernelShape, kernel: KernelWeights) -> Golden:
         """Scores of all rows under one kernel, whatever their topics."""
         logits = self.heads["logits"].numpy()
-        rows = FrozenRows(logits, read_tap(self.heads, shape.tap).numpy(), self.columns)
+        rows = BackboneOutputs(logits, read_tap(self.heads, shape.tap).numpy(), self.columns)
         scores = probabilities(score_rows(shape, kernel, rows, np.arange(len(logits))))
         return {
             "requests": self.requests,

@@ -76,7 +76,8 @@ class KernelStore:
           weights: as ``StoredKernel`` says.
           manifest: as ``StoredKernel`` says, less what the store knows itself (domain, version,
             backbone, files).
-          golden: scores of the golden requests (``golden.GoldenRows.under``); None stores none.
+          golden: scores of the golden requests (``golden_scores.GoldenRows.scores_for``); None
+            stores none.
 
         Returns:
           The version's number.

@@ -60,7 +60,10 @@ def _compared(golden: GoldenRows, kernel: StoredKernel) -> tuple[bool, str]:
                 f" the job's ({golden.requests[:12]})"
             ),
         )
-    scores, stored = golden.under(kernel.shape, kernel.weights)["scores"], kernel.golden["scores"]
+    scores, stored = (
+        golden.scores_for(kernel.shape, kernel.weights)["scores"],
+        kernel.golden["scores"],
+    )
     largest = max(float(np.abs(np.subtract(scores[task], stored[task])).max()) for task in scores)
     said = (
         "golden scores identical"

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from configs import Experiment
 from configs.domains import Domain
-from trainer.backbone.frozen_pass import FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import Adapter, KernelWeights, Rows, domain_generator
 from trainer.losses import log_probabilities, loss_by_group
 from trainer.training.joint_kernel_trainer import DomainData
@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 def training_data(
     experiment: Experiment,
     adapter: Adapter,
-    window: FrozenRows,
+    window: BackboneOutputs,
     domains: Sequence[Domain],
     start: Sequence[KernelWeights],
 ) -> list[DomainData]:
@@ -99,7 +99,7 @@ def agreements(
     experiment: Experiment,
     adapter: Adapter,
     kernel: KernelWeights,
-    window: FrozenRows,
+    window: BackboneOutputs,
     own: Rows,
     sources: Sequence[Rows],
 ) -> Floats:
@@ -121,7 +121,7 @@ def agreements(
 
 def mix(
     experiment: Experiment,
-    window: FrozenRows,
+    window: BackboneOutputs,
     name: str,
     own: Rows,
     sources: Sequence[Rows],
@@ -165,7 +165,11 @@ def mix(
 
 
 def _gradient(
-    experiment: Experiment, adapter: Adapter, kernel: KernelWeights, window: FrozenRows, rows: Rows
+    experiment: Experiment,
+    adapter: Adapter,
+    kernel: KernelWeights,
+    window: BackboneOutputs,
+    rows: Rows,
 ) -> Floats:
     """Gradient of the mean cross-entropy over rows (a fixed draw of ``SAMPLE`` of them) by all
     weights of a kernel, as one vector.

@@ -12,11 +12,11 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
-from trainer.backbone.frozen_pass import FrozenRows, open_frozen, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, open_frozen, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import window_rows
 from trainer.data.progress_bar import row_bar
-from trainer.evaluation.activation import helps
+from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
 from trainer.job import Job
 from trainer.kernels.gate import GATE
@@ -27,7 +27,7 @@ from trainer.registry.kernel_registry import KernelStore
 from trainer.training.domain_mixing import training_data
 from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
-from trainer.training.warm_start import levels, parents, starts
+from trainer.training.warm_start import initial_kernels, levels, parents
 
 _NO_ROWS = np.empty(0, np.int64)
 
@@ -74,19 +74,19 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
         kernels |= tuning.train_and_store(level, kernels)
 
 
-def stopping_rows(validation: FrozenRows, domain: Domain) -> Rows:
+def stopping_rows(validation: BackboneOutputs, domain: Domain) -> Rows:
     """A domain's validation rows of the users that decide when its kernel stops."""
     rows = validation.domain_rows(domain)
     return rows[~judges(validation, rows)]
 
 
-def judging_rows(validation: FrozenRows, domain: Domain) -> Rows:
+def judging_rows(validation: BackboneOutputs, domain: Domain) -> Rows:
     """A domain's validation rows of the other users, who judge the kernel."""
     rows = validation.domain_rows(domain)
     return rows[judges(validation, rows)]
 
 
-def judges(validation: FrozenRows, rows: Rows) -> npt.NDArray[np.bool_]:
+def judges(validation: BackboneOutputs, rows: Rows) -> npt.NDArray[np.bool_]:
     """Which of the rows are of users who judge kernels; the others stop their training."""
     users: npt.NDArray[np.int64] = validation.columns["row/user"][rows].astype(np.int64, copy=False)
     return (users & 1).astype(bool)
@@ -122,8 +122,8 @@ class _Tuning:
     store: KernelStore
     logs: Path
     shape: KernelShape
-    window: FrozenRows
-    validation: FrozenRows
+    window: BackboneOutputs
+    validation: BackboneOutputs
     golden: GoldenRows
 
     def kernel_of_all_traffic(self, anew: bool) -> KernelWeights:
@@ -165,7 +165,9 @@ class _Tuning:
         domains = [domain for domain in domains if rows_of[domain.name]]
         if not domains:
             return {}
-        start = starts(self.experiment.finetune.warm_start, domains, known) if known else None
+        start = (
+            initial_kernels(self.experiment.finetune.warm_start, domains, known) if known else None
+        )
         kernels = train_kernels(
             self.experiment, self.shape, self.window, self.validation, domains, start, self.logs
         )
@@ -192,11 +194,11 @@ class _Tuning:
                 },  # of validation, the half that judges
                 "windows": self._windows(),
                 "validation": figures,
-                "activated": helps(figures),
+                "activated": passes_activation_rule(figures),
                 **({GATE: kernel[GATE].tolist()} if GATE in kernel else {}),
             }
             version = self.store.add(
-                domain.name, kernel, manifest, self.golden.under(self.shape, kernel)
+                domain.name, kernel, manifest, self.golden.scores_for(self.shape, kernel)
             )
             if manifest["activated"]:
                 self.store.activate(domain.name, version)
@@ -217,8 +219,8 @@ class _Tuning:
 def train_kernels(
     experiment: Experiment,
     adapter: Adapter,
-    window: FrozenRows,
-    validation: FrozenRows,
+    window: BackboneOutputs,
+    validation: BackboneOutputs,
     domains: list[Domain],
     start: KernelWeights | list[KernelWeights] | None = None,
     logs: Path | None = None,

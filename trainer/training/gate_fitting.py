@@ -11,7 +11,7 @@ from configs import Experiment
 from configs.features import CategoricalFeature
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
-from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import BUCKETS, GATE, SUPPORT, bucket_of
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.scoring import score_rows
@@ -35,8 +35,8 @@ def with_gate(
     experiment: Experiment,
     adapter: Adapter,
     kernel: KernelWeights,
-    window: FrozenRows,
-    validation: FrozenRows,
+    window: BackboneOutputs,
+    validation: BackboneOutputs,
     stopping: Rows,
 ) -> KernelWeights:
     """A trained kernel with its gate; the kernel as it is where the adapter has none.
@@ -82,7 +82,7 @@ def support_table(
 
 def fit_gate(
     experiment: Experiment,
-    data: FrozenRows,
+    data: BackboneOutputs,
     rows: Rows,
     buckets: npt.NDArray[Any],
     kernel_logits: Floats,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment
-from trainer.backbone.frozen_pass import FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import (
     Adapter,
     KernelShape,
@@ -172,14 +172,14 @@ class JointTrainer:
         """A domain's kernel as it would be served: the means, in the variational reading."""
         return {name: variable[index].numpy() for name, variable in self.means.items()}
 
-    def train_batch(self, data: FrozenRows, rows: list[Rows]) -> npt.NDArray[np.float32]:
+    def train_batch(self, data: BackboneOutputs, rows: list[Rows]) -> npt.NDArray[np.float32]:
         """One update from the given rows of every domain. Returns every domain's cross-entropy
         ``[K]``, 0 where it had no rows.
         """
         return self._update(self._batch(data, rows))
 
     def train_epoch(
-        self, data: FrozenRows, batches: list[list[Rows]]
+        self, data: BackboneOutputs, batches: list[list[Rows]]
     ) -> Iterator[npt.NDArray[np.float32]]:
         """``train_batch`` of every batch in order, each gathered while the one before it is
         computed.
@@ -196,7 +196,7 @@ class JointTrainer:
         losses: npt.NDArray[np.float32] = self.step(*batch).numpy()
         return losses
 
-    def _batch(self, data: FrozenRows, rows: list[Rows]) -> _Batch:
+    def _batch(self, data: BackboneOutputs, rows: list[Rows]) -> _Batch:
         counts = np.array([len(part) for part in rows], np.float32)
         tiles = [ceil(len(part) / TILE) for part in rows]
         active = np.flatnonzero(counts).astype(np.int32)

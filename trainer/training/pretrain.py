@@ -13,10 +13,10 @@ import keras
 import tensorflow as tf
 
 from configs import Experiment, InputError
-from configs.files import new_folder, write_json
+from configs.files import atomic_directory, write_json
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.fingerprint import model_fingerprint
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.layers.chunked_tables import release
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.backbone.saving import save_backbone
@@ -89,7 +89,7 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
     ours = experiment.model_dump(mode="json")
     if not path.exists():
         if not (job.backbone / "transform").exists():
-            with new_folder(job.backbone / "transform") as folder:
+            with atomic_directory(job.backbone / "transform") as folder:
                 dataset.fitted.save(str(folder))
         write_json(path, ours)
     theirs = job.experiment().model_dump(
@@ -276,7 +276,7 @@ class _Run:
 
 
 def validation_figures(
-    rows: FrozenRows, objectives: Objectives, experiment: Experiment
+    rows: BackboneOutputs, objectives: Objectives, experiment: Experiment
 ) -> dict[str, float | None]:
     """Loss, CTR-AUC and CTCVR-AUC of the frozen backbone on a validation split; None where a
     split has one class only.

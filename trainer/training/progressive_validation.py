@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from configs import Experiment
 from configs.features import CategoricalFeature, ListFeature
-from configs.files import new_folder
+from configs.files import atomic_directory
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
@@ -63,7 +63,7 @@ def learn_window(
     moments = columns[_MOMENT].astype(np.int64, copy=False)
     settings = experiment.pretrain
     parts = chronological_parts(moments, settings.progressive_parts)
-    with new_folder(folder) as aside:
+    with atomic_directory(folder) as aside:
         files = create_taps(aside, inference, len(moments))
         with row_bar("window: score, then learn", len(moments)) as bar:
             for number, rows in enumerate(parts):

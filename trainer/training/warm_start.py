@@ -23,7 +23,7 @@ def parents(domain: Domain) -> list[str]:
     return [*(domain.name.split(",") if len(domain.conditions) > 1 else ()), ALL]
 
 
-def starts(
+def initial_kernels(
     warm_start: str, domains: list[Domain], kernels: dict[str, KernelWeights]
 ) -> KernelWeights | list[KernelWeights] | None:
     """What ``train_kernels`` starts the domains of a level from.

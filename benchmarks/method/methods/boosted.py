@@ -18,7 +18,7 @@ from benchmarks.method.outcome import TASKS, Outcome
 from configs import Experiment
 from configs.domains import ALL, Domain
 from configs.section import Section
-from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.data.progress_bar import row_bar
 from trainer.kernels.kernel import Rows
 from trainer.training.finetune import stopping_rows
@@ -117,9 +117,9 @@ def _train(
     settings: Boosted,
     task: str,
     train_set: lightgbm.Dataset,
-    data: FrozenRows,
+    data: BackboneOutputs,
     stop_set: lightgbm.Dataset,
-    validation: FrozenRows,
+    validation: BackboneOutputs,
     held_out: Rows,
 ) -> lightgbm.Booster:
     """One task's model; both tasks share the binned features."""

@@ -19,10 +19,10 @@ from configs.domains import ALL, Domain
 from configs.features import CategoricalFeature
 from configs.section import Section
 from preprocessing.features.transform import transform_outputs
-from trainer.backbone.frozen_pass import Floats, FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.backbone.model import TASKS
 from trainer.backbone.stored_taps import split_columns
-from trainer.evaluation.activation import helps
+from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
 from trainer.kernels.scoring import task_rows
 from trainer.training.finetune import judges
@@ -90,7 +90,9 @@ def id_biases(
         seconds[domain.name] = time.perf_counter() - begun
         inside = rows[validation].domain_rows(domain)
         kept = judges(rows[validation], inside)
-        if helps(compare(experiment, rows[validation], inside[kept], after[validation][kept])):
+        if passes_activation_rule(
+            compare(experiment, rows[validation], inside[kept], after[validation][kept])
+        ):
             active.append(domain.name)
         for split in splits:
             own[split][domain.name] = after[split]
@@ -123,7 +125,7 @@ def _biased(
     experiment: Experiment,
     settings: IdBiases,
     ranges: dict[str, tuple[int, int]],
-    rows: dict[str, FrozenRows],
+    rows: dict[str, BackboneOutputs],
     domain: Domain,
     before: Logits,
 ) -> Logits:
@@ -157,7 +159,7 @@ def _biased(
     return after
 
 
-def _with_ids(bench: Bench, split: str, features: tuple[str, ...]) -> FrozenRows:
+def _with_ids(bench: Bench, split: str, features: tuple[str, ...]) -> BackboneOutputs:
     data = bench.any_rows(split)
     return replace(
         data,

@@ -17,8 +17,8 @@ from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
 from configs.section import Section
-from trainer.backbone.frozen_pass import FrozenRows
-from trainer.evaluation.activation import helps
+from trainer.backbone.frozen_pass import BackboneOutputs
+from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
 from trainer.kernels.gate import GATE
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights
@@ -26,7 +26,7 @@ from trainer.kernels.mutual_information import information
 from trainer.kernels.scoring import score_rows
 from trainer.training.finetune import judging_rows, stopping_rows, train_kernels
 from trainer.training.gate_fitting import with_gate, with_support
-from trainer.training.warm_start import levels, starts
+from trainer.training.warm_start import initial_kernels, levels
 
 _DAY = 86_400
 _SHOWN_ROWS = 4_000  # the contrastive estimate compares every row with every other
@@ -107,7 +107,7 @@ def tune(
     )
     tuned = [domain for domain in wanted if len(window.domain_rows(domain))]
     for level in levels(settings.warm_start, tuned):
-        first = starts(settings.warm_start, level, trained)
+        first = initial_kernels(settings.warm_start, level, trained)
         found = (
             train_kernels(experiment, adapter, window, validation, level, first) if level else []
         )
@@ -126,7 +126,7 @@ def tune(
     active = []
     for domain in (everyone, *tuned):
         judged = judging_rows(validation, domain)
-        if helps(
+        if passes_activation_rule(
             compare(
                 experiment,
                 validation,
@@ -177,7 +177,7 @@ def tune(
     }
 
 
-def part_of(window: FrozenRows, options: Tuned, seed: int) -> FrozenRows:
+def part_of(window: BackboneOutputs, options: Tuned, seed: int) -> BackboneOutputs:
     """The last days of a window, of a share of its users."""
     if options.days is None and options.share == 1.0:
         return window
@@ -188,7 +188,7 @@ def part_of(window: FrozenRows, options: Tuned, seed: int) -> FrozenRows:
     if options.share < 1.0:
         unique, inverse = np.unique(users, return_inverse=True)
         kept &= (np.random.default_rng(seed).random(len(unique)) < options.share)[inverse]
-    return FrozenRows(
+    return BackboneOutputs(
         window.logits[kept],
         window.taps[kept],
         {name: values[kept] for name, values in window.columns.items()},

@@ -21,7 +21,7 @@ from benchmarks.method.adapters.towers import TowerLayer, towers_of
 from configs import Experiment, InputError
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line, variant
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
@@ -60,7 +60,7 @@ def dataset(dataset_dir: Path, experiment: Experiment) -> Dataset:
 
 
 @pytest.fixture(scope="module")
-def windows(backbone: keras.Model, dataset: Dataset) -> dict[str, FrozenRows]:
+def windows(backbone: keras.Model, dataset: Dataset) -> dict[str, BackboneOutputs]:
     """The fine-tuning split by tap."""
     return {
         tap: run_frozen(backbone, dataset, "finetune", tap, tap)
@@ -171,7 +171,7 @@ def test_lora_by_hand() -> None:
 
 
 def test_prompt_is_added_to_what_the_body_reads(
-    backbone: keras.Model, windows: dict[str, FrozenRows]
+    backbone: keras.Model, windows: dict[str, BackboneOutputs]
 ) -> None:
     """Against the backbone's own layers, in NumPy: mixture of experts (two of them, of two
     layers), tower, logit.
@@ -199,7 +199,7 @@ def test_prompt_is_added_to_what_the_body_reads(
 
 @EVERY
 def test_starts_exactly_at_zero_shot(
-    make: Any, backbone: keras.Model, windows: dict[str, FrozenRows]
+    make: Any, backbone: keras.Model, windows: dict[str, BackboneOutputs]
 ) -> None:
     adapter = make(backbone)
     data = windows[adapter.tap]
@@ -229,7 +229,7 @@ def test_every_plain_body_can_be_adapted(settings: tuple[str, ...], dataset: Dat
 
 @EVERY
 def test_many_groups_are_each_group_by_itself(
-    make: Any, backbone: keras.Model, windows: dict[str, FrozenRows]
+    make: Any, backbone: keras.Model, windows: dict[str, BackboneOutputs]
 ) -> None:
     adapter = make(backbone)
     data = windows[adapter.tap]
@@ -250,7 +250,7 @@ def test_many_groups_are_each_group_by_itself(
 
 @EVERY
 def test_parameters_are_counted_and_every_one_has_a_gradient(
-    make: Any, backbone: keras.Model, windows: dict[str, FrozenRows]
+    make: Any, backbone: keras.Model, windows: dict[str, BackboneOutputs]
 ) -> None:
     adapter = make(backbone)
     assert adapter.parameters == sum(values.size for values in adapter.initial(17, "all").values())
@@ -293,7 +293,7 @@ def test_a_random_start_is_a_function_of_seed_and_domain(make: Any, backbone: ke
 
 @EVERY
 def test_joint_training_equals_training_one_by_one(
-    make: Any, backbone: keras.Model, windows: dict[str, FrozenRows]
+    make: Any, backbone: keras.Model, windows: dict[str, BackboneOutputs]
 ) -> None:
     adapter = make(backbone)
     data = windows[adapter.tap]
@@ -317,7 +317,7 @@ def test_joint_training_equals_training_one_by_one(
 def test_training_lowers_the_loss_and_leaves_the_backbone(
     make: Any,
     backbone: keras.Model,
-    windows: dict[str, FrozenRows],
+    windows: dict[str, BackboneOutputs],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The last weights are kept, since no validation score is defined."""

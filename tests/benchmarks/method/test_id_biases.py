@@ -20,8 +20,8 @@ from configs import Experiment, InputError
 from configs.domains import ALL
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line, variant
-from trainer.backbone.frozen_pass import FrozenRows
-from trainer.evaluation.activation import helps
+from trainer.backbone.frozen_pass import BackboneOutputs
+from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
 from trainer.training.finetune import judging_rows
 
@@ -136,12 +136,12 @@ def bench(experiment: Experiment, logs: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def columns(bench: Bench) -> dict[str, FrozenRows]:
+def columns(bench: Bench) -> dict[str, BackboneOutputs]:
     return {split: read_rows(bench.dataset, [split]) for split in ("finetune", "test")}
 
 
 def added(
-    bench: Bench, columns: dict[str, FrozenRows], outcome: Any, name: str, feature: str
+    bench: Bench, columns: dict[str, BackboneOutputs], outcome: Any, name: str, feature: str
 ) -> npt.NDArray[np.float32]:
     """The bias that every row of a domain of the test split was given, after checking that it is
     one for each id, ``[ids, 2]``.
@@ -160,7 +160,7 @@ def added(
 
 @pytest.mark.parametrize("name", [ALL, "scene=home"])
 def test_biases_of_a_domain_are_those_of_its_window(
-    name: str, bench: Bench, columns: dict[str, FrozenRows]
+    name: str, bench: Bench, columns: dict[str, BackboneOutputs]
 ) -> None:
     """CTR on all of the domain's rows, CVR on the clicked ones; the debt to the prior is paid by
     every user that both splits have.
@@ -198,7 +198,7 @@ def test_biases_of_a_domain_are_those_of_its_window(
 
 
 def test_tasks_that_are_not_named_are_left_alone(
-    bench: Bench, columns: dict[str, FrozenRows]
+    bench: Bench, columns: dict[str, BackboneOutputs]
 ) -> None:
     outcome = id_biases(
         bench, bench.experiment, ["test"], {**USERS, "features": ["shop_id"], "tasks": ["cvr"]}
@@ -210,7 +210,7 @@ def test_tasks_that_are_not_named_are_left_alone(
     assert outcome.parameters == sizes["shop_id"].size - 2
 
 
-def test_what_it_leaves(bench: Bench, columns: dict[str, FrozenRows]) -> None:
+def test_what_it_leaves(bench: Bench, columns: dict[str, BackboneOutputs]) -> None:
     experiment, options = (
         bench.experiment,
         {"features": ["user_id", "shop_id"], "precision": [10.0, 30.0], "base": "backbone"},
@@ -233,7 +233,7 @@ def test_what_it_leaves(bench: Bench, columns: dict[str, FrozenRows]) -> None:
     assert own.rows == PASSES * sum(len(window.domain_rows(domain)) for domain in present)
     validation = bench.rows("validation")
     judged = {
-        domain.name: helps(
+        domain.name: passes_activation_rule(
             compare(
                 experiment,
                 validation,

@@ -26,7 +26,7 @@ from configs.domains import ALL, Domain
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line
 from trainer.backbone.fingerprint import check_fingerprint, model_fingerprint
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.kernels.scoring import mean_auc, probabilities
 from trainer.metrics.task_metrics import auc, log_loss
@@ -44,7 +44,7 @@ def bench(experiment: Experiment, logs: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def window(bench: Bench, experiment: Experiment) -> FrozenRows:
+def window(bench: Bench, experiment: Experiment) -> BackboneOutputs:
     return read_rows(bench.dataset, [experiment.finetune.split])
 
 
@@ -56,7 +56,7 @@ def both(bench: Bench, experiment: Experiment) -> Outcome:
     )[""]
 
 
-def loss(experiment: Experiment, rows: FrozenRows, logits: npt.NDArray[np.float32]) -> float:
+def loss(experiment: Experiment, rows: BackboneOutputs, logits: npt.NDArray[np.float32]) -> float:
     scores = probabilities(logits)
     found = [
         log_loss(rows.labels(getattr(experiment.tasks, task).label), scores[task])
@@ -108,7 +108,7 @@ def trainee(bench: Bench, experiment: Experiment) -> Trainee:
 
 
 def test_training_depends_on_its_start_alone_and_traces_one_step(
-    trainee: Trainee, bench: Bench, experiment: Experiment, window: FrozenRows
+    trainee: Trainee, bench: Bench, experiment: Experiment, window: BackboneOutputs
 ) -> None:
     validation = read_scored_rows(bench, "validation")
     start = trainee.weights()
@@ -130,7 +130,7 @@ def test_the_best_weights_are_kept_the_start_included(
     trainee: Trainee,
     bench: Bench,
     experiment: Experiment,
-    window: FrozenRows,
+    window: BackboneOutputs,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     validation, start, everyone = (
@@ -159,7 +159,7 @@ def test_the_best_weights_are_kept_the_start_included(
 
 
 def test_figures_are_those_of_the_stopping_rows(
-    trainee: Trainee, bench: Bench, experiment: Experiment, window: FrozenRows
+    trainee: Trainee, bench: Bench, experiment: Experiment, window: BackboneOutputs
 ) -> None:
     validation, home = (
         read_scored_rows(bench, "validation"),
@@ -179,7 +179,7 @@ def updated(bench: Bench, experiment: Experiment) -> Outcome:
 
 
 def test_update_learns_the_window_and_leaves_the_backbone_alone(
-    updated: Outcome, bench: Bench, experiment: Experiment, window: FrozenRows
+    updated: Outcome, bench: Bench, experiment: Experiment, window: BackboneOutputs
 ) -> None:
     before, after = bench.rows("finetune").logits, updated.logits["finetune"][ALL]
     assert not np.allclose(before, after)
@@ -227,7 +227,7 @@ def test_a_domain_does_not_depend_on_those_trained_before_it(
 
 
 def test_full_starts_from_the_update(
-    both: Outcome, updated: Outcome, experiment: Experiment, window: FrozenRows
+    both: Outcome, updated: Outcome, experiment: Experiment, window: BackboneOutputs
 ) -> None:
     np.testing.assert_array_equal(both.logits["test"][ALL], updated.logits["test"][ALL])
     home, lunch = domains_of(experiment, "scene=home", "period=lunch")

@@ -22,7 +22,7 @@ from configs.domains import ALL
 from configs.training import Kernel
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line, variant
-from trainer.backbone.frozen_pass import FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.kernels.kernel import KernelShape, kernel_logits
 from trainer.kernels.scoring import score_rows
@@ -61,7 +61,7 @@ def bench(experiment: Experiment, logs: Path, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture(scope="module")
-def window(bench: Bench) -> FrozenRows:
+def window(bench: Bench) -> BackboneOutputs:
     return bench.rows("finetune", "representation+input")
 
 
@@ -115,7 +115,7 @@ def test_by_hand(enters: Enters) -> None:
 @EVERY
 @pytest.mark.parametrize("hidden", [(), (7,)])
 def test_against_the_backbones_own_layers_in_numpy(
-    enters: Enters, hidden: tuple[int, ...], bench: Bench, window: FrozenRows
+    enters: Enters, hidden: tuple[int, ...], bench: Bench, window: BackboneOutputs
 ) -> None:
     adapter = TowerInput.of(
         bench.backbone, Kernel(width=5, decoder_layers=hidden, activation="tanh"), enters
@@ -143,7 +143,7 @@ def test_against_the_backbones_own_layers_in_numpy(
 
 @EVERY
 def test_starts_at_zero_shot_as_a_kernel_does(
-    enters: Enters, bench: Bench, window: FrozenRows
+    enters: Enters, bench: Bench, window: BackboneOutputs
 ) -> None:
     adapter = TowerInput.of(bench.backbone, SETTINGS, enters)
     start, kernel = adapter.initial(17, ALL), KernelShape.of(SETTINGS, 59).initial(17, ALL)
@@ -155,7 +155,7 @@ def test_starts_at_zero_shot_as_a_kernel_does(
     assert adapter.parameters == 2 * (59 * 6 + 6 + 7 * (6 + (enters == "both")))
 
 
-def test_both_with_no_vector_is_the_kernel(bench: Bench, window: FrozenRows) -> None:
+def test_both_with_no_vector_is_the_kernel(bench: Bench, window: BackboneOutputs) -> None:
     adapter = TowerInput.of(bench.backbone, SETTINGS, "both")
     weights = somewhere(adapter)
     weights["weight_1"][..., :6], weights["bias_1"][..., :6] = 0.0, 0.0
@@ -201,7 +201,7 @@ def test_a_kernels_logit_is_what_its_decoder_gives() -> None:
 
 @EVERY
 def test_joint_training_equals_training_one_by_one(
-    enters: Enters, bench: Bench, window: FrozenRows
+    enters: Enters, bench: Bench, window: BackboneOutputs
 ) -> None:
     adapter = TowerInput.of(bench.backbone, SETTINGS, enters)
     experiment = variant("finetune.rate_power=0")

@@ -39,7 +39,7 @@ from serving.wire.tf_examples import example
 from tests.serving import jobs
 from tests.serving.conftest import NAME, serving
 from tests.serving.jobs import add_kernel
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
@@ -144,7 +144,7 @@ def reference(
         kernel = store.load(domain, store.active()[domain])
         rows = np.flatnonzero(np.array(domains) == domain)
         columns = {f"feature/{name}": tensor.numpy() for name, tensor in features.items()}
-        data = FrozenRows(
+        data = BackboneOutputs(
             heads["logits"].numpy(), read_tap(heads, kernel.shape.tap).numpy(), columns
         )
         logits[rows] = score_rows(kernel.shape, kernel.weights, data, rows)

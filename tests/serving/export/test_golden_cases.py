@@ -18,8 +18,8 @@ from serving.export import golden_cases
 from serving.export.export_manifest import EXTRA
 from serving.export.version_writer import export
 from serving.server.servable import Servable
-from serving.server.servable_loader import WARM_UP_FILE
 from serving.wire.row_codec import encode_rank, encode_rows
+from serving.wire.signatures import WARM_UP_FILE
 from serving.wire.tensor_protos import decode
 from serving.wire.tf_examples import example
 from tests.serving.jobs import GOLDEN, add_kernel, kernel_shape, loud_job, made_up

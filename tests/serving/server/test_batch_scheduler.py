@@ -18,7 +18,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from configs import InputError
 from serving.server.batch_scheduler import Batcher
-from serving.server.batch_tensors import joined
+from serving.server.batch_tensors import concatenate_requests
 from serving.server.batching_parameters import Parameters, read_parameters
 from serving.server.model_config import ModelConfig
 from serving.server.servable import Servable
@@ -280,7 +280,7 @@ def test_joined_tensors(dtype: str) -> None:
         encode(array, kind.as_datatype_enum, packed=bool(index % 2))
         for index, array in enumerate(arrays)
     ]
-    (whole,) = joined([{"x": message} for message in messages], 7, 1 << 20)
+    (whole,) = concatenate_requests([{"x": message} for message in messages], 7, 1 << 20)
     if dtype == "string":
         whole = decode(tensor_pb2.TensorProto.FromString(whole.item()))
     empty: Any = b"" if dtype == "string" else kind.as_numpy_dtype(0)

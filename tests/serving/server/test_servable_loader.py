@@ -14,7 +14,8 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from serving.server.model_versions import State
 from serving.server.servable import Servable
-from serving.server.servable_loader import WARM_UP_FILE, load, warm_up_requests
+from serving.server.servable_loader import load, warm_up_requests
+from serving.wire.signatures import WARM_UP_FILE
 from tests.serving.conftest import NAME, good_request, serving
 
 

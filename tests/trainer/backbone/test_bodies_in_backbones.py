@@ -20,7 +20,7 @@ from serving.export.serving_module import Recommender
 from tests.trainer.backbone.test_bodies import CASES, ROWS, crossed_by_hand, make_loud
 from tests.trainer.conftest import random_kernel, variant
 from trainer.backbone.fingerprint import model_fingerprint
-from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
+from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import build_backbone, read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
@@ -144,7 +144,7 @@ def test_kernels_over_a_body_follow_their_definition(
     for slot in (1, 2):
         rows = np.flatnonzero(slots == slot)
         expected[rows] = score_rows(
-            shape, random_kernel(shape, slot), FrozenRows(heads["logits"], taps, {}), rows
+            shape, random_kernel(shape, slot), BackboneOutputs(heads["logits"], taps, {}), rows
         )
         assert np.abs(expected[rows] - heads["logits"][rows]).mean() > 0.1
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-4)
@@ -187,7 +187,7 @@ def test_a_body_is_served_as_it_is_judged(built: Built) -> None:
     heads = built.frozen(
         {name: transform.features(raw)[name] for name in built.frozen.input}, training=False
     )
-    data = FrozenRows(heads["logits"].numpy(), heads[shape.tap].numpy(), {})
+    data = BackboneOutputs(heads["logits"].numpy(), heads[shape.tap].numpy(), {})
     expected = {
         "backbone": probabilities(data.logits),
         "all": probabilities(score_rows(shape, kernel, data, np.arange(ROWS))),

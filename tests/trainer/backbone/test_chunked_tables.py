@@ -55,7 +55,7 @@ def test_pieces_are_drawn_from_seeds_of_their_own(monkeypatch: pytest.MonkeyPatc
 def test_uncopied_values_are_those_of_the_variable_after_sparse_updates() -> None:
     variable = table(6, 2)
     variable.scatter_update(tf.IndexedSlices(tf.ones((1, 2)), tf.constant([4])))
-    values = chunked_tables.uncopied(variable)
+    values = chunked_tables.numpy_view(variable)
     np.testing.assert_array_equal(values, variable.numpy())
     assert values[4].tolist() == [1.0, 1.0]
     kept = values.copy()

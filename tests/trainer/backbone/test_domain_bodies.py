@@ -27,7 +27,7 @@ from trainer.backbone.bodies.hamur import hamur
 from trainer.backbone.bodies.pepnet import pepnet
 from trainer.backbone.bodies.star import star
 from trainer.backbone.fingerprint import model_fingerprint
-from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
+from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import build_backbone
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
@@ -415,7 +415,7 @@ def test_the_exported_signatures_give_the_scores_of_the_keras_path(
         )
 
     kernel = KernelStore(job).load("scene=home", 1)
-    rows = FrozenRows(heads["logits"].numpy(), heads[SHAPE.tap].numpy(), {})
+    rows = BackboneOutputs(heads["logits"].numpy(), heads[SHAPE.tap].numpy(), {})
     expected = probabilities(score_rows(kernel.shape, kernel.weights, rows, np.arange(ROWS)))
     for asked in (["scene=home"] * ROWS, ["scene=home", "backbone"] * (ROWS // 2)):
         home = np.array([name == "scene=home" for name in asked])

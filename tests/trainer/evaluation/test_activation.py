@@ -7,9 +7,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.trainer.conftest import SHAPE, auc_figures, random_kernel, random_rows, variant
-from trainer.backbone.frozen_pass import FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.evaluation import activation
-from trainer.evaluation.activation import helps
+from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
 from trainer.kernels.bank import KernelBank
 from trainer.kernels.kernel import KernelShape
@@ -41,7 +41,7 @@ ROWS = random_rows(120)
 def test_a_kernel_helps_where_one_interval_is_above_zero_and_none_below(
     ctr: Any, ctcvr: Any, expected: bool
 ) -> None:
-    assert helps(auc_figures(ctr, ctcvr)) is expected
+    assert passes_activation_rule(auc_figures(ctr, ctcvr)) is expected
 
 
 @pytest.mark.parametrize("residual", [True, False])
@@ -82,12 +82,12 @@ def test_each_task_is_judged_in_its_sample_space() -> None:
         np.testing.assert_array_equal(received[1], labels)
 
 
-def with_labels(click: float, conversion: float) -> FrozenRows:
+def with_labels(click: float, conversion: float) -> BackboneOutputs:
     labels = {
         "label/click": np.full(120, click, np.float32),
         "label/conversion": np.full(120, conversion, np.float32),
     }
-    return FrozenRows(ROWS.logits, ROWS.taps, {**ROWS.columns, **labels})
+    return BackboneOutputs(ROWS.logits, ROWS.taps, {**ROWS.columns, **labels})
 
 
 def test_mean_auc_is_over_the_tasks_where_it_is_defined() -> None:
@@ -96,7 +96,7 @@ def test_mean_auc_is_over_the_tasks_where_it_is_defined() -> None:
     ctr = roc_auc_score(ROWS.labels("click"), p["ctr"], sample_weight=weights)
     ctcvr = roc_auc_score(ROWS.labels("conversion"), p["ctcvr"], sample_weight=weights)
     assert mean_auc(experiment, ROWS, chosen, ROWS.logits) == pytest.approx((ctr + ctcvr) / 2)
-    half = FrozenRows(
+    half = BackboneOutputs(
         ROWS.logits, ROWS.taps, {**ROWS.columns, "label/conversion": np.zeros(120, np.float32)}
     )
     assert mean_auc(experiment, half, chosen, ROWS.logits) == pytest.approx(ctr)
@@ -110,19 +110,22 @@ def test_a_kernel_against_itself_is_no_gain() -> None:
         for metric in METRICS:
             assert figures[task][metric]["delta"] == 0.0
             assert figures[task][metric]["ci95"] == [0.0, 0.0]
-    assert not helps(figures)
+    assert not passes_activation_rule(figures)
 
 
 def test_a_kernel_that_knows_the_labels_helps() -> None:
     knowing = ROWS.logits + 4 * np.stack([ROWS.labels("click"), ROWS.labels("conversion")], 1)
     figures = compare(variant(), ROWS, np.arange(120), knowing)
-    assert helps(figures)
+    assert passes_activation_rule(figures)
     assert figures["ctr"]["auc"]["delta"] == pytest.approx(
         figures["ctr"]["auc"]["kernel"] - figures["ctr"]["auc"]["backbone"]
     )
-    assert not helps(
+    assert not passes_activation_rule(
         compare(
-            variant(), FrozenRows(knowing, ROWS.taps, ROWS.columns), np.arange(120), ROWS.logits
+            variant(),
+            BackboneOutputs(knowing, ROWS.taps, ROWS.columns),
+            np.arange(120),
+            ROWS.logits,
         )
     )
 

@@ -17,7 +17,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from configs import Experiment, InputError
 from tests.trainer.conftest import change_json, one_line
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.data.dataset import Dataset
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
@@ -42,7 +42,7 @@ def result(experiment: Experiment, dataset_dir: Path, job: Job) -> dict[str, Any
 
 
 @pytest.fixture(scope="module")
-def rows(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> FrozenRows:
+def rows(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> BackboneOutputs:
     return run_frozen(frozen, dataset, "test", experiment.kernel.tap, "test")
 
 
@@ -96,7 +96,7 @@ def test_rows_and_activity_are_those_of_manifest_and_store(
         assert domain["active"] is (name in KernelStore(job).active())
 
 
-def auc_of(rows: FrozenRows, chosen: Any, logits: npt.NDArray[np.float32], task: str) -> float:
+def auc_of(rows: BackboneOutputs, chosen: Any, logits: npt.NDArray[np.float32], task: str) -> float:
     """By scikit-learn, over the task's sample space; the small experiment has no weights."""
     labels = rows.labels("click" if task == "ctr" else "conversion")[chosen]
     inside = rows.labels("click")[chosen] > 0 if task == "cvr" else np.ones(len(labels), bool)
@@ -104,7 +104,7 @@ def auc_of(rows: FrozenRows, chosen: Any, logits: npt.NDArray[np.float32], task:
 
 
 def test_a_domains_kernel_is_its_own_active_or_not(
-    result: dict[str, Any], rows: FrozenRows, job: Job, experiment: Experiment
+    result: dict[str, Any], rows: BackboneOutputs, job: Job, experiment: Experiment
 ) -> None:
     store, compared = KernelStore(job), 0
     for domain in experiment.domains:
@@ -141,7 +141,7 @@ def auto_domain(row: dict[str, int], active: set[str], experiment: Experiment) -
 
 
 def test_overall_scores_every_row_under_its_auto_domain(
-    result: dict[str, Any], rows: FrozenRows, job: Job, experiment: Experiment
+    result: dict[str, Any], rows: BackboneOutputs, job: Job, experiment: Experiment
 ) -> None:
     store = KernelStore(job)
     served, everything = rows.logits.copy(), np.arange(len(rows.logits))

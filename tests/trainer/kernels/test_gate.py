@@ -25,14 +25,22 @@ from tests.trainer.conftest import (
     random_rows,
     variant,
 )
-from trainer.backbone.frozen_pass import FrozenRows, feature_tensors, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Dataset
 from trainer.evaluation.comparison import compare
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.kernels.bank import SLOT, KernelBank, domain_model
-from trainer.kernels.gate import BUCKETS, GATE, SUPPORT, bucket_of, every_trust, row_trust, trusted
+from trainer.kernels.gate import (
+    BUCKETS,
+    GATE,
+    SUPPORT,
+    apply_gate,
+    bucket_of,
+    every_trust,
+    row_trust,
+)
 from trainer.kernels.kernel import KernelShape, user_columns
 from trainer.kernels.scoring import score_rows
 from trainer.registry.kernel_registry import KernelStore
@@ -63,7 +71,7 @@ def gated_kernel(seed: int, shape: KernelShape = GATED) -> dict[str, npt.NDArray
     }
 
 
-def rows_of_users(rows: int) -> FrozenRows:
+def rows_of_users(rows: int) -> BackboneOutputs:
     """Random rows whose users have ids."""
     made = random_rows(rows)
     return replace(
@@ -109,11 +117,11 @@ def test_trust_is_looked_up_by_kernel_task_and_bucket() -> None:
 def test_the_gate_is_between_backbone_and_kernel_and_full_trust_changes_nothing() -> None:
     backbone, kernel = np.array([[[1e8, 2.0, -1.0, 0.1]], [[1.0, 4.0, 3.0, 0.7]]], np.float32)
     np.testing.assert_array_equal(
-        trusted(backbone, kernel, np.ones_like(kernel)), kernel
+        apply_gate(backbone, kernel, np.ones_like(kernel)), kernel
     )  # 1e8 + (1 - 1e8) would be 0
-    np.testing.assert_array_equal(trusted(backbone, kernel, np.zeros_like(kernel)), backbone)
+    np.testing.assert_array_equal(apply_gate(backbone, kernel, np.zeros_like(kernel)), backbone)
     np.testing.assert_allclose(
-        trusted(backbone, kernel, np.array([[0.0, 0.25, 0.5, 1.0]], np.float32)),
+        apply_gate(backbone, kernel, np.array([[0.0, 0.25, 0.5, 1.0]], np.float32)),
         [[1e8, 2.5, 1.0, 0.7]],
         rtol=1e-6,
     )
@@ -136,7 +144,7 @@ def test_one_standard_error_by_hand() -> None:
     )  # now the first is the best itself
 
 
-def noisy_kernel_rows(rows: int = 6_000) -> tuple[FrozenRows, npt.NDArray[Any], Floats]:
+def noisy_kernel_rows(rows: int = 6_000) -> tuple[BackboneOutputs, npt.NDArray[Any], Floats]:
     """Backbone logits that are the truth; a kernel that is right for bucket 1, too loud by three
     for bucket 2, and noise for bucket 0.
     """

@@ -14,7 +14,7 @@ import tensorflow as tf
 from configs import Experiment
 from configs.training import Kernel
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows
-from trainer.backbone.frozen_pass import FrozenRows, feature_tensors
+from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.data.dataset import Dataset
 from trainer.kernels.bank import SLOT, KernelBank, domain_model
 from trainer.kernels.kernel import KernelShape, kernel_logits, stack
@@ -38,7 +38,7 @@ def filled_bank(shape: KernelShape, slots: int = 4) -> KernelBank:
     return bank
 
 
-def one_kernel(shape: KernelShape, kernel: dict[str, Floats], rows: FrozenRows) -> Floats:
+def one_kernel(shape: KernelShape, kernel: dict[str, Floats], rows: BackboneOutputs) -> Floats:
     """Logits ``[N, 2]`` of a kernel in NumPy, row by row and task by task, from its definition."""
     activation = {"relu": lambda x: np.maximum(x, 0), "tanh": np.tanh}[shape.activation]
     out = np.empty_like(rows.logits)
@@ -183,7 +183,7 @@ def test_bank_survives_save_and_reload(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def real_shape(experiment: Experiment, window: FrozenRows) -> KernelShape:
+def real_shape(experiment: Experiment, window: BackboneOutputs) -> KernelShape:
     return KernelShape.of(experiment.kernel, window.taps.shape[-1])
 
 
@@ -227,7 +227,7 @@ def test_gradients_through_the_full_graph_equal_those_through_cached_taps(
     experiment: Experiment,
     dataset: Dataset,
     frozen: keras.Model,
-    window: FrozenRows,
+    window: BackboneOutputs,
     full_graph: tuple[keras.Model, KernelBank],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

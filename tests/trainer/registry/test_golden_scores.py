@@ -17,7 +17,7 @@ from configs import Experiment, InputError
 from preprocessing.dataset.golden_requests import GOLDEN_FILE, GOLDEN_ROWS
 from preprocessing.logs.schema import served_columns
 from tests.trainer.conftest import change_json, one_line, variant
-from trainer.backbone.frozen_pass import FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Dataset
 from trainer.job import Job
@@ -53,7 +53,7 @@ def test_a_job_keeps_its_datasets_requests_as_clients_send_them(
 
 
 def test_they_are_rows_of_the_window(
-    golden: GoldenRows, window: FrozenRows, experiment: Experiment
+    golden: GoldenRows, window: BackboneOutputs, experiment: Experiment
 ) -> None:
     taps = read_tap(golden.heads, experiment.kernel.tap).numpy().reshape(GOLDEN_ROWS, -1)
     known = window.taps.reshape(len(window.taps), -1)
@@ -66,7 +66,7 @@ def test_every_trained_kernel_holds_its_scores(golden: GoldenRows, job_dir: Path
     rows = {}
     for domain in store.domains():
         kernel = store.load(domain, 1)
-        assert kernel.golden == golden.under(kernel.shape, kernel.weights)
+        assert kernel.golden == golden.scores_for(kernel.shape, kernel.weights)
         assert (
             kernel.golden["requests"]
             == hashlib.sha256(Job(job_dir).golden.read_bytes()).hexdigest()
@@ -89,13 +89,13 @@ def test_scores_are_those_of_judging(
 ) -> None:
     kernel = KernelStore(Job(job_dir)).load(HOME, 1)
     taps = read_tap(golden.heads, experiment.kernel.tap).numpy()
-    rows = FrozenRows(golden.heads["logits"].numpy(), taps, golden.columns)
+    rows = BackboneOutputs(golden.heads["logits"].numpy(), taps, golden.columns)
     expected = probabilities(score_rows(kernel.shape, kernel.weights, rows, np.arange(GOLDEN_ROWS)))
-    assert golden.under(kernel.shape, kernel.weights)["scores"] == {
+    assert golden.scores_for(kernel.shape, kernel.weights)["scores"] == {
         task: values.tolist() for task, values in expected.items()
     }
     assert (
-        golden.under(kernel.shape, kernel.shape.initial(1, HOME))["scores"]["ctr"]
+        golden.scores_for(kernel.shape, kernel.shape.initial(1, HOME))["scores"]["ctr"]
         != expected["ctr"].tolist()
     )
 

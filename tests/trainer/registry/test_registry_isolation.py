@@ -82,7 +82,7 @@ def test_no_other_file_changes_and_no_other_score(
             domain: store.active_or_newest(domain) for domain in store.domains() if domain != HOME
         }
         return {
-            domain: golden.under(kernel.shape, kernel.weights)
+            domain: golden.scores_for(kernel.shape, kernel.weights)
             for domain, kernel in kernels.items()
             if kernel
         }
@@ -115,10 +115,11 @@ def test_the_scores_that_change_are_those_of_the_domain(job: Job, frozen: keras.
     store, golden = KernelStore(job), GoldenRows.open(job, frozen)
     louder, former = store.load(HOME, 3), store.load(HOME, 2)
     one, other = (
-        golden.under(kernel.shape, kernel.weights)["scores"]["ctr"] for kernel in (former, louder)
+        golden.scores_for(kernel.shape, kernel.weights)["scores"]["ctr"]
+        for kernel in (former, louder)
     )
     assert np.abs(np.subtract(one, other)).max() > 0
     assert store.rollback(HOME) == 2
     active = store.active_or_newest(HOME)
     assert active
-    assert golden.under(active.shape, active.weights)["scores"]["ctr"] == one
+    assert golden.scores_for(active.shape, active.weights)["scores"]["ctr"] == one

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.trainer.conftest import SHAPE, domains_of, random_kernel, random_rows, variant
-from trainer.backbone.frozen_pass import FrozenRows
+from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.training import domain_mixing
 from trainer.training.domain_mixing import agreements, learned_shares, mix, training_data
 from trainer.training.finetune import train_kernels
@@ -18,7 +18,7 @@ ROWS = random_rows(600)
 OWN = np.arange(0, 600, 5)  # 120 rows
 
 
-def share_of(data: DomainData, own: Any, rows: FrozenRows = ROWS) -> float:
+def share_of(data: DomainData, own: Any, rows: BackboneOutputs = ROWS) -> float:
     """What outside rows carry of the whole weight."""
     weight = rows.weights[data.rows] * (1.0 if data.factors is None else data.factors)
     return float(weight[~np.isin(data.rows, own)].sum() / weight.sum())
@@ -92,7 +92,7 @@ def test_learned_shares_by_hand() -> None:
     assert learned_shares(np.empty(0), 0.5).shape == (0,)
 
 
-def agreeing_rows() -> FrozenRows:
+def agreeing_rows() -> BackboneOutputs:
     """Scene 1 (home) and period 1 (lunch) want one thing of the kernel, scene 2 (search) the
     opposite; each row is of one domain.
     """
@@ -156,7 +156,7 @@ def test_factors_weigh_rows_in_training_and_own_rows_divide_the_kl() -> None:
     factors = np.where(np.arange(120) % 2, 2.0, 1.0).astype(np.float32)
     weights = ROWS.weights.copy()
     weights[OWN] *= factors
-    heavier = FrozenRows(ROWS.logits, ROWS.taps, {**ROWS.columns, "row/weight": weights})
+    heavier = BackboneOutputs(ROWS.logits, ROWS.taps, {**ROWS.columns, "row/weight": weights})
     one = JointTrainer(
         experiment, SHAPE, [DomainData("scene=home", OWN, factors)], [random_kernel(SHAPE, 1)]
     )

@@ -13,7 +13,7 @@ import pytest
 from configs import Experiment, InputError
 from configs.files import read_json
 from tests.trainer.conftest import domains_of, one_line, random_rows, variant
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
@@ -31,7 +31,7 @@ def backbone_files(job: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def validation(experiment: Experiment, dataset: Any, frozen: Any) -> FrozenRows:
+def validation(experiment: Experiment, dataset: Any, frozen: Any) -> BackboneOutputs:
     """The validation split behind the frozen backbone."""
     return run_frozen(frozen, dataset, "validation", None, "validation")
 
@@ -68,7 +68,7 @@ def test_the_same_seed_gives_the_same_kernels(again: Path, job_dir: Path) -> Non
 
 
 def test_every_domain_with_rows_has_a_kernel_and_an_honest_manifest(
-    experiment: Experiment, job_dir: Path, window: Any, dataset: Any, validation: FrozenRows
+    experiment: Experiment, job_dir: Path, window: Any, dataset: Any, validation: BackboneOutputs
 ) -> None:
     store = KernelStore(Job(job_dir))
     assert set(store.domains()) == {
@@ -116,7 +116,7 @@ def test_the_rule_alone_decides_what_is_served(
     if HOME in store.active():
         store.deactivate(HOME)
     before = store.active()
-    monkeypatch.setattr(module, "helps", lambda figures: helpful)
+    monkeypatch.setattr(module, "passes_activation_rule", lambda figures: helpful)
     faster = experiment.model_copy(
         update={"finetune": experiment.finetune.model_copy(update={"epochs": 1})}
     )
@@ -232,7 +232,7 @@ def test_validation_that_is_undefined_keeps_the_last_kernel(
 
 
 def test_no_user_both_stops_and_judges_a_kernel(
-    experiment: Experiment, validation: FrozenRows
+    experiment: Experiment, validation: BackboneOutputs
 ) -> None:
     for domain in experiment.domains:
         stopping, judging = stopping_rows(validation, domain), judging_rows(validation, domain)

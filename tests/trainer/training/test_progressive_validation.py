@@ -21,7 +21,7 @@ from preprocessing.features.transform import transform_outputs
 from preprocessing.task import parse_arguments
 from tests.conftest import QUICKSTART
 from tests.trainer.conftest import change_json, one_line, variant
-from trainer.backbone.frozen_pass import FrozenRows, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.backbone.saving import load_frozen
@@ -106,13 +106,13 @@ def backbone(trained: Trained) -> keras.Model:
 
 
 @pytest.fixture(scope="module")
-def stored(trained: Trained, opened: Dataset, backbone: keras.Model) -> FrozenRows:
+def stored(trained: Trained, opened: Dataset, backbone: keras.Model) -> BackboneOutputs:
     """The window as kernels see it."""
     return window_rows(trained.job, trained.experiment, backbone, opened, "tower", "window")
 
 
 @pytest.fixture(scope="module")
-def in_sample(opened: Dataset, backbone: keras.Model) -> FrozenRows:
+def in_sample(opened: Dataset, backbone: keras.Model) -> BackboneOutputs:
     """The window behind the backbone that has learned it."""
     return run_frozen(backbone, opened, "finetune", "tower", "window")
 
@@ -143,7 +143,7 @@ def test_parts_by_hand(moments: list[int], parts: int, expected: list[list[int]]
 
 
 def test_parts_are_chronological_and_cover_the_window_once(
-    trained: Trained, opened: Dataset, stored: FrozenRows
+    trained: Trained, opened: Dataset, stored: BackboneOutputs
 ) -> None:
     moments = stored.columns["row/timestamp"]
     parts = chronological_parts(moments.astype(np.int64), PARTS)
@@ -165,8 +165,8 @@ def test_the_rows_are_those_of_a_forward_pass_in_the_same_order(
     trained: Trained,
     opened: Dataset,
     backbone: keras.Model,
-    stored: FrozenRows,
-    in_sample: FrozenRows,
+    stored: BackboneOutputs,
+    in_sample: BackboneOutputs,
 ) -> None:
     np.testing.assert_equal(stored.columns, in_sample.columns)
     assert stored.taps.shape == in_sample.taps.shape
@@ -184,7 +184,7 @@ def test_the_rows_are_those_of_a_forward_pass_in_the_same_order(
 
 
 def test_the_first_part_was_scored_by_the_model_before_the_pass(
-    trained: Trained, opened: Dataset, stored: FrozenRows
+    trained: Trained, opened: Dataset, stored: BackboneOutputs
 ) -> None:
     model = build_backbone(trained.experiment, transform_outputs(trained.experiment, opened.fitted))
     for weight, value in zip(model.weights, trained.before, strict=True):
@@ -198,7 +198,9 @@ def test_the_first_part_was_scored_by_the_model_before_the_pass(
     assert np.abs(stored.logits[last] - expected.logits[last]).mean() > 1e-2
 
 
-def test_what_is_stored_is_out_of_sample(stored: FrozenRows, in_sample: FrozenRows) -> None:
+def test_what_is_stored_is_out_of_sample(
+    stored: BackboneOutputs, in_sample: BackboneOutputs
+) -> None:
     assert (stored.logits != in_sample.logits).any(axis=1).mean() > 0.99
     clicks = stored.labels("click")
     before, after = (
@@ -372,7 +374,7 @@ def test_kernels_train_on_what_is_stored(
 
 def rows_of(
     job: Job, trained: Trained, opened: Dataset, backbone: keras.Model, *settings: str
-) -> FrozenRows:
+) -> BackboneOutputs:
     experiment = variant(*PROGRESSIVE, *settings)
     return window_rows(job, experiment, backbone, opened, experiment.kernel.tap, "window")
 
@@ -450,7 +452,11 @@ def test_a_window_before_the_end_of_pre_training_is_refused() -> None:
 
 
 def test_without_the_pass_everything_is_as_before(
-    experiment: Experiment, job_dir: Path, dataset: Dataset, frozen: keras.Model, window: FrozenRows
+    experiment: Experiment,
+    job_dir: Path,
+    dataset: Dataset,
+    frozen: keras.Model,
+    window: BackboneOutputs,
 ) -> None:
     assert not (job_dir / "backbone" / "taps").exists()
     tap = experiment.kernel.tap

@@ -13,7 +13,7 @@ from trainer.registry.kernel_registry import KernelStore
 from trainer.training import finetune as module
 from trainer.training.finetune import finetune, train_kernels
 from trainer.training.joint_kernel_trainer import JointTrainer
-from trainer.training.warm_start import levels, parents, starts
+from trainer.training.warm_start import initial_kernels, levels, parents
 
 NAMES = ("region=r1,scene=home", "scene=home", "region=r1", "region=r2,scene=home")
 
@@ -49,12 +49,12 @@ def test_a_domain_starts_from_its_first_single_topic_that_has_a_kernel(
         name: random_kernel(SHAPE, seed)
         for seed, name in enumerate(("all", "scene=home", "region=r1"))
     }
-    found = starts("parent", domains, known)
+    found = initial_kernels("parent", domains, known)
     assert isinstance(found, list)
     for kernel, name in zip(found, ("region=r1", "all", "all", "scene=home"), strict=True):
         assert kernel is known[name]
-    assert starts("all", domains, known) is known["all"]
-    assert starts("none", domains, known) is None
+    assert initial_kernels("all", domains, known) is known["all"]
+    assert initial_kernels("none", domains, known) is None
 
 
 def test_each_domain_can_be_given_a_start_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

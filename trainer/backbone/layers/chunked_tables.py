@@ -44,7 +44,7 @@ def draw_uniform(table: tf.Variable, limit: float, seed: int) -> None:
             )
 
 
-def uncopied(variable: tf.Variable) -> npt.NDArray[Any]:
+def numpy_view(variable: tf.Variable) -> npt.NDArray[Any]:
     """A variable's values without a copy: to be read at once, since the next update may change
     them.
     """
@@ -66,7 +66,7 @@ def release(variable: tf.Variable) -> None:
 
 def save_table(table: tf.Variable, store: MutableMapping[str, Any]) -> None:
     """Writes a table into a layer's store, a piece under each of the keys "0", "1", ..."""
-    values = uncopied(table)
+    values = numpy_view(table)
     for number, start, stop in pieces(*values.shape):
         store[str(number)] = values[start:stop]
 
