@@ -13,7 +13,7 @@ import tensorflow as tf
 from configs import Experiment, InputError
 from configs.files import write_json
 from tests.trainer.conftest import one_line
-from trainer.backbone import model as backbones
+from trainer.backbone import saving
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.layers import chunked_tables
 from trainer.backbone.layers.embedding import RowEmbedding
@@ -127,7 +127,7 @@ def test_a_fingerprint_is_of_the_bytes_and_not_of_the_pieces() -> None:
 def test_a_large_backbone_is_a_folder_and_loads_as_an_archive_does(
     experiment: Experiment, job_dir: Path, job_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backbones, "_LARGEST_ARCHIVE", 100)
+    monkeypatch.setattr(saving, "_LARGEST_ARCHIVE", 100)
     monkeypatch.setattr(chunked_tables, "PIECE", 40)
     job = Job(job_copy)
     model = keras.saving.load_model(Job(job_dir).backbone / "model.keras")

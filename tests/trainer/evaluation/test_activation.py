@@ -8,9 +8,9 @@ from sklearn.metrics import roc_auc_score
 
 from tests.trainer.conftest import SHAPE, auc_figures, random_kernel, random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
-from trainer.evaluation import activation
 from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
+from trainer.kernels import scoring
 from trainer.kernels.bank import KernelBank
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.scoring import mean_auc, probabilities, score_rows, task_rows
@@ -54,7 +54,7 @@ def test_scores_are_those_of_the_bank_whatever_the_chunk(
     bank.put(1, random_kernel(shape, 1))
     expected = bank(ROWS.taps[chosen], ROWS.logits[chosen], np.ones(len(chosen), np.int32)).numpy()
     for chunk in (7, 65_536):
-        monkeypatch.setattr(activation, "_CHUNK", chunk)
+        monkeypatch.setattr(scoring, "_CHUNK", chunk)
         np.testing.assert_allclose(
             score_rows(shape, random_kernel(shape, 1), ROWS, chosen), expected, rtol=1e-5, atol=1e-6
         )
