@@ -3,10 +3,14 @@
 import difflib
 import re
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+
+from configs.errors import InputError
+from configs.files import read_json
 
 _FIXED_OFFSET = re.compile(r"UTC([+-])([01]\d|2[0-3]):([0-5]\d)")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
@@ -31,6 +35,27 @@ class Section(BaseModel):
                     )
                     raise ValueError(f"unknown key '{key}'{hint}")
         return values
+
+
+S = TypeVar("S", bound=Section)
+
+
+def read_section(path: Path, kind: type[S]) -> S:
+    """Reads a section that a step has written as JSON.
+
+    Raises:
+      InputError: the file is missing, no JSON, or no such section; names the first key that is
+        wrong.
+    """
+    try:
+        return kind.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
+        raise InputError(
+            f"{path}: {where}{first['msg'].removeprefix('Value error, ')}; run the step that writes"
+            " it again"
+        ) from None
 
 
 def _check_safe_name(name: str) -> str:

@@ -10,14 +10,17 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import cache
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 
 from configs import InputError
-from configs.files import read_object, write_json
+from configs.files import write_json
+from configs.section import Section, read_section
 from serving.export.kernel_slots import Layout
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
@@ -28,51 +31,70 @@ _FILE = f"{EXTRA}/export.json"
 _PACKAGES = ("configs", "preprocessing", "trainer", "serving")
 
 
-@dataclass(frozen=True)
-class Record:
+def _read_layout(content: Any) -> Any:
+    """A layout from what ``_layout_to_json`` gave; a layout itself as it is."""
+    if not isinstance(content, dict):
+        return content
+    try:
+        shape, others = KernelShape.from_json(content["shape"]), tuple(content["others"])
+        return Layout(shape, int(content["slots"]), others)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"not a layout: {error!r}") from None
+
+
+def _layout_to_json(layout: Layout) -> dict[str, Any]:
+    return {**asdict(layout), "shape": layout.shape.to_json()}
+
+
+class KernelEntry(Section):
+    """A kernel of a version: its slot, the stored version, and the sha256 of its arrays."""
+
+    slot: int
+    version: int
+    sha256: str
+
+
+class FileEntry(Section):
+    """A file of a version: its size in bytes and its sha256."""
+
+    bytes: int
+    sha256: str
+
+
+class Record(Section):
     """What a version is made of.
 
     Attributes:
       sources: digest or version of all that decides what kernels do not change, by what it is of
         (``sources_of``).
       layout: what the graph is built for.
-      kernels: domain -> ``slot``, ``version`` of the stored kernel, and ``sha256`` of its arrays.
-      files: name -> ``bytes`` and ``sha256`` of every other file of the version.
+      kernels: by domain, in the order of the slots.
+      files: every other file of the version, by name.
     """
 
     sources: dict[str, str]
-    layout: Layout
-    kernels: dict[str, dict[str, Any]]
-    files: dict[str, dict[str, Any]]
+    layout: Annotated[
+        InstanceOf[Layout], BeforeValidator(_read_layout), PlainSerializer(_layout_to_json)
+    ]
+    kernels: dict[str, KernelEntry]
+    files: dict[str, FileEntry]
+
+    @classmethod
+    def load(cls, version: Path) -> "Record":
+        """A version's record. Raises ``InputError`` where it has none or a damaged one."""
+        return read_section(version / _FILE, cls)
 
     @classmethod
     def read(cls, version: Path) -> "Record | None":
         """A version's record; None where it has none that can be read."""
         try:
-            content = read_object(version / _FILE, "sources", "layout", "kernels", "files")
-            layout = content["layout"]
-            shape = KernelShape.from_json(layout["shape"])
-            return cls(
-                content["sources"],
-                Layout(shape, layout["slots"], tuple(layout["others"])),
-                content["kernels"],
-                content["files"],
-            )
-        except (InputError, KeyError, TypeError):
+            return cls.load(version)
+        except InputError:
             return None
 
     def write(self, version: Path) -> None:
         """Writes it into a version's folder."""
-        layout = {**asdict(self.layout), "shape": self.layout.shape.to_json()}
-        write_json(
-            version / _FILE,
-            {
-                "sources": self.sources,
-                "layout": layout,
-                "kernels": self.kernels,
-                "files": self.files,
-            },
-        )
+        write_json(version / _FILE, self.model_dump(mode="json"))
 
     def unusable(self, version: Path, sources: dict[str, str]) -> str:
         """Why a new version of such sources cannot share this one's files, read from its folder;
@@ -83,12 +105,12 @@ class Record:
             return f"was made of another {', '.join(other)}"
         for name, known in self.files.items():
             path = version / name
-            if not path.exists() or path.stat().st_size != known["bytes"]:
+            if not path.exists() or path.stat().st_size != known.bytes:
                 return f"is damaged: {name}"
         graph = "saved_model.pb"
         return (
             ""
-            if _sha256(version / graph) == self.files[graph]["sha256"]
+            if graph in self.files and _sha256(version / graph) == self.files[graph].sha256
             else f"is damaged: {graph}"
         )
 
@@ -118,7 +140,7 @@ def sources_of(job: Job) -> dict[str, str]:
     }
 
 
-def kernels_of(kernels: Sequence[StoredKernel], slots: dict[str, int]) -> dict[str, dict[str, Any]]:
+def kernels_of(kernels: Sequence[StoredKernel], slots: dict[str, int]) -> dict[str, KernelEntry]:
     """``Record.kernels`` of what is served, in the order of the slots."""
     by_domain = {kernel.domain: kernel for kernel in kernels}
     digests = {domain: hashlib.sha256() for domain in slots}
@@ -126,18 +148,16 @@ def kernels_of(kernels: Sequence[StoredKernel], slots: dict[str, int]) -> dict[s
         for name, array in sorted(by_domain[domain].weights.items()):
             digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
     return {
-        domain: {
-            "slot": slot,
-            "version": by_domain[domain].version,
-            "sha256": digests[domain].hexdigest(),
-        }
+        domain: KernelEntry(
+            slot=slot, version=by_domain[domain].version, sha256=digests[domain].hexdigest()
+        )
         for domain, slot in slots.items()
     }
 
 
 def files_of(
-    version: Path, former: Path | None, known: dict[str, dict[str, Any]]
-) -> dict[str, dict[str, Any]]:
+    version: Path, former: Path | None, known: dict[str, FileEntry]
+) -> dict[str, FileEntry]:
     """``Record.files`` of a version's folder; what it shares with a former version has the
     digest that is known of it.
     """
@@ -151,7 +171,7 @@ def files_of(
             and path.samefile(former / name)
         )
         files[name] = (
-            known[name] if shared else {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+            known[name] if shared else FileEntry(bytes=path.stat().st_size, sha256=_sha256(path))
         )
     return files
 

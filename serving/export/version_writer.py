@@ -122,12 +122,11 @@ def export(
         changed = [
             domain
             for domain in served
-            if known and kernels[domain]["sha256"] != known.get(domain, {}).get("sha256")
+            if known and (domain not in known or kernels[domain].sha256 != known[domain].sha256)
         ]
         _write_extra(aside, wanted, models.resolve().name, list(served), changed)
-        Record(
-            sources, layout, kernels, files_of(aside, former, record.files if record else {})
-        ).write(aside)
+        files = files_of(aside, former, record.files if record else {})
+        Record(sources=sources, layout=layout, kernels=kernels, files=files).write(aside)
     return models / str(version)
 
 

@@ -176,12 +176,12 @@ def test_a_version_says_what_it_is_made_of(job: Job, models: Path) -> None:
         record = Record.read(models / str(version))
         assert record is not None
         assert set(record.kernels) == set(domains)
-        assert [kernel["slot"] for kernel in record.kernels.values()] == list(
+        assert [kernel.slot for kernel in record.kernels.values()] == list(
             range(1, 1 + len(domains))
         )
         assert record.sources["backbone"] == job.fingerprint()["fingerprint"]
         digests = files(models / str(version))
-        assert {name: known["sha256"] for name, known in record.files.items()} == {
+        assert {name: known.sha256 for name, known in record.files.items()} == {
             name: digest for name, digest in digests.items() if name != f"{EXTRA}/export.json"
         }
 
