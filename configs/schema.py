@@ -103,6 +103,11 @@ class Tasks(Section):
 TASK_NAMES = tuple(Tasks.model_fields)
 """ctr, cvr, ctcvr: the order of tasks wherever they are listed."""
 
+RANKING_TASKS = ("ctr", "ctcvr")
+"""The tasks that are defined on every impression (``Tasks``): what a slate is ranked by, and so
+what kernels are stopped, judged and reported on.
+"""
+
 
 class Split(Section):
     """Rows with start <= timestamp < end."""

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from configs import ConfigError, Experiment, InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run
 from configs.schema import Split
+from preprocessing.auc import roc_auc
 from preprocessing.simulator.log_tables import log_table, truth_table
 from preprocessing.simulator.marketplace import Impressions, Marketplace
 
@@ -108,19 +109,6 @@ def marketplace_of(experiment: Experiment, rows: int | None = None) -> Marketpla
     )
 
 
-def area_under_curve(label: npt.NDArray[Any], score: npt.NDArray[Any]) -> float | None:
-    """ROC-AUC of ``score`` for 0/1 ``label`` (both ``[rows]``), ties counted half; None where
-    only one outcome occurs.
-    """
-    positive, negative = score[label == 1], np.sort(score[label == 0])
-    if not len(positive) or not len(negative):
-        return None
-    below = np.searchsorted(negative, positive, "left") + np.searchsorted(
-        negative, positive, "right"
-    )
-    return float(below.mean() / 2 / len(negative))
-
-
 def _outcomes(shown: Impressions) -> Outcomes:
     outcomes: Outcomes = {
         name: getattr(shown, name).ravel()
@@ -154,10 +142,10 @@ def _within(rows: Outcomes, split: Split) -> Outcomes:
 def _best_auc(rows: Outcomes) -> dict[str, float | None]:
     clicked = rows["click"] == 1
     return {
-        "ctr": area_under_curve(rows["click"], rows["ctr"]),
-        "ctr_logged": area_under_curve(rows["click"], rows["ctr_logged"]),
-        "cvr": area_under_curve(rows["conversion"][clicked], rows["cvr"][clicked]),
-        "ctcvr": area_under_curve(rows["conversion"], rows["ctr"] * rows["cvr"]),
+        "ctr": roc_auc(rows["click"], rows["ctr"]),
+        "ctr_logged": roc_auc(rows["click"], rows["ctr_logged"]),
+        "cvr": roc_auc(rows["conversion"][clicked], rows["cvr"][clicked]),
+        "ctcvr": roc_auc(rows["conversion"], rows["ctr"] * rows["cvr"]),
     }
 
 

@@ -33,7 +33,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("dataset",),
         ("features", "validation"),
         ("logs",),
-        ("filesystem", "hashing"),
+        ("auc", "filesystem", "hashing"),
     ),
     "trainer": (
         ("task",),

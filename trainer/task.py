@@ -103,7 +103,7 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     result = evaluate(
         read_config(arguments), arguments.data, Job(arguments.job_dir), arguments.split
     )
-    print(json.dumps(result, indent=1) if arguments.json else render_table(result))
+    print(json.dumps(result.to_json(), indent=1) if arguments.json else render_table(result))
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.kernels.kernel import Rows
-from trainer.metrics.task_metrics import auc, check_rows, place_positives, weighted_auc
+from trainer.metrics.task_metrics import auc, check_rows
+from trainer.metrics.user_draws import DrawnAuc, UserDraws
 
 
 class Draws:
-    """Multinomial resamples of a split's users.
+    """The AUC of a split's slices under draws of its users (``UserDraws``).
 
     A cell keeps the AUC of every draw; the difference of two cells, draw by draw, is then a paired
     bootstrap (see ``trainer.metrics.paired_bootstrap``), and so is the mean of differences over
@@ -32,17 +33,9 @@ class Draws:
         resamples: int,
         seed: int = 0,
     ) -> None:
-        unique, self._user = np.unique(users, return_inverse=True)
+        self._draws = UserDraws(users, resamples, seed)
+        self._user = self._draws.places(users)
         self._weights = weights.astype(np.float64)
-        count = len(unique)
-        self._times = np.stack(
-            [
-                np.bincount(
-                    np.random.default_rng([seed, draw]).integers(count, size=count), minlength=count
-                ).astype(np.uint8)
-                for draw in range(resamples)
-            ]
-        )
 
     def auc(
         self, labels: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], rows: Rows
@@ -58,17 +51,11 @@ class Draws:
         value = auc(y, p, weights)
         if value is None:
             return None, []
-        order, below, through = place_positives(y, p)
-        negative, positive = np.flatnonzero(y == 0)[order], np.flatnonzero(y == 1)
-        negative_user, positive_user = user[negative], user[positive]
-        negative_weights, positive_weights = weights[negative], weights[positive]
+        auc_of = DrawnAuc(y, p, weights, user)
 
         def drawn(times: npt.NDArray[np.uint8]) -> float:
-            lost, won = (
-                times[negative_user] * negative_weights,
-                times[positive_user] * positive_weights,
-            )
-            return weighted_auc(lost, won, below, through) if lost.any() and won.any() else value
+            found = auc_of(times.astype(np.float64))
+            return value if np.isnan(found) else found
 
         with ThreadPoolExecutor(2) as pool:
-            return value, [round(float(found), 7) for found in pool.map(drawn, self._times)]
+            return value, [round(float(found), 7) for found in pool.map(drawn, self._draws.times)]

@@ -13,15 +13,13 @@ import numpy.typing as npt
 from benchmarks.method.draws import Draws
 from configs import Experiment
 from configs.domains import ALL, Domain
+from configs.schema import RANKING_TASKS
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import bucket_of
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import probabilities, route, task_rows
 from trainer.training.finetune import judges
 from trainer.training.warm_start import parents
-
-TASKS = ("ctr", "ctcvr")
-"""The tasks that studies report, both over all impressions."""
 
 ABSENT = "absent"
 """Slice of a domain: rows of users of whom the fine-tuning window has no row (pseudo cold
@@ -93,7 +91,7 @@ def figures(
                 inside, logits = inside[kept], logits[kept]
             scores = probabilities(logits)
             cell: dict[str, Any] = {"rows": len(inside)}
-            for task in TASKS:
+            for task in RANKING_TASKS:
                 chosen, labels = task_rows(experiment, data, inside, task)
                 auc, resampled = draws[split].auc(labels, scores[task][chosen], inside[chosen])
                 cell[task] = {"auc": auc, "draws": resampled}

@@ -4,11 +4,12 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.method.outcome import ACTIVITY, AUTO, TASKS
+from benchmarks.method.outcome import ACTIVITY, AUTO
 from benchmarks.method.results import Results, absent
 from benchmarks.method.study import Bar, Column, ReportSection, Study
 from benchmarks.method.text import show_cell
 from configs.domains import ALL
+from configs.schema import RANKING_TASKS
 
 Table = dict[str, Any]
 
@@ -68,7 +69,7 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
         rows = []
         for column in section.rows:
             cells: list[Any] = [_title(study, column)]
-            for task in TASKS:
+            for task in RANKING_TASKS:
                 found = results.gain(
                     column.method, column.against, split, scope, task, column.activated
                 )
@@ -77,7 +78,7 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
                     if found
                     else [None, None]
                 )
-            for task in TASKS:
+            for task in RANKING_TASKS:
                 auto = results.auc(column.method, split, AUTO, task)
                 cells.append({"value": auto.value, "unit": "auc"} if auto else None)
             cells += _costs(results, column.method)
@@ -123,7 +124,7 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
                 and (seconds := results.mean_of(column.method, _training_seconds))
             ],
         }
-        for task in TASKS
+        for task in RANKING_TASKS
     ]
     return {"tables": tables, "plots": plots}
 
@@ -162,7 +163,7 @@ def _domains(study: Study, section: ReportSection, results: Results) -> Table:
         if len(domain.conditions) == (2 if section.cross else 1):
             by_topic[" x ".join(topic for topic, _ in domain.conditions)].append(domain.name)
     for split in study.splits:
-        for task in TASKS:
+        for task in RANKING_TASKS:
             rows = []
             for topic, names in by_topic.items():
                 for label, slices in [
@@ -199,7 +200,7 @@ def _domains(study: Study, section: ReportSection, results: Results) -> Table:
                     "rows": rows,
                 }
             )
-    for task in TASKS:
+    for task in RANKING_TASKS:
         groups = []
         for name in [name for names in by_topic.values() for name in names]:
             points = [
@@ -242,7 +243,7 @@ def _curve(study: Study, section: ReportSection, results: Results) -> Table:
     """
     tables, plots = [], []
     split = study.splits[0]
-    for task in TASKS:
+    for task in RANKING_TASKS:
         series, rows = [], []
         for curve in section.curves:
             xs: list[Any] = []
@@ -309,7 +310,7 @@ def _slices(
 ) -> Table:
     tables = []
     for split in study.splits:
-        for task in TASKS:
+        for task in RANKING_TASKS:
             rows = []
             for column in section.rows:
                 found = [
@@ -393,7 +394,7 @@ _KINDS = {
 def _bar(bar: Bar, results: Results) -> dict[str, Any]:
     """One bar: what was asked, what was measured, and whether it is met (None: not measured)."""
     shown, met = [], []
-    for task, least in zip(TASKS, bar.at_least, strict=True):
+    for task, least in zip(RANKING_TASKS, bar.at_least, strict=True):
         scope = results.scope()
         if bar.kind in ("never_worse", "absent_never_worse"):
             names = [absent(name) for name in scope] if bar.kind == "absent_never_worse" else scope

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from preprocessing.simulator.world import Ints
+from trainer.metrics.task_metrics import UNDEFINED
+from trainer.metrics.user_draws import percentile_interval
 
 FIGURES = ("click_rate", "order_rate", "gmv")
 """Clicks per shown impression, orders per request, money of orders per request."""
 
 RESAMPLES = 1_000
 _DRAWN_AT_ONCE = 100
-_PERCENTILES = (2.5, 97.5)
-_MAX_UNDEFINED_SHARE = 0.05
 
 Floats = npt.NDArray[np.float64]
 
@@ -145,15 +145,11 @@ def _figures(values: Floats, users: int) -> dict[str, Figure]:
     """From the whole and its resamples ``[1 + RESAMPLES, 3]``, NaN where undefined."""
     found: dict[str, Figure] = {}
     for name, column in zip(FIGURES, values.T, strict=True):
-        known = column[1:][~np.isnan(column[1:])]
         whole = None if np.isnan(column[0]) else float(column[0])
-        sure = (
-            whole is not None
-            and users >= 2
-            and known.size >= (1.0 - _MAX_UNDEFINED_SHARE) * RESAMPLES
-        )
+        sure = whole is not None and users >= 2
+        interval = percentile_interval(column[1:]) if sure else UNDEFINED
         found[name] = {
             "value": whole,
-            "ci95": [float(end) for end in np.percentile(known, _PERCENTILES)] if sure else None,
+            "ci95": None if interval == UNDEFINED else [float(end) for end in interval],
         }
     return found

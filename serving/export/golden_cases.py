@@ -28,6 +28,7 @@ import numpy as np
 
 from configs import Experiment
 from configs.domains import AUTO, BACKBONE
+from configs.schema import RANKING_TASKS
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import served_columns
 from serving.export.reference_scores import TrainerScores, frozen_rows
@@ -123,7 +124,7 @@ def golden_cases(
     by_domain = [scores[0].scores_for(domain)[0] for domain in (BACKBONE, *served)]
     side_by_side = {
         task: np.stack([p[task][: len(few)] for p in by_domain], axis=1).tolist()
-        for task in ("ctr", "ctcvr")
+        for task in RANKING_TASKS
     }
     expected = {**side_by_side, "domains": [BACKBONE, *served]}
     cases += [{"signature": "all_domains", "domain": None, "rows": few, "expected": expected}]

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from configs import Experiment
 from configs.domains import AUTO
+from configs.schema import RANKING_TASKS
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import Column, served_columns
 from serving.export.kernel_slots import Slots
@@ -174,7 +175,7 @@ class Recommender(tf.Module):
         log_p = log_probabilities(tf.reshape(logits, [-1, 2]))
         by_row = {
             task: tf.transpose(tf.reshape(tf.exp(log_p[task]), [used, tf.shape(logits)[1]]))
-            for task in ("ctr", "ctcvr")
+            for task in RANKING_TASKS
         }
         return {**by_row, "domains": tf.gather(tf.constant(slots.names), slots.rank_of[:used])}
 

@@ -19,7 +19,7 @@ from configs import ConfigError, InputError, load_experiment
 from configs.cli import run
 from preprocessing import simulate as command
 from preprocessing.logs.schema import raw_columns
-from preprocessing.simulate import SIMULATION, area_under_curve, simulate
+from preprocessing.simulate import SIMULATION, simulate
 from preprocessing.simulator.marketplace import Marketplace
 from preprocessing.simulator.traffic import Histories, draw_candidates, draw_requests
 from preprocessing.simulator.world import PERIOD_OF_HOUR, PERIODS, SCENES
@@ -106,13 +106,6 @@ def test_best_reachable_auc_is_that_of_the_truth(rows: Simulated, folder: Path) 
     )
     assert best["ctr"] > 0.7 and best["cvr"] > 0.7
     assert best["ctr_logged"] > best["ctr"] + 0.005
-
-
-def test_area_under_curve_counts_ties_half_and_one_outcome_as_none() -> None:
-    assert area_under_curve(
-        np.array([1, 0, 0, 1]), np.array([0.5, 0.5, 0.1, 0.3])
-    ) == pytest.approx((1.5 + 1) / 4)
-    assert area_under_curve(np.array([1, 1]), np.array([0.1, 0.2])) is None
 
 
 def test_a_history_is_the_clicks_of_earlier_hours_newest_first(rows: Simulated) -> None:

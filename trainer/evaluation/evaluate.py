@@ -3,7 +3,6 @@ figures where the truth is known.
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +13,29 @@ from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats, open_frozen, run_frozen
 from trainer.data.dataset import Dataset
 from trainer.evaluation.comparison import compare
+from trainer.evaluation.mean_gain import MeanGains
 from trainer.evaluation.oracle import true_probabilities
 from trainer.job import Job
 from trainer.kernels.kernel import user_columns
 from trainer.kernels.scoring import probabilities, route, score_rows, task_rows
+from trainer.metrics.results import (
+    Comparison,
+    DomainResult,
+    EvaluationResult,
+    Figure,
+    Pair,
+    TaskComparisons,
+)
 from trainer.metrics.task_metrics import METRICS, UNDEFINED, task_metrics, to_json
 from trainer.registry.kernel_registry import KernelStore, common_tap
+
+TaskFigures = dict[str, dict[str, Figure]]
+"""Task -> metric -> figure."""
 
 
 def evaluate(
     experiment: Experiment, data: Path, job: Job, split: str | None = None
-) -> dict[str, Any]:
+) -> EvaluationResult:
     """Evaluates a split (``evaluation.split`` where None) and writes
     ``<job>/reports/metrics.json``.
 
@@ -32,8 +43,8 @@ def evaluate(
     figures are undefined.
 
     Returns:
-      ``{"split", "overall", "domains", "oracle"}``; figures that are undefined (a slice with one
-      class) are the string "undefined".
+      What the file holds; figures that are undefined (a slice with one class) are the string
+      "undefined".
 
     Raises:
       InputError: no finished backbone, an unknown split, or a dataset that the backbone was not
@@ -52,58 +63,59 @@ def evaluate(
     keep = user_columns(*(kernel.shape for kernel in found))
     rows = run_frozen(backbone, dataset, split, common_tap(found), f"evaluate {split}", keep)
 
-    domains: dict[str, Any] = {}
+    domains: dict[str, DomainResult] = {}
     scores: dict[str, Floats] = {}
+    gains = MeanGains(experiment, rows)
     for domain in experiment.domains:
         inside = rows.domain_rows(domain)
         kernel = kernels[domain.name]
-        logits = (
-            score_rows(kernel.shape, kernel.weights, rows, inside)
-            if kernel
-            else rows.logits[inside]
-        )
+        if kernel:
+            logits = score_rows(kernel.shape, kernel.weights, rows, inside)
+            figures = compare(experiment, rows, inside, logits)
+            gains.add(domain.name, inside, logits, figures)
+        else:
+            logits = rows.logits[inside]
+            figures = _backbone_alone(_figures(experiment, rows, probabilities(logits), inside))
         if domain.name in active:
             scores[domain.name] = logits
-        figures = (
-            compare(experiment, rows, inside, logits)
-            if kernel
-            else _backbone_alone(_figures(experiment, rows, probabilities(logits), inside))
+        domains[domain.name] = DomainResult(
+            rows=len(inside), active=domain.name in active, tasks=figures
         )
-        domains[domain.name] = {"rows": len(inside), "active": domain.name in active, **figures}
 
     served = route(experiment, rows, scores, rows.logits)
     alone, routed_kernels = (
         _overall(experiment, rows, rows.logits),
         _overall(experiment, rows, served),
     )
-    result = {
-        "split": split,
-        "overall": {
+    result = EvaluationResult(
+        split=split,
+        overall={
             task: {
-                metric: {"backbone": alone[task][metric], "kernel": routed_kernels[task][metric]}
+                metric: Pair(backbone=alone[task][metric], kernel=routed_kernels[task][metric])
                 for metric in METRICS
             }
             for task in TASK_NAMES
         },
-        "domains": domains,
-        "oracle": _oracle(experiment, dataset, rows),
-    }
-    write_json(job.reports / "metrics.json", result)
+        domains=domains,
+        oracle=_oracle(experiment, dataset, rows),
+        mean=gains.results(domains),
+    )
+    write_json(job.reports / "metrics.json", result.to_json())
     return result
 
 
-def _backbone_alone(figures: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _backbone_alone(figures: TaskFigures) -> TaskComparisons:
     """The form of ``compare`` for a domain that has no kernel."""
-    nothing = {"kernel": UNDEFINED, "delta": UNDEFINED, "ci95": UNDEFINED}
     return {
-        task: {metric: {"backbone": value, **nothing} for metric, value in metrics.items()}
+        task: {
+            metric: Comparison(backbone=value, kernel=UNDEFINED, delta=UNDEFINED, ci95=UNDEFINED)
+            for metric, value in metrics.items()
+        }
         for task, metrics in figures.items()
     }
 
 
-def _overall(
-    experiment: Experiment, rows: BackboneOutputs, logits: Floats
-) -> dict[str, dict[str, Any]]:
+def _overall(experiment: Experiment, rows: BackboneOutputs, logits: Floats) -> TaskFigures:
     return _figures(experiment, rows, probabilities(logits), np.arange(len(rows.logits)))
 
 
@@ -112,7 +124,7 @@ def _figures(
     rows: BackboneOutputs,
     scores: dict[str, Floats],
     chosen: npt.NDArray[np.int64],
-) -> dict[str, dict[str, Any]]:
+) -> TaskFigures:
     """task -> metric -> value over chosen rows; ``scores`` are in the order of ``chosen``."""
     figures = {}
     for task in TASK_NAMES:
@@ -125,9 +137,7 @@ def _figures(
     return figures
 
 
-def _oracle(
-    experiment: Experiment, dataset: Dataset, rows: BackboneOutputs
-) -> dict[str, Any] | None:
+def _oracle(experiment: Experiment, dataset: Dataset, rows: BackboneOutputs) -> TaskFigures | None:
     """The metrics of the true probabilities: the best that any model can reach, on average. None
     where the truth is not at hand.
     """

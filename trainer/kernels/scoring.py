@@ -5,12 +5,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment
+from configs.schema import RANKING_TASKS
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.losses import log_probabilities
-from trainer.metrics.task_metrics import auc
+from trainer.metrics.task_metrics import auc, mean_defined
 
 _CHUNK = 65_536
 
@@ -99,10 +100,7 @@ def mean_auc(
 ) -> float | None:
     """Mean of CTR- and CTCVR-AUC where they are defined; None where neither is."""
     scores = probabilities(logits)
-    values = []
-    for task in ("ctr", "ctcvr"):
-        _, labels = task_rows(experiment, data, rows, task)
-        value = auc(labels, scores[task], data.weights[rows])
-        if value is not None:
-            values.append(value)
-    return sum(values) / len(values) if values else None
+    return mean_defined(
+        auc(task_rows(experiment, data, rows, task)[1], scores[task], data.weights[rows])
+        for task in RANKING_TASKS
+    )

@@ -2,11 +2,8 @@
 from resampled users.
 
 Rows of one user are not independent, so whole users are drawn, not rows (the cluster bootstrap),
-and both sides are scored on the same draw, so what they have in common cancels. A resample is
-multinomial: as many users as there are, drawn with replacement. The cheaper Poisson(1) counts are
-its approximation for streams whose length is unknown; here the users are in memory, a draw costs
-next to nothing beside an AUC, and the exact draw keeps small domains honest, where a varying number
-of users would widen the interval.
+and both sides are scored on the same draw, so what they have in common cancels.
+``trainer.metrics.user_draws`` says what a draw is.
 
 Nothing is sorted twice. A draw only changes weights, so the places of the positives among the
 negatives are found once, and an AUC is then one cumulative sum; a request belongs to one user, so
@@ -16,48 +13,31 @@ weight.)
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from preprocessing.auc import dot
+from trainer.metrics.results import Comparison, Interval
 from trainer.metrics.task_metrics import (
     METRICS,
     UNDEFINED,
-    Figure,
     Floats,
     base_entropy,
     check_rows,
-    dot,
-    place_positives,
     request_auc,
     row_log_loss,
     task_metrics,
     to_json,
-    weighted_auc,
 )
+from trainer.metrics.user_draws import DrawnAuc, UserDraws, draw_users, percentile_interval
 
 RESAMPLES = 200
 """Resamples where the caller names none; the default of ``evaluation.bootstrap``."""
 
-_PERCENTILES = (2.5, 97.5)
-_MAX_UNDEFINED_SHARE = 0.05
 _MIN_PARALLEL_ROWS = 20_000
-
-Interval = list[float] | Literal["undefined"]
-"""``[low, high]`` of a difference, at 95%."""
-
-
-class Comparison(TypedDict):
-    """One metric on one slice, as JSON holds it; ``ci95`` belongs to ``delta`` = kernel -
-    backbone.
-    """
-
-    backbone: Figure
-    kernel: Figure
-    delta: Figure
-    ci95: Interval
 
 
 def paired_comparison(
@@ -89,7 +69,7 @@ def paired_comparison(
       seed: of the draws; 0 by default.
 
     Returns:
-      For each of ``METRICS`` the ``Comparison``, ready for JSON.
+      Each of ``METRICS`` with its comparison.
 
     Raises:
       InputError: a score is NaN or infinite.
@@ -100,13 +80,7 @@ def paired_comparison(
         raise ValueError(f"resamples should be positive. Received: {resamples}")
     y, backbone, w = check_rows(labels, backbone_scores, weights)
     y, kernel, w = check_rows(labels, kernel_scores, weights)
-    users = np.asarray(clusters)
-    if users.shape != y.shape:
-        raise ValueError(
-            f"clusters should be a vector as long as labels. Received: shapes {users.shape},"
-            f" {y.shape}"
-        )
-
+    users = _check_clusters(clusters, y)
     before, after = task_metrics(y, backbone, w, groups), task_metrics(y, kernel, w, groups)
     deltas = {name: _difference(after[name], before[name]) for name in METRICS}
     intervals = (
@@ -115,12 +89,12 @@ def paired_comparison(
         else {}
     )
     return {
-        name: {
-            "backbone": to_json(before[name]),
-            "kernel": to_json(after[name]),
-            "delta": to_json(deltas[name]),
-            "ci95": intervals.get(name, UNDEFINED) if deltas[name] is not None else UNDEFINED,
-        }
+        name: Comparison(
+            backbone=to_json(before[name]),
+            kernel=to_json(after[name]),
+            delta=to_json(deltas[name]),
+            ci95=intervals.get(name, UNDEFINED) if deltas[name] is not None else UNDEFINED,
+        )
         for name in METRICS
     }
 
@@ -134,6 +108,57 @@ def significantly_better(interval: Interval) -> bool:
 
 def _difference(kernel: float | None, backbone: float | None) -> float | None:
     return None if kernel is None or backbone is None else kernel - backbone
+
+
+def paired_deltas(
+    labels: ArrayLike,
+    backbone_scores: ArrayLike,
+    kernel_scores: ArrayLike,
+    weights: ArrayLike | None,
+    groups: ArrayLike,
+    clusters: ArrayLike,
+    draws: UserDraws,
+) -> Floats:
+    """The difference of every metric under each draw of a split's users, so that a mean over slices
+    is paired too.
+
+    Args:
+      labels: as ``paired_comparison`` has them, and so the next four.
+      backbone_scores: see there.
+      kernel_scores: see there.
+      weights: see there.
+      groups: see there.
+      clusters: ``[N]``, the user of each row; all are users of ``draws``.
+      draws: of the split that the rows are a slice of.
+
+    Returns:
+      ``[resamples, METRICS]``, NaN where a draw leaves a metric undefined.
+
+    Raises:
+      InputError: a score is NaN or infinite.
+      ValueError: as ``paired_comparison`` says.
+    """
+    y, backbone, w = check_rows(labels, backbone_scores, weights)
+    y, kernel, w = check_rows(labels, kernel_scores, weights)
+    users, user = np.unique(_check_clusters(clusters, y), return_inverse=True)
+    places = draws.places(users)
+    return _deltas(
+        (y, backbone, kernel, w),
+        np.asarray(groups),
+        user,
+        len(draws.times),
+        lambda draw: draws.times[draw][places].astype(np.float64),
+    )
+
+
+def _check_clusters(clusters: ArrayLike, labels: Floats) -> NDArray[np.int64]:
+    users = np.asarray(clusters)
+    if users.shape != labels.shape:
+        raise ValueError(
+            f"clusters should be a vector as long as labels. Received: shapes {users.shape},"
+            f" {labels.shape}"
+        )
+    return users
 
 
 def _intervals(
@@ -151,61 +176,68 @@ def _intervals(
     count = int(user.max()) + 1
     if count < 2:
         return {}
-    rows = _Rows(labels, weights, user, count)
+    deltas = _deltas(
+        (labels, backbone, kernel, weights),
+        groups,
+        user,
+        resamples,
+        lambda draw: draw_users(count, seed, draw).astype(np.float64),
+    )
+    return {name: percentile_interval(deltas[:, column]) for column, name in enumerate(METRICS)}
+
+
+def _deltas(
+    checked: tuple[Floats, Floats, Floats, Floats],
+    groups: NDArray[np.int64],
+    user: NDArray[np.intp],
+    resamples: int,
+    times_of: Callable[[int], Floats],
+) -> Floats:
+    """Differences ``[resamples, METRICS]``, NaN where undefined.
+
+    Args:
+      checked: labels, backbone's scores, kernel's scores, weights, each ``[N]``.
+      groups: ``[N]``.
+      user: ``[N]``, from 0 on.
+      resamples: number of draws.
+      times_of: draw -> how often each user is in it, ``[users]``.
+    """
+    labels, backbone, kernel, weights = checked
+    rows = _Rows(labels, weights, user)
     sides = [
         _Side(rows, scores, request_auc(labels, scores, weights, groups))
         for scores in (backbone, kernel)
     ]
 
     def deltas_of(draws: range) -> list[Floats]:
-        buffer = np.zeros(rows.negative.size + 1)
+        buffer = np.zeros(sides[0].auc.negatives + 1)
         found = []
         for draw in draws:
-            # A generator for each draw: the result does not depend on how draws are shared among
-            # threads.
-            drawn = np.random.default_rng([seed, draw]).integers(count, size=count)
-            times = np.bincount(drawn, minlength=count).astype(np.float64)
+            times = times_of(draw)
             found.append(sides[1].metrics(times, buffer) - sides[0].metrics(times, buffer))
         return found
 
     threads = min(os.cpu_count() or 1, 8) if labels.size >= _MIN_PARALLEL_ROWS else 1
+    deltas = np.empty((resamples, len(METRICS)))
     with ThreadPoolExecutor(threads) as pool:
-        deltas = np.array(
-            [
-                row
-                for part in pool.map(
-                    deltas_of, (range(i, resamples, threads) for i in range(threads))
-                )
-                for row in part
-            ]
-        )
-    return {name: _percentile_interval(deltas[:, column]) for column, name in enumerate(METRICS)}
-
-
-def _percentile_interval(deltas: Floats) -> Interval:
-    """From the resampled differences ``[resamples]``, NaN where undefined."""
-    known = deltas[~np.isnan(deltas)]
-    if known.size < (1.0 - _MAX_UNDEFINED_SHARE) * deltas.size:
-        return UNDEFINED
-    low, high = np.percentile(known, _PERCENTILES)
-    return [float(low), float(high)]
+        parts = [range(first, resamples, threads) for first in range(threads)]
+        for part, found in zip(parts, pool.map(deltas_of, parts), strict=True):
+            if found:
+                deltas[part] = found
+    return deltas
 
 
 class _Rows:
-    """What both sides share: the rows by class, and sums by user."""
+    """What both sides share: the rows, and sums by user."""
 
-    def __init__(self, labels: Floats, weights: Floats, user: NDArray[np.intp], count: int) -> None:
-        self.labels, self.weights, self.user, self.count = labels, weights, user, count
-        self.positive = np.flatnonzero(labels == 1)
-        self.negative = np.flatnonzero(labels == 0)
-        self.even = bool((weights == 1).all())
-        self.positive_user, self.positive_weights = user[self.positive], weights[self.positive]
+    def __init__(self, labels: Floats, weights: Floats, user: NDArray[np.intp]) -> None:
+        self.labels, self.weights, self.user = labels, weights, user
         self.total = self.sum_by_user(weights)
         self.positives = self.sum_by_user(weights * labels)
 
     def sum_by_user(self, values: Floats) -> Floats:
         """``[users]`` sums of ``values [N]``."""
-        return np.bincount(self.user, values, self.count).astype(np.float64, copy=False)
+        return np.bincount(self.user, values).astype(np.float64, copy=False)
 
 
 class _Side:
@@ -213,10 +245,7 @@ class _Side:
 
     def __init__(self, rows: _Rows, scores: Floats, by_request: Floats) -> None:
         self.shared = rows
-        order, self.below, self.through = place_positives(rows.labels, scores)
-        negative = rows.negative[order]
-        self.negative_user = rows.user[negative]
-        self.negative_weights = None if rows.even else rows.weights[negative]
+        self.auc = DrawnAuc(rows.labels, scores, rows.weights, rows.user)
         counted = rows.weights * ~np.isnan(by_request)
         self.counted = rows.sum_by_user(counted)
         self.ranked = rows.sum_by_user(counted * np.nan_to_num(by_request))
@@ -227,19 +256,15 @@ class _Side:
         """``METRICS`` where user ``u`` is drawn ``times[u]`` times, ``times [users]``; NaN where
         undefined.
         """
-        shared = self.shared
-        total, positives = dot(times, shared.total), dot(times, shared.positives)
-        negative = times[self.negative_user]
-        if self.negative_weights is not None:
-            negative *= self.negative_weights
-        if not (positives > 0 and negative.any()):
+        auc = self.auc(times, buffer)
+        if np.isnan(auc):
             return np.full(len(METRICS), np.nan)
-        positive = times[shared.positive_user] * shared.positive_weights
+        total, positives = dot(times, self.shared.total), dot(times, self.shared.positives)
         counted = dot(times, self.counted)
         loss = dot(times, self.loss) / total
         return np.array(
             [
-                weighted_auc(negative, positive, self.below, self.through, buffer),
+                auc,
                 dot(times, self.ranked) / counted if counted > 0 else np.nan,
                 loss,
                 loss / base_entropy(positives, total),

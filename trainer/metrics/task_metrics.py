@@ -6,21 +6,20 @@ holds one class alone is undefined for every metric, and so is GAUC where no req
 classes: the functions then return ``None``, never NaN.
 """
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from configs.errors import InputError
+from preprocessing.auc import roc_auc
 
 METRICS = ("auc", "gauc", "log_loss", "ne", "pcoc")
 """Keys of ``task_metrics``, in the order in which tables show them."""
 
 UNDEFINED: Literal["undefined"] = "undefined"
 """What JSON and tables hold where a metric is ``None``."""
-
-Figure = float | Literal["undefined"]
-"""A metric as JSON holds it."""
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -58,10 +57,7 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
     tie counts half.
     """
     y, p, w = check_rows(labels, scores, weights)
-    if not has_both_classes(y, w):
-        return None
-    order, below, through = place_positives(y, p)
-    return weighted_auc(w[y == 0][order], w[y == 1], below, through)
+    return roc_auc(y, p, w)
 
 
 def gauc(
@@ -102,9 +98,15 @@ def pcoc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None)
     return float((w * p).sum() / (w * y).sum()) if has_both_classes(y, w) else None
 
 
-def to_json(value: float | None) -> Figure:
+def to_json(value: float | None) -> float | Literal["undefined"]:
     """A metric as JSON and tables hold it: the number, or ``"undefined"``."""
     return UNDEFINED if value is None else value
+
+
+def mean_defined(values: Iterable[float | None]) -> float | None:
+    """The mean of the figures that are defined; None where none is."""
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 def check_rows(
@@ -139,49 +141,6 @@ def has_both_classes(labels: Floats, weights: Floats) -> bool:
     return bool(seen.size and seen.min() != seen.max())
 
 
-def place_positives(
-    labels: Floats, scores: Floats
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
-    """Where the positives stand among the negatives: all that AUC needs of the scores, whatever the
-    weights.
-
-    Returns:
-      ``order [negatives]``, which sorts the negatives by score, and for each positive how many
-      negatives lie ``below [positives]`` it and ``through [positives]`` it (below or tied).
-    """
-    negative, positive = scores[labels == 0], scores[labels == 1]
-    order = np.argsort(negative, kind="stable")
-    ascending = negative[order]
-    return (
-        order,
-        np.searchsorted(ascending, positive, "left"),
-        np.searchsorted(ascending, positive, "right"),
-    )
-
-
-def weighted_auc(
-    negative_weights: Floats,
-    positive_weights: Floats,
-    below: NDArray[np.intp],
-    through: NDArray[np.intp],
-    buffer: Floats | None = None,
-) -> float:
-    """AUC from ``place_positives`` with the negatives' weights in its order; both classes must have
-    weight.
-
-    Args:
-      negative_weights: ``[negatives]``, sorted by score.
-      positive_weights: ``[positives]``.
-      below: ``[positives]``.
-      through: ``[positives]``.
-      buffer: ``[negatives + 1]`` scratch space with 0 in front, to be used again by repeated calls.
-    """
-    passed = np.zeros(negative_weights.size + 1) if buffer is None else buffer
-    np.cumsum(negative_weights, out=passed[1:])
-    won = dot(positive_weights, passed[below] + passed[through])
-    return float(won / positive_weights.sum() / (2.0 * passed[-1]))
-
-
 def request_auc(labels: Floats, scores: Floats, weights: Floats, groups: ArrayLike) -> Floats:
     """The AUC of each row's request, ``[N]``; NaN where the request has one class alone."""
     keys = np.asarray(groups)
@@ -213,13 +172,6 @@ def request_auc(labels: Floats, scores: Floats, weights: Floats, groups: ArrayLi
     by_row = np.empty(labels.size)
     by_row[order] = value[np.cumsum(starts_request) - 1]
     return by_row
-
-
-def dot(first: Floats, second: Floats) -> float:
-    """Inner product of two vectors. Not by BLAS: its own threads halve the speed of callers that
-    run in threads.
-    """
-    return float(np.einsum("i,i->", first, second))
 
 
 def row_log_loss(labels: Floats, scores: Floats) -> Floats:

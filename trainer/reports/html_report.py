@@ -8,12 +8,14 @@ from typing import Any
 
 from configs.errors import InputError
 from configs.files import read_json
-from configs.schema import TASK_NAMES
-from trainer.metrics.formatting import METRIC_TITLES, POINTS
+from configs.schema import RANKING_TASKS, TASK_NAMES
+from configs.section import read_section
+from trainer.metrics.formatting import METRIC_TITLES
+from trainer.metrics.results import DomainResult, EvaluationResult
 from trainer.metrics.task_metrics import METRICS
 from trainer.reports.html_page import escape, image, render_page, write_page
 from trainer.reports.plots import plot_calibration, plot_gains, plot_training
-from trainer.reports.text_table import mean_gain, show_figure, show_gain, show_pair
+from trainer.reports.text_table import count_domains, show_figure, show_gain, show_pair
 
 
 def write_report(job_dir: Path) -> Path:
@@ -32,17 +34,18 @@ def write_report(job_dir: Path) -> Path:
     metrics = job_dir / "reports" / "metrics.json"
     if not metrics.exists():
         raise InputError(f"{metrics}: not found; run trainer.task evaluate first")
+    result = read_section(metrics, EvaluationResult)
     history, active = job_dir / "backbone" / "history.json", job_dir / "kernels" / "active.json"
     try:
         page = _page(
-            read_json(metrics),
+            result,
             read_json(history) if history.exists() else [],
             read_json(active) if active.exists() else {},
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
-            f"{job_dir}: its metrics, history or active kernels are not in the expected form:"
-            f" {error!r}; run them again"
+            f"{job_dir}: its history or active kernels are not in the expected form: {error!r}; run"
+            " them again"
         ) from error
     report = metrics.with_name("report.html")
     write_page(report, page)
@@ -50,12 +53,12 @@ def write_report(job_dir: Path) -> Path:
 
 
 def _page(
-    result: Mapping[str, Any], history: Sequence[Mapping[str, Any]], active: Mapping[str, Any]
+    result: EvaluationResult, history: Sequence[Mapping[str, Any]], active: Mapping[str, Any]
 ) -> str:
-    domains: Mapping[str, Mapping[str, Any]] = result["domains"]
+    domains = result.domains
     order = _by_topic(domains)
     sections = [
-        f"<h1>Backbone and kernels on split '{escape(result['split'])}'</h1>",
+        f"<h1>Backbone and kernels on split '{escape(result.split)}'</h1>",
         _summary(result),
         "<h2>Gain by domain</h2>",
         (
@@ -115,23 +118,25 @@ def _by_topic(domains: Iterable[str]) -> list[str]:
     return sorted(domains, key=key)
 
 
-def _summary(result: Mapping[str, Any]) -> str:
-    domains, oracle = result["domains"], result.get("oracle")
+def _summary(result: EvaluationResult) -> str:
+    domains, oracle = result.domains, result.oracle
     facts = [
         (
             "domains with an active kernel",
-            f"{sum(bool(domain['active']) for domain in domains.values())} of {len(domains)}",
+            f"{sum(domain.active for domain in domains.values())} of {len(domains)}",
         )
     ]
-    for task in ("ctr", "ctcvr"):
-        mean, count = mean_gain(domains, task)
-        facts.append((f"overall {task.upper()}-AUC", show_pair(result["overall"][task]["auc"])))
-        shown = "undefined" if mean is None else f"{mean * POINTS:+.2f} points"
-        facts.append((f"mean gain of {count} single-topic domains, {task.upper()}-AUC", shown))
+    for task in RANKING_TASKS:
+        mean = result.mean_gain(task)
+        facts += [
+            (f"overall {task.upper()}-AUC", show_pair(result.overall[task]["auc"])),
+            (
+                f"mean gain of {count_domains(mean)}, {task.upper()}-AUC points",
+                show_gain(mean, "auc"),
+            ),
+        ]
         if oracle:
-            facts.append(
-                (f"best reachable {task.upper()}-AUC", show_figure(oracle.get(task, {}).get("auc")))
-            )
+            facts.append((f"best reachable {task.upper()}-AUC", show_figure(oracle[task]["auc"])))
     return (
         "<dl>"
         + "".join(
@@ -141,21 +146,18 @@ def _summary(result: Mapping[str, Any]) -> str:
     )
 
 
-def _overall_table(result: Mapping[str, Any]) -> str:
-    oracle = result.get("oracle") or {}
+def _overall_table(result: EvaluationResult) -> str:
     rows = []
     for task in TASK_NAMES:
-        best = oracle.get(task, {})
         cells = []
         for metric in METRICS:
             reachable = (
-                f"<br><small>true probabilities: {escape(show_figure(best[metric]))}</small>"
-                if metric in best
+                "<br><small>true probabilities:"
+                f" {escape(show_figure(result.oracle[task][metric]))}</small>"
+                if result.oracle
                 else ""
             )
-            cells.append(
-                f"<td>{escape(show_pair(result['overall'][task][metric]))}{reachable}</td>"
-            )
+            cells.append(f"<td>{escape(show_pair(result.overall[task][metric]))}{reachable}</td>")
         rows.append(f"<tr><th scope=row>{task.upper()}</th>{''.join(cells)}</tr>")
     return _table(
         "Overall: every row under its most specific active domain",
@@ -166,7 +168,7 @@ def _overall_table(result: Mapping[str, Any]) -> str:
 
 def _domain_table(
     task: str,
-    domains: Mapping[str, Mapping[str, Any]],
+    domains: Mapping[str, DomainResult],
     order: Iterable[str],
     active: Mapping[str, Any],
 ) -> str:
@@ -176,16 +178,16 @@ def _domain_table(
         version = f" (version {escape(active[name])})" if name in active else ""
         serves = (
             f"kernel{version}"
-            if domain["active"]
+            if domain.active
             else "<span class=off>off (serves the backbone)</span>"
         )
         cells = [
-            f"<td>{escape(show_pair(domain[task][metric]))}<br>"
-            f"<small>{escape(show_gain(domain[task][metric], metric))}</small></td>"
+            f"<td>{escape(show_pair(domain.tasks[task][metric]))}<br>"
+            f"<small>{escape(show_gain(domain.tasks[task][metric], metric))}</small></td>"
             for metric in METRICS
         ]
         rows.append(
-            f"<tr><th scope=row>{escape(name)}</th><td>{domain['rows']:,}</td>"
+            f"<tr><th scope=row>{escape(name)}</th><td>{domain.rows:,}</td>"
             f"<td>{serves}</td>{''.join(cells)}</tr>"
         )
     return _table(

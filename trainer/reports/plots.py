@@ -11,8 +11,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from configs.schema import TASK_NAMES
+from configs.schema import RANKING_TASKS, TASK_NAMES
 from trainer.metrics.formatting import POINTS, is_number
+from trainer.metrics.results import Comparison, DomainResult
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#8A8A8A"
 STYLE: dict[str, Any] = {
@@ -61,28 +62,28 @@ def plot_training(history: Sequence[Mapping[str, Any]]) -> str:
         return svg_text(figure)
 
 
-def plot_gains(domains: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
+def plot_gains(domains: Mapping[str, DomainResult], order: Sequence[str]) -> str:
     """A forest plot: each domain's gain in CTR-AUC and CTCVR-AUC over the backbone, in points, with
     its 95% interval.
 
     Args:
-      domains: as ``metrics.json`` holds them.
+      domains: by name.
       order: names from top to bottom.
     """
     with mpl.rc_context(STYLE):
         figure, panels = _rows_figure(order, columns=2)
-        for axes, task in zip(panels, ("ctr", "ctcvr"), strict=True):
-            cells = [domains[name][task]["auc"] for name in order]
+        for axes, task in zip(panels, RANKING_TASKS, strict=True):
+            cells = [domains[name].tasks[task]["auc"] for name in order]
             axes.axvline(0, color=GREY, linewidth=1)
-            axes.set_xlim(gain_range([_span(cell) for cell in cells if is_number(cell["delta"])]))
+            axes.set_xlim(gain_range([_span(cell) for cell in cells if is_number(cell.delta)]))
             for place, (name, cell) in enumerate(zip(order, cells, strict=True)):
-                _gain(axes, place, cell, filled=bool(domains[name]["active"]))
+                _gain(axes, place, cell, filled=domains[name].active)
             axes.set_title(f"{task.upper()}-AUC")
             axes.set_xlabel("gain in AUC points (kernel - backbone)")
         return svg_text(figure)
 
 
-def plot_calibration(domains: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
+def plot_calibration(domains: Mapping[str, DomainResult], order: Sequence[str]) -> str:
     """Predicted over observed (PCOC) of backbone and kernel for each domain and task; 1 is
     calibrated.
     """
@@ -91,24 +92,24 @@ def plot_calibration(domains: Mapping[str, Mapping[str, Any]], order: Sequence[s
         for axes, task in zip(panels, TASK_NAMES, strict=True):
             axes.axvline(1, color=GREY, linewidth=1)
             for place, name in enumerate(order):
-                cell = domains[name][task]["pcoc"]
-                if is_number(cell["backbone"]) and is_number(cell["kernel"]):
+                cell = domains[name].tasks[task]["pcoc"]
+                if is_number(cell.backbone) and is_number(cell.kernel):
                     axes.plot(
-                        [cell["backbone"], cell["kernel"]],
+                        [cell.backbone, cell.kernel],
                         [place, place],
                         color=GREY,
                         linewidth=1,
                         zorder=1,
                     )
                     axes.plot(
-                        cell["backbone"],
+                        cell.backbone,
                         place,
                         "s",
                         color=ORANGE,
                         markersize=5,
                         markerfacecolor="white",
                     )
-                    axes.plot(cell["kernel"], place, "o", color=BLUE, markersize=5)
+                    axes.plot(cell.kernel, place, "o", color=BLUE, markersize=5)
                 else:
                     note_undefined(axes, 1.0, place)
             axes.set_title(task.upper())
@@ -147,21 +148,21 @@ def gain_range(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _span(cell: Mapping[str, Any]) -> list[float]:
+def _span(cell: Comparison) -> list[float]:
     """The ends of a gain's interval in points; the gain itself twice where the interval is
     undefined.
     """
-    ends = [cell["delta"], cell["delta"]] if isinstance(cell["ci95"], str) else cell["ci95"]
-    return [end * POINTS for end in ends]
+    ends = (cell.delta, cell.delta) if isinstance(cell.ci95, str) else cell.ci95
+    return [float(end) * POINTS for end in ends]
 
 
-def _gain(axes: Axes, place: int, cell: Mapping[str, Any], filled: bool) -> None:
-    if not is_number(cell["delta"]):
+def _gain(axes: Axes, place: int, cell: Comparison, filled: bool) -> None:
+    if isinstance(cell.delta, str):
         note_undefined(axes, 0.0, place)
         return
     colour = BLUE if filled else GREY
     axes.plot(_span(cell), [place, place], color=colour, linewidth=1.6, solid_capstyle="butt")
-    gain, (low, high) = cell["delta"] * POINTS, axes.get_xlim()
+    gain, (low, high) = cell.delta * POINTS, axes.get_xlim()
     marker = "<" if gain < low else ">" if gain > high else "o"
     fill = colour if filled else "white"
     axes.plot(

@@ -1,136 +1,125 @@
-"""The result of ``evaluate`` as plain text for a terminal, and the figures that a table and the
-report both show.
-
-The result, as ``reports/metrics.json`` holds it: ``{"split", "overall": {task: {metric:
-{"backbone", "kernel"}}}, "domains": {name: {"rows", "active", task: {metric: {"backbone", "kernel",
-"delta", "ci95"}}}}, "oracle": {task: {metric: value}} or null}``; a figure is a number or
-``"undefined"``. AUC differences are shown in points, that is x 100.
+"""The result of ``evaluate`` as plain text for a terminal, and the texts of figures that a table
+and the report both show. AUC differences are shown in points, that is x 100.
 """
 
+import textwrap
 from collections.abc import Mapping
-from typing import Any
 
-from configs.schema import TASK_NAMES
+from configs.schema import RANKING_TASKS, TASK_NAMES
 from trainer.metrics.formatting import METRIC_TITLES, POINTS, align, is_number
-from trainer.metrics.task_metrics import METRICS
+from trainer.metrics.results import (
+    Comparison,
+    DomainResult,
+    EvaluationResult,
+    Figure,
+    MeanGain,
+    Pair,
+)
+from trainer.metrics.task_metrics import METRICS, UNDEFINED
 
-_HEADLINE = ("ctr", "ctcvr")
-_NAME_WIDTH = 30
+_WIDTH = 80
+_INDENT = "  "
 
 
-def render_table(result: Mapping[str, Any]) -> str:
-    """The table that ``evaluate`` prints, about 130 columns wide at most; longer names are cut.
-
-    Args:
-      result: the evaluation as described above.
+def render_table(result: EvaluationResult) -> str:
+    """The table that ``evaluate`` prints, at most 80 columns wide: two lines a domain, one for CTR
+    and one for CTCVR. A name too long for its column stands above the two.
     """
-    domains: Mapping[str, Mapping[str, Any]] = result["domains"]
     lines = [
-        (
-            f"split '{result['split']}': AUC backbone -> kernel; gain in AUC points with its 95%"
-            " interval"
+        *_wrap(
+            f"split '{result.split}': CTR-AUC and CTCVR-AUC, backbone -> kernel; gain in AUC points"
+            " with its 95% interval"
         ),
         "",
+        *_domain_lines(result.domains),
     ]
-    header = ["domain", "rows", "serves"]
-    for task in _HEADLINE:
-        header += [f"{task.upper()}-AUC", "gain"]
-    lines += align([header, *(_domain_cells(name, domain) for name, domain in domains.items())])
-    if not all(domain["active"] for domain in domains.values()):
-        lines += [
+    if not all(domain.active for domain in result.domains.values()):
+        lines += _wrap(
             "off: the kernel is not active, the domain serves the backbone (figures are the"
             " kernel's own)"
-        ]
-    lines += [
-        "",
-        *_mean_gain_lines(domains),
-        "",
-        "overall (each row under its most specific active domain), backbone -> kernel",
-    ]
+        )
+    lines += ["", "mean gain of single-topic domains, in AUC points", *_mean_lines(result), ""]
+    lines += ["overall (each row under its most specific active domain), backbone -> kernel"]
     lines += align(_overall_cells(result))
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def is_single_topic(domain: str) -> bool:
-    """Whether a domain's name is one topic's value, such as ``region=25``; not ``all``, not
-    cross-topic.
-    """
-    return domain.count("=") == 1 and "," not in domain
-
-
-def mean_gain(
-    domains: Mapping[str, Mapping[str, Any]], task: str, metric: str = "auc"
-) -> tuple[float | None, int]:
-    """The mean difference over single-topic domains in which it is defined, and the number of
-    these; ``(None, 0)`` without any.
-    """
-    deltas = [
-        domain[task][metric]["delta"] for name, domain in domains.items() if is_single_topic(name)
-    ]
-    known = [delta for delta in deltas if is_number(delta)]
-    return (sum(known) / len(known), len(known)) if known else (None, 0)
-
-
-def show_figure(figure: Any) -> str:
+def show_figure(figure: Figure | None) -> str:
     """``0.6301`` or ``undefined``."""
-    return f"{figure:.4f}" if is_number(figure) else "undefined"
+    return f"{figure:.4f}" if is_number(figure) else UNDEFINED
 
 
-def show_pair(cell: Mapping[str, Any]) -> str:
+def show_pair(cell: Pair) -> str:
     """``0.6301 -> 0.6612``: backbone and kernel."""
-    if not is_number(cell["backbone"]) and not is_number(cell["kernel"]):
-        return "undefined"
-    return f"{show_figure(cell['backbone'])} -> {show_figure(cell['kernel'])}"
+    if not is_number(cell.backbone) and not is_number(cell.kernel):
+        return UNDEFINED
+    return f"{show_figure(cell.backbone)} -> {show_figure(cell.kernel)}"
 
 
-def show_gain(cell: Mapping[str, Any], metric: str) -> str:
+def show_gain(cell: Comparison | MeanGain, metric: str) -> str:
     """``+3.11 [+2.80, +3.40]``: difference and interval, in points for AUC and GAUC, in the
     metric's own unit otherwise.
     """
-    if not is_number(cell["delta"]):
-        return "undefined"
-    interval = cell["ci95"]
+    if isinstance(cell.delta, str):
+        return UNDEFINED
     shown = (
-        "undefined"
-        if isinstance(interval, str)
-        else ", ".join(_signed(end, metric) for end in interval)
+        UNDEFINED
+        if isinstance(cell.ci95, str)
+        else ", ".join(_signed(end, metric) for end in cell.ci95)
     )
-    return f"{_signed(cell['delta'], metric)} [{shown}]"
+    return f"{_signed(cell.delta, metric)} [{shown}]"
+
+
+def count_domains(mean: MeanGain) -> str:
+    """``13 single-topic domains (2 off)``: what a mean gain is over."""
+    off = f" ({mean.off} off)" if mean.off else ""
+    return f"{mean.domains} single-topic domain{'' if mean.domains == 1 else 's'}{off}"
 
 
 def _signed(difference: float, metric: str) -> str:
     return f"{difference * POINTS:+.2f}" if metric in ("auc", "gauc") else f"{difference:+.4f}"
 
 
-def _domain_cells(name: str, domain: Mapping[str, Any]) -> list[str]:
-    shown = name if len(name) <= _NAME_WIDTH else name[: _NAME_WIDTH - 3] + "..."
-    cells = [shown, f"{domain['rows']:,}", "kernel" if domain["active"] else "off"]
-    for task in _HEADLINE:
-        cells += [show_pair(domain[task]["auc"]), show_gain(domain[task]["auc"], "auc")]
-    return cells
+def _wrap(text: str, indent: str = "") -> list[str]:
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=indent)
 
 
-def _mean_gain_lines(domains: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    lines = []
-    for task in _HEADLINE:
-        mean, count = mean_gain(domains, task)
-        shown = (
-            "undefined"
-            if mean is None
-            else f"{mean * POINTS:+.2f} AUC points over {count} domain{'s' if count > 1 else ''}"
-        )
-        lines.append(f"mean gain of single-topic domains, {task.upper()}: {shown}")
+def _domain_lines(domains: Mapping[str, DomainResult]) -> list[str]:
+    figures = [["task", "backbone -> kernel", "gain"]]
+    for domain in domains.values():
+        for task in RANKING_TASKS:
+            cell = domain.tasks[task]["auc"]
+            figures.append([task.upper(), show_pair(cell), show_gain(cell, "auc")])
+    header, *right = align(figures)
+    width = _WIDTH - len(header) - len(_INDENT)
+    lines = [f"{'domain':<{width}}{_INDENT}{header}"]
+    for index, (name, domain) in enumerate(domains.items()):
+        left = [name, f"{_INDENT}{domain.rows:,} rows, {'kernel' if domain.active else 'off'}"]
+        if len(name) > width:
+            lines += _wrap(name, _INDENT)
+            left = [left[1], ""]
+        start = index * len(RANKING_TASKS)
+        cells = zip(left, right[start : start + len(RANKING_TASKS)], strict=True)
+        lines += [f"{words:<{width}}{_INDENT}{shown}" for words, shown in cells]
     return lines
 
 
-def _overall_cells(result: Mapping[str, Any]) -> list[list[str]]:
-    oracle = result.get("oracle")
-    rows = [["task", *METRIC_TITLES.values()]]
-    if oracle:
-        rows[0].append("best reachable AUC")
-    for task in TASK_NAMES:
-        row = [task.upper(), *(show_pair(result["overall"][task][metric]) for metric in METRICS)]
-        if oracle:
-            row.append(show_figure(oracle.get(task, {}).get("auc")))
-        rows.append(row)
+def _mean_lines(result: EvaluationResult) -> list[str]:
+    means = {task: result.mean_gain(task) for task in RANKING_TASKS}
+    return align(
+        [
+            [task.upper(), show_gain(mean, "auc"), f"over {count_domains(mean)}"]
+            for task, mean in means.items()
+        ]
+    )
+
+
+def _overall_cells(result: EvaluationResult) -> list[list[str]]:
+    rows = [["metric", *(task.upper() for task in TASK_NAMES)]]
+    for metric in METRICS:
+        pairs = (show_pair(result.overall[task][metric]) for task in TASK_NAMES)
+        rows.append([METRIC_TITLES[metric], *pairs])
+    if result.oracle:
+        best = (show_figure(result.oracle[task]["auc"]) for task in TASK_NAMES)
+        rows.append(["best reachable AUC", *best])
     return rows

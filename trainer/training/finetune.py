@@ -22,6 +22,7 @@ from trainer.job import Job
 from trainer.kernels.gate import GATE
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows, user_columns
 from trainer.kernels.scoring import mean_auc, score_rows
+from trainer.metrics.results import comparisons_to_json
 from trainer.registry.golden_scores import GoldenRows, keep_requests
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training.domain_mixing import training_data
@@ -193,7 +194,7 @@ class _Tuning:
                     "validation": len(rows),
                 },  # of validation, the half that judges
                 "windows": self._windows(),
-                "validation": figures,
+                "validation": comparisons_to_json(figures),
                 "activated": passes_activation_rule(figures),
                 **({GATE: kernel[GATE].tolist()} if GATE in kernel else {}),
             }

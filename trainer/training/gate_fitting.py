@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from configs import Experiment
 from configs.features import CategoricalFeature
+from configs.schema import RANKING_TASKS
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
@@ -107,7 +108,7 @@ def fit_gate(
     users = data.columns["row/user"][rows]
     gate = np.ones((2, BUCKETS), np.float32)
     row_alpha = np.ones((len(rows), 2), np.float32)
-    for task, name in enumerate(("ctr", "ctcvr")):
+    for task, name in enumerate(RANKING_TASKS):
         labels = data.labels(getattr(experiment.tasks, name).label)[rows]
         for bucket in range(BUCKETS):
             inside = np.flatnonzero(buckets == bucket)

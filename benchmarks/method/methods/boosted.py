@@ -14,9 +14,10 @@ from benchmarks.method.bench import Bench
 from benchmarks.method.boosted_features import BoostedFeatures
 from benchmarks.method.columns import read_rows
 from benchmarks.method.options import read_options, training_splits
-from benchmarks.method.outcome import TASKS, Outcome
+from benchmarks.method.outcome import Outcome
 from configs import Experiment
 from configs.domains import ALL, Domain
+from configs.schema import RANKING_TASKS
 from configs.section import Section
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.data.progress_bar import row_bar
@@ -71,7 +72,7 @@ def boosted(
     stop_set = lightgbm.Dataset(features.matrix(validation)[held_out], reference=train_set)
     models = {
         task: _train(experiment, settings, task, train_set, data, stop_set, validation, held_out)
-        for task in TASKS
+        for task in RANKING_TASKS
     }
     seconds = time.perf_counter() - begun
 
@@ -79,7 +80,8 @@ def boosted(
     for split in splits:
         x = features.matrix(read_rows(bench.dataset, [split]))
         raw = {
-            task: np.asarray(models[task].predict(x, raw_score=True), np.float64) for task in TASKS
+            task: np.asarray(models[task].predict(x, raw_score=True), np.float64)
+            for task in RANKING_TASKS
         }
         clipped[split] = float((raw["ctcvr"] >= raw["ctr"]).mean()) if len(x) else 0.0
         logits[split] = {ALL: task_logits(raw["ctr"], raw["ctcvr"])}

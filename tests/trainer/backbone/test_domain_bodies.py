@@ -369,8 +369,8 @@ def test_pretrained_bodies_are_evaluated(
     experiment_: Experiment, dataset_dir: Path, job: Job
 ) -> None:
     result = evaluate(experiment_, dataset_dir, job)
-    assert result["overall"]["ctr"]["auc"]["backbone"] > 0.5
-    assert result["domains"]["scene=home"]["ctr"]["auc"]["kernel"] != "undefined"
+    assert result.overall["ctr"]["auc"].backbone > 0.5
+    assert result.domains["scene=home"].tasks["ctr"]["auc"].kernel != "undefined"
 
 
 def raw_rows(experiment: Experiment) -> Iterator[tuple[str, Array]]:

@@ -1,20 +1,16 @@
-"""Is a kernel better? Scoring, sample spaces, and the rule by which it is activated."""
+"""Is a kernel better? The comparison, and the rule by which a kernel is activated."""
 
 from typing import Any
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
 
-from tests.trainer.conftest import SHAPE, auc_figures, random_kernel, random_rows, variant
+from tests.trainer.conftest import auc_figures, random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
-from trainer.kernels import scoring
-from trainer.kernels.bank import KernelBank
-from trainer.kernels.kernel import KernelShape
-from trainer.kernels.scoring import mean_auc, probabilities, score_rows, task_rows
 from trainer.losses import TASK_NAMES
+from trainer.metrics.results import Comparison
 from trainer.metrics.task_metrics import METRICS
 
 BETTER, UNCLEAR, WORSE, UNDEFINED = [0.001, 0.02], [-0.01, 0.01], [-0.02, -0.001], "undefined"
@@ -41,45 +37,11 @@ ROWS = random_rows(120)
 def test_a_kernel_helps_where_one_interval_is_above_zero_and_none_below(
     ctr: Any, ctcvr: Any, expected: bool
 ) -> None:
-    assert passes_activation_rule(auc_figures(ctr, ctcvr)) is expected
-
-
-@pytest.mark.parametrize("residual", [True, False])
-def test_scores_are_those_of_the_bank_whatever_the_chunk(
-    residual: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shape = KernelShape(SHAPE.widths, "relu", residual, "tower")
-    chosen = np.arange(5, 100, 3)
-    bank = KernelBank(2, shape)
-    bank.put(1, random_kernel(shape, 1))
-    expected = bank(ROWS.taps[chosen], ROWS.logits[chosen], np.ones(len(chosen), np.int32)).numpy()
-    for chunk in (7, 65_536):
-        monkeypatch.setattr(scoring, "_CHUNK", chunk)
-        np.testing.assert_allclose(
-            score_rows(shape, random_kernel(shape, 1), ROWS, chosen), expected, rtol=1e-5, atol=1e-6
-        )
-    assert score_rows(shape, random_kernel(shape, 1), ROWS, np.empty(0, np.int64)).shape == (0, 2)
-
-
-def test_probabilities_multiply() -> None:
-    p = probabilities(ROWS.logits)
-    np.testing.assert_allclose(p["ctr"], 1 / (1 + np.exp(-ROWS.logits[:, 0])), rtol=1e-5)
-    np.testing.assert_allclose(p["ctcvr"], p["ctr"] * p["cvr"], rtol=1e-5)
-
-
-def test_each_task_is_judged_in_its_sample_space() -> None:
-    chosen = np.arange(10, 90)
-    experiment = variant()
-    click, order = ROWS.labels("click")[chosen], ROWS.labels("conversion")[chosen]
-    expected = {
-        "ctr": (np.ones(80, bool), click),
-        "cvr": (click > 0, order[click > 0]),
-        "ctcvr": (np.ones(80, bool), order),
+    figures = {
+        task: {name: Comparison(**cell) for name, cell in metrics.items()}
+        for task, metrics in auc_figures(ctr, ctcvr).items()
     }
-    for task, (inside, labels) in expected.items():
-        received = task_rows(experiment, ROWS, chosen, task)
-        np.testing.assert_array_equal(received[0], inside)
-        np.testing.assert_array_equal(received[1], labels)
+    assert passes_activation_rule(figures) is expected
 
 
 def with_labels(click: float, conversion: float) -> BackboneOutputs:
@@ -90,26 +52,12 @@ def with_labels(click: float, conversion: float) -> BackboneOutputs:
     return BackboneOutputs(ROWS.logits, ROWS.taps, {**ROWS.columns, **labels})
 
 
-def test_mean_auc_is_over_the_tasks_where_it_is_defined() -> None:
-    experiment, chosen = variant(), np.arange(120)
-    p, weights = probabilities(ROWS.logits), ROWS.weights
-    ctr = roc_auc_score(ROWS.labels("click"), p["ctr"], sample_weight=weights)
-    ctcvr = roc_auc_score(ROWS.labels("conversion"), p["ctcvr"], sample_weight=weights)
-    assert mean_auc(experiment, ROWS, chosen, ROWS.logits) == pytest.approx((ctr + ctcvr) / 2)
-    half = BackboneOutputs(
-        ROWS.logits, ROWS.taps, {**ROWS.columns, "label/conversion": np.zeros(120, np.float32)}
-    )
-    assert mean_auc(experiment, half, chosen, ROWS.logits) == pytest.approx(ctr)
-    assert mean_auc(experiment, with_labels(0, 0), chosen, ROWS.logits) is None
-    assert mean_auc(experiment, ROWS, np.empty(0, np.int64), ROWS.logits[:0]) is None
-
-
 def test_a_kernel_against_itself_is_no_gain() -> None:
     figures = compare(variant(), ROWS, np.arange(120), ROWS.logits)
     for task in TASK_NAMES:
         for metric in METRICS:
-            assert figures[task][metric]["delta"] == 0.0
-            assert figures[task][metric]["ci95"] == [0.0, 0.0]
+            assert figures[task][metric].delta == 0.0
+            assert figures[task][metric].ci95 == (0.0, 0.0)
     assert not passes_activation_rule(figures)
 
 
@@ -117,8 +65,8 @@ def test_a_kernel_that_knows_the_labels_helps() -> None:
     knowing = ROWS.logits + 4 * np.stack([ROWS.labels("click"), ROWS.labels("conversion")], 1)
     figures = compare(variant(), ROWS, np.arange(120), knowing)
     assert passes_activation_rule(figures)
-    assert figures["ctr"]["auc"]["delta"] == pytest.approx(
-        figures["ctr"]["auc"]["kernel"] - figures["ctr"]["auc"]["backbone"]
+    assert figures["ctr"]["auc"].delta == pytest.approx(
+        figures["ctr"]["auc"].kernel - figures["ctr"]["auc"].backbone
     )
     assert not passes_activation_rule(
         compare(
@@ -132,6 +80,5 @@ def test_a_kernel_that_knows_the_labels_helps() -> None:
 
 def test_one_class_is_undefined() -> None:
     figures = compare(variant(), with_labels(0, 0), np.arange(120), ROWS.logits)
-    assert {
-        value for task in figures.values() for entry in task.values() for value in entry.values()
-    } == {"undefined"}
+    cells = [cell for task in figures.values() for cell in task.values()]
+    assert {value for cell in cells for value in cell.model_dump().values()} == {"undefined"}

@@ -16,6 +16,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from configs import Experiment, InputError
+from configs.section import read_section
 from tests.trainer.conftest import change_json, one_line
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.data.dataset import Dataset
@@ -23,6 +24,7 @@ from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.kernels.scoring import probabilities, score_rows
 from trainer.losses import TASK_NAMES
+from trainer.metrics.results import EvaluationResult, is_single_topic
 from trainer.metrics.task_metrics import METRICS
 from trainer.registry.kernel_registry import KernelStore
 
@@ -38,7 +40,7 @@ def job(job_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
 
 @pytest.fixture(scope="module")
 def result(experiment: Experiment, dataset_dir: Path, job: Job) -> dict[str, Any]:
-    return evaluate(experiment, dataset_dir, job)
+    return evaluate(experiment, dataset_dir, job).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def rows(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> Backb
 def test_the_json_has_exactly_the_keys_of_the_contract(
     result: dict[str, Any], experiment: Experiment
 ) -> None:
-    assert set(result) == {"split", "overall", "domains", "oracle"}
+    assert list(result) == ["split", "overall", "domains", "oracle", "mean"]
     assert result["split"] == "test"
     assert list(result["domains"]) == [domain.name for domain in experiment.domains]
     assert set(METRICS) == {"auc", "gauc", "log_loss", "ne", "pcoc"}
@@ -64,8 +66,13 @@ def test_the_json_has_exactly_the_keys_of_the_contract(
         assert all(
             set(figure) == {"backbone", "kernel"} for figure in result["overall"][task].values()
         )
+        assert set(result["mean"][task]) == set(METRICS)
+        assert all(
+            set(mean) == {"delta", "ci95", "domains", "off"}
+            for mean in result["mean"][task].values()
+        )
         for domain in result["domains"].values():
-            assert set(domain) == {"rows", "active", *TASK_NAMES}
+            assert list(domain) == ["rows", "active", *TASK_NAMES]
             assert set(domain[task]) == set(METRICS)
             assert all(
                 set(figure) == {"backbone", "kernel", "delta", "ci95"}
@@ -94,6 +101,34 @@ def test_rows_and_activity_are_those_of_manifest_and_store(
     for name, domain in result["domains"].items():
         assert domain["rows"] == dataset.manifest.splits["test"].domains[name].rows
         assert domain["active"] is (name in KernelStore(job).active())
+
+
+def test_what_is_written_is_read_as_it_was(
+    result: dict[str, Any], job: Job, experiment: Experiment
+) -> None:
+    read = read_section(job.reports / "metrics.json", EvaluationResult)
+    assert read.to_json() == result
+    assert [name for name in read.domains if is_single_topic(name)] == [
+        domain.name for domain in experiment.domains if len(domain.conditions) == 1
+    ]
+
+
+def test_the_mean_gain_is_over_the_single_topic_domains_with_a_gain(result: dict[str, Any]) -> None:
+    for task in TASK_NAMES:
+        for metric in METRICS:
+            known = [
+                (domain[task][metric]["delta"], domain["active"])
+                for name, domain in result["domains"].items()
+                if name != "all"
+                and "," not in name
+                and domain[task][metric]["delta"] != "undefined"
+            ]
+            mean = result["mean"][task][metric]
+            assert mean["domains"] == len(known) > 2
+            assert mean["off"] == sum(not active for _, active in known)
+            assert mean["delta"] == pytest.approx(np.mean([delta for delta, _ in known]))
+            low, high = mean["ci95"]
+            assert low < high
 
 
 def auc_of(rows: BackboneOutputs, chosen: Any, logits: npt.NDArray[np.float32], task: str) -> float:
@@ -215,7 +250,7 @@ def test_without_the_truth_there_is_no_oracle(
 ) -> None:
     data, truth = moved
     shutil.rmtree(truth)
-    assert evaluate(experiment, data, Job(job_copy))["oracle"] is None
+    assert evaluate(experiment, data, Job(job_copy)).oracle is None
 
 
 TRUTH_DAMAGE: dict[str, Callable[[Path], object]] = {
@@ -252,12 +287,12 @@ def test_an_unknown_split_is_refused(experiment: Experiment, dataset_dir: Path, 
 def test_another_split_can_be_asked_for(
     experiment: Experiment, dataset: Dataset, dataset_dir: Path, job_copy: Path
 ) -> None:
-    result = evaluate(experiment, dataset_dir, Job(job_copy), "validation")
+    result = evaluate(experiment, dataset_dir, Job(job_copy), "validation").to_json()
     assert result["split"] == "validation"
     assert result["domains"]["all"]["rows"] == dataset.rows("validation")
     assert (
         result["domains"]["all"]
-        != evaluate(experiment, dataset_dir, Job(job_copy))["domains"]["all"]
+        != evaluate(experiment, dataset_dir, Job(job_copy)).to_json()["domains"]["all"]
     )
 
 
@@ -265,7 +300,7 @@ def test_without_kernels_everything_is_the_backbone(
     experiment: Experiment, dataset_dir: Path, job_copy: Path
 ) -> None:
     shutil.rmtree(job_copy / "kernels")
-    result = evaluate(experiment, dataset_dir, Job(job_copy))
+    result = evaluate(experiment, dataset_dir, Job(job_copy)).to_json()
     for task in TASK_NAMES:
         assert all(
             figure["backbone"] == figure["kernel"] for figure in result["overall"][task].values()
@@ -275,6 +310,12 @@ def test_without_kernels_everything_is_the_backbone(
             "kernel": "undefined",
             "delta": "undefined",
             "ci95": "undefined",
+        }
+        assert result["mean"][task]["auc"] == {
+            "delta": "undefined",
+            "ci95": "undefined",
+            "domains": 0,
+            "off": 0,
         }
 
 

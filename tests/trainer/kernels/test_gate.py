@@ -394,14 +394,14 @@ def test_evaluation_scores_gated_kernels_under_their_gates(
     store.activate(
         "scene=home", store.add("scene=home", loud, store.load("scene=home", 1).manifest)
     )
-    found = evaluate(experiment, dataset_dir, job)["domains"]["scene=home"]
+    found = evaluate(experiment, dataset_dir, job).domains["scene=home"].tasks
     shape = store.load("scene=home", 1).shape
     rows = run_frozen(frozen, dataset, "test", experiment.kernel.tap, "test", user_columns(shape))
     (domain,) = domains_of(experiment, "scene=home")
     inside = rows.domain_rows(domain)
     for kernel, same in ((loud, True), ({**loud, GATE: ONES}, False)):
         figures = compare(experiment, rows, inside, score_rows(shape, kernel, rows, inside))
-        assert (figures["ctr"]["auc"]["kernel"] == found["ctr"]["auc"]["kernel"]) is same
+        assert (figures["ctr"]["auc"].kernel == found["ctr"]["auc"].kernel) is same
 
 
 def test_the_second_graph_feeds_user_ids_to_a_gated_bank(

@@ -6,8 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.metrics import paired_bootstrap
-from trainer.metrics.paired_bootstrap import paired_comparison, significantly_better
+from trainer.metrics.paired_bootstrap import (
+    paired_comparison,
+    paired_deltas,
+    significantly_better,
+)
+from trainer.metrics.results import Comparison
 from trainer.metrics.task_metrics import METRICS, task_metrics
+from trainer.metrics.user_draws import UserDraws
 
 
 def simulate(users, seed, noise=(1.0, 1.0), rows=10):
@@ -60,10 +66,10 @@ def test_intervals_equal_metrics_of_resampled_rows(weighted):
         task_metrics(labels, kernel, weights, groups),
     )
     for name in METRICS:
-        assert found[name]["backbone"] == before[name]
-        assert found[name]["kernel"] == after[name]
-        assert found[name]["delta"] == after[name] - before[name]
-        assert found[name]["ci95"] == pytest.approx(expected[name], abs=1e-10)
+        assert found[name].backbone == before[name]
+        assert found[name].kernel == after[name]
+        assert found[name].delta == after[name] - before[name]
+        assert found[name].ci95 == pytest.approx(tuple(expected[name]), abs=1e-10)
 
 
 def test_identical_scores_have_exactly_no_difference():
@@ -71,20 +77,20 @@ def test_identical_scores_have_exactly_no_difference():
     for name, cell in paired_comparison(
         labels, backbone, backbone.copy(), None, groups, clusters, 50, 1
     ).items():
-        assert (cell["delta"], cell["ci95"]) == (0.0, [0.0, 0.0]), name
+        assert (cell.delta, cell.ci95) == (0.0, (0.0, 0.0)), name
 
 
 def test_a_real_difference_is_found_and_has_a_sign():
     labels, backbone, kernel, groups, clusters = simulate(1500, seed=4, noise=(1.5, 0.5))
     better = paired_comparison(labels, backbone, kernel, None, groups, clusters, 100, 1)
     worse = paired_comparison(labels, kernel, backbone, None, groups, clusters, 100, 1)
-    assert significantly_better(better["auc"]["ci95"])
-    assert not significantly_better(worse["auc"]["ci95"])
-    assert better["log_loss"]["ci95"][1] < 0 < worse["log_loss"]["ci95"][0]
+    assert significantly_better(better["auc"].ci95)
+    assert not significantly_better(worse["auc"].ci95)
+    assert better["log_loss"].ci95[1] < 0 < worse["log_loss"].ci95[0]
     for name in METRICS:
-        low, high = better[name]["ci95"]
-        assert low <= better[name]["delta"] <= high
-        assert worse[name]["ci95"] == pytest.approx([-high, -low])
+        low, high = better[name].ci95
+        assert low <= better[name].delta <= high
+        assert worse[name].ci95 == pytest.approx((-high, -low))
 
 
 def test_intervals_cover_a_known_difference():
@@ -95,7 +101,7 @@ def test_intervals_cover_a_known_difference():
         labels, backbone, kernel, groups, clusters = simulate(120, seed=100 + seed)
         low, high = paired_comparison(labels, backbone, kernel, None, groups, clusters, 100, seed)[
             "auc"
-        ]["ci95"]
+        ].ci95
         covered += low <= 0 <= high
     assert covered >= 34  # 38 expected; fewer than 34 by chance in fewer than 1 of 50 runs
 
@@ -105,8 +111,8 @@ def test_users_are_resampled_not_rows():
     labels, backbone, kernel, groups, clusters = simulate(100, seed=6, noise=(1.2, 0.8))
     once = paired_comparison(labels, backbone, kernel, None, groups, clusters, 60, 5)
     many = [np.repeat(values, 25) for values in (labels, backbone, kernel, groups, clusters)]
-    assert paired_comparison(*many[:3], None, *many[3:], 60, 5)["auc"]["ci95"] == pytest.approx(
-        once["auc"]["ci95"]
+    assert paired_comparison(*many[:3], None, *many[3:], 60, 5)["auc"].ci95 == pytest.approx(
+        once["auc"].ci95
     )
 
 
@@ -115,8 +121,8 @@ def test_the_seed_decides_and_threads_do_not(monkeypatch):
     first = paired_comparison(labels, backbone, kernel, None, groups, clusters, 30, 5)
     assert first == paired_comparison(labels, backbone, kernel, None, groups, clusters, 30, 5)
     assert (
-        first["auc"]["ci95"]
-        != paired_comparison(labels, backbone, kernel, None, groups, clusters, 30, 6)["auc"]["ci95"]
+        first["auc"].ci95
+        != paired_comparison(labels, backbone, kernel, None, groups, clusters, 30, 6)["auc"].ci95
     )
     monkeypatch.setattr(paired_bootstrap, "_MIN_PARALLEL_ROWS", 0)
     monkeypatch.setattr("os.cpu_count", lambda: 3)
@@ -128,18 +134,16 @@ def test_one_class_is_undefined_and_stays_json(labels):
     scores, keys = np.full(len(labels), 0.2), np.arange(len(labels))
     found = paired_comparison(labels, scores, scores, None, keys, keys, 20, 1)
     word = "undefined"
-    assert found == {
-        name: {"backbone": word, "kernel": word, "delta": word, "ci95": word} for name in METRICS
-    }
-    json.dumps(found, allow_nan=False)
+    nothing = Comparison(backbone=word, kernel=word, delta=word, ci95=word)
+    assert found == dict.fromkeys(METRICS, nothing)
 
 
 def test_a_request_metric_alone_can_be_undefined():
     keys = np.arange(40)
     labels, scores = keys % 2, np.linspace(0.1, 0.9, 40)
     found = paired_comparison(labels, scores, scores**2, None, keys, keys, 20, 1)
-    assert found["gauc"]["delta"] == found["gauc"]["ci95"] == "undefined"
-    assert found["auc"]["ci95"] == [0.0, 0.0]
+    assert found["gauc"].delta == found["gauc"].ci95 == "undefined"
+    assert found["auc"].ci95 == (0.0, 0.0)
 
 
 def test_too_few_users_give_no_interval():
@@ -151,9 +155,9 @@ def test_too_few_users_give_no_interval():
         labels, scores, scores[::-1], None, np.zeros(6), np.arange(6), 50, 1
     )
     for found in (one_user, one_positive_user):
-        assert found["auc"]["delta"] == -1.0
-        assert found["auc"]["ci95"] == "undefined"
-        assert not significantly_better(found["auc"]["ci95"])
+        assert found["auc"].delta == -1.0
+        assert found["auc"].ci95 == "undefined"
+        assert not significantly_better(found["auc"].ci95)
 
 
 def test_significance_needs_a_lower_end_above_zero():
@@ -187,8 +191,49 @@ def test_any_slice_gives_ordered_finite_intervals_or_the_word(seed, users, weigh
         25,
         seed,
     )
-    json.dumps(found, allow_nan=False)
     for cell in found.values():
-        if cell["ci95"] != "undefined":
-            assert cell["delta"] != "undefined"
-            assert cell["ci95"][0] <= cell["ci95"][1]
+        json.dumps(cell.model_dump(mode="json"), allow_nan=False)
+        if cell.ci95 != "undefined":
+            assert cell.delta != "undefined"
+            assert cell.ci95[0] <= cell.ci95[1]
+
+
+def test_deltas_of_all_rows_are_those_behind_the_interval():
+    labels, backbone, kernel, groups, clusters = simulate(60, seed=1, noise=(1.2, 0.8))
+    found = paired_comparison(labels, backbone, kernel, None, groups, clusters, 40, 9)
+    draws = UserDraws(clusters, 40, 9)
+    deltas = paired_deltas(labels, backbone, kernel, None, groups, clusters, draws)
+    for column, name in enumerate(METRICS):
+        assert tuple(np.percentile(deltas[:, column], [2.5, 97.5])) == found[name].ci95
+
+
+def test_deltas_of_a_slice_count_users_as_often_as_the_split_draws_them():
+    labels, backbone, kernel, groups, clusters = simulate(30, seed=2, noise=(1.2, 0.8))
+    inside = np.random.default_rng(3).random(len(labels)) < 0.4
+    draws = UserDraws(clusters, 12, 5)
+    deltas = paired_deltas(
+        labels[inside],
+        backbone[inside],
+        kernel[inside],
+        None,
+        groups[inside],
+        clusters[inside],
+        draws,
+    )
+    for times, delta in zip(draws.times, deltas, strict=True):
+        weights = dict(zip(np.unique(clusters), times, strict=True))
+        drawn = np.array([weights[user] for user in clusters[inside]], np.float64)
+        before, after = (
+            task_metrics(labels[inside], scores[inside], drawn, groups[inside])
+            for scores in (backbone, kernel)
+        )
+        assert delta.tolist() == pytest.approx([after[name] - before[name] for name in METRICS])
+
+
+def test_a_draw_that_leaves_one_class_is_nan():
+    labels, scores, keys = np.array([1, 0, 0]), np.array([0.9, 0.5, 0.1]), np.arange(3)
+    draws = UserDraws(keys, 30, 1)
+    deltas = paired_deltas(labels, scores, scores, None, keys, keys, draws)
+    defined = (draws.times[:, 0] > 0) & (draws.times[:, 1:].sum(axis=1) > 0)
+    assert 0 < defined.sum() < 30
+    np.testing.assert_array_equal(np.isnan(deltas[:, 0]), ~defined)

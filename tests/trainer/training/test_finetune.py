@@ -168,11 +168,11 @@ def test_a_backbone_from_before_a_head_is_refused_where_the_head_is_read_and_use
         finetune(experiment, dataset_dir, job, [HOME])
     one_line(error)
     assert (
-        evaluate(experiment, dataset_dir, job)["overall"]["ctr"]["auc"]["backbone"] > 0.5
+        evaluate(experiment, dataset_dir, job).overall["ctr"]["auc"].backbone > 0.5
     )  # no kernel, so no tap is read
     finetune(variant("kernel.tap=tower", "finetune.epochs=1"), dataset_dir, job, [HOME])
     assert (
-        evaluate(experiment, dataset_dir, job)["domains"][HOME]["ctr"]["auc"]["kernel"]
+        evaluate(experiment, dataset_dir, job).domains[HOME].tasks["ctr"]["auc"].kernel
         != "undefined"
     )
 

@@ -1,0 +1,106 @@
+"""The mean gain over domains: a user who is drawn is drawn in all of them."""
+
+import numpy as np
+import pytest
+
+from configs.domains import Domain
+from configs.schema import TASK_NAMES
+from tests.trainer.conftest import domains_of, random_rows, variant
+from trainer.backbone.frozen_pass import BackboneOutputs
+from trainer.evaluation.comparison import compare
+from trainer.evaluation.mean_gain import MeanGains
+from trainer.kernels.scoring import probabilities, task_rows
+from trainer.metrics.results import DomainResult
+from trainer.metrics.task_metrics import METRICS, task_metrics
+
+EXPERIMENT = variant("evaluation.bootstrap=25")
+DRAWN = random_rows(600)
+ROWS = BackboneOutputs(
+    DRAWN.logits,
+    DRAWN.taps,
+    {**DRAWN.columns, "row/user": DRAWN.columns["row/request"] % 7},  # a request has one user
+)
+BETTER = ROWS.logits + 0.5 * np.stack([ROWS.labels("click"), ROWS.labels("conversion")], 1)
+NAMES = ("all", "scene=home", "scene=search", "region=r1", "region=r1,scene=home")
+
+
+@pytest.fixture(scope="module")
+def taken() -> tuple[MeanGains, dict[str, DomainResult]]:
+    return taken_in(ROWS, {"all", "scene=home"})
+
+
+def taken_in(rows: BackboneOutputs, active: set[str]) -> tuple[MeanGains, dict[str, DomainResult]]:
+    gains, results = MeanGains(EXPERIMENT, rows), {}
+    for domain in domains_of(EXPERIMENT, *NAMES):
+        inside = rows.domain_rows(domain)
+        figures = compare(EXPERIMENT, rows, inside, BETTER[inside])
+        gains.add(domain.name, inside, BETTER[inside], figures)
+        results[domain.name] = DomainResult(
+            rows=len(inside), active=domain.name in active, tasks=figures
+        )
+    return gains, results
+
+
+def delta_of(domain: Domain, task: str, name: str, times: dict[int, int]) -> float | None:
+    """The difference in a domain where each user counts as often as drawn; nothing is shared with
+    what is tested but the metrics.
+    """
+    inside = ROWS.domain_rows(domain)
+    kept, labels = task_rows(EXPERIMENT, ROWS, inside, task)
+    rows = inside[kept]
+    weights = ROWS.weights[rows] * [times[user] for user in ROWS.columns["row/user"][rows].tolist()]
+    before, after = (
+        task_metrics(
+            labels, probabilities(logits)[task][rows], weights, ROWS.columns["row/request"][rows]
+        )[name]
+        for logits in (ROWS.logits, BETTER)
+    )
+    return None if before is None or after is None else after - before
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("task", TASK_NAMES)
+def test_mean_and_interval_are_those_of_users_drawn_in_all_domains_at_once(
+    taken: tuple[MeanGains, dict[str, DomainResult]], task: str, name: str
+) -> None:
+    gains, results = taken
+    single = domains_of(EXPERIMENT, "scene=home", "scene=search", "region=r1")
+    own = {domain.name: results[domain.name].tasks[task][name].delta for domain in single}
+    users = np.unique(ROWS.columns["row/user"])
+    means = []
+    for draw in range(25):
+        drawn = np.random.default_rng([EXPERIMENT.seed, draw]).integers(len(users), size=len(users))
+        counts = np.bincount(drawn, minlength=len(users))
+        times = dict(zip(users.tolist(), counts.tolist(), strict=True))
+        found = {domain.name: delta_of(domain, task, name, times) for domain in single}
+        means.append(np.mean([own[key] if found[key] is None else found[key] for key in own]))
+    mean = gains.results(results)[task][name]
+    assert (mean.domains, mean.off) == (3, 2)
+    assert mean.delta == pytest.approx(np.mean(list(own.values())))
+    assert mean.ci95 == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])))
+
+
+def test_a_domain_without_a_gain_is_not_counted() -> None:
+    conversions = ROWS.labels("conversion").copy()
+    (home,) = domains_of(EXPERIMENT, "scene=home")
+    conversions[ROWS.domain_rows(home)] = 0
+    rows = BackboneOutputs(
+        ROWS.logits, ROWS.taps, {**ROWS.columns, "label/conversion": conversions}
+    )
+    gains, results = taken_in(rows, set())
+    found = gains.results(results)
+    assert (found["ctr"]["auc"].domains, found["ctcvr"]["auc"].domains) == (3, 2)
+    others = [results[name].tasks["ctcvr"]["auc"].delta for name in ("scene=search", "region=r1")]
+    assert found["ctcvr"]["auc"].delta == pytest.approx(np.mean(others))
+
+
+def test_one_user_and_no_domain_give_no_interval() -> None:
+    rows = BackboneOutputs(
+        ROWS.logits, ROWS.taps, {**ROWS.columns, "row/user": np.zeros(600, np.int64)}
+    )
+    gains, results = taken_in(rows, set())
+    mean = gains.results(results)["ctr"]["auc"]
+    assert mean.ci95 == "undefined"
+    assert mean.delta != "undefined"
+    nothing = MeanGains(EXPERIMENT, ROWS).results({"all": results["all"]})["ctr"]["auc"]
+    assert (nothing.delta, nothing.ci95, nothing.domains) == ("undefined", "undefined", 0)
