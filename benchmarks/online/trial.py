@@ -13,12 +13,14 @@ from benchmarks.online.traffic import Traffic, draw_traffic
 from configs import Experiment, InputError
 from configs.domains import AUTO, BACKBONE
 from configs.files import read_object
+from configs.section import read_section
 from preprocessing.logs.schema import served_columns
 from preprocessing.simulate import SIMULATION
 from preprocessing.simulator.world import Floats
 from serving.selfcheck import running_server
 from serving.server.model_versions import version_directories
 from trainer.job import Job
+from trainer.metrics.results import EvaluationResult
 
 _MODEL = "online"
 _LIVE = 1
@@ -180,11 +182,12 @@ def _offline(job: Job) -> dict[str, Any] | None:
     path = job.reports / "metrics.json"
     if not path.exists():
         return None
-    evaluated = read_object(path, "split", "overall", "oracle")
-    best = evaluated["oracle"] or {}
-    return {"split": evaluated["split"]} | {
+    evaluated = read_section(path, EvaluationResult)
+    best = evaluated.oracle
+    return {"split": evaluated.split} | {
         task: {
-            metric: {**evaluated["overall"][task][metric], "best": best.get(task, {}).get(metric)}
+            metric: evaluated.overall[task][metric].model_dump(mode="json")
+            | {"best": best[task][metric] if best else None}
             for metric in _METRICS
         }
         for task in RANKED_BY

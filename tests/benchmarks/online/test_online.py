@@ -29,6 +29,7 @@ from configs.cli import run
 from preprocessing.logs.schema import served_columns
 from serving.selfcheck import running_server
 from tests.conftest import QUICKSTART, SMALL
+from tests.trainer.reports.made_results import make_result
 from trainer.job import Job
 
 REQUESTS, CANDIDATES = 3_000, 20
@@ -420,13 +421,9 @@ def test_the_command(
             sys.exit(0)
         return int(stopped.value.code or 0)
 
-    figures = {"auc": {"backbone": 0.6, "kernel": 0.61}, "gauc": {"backbone": 0.6, "kernel": 0.61}}
+    metrics = make_result()
+    figures = metrics["overall"]["ctr"]
     (job_copy / "reports").mkdir(exist_ok=True)
-    metrics = {
-        "split": "test",
-        "overall": {"ctr": figures, "ctcvr": figures},
-        "oracle": {"ctr": {"auc": 0.7, "gauc": 0.7}},
-    }
     (job_copy / "reports" / "metrics.json").write_text(json.dumps(metrics))
     assert (
         call(
@@ -448,7 +445,7 @@ def test_the_command(
     assert (
         result["rank_by"] == "ctr"
         and result["seed"] == 3
-        and result["offline"]["ctr"]["auc"] == {**figures["auc"], "best": 0.7}
+        and result["offline"]["ctr"]["auc"] == {**figures["auc"], "best": 0.7654}
     )
     assert "rows/s" in printed.err
 
