@@ -19,8 +19,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from configs import InputError
 from configs.cli import CommandParser, run
 from serving.export.supported_ops import read_meta_graph
-from serving.wire.signatures import DOMAIN
-from serving.wire.tf_examples import EXAMPLES
+from serving.wire.signatures import DOMAIN, EXAMPLES
 
 LOCK = Path(__file__).with_name("signature.lock.json")
 CONTRACT, QUICKSTART = "contract", "quickstart"

@@ -1,6 +1,7 @@
 """Reads pieces of log files as batches of rows, as they came: Parquet, CSV and JSON lines."""
 
 import io
+import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ _CSV_BLOCK_BYTES = (
 )  # a row must fit; also what an unclosed quote may swallow before the file is refused
 
 NO_OBJECT = "json: expected one JSON object a line"
+
+_NOTHING = {type(None)}
 
 RawColumn: TypeAlias = pa.Array | list[object]
 """A column as it came; a list of Python values where JSON mixes types."""
@@ -216,12 +219,12 @@ def _uniform_json(
     rows = [row for row, line in enumerate(lines, first) if not line.isspace()]
     try:
         sample = json.loads(lines[rows[0] - first])
-        schema = pa.schema(
-            [
-                (name, _json_type(sample.get(name), column.kind))
-                for name, column in columns_read.items()
-            ]
-        )
+        types = {
+            name: _json_type(sample.get(name), column.kind) for name, column in columns_read.items()
+        }
+        if None in types.values():
+            return None
+        schema = pa.schema(list(types.items()))
         table = pajson.read_json(
             io.BytesIO(b"".join(lines)),
             read_options=pajson.ReadOptions(use_threads=False, block_size=sum(map(len, lines)) + 1),
@@ -250,17 +253,20 @@ def _uniform_json(
     return RawBatch(source, number, np.array(rows, np.int64), columns, names=seen)
 
 
-def _json_type(value: object, kind: Kind) -> pa.DataType:
+def _json_type(value: object, kind: Kind) -> pa.DataType | None:
     """The type a column most likely has, from the value on the first line; a wrong guess only
-    costs time.
+    costs time. None where Arrow's parser would not read values as they are written.
     """
+    if isinstance(value, dict) or (isinstance(value, list) and kind != "strings"):
+        return None  # no such value is sound, and Arrow's parser fails on nested nulls
     if kind in ("number", "weight") and not isinstance(value, str | bool):
         return pa.float64()  # its first value may happen to be whole
-    return (
-        ARROW_TYPES["strings" if kind == "strings" else "string"]
-        if value is None or value == []
-        else pa.array([value]).type
-    )
+    parts = value if isinstance(value, list) else [value]
+    if all(part is None for part in parts):
+        return ARROW_TYPES["strings" if kind == "strings" else "string"]
+    if kind in ("string", "strings") and any(isinstance(part, float | list) for part in parts):
+        return None  # whole numbers among fractions would lose digits of their text
+    return pa.array([value]).type
 
 
 def _any_json(
@@ -291,7 +297,16 @@ def _any_json(
 
 
 def as_column(values: list[object]) -> RawColumn:
-    """An Arrow array where the values have a common type; otherwise the values themselves."""
+    """An Arrow array where the values have a common type; otherwise the values themselves.
+
+    Arrow would make true and 1 the fraction 1.0 beside a fraction, whose text is another than their
+    own, so that what a row means would depend on its neighbours.
+    """
+    if len(set(map(type, values)) - _NOTHING) > 1:
+        return values
+    elements = itertools.chain.from_iterable(row for row in values if isinstance(row, list))
+    if len(set(map(type, elements)) - _NOTHING) > 1:
+        return values
     try:
         return pa.array(values)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError, TypeError, ValueError):

@@ -1,31 +1,27 @@
-"""Turns a raw column of any type into its canonical type (``columns.ARROW_TYPES``), whole columns
-at a time.
+"""Turns a raw column of any type into its canonical type (``logs.schema.ARROW_TYPES``), whole
+columns at a time.
 
-What a value may look like:
-
-- text: text, whole numbers, ``true``/``false``; numbers such as 3.0 read as ``3`` (a nullable
-  integer column becomes one of floats on its way through pandas), other finite numbers as their
-  shortest decimal form; at most 4096 bytes of UTF-8. Empty text is missing.
-- number: finite in float32; numbers, ``true``/``false`` and their text. Empty text is missing.
-- label: 0 or 1, ``true``/``false``, and their text. weight: a number of at least 0.
-- timestamp: Arrow timestamps and dates, ISO 8601 text (UTC where it names no zone), seconds since
-  1970 as number or text; from 1990 to 2100 (so milliseconds are refused, not misread); cut to whole
-  seconds.
-- list: lists of text; in CSV, text separated by ``|`` or a JSON array. Missing elements are left
-  out, a missing list is empty.
+What a value may look like is said in ``configs.values``: Arrow reads columns of one type, and tests
+hold it equal to those functions; they read themselves what Arrow has no type for.
 """
-
-import json
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from configs.values import (
+    LIST_SEPARATOR,
+    NO_LIST,
+    NO_TEXT,
+    NO_TEXT_LIST,
+    READERS,
+    UnreadableValueError,
+    parse_array,
+)
 from preprocessing.logs.readers import RawColumn, as_column
 from preprocessing.logs.schema import ARROW_TYPES, Kind
 from preprocessing.validation.scalar_coercion import (
-    NO_TEXT,
     SCALARS,
     Coerced,
     Mask,
@@ -34,16 +30,11 @@ from preprocessing.validation.scalar_coercion import (
     mask_of,
 )
 
-LIST_SEPARATOR = "|"
-
-NO_LIST = "expected a list"
-NO_TEXT_LIST = "expected a list of texts"
-
 
 def coerce(column: RawColumn, kind: Kind, lists_as_text: bool = False) -> Coerced:
     """Reads a raw column as ``kind``; with ``lists_as_text`` (CSV), lists are read from text."""
     if isinstance(column, list):
-        return _scatter(len(column), _groups_of_one_type(column), kind, lists_as_text)
+        return _join(len(column), _read_types(column, kind), kind)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_null(column.type):
@@ -53,13 +44,12 @@ def coerce(column: RawColumn, kind: Kind, lists_as_text: bool = False) -> Coerce
     return SCALARS[kind](column)
 
 
-def _scatter(
-    rows: int, groups: list[tuple[npt.NDArray[np.intp], pa.Array]], kind: Kind, lists_as_text: bool
-) -> Coerced:
-    """Reads groups of rows of different types, each as a column, and puts the rows back in
-    order.
-    """
-    parts = [(where, coerce(values, kind, lists_as_text)) for where, values in groups]
+_Part = tuple[npt.NDArray[np.intp], Coerced]
+"""Some rows of a column, and what they hold."""
+
+
+def _join(rows: int, parts: list[_Part], kind: Kind) -> Coerced:
+    """Puts the rows of a column back in order."""
     if not parts:
         return Coerced(pa.array([], ARROW_TYPES[kind]), [])
     order = np.argsort(np.concatenate([where for where, _ in parts]), kind="stable")
@@ -74,33 +64,36 @@ def _scatter(
     )
 
 
-def _groups_of_one_type(values: list[object]) -> list[tuple[npt.NDArray[np.intp], pa.Array]]:
+def _read_types(values: list[object], kind: Kind) -> list[_Part]:
+    """Reads values of several types, those of each type together."""
     by_type: dict[type, list[int]] = {}
     for row, value in enumerate(values):
         by_type.setdefault(type(value), []).append(row)
-    groups = []
+    parts = []
     for rows in by_type.values():
-        column = as_column([values[row] for row in rows])
-        if isinstance(column, list):
-            groups += [(np.array([row]), _single(values[row])) for row in rows]
-        else:
-            groups.append((np.array(rows), column))
-    return groups
+        alike = [values[row] for row in rows]
+        column = as_column(alike)
+        read = _read_singly(alike, kind) if isinstance(column, list) else coerce(column, kind)
+        parts.append((np.array(rows), read))
+    return parts
 
 
-def _single(value: object) -> pa.Array:
-    """One value as an array, also where Arrow has no type for it."""
-    column = as_column([value])
-    if isinstance(column, pa.Array):
-        return column
-    if isinstance(value, int):
-        return pa.array([str(value)])
-    if isinstance(value, str):  # half a surrogate pair: no UTF-8, so the text check refuses it
-        return pa.array([value.encode("utf-8", "surrogatepass")])
-    return pa.array(
-        [[[]]] if isinstance(value, list) else [{}],
-        pa.list_(pa.list_(pa.string())) if isinstance(value, list) else pa.struct([]),
-    )
+def _read_singly(values: list[object], kind: Kind) -> Coerced:
+    """Reads values that Arrow has no common type for, such as numbers of more than 64 bits."""
+    read: list[object] = []
+    broken: dict[str, list[int]] = {}
+    for row, value in enumerate(values):
+        try:
+            read.append(READERS[kind](value))
+        except UnreadableValueError as error:
+            read.append([] if kind == "strings" else None)
+            broken.setdefault(error.rule, []).append(row)
+    problems = []
+    for rule, rows in broken.items():
+        mask = np.zeros(len(values), np.bool_)
+        mask[rows] = True
+        problems.append((rule, mask))
+    return Coerced(pa.array(read, ARROW_TYPES[kind]), problems)
 
 
 def _is_list(type_: pa.DataType) -> bool:
@@ -148,20 +141,11 @@ def _split(text: pa.Array, problems: list[tuple[str, Mask]]) -> Coerced:
     """
     is_json = mask_of(pc.starts_with(text, "["))
     if not is_json.any():
-        lists = pc.split_pattern(text, LIST_SEPARATOR)
-        return Coerced(*_lists(lists, False)._replace(problems=problems))
-    rest = np.flatnonzero(~is_json)
-    groups = _groups_of_one_type(
-        [_json_list(value) for value in text.filter(pa.array(is_json)).to_pylist()]
-    )
-    groups = [(np.flatnonzero(is_json)[where], values) for where, values in groups]
-    groups.append((rest, pc.split_pattern(text.take(pa.array(rest)), LIST_SEPARATOR)))
-    coerced = _scatter(len(text), groups, "strings", False)
+        lists = _lists(pc.split_pattern(text, LIST_SEPARATOR), False)
+        return Coerced(lists.values, [*problems, *lists.problems])
+    arrays, rest = np.flatnonzero(is_json), np.flatnonzero(~is_json)
+    parsed = [parse_array(value) for value in text.filter(pa.array(is_json)).to_pylist()]
+    parts = [(arrays[where], read) for where, read in _read_types(parsed, "strings")]
+    parts.append((rest, _lists(pc.split_pattern(text.take(pa.array(rest)), LIST_SEPARATOR), False)))
+    coerced = _join(len(text), parts, "strings")
     return Coerced(coerced.values, [*problems, *coerced.problems])
-
-
-def _json_list(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return text  # text is no list, so the row is refused

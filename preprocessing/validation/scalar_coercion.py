@@ -1,10 +1,8 @@
 """Reads single values: a raw Arrow column of any type -> text, numbers, labels, weights or
-moments. ``coerce`` says what is accepted.
+moments. ``configs.values`` says what is accepted.
 """
 
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import numpy as np
@@ -12,27 +10,26 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from configs.values import (
+    EXACT_FLOAT,
+    FIRST_SECOND,
+    LAST_SECOND,
+    LONG_TEXT,
+    MAX_TEXT_BYTES,
+    NO_LABEL,
+    NO_NUMBER,
+    NO_TEXT,
+    NO_TIMESTAMP,
+    NO_UTF8,
+    NO_WEIGHT,
+    NOT_FINITE,
+    OUT_OF_RANGE,
+    parse_number,
+    parse_seconds,
+)
 from preprocessing.logs.schema import ARROW_TYPES, Kind
 
-MAX_TEXT_BYTES = 4096
-
-_FIRST_SECOND = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp())
-_LAST_SECOND = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
 _UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_NUMBER = re.compile(
-    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII
-)
-_EXACT_FLOAT = 2.0**53
-
-NO_TEXT = "expected text"
-NO_UTF8 = "expected UTF-8 text"
-LONG_TEXT = f"expected text of at most {MAX_TEXT_BYTES} bytes"
-NO_NUMBER = "expected a number"
-NOT_FINITE = "expected a finite number"
-NO_LABEL = "expected 0 or 1"
-NO_WEIGHT = "expected a finite number of at least 0"
-NO_TIMESTAMP = "expected a timestamp, ISO 8601 text or seconds since 1970"
-OUT_OF_RANGE = "expected a timestamp from 1990 to 2100"
 
 Mask = npt.NDArray[np.bool_]
 
@@ -129,7 +126,7 @@ def _is_utf8(value: bytes) -> bool:
 
 def _text_of_floats(values: pa.Array) -> pa.Array:
     values = values.cast(pa.float32()) if pa.types.is_float16(values.type) else values
-    whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), _EXACT_FLOAT))
+    whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), EXACT_FLOAT))
     integers = pc.if_else(whole, values, pa.scalar(None, values.type)).cast(pa.int64())
     return pc.coalesce(integers.cast(pa.string()), values.cast(pa.string()))
 
@@ -155,12 +152,7 @@ def _parse_numbers(text: pa.Array) -> tuple[pa.Array, Mask]:
     try:
         return text.cast(pa.float64()), np.zeros(len(text), np.bool_)
     except pa.ArrowInvalid:
-        return _parse_distinct(text, _number_of, pa.float64())
-
-
-def _number_of(text: str) -> float | None:
-    text = {"true": "1", "false": "0"}.get(text.strip().lower(), text.strip())
-    return float(text) if _NUMBER.fullmatch(text) else None
+        return _parse_distinct(text, parse_number, pa.float64())
 
 
 def _parse_distinct(
@@ -221,7 +213,7 @@ def _timestamps(values: pa.Array) -> Coerced:
             values = values.cast(pa.float64(), safe=False)
         known = values.is_valid()
         seconds = np.floor(pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False))
-    inside = (seconds >= _FIRST_SECOND) & (seconds <= _LAST_SECOND)  # False for NaN
+    inside = (seconds >= FIRST_SECOND) & (seconds <= LAST_SECOND)  # False for NaN
     outside = ~inside & known.to_numpy(zero_copy_only=False)
     whole = np.where(inside, seconds, 0).astype(np.int64)
     return Coerced(pa.array(whole, mask=~inside), [*problems, (OUT_OF_RANGE, outside)])
@@ -242,18 +234,7 @@ def _parse_timestamps(text: pa.Array) -> tuple[pa.Array, Mask]:
     try:
         return text.cast(pa.float64()), nothing
     except pa.ArrowInvalid:
-        return _parse_distinct(text, _seconds_of, pa.float64())
-
-
-def _seconds_of(text: str) -> float | None:
-    text = text.strip()
-    if _NUMBER.fullmatch(text):
-        return float(text)
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        return _parse_distinct(text, parse_seconds, pa.float64())
 
 
 SCALARS: dict[Kind, Callable[[pa.Array], Coerced]] = {

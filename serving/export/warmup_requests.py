@@ -12,8 +12,8 @@ from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
 from configs.domains import AUTO
 from serving.export.golden_cases import Row
 from serving.wire.request_encoding import encoded
-from serving.wire.signatures import DOMAIN
-from serving.wire.tf_examples import EXAMPLES, example
+from serving.wire.signatures import DOMAIN, EXAMPLES
+from serving.wire.tf_examples import example
 
 
 def write_warmup(

@@ -1,15 +1,14 @@
 """Rows of raw features to the tensors of a signature, and the answer's tensors back to rows.
 
-What a value may look like follows what preprocessing accepts from JSON, so that a logged row can be
-replayed as it is: whole numbers and true/false are read as text where a signature wants text (ids
-are often numbers in logs), missing elements of a list are left out.
+What a value may look like is what a log may hold (``configs.values``), so that a logged row can be
+replayed as it is and means what it meant in training. One value more is taken: NaN, which data
+frames have for a missing number, is missing, as it is on the wire.
 """
 
 import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -18,8 +17,19 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from configs.errors import InputError
+from configs.values import (
+    LONG_TEXT,
+    MAX_TEXT_BYTES,
+    NO_UTF8,
+    OUT_OF_RANGE,
+    double_of,
+    number_of,
+    seconds_of,
+    text_of,
+    texts_of,
+)
 from serving.wire.errors import StatusError
-from serving.wire.signatures import DOMAIN, DOMAINS
+from serving.wire.signatures import DOMAIN, DOMAINS, EXAMPLES
 from serving.wire.tensor_protos import decode, dtype_name, encode
 
 Row = Mapping[str, object]
@@ -31,7 +41,8 @@ class _Kind:
 
     Attributes:
       expected: what a value must be, in words.
-      read: a value (never None) -> what NumPy takes; raises ``ValueError`` for anything else.
+      read: a value (never None) -> what NumPy takes, None where it is missing; raises
+        ``ValueError`` for anything else.
       missing: stands for a missing value and pads lists; None where a value is required.
       array: NumPy type.
     """
@@ -56,7 +67,7 @@ def encode_rows(
     Args:
       signature: its inputs say names, data types and ranks.
       rows: N rows; a key for each input. Missing or null: "" for text, NaN for numbers, an empty
-        list; whole numbers must be there.
+        list; moments (int64) must be there.
       domain: for the input ``domain``, in rows without that key.
       ignore_unknown: skip keys that are no input; otherwise they are errors.
       place: where row i (from 0) came from, for messages.
@@ -73,6 +84,8 @@ def encode_rows(
     encoded = {}
     for name, info in signature.inputs.items():
         kind, rank = _kind(name, info)
+        if name == EXAMPLES and info.dtype == types_pb2.DT_STRING:
+            kind = _SERIALIZED
         values = [_python(row.get(name)) for row in rows]
         if name == DOMAIN:
             values = [domain if value is None else value for value in values]
@@ -86,10 +99,11 @@ def encode_rows(
         for index, value in enumerate(values):
             try:
                 cells.append(read(kind, value))
-            except ValueError:
+            except ValueError as error:
                 expected = f"a list, each {kind.expected}" if rank == 2 else kind.expected
+                limit = _LIMITS.get(getattr(error, "rule", ""), "")
                 raise InputError(
-                    f"{place(index)}: {name} must be {expected}, received {_shown(value)}"
+                    f"{place(index)}: {name} must be {expected}{limit}, received {_shown(value)}"
                 ) from None
         array = np.empty(len(rows), kind.array)
         if rank == 2:
@@ -196,49 +210,57 @@ def _kind(name: str, info: meta_graph_pb2.TensorInfo) -> tuple[_Kind, int]:
 
 def _python(value: object) -> object:
     """NumPy's scalars and arrays as Python's, for rows that come from a data frame."""
+    if isinstance(value, np.float16 | np.float32):
+        return float(str(np.float32(value)))  # as text 0.1 is to be 0.1, not 0.10000000149011612
+    if isinstance(value, np.datetime64):
+        return value.astype("datetime64[us]").item()  # nanoseconds would become a number
     if isinstance(value, np.generic):
         return value.item()
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    return [_python(element) for element in value] if isinstance(value, np.ndarray) else value
 
 
 def _read_value(kind: _Kind, value: object) -> Any:
-    if value is not None:
-        return kind.read(value)
-    if kind.missing is None:
+    cell = None if value is None else kind.read(value)
+    if cell is None and kind.missing is None:
         raise ValueError
-    return kind.missing
+    return kind.missing if cell is None else cell
 
 
 def _read_list(kind: _Kind, value: object) -> list[Any]:
+    if kind.read is _text:
+        return [text.encode() for text in texts_of(value)]
     if value is None:
         return []
     if not isinstance(value, list | tuple):
         raise ValueError
     cells = [kind.read(element) for element in value if element is not None]
-    return [cell for cell in cells if cell != b""]
+    return [cell for cell in cells if cell is not None]
 
 
-def _text(value: object) -> bytes:
-    if isinstance(value, str):
-        return value.encode()
-    if isinstance(value, bool):
-        return b"true" if value else b"false"
-    if isinstance(value, int) or (
-        isinstance(value, float) and value.is_integer() and abs(value) < 2**53
-    ):
-        return str(int(value)).encode()
+def _text(value: object) -> bytes | None:
+    text = text_of(value)
+    return None if text is None else text.encode()
+
+
+def _serialized(value: object) -> bytes:
     if isinstance(value, bytes):
         return value
     raise ValueError
 
 
-def _number(largest: float) -> Callable[[object], float]:
-    def read(value: object) -> float:
-        if not isinstance(value, int | float) or abs(value) > largest:
-            raise ValueError
-        return float(value)
+def _number(value: object) -> float | None:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return number_of(value)
 
-    return read
+
+def _double(value: object) -> float | None:
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    number = double_of(value)
+    if number is not None and not math.isfinite(number):
+        raise ValueError
+    return number
 
 
 def _whole(bits: int) -> Callable[[object], int]:
@@ -257,13 +279,6 @@ def _whole(bits: int) -> Callable[[object], int]:
     return read
 
 
-def _whole_or_time(value: object) -> int:
-    if not isinstance(value, str):
-        return _whole(64)(value)
-    moment = datetime.fromisoformat(value)
-    return math.floor((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
 def _flag(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -274,16 +289,20 @@ _FLOAT32 = "a finite number (float32)"
 _INT64 = "a whole number, or ISO 8601 text (a time, UTC where it names no zone)"
 _KINDS: dict[int, _Kind] = {
     types_pb2.DT_STRING: _Kind("text", _text, b"", np.object_),
-    types_pb2.DT_FLOAT: _Kind(
-        _FLOAT32, _number(float(np.finfo(np.float32).max)), math.nan, np.float32
-    ),
-    types_pb2.DT_DOUBLE: _Kind(
-        "a finite number", _number(float(np.finfo(np.float64).max)), math.nan, np.float64
-    ),
-    types_pb2.DT_INT64: _Kind(_INT64, _whole_or_time, None, np.int64),
+    types_pb2.DT_FLOAT: _Kind(_FLOAT32, _number, math.nan, np.float32),
+    types_pb2.DT_DOUBLE: _Kind("a finite number", _double, math.nan, np.float64),
+    types_pb2.DT_INT64: _Kind(_INT64, seconds_of, None, np.int64),
     types_pb2.DT_INT32: _Kind("a whole number (int32)", _whole(32), None, np.int32),
     types_pb2.DT_BOOL: _Kind("true or false", _flag, None, np.bool_),
 }
+
+_SERIALIZED = _Kind("a serialized tf.Example (bytes)", _serialized, None, np.object_)
+_LIMITS = {
+    LONG_TEXT: f" of at most {MAX_TEXT_BYTES} bytes",
+    NO_UTF8: " in UTF-8",
+    OUT_OF_RANGE: ", from 1990 to 2100",
+}
+"""What more is said of a value that broke one of these rules."""
 
 
 def _plain(value: Any) -> Any:
@@ -295,5 +314,8 @@ def _plain(value: Any) -> Any:
 def _shown(value: object) -> str:
     if value is None:
         return "nothing"
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes out
+        text = "of more digits than can be shown"
     return f"{type(value).__name__} {text if len(text) <= 60 else text[:57] + '...'}"

@@ -11,6 +11,10 @@ dimensions.
 """
 
 
+EXAMPLES = "examples"
+"""The signature that takes serialized ``tf.Example``, and its input."""
+
+
 DOMAIN = "domain"
 """The input that names the domain; a request gives it once for all rows that do not carry it
 themselves.

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
+from datetime import date
 
 import tensorflow as tf
 
-EXAMPLES = "examples"
-"""The signature's name, and its input's."""
+from configs.values import UnreadableValueError, number_of, seconds_of, text_of, texts_of
 
 
 def example(row: Mapping[str, object]) -> bytes:
@@ -14,8 +14,12 @@ def example(row: Mapping[str, object]) -> bytes:
     is left out.
 
     Args:
-      row: text, lists of text, fractions (float) and whole numbers (int: timestamps) by column
-        name.
+      row: by column name, text, lists of text, fractions (float), and moments (datetime, or whole
+        seconds as int). The kind of a column is the type of its value here, so numbers in text and
+        whole numbers for a feature that is a number or text are not understood.
+
+    Raises:
+      UnreadableValueError: a value that no log may hold (``configs.values``), or of another type.
     """
     features = {
         name: feature for name, value in row.items() if (feature := _feature(value)) is not None
@@ -24,15 +28,18 @@ def example(row: Mapping[str, object]) -> bytes:
 
 
 def _feature(value: object) -> tf.train.Feature | None:
-    if isinstance(value, str):
-        return _texts([value]) if value else None
     if isinstance(value, list | tuple):
-        return _texts([text for text in value if text])
-    if isinstance(value, int):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
-    if isinstance(value, float) and not math.isnan(value):
-        return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
-    return None
+        return _texts(texts_of(value))
+    if isinstance(value, str | bytes):
+        text = text_of(value)
+        return _texts([text]) if text else None
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float):
+        return tf.train.Feature(float_list=tf.train.FloatList(value=[number_of(value)]))
+    if isinstance(value, int | date) and not isinstance(value, bool):
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[seconds_of(value)]))
+    raise UnreadableValueError("expected text, a list of text, a fraction or a moment", value)
 
 
 def _texts(values: list[str]) -> tf.train.Feature:

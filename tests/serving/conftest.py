@@ -241,7 +241,9 @@ def good_inputs(rows: int = 2) -> dict[str, Any]:
             [[b"u2", b""], [b"u3", b"u1"], [b"", b""]][:rows] or [[]], tf.string.as_datatype_enum
         ),
         "price": encode([0.25, float("nan"), -1.5][:rows], tf.float32.as_datatype_enum),
-        "time": encode([1700000000, 5, 0][:rows], tf.int64.as_datatype_enum, packed=True),
+        "time": encode(
+            [1700000000, 999999989, 999999984][:rows], tf.int64.as_datatype_enum, packed=True
+        ),
         "domain": encode([b"all", b"scene=home", b"moon"][:rows], tf.string.as_datatype_enum),
     }
 

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.files import write_bytes
+from configs.values import READERS, UnreadableValueError
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import ARROW_TYPES, raw_columns
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
@@ -68,13 +69,10 @@ def record_batch(
     arrays = {}
     for column in raw_columns(experiment).values():
         try:
-            arrays[column.name] = pa.array(
-                [row.get(column.name) for row in requests], ARROW_TYPES[column.kind]
-            )
-        except (pa.ArrowException, OverflowError) as error:
-            raise InputError(
-                f"{where}: damaged: {column.name}: {next(iter(str(error).splitlines()), '')}"
-            ) from None
+            values = [READERS[column.kind](row.get(column.name)) for row in requests]
+        except UnreadableValueError as error:
+            raise InputError(f"{where}: damaged: {column.name}: {error}") from None
+        arrays[column.name] = pa.array(values, ARROW_TYPES[column.kind])
     return pa.record_batch(arrays)
 
 

@@ -11,12 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configs import values as rules
 from preprocessing.hashing import combine_fingerprints, fingerprint64, permutation
 from preprocessing.logs.files import Source
 from preprocessing.logs.readers import RawBatch, as_column
 from preprocessing.logs.schema import ARROW_TYPES, Kind, raw_columns
-from preprocessing.validation import coercion as lists
-from preprocessing.validation import scalar_coercion
 from preprocessing.validation.coercion import coerce
 from preprocessing.validation.row_checks import rejected_rows, validate
 from tests.preprocessing.shop_logs import START, experiment, make_rows
@@ -45,16 +44,16 @@ def outcome(column: Any, kind: Kind, lists_as_text: bool = False) -> list[Any]:
         (pa.array([3.0, 2.5, None, -0.0, 1e20]), ["3", "2.5", None, "0", "1e+20"]),
         (pa.array([0.1], pa.float32()), ["0.1"]),
         (pa.array([np.float16(2.0)]), ["2"]),
-        (pa.array([float("nan"), float("inf")]), [scalar_coercion.NO_TEXT] * 2),
+        (pa.array([float("nan"), float("inf")]), [rules.NO_TEXT] * 2),
         (pa.array([Decimal("1.50")]), ["1.50"]),
         (pa.array([date(2024, 1, 2)]), ["2024-01-02"]),
-        (pa.array([b"a", b"\xff"]), ["a", scalar_coercion.NO_UTF8]),
+        (pa.array([b"a", b"\xff"]), ["a", rules.NO_UTF8]),
         (
             pa.array(["x" * 4096, "x" * 4097, "é" * 2049]),
-            ["x" * 4096, scalar_coercion.LONG_TEXT, scalar_coercion.LONG_TEXT],
+            ["x" * 4096, rules.LONG_TEXT, rules.LONG_TEXT],
         ),
-        (pa.array([["a"], None]), [scalar_coercion.NO_TEXT, None]),
-        (pa.array([{"a": 1}]), [scalar_coercion.NO_TEXT]),
+        (pa.array([["a"], None]), [rules.NO_TEXT, None]),
+        (pa.array([{"a": 1}]), [rules.NO_TEXT]),
         (pa.nulls(2), [None, None]),
     ],
 )
@@ -68,18 +67,18 @@ def test_text(column: pa.Array, expected: list[Any]) -> None:
         (pa.array([1, None, -2]), [1.0, None, -2.0]),
         (
             pa.array([1.5, float("nan"), float("inf"), -float("inf"), 1e39]),
-            [1.5, *[scalar_coercion.NOT_FINITE] * 4],
+            [1.5, *[rules.NOT_FINITE] * 4],
         ),
         (pa.array([True, False]), [1.0, 0.0]),
         (pa.array(["1.5", "-2", "+3", "", None, "1e3"]), [1.5, -2.0, 3.0, None, None, 1000.0]),
         (
             pa.array([" 1.5 ", "abc", "1_000", "0x10", "1,5", "true"]),
-            [1.5, *[scalar_coercion.NO_NUMBER] * 4, 1.0],
+            [1.5, *[rules.NO_NUMBER] * 4, 1.0],
         ),
-        (pa.array(["nan", "inf", "-Infinity", "1e400", "1e39"]), [scalar_coercion.NOT_FINITE] * 5),
+        (pa.array(["nan", "inf", "-Infinity", "1e400", "1e39"]), [rules.NOT_FINITE] * 5),
         (pa.array([Decimal("2.25")]), [2.25]),
-        (pa.array([[1.0]]), [scalar_coercion.NO_NUMBER]),
-        (pa.array([datetime(2024, 1, 1)]), [scalar_coercion.NO_NUMBER]),
+        (pa.array([[1.0]]), [rules.NO_NUMBER]),
+        (pa.array([datetime(2024, 1, 1)]), [rules.NO_NUMBER]),
         (pa.nulls(1), [None]),
     ],
 )
@@ -92,18 +91,18 @@ def test_number(column: pa.Array, expected: list[Any]) -> None:
     [
         (
             pa.array([0, 1, 2, -1, None]),
-            [0.0, 1.0, scalar_coercion.NO_LABEL, scalar_coercion.NO_LABEL, None],
+            [0.0, 1.0, rules.NO_LABEL, rules.NO_LABEL, None],
         ),
         (
             pa.array([0.0, 1.0, 0.5, float("nan")]),
-            [0.0, 1.0, scalar_coercion.NO_LABEL, scalar_coercion.NO_LABEL],
+            [0.0, 1.0, rules.NO_LABEL, rules.NO_LABEL],
         ),
         (pa.array([True, False]), [1.0, 0.0]),
         (
             pa.array(["0", "1", "1.0", "true", "FALSE", "yes", ""]),
-            [0.0, 1.0, 1.0, 1.0, 0.0, scalar_coercion.NO_LABEL, None],
+            [0.0, 1.0, 1.0, 1.0, 0.0, rules.NO_LABEL, None],
         ),
-        (pa.array([[1]]), [scalar_coercion.NO_LABEL]),
+        (pa.array([[1]]), [rules.NO_LABEL]),
     ],
 )
 def test_label(column: pa.Array, expected: list[Any]) -> None:
@@ -115,9 +114,9 @@ def test_label(column: pa.Array, expected: list[Any]) -> None:
     [
         (
             pa.array([0.0, 2.5, -1.0, float("nan"), 1e39, None]),
-            [0.0, 2.5, *[scalar_coercion.NO_WEIGHT] * 3, None],
+            [0.0, 2.5, *[rules.NO_WEIGHT] * 3, None],
         ),
-        (pa.array(["1", "x"]), [1.0, scalar_coercion.NO_WEIGHT]),
+        (pa.array(["1", "x"]), [1.0, rules.NO_WEIGHT]),
     ],
 )
 def test_weight(column: pa.Array, expected: list[Any]) -> None:
@@ -147,20 +146,20 @@ MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
         (pa.array([date(2024, 1, 1)]), [START]),
         (
             pa.array([START, START * 1000, 0, None]),
-            [START, scalar_coercion.OUT_OF_RANGE, scalar_coercion.OUT_OF_RANGE, None],
+            [START, rules.OUT_OF_RANGE, rules.OUT_OF_RANGE, None],
         ),
         (
             pa.array([START + 0.9, float("nan"), float("inf")]),
-            [START, scalar_coercion.OUT_OF_RANGE, scalar_coercion.OUT_OF_RANGE],
+            [START, rules.OUT_OF_RANGE, rules.OUT_OF_RANGE],
         ),
-        (pa.array([2**64 - 1], pa.uint64()), [scalar_coercion.OUT_OF_RANGE]),
+        (pa.array([2**64 - 1], pa.uint64()), [rules.OUT_OF_RANGE]),
         (
             pa.array([631_151_999, 631_152_000, 4_102_444_800, 4_102_444_801]),
             [
-                scalar_coercion.OUT_OF_RANGE,
+                rules.OUT_OF_RANGE,
                 631_152_000,
                 4_102_444_800,
-                scalar_coercion.OUT_OF_RANGE,
+                rules.OUT_OF_RANGE,
             ],
         ),
         (
@@ -185,14 +184,14 @@ MOMENT = datetime(2024, 1, 1, tzinfo=UTC)
                 START,
                 START,
                 START,
-                scalar_coercion.NO_TIMESTAMP,
-                scalar_coercion.NO_TIMESTAMP,
-                scalar_coercion.OUT_OF_RANGE,
-                scalar_coercion.OUT_OF_RANGE,
+                rules.NO_TIMESTAMP,
+                rules.NO_TIMESTAMP,
+                rules.OUT_OF_RANGE,
+                rules.OUT_OF_RANGE,
             ],
         ),
-        (pa.array([True]), [scalar_coercion.NO_TIMESTAMP]),
-        (pa.array([["2024-01-01"]]), [scalar_coercion.NO_TIMESTAMP]),
+        (pa.array([True]), [rules.NO_TIMESTAMP]),
+        (pa.array([["2024-01-01"]]), [rules.NO_TIMESTAMP]),
     ],
 )
 def test_timestamp(column: pa.Array, expected: list[Any]) -> None:
@@ -207,24 +206,24 @@ def test_timestamp(column: pa.Array, expected: list[Any]) -> None:
         (pa.array([[1, 2], [3]]), False, [["1", "2"], ["3"]]),
         (pa.array([["a", "b"]], pa.list_(pa.string(), 2)), False, [["a", "b"]]),
         (pa.array([["a"]], pa.large_list(pa.large_string())), False, [["a"]]),
-        (pa.array([["a"], ["x" * 5000, "b"]]), False, [["a"], scalar_coercion.LONG_TEXT]),
-        (pa.array([[["a"]]]), False, [lists.NO_TEXT_LIST]),
-        (pa.array(["a|b", None]), False, [lists.NO_LIST, []]),
-        (pa.array([1, None]), False, [lists.NO_LIST, []]),
+        (pa.array([["a"], ["x" * 5000, "b"]]), False, [["a"], rules.LONG_TEXT]),
+        (pa.array([[["a"]]]), False, [rules.NO_TEXT_LIST]),
+        (pa.array(["a|b", None]), False, [rules.NO_LIST, []]),
+        (pa.array([1, None]), False, [rules.NO_LIST, []]),
         (pa.nulls(2), False, [[], []]),
         (pa.array([b"a|b", b"c", b"", None, b"|d||"]), True, [["a", "b"], ["c"], [], [], ["d"]]),
         (
             pa.array(["a|b", '["c|d", 1]', "[broken", '["a", {}]', "[]", None]),
             True,
-            [["a", "b"], lists.NO_TEXT_LIST, lists.NO_LIST, lists.NO_TEXT_LIST, [], []],
+            [["a", "b"], rules.NO_TEXT_LIST, rules.NO_LIST, rules.NO_TEXT_LIST, [], []],
         ),
         (pa.array(["[1, 2]", '["c|d"]', "x"]), True, [["1", "2"], ["c|d"], ["x"]]),
         (pa.array(["[null]"]), True, [[]]),
-        (pa.array([b"a|\xff", b"b"]), True, [scalar_coercion.NO_UTF8, ["b"]]),
+        (pa.array([b"a|\xff", b"b"]), True, [rules.NO_UTF8, ["b"]]),
         (
             as_column([["a"], "a", 3, [["a"]], None, ["b"]]),
             False,
-            [["a"], lists.NO_LIST, lists.NO_LIST, lists.NO_TEXT_LIST, [], ["b"]],
+            [["a"], rules.NO_LIST, rules.NO_LIST, rules.NO_TEXT_LIST, [], ["b"]],
         ),
         (pa.array([["a"] * 3000]), False, [["a"] * 3000]),
     ],

@@ -25,14 +25,16 @@ from serving.wire.row_codec import decode_rows, encode_rows
 from serving.wire.tensor_protos import decode, encode
 from tests.serving.conftest import NAME, Peer, Slow, good_inputs, good_request, serving
 
+NOW = 1_700_000_000
+
 ROWS: list[dict[str, Any]] = [
     {"user": "u1", "clicks": ["u2"], "price": 0.25, "time": 1700000000},
-    {"user": "nobody", "clicks": ["u3", "u1"], "time": 5, "domain": "scene=home"},
+    {"user": "nobody", "clicks": ["u3", "u1"], "time": 999999989, "domain": "scene=home"},
     {
         "user": "u3",
         "clicks": None,
         "price": -1.5,
-        "time": "1970-01-01T01:00:00+01:00",
+        "time": "2001-09-09T02:46:24+01:00",
         "domain": "moon",
     },
 ]
@@ -89,7 +91,7 @@ def test_batches_change_nothing(client: Client, peer: Peer) -> None:
 
 
 def test_rank_sends_what_the_items_share_once(client: Client) -> None:
-    shared = {"user": "u3", "clicks": ["u2", "u1"], "time": 7}
+    shared = {"user": "u3", "clicks": ["u2", "u1"], "time": NOW}
     items = [{"price": 0.25}, {}, {"price": -1.5}]
     expected = client.predict([{**shared, **item} for item in items], "scene=home")
     assert client.rank(shared, items, "scene=home") == expected
@@ -105,13 +107,13 @@ def test_rank_sends_what_the_items_share_once(client: Client) -> None:
     ("shared", "items", "said"),
     [
         (
-            {"user": "u1", "time": 0, "price": 1.0},
+            {"user": "u1", "time": NOW, "price": 1.0},
             [{}],
             "what the items share: unknown key 'price'",
         ),
-        ({"user": "u1", "time": 0}, [{}, {"user": "u2"}], "item 1: unknown key 'user'"),
+        ({"user": "u1", "time": NOW}, [{}, {"user": "u2"}], "item 1: unknown key 'user'"),
         ({"user": "u1"}, [{}], "what the items share: time must be"),
-        ({"user": "u1", "time": 0}, [{}, {"price": "dear"}], "item 1: price must be"),
+        ({"user": "u1", "time": NOW}, [{}, {"price": "dear"}], "item 1: price must be"),
     ],
 )
 def test_rank_says_which_part_is_wrong(
@@ -154,22 +156,29 @@ def test_values_of_data_frames_and_logs() -> None:
             "user": np.int64(3),
             "clicks": np.array(["a", "", "b"], object),
             "price": np.float32(0.1),
-            "time": np.int64(7),
+            "time": np.int64(NOW),
         },
-        {"user": 3.0, "clicks": ["a", None, 5], "price": True, "time": 7.0},
-        {"user": True, "clicks": (), "price": math.nan, "time": "1970-01-02"},
+        {"user": 3.0, "clicks": ["a", None, "5"], "price": True, "time": NOW + 0.5},
+        {"user": True, "clicks": (), "price": math.nan, "time": "2024-01-01"},
+        {
+            "user": np.float32(0.1),
+            "clicks": [4, 2.5],
+            "price": " 0.5 ",
+            "time": np.datetime64("2024-01-01T00:00:00.5", "ns"),
+        },
     ]
     encoded = {
         name: decode(message).tolist() for name, message in encode_rows(SERVED, rows, "d").items()
     }
-    assert encoded["user"] == [b"3", b"3", b"true"]
-    assert encoded["clicks"] == [[b"a", b"b"], [b"a", b"5"], [b"", b""]]
+    assert encoded["user"] == [b"3", b"3", b"true", b"0.1"]
+    assert encoded["clicks"] == [[b"a", b"b"], [b"a", b"5"], [b"", b""], [b"4", b"2.5"]]
     assert encoded["price"][:2] == [float(np.float32(0.1)), 1.0] and math.isnan(encoded["price"][2])
-    assert encoded["time"] == [7, 7, 86400]
+    assert encoded["price"][3] == 0.5
+    assert encoded["time"] == [NOW, NOW, 1_704_067_200, 1_704_067_200]
 
 
 def test_lists_that_are_all_empty_have_one_column_of_padding() -> None:
-    assert decode(encode_rows(SERVED, [{"time": 1}], "d")["clicks"]).tolist() == [[b""]]
+    assert decode(encode_rows(SERVED, [{"time": NOW}], "d")["clicks"]).tolist() == [[b""]]
 
 
 def test_numbers_of_other_types() -> None:
@@ -190,22 +199,30 @@ TIME = "time must be a whole number, or ISO 8601 text"
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"usr": "u1", "time": 1}, "row 1: unknown key 'usr' (nearest known key: 'user')"),
-        ({"user": ["u1"], "time": 1}, "row 1: user must be text, received list ['u1']"),
-        ({"user": 0.5, "time": 1}, "row 1: user must be text, received float 0.5"),
-        ({"user": "\ud800", "time": 1}, "row 1: user must be text"),
-        ({"clicks": "u1", "time": 1}, "row 1: clicks must be a list, each text, received str 'u1'"),
+        ({"usr": "u1", "time": NOW}, "row 1: unknown key 'usr' (nearest known key: 'user')"),
+        ({"user": ["u1"], "time": NOW}, "row 1: user must be text, received list ['u1']"),
+        ({"user": math.nan, "time": NOW}, "row 1: user must be text, received float nan"),
         (
-            {"clicks": [["u1"]], "time": 1},
+            {"user": "x" * 4097, "time": NOW},
+            "row 1: user must be text of at most 4096 bytes, received",
+        ),
+        ({"user": b"\xff", "time": NOW}, "row 1: user must be text in UTF-8, received bytes"),
+        ({"user": "\ud800", "time": NOW}, "row 1: user must be text"),
+        (
+            {"clicks": "u1", "time": NOW},
+            "row 1: clicks must be a list, each text, received str 'u1'",
+        ),
+        (
+            {"clicks": [["u1"]], "time": NOW},
             "row 1: clicks must be a list, each text, received list [['u1']]",
         ),
         (
-            {"price": "0.5", "time": 1},
-            "row 1: price must be a finite number (float32), received str '0.5'",
+            {"price": "cheap", "time": NOW},
+            "row 1: price must be a finite number (float32), received str 'cheap'",
         ),
-        ({"price": 1e300, "time": 1}, "row 1: price must be a finite number"),
-        ({"price": 10**400, "time": 1}, "row 1: price must be a finite number"),
-        ({"price": math.inf, "time": 1}, "row 1: price must be a finite number"),
+        ({"price": 1e300, "time": NOW}, "row 1: price must be a finite number"),
+        ({"price": 10**400, "time": NOW}, "row 1: price must be a finite number"),
+        ({"price": math.inf, "time": NOW}, "row 1: price must be a finite number"),
         ({}, f"row 1: {TIME} (a time, UTC where it names no zone), received nothing"),
         ({"time": 1.5}, f"row 1: {TIME}"),
         ({"time": True}, f"row 1: {TIME}"),
@@ -213,11 +230,17 @@ TIME = "time must be a whole number, or ISO 8601 text"
         ({"time": math.nan}, f"row 1: {TIME}"),
         ({"time": math.inf}, f"row 1: {TIME}"),
         ({"time": "yesterday"}, f"row 1: {TIME}"),
+        (
+            {"time": 1_700_000_000_000},
+            f"row 1: {TIME} (a time, UTC where it names no zone), from 1990 to 2100, received int",
+        ),
+        ({"clicks": ["u1", 5], "time": NOW}, "row 1: clicks must be a list, each text"),
+        ({"price": 10**5000, "time": NOW}, "row 1: price must be a finite number"),
     ],
 )
 def test_wrong_rows(row: dict[str, Any], words: str) -> None:
     with pytest.raises(InputError) as caught:
-        encode_rows(SERVED, [{"time": 1}, row], "all")
+        encode_rows(SERVED, [{"time": NOW}, row], "all")
     assert str(caught.value).startswith(words)
 
 
@@ -368,9 +391,9 @@ def test_what_json_cannot_say_is_null() -> None:
             "requests.jsonl:4: unknown key 'usr' (nearest known key: 'user')",
         ),
         (
-            LINES + '{"price": "1", "time": 1}',
+            LINES + '{"price": "cheap", "time": 1700000000}',
             ["--batch-size=2"],
-            "requests.jsonl:4: price must be a finite number (float32), received str '1'",
+            "requests.jsonl:4: price must be a finite number (float32), received str 'cheap'",
         ),
         ("\n\n{", [], "requests.jsonl:3: not valid JSON"),
         (b'{"user": "\xff"}', [], "requests.jsonl:1: not valid JSON"),

@@ -13,7 +13,7 @@ from serving.client import Client, Ranker, Ranking
 from serving.server.model_config import VersionPolicy
 from tests.serving.conftest import NAME, Peer, serving
 
-USER: dict[str, Any] = {"user": "u3", "clicks": ["u2", "u1"], "time": 7}
+USER: dict[str, Any] = {"user": "u3", "clicks": ["u2", "u1"], "time": 999999991}
 ITEMS: list[dict[str, Any]] = [{"price": -1.5}, {"price": 0.25}, {}, {"price": -1.5}]
 ROWS = [{**USER, **item} for item in ITEMS]
 

@@ -20,8 +20,8 @@ from serving.wire.tensor_protos import decode
 from tests.serving.conftest import NAME, Peer, Slow, good_request, serving
 
 ROWS: list[dict[str, object]] = [
-    {"user": "u1", "time": 1, "price": 0.5, "label": 1},
-    {"user": "u2", "time": 2, "price": 0.25},
+    {"user": "u1", "time": 1700000001, "price": 0.5, "label": 1},
+    {"user": "u2", "time": 1700000002, "price": 0.25},
 ]
 
 

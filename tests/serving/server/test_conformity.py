@@ -278,7 +278,7 @@ def test_the_graph_refuses_what_a_server_without_checks_lets_through(
 
 
 def test_the_client_names_versions_and_labels(server: Server) -> None:
-    rows = [{"user": "u1", "clicks": [], "price": 0.5, "time": 1}]
+    rows = [{"user": "u1", "clicks": [], "price": 0.5, "time": 1700000000}]
     for version, answered in ((None, 10), (9, 9), ("stable", 9), ("canary", 10)):
         with Client(server.target, NAME, version=version) as client:
             assert client.ask(rows, "all").version == answered

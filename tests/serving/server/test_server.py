@@ -595,10 +595,10 @@ def test_the_command_waits_for_a_version_serves_it_and_stops_cleanly(
     said, _, address = process.stdout.readline().rpartition(" ")
     assert said == f"Serving {NAME} version 9 on" and address.startswith("127.0.0.1:")
     with Client(address.strip(), NAME) as client:
-        assert client.predict([{"user": "u1", "time": 0}], "all")[0]["version"] == 9
+        assert client.predict([{"user": "u1", "time": 1700000000}], "all")[0]["version"] == 9
         publish(tmp_path, 10)
         assert "version 10 is served" in process.stderr.readline()
-        assert client.predict([{"user": "u1", "time": 0}], "all")[0]["version"] == 10
+        assert client.predict([{"user": "u1", "time": 1700000000}], "all")[0]["version"] == 10
     process.send_signal(signal.SIGTERM)
     rest, errors = process.communicate(timeout=15)
     assert (process.returncode, rest, errors) == (0, "", "")

@@ -1,0 +1,332 @@
+"""How a raw value is read: the one statement for logs, requests, examples and golden requests.
+
+Training and serving agree only where both read the same value the same way. These functions say
+what a single value means. ``preprocessing.validation`` reads whole columns of CSV, JSON lines and
+Parquet with Arrow and is held equal to them by tests; requests (``serving.wire``) and golden
+requests (``trainer.registry``) are read by them. Each returns the canonical value, None where the
+value is missing, and raises ``UnreadableValueError`` for what a log may not hold either:
+
+==================  ==========================  ==========================  =======================
+received            text                        number                      moment
+==================  ==========================  ==========================  =======================
+null, empty text    missing                     missing                     missing
+text, UTF-8 bytes   itself, at most 4096 bytes  decimal numbers, true and   ISO 8601 (UTC where it
+                                                false in any case; blanks   names no zone), or a
+                                                around them do not count    number in text; blanks
+                                                                            do not count
+true, false         ``true``, ``false``         1, 0                        refused
+whole number        its digits                  itself                      seconds since 1970
+fraction            ``3`` for 3.0, otherwise    itself                      seconds since 1970
+                    the shortest decimal form
+NaN, infinity       refused                     refused, in text too        refused
+date, datetime      ISO 8601, as Arrow writes   refused                     itself (UTC where it
+                    it                                                      has no zone)
+list, object        refused                     refused                     refused
+==================  ==========================  ==========================  =======================
+
+Numbers are rounded to float32, whose range they must be in. Moments are cut (towards the past) to
+whole seconds and lie from 1990 to 2100, so that milliseconds are refused and not misread; digits
+alone are seconds, never a date such as 20240101. Numbers in text are ASCII, without underscores,
+hexadecimal digits or thousands separators.
+
+A label is a number that is 0 or 1; a weight is a number of at least 0. A list holds texts, all from
+values of one type (whole numbers and fractions are one type); missing elements are left out, and a
+missing list is empty. A field of a CSV file holds a list as ``a|b|c`` or as a JSON array.
+"""
+
+import json
+import math
+import re
+import struct
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+MAX_TEXT_BYTES = 4096
+LIST_SEPARATOR = "|"
+EXACT_FLOAT = 2.0**53
+"""Fractions below it that happen to be whole read as text like whole numbers: a nullable integer
+column becomes one of floats on its way through pandas.
+"""
+
+FIRST_SECOND = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp())
+LAST_SECOND = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
+
+NO_TEXT = "expected text"
+NO_UTF8 = "expected UTF-8 text"
+LONG_TEXT = f"expected text of at most {MAX_TEXT_BYTES} bytes"
+NO_NUMBER = "expected a number"
+NOT_FINITE = "expected a finite number"
+NO_LABEL = "expected 0 or 1"
+NO_WEIGHT = "expected a finite number of at least 0"
+NO_TIMESTAMP = "expected a timestamp, ISO 8601 text or seconds since 1970"
+OUT_OF_RANGE = "expected a timestamp from 1990 to 2100"
+NO_LIST = "expected a list"
+NO_TEXT_LIST = "expected a list of texts"
+
+_NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII
+)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LONGEST_WHOLE = 10**MAX_TEXT_BYTES
+_SHOWN = 80
+
+
+class UnreadableValueError(ValueError):
+    """A value that is not of its kind.
+
+    Attributes:
+      rule: what was expected, one of this module's rules.
+    """
+
+    def __init__(self, rule: str, value: object) -> None:
+        super().__init__(f"{rule}, received {_shown(value)}")
+        self.rule = rule
+
+
+def text_of(value: object) -> str | None:
+    """Reads a value as text; None where it is missing. Raises ``UnreadableValueError``."""
+    if value is None:
+        return None
+    if isinstance(value, str) and len(value) <= MAX_TEXT_BYTES and value.isascii():
+        return value or None  # what nearly all values of a request are
+    text = _written(value)
+    if _bytes_of(text, value) > MAX_TEXT_BYTES:
+        raise UnreadableValueError(LONG_TEXT, value)
+    return text or None
+
+
+def number_of(value: object) -> float | None:
+    """Reads a value as a number, rounded to float32; None where it is missing. Raises
+    ``UnreadableValueError``.
+    """
+    number = double_of(value)
+    if number is None:
+        return None
+    try:
+        single: float = struct.unpack("f", struct.pack("f", number))[0]
+    except OverflowError:
+        single = math.inf
+    if not math.isfinite(single):
+        raise UnreadableValueError(NOT_FINITE, value)
+    return single
+
+
+def double_of(value: object) -> float | None:
+    """Reads a value as a number of any size, NaN and infinities included, before ``number_of``
+    rounds it; None where it is missing. Raises ``UnreadableValueError``.
+    """
+    if value is None:
+        return None
+    if isinstance(value, str | bytes):
+        text = _decoded(value)
+        number = parse_number(text) if text else None
+        if number is None and text:
+            raise UnreadableValueError(NO_NUMBER, value)
+        return number
+    if not isinstance(value, int | float | Decimal):
+        raise UnreadableValueError(NO_NUMBER, value)
+    return _double(value)
+
+
+def label_of(value: object) -> float | None:
+    """Reads a value as a label, 0.0 or 1.0; None where it is missing. Raises
+    ``UnreadableValueError``.
+    """
+    try:
+        number = double_of(value)
+    except UnreadableValueError:
+        raise UnreadableValueError(NO_LABEL, value) from None
+    if number not in (None, 0.0, 1.0):
+        raise UnreadableValueError(NO_LABEL, value)
+    return number
+
+
+def weight_of(value: object) -> float | None:
+    """Reads a value as a sample weight, rounded to float32; None where it is missing. Raises
+    ``UnreadableValueError``.
+    """
+    try:
+        number = number_of(value)
+    except UnreadableValueError:
+        raise UnreadableValueError(NO_WEIGHT, value) from None
+    if number is not None and number < 0:
+        raise UnreadableValueError(NO_WEIGHT, value)
+    return number
+
+
+def seconds_of(value: object) -> int | None:
+    """Reads a value as a moment, in whole seconds since 1970 (UTC); None where it is missing.
+    Raises ``UnreadableValueError``.
+    """
+    if value is None:
+        return None
+    if isinstance(value, datetime):
+        moment = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return _in_range((moment - _EPOCH) // timedelta(seconds=1), value)
+    if isinstance(value, date):
+        return _in_range((value - _EPOCH.date()).days * 86_400, value)
+    if isinstance(value, str | bytes):
+        text = _decoded(value)
+        seconds = parse_seconds(text) if text else None
+        if seconds is None:
+            if text:
+                raise UnreadableValueError(NO_TIMESTAMP, value)
+            return None
+        return _in_range(seconds, value)
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        raise UnreadableValueError(NO_TIMESTAMP, value)
+    return _in_range(_double(value), value)
+
+
+def texts_of(value: object) -> list[str]:
+    """Reads a value as a list of texts; a missing list is empty. Raises
+    ``UnreadableValueError``.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise UnreadableValueError(NO_LIST, value)
+    types = set(map(type, value)) - {type(None)}
+    if len(types) > 1 and len(set(map(_common_type, types))) > 1:
+        raise UnreadableValueError(NO_TEXT_LIST, value)
+    try:
+        texts = [text_of(element) for element in value]
+    except UnreadableValueError as error:
+        rule = NO_TEXT_LIST if error.rule == NO_TEXT else error.rule
+        raise UnreadableValueError(rule, value) from None
+    return [text for text in texts if text is not None]
+
+
+def texts_of_field(text: str | bytes | None) -> list[str]:
+    """Reads a list in a field of a CSV file: a JSON array where the text begins with ``[``,
+    separated text otherwise. Raises ``UnreadableValueError``.
+    """
+    decoded = _decoded(text or "")
+    if not decoded.startswith("["):
+        return texts_of(decoded.split(LIST_SEPARATOR))
+    return texts_of(parse_array(decoded))
+
+
+READERS: Mapping[str, Callable[[object], object]] = {
+    "string": text_of,
+    "strings": texts_of,
+    "number": number_of,
+    "label": label_of,
+    "weight": weight_of,
+    "timestamp": seconds_of,
+}
+"""The reader of every kind of column."""
+
+
+def parse_number(text: str) -> float | None:
+    """The number that a text writes, or None where it writes none."""
+    text = {"true": "1", "false": "0"}.get(text.strip().lower(), text.strip())
+    return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def parse_seconds(text: str) -> float | None:
+    """Seconds since 1970 of the moment that a text writes, or None where it writes none."""
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def parse_array(text: str) -> object:
+    """What a JSON text holds; the text itself, which is no list, where it is no JSON."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
+def _in_range(seconds: float, value: object) -> int:
+    whole = math.floor(seconds) if math.isfinite(seconds) else 0
+    if not FIRST_SECOND <= whole <= LAST_SECOND:
+        raise UnreadableValueError(OUT_OF_RANGE, value)
+    return whole
+
+
+def _double(value: float | Decimal) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _decoded(value: str | bytes) -> str:
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            raise UnreadableValueError(NO_UTF8, value) from None
+    _bytes_of(value, value)
+    return value
+
+
+def _bytes_of(text: str, value: object) -> int:
+    """Length in UTF-8, which half a surrogate pair has not."""
+    try:
+        return len(text) if text.isascii() else len(text.encode())
+    except UnicodeEncodeError:
+        raise UnreadableValueError(NO_UTF8, value) from None
+
+
+def _written(value: object) -> str:
+    if isinstance(value, str | bytes):
+        return _decoded(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        if abs(value) >= _LONGEST_WHOLE:  # Python refuses to write out numbers not much longer
+            raise UnreadableValueError(LONG_TEXT, value)
+        return str(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return _shortest(value)
+    if isinstance(value, Decimal) and value.is_finite():
+        return str(value) if "E+" not in str(value) else f"{value:f}"
+    if isinstance(value, datetime):
+        zone = "Z" if value.tzname() == "UTC" else value.strftime("%z")
+        return value.replace(tzinfo=None).isoformat(" ", "microseconds") + zone
+    if isinstance(value, date):
+        return value.isoformat()
+    raise UnreadableValueError(NO_TEXT, value)
+
+
+def _shortest(value: float) -> str:
+    """The shortest decimal form, as Arrow writes it: with an exponent below 1e-6 and from 1e10
+    on.
+    """
+    if value.is_integer() and abs(value) < EXACT_FLOAT:
+        return str(int(value))
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)  # noqa: S101 - it is text for infinities alone
+    figures = "".join(map(str, digits))
+    point = len(figures) + exponent  # where the decimal point is, counted from the first figure
+    if -6 < point <= 10:
+        text = f"{figures[:point]}.{figures[point:]}" if point > 0 else f"0.{'0' * -point}{figures}"
+    else:
+        rest = f".{figures[1:]}" if len(figures) > 1 else ""
+        text = f"{figures[0]}{rest}e{point - 1:+d}"
+    return f"-{text}" if sign else text
+
+
+def _common_type(type_: type) -> type:
+    """The first of the types whose values a list may mix with those of ``type_``."""
+    for alike in ((str, bytes), (bool,), (int, float, Decimal)):
+        if issubclass(type_, alike):
+            return alike[0]
+    return type_
+
+
+def _shown(value: object) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes out
+        return f"a whole number of {int(value).bit_length()} bits"  # type: ignore[call-overload]
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

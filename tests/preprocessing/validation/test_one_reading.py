@@ -1,0 +1,160 @@
+"""What preprocessing makes of a value is what ``configs.values`` says, in whatever carrier it comes
+and whatever stands beside it.
+"""
+
+import csv
+import io
+import json
+from datetime import UTC, date, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from configs.values import UnreadableValueError, texts_of_field
+from preprocessing.logs.files import find_sources, plan
+from preprocessing.logs.readers import read_piece
+from preprocessing.logs.schema import Kind
+from preprocessing.validation.coercion import coerce
+from tests.preprocessing.shop_logs import experiment, make_rows
+from tests.raw_values import FRACTIONS, HUGE, KINDS, MOMENTS, TEXTS, WHOLE, outcome
+
+COLUMNS: dict[str, str] = {
+    "string": "scene",
+    "strings": "history",
+    "number": "price",
+    "label": "click",
+    "weight": "weight",
+    "timestamp": "time",
+}
+EXPERIMENT = experiment()
+BASE = make_rows(1)[0]
+PATIENT = settings(
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+
+
+def read(path: Path, kind: Kind) -> list[Any]:
+    """Each row's canonical value, or the first rule it breaks."""
+    found: list[Any] = []
+    for piece in plan(find_sources(str(path), EXPERIMENT), EXPERIMENT).pieces:
+        for raw in read_piece(piece, EXPERIMENT):
+            assert not raw.broken
+            values, problems = coerce(raw.columns[COLUMNS[kind]], kind, path.suffix == ".csv")
+            rows = values.to_pylist()
+            for rule, mask in reversed(problems):
+                for row in np.flatnonzero(mask):
+                    rows[row] = rule
+            found += rows
+    return found
+
+
+SURROGATES = st.sampled_from(["\ud800", "a\udfff"])
+ATOMS = st.none() | TEXTS | WHOLE | HUGE | FRACTIONS | st.booleans() | SURROGATES
+ALIKE = (TEXTS, WHOLE, WHOLE | HUGE, FRACTIONS, WHOLE | FRACTIONS, st.booleans())
+LISTS = st.one_of(*(st.lists(st.none() | elements, max_size=4) for elements in (*ALIKE, ATOMS)))
+OBJECTS = st.sampled_from([{}, {"a": 1}, [[]], [["a"]], [{}], [None]])
+JSON_COLUMNS = st.one_of(
+    *(
+        st.lists(st.none() | values, min_size=1, max_size=6)
+        for values in (*ALIKE, LISTS, ATOMS, ATOMS | LISTS | OBJECTS)
+    )
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@PATIENT
+@given(column=JSON_COLUMNS)
+def test_json_lines(tmp_path: Path, kind: Kind, column: list[Any]) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(BASE | {COLUMNS[kind]: value}) + "\n" for value in column))
+    assert read(path, kind) == [outcome(kind, value) for value in column]
+
+
+def in_csv(kind: Kind, text: str | bytes) -> Any:
+    if kind != "strings":
+        return outcome(kind, text)
+    try:
+        return texts_of_field(text)
+    except UnreadableValueError as error:
+        return error.rule
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@PATIENT
+@given(column=st.lists(TEXTS | st.just("not UTF-8: \udcff"), min_size=1, max_size=6))
+def test_csv(tmp_path: Path, kind: Kind, column: list[str]) -> None:
+    written = io.StringIO(newline="")
+    writer = csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    writer.writerow(BASE)
+    for text in column:
+        writer.writerow((BASE | {"history": "a", COLUMNS[kind]: text}).values())
+    path = tmp_path / "a.csv"
+    path.write_bytes(written.getvalue().encode("utf-8", "surrogateescape"))
+    expected = [in_csv(kind, text.encode("utf-8", "surrogateescape")) for text in column]
+    assert read(path, kind) == expected
+
+
+def moments(zone: timezone | None) -> st.SearchStrategy[datetime]:
+    return MOMENTS.map(lambda moment: moment.replace(tzinfo=zone))
+
+
+def dates() -> st.SearchStrategy[date]:
+    return MOMENTS.map(datetime.date)
+
+
+PARQUET_TYPES = (
+    TEXTS,
+    TEXTS.map(str.encode) | st.just(b"\xff"),
+    WHOLE,
+    FRACTIONS,
+    st.booleans(),
+    dates(),
+    moments(None),
+    moments(UTC),
+    moments(timezone(timedelta(hours=5, minutes=30))),
+)
+PARQUET_COLUMNS = st.one_of(
+    *(
+        st.lists(st.none() | values, min_size=1, max_size=6)
+        for elements in PARQUET_TYPES
+        for values in (elements, st.lists(st.none() | elements, max_size=3))
+    )
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@PATIENT
+@given(column=PARQUET_COLUMNS)
+def test_parquet(tmp_path: Path, kind: Kind, column: list[Any]) -> None:
+    table = pa.Table.from_pylist([BASE])
+    table = pa.concat_tables([table] * len(column)).drop_columns(COLUMNS[kind])
+    table = table.append_column(COLUMNS[kind], pa.array(column))
+    path = tmp_path / "a.parquet"
+    pq.write_table(table, path)
+    assert read(path, kind) == [outcome(kind, value) for value in column]
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "expected"),
+    [
+        ([1.5, True], "string", ["1.5", "true"]),
+        ([1.5, 2**53, 2**53 + 1], "string", ["1.5", str(2**53), str(2**53 + 1)]),
+        ([[1.5], [True], [2**53]], "strings", [["1.5"], ["true"], [str(2**53)]]),
+        ([[2**70]], "strings", [[str(2**70)]]),
+        ([1_700_000_000.5, True], "timestamp", [1_700_000_000, outcome("timestamp", True)]),
+    ],
+)
+def test_neighbours_do_not_change_what_a_row_means(
+    tmp_path: Path, column: list[Any], kind: Kind, expected: list[Any]
+) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(json.dumps(BASE | {COLUMNS[kind]: value}) + "\n" for value in column))
+    assert read(path, kind) == expected
