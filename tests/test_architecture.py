@@ -22,6 +22,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("cli",),
         ("load",),
         ("schema",),
+        ("consistency",),
         ("domains", "features", "simulation", "training"),
         ("section",),
         ("files",),
