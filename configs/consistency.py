@@ -1,9 +1,10 @@
-"""What must hold between the features, the topics and the keys of an experiment; every check raises
+"""What must hold between the features, topics and keys of an experiment; every check raises
 ``ValueError`` with one line that says where.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
 
 from configs.domains import Domain, Topic
 from configs.features import FeatureSettings, ReadAs
@@ -11,6 +12,12 @@ from configs.features import FeatureSettings, ReadAs
 _LONGEST_DOMAIN = 200  # a domain's name is a folder's name
 _NAMED_BY = {"string": "categorical", "strings": "list", "number": "numeric"}
 """Ways to read a column that errors call by the kind of feature that reads so."""
+
+_TOPICS_READ = {
+    "star": (1, 1, "exactly one topic"),
+    "hamur": (1, 1, "exactly one topic"),
+    "pepnet": (1, inf, "at least one topic"),
+}
 
 Reader = tuple[str, str, str]
 """Where in the config a column is read, the column, and how."""
@@ -87,6 +94,23 @@ def check_domains(domains: Iterable[Domain]) -> None:
                 f"domain '{domain.name}' has {len(domain.name)} characters; expected at most"
                 f" {_LONGEST_DOMAIN}"
             )
+
+
+def check_body_topics(body: str, read: Sequence[str], topics: Mapping[str, Topic]) -> None:
+    """The backbone's body reads as many topics as it can, each of the config and once."""
+    fewest, most, expected = _TOPICS_READ.get(body, (0, 0, "no topic"))
+    if not fewest <= len(read) <= most:
+        raise ValueError(
+            f"backbone.topics: body '{body}' reads {expected}, received {', '.join(read) or 'none'}"
+        )
+    for name in read:
+        if name not in topics:
+            raise ValueError(
+                f"backbone.topics: '{name}' is no topic; the config has:"
+                f" {', '.join(topics) or 'none'}"
+            )
+        if read.count(name) > 1:
+            raise ValueError(f"backbone.topics: '{name}' is named twice")
 
 
 def check_timestamp_features(features: Mapping[str, FeatureSettings], timestamp: str) -> None:

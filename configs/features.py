@@ -55,7 +55,9 @@ class FeatureSettings(Section):
 
     @property
     def oov_ids(self) -> int:
-        """How many ids, from 1, stand for values outside its vocabulary; 0 without one."""
+        """How many ids of each of its outputs, from 1, stand for values outside its vocabulary;
+        0 without one.
+        """
         return 0
 
     @property

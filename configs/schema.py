@@ -4,12 +4,12 @@ import hashlib
 import json
 from functools import cached_property
 from itertools import product
-from math import inf
 from typing import Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from configs.consistency import (
+    check_body_topics,
     check_columns,
     check_cross_topics,
     check_domains,
@@ -22,12 +22,6 @@ from configs.features import Feature
 from configs.section import SafeName, Section, UtcDatetime
 from configs.simulation import Simulation
 from configs.training import Backbone, Finetune, Kernel, Pretrain
-
-_TOPICS_READ = {
-    "star": (1, 1, "exactly one topic"),
-    "hamur": (1, 1, "exactly one topic"),
-    "pepnet": (1, inf, "at least one topic"),
-}
 
 
 class Data(Section):
@@ -295,21 +289,7 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _body_reads_its_topics(self) -> "Experiment":
-        body, read = self.backbone.body, self.backbone.topics
-        fewest, most, expected = _TOPICS_READ.get(body, (0, 0, "no topic"))
-        if not fewest <= len(read) <= most:
-            raise ValueError(
-                f"backbone.topics: body '{body}' reads {expected}, received"
-                f" {', '.join(read) or 'none'}"
-            )
-        for name in read:
-            if name not in self.topics:
-                raise ValueError(
-                    f"backbone.topics: '{name}' is no topic; the config has:"
-                    f" {', '.join(self.topics) or 'none'}"
-                )
-            if read.count(name) > 1:
-                raise ValueError(f"backbone.topics: '{name}' is named twice")
+        check_body_topics(self.backbone.body, self.backbone.topics, self.topics)
         return self
 
     @model_validator(mode="after")

@@ -27,11 +27,8 @@ class Categorical:
 
     def outputs(self, fitted: Fitted) -> list[Output]:
         """One id a row."""
-        return [
-            Output(
-                self.name, self.name, "id", self.name, id_count(self.settings, fitted, self.name)
-            )
-        ]
+        size = id_count(self.settings, fitted, self.name)
+        return [Output(self.name, self.name, "id", self.name, size)]
 
     def lookup(self, fitted: Fitted, folder: Path) -> Lookup:
         """The vocabulary, or the hash."""

@@ -164,9 +164,10 @@ def _embed(
         ids = inputs[name]
         if settings.dropped_ids:
             unseen = max(1, owner.oov_ids)  # hashed ids, shared by a list, have none: the first
-            ids = IdDropout(settings.dropped_ids, unseen, next(seeds), name=f"id_dropout_{name}")(
-                ids
+            dropout = IdDropout(
+                settings.dropped_ids, unseen, next(seeds), name=f"id_dropout_{name}"
             )
+            ids = dropout(ids)
         vectors[name] = tables[output.table](ids)
     # After all tables: a sequence may come before the feature whose table it shares.
     for name, output in outputs.items():

@@ -119,8 +119,9 @@ def fill_cold_rows(learner: Learner, experiment: Experiment) -> None:
       experiment: features.
     """
     vocabularies = {
-        f"embedding_{name}": settings.oov_ids
+        f"embedding_{output}": settings.oov_ids
         for name, settings in experiment.features.items()
+        for output in settings.output_names(name)
         if settings.oov_ids
     }
     names = [layer.name for layer in learner.model.layers if isinstance(layer, RowEmbedding)]
