@@ -1,12 +1,15 @@
 """What a feature is: its raw column, its side, and how it becomes ids or numbers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, PositiveInt, model_validator
 
 from configs.section import Section, TimeZoneName
 
 Side = Literal["user", "item", "context"]
+
+ReadAs = Literal["string", "strings", "number", "timestamp"]
+"""How a raw column is read."""
 
 
 class Vocabulary(Section):
@@ -18,9 +21,76 @@ class Vocabulary(Section):
     max_size: PositiveInt = 1_000_000
 
 
-class _Feature(Section):
+class FeatureSettings(Section):
+    """What the program asks of a feature whatever its kind, so that nothing asks for its class.
+
+    A kind answers otherwise where it differs; what it computes is in ``preprocessing.features``.
+
+    Attributes:
+      read_as: how each of its raw columns is read.
+      training_only: settings that do not change what the transform gives.
+      gives_value_ids: its output is one id for the value of its one column, so lists may share its
+        ids, and rows may be counted by them.
+      can_debias: it gives one output, of its own name and with one value a row, that its column
+        alone decides, so it may be ``backbone.debias.feature``.
+    """
+
+    read_as: ClassVar[ReadAs]
+    training_only: ClassVar[frozenset[str]] = frozenset({"side", "dimension"})
+    gives_value_ids: ClassVar[bool] = False
+    can_debias: ClassVar[bool] = False
+
+    def raw_columns(self, name: str) -> tuple[str, ...]:
+        """The raw columns that a feature of this name reads."""
+        return (name,)
+
+    def output_names(self, name: str) -> tuple[str, ...]:
+        """The outputs that a feature of this name gives."""
+        return (name,)
+
+    @property
+    def shares_ids_of(self) -> str | None:
+        """The feature whose ids and table it uses; None where it has its own."""
+        return None
+
+    @property
+    def oov_ids(self) -> int:
+        """How many ids of each of its outputs, from 1, stand for values outside its vocabulary;
+        0 without one.
+        """
+        return 0
+
+    @property
+    def hashed_ids(self) -> int:
+        """How many ids, from 1, all values are hashed into; 0 where they are not."""
+        return 0
+
+    @property
+    def shared_ids(self) -> int:
+        """Ids below this one stand for several values or none: missing and, beside a vocabulary,
+        all values outside it.
+        """
+        return 1 + self.oov_ids
+
+    @property
+    def dropped_ids(self) -> float:
+        """Share of known ids that pre-training replaces by an out-of-vocabulary id."""
+        return 0.0
+
+    @property
+    def pools_by_attention(self) -> bool:
+        """Whether a list is pooled with the vector of ``shares_ids_of`` as query, not by its
+        mean.
+        """
+        return False
+
+
+class _Feature(FeatureSettings):
     side: Side
     column: str | None = Field(None, description="raw column; the feature's own name where absent")
+
+    def raw_columns(self, name: str) -> tuple[str, ...]:
+        return (self.column or name,)
 
 
 class _Embedded(_Feature):
@@ -30,6 +100,8 @@ class _Embedded(_Feature):
 
 
 class _Categorical(_Embedded):
+    training_only = _Embedded.training_only | {"id_dropout"}
+
     vocabulary: Vocabulary | None = None
     hash_buckets: PositiveInt | None = Field(
         None, description="hash into this many ids instead of keeping a vocabulary"
@@ -57,15 +129,24 @@ class _Categorical(_Embedded):
         return self
 
     @property
-    def shared_ids(self) -> int:
-        """Ids below this one stand for several values or none: missing and, beside a vocabulary,
-        all values outside it.
-        """
-        return 1 if self.hash_buckets else 1 + self.oov_buckets
+    def oov_ids(self) -> int:
+        return 0 if self.hash_buckets else self.oov_buckets
+
+    @property
+    def hashed_ids(self) -> int:
+        return self.hash_buckets or 0
+
+    @property
+    def dropped_ids(self) -> float:
+        return self.id_dropout
 
 
 class CategoricalFeature(_Categorical):
     """One value a row, read as a string. Missing (null or empty) is id 0."""
+
+    read_as = "string"
+    gives_value_ids = True
+    can_debias = True
 
     kind: Literal["categorical"]
 
@@ -74,6 +155,9 @@ class ListFeature(_Categorical):
     """A list of values a row, cut or padded to ``max_length``; ``shares`` names a categorical
     feature whose ids and table it uses.
     """
+
+    read_as = "strings"
+    training_only = _Categorical.training_only | {"attention"}
 
     kind: Literal["list"]
     max_length: Annotated[int, Field(ge=1, le=1000)] = 20
@@ -96,9 +180,20 @@ class ListFeature(_Categorical):
             raise ValueError("'attention' needs 'shares': the feature it shares with is the query")
         return self
 
+    @property
+    def shares_ids_of(self) -> str | None:
+        return self.shares
+
+    @property
+    def pools_by_attention(self) -> bool:
+        return self.attention
+
 
 class NumericFeature(_Embedded):
     """One number a row. Missing (null) becomes the mean, 0 after standardising, or bucket 0."""
+
+    read_as = "number"
+    can_debias = True
 
     kind: Literal["numeric"]
     log1p: bool = Field(False, description="sign(x) * log(1 + |x|) before anything else")
@@ -111,12 +206,17 @@ class NumericFeature(_Embedded):
 class TimestampFeature(_Embedded):
     """The row's moment as embedded parts, in ``time_zone``."""
 
+    read_as = "timestamp"
+
     kind: Literal["timestamp"]
     parts: tuple[Literal["hour", "weekday"], ...] = ("hour", "weekday")
     time_zone: TimeZoneName = "UTC"
 
+    def output_names(self, name: str) -> tuple[str, ...]:
+        return tuple(f"{name}_{part}" for part in self.parts)
 
-class CrossFeature(Section):
+
+class CrossFeature(FeatureSettings):
     """The values of several columns of a row as one id, hashed; missing (id 0) where one of them
     is.
 
@@ -125,6 +225,8 @@ class CrossFeature(Section):
     al. 2016, Wide & Deep Learning, section 3.1, crosses features this way). ``side`` is the item's
     where a column of it is; columns that no other feature reads are of that side.
     """
+
+    read_as = "string"
 
     kind: Literal["cross"]
     side: Side
@@ -144,8 +246,24 @@ class CrossFeature(Section):
                 raise ValueError(f"'columns' names '{column}' twice; expected different columns")
         return self
 
+    def raw_columns(self, name: str) -> tuple[str, ...]:
+        return self.columns
+
+    @property
+    def hashed_ids(self) -> int:
+        return self.hash_buckets
+
 
 Feature = Annotated[
     CategoricalFeature | ListFeature | NumericFeature | TimestampFeature | CrossFeature,
     Field(discriminator="kind"),
 ]
+"""The settings of one feature; ``kind`` decides the class. A new kind is one of these, and one line
+of ``preprocessing.features.kinds``.
+"""
+
+FEATURE_KINDS = frozenset(
+    get_args(settings.model_fields["kind"].annotation)[0]
+    for settings in get_args(get_args(Feature)[0])
+)
+"""Every value of ``kind``."""

@@ -10,6 +10,7 @@ import yaml
 from pydantic import ValidationError
 
 from configs.errors import ConfigError
+from configs.features import FEATURE_KINDS
 from configs.schema import Experiment
 
 _MAX_BYTES = 1_000_000
@@ -115,11 +116,10 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _describe(item: Any) -> str:
     """One pydantic error as ``where: what``; tags of the feature union are left out of the path."""
-    tags = {"categorical", "list", "numeric", "timestamp", "cross"}
     keys = [
         str(key)
         for index, key in enumerate(item["loc"])
-        if not (index == 2 and item["loc"][0] == "features" and key in tags)
+        if not (index == 2 and item["loc"][0] == "features" and key in FEATURE_KINDS)
     ]
     message = item["msg"].removeprefix("Value error, ")
     message = message[:1].lower() + message[1:]

@@ -2,33 +2,26 @@
 
 import hashlib
 import json
-import re
 from functools import cached_property
 from itertools import product
-from math import inf
 from typing import Any
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from configs.domains import Domain, Topic, enumerate_domains
-from configs.features import (
-    CategoricalFeature,
-    CrossFeature,
-    Feature,
-    ListFeature,
-    NumericFeature,
-    TimestampFeature,
+from configs.consistency import (
+    check_body_topics,
+    check_columns,
+    check_cross_topics,
+    check_domains,
+    check_features,
+    check_timestamp_features,
+    check_topics,
 )
+from configs.domains import Domain, Topic, enumerate_domains
+from configs.features import Feature
 from configs.section import SafeName, Section, UtcDatetime
 from configs.simulation import Simulation
 from configs.training import Backbone, Finetune, Kernel, Pretrain
-
-_LONGEST_DOMAIN = 200  # a domain's name is a folder's name
-_TOPICS_READ = {
-    "star": (1, 1, "exactly one topic"),
-    "hamur": (1, 1, "exactly one topic"),
-    "pepnet": (1, inf, "at least one topic"),
-}
 
 
 class Data(Section):
@@ -166,11 +159,10 @@ class Experiment(Section):
 
     def columns_of(self, feature: str) -> tuple[str, ...]:
         """The raw columns a feature reads: one, or those of a cross."""
-        spec = self.features[feature]
-        return spec.columns if isinstance(spec, CrossFeature) else (spec.column or feature,)
+        return self.features[feature].raw_columns(feature)
 
     def column_of(self, feature: str) -> str:
-        """The raw column that a feature which is no cross reads."""
+        """The raw column of a feature that reads one."""
         (column,) = self.columns_of(feature)
         return column
 
@@ -181,7 +173,7 @@ class Experiment(Section):
             (
                 name
                 for name, spec in self.features.items()
-                if isinstance(spec, CategoricalFeature) and self.column_of(name) == self.data.user
+                if spec.gives_value_ids and self.column_of(name) == self.data.user
             ),
             None,
         )
@@ -196,10 +188,9 @@ class Experiment(Section):
         """What decides the outputs of the feature transform, JSON-ready: features and topics,
         less what only training reads.
         """
-        training_only = {"side", "dimension", "id_dropout", "attention"}
         return {
             "features": {
-                name: spec.model_dump(mode="json", exclude=training_only)
+                name: spec.model_dump(mode="json", exclude=set(spec.training_only))
                 for name, spec in self.features.items()
             },
             "topics": {
@@ -272,70 +263,12 @@ class Experiment(Section):
         return self
 
     @model_validator(mode="after")
-    def _features_are_sound(self) -> "Experiment":
-        for name, spec in self.features.items():
-            for column in self.columns_of(name):
-                if column in self.label_columns:
-                    raise ValueError(
-                        f"features.{name}: column '{column}' is a label; a label cannot be a"
-                        " feature"
-                    )
-            if (
-                isinstance(spec, ListFeature)
-                and spec.shares is not None
-                and not isinstance(self.features.get(spec.shares), CategoricalFeature)
-            ):
-                raise ValueError(
-                    f"features.{name}.shares: '{spec.shares}' is no categorical feature of this"
-                    " config"
-                )
-            for part in spec.parts if isinstance(spec, TimestampFeature) else ():
-                if f"{name}_{part}" in self.features:
-                    raise ValueError(
-                        f"features.{name}_{part}: 'features.{name}' gives an output of that name"
-                    )
+    def _features_and_topics_are_sound(self) -> "Experiment":
         debias = self.backbone.debias
-        if debias and not isinstance(
-            self.features.get(debias.feature), CategoricalFeature | NumericFeature
-        ):
-            raise ValueError(
-                f"backbone.debias.feature: '{debias.feature}' is no categorical or numeric feature"
-                " of this config"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _topics_are_sound(self) -> "Experiment":
-        for name, topic in self.topics.items():
-            if topic.hours and topic.column != self.data.timestamp:
-                raise ValueError(
-                    f"topics.{name}.column: hour ranges read data.timestamp"
-                    f" '{self.data.timestamp}', received '{topic.column}'"
-                )
-            if topic.column in self.label_columns:
-                raise ValueError(
-                    f"topics.{name}.column: '{topic.column}' is a label; a domain must be known"
-                    " before the click"
-                )
-        for first, second in self.cross_topics:
-            for topic_name in (first, second):
-                if topic_name not in self.topics:
-                    raise ValueError(
-                        f"cross_topics: '{topic_name}' is no topic; the config has:"
-                        f" {', '.join(self.topics) or 'none'}"
-                    )
-            if first == second:
-                raise ValueError(f"cross_topics: '{first}' is crossed with itself")
-        pairs = [frozenset(pair) for pair in self.cross_topics]
-        for pair in self.cross_topics:
-            if pairs.count(frozenset(pair)) > 1:
-                raise ValueError(f"cross_topics: '{pair[0]}' and '{pair[1]}' are crossed twice")
-        for domain in self.domains:
-            if len(domain.name) > _LONGEST_DOMAIN:
-                raise ValueError(
-                    f"domain '{domain.name}' has {len(domain.name)} characters; expected at most"
-                    f" {_LONGEST_DOMAIN}"
-                )
+        check_features(self.features, self.label_columns, debias.feature if debias else None)
+        check_topics(self.topics, self.data.timestamp, self.label_columns)
+        check_cross_topics(self.topics, self.cross_topics)
+        check_domains(self.domains)
         return self
 
     @model_validator(mode="after")
@@ -361,70 +294,17 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _body_reads_its_topics(self) -> "Experiment":
-        body, read = self.backbone.body, self.backbone.topics
-        fewest, most, expected = _TOPICS_READ.get(body, (0, 0, "no topic"))
-        if not fewest <= len(read) <= most:
-            raise ValueError(
-                f"backbone.topics: body '{body}' reads {expected}, received"
-                f" {', '.join(read) or 'none'}"
-            )
-        for name in read:
-            if name not in self.topics:
-                raise ValueError(
-                    f"backbone.topics: '{name}' is no topic; the config has:"
-                    f" {', '.join(self.topics) or 'none'}"
-                )
-            if read.count(name) > 1:
-                raise ValueError(f"backbone.topics: '{name}' is named twice")
-        return self
-
-    @model_validator(mode="after")
-    def _timestamps_are_one_column(self) -> "Experiment":
-        for name, spec in self.features.items():
-            if isinstance(spec, TimestampFeature) and self.column_of(name) != self.data.timestamp:
-                raise ValueError(
-                    f"features.{name}: timestamp features read data.timestamp"
-                    f" '{self.data.timestamp}', received '{self.column_of(name)}'"
-                )
+        check_body_topics(self.backbone.body, self.backbone.topics, self.topics)
         return self
 
     @model_validator(mode="after")
     def _columns_are_read_one_way(self) -> "Experiment":
         data = self.data
-        readers: list[tuple[str, str, str]] = [
-            (
-                f"features.{name}",
-                column,
-                "categorical" if isinstance(spec, CrossFeature) else spec.kind,
-            )
-            for name, spec in self.features.items()
-            for column in self.columns_of(name)
-        ]
-        readers += [
-            (f"topics.{name}", topic.column, "timestamp" if topic.hours else "categorical")
-            for name, topic in self.topics.items()
-        ]
-        readers += [("data.timestamp", data.timestamp, "timestamp")]
-        readers += [("data.weight", data.weight, "weight")] if data.weight else []
-        readers += [("tasks", label, "label") for label in self.label_columns]
-        kinds: dict[str, str] = {}
-        for where, column, kind in readers:
-            if kinds.setdefault(column, kind) != kind:
-                raise ValueError(
-                    f"{where}: column '{column}' is read as {kind} here and as {kinds[column]}"
-                    " elsewhere"
-                )
-            served = where.startswith(("features.", "topics."))
-            if served and (
-                column in ("domain", "self") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column)
-            ):
-                raise ValueError(
-                    f"{where}: column '{column}' cannot name an input of the served model; expected"
-                    " letters, digits and '_' that begin with a letter, and neither 'domain' nor"
-                    " 'self'; rename the column in the logs"
-                )
+        others = [("data.timestamp", data.timestamp, "timestamp")]
+        others += [("data.weight", data.weight, "weight")] if data.weight else []
+        others += [("tasks", label, "label") for label in self.label_columns]
         truth = (self.evaluation.truth.key,) if self.evaluation.truth else ()
-        for key in (data.request, data.user, *data.row_key, *truth):
-            if kinds.get(key) == "list":
-                raise ValueError(f"data: column '{key}' is a list; a key is one value")
+        check_timestamp_features(self.features, data.timestamp)
+        keys = (data.request, data.user, *data.row_key, *truth)
+        check_columns(self.features, self.topics, others, keys)
         return self

@@ -1,15 +1,15 @@
-"""Files on any Beam filesystem: whole or not at all."""
+"""Files on any Beam filesystem: whole or not at all. Beam itself, a second to import, is loaded
+where a path needs it.
+"""
 
 import hashlib
+import os
 import re
 import uuid
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
-from apache_beam.io.filesystem import CompressionTypes
-from apache_beam.io.filesystems import FileSystems
-
-_RAW = {"mime_type": "application/octet-stream", "compression_type": CompressionTypes.UNCOMPRESSED}
+_RAW = {"mime_type": "application/octet-stream", "compression_type": "uncompressed"}
 
 
 def is_local(path: str) -> bool:
@@ -19,7 +19,9 @@ def is_local(path: str) -> bool:
 
 def join(folder: str, *parts: str) -> str:
     """A path inside a folder."""
-    joined: str = FileSystems.join(folder, *parts)
+    if is_local(folder):
+        return os.path.join(folder, *parts)  # noqa: PTH118 - a path is a text here
+    joined: str = _beam().join(folder, *parts)
     return joined
 
 
@@ -27,7 +29,7 @@ def open_raw(path: str) -> BinaryIO:
     """Opens a file's bytes as they are: an extension such as ``.gz`` changes nothing."""
     if is_local(path):
         return Path(path).open("rb")
-    return cast(BinaryIO, FileSystems.open(path, **_RAW))
+    return cast(BinaryIO, _beam().open(path, **_RAW))
 
 
 def read(path: str) -> bytes:
@@ -38,7 +40,7 @@ def read(path: str) -> bytes:
 
 def exists(path: str) -> bool:
     """Whether there is such a file or folder."""
-    return bool(FileSystems.exists(path))
+    return bool(_beam().exists(path))
 
 
 def write(path: str, content: bytes) -> str:
@@ -46,9 +48,9 @@ def write(path: str, content: bytes) -> str:
     the content's sha256.
     """
     aside = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    with FileSystems.create(aside, **_RAW) as file:
+    with _beam().create(aside, **_RAW) as file:
         file.write(content)
-    FileSystems.rename([aside], [path])
+    _beam().rename([aside], [path])
     return hashlib.sha256(content).hexdigest()
 
 
@@ -57,9 +59,7 @@ def list_files(folder: str) -> dict[str, str]:
     paths.
     """
     root = folder.rstrip("/") + "/"
-    found = [
-        file.path for match in FileSystems.match([f"{root}**"]) for file in match.metadata_list
-    ]
+    found = [file.path for match in _beam().match([f"{root}**"]) for file in match.metadata_list]
     return dict(sorted((path[path.index(root) + len(root) :], path) for path in found))
 
 
@@ -69,14 +69,14 @@ def move(moves: list[tuple[str, str]]) -> None:
         if is_local(folder):
             Path(folder).mkdir(parents=True, exist_ok=True)
     if moves:
-        FileSystems.rename([source for source, _ in moves], [target for _, target in moves])
+        _beam().rename([source for source, _ in moves], [target for _, target in moves])
 
 
 def delete(paths: list[str]) -> None:
     """Deletes files; locally also folders with all they hold. What is not there is no error."""
     there = [path for path in paths if exists(path)]
     if there:
-        FileSystems.delete(there)
+        _beam().delete(there)
 
 
 def delete_folder(folder: str) -> None:
@@ -85,3 +85,9 @@ def delete_folder(folder: str) -> None:
         delete([folder])
     else:
         delete(list(list_files(folder).values()))
+
+
+def _beam() -> Any:
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems

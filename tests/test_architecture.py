@@ -3,6 +3,7 @@ may do.
 """
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("cli",),
         ("load",),
         ("schema",),
+        ("consistency",),
         ("domains", "features", "simulation", "training"),
         ("section",),
         ("files",),
@@ -240,6 +242,34 @@ def test_nothing_forbidden_is_used(module: str) -> None:
         if name == forbidden or name.startswith(f"{forbidden}.")
     ]
     assert not wrong
+
+
+def test_nobody_asks_for_the_class_of_a_feature() -> None:
+    kinds = {
+        node.name
+        for node in parse("configs.features").body
+        if isinstance(node, ast.ClassDef) and re.fullmatch(r"[A-Z]\w*Feature", node.name)
+    }
+    assert len(kinds) > 4
+    named = {
+        module: found
+        for module in MODULES
+        if module != "configs.features"
+        and (found := {name.rpartition(".")[2] for _, name in uses(module)} & kinds)
+    }
+    assert named.pop("preprocessing.features.kinds") == kinds
+    assert named == {
+        f"preprocessing.features.{kind.removesuffix('Feature').lower()}": {kind} for kind in kinds
+    }
+    asked = [
+        f"{MODULES[module]}:{call.lineno}"
+        for module in MODULES
+        for call in ast.walk(parse(module))
+        if isinstance(call, ast.Call)
+        and dotted(call.func) in ("isinstance", "issubclass")
+        and {node.id for node in ast.walk(call) if isinstance(node, ast.Name)} & kinds
+    ]
+    assert not asked
 
 
 def test_only_the_trainer_package_sets_legacy_keras() -> None:

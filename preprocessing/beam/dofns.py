@@ -21,6 +21,7 @@ from preprocessing.beam import progress
 from preprocessing.beam.duplicates import Rows, duplicates_path
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.dataset.golden_requests import draw_requests
+from preprocessing.features.statistics import fit
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch, read_piece
 from preprocessing.validation.row_checks import CheckedBatch, rejected_rows, validate
@@ -80,7 +81,7 @@ class CountRows(beam.DoFn):
 
 
 class FitTransform(beam.DoFn):
-    """``analyze.Statistics`` -> the fitted transform's files, and a ``Tally`` of what kept it
+    """``Statistics`` -> the fitted transform's files, and a ``Tally`` of what kept it
     from being fitted.
     """
 
@@ -90,10 +91,6 @@ class FitTransform(beam.DoFn):
 
     def process(self, statistics: Any) -> Iterator[Tally]:
         """Fits and writes."""
-        from preprocessing.features.statistics import (
-            fit,
-        )  # TensorFlow: seconds to import, for the workers that need it
-
         try:
             fitted = fit(self._experiment, statistics)
         except InputError as error:

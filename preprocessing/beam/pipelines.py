@@ -24,6 +24,7 @@ from preprocessing.beam.batch_coder import BatchCoder
 from preprocessing.beam.fork_pool import WorkerDied, Workers
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.progress import say
+from preprocessing.features.statistics import Statistics
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch
 from preprocessing.validation.row_checks import CheckedBatch
@@ -141,16 +142,12 @@ def _checked_batches(
 
 
 class _CombineStatistics(beam.CombineFn):
-    """``CheckedBatch`` -> ``analyze.Statistics`` of the rows that the transform is fitted on."""
+    """``CheckedBatch`` -> ``Statistics`` of the rows that the transform is fitted on."""
 
     def __init__(self, experiment: Experiment) -> None:
         self._experiment = experiment
 
     def create_accumulator(self) -> Any:
-        from preprocessing.features.statistics import (
-            Statistics,
-        )  # TensorFlow: seconds to import, for the workers that need it
-
         return Statistics.empty(self._experiment)
 
     def add_input(self, accumulator: Any, element: CheckedBatch) -> Any:

@@ -4,13 +4,22 @@ can read.
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from apache_beam.io.filesystems import FileSystems
-
 from configs import Experiment, InputError
+from preprocessing import filesystem
 
 _SETTINGS = "transform.json"
+
+
+@dataclass(frozen=True)
+class FittedFeature:
+    """The constants of one feature: one of these, as ``Fitted`` describes them."""
+
+    vocabulary: tuple[str, ...] | None = None
+    moments: tuple[float, float] | None = None
+    boundaries: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -20,15 +29,35 @@ class Fitted:
     Attributes:
       settings: canonical JSON of the features and topics it was fitted for; part of the digest.
       vocabularies: feature -> values in the order of their ids.
-      moments: numeric feature -> mean and standard deviation (after log1p where the feature asks
-        for it).
-      boundaries: bucketed numeric feature -> ascending boundaries.
+      moments: feature -> mean and standard deviation (of a numeric feature; after log1p where it
+        asks for it).
+      boundaries: feature -> ascending boundaries (of a numeric feature's buckets).
     """
 
     settings: str
     vocabularies: dict[str, tuple[str, ...]]
     moments: dict[str, tuple[float, float]]
     boundaries: dict[str, tuple[float, ...]]
+
+    @classmethod
+    def of(cls, experiment: Experiment, features: Mapping[str, FittedFeature]) -> "Fitted":
+        """The constants of every feature, by name, as those of one transform."""
+        return cls(
+            settings=cls.settings_of(experiment),
+            vocabularies={
+                name: found.vocabulary
+                for name, found in features.items()
+                if found.vocabulary is not None
+            },
+            moments={
+                name: found.moments for name, found in features.items() if found.moments is not None
+            },
+            boundaries={
+                name: found.boundaries
+                for name, found in features.items()
+                if found.boundaries is not None
+            },
+        )
 
     @staticmethod
     def settings_of(experiment: Experiment) -> str:
@@ -63,13 +92,8 @@ class Fitted:
 
     def save(self, folder: str) -> None:
         """Writes the files into a folder on any Beam filesystem."""
-        if not FileSystems.exists(folder):
-            FileSystems.mkdirs(folder)
         for name, content in self.files().items():
-            with FileSystems.create(
-                FileSystems.join(folder, name), mime_type="application/octet-stream"
-            ) as file:
-                file.write(content)
+            filesystem.write(filesystem.join(folder, name), content)
 
     @classmethod
     def load(cls, folder: str) -> "Fitted":
@@ -113,8 +137,4 @@ class Fitted:
 
 
 def _read(folder: str, name: str) -> bytes:
-    with FileSystems.open(
-        FileSystems.join(folder, name), mime_type="application/octet-stream"
-    ) as file:
-        content: bytes = file.read()
-    return content
+    return filesystem.read(filesystem.join(folder, name))

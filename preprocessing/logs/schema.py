@@ -6,9 +6,9 @@ from typing import Literal
 import pyarrow as pa
 
 from configs import Experiment
-from configs.features import CategoricalFeature, CrossFeature, ListFeature, NumericFeature
+from configs.features import ReadAs
 
-Kind = Literal["string", "strings", "number", "timestamp", "label", "weight"]
+Kind = ReadAs | Literal["label", "weight"]
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
     "string": pa.string(),
@@ -47,18 +47,12 @@ def raw_columns(experiment: Experiment) -> dict[str, Column]:
     """Every raw column the experiment reads, by name, features first and in the config's order."""
     columns: dict[str, Column] = {}
     # Crosses last: a column that another feature reads as well is of that feature's side.
-    for name, spec in sorted(
-        experiment.features.items(), key=lambda feature: isinstance(feature[1], CrossFeature)
-    ):
-        kind: Kind = "timestamp"
-        if isinstance(spec, CategoricalFeature | CrossFeature):
-            kind = "string"
-        elif isinstance(spec, ListFeature):
-            kind = "strings"
-        elif isinstance(spec, NumericFeature):
-            kind = "number"
+    for name in sorted(experiment.features, key=lambda name: len(experiment.columns_of(name)) > 1):
+        settings = experiment.features[name]
         for column in experiment.columns_of(name):
-            columns.setdefault(column, Column(column, kind, served=True, side=spec.side))
+            columns.setdefault(
+                column, Column(column, settings.read_as, served=True, side=settings.side)
+            )
     for topic in experiment.topics.values():
         columns.setdefault(
             topic.column,

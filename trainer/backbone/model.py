@@ -11,8 +11,7 @@ import keras
 from keras import ops
 
 from configs import Experiment, InputError
-from configs.features import CategoricalFeature, ListFeature
-from preprocessing.features.transform import Output
+from preprocessing.features.output_spec import Output
 from trainer.backbone.bodies.builder import TASKS as TASKS
 from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.esmm import esmm
@@ -59,7 +58,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
 
     Args:
       experiment: features, widths and seed.
-      outputs: what the transform gives (``preprocessing.features.transform.transform_outputs``).
+      outputs: what the transform gives (``preprocessing.features.output_spec.transform_outputs``).
 
     Returns:
       A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers
@@ -153,29 +152,28 @@ def _embed(
         if output.kind == "number":
             vectors[name] = ops.expand_dims(inputs[name], -1)
             continue
-        spec = experiment.features[output.feature]
+        settings = experiment.features[output.feature]
+        owner = experiment.features[outputs[output.table].feature]
         if output.table not in tables:
-            dimension = (
-                experiment.features[outputs[output.table].feature].dimension
-                or experiment.backbone.embedding_dimension
-            )
             tables[output.table] = RowEmbedding(
-                outputs[output.table].size, dimension, next(seeds), name=f"embedding_{output.table}"
+                outputs[output.table].size,
+                owner.dimension or experiment.backbone.embedding_dimension,
+                next(seeds),
+                name=f"embedding_{output.table}",
             )
         ids = inputs[name]
-        if isinstance(spec, CategoricalFeature | ListFeature) and spec.id_dropout:
-            owner = experiment.features[outputs[output.table].feature]
-            assert isinstance(owner, CategoricalFeature | ListFeature)  # noqa: S101 - only these own a vocabulary
-            ids = IdDropout(
-                spec.id_dropout, owner.oov_buckets, next(seeds), name=f"id_dropout_{name}"
-            )(ids)
+        if settings.dropped_ids:
+            unseen = max(1, owner.oov_ids)  # hashed ids, shared by a list, have none: the first
+            dropout = IdDropout(
+                settings.dropped_ids, unseen, next(seeds), name=f"id_dropout_{name}"
+            )
+            ids = dropout(ids)
         vectors[name] = tables[output.table](ids)
     # After all tables: a sequence may come before the feature whose table it shares.
     for name, output in outputs.items():
-        spec = experiment.features[output.feature]
-        if not isinstance(spec, ListFeature):
+        if output.kind != "ids":
             continue
-        if spec.attention:
+        if experiment.features[output.feature].pools_by_attention:
             attention = TargetAttention(
                 experiment.backbone.attention_layers, next(seeds), name=f"attention_{name}"
             )

@@ -8,7 +8,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment
-from configs.features import CategoricalFeature
 from configs.schema import RANKING_TASKS
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
@@ -75,9 +74,7 @@ def support_table(
     are bucket 0. Hashed ids are counted as if each were one user.
     """
     counts = np.bincount(ids, minlength=shape.support)
-    spec = experiment.features[shape.user]
-    assert isinstance(spec, CategoricalFeature)  # noqa: S101 - the config was validated
-    counts[: spec.shared_ids] = 0
+    counts[: experiment.features[shape.user].shared_ids] = 0
     return bucket_of(counts)
 
 

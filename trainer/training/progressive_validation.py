@@ -16,7 +16,6 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment
-from configs.features import CategoricalFeature, ListFeature
 from configs.files import atomic_directory
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import feature_tensors
@@ -120,9 +119,10 @@ def fill_cold_rows(learner: Learner, experiment: Experiment) -> None:
       experiment: features.
     """
     vocabularies = {
-        f"embedding_{name}": spec.oov_buckets
-        for name, spec in experiment.features.items()
-        if isinstance(spec, CategoricalFeature | ListFeature) and not spec.hash_buckets
+        f"embedding_{output}": settings.oov_ids
+        for name, settings in experiment.features.items()
+        for output in settings.output_names(name)
+        if settings.oov_ids
     }
     names = [layer.name for layer in learner.model.layers if isinstance(layer, RowEmbedding)]
     for name, table, updates in zip(names, learner.tables, learner.adagrad.updates, strict=True):

@@ -16,7 +16,6 @@ from benchmarks.method.options import named_domains, read_options
 from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
-from configs.features import CategoricalFeature
 from configs.section import Section
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
@@ -183,12 +182,8 @@ def _id_ranges(
     ranges = {}
     for name in features:
         spec = experiment.features.get(name)
-        if not isinstance(spec, CategoricalFeature) or (debias and name == debias.feature):
-            known = [
-                other
-                for other, found in experiment.features.items()
-                if isinstance(found, CategoricalFeature)
-            ]
+        if spec is None or not spec.gives_value_ids or (debias and name == debias.feature):
+            known = [other for other, found in experiment.features.items() if found.gives_value_ids]
             raise InputError(
                 f"options.features: '{name}' is no categorical feature known at serving; there are:"
                 f" {', '.join(other for other in known if not debias or other != debias.feature)}"

@@ -18,8 +18,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from configs import Experiment, parse_experiment
 from preprocessing.features.fitted import Fitted
+from preprocessing.features.numeric import signed_log1p
 from preprocessing.features.statistics import Statistics, fit
-from preprocessing.features.transform import Output, Transform, signed_log1p, vocabulary_sizes
+from preprocessing.features.transform import Output, Transform, vocabulary_sizes
 from preprocessing.logs.schema import ARROW_TYPES, raw_columns
 from preprocessing.validation.coercion import coerce
 from serving.wire.row_codec import encode_rows

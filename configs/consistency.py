@@ -1,0 +1,173 @@
+"""What must hold between the features, topics and keys of an experiment; every check raises
+``ValueError`` with one line that says where.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import inf
+
+from configs.domains import Domain, Topic
+from configs.features import FeatureSettings, ReadAs
+
+_LONGEST_DOMAIN = 200  # a domain's name is a folder's name
+_NAMED_BY = {"string": "categorical", "strings": "list", "number": "numeric"}
+"""Ways to read a column that errors call by the kind of feature that reads so."""
+
+_TOPICS_READ = {
+    "star": (1, 1, "exactly one topic"),
+    "hamur": (1, 1, "exactly one topic"),
+    "pepnet": (1, inf, "at least one topic"),
+}
+
+Reader = tuple[str, str, str]
+"""Where in the config a column is read, the column, and how."""
+
+
+def check_features(
+    features: Mapping[str, FeatureSettings], labels: Sequence[str], debias: str | None
+) -> None:
+    """No label is read, ids are shared with a categorical feature, outputs have one name each, and
+    the debias feature can be one.
+    """
+    for name, settings in features.items():
+        for column in settings.raw_columns(name):
+            if column in labels:
+                raise ValueError(
+                    f"features.{name}: column '{column}' is a label; a label cannot be a feature"
+                )
+        owner = settings.shares_ids_of
+        if owner is not None and not (owner in features and features[owner].gives_value_ids):
+            raise ValueError(
+                f"features.{name}.shares: '{owner}' is no categorical feature of this config"
+            )
+        for output in settings.output_names(name):
+            if output != name and output in features:
+                raise ValueError(
+                    f"features.{output}: 'features.{name}' gives an output of that name"
+                )
+    if debias is not None and not (debias in features and features[debias].can_debias):
+        raise ValueError(
+            f"backbone.debias.feature: '{debias}' is no categorical or numeric feature of this"
+            " config"
+        )
+
+
+def check_topics(topics: Mapping[str, Topic], timestamp: str, labels: Sequence[str]) -> None:
+    """Hours are those of ``data.timestamp``, and no label is read."""
+    for name, topic in topics.items():
+        if topic.hours and topic.column != timestamp:
+            raise ValueError(
+                f"topics.{name}.column: hour ranges read data.timestamp '{timestamp}', received"
+                f" '{topic.column}'"
+            )
+        if topic.column in labels:
+            raise ValueError(
+                f"topics.{name}.column: '{topic.column}' is a label; a domain must be known before"
+                " the click"
+            )
+
+
+def check_cross_topics(
+    topics: Mapping[str, Topic], cross_topics: Sequence[tuple[str, str]]
+) -> None:
+    """Every pair is of two different topics, and stands once."""
+    for first, second in cross_topics:
+        for name in (first, second):
+            if name not in topics:
+                raise ValueError(
+                    f"cross_topics: '{name}' is no topic; the config has:"
+                    f" {', '.join(topics) or 'none'}"
+                )
+        if first == second:
+            raise ValueError(f"cross_topics: '{first}' is crossed with itself")
+    pairs = [frozenset(pair) for pair in cross_topics]
+    for pair in cross_topics:
+        if pairs.count(frozenset(pair)) > 1:
+            raise ValueError(f"cross_topics: '{pair[0]}' and '{pair[1]}' are crossed twice")
+
+
+def check_domains(domains: Iterable[Domain]) -> None:
+    """Every domain's name can name a folder."""
+    for domain in domains:
+        if len(domain.name) > _LONGEST_DOMAIN:
+            raise ValueError(
+                f"domain '{domain.name}' has {len(domain.name)} characters; expected at most"
+                f" {_LONGEST_DOMAIN}"
+            )
+
+
+def check_body_topics(body: str, read: Sequence[str], topics: Mapping[str, Topic]) -> None:
+    """The backbone's body reads as many topics as it can, each of the config and once."""
+    fewest, most, expected = _TOPICS_READ.get(body, (0, 0, "no topic"))
+    if not fewest <= len(read) <= most:
+        raise ValueError(
+            f"backbone.topics: body '{body}' reads {expected}, received {', '.join(read) or 'none'}"
+        )
+    for name in read:
+        if name not in topics:
+            raise ValueError(
+                f"backbone.topics: '{name}' is no topic; the config has:"
+                f" {', '.join(topics) or 'none'}"
+            )
+        if read.count(name) > 1:
+            raise ValueError(f"backbone.topics: '{name}' is named twice")
+
+
+def check_timestamp_features(features: Mapping[str, FeatureSettings], timestamp: str) -> None:
+    """What reads a moment reads the row's own."""
+    for name, settings in features.items():
+        for column in settings.raw_columns(name):
+            if settings.read_as == "timestamp" and column != timestamp:
+                raise ValueError(
+                    f"features.{name}: timestamp features read data.timestamp '{timestamp}',"
+                    f" received '{column}'"
+                )
+
+
+def check_columns(
+    features: Mapping[str, FeatureSettings],
+    topics: Mapping[str, Topic],
+    others: Iterable[Reader],
+    keys: Iterable[str],
+) -> None:
+    """Every column is read in one way, those of a request can name an input of the served model,
+    and no key is a list.
+
+    Args:
+      features: of the experiment.
+      topics: of the experiment.
+      others: what else reads a column; none of it is served.
+      keys: columns that hold one value a row, whoever reads them.
+    """
+    read_as: dict[str, str] = {}
+
+    def read(where: str, column: str, way: str) -> None:
+        if read_as.setdefault(column, way) != way:
+            here, elsewhere = (_NAMED_BY.get(name, name) for name in (way, read_as[column]))
+            raise ValueError(
+                f"{where}: column '{column}' is read as {here} here and as {elsewhere} elsewhere"
+            )
+
+    for where, column, way in _served(features, topics):
+        read(where, column, way)
+        if column in ("domain", "self") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column):
+            raise ValueError(
+                f"{where}: column '{column}' cannot name an input of the served model; expected"
+                " letters, digits and '_' that begin with a letter, and neither 'domain' nor"
+                " 'self'; rename the column in the logs"
+            )
+    for reader in others:
+        read(*reader)
+    for key in keys:
+        if read_as.get(key) == "strings":
+            raise ValueError(f"data: column '{key}' is a list; a key is one value")
+
+
+def _served(
+    features: Mapping[str, FeatureSettings], topics: Mapping[str, Topic]
+) -> Iterator[tuple[str, str, ReadAs]]:
+    for name, settings in features.items():
+        for column in settings.raw_columns(name):
+            yield f"features.{name}", column, settings.read_as
+    for name, topic in topics.items():
+        yield f"topics.{name}", topic.column, "timestamp" if topic.hours else "string"
