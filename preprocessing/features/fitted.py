@@ -6,9 +6,8 @@ import hashlib
 import json
 from dataclasses import dataclass
 
-from apache_beam.io.filesystems import FileSystems
-
 from configs import Experiment, InputError
+from preprocessing import filesystem
 
 _SETTINGS = "transform.json"
 
@@ -62,14 +61,9 @@ class Fitted:
         return digest.hexdigest()
 
     def save(self, folder: str) -> None:
-        """Writes the files into a folder on any Beam filesystem."""
-        if not FileSystems.exists(folder):
-            FileSystems.mkdirs(folder)
+        """Writes the files into a folder on any Beam filesystem (``filesystem.write``)."""
         for name, content in self.files().items():
-            with FileSystems.create(
-                FileSystems.join(folder, name), mime_type="application/octet-stream"
-            ) as file:
-                file.write(content)
+            filesystem.write(filesystem.join(folder, name), content)
 
     @classmethod
     def load(cls, folder: str) -> "Fitted":
@@ -113,8 +107,4 @@ class Fitted:
 
 
 def _read(folder: str, name: str) -> bytes:
-    with FileSystems.open(
-        FileSystems.join(folder, name), mime_type="application/octet-stream"
-    ) as file:
-        content: bytes = file.read()
-    return content
+    return filesystem.read(filesystem.join(folder, name))
