@@ -1,62 +1,19 @@
-"""One writer of a folder at a time, and nothing left of writers that were killed."""
+"""The one way in which files and folders get onto the disk: built aside (``configs.asides``),
+synced, renamed into place, and nothing left of writers that were killed.
+"""
 
 import errno
-import fcntl
 import json
 import os
+import secrets
 import shutil
-import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from configs import InputError
-
-_LOCK = ".lock"
-
-
-@contextmanager
-def sole_writer(folder: Path) -> Iterator[Path]:
-    """Waits until no other process or thread writes into a folder; gives an empty folder in it to
-    build in, removed in the end.
-
-    The operating system takes the lock from a process that dies. So whatever else is hidden here
-    while the lock is held was left by one that was killed, and is removed first. Readers need no
-    lock: they see only what was renamed into place.
-
-    Raises:
-      InputError: the folder cannot be written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / _LOCK).open("ab")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written to: {error.strerror}") from None
-    with lock:
-        _wait_for(lock.fileno(), folder)
-        _sweep(folder)
-        aside = Path(tempfile.mkdtemp(dir=folder, prefix=".aside-"))
-        aside.chmod(0o755)
-        try:
-            yield aside
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)  # nothing where it was renamed into place
-
-
-def _wait_for(lock: int, folder: Path) -> None:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print(f"{folder}: waiting for another writer", file=sys.stderr)
-        fcntl.flock(lock, fcntl.LOCK_EX)
-
-
-def _sweep(folder: Path) -> None:
-    for path in folder.iterdir():
-        if path.name.startswith(".") and path.name != _LOCK:
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+from configs.asides import ASIDE, FORMER, aside, make_folder, sync, sync_all
+from configs.errors import InputError
 
 
 def read_json(path: Path) -> Any:
@@ -82,59 +39,121 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON aside and renames it into place."""
+    """Writes a JSON file as ``write_bytes`` does. Raises ``ValueError`` where it holds NaN."""
     write_bytes(path, json.dumps(content, indent=1, allow_nan=False).encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file aside and renames it into place; it is on disk when this returns."""
+    """Writes a file, whole or not at all, in place of a former one; it is on disk when this
+    returns.
+    """
+    with atomic_file(path) as new:
+        new.write_bytes(content)
+
+
+def write_unsynced(path: Path, content: bytes) -> None:
+    """Writes a file into a folder that is not published yet, whole or not at all. Who publishes
+    the folder or the file makes sure that it is on disk (``publish``).
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        dir=path.parent, prefix=f".{path.name}-", delete=False
-    ) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).chmod(0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
-    sync(path.parent)
-
-
-def sync(folder: Path) -> None:
-    """Makes what was created, renamed or deleted in a folder survive the loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    half = path.with_name(f"{ASIDE}{secrets.token_hex(8)}")
     try:
-        os.fsync(descriptor)
+        half.write_bytes(content)
+        half.replace(path)
     finally:
-        os.close(descriptor)
+        half.unlink(missing_ok=True)
 
 
 @contextmanager
-def atomic_directory(target: Path) -> Iterator[Path]:
-    """A folder to fill; it becomes ``target`` (which must not exist) when the block ends well, and
-    is removed when it does not.
+def atomic_file(path: Path) -> Iterator[Path]:
+    """The path of a file to write, of the same name; it becomes ``path`` when the block ends
+    well, in place of a former one, and is removed when it does not.
+    """
+    with aside(path.parent) as place:
+        new = place / path.name
+        yield new
+        publish([(new, path)])
+
+
+@contextmanager
+def atomic_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
+    """A folder to fill, of the same name; it becomes ``target`` when the block ends well, and is
+    removed when it does not.
+
+    Args:
+      target: must not exist, unless it may be replaced.
+      replace: take a former ``target`` away, whole, right before. Between the two there is none
+        for a moment; a writer that is killed then is finished by the next one.
 
     Raises:
       InputError: somebody else has written ``target`` meanwhile; theirs stays.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}-"))
-    try:
-        yield aside
-        aside.chmod(0o755)
+    with aside(target.parent) as place:
+        new = place / target.name
+        new.mkdir()
+        yield new
+        sync_all(_tree(new))
+        if replace and target.exists():
+            target.rename(place / FORMER)
         try:
-            aside.rename(target)
+            new.rename(target)
         except OSError as error:
+            if (place / FORMER).exists():
+                (place / FORMER).rename(target)
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             raise InputError(
                 f"{target}: another run has written it meanwhile; run this again"
             ) from None
         sync(target.parent)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+
+
+def publish(moves: Iterable[tuple[Path, Path]]) -> None:
+    """Renames files and folders, in order, once all of them is on disk; the renames are too when
+    this returns. A file that is there already is replaced. Folders of the targets are made.
+    """
+    moves = list(moves)
+    sync_all(path for source, _ in moves for path in _tree(source))
+    parents = dict.fromkeys(target.parent for _, target in moves)
+    for parent in parents:
+        make_folder(parent)
+    for source, target in moves:
+        source.replace(target)
+    sync_all(parents)
+
+
+def link(source: Path, target: Path) -> None:
+    """Gives a file a second name in a folder that is not published yet, or copies it where the
+    file system cannot.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def discard(folder: Path) -> None:
+    """Deletes a folder; it is gone at once and for good, whatever happens while its files are
+    deleted.
+    """
+    with aside(folder.parent) as place:
+        folder.rename(place / folder.name)
+        sync(folder.parent)
+
+
+def delete(path: Path) -> None:
+    """Deletes a file or a folder, if it is there, for good."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    elif path.exists() or path.is_symlink():
+        path.unlink()
+    else:
+        return
+    sync(path.parent)
+
+
+def _tree(path: Path) -> list[Path]:
+    """A file, or a folder and all that is in it; links are no content."""
+    below = [found for found in path.rglob("*") if not found.is_symlink()] if path.is_dir() else []
+    return [*below, path]

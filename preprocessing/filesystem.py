@@ -1,5 +1,6 @@
-"""Files on any Beam filesystem: whole or not at all. Beam itself, a second to import, is loaded
-where a path needs it.
+"""Files on any Beam filesystem, whole or not at all: local ones by ``configs.files``.
+
+Beam itself, a second to import, is loaded where a path needs it.
 """
 
 import hashlib
@@ -8,6 +9,8 @@ import re
 import uuid
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+
+from configs import files
 
 _RAW = {"mime_type": "application/octet-stream", "compression_type": "uncompressed"}
 
@@ -44,13 +47,16 @@ def exists(path: str) -> bool:
 
 
 def write(path: str, content: bytes) -> str:
-    """Writes a file aside, then renames it: another process sees the whole file or none. Returns
-    the content's sha256.
+    """Writes a file aside, then renames it: another process sees the whole file or none. A local
+    one is not on disk for certain until ``move`` has moved it. Returns the content's sha256.
     """
-    aside = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    with _beam().create(aside, **_RAW) as file:
-        file.write(content)
-    _beam().rename([aside], [path])
+    if is_local(path):
+        files.write_unsynced(Path(path), content)
+    else:
+        remote, aside = _beam(), f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+        with remote.create(aside, **_RAW) as file:
+            file.write(content)
+        remote.rename([aside], [path])
     return hashlib.sha256(content).hexdigest()
 
 
@@ -64,17 +70,23 @@ def list_files(folder: str) -> dict[str, str]:
 
 
 def move(moves: list[tuple[str, str]]) -> None:
-    """Renames files; folders of the targets are made where the filesystem has folders."""
-    for folder in {target.rpartition("/")[0] for _, target in moves}:
-        if is_local(folder):
-            Path(folder).mkdir(parents=True, exist_ok=True)
-    if moves:
-        _beam().rename([source for source, _ in moves], [target for _, target in moves])
+    """Renames files, local ones or remote ones alike; folders of the targets are made where the
+    filesystem has folders. What is local is on disk before it is moved.
+    """
+    if not moves:
+        return
+    if all(is_local(path) for move in moves for path in move):
+        files.publish((Path(source), Path(target)) for source, target in moves)
+    else:
+        remote = _beam()
+        remote.rename([source for source, _ in moves], [target for _, target in moves])
 
 
 def delete(paths: list[str]) -> None:
     """Deletes files; locally also folders with all they hold. What is not there is no error."""
-    there = [path for path in paths if exists(path)]
+    for path in filter(is_local, paths):
+        files.delete(Path(path))
+    there = [path for path in paths if not is_local(path) and exists(path)]
     if there:
         _beam().delete(there)
 

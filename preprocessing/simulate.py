@@ -8,8 +8,6 @@ config, seed and library versions give the same bytes.
 
 import argparse
 import json
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -23,6 +21,7 @@ from tqdm import tqdm
 
 from configs import ConfigError, Experiment, InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run
+from configs.files import atomic_directory, write_unsynced
 from configs.schema import Split
 from preprocessing.auc import roc_auc
 from preprocessing.simulator.log_tables import log_table, truth_table
@@ -84,7 +83,7 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
             "simulation": settings.model_dump(mode="json"),
             "requests": requests,
         } | _summarise(experiment, days)
-        (folder / SIMULATION).write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")
+        write_unsynced(folder / SIMULATION, (json.dumps(summary, indent=2) + "\n").encode())
     return summary
 
 
@@ -166,26 +165,10 @@ def _replaced_whole(output: Path) -> Iterator[Path]:
                 f"{output}: holds files but no {SIMULATION}; expected a new or empty folder, or an"
                 " earlier simulation to replace"
             )
-        aside, old = (
-            output.with_name(f".{output.name}.{os.getpid()}.{end}") for end in ("partial", "old")
-        )
-        aside.mkdir(parents=True)
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written: {error.strerror}") from None
-    try:
-        yield aside
-        if output.exists():
-            output.rename(old)
-        try:
-            aside.rename(output)
-        except OSError:
-            old.rename(output)
-            raise
+        with atomic_directory(output, replace=True) as aside:
+            yield aside
     except OSError as error:
         raise InputError(f"{output}: cannot be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _positive(text: str) -> int:

@@ -18,6 +18,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from configs import InputError
 from configs.cli import CommandParser, run
+from configs.files import write_bytes
 from serving.export.supported_ops import read_meta_graph
 from serving.wire.signatures import DOMAIN, EXAMPLES
 
@@ -109,10 +110,8 @@ def main() -> None:
         raise InputError(f"{arguments.version}: no exported version; expected saved_model.pb in it")
     offered = signatures_of(read_meta_graph(arguments.version))
     if arguments.write:
-        LOCK.write_text(
-            json.dumps({CONTRACT: contract_of(offered), QUICKSTART: offered}, indent=1) + "\n",
-            encoding="utf-8",
-        )
+        agreement = {CONTRACT: contract_of(offered), QUICKSTART: offered}
+        write_bytes(LOCK, (json.dumps(agreement, indent=1) + "\n").encode())
         return
     agreed = json.loads(LOCK.read_text(encoding="utf-8"))
     lines = (

@@ -27,6 +27,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("domains", "features", "simulation", "training"),
         ("section",),
         ("files",),
+        ("asides",),
         ("errors", "tensorflow_import", "values"),
     ),
     "preprocessing": (
@@ -270,6 +271,134 @@ def test_nobody_asks_for_the_class_of_a_feature() -> None:
         and {node.id for node in ast.walk(call) if isinstance(node, ast.Name)} & kinds
     ]
     assert not asked
+
+
+WRITERS = {
+    "write_text",
+    "write_bytes",
+    "rename",
+    "renames",
+    "link",
+    "symlink",
+    "symlink_to",
+    "hardlink_to",
+    "touch",
+    "mkstemp",
+    "mkdtemp",
+    "TemporaryFile",
+    "NamedTemporaryFile",
+    "TemporaryDirectory",
+    "SpooledTemporaryFile",
+    "copy2",
+    "copyfile",
+    "copytree",
+    "move",
+    "truncate",
+    "save",
+    "savez",
+    "savez_compressed",
+    "savetxt",
+    "tofile",
+    "memmap",
+    "open_memmap",
+    "savefig",
+    "write_table",
+    "ParquetWriter",
+    "TFRecordWriter",
+    "write_file",
+    "SaveV2",
+    "MergeV2Checkpoints",
+    "create_file_writer",
+    "CheckpointManager",
+}
+"""Last names of calls that write or rename a file, whatever their arguments."""
+OURS = ("", "files", "filesystem")
+"""On what our own functions of such names are called."""
+
+WRITTEN_ELSEWHERE = {
+    "configs.cli": {"os.open": "the null device"},
+    "configs.tensorflow_import": {"tempfile.TemporaryFile": "never has a name"},
+    "preprocessing.beam.duplicates": {"np.save": "into memory"},
+    "preprocessing.features.ids": {"path.write_text": "into the transform's temporary folder"},
+    "preprocessing.features.transform": {
+        "tempfile.TemporaryDirectory": "for TensorFlow to read vocabularies from, while it builds",
+    },
+    "preprocessing.filesystem": {
+        "remote.create": "Beam's",
+        "remote.rename": "Beam's",
+    },
+    "preprocessing.simulate": {"pq.write_table": "into an atomic_directory"},
+    "trainer.backbone.saving": {"model.save": "into an atomic_file or atomic_directory"},
+    "trainer.backbone.stored_taps": {"np.lib.format.open_memmap": "into an atomic_directory"},
+    "trainer.registry.kernel_version": {"np.savez": "into memory"},
+    "trainer.reports.plots": {"figure.savefig": "into memory"},
+    "trainer.training.finetune": {"tf.summary.create_file_writer": "TensorBoard's logs grow"},
+    "trainer.training.pretrain": {
+        "dataset.fitted.save": "into an atomic_directory",
+        "tf.summary.create_file_writer": "TensorBoard's logs grow",
+        "tf.train.CheckpointManager": "TensorFlow's own way; a run without them starts again",
+        "self.best.save": "TensorFlow's own way; a run without them starts again",
+        "self.latest.save": "TensorFlow's own way; a run without them starts again",
+    },
+    "serving.export.golden_cases": {"np.savez": "into memory"},
+    "serving.export.sharded_checkpoint": {
+        "tf.raw_ops.SaveV2": "into an atomic_directory",
+        "tf.raw_ops.MergeV2Checkpoints": "into an atomic_directory",
+    },
+    "serving.export.version_writer": {"tf.saved_model.save": "into an atomic_directory"},
+    "serving.export.warmup_requests": {"tf.io.TFRecordWriter": "into an atomic_directory"},
+    "serving.load_test.plot": {"figure.savefig": "into an atomic_file"},
+}
+"""Module -> what writes there without ``configs.files``, and why it may."""
+
+
+def writes(module: str) -> set[str]:
+    """Dotted names of the calls by which a module writes, renames or replaces a file."""
+    found = set()
+    for node in ast.walk(parse(module)):
+        if not isinstance(node, ast.Call):
+            continue
+        name = dotted(node.func)
+        owner, _, last = (
+            name or f"?.{node.func.attr if isinstance(node.func, ast.Attribute) else ''}"
+        ).rpartition(".")
+        constants = [
+            argument.value
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords))
+            if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+        ]
+        if last in ("open", "fdopen"):
+            for_writing = owner == "os" or any(
+                set(mode) <= set("rwxabt+") and set(mode) & set("wxa+") for mode in constants
+            )
+        elif last == "replace":  # a path's has one argument, a text's two, a moment's keywords
+            for_writing = owner == "os" or (len(node.args) == 1 and not node.keywords)
+        elif last == "copy":
+            for_writing = owner == "shutil"
+        else:
+            for_writing = last in WRITERS and owner not in OURS
+        if for_writing or name == "remote.create":
+            found.add(name or last)
+    return found
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_files_are_written_by_configs_files_alone(module: str) -> None:
+    if module not in ("configs.files", "configs.asides"):
+        assert writes(module) == WRITTEN_ELSEWHERE.get(module, {}).keys()
+
+
+def test_what_writes_is_found() -> None:
+    assert writes("configs.files") >= {
+        "half.write_bytes",
+        "half.replace",
+        "source.replace",
+        "new.rename",
+        "os.link",
+        "shutil.copyfile",
+    }
+    assert writes("configs.asides") >= {"open", "os.open", "tempfile.mkdtemp", "new.rename"}
+    assert WRITTEN_ELSEWHERE.keys() <= MODULES.keys()
 
 
 def test_only_the_trainer_package_sets_legacy_keras() -> None:

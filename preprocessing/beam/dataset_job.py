@@ -2,7 +2,8 @@
 
 import hashlib
 import re
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from configs import Experiment, InputError
+from configs.asides import work_folder
 from preprocessing import filesystem
 from preprocessing.beam import pipelines
 from preprocessing.beam.fork_pool import Workers, forks_wanted
@@ -81,10 +83,11 @@ class Job:
         if not planned.pieces:
             raise InputError(f"{self.input}: no rows in {len(planned.empty)} file(s)")
         try:
-            self._clear_output()
-            tally, written = self._run_passes(planned, workers)
-            manifest = self._manifest(tally, written)
-            self._publish(manifest)
+            self._check_output()
+            with self._alone():
+                tally, written = self._run_passes(planned, workers)
+                manifest = self._manifest(tally, written)
+                self._publish(manifest)
         except OSError as error:
             raise InputError(f"{self.output}: {error}") from None
         return manifest
@@ -117,7 +120,20 @@ class Job:
                 " its over-confidence"
             )
 
-    def _clear_output(self) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Empties ``.partial`` of what a killed run left, and deletes it in the end. Of two runs
+        on a local filesystem the second is refused.
+        """
+        if filesystem.is_local(self._partial):
+            with work_folder(Path(self._partial)):
+                yield
+            return
+        filesystem.delete_folder(self._partial)
+        yield
+        filesystem.delete_folder(self._partial)
+
+    def _check_output(self) -> None:
         if set("*?[") & set(self.output):
             raise InputError(f"{self.output}: expected a folder without '*', '?' or '['")
         if (
@@ -132,7 +148,6 @@ class Job:
                 f"{self.output}: holds files that are no dataset's, such as {foreign[0]}; expected"
                 " an empty folder or a dataset"
             )
-        filesystem.delete_folder(self._partial)
 
     def _run_passes(self, planned: Plan, workers: Workers | None) -> tuple[Tally, Tally]:
         """Analyses, once more where rows turned out to be duplicates (nothing may be fitted on
@@ -274,7 +289,6 @@ class Job:
         filesystem.move(
             [(filesystem.join(self._partial, MANIFEST), filesystem.join(self.output, MANIFEST))]
         )
-        filesystem.delete_folder(self._partial)
 
 
 def _moment(seconds: int | None) -> str:

@@ -91,7 +91,7 @@ class Fitted:
         return digest.hexdigest()
 
     def save(self, folder: str) -> None:
-        """Writes the files into a folder on any Beam filesystem."""
+        """Writes the files into a folder on any Beam filesystem (``filesystem.write``)."""
         for name, content in self.files().items():
             filesystem.write(filesystem.join(folder, name), content)
 

@@ -7,8 +7,6 @@ never mixed.
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cache
@@ -174,15 +172,6 @@ def files_of(
             known[name] if shared else FileEntry(bytes=path.stat().st_size, sha256=_sha256(path))
         )
     return files
-
-
-def link(source: Path, target: Path) -> None:
-    """Gives a file a second name, or copies it where the file system cannot."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 @cache

@@ -2,30 +2,41 @@
 writes the second alone.
 
 TensorFlow's checkpoint is data files and an index that says where each tensor lies.
+``MergeV2Checkpoints`` makes one of two: it renames their data files and joins their indices. So a
+version keeps the index of its backbone alone too, for the next version to be joined from.
 """
 
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.protobuf import tensor_bundle_pb2
 
-from serving.export.checkpoint_index import read_index, write_index
+from configs.asides import aside
+from configs.files import link
 from serving.export.serving_module import KERNELS
 
 PREFIX = "variables/variables"
 BACKBONE_DATA, KERNEL_DATA = (f"{PREFIX}.data-0000{shard}-of-00002" for shard in (0, 1))
 INDEX = f"{PREFIX}.index"
+BACKBONE_INDEX = "assets.extra/backbone.index"
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
+Tensors = Mapping[str, Mapping[str, tf.Tensor]]
+"""Name in the checkpoint -> slice ("" for all of it) -> value."""
+
 
 class TwoShards(tf.train.experimental.ShardingCallback):
-    """Puts the kernels' variables into a data file of their own, the second;
-    ``tf.saved_model.SaveOptions`` takes it.
+    """Puts the kernels' variables into a data file of their own, the second, and keeps hold of
+    the others; ``tf.saved_model.SaveOptions`` takes it.
+
+    Attributes:
+      backbone: what was saved last beside the kernels.
     """
+
+    def __init__(self) -> None:
+        self.backbone: Tensors = {}
 
     @property
     def description(self) -> str:
@@ -38,38 +49,67 @@ class TwoShards(tf.train.experimental.ShardingCallback):
         for tensor in shardable_tensors:
             shard = shards[tensor.checkpoint_key.startswith(KERNELS)]
             shard.setdefault(tensor.checkpoint_key, {})[tensor.slice_spec] = tensor.tensor
+        self.backbone = shards[0]
         return shards
 
 
-def write_kernels(former: Path, version: Path, variables: dict[str, tf.Variable]) -> None:
-    """Writes the kernels' data file, and an index that joins it to the backbone's of a former
-    version.
+def write_variables(version: Path, backbone: Tensors, kernels: dict[str, tf.Variable]) -> None:
+    """Writes a version's variables, and the index of the backbone alone, in place of what
+    TensorFlow has saved.
+
+    Args:
+      version: folder of a new version.
+      backbone: everything but the kernels (``TwoShards``).
+      kernels: by name (``Slots.variables``).
+    """
+    (version / BACKBONE_DATA).unlink(missing_ok=True)  # never three times a backbone on the disk
+    with aside(version / "variables") as work:
+        _save(work / "backbone", backbone)
+        link(work / "backbone.index", version / BACKBONE_INDEX)
+        _join(work, kernels, version)
+
+
+def write_kernels(former: Path, version: Path, kernels: dict[str, tf.Variable]) -> None:
+    """Writes the kernels' data file, links the backbone's of a former version, and writes the
+    index of both.
 
     Args:
       former: folder of a version whose variables are of the same names, types and shapes.
-      version: folder of the new one; the backbone's data file is put there by the caller.
-      variables: of the kernels, by name (``Slots.variables``).
+      version: folder of the new one.
+      kernels: by name (``Slots.variables``).
     """
-    names = {f"{KERNELS}{name}{_VALUE}": variable for name, variable in variables.items()}
-    entries = read_index((former / INDEX).read_bytes())
-    ours = {key for key in entries if key.startswith(KERNELS.encode())}
-    if ours != {name.encode() for name in names}:
+    with aside(version / "variables") as work:
+        link(former / BACKBONE_DATA, work / "backbone.data-00000-of-00001")
+        for folder in (work / "backbone.index", version / BACKBONE_INDEX):
+            link(former / BACKBONE_INDEX, folder)
+        _join(work, kernels, version)
+    expected, received = _shapes(former), _shapes(version)
+    if expected != received:
+        differing = sorted(name for name, _ in expected.items() ^ received.items())
         raise ValueError(
-            f"{former / INDEX}: expected the kernels' tensors {sorted(names)}, received"
-            f" {sorted(ours)}"
+            f"{former / INDEX}: expected the tensors of the new version, received others:"
+            f" {', '.join(differing)}"
         )
-    with tempfile.TemporaryDirectory(dir=version / "variables") as folder:
-        alone = f"{folder}/kernels"
-        tf.raw_ops.SaveV2(
-            prefix=alone,
-            tensor_names=list(names),
-            shape_and_slices=[""] * len(names),
-            tensors=[variable.read_value() for variable in names.values()],
-        )
-        written = read_index(Path(f"{alone}.index").read_bytes())
-        Path(f"{alone}.data-00000-of-00001").rename(version / KERNEL_DATA)
-    for key in ours:
-        entry = tensor_bundle_pb2.BundleEntryProto.FromString(written[key])
-        entry.shard_id = 1
-        entries[key] = entry.SerializeToString()
-    (version / INDEX).write_bytes(write_index(entries))
+
+
+def _join(work: Path, kernels: dict[str, tf.Variable], version: Path) -> None:
+    names = {f"{KERNELS}{name}{_VALUE}": variable for name, variable in kernels.items()}
+    _save(work / "kernels", {name: {"": value.read_value()} for name, value in names.items()})
+    tf.raw_ops.MergeV2Checkpoints(
+        checkpoint_prefixes=[str(work / "backbone"), str(work / "kernels")],
+        destination_prefix=str(version / PREFIX),
+        delete_old_dirs=False,
+    )
+
+
+def _save(prefix: Path, tensors: Tensors) -> None:
+    flat = [(name, part, value) for name, parts in tensors.items() for part, value in parts.items()]
+    names, parts, values = zip(*flat, strict=True)
+    tf.raw_ops.SaveV2(
+        prefix=str(prefix), tensor_names=names, shape_and_slices=parts, tensors=list(values)
+    )
+
+
+def _shapes(version: Path) -> dict[str, tuple[int, ...]]:
+    shapes = tf.train.load_checkpoint(str(version / PREFIX)).get_variable_to_shape_map()
+    return {name: tuple(shape) for name, shape in shapes.items()}

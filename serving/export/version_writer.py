@@ -14,8 +14,9 @@ from pathlib import Path
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.asides import make_folder
 from configs.domains import ALL
-from configs.files import atomic_directory, write_bytes
+from configs.files import atomic_directory, link, write_unsynced
 from preprocessing.features.transform import Transform
 from serving.export import golden_cases
 from serving.export.export_manifest import (
@@ -23,7 +24,6 @@ from serving.export.export_manifest import (
     Record,
     files_of,
     kernels_of,
-    link,
     newest,
     sources_of,
 )
@@ -35,7 +35,7 @@ from serving.export.kernel_slots import (
     head_room,
 )
 from serving.export.serving_module import Recommender
-from serving.export.sharded_checkpoint import BACKBONE_DATA, TwoShards, write_kernels
+from serving.export.sharded_checkpoint import TwoShards, write_kernels, write_variables
 from serving.export.supported_ops import check_stock, read_meta_graph
 from serving.export.warmup_requests import write_warmup
 from serving.wire.signatures import WARM_UP_FILE
@@ -160,10 +160,12 @@ def _write_all(aside: Path, wanted: _Wanted) -> tuple[Layout, dict[str, int]]:
     )
     slots = Slots(layout.domains(experiment), shape, layout.slots, kernels)
     module = Recommender(experiment, transform, backbone, slots)
-    options = tf.saved_model.SaveOptions(experimental_sharding_callback=TwoShards())
+    shards = TwoShards()
+    options = tf.saved_model.SaveOptions(experimental_sharding_callback=shards)
     tf.saved_model.save(module, str(aside), signatures=module.signatures(), options=options)
     check_stock(read_meta_graph(aside))
-    write_bytes(
+    write_variables(aside, shards.backbone, slots.variables())
+    write_unsynced(
         aside / EXTRA / golden_cases.TAPS,
         golden_cases.golden_taps(experiment, wanted.requests, transform, backbone, shape),
     )
@@ -176,7 +178,7 @@ def _write_kernels(aside: Path, wanted: _Wanted, former: Path, layout: Layout) -
     """
     slots = Slots(layout.domains(wanted.experiment), layout.shape, layout.slots, wanted.kernels)
     assets = [path.relative_to(former).as_posix() for path in (former / "assets").glob("*")]
-    for name in ("saved_model.pb", BACKBONE_DATA, f"{EXTRA}/{golden_cases.TAPS}", *assets):
+    for name in ("saved_model.pb", f"{EXTRA}/{golden_cases.TAPS}", *assets):
         link(former / name, aside / name)
     write_kernels(former, aside, slots.variables())
     return slots.served()
@@ -195,7 +197,7 @@ def _write_extra(
         served,
         changed,
     )
-    write_bytes(extra / golden_cases.FILE, json.dumps(cases, allow_nan=False).encode())
+    write_unsynced(extra / golden_cases.FILE, json.dumps(cases, allow_nan=False).encode())
     write_warmup(
         aside / WARM_UP_FILE,
         read_meta_graph(aside),
@@ -219,7 +221,7 @@ def _free(models: Path, version: int | None) -> int:
             " --version"
         )
     try:
-        models.mkdir(parents=True, exist_ok=True)
+        make_folder(models)
     except OSError as error:
         raise InputError(f"{models}: cannot be written to: {error.strerror}") from None
     return version

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
+from configs.files import atomic_file
 from serving.load_test.measured import PERCENTILES
 
 
@@ -68,4 +69,5 @@ def plot(runs: Sequence[Mapping[str, Any]], path: Path, title: str) -> None:
     for axes in (latency, throughput):
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
-    figure.savefig(path, dpi=144)
+    with atomic_file(path) as new:
+        figure.savefig(new, dpi=144)

@@ -118,10 +118,10 @@ def test_an_error_says_what_was_expected_and_received() -> None:
     with pytest.raises(UnreadableValueError) as caught:
         number_of("cheap")
     assert str(caught.value) == "expected a number, received 'cheap'"
-    with pytest.raises(UnreadableValueError, match="received 'xxx.*[.]{3}$") as caught:
+    with pytest.raises(UnreadableValueError, match=r"received 'xxx.*[.]{3}$") as caught:
         text_of("x" * 5000)
     assert len(str(caught.value)) < 150
     for kind, read in READERS.items():
-        with pytest.raises(UnreadableValueError, match="^expected .*, received {'a': 1}$"):
+        with pytest.raises(UnreadableValueError, match=r"^expected .*, received \{'a': 1\}$"):
             read({"a": 1})
         assert kind in READERS

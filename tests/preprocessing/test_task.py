@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from configs import InputError
 from configs.cli import run
 from preprocessing.beam.dataset_job import Job
 from preprocessing.beam.fork_pool import CAN_FORK
@@ -164,6 +165,10 @@ def test_a_killed_run_leaves_no_dataset_and_the_next_run_is_as_if_nothing_had_ha
     while len(list((tmp_path / "killed").glob(".partial/pretrain/*.tfrecord"))) < 2:
         assert process.poll() is None and time.monotonic() < give_up
         time.sleep(0.01)
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(InputError, match=r"killed/\.partial: another run is at work here"):
+        Job(experiment(small), str(logs), str(tmp_path / "killed"), ("--runner=FnApiRunner",)).run()
+    assert list((tmp_path / "killed").glob(".partial/pretrain/*.tfrecord"))
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert {path.name for path in (tmp_path / "killed").iterdir()} == {".partial"}

@@ -1,12 +1,11 @@
 """A backbone on disk: written whole or not at all, reloaded in safe mode, frozen and checked."""
 
-import shutil
 from pathlib import Path
 
 import keras
 
 from configs import Experiment, InputError
-from configs.files import atomic_directory
+from configs.files import atomic_directory, atomic_file
 from trainer.backbone.bodies.builder import TASKS as TASKS
 from trainer.backbone.fingerprint import check_fingerprint, model_fingerprint
 from trainer.backbone.model import inference_model
@@ -29,12 +28,11 @@ def save_backbone(model: keras.Model, folder: Path) -> None:
         )
         <= _LARGEST_ARCHIVE
     ):
-        aside = folder / ".model.keras"
-        model.save(aside, zipped=True)
-        aside.rename(folder / "model.keras")
+        with atomic_file(folder / "model.keras") as zipped:
+            model.save(zipped, zipped=True)
         return
-    shutil.rmtree(folder / "model", ignore_errors=True)  # of a run that was stopped right after it
-    with atomic_directory(folder / "model") as unzipped:
+    # There is one where a run was stopped right after it.
+    with atomic_directory(folder / "model", replace=True) as unzipped:
         model.save(unzipped, zipped=False)
 
 

@@ -6,12 +6,12 @@ never wait.
 """
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 from configs import InputError
-from configs.files import read_object, sole_writer, sync, write_json
+from configs.asides import sole_writer
+from configs.files import discard, publish, read_object, write_json
 from trainer.job import Job
 from trainer.registry.kernel_version import StoredKernel as StoredKernel
 from trainer.registry.kernel_version import VersionFiles, Weights, read_version
@@ -98,14 +98,10 @@ class KernelStore:
                 return newest  # an interrupted run that is run again stores nothing twice
             new = aside / str(newest + 1)
             files.write(new, domain, newest + 1)
-            sync(new)
             if domain in _names(self.folder):
-                new.rename(self.folder / domain / new.name)
-                sync(self.folder / domain)
+                publish([(new, self.folder / domain / new.name)])
             else:
-                sync(aside)
-                aside.rename(self.folder / domain)  # never a domain without a version
-                sync(self.folder)
+                publish([(aside, self.folder / domain)])  # never a domain without a version
         return newest + 1
 
     def load(self, domain: str, version: int) -> StoredKernel:
@@ -159,13 +155,9 @@ class KernelStore:
 
     def remove(self, domain: str) -> None:
         """Deletes every version of a domain's kernel."""
-        with sole_writer(self.folder) as aside:
+        with sole_writer(self.folder):
             self._deactivate(domain)
-            (self.folder / domain).rename(
-                aside / "removed"
-            )  # gone at once, whatever happens while its files are deleted
-            sync(self.folder)
-            shutil.rmtree(aside)
+            discard(self.folder / domain)
 
     def check_known(self, domain: str) -> None:
         """Raises ``InputError`` where a domain has no kernel."""

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import InputError
-from configs.files import read_object
+from configs.files import read_object, write_unsynced
 from trainer.backbone.fingerprint import fingerprint_difference
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.model_card import card
@@ -106,15 +105,11 @@ class VersionFiles:
         return cls(backbone, manifest, contents)
 
     def write(self, folder: Path, domain: str, version: int) -> None:
-        """Writes a version into a new folder; all of it is on disk when this returns."""
+        """Writes a version into a folder that is published afterwards."""
         content = self._manifest(domain, version)
         files = {**self.contents, _MANIFEST: _json(content), _CARD: card(content).encode()}
-        folder.mkdir()
         for name, data in files.items():
-            with (folder / name).open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            write_unsynced(folder / name, data)
 
     def same_as(self, folder: Path, domain: str, version: int) -> bool:
         """Whether a version's folder holds just this, to the byte."""

@@ -2,12 +2,12 @@
 
 import base64
 import html
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from configs.errors import InputError
+from configs.files import write_bytes
 
 _STYLE = """
 :root { color-scheme: light dark;
@@ -39,14 +39,12 @@ def write_page(path: Path, page: str) -> None:
     Raises:
       InputError: the file cannot be written.
     """
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written: no such directory")
     try:
-        aside.write_text(page, encoding="utf-8")
-        aside.replace(path)
+        write_bytes(path, page.encode())
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def render_page(title: str, sections: Iterable[str], style: str = "") -> str:

@@ -7,7 +7,6 @@ Rodrigues 2013, On evaluating stream learning algorithms); to train an adapter o
 our choice.
 """
 
-import shutil
 from typing import Any
 
 import keras
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment
-from configs.files import atomic_directory
+from configs.files import atomic_directory, delete
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
@@ -56,8 +55,7 @@ def learn_window(
       inference: the same weights as kernels see them (``backbone.inference_model``).
     """
     split, folder = experiment.finetune.split, taps_folder(job)
-    for leftover in (folder, *job.backbone.glob(f".{folder.name}-*")):
-        shutil.rmtree(leftover, ignore_errors=True)
+    delete(folder)
     columns = split_columns(dataset, split, lambda name: True)
     moments = columns[_MOMENT].astype(np.int64, copy=False)
     settings = experiment.pretrain

@@ -24,7 +24,13 @@ from serving.export import version_writer as exporting
 from serving.export.export_manifest import EXTRA, Record
 from serving.export.golden_cases import FILE as GOLDEN
 from serving.export.kernel_slots import head_room
-from serving.export.sharded_checkpoint import BACKBONE_DATA, INDEX, KERNEL_DATA, PREFIX
+from serving.export.sharded_checkpoint import (
+    BACKBONE_DATA,
+    BACKBONE_INDEX,
+    INDEX,
+    KERNEL_DATA,
+    PREFIX,
+)
 from serving.export.version_writer import export
 from serving.server.servable import Servable
 from serving.wire.row_codec import decode_rows, encode_rows
@@ -124,7 +130,8 @@ def test_only_the_kernels_and_the_domain_table_differ(models: Path) -> None:
         "fingerprint.pb"
     }  # TensorFlow's digest of the first version's own checkpoint
     assert {"saved_model.pb", BACKBONE_DATA, "assets/shop_id.txt"} < set(second) - CHANGED
-    assert (models / "1" / BACKBONE_DATA).samefile(models / "2" / BACKBONE_DATA)
+    for name in (BACKBONE_DATA, BACKBONE_INDEX):
+        assert (models / "1" / name).samefile(models / "2" / name)
     before, after = tensors(models / "1"), tensors(models / "2")
     assert before.keys() == after.keys()
     different = {
@@ -291,6 +298,22 @@ def test_what_is_made_of_something_else_is_not_built_on(
         why(job, models, monkeypatch, capsys)
         == "version 1 was made of another experiment, golden requests, code"
     )
+
+
+def test_a_version_without_its_backbones_own_index_is_not_built_on(
+    copied: tuple[Job, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Older code, which wrote none, left such."""
+    job, models = copied
+    (models / "1" / BACKBONE_INDEX).unlink()
+    record = models / "1" / EXTRA / "export.json"
+    content = json.loads(record.read_text())
+    del content["files"][BACKBONE_INDEX]
+    content["sources"]["code"] = "older"
+    record.write_text(json.dumps(content))
+    assert said(job, models, capsys) == "full export: version 1 was made of another code"
+    assert scores(models / "2", job, "all") == scores(models / "1", job, "all")
+    assert said(job, models, capsys) == "new kernels and domain table; the rest is version 2's"
 
 
 def test_kernels_of_another_shape_are_not_put_into_its_slots(

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from configs import InputError
-from configs.files import sole_writer
+from configs import files as files_module
+from configs.asides import sole_writer
 from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, one_line, random_kernel
 from tests.trainer.registry.test_kernel_registry import files
 from trainer.job import Job
@@ -135,7 +136,7 @@ def at_rename(job: Job) -> None:
     """Stops when the version is whole, right before it is renamed."""
 
     def patch(stop: Callable[[], None]) -> None:
-        store_module.sync = lambda folder: stop()
+        store_module.publish = lambda moves: stop()
 
     stop_at(patch, lambda: add_home(job))
 
@@ -153,7 +154,7 @@ def at_removal(job: Job) -> None:
     """Stops when a domain is gone but its files are not yet deleted."""
 
     def patch(stop: Callable[[], None]) -> None:
-        store_module.sync = lambda folder: stop()
+        files_module.sync = lambda folder: stop()
 
     stop_at(patch, lambda: KernelStore(job).remove("all"))
 

@@ -20,6 +20,7 @@ from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.features.transform import transform_outputs
 from preprocessing.task import parse_arguments
 from tests.conftest import QUICKSTART
+from tests.disk import Recorder, asides, recorded
 from tests.trainer.conftest import change_json, one_line, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.layers.embedding import RowEmbedding
@@ -49,7 +50,7 @@ PROGRESSIVE = (
 
 class Trained(NamedTuple):
     """A job with out-of-sample taps; the weights just before the first part was scored; at the
-    end, how often each row was updated.
+    end, how often each row was updated; what got onto the disk.
     """
 
     experiment: Experiment
@@ -57,6 +58,7 @@ class Trained(NamedTuple):
     job: Job
     before: list[npt.NDArray[Any]]
     updates: dict[str, npt.NDArray[np.float32]]
+    recorder: Recorder
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +91,14 @@ def trained(data: Path) -> Trained:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "fill_cold_rows", fill_and_remember)
+        recorder = recorded(patch)
         pretrain(experiment, data, job)
-    return Trained(experiment, data, job, before, updates)
+    return Trained(experiment, data, job, before, updates, recorder)
+
+
+def test_taps_are_on_disk_before_they_appear(trained: Trained) -> None:
+    trained.recorder.check(trained.job.backbone, but=["checkpoints"])
+    assert trained.job.backbone / "taps" in trained.recorder.appeared
 
 
 @pytest.fixture(scope="module")
@@ -327,7 +335,7 @@ def test_interrupted_and_resumed_equals_undisturbed(
     job, learn, calls = job_copied, module._learn, []
     for name in ("model.keras", "history.json", "fingerprint.json"):
         (job.backbone / name).unlink()
-    (job.backbone / ".taps-killed").mkdir()
+    (job.backbone / ".aside-killed").mkdir()
 
     def learn_or_fail(*arguments: Any) -> None:
         calls.append(1)
@@ -351,7 +359,7 @@ def test_interrupted_and_resumed_equals_undisturbed(
         assert (job.backbone / "taps" / name).read_bytes() == (
             trained.job.backbone / "taps" / name
         ).read_bytes()
-    assert not list(job.backbone.glob(".taps-*"))
+    assert asides(job.backbone) == set()
 
 
 def kernel_of_all(job: Job) -> dict[str, npt.NDArray[Any]]:
