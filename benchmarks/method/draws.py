@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import numpy.typing as npt
 
+from configs.random_streams import Purpose, random_stream
 from trainer.kernels.kernel import Rows
 from trainer.metrics.task_metrics import auc, check_rows, place_positives, weighted_auc
 
@@ -38,7 +39,8 @@ class Draws:
         self._times = np.stack(
             [
                 np.bincount(
-                    np.random.default_rng([seed, draw]).integers(count, size=count), minlength=count
+                    random_stream(seed, Purpose.BOOTSTRAP, draw).integers(count, size=count),
+                    minlength=count,
                 ).astype(np.uint8)
                 for draw in range(resamples)
             ]

@@ -1,5 +1,7 @@
 """Rows scored under kernels: logits, probabilities, and which rows and labels a task has."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
@@ -98,11 +100,30 @@ def mean_auc(
     experiment: Experiment, data: BackboneOutputs, rows: Rows, logits: Floats
 ) -> float | None:
     """Mean of CTR- and CTCVR-AUC where they are defined; None where neither is."""
+    return mean_of_defined(entire_space_aucs(experiment, data, rows, logits).values())
+
+
+def entire_space_aucs(
+    experiment: Experiment, data: BackboneOutputs, rows: Rows, logits: Floats
+) -> dict[str, float | None]:
+    """AUC of the tasks over all impressions, ``ctr`` and ``ctcvr``; None where the rows have one
+    class only.
+
+    Args:
+      experiment: names the labels.
+      data: where the rows are.
+      rows: indices ``[N]``.
+      logits: of these rows, ``[N, 2]``.
+    """
     scores = probabilities(logits)
-    values = []
+    found = {}
     for task in ("ctr", "ctcvr"):
         _, labels = task_rows(experiment, data, rows, task)
-        value = auc(labels, scores[task], data.weights[rows])
-        if value is not None:
-            values.append(value)
-    return sum(values) / len(values) if values else None
+        found[task] = auc(labels, scores[task], data.weights[rows])
+    return found
+
+
+def mean_of_defined(values: Iterable[float | None]) -> float | None:
+    """The mean of those that are not None; None where all are: what early stopping goes by."""
+    defined = [value for value in values if value is not None]
+    return sum(defined) / len(defined) if defined else None

@@ -22,6 +22,7 @@ from typing import Literal, TypedDict
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from configs.random_streams import Purpose, random_stream
 from trainer.metrics.task_metrics import (
     METRICS,
     UNDEFINED,
@@ -163,7 +164,7 @@ def _intervals(
         for draw in draws:
             # A generator for each draw: the result does not depend on how draws are shared among
             # threads.
-            drawn = np.random.default_rng([seed, draw]).integers(count, size=count)
+            drawn = random_stream(seed, Purpose.BOOTSTRAP, draw).integers(count, size=count)
             times = np.bincount(drawn, minlength=count).astype(np.float64)
             found.append(sides[1].metrics(times, buffer) - sides[0].metrics(times, buffer))
         return found

@@ -10,6 +10,7 @@ The result, as ``reports/metrics.json`` holds it: ``{"split", "overall": {task: 
 from collections.abc import Mapping
 from typing import Any
 
+from configs.domains import is_single_topic
 from configs.schema import TASK_NAMES
 from trainer.metrics.formatting import METRIC_TITLES, POINTS, align, is_number
 from trainer.metrics.task_metrics import METRICS
@@ -49,13 +50,6 @@ def render_table(result: Mapping[str, Any]) -> str:
     ]
     lines += align(_overall_cells(result))
     return "\n".join(line.rstrip() for line in lines) + "\n"
-
-
-def is_single_topic(domain: str) -> bool:
-    """Whether a domain's name is one topic's value, such as ``region=25``; not ``all``, not
-    cross-topic.
-    """
-    return domain.count("=") == 1 and "," not in domain
 
 
 def mean_gain(

@@ -13,7 +13,13 @@ from trainer.evaluation.comparison import compare
 from trainer.kernels import scoring
 from trainer.kernels.bank import KernelBank
 from trainer.kernels.kernel import KernelShape
-from trainer.kernels.scoring import mean_auc, probabilities, score_rows, task_rows
+from trainer.kernels.scoring import (
+    entire_space_aucs,
+    mean_auc,
+    probabilities,
+    score_rows,
+    task_rows,
+)
 from trainer.losses import TASK_NAMES
 from trainer.metrics.task_metrics import METRICS
 
@@ -102,6 +108,9 @@ def test_mean_auc_is_over_the_tasks_where_it_is_defined() -> None:
     assert mean_auc(experiment, half, chosen, ROWS.logits) == pytest.approx(ctr)
     assert mean_auc(experiment, with_labels(0, 0), chosen, ROWS.logits) is None
     assert mean_auc(experiment, ROWS, np.empty(0, np.int64), ROWS.logits[:0]) is None
+    assert entire_space_aucs(experiment, ROWS, chosen, ROWS.logits) == pytest.approx(
+        {"ctr": ctr, "ctcvr": ctcvr}
+    )
 
 
 def test_a_kernel_against_itself_is_no_gain() -> None:

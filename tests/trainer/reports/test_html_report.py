@@ -5,11 +5,11 @@ from xml.etree import ElementTree
 
 import pytest
 
+from configs.domains import is_single_topic
 from configs.errors import InputError
 from tests.browser import Page, assert_loads_nothing, open_page
 from trainer.reports.html_report import write_report
 from trainer.reports.text_table import (
-    is_single_topic,
     mean_gain,
     render_table,
     show_gain,
