@@ -1,10 +1,13 @@
 """Topics (ways of cutting the traffic) and the domains they give."""
 
+import difflib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pydantic import Field, field_validator, model_validator
 
+from configs.errors import InputError
 from configs.section import SafeName, Section, TimeZoneName
 
 ALL = "all"
@@ -95,6 +98,35 @@ class Domain:
     name: str
     conditions: tuple[tuple[str, int], ...] = ()
 
+    @classmethod
+    def parse(cls, name: str, topics: dict[str, Topic]) -> "Domain":
+        """The domain of a name such as ``region=25,period=noon``, whether or not an experiment
+        crosses its topics.
+
+        Raises:
+          InputError: a topic or value is unknown; names the nearest one.
+        """
+        if name == ALL:
+            return cls(ALL)
+        conditions = []
+        for part in name.split(","):
+            topic, _, value = part.partition("=")
+            if topic not in topics or value not in topics[topic].names:
+                known = [f"{other}={v}" for other, spec in topics.items() for v in spec.names]
+                raise InputError(
+                    f"domain '{name}': '{part}' is no value of a topic{_did_you_mean(part, known)};"
+                    f" topics: {', '.join(topics) or 'none'}"
+                )
+            conditions.append((topic, topics[topic].names.index(value) + 1))
+        return cls(name, tuple(conditions))
+
+    @property
+    def parents(self) -> list[str]:
+        """Names of the domains that it can start from, the preferred first: a cross-topic one from
+        its single topics in order, then ``all``.
+        """
+        return [*(self.name.split(",") if len(self.conditions) > 1 else ()), ALL]
+
 
 def enumerate_domains(
     topics: dict[str, Topic], cross_topics: tuple[tuple[str, str], ...]
@@ -113,3 +145,44 @@ def enumerate_domains(
     for first, second in cross_topics:
         domains += [Domain(f"{a},{b}", (x, y)) for a, x in single[first] for b, y in single[second]]
     return tuple(domains)
+
+
+def is_single_topic(name: str) -> bool:
+    """Whether a domain's name is one topic's value, such as ``region=25``; not ``all``, not
+    cross-topic.
+    """
+    return name.count("=") == 1 and "," not in name
+
+
+def named_domains(domains: Iterable[Domain], names: Iterable[str], where: str) -> list[Domain]:
+    """The domains of these names, each once; all of them where none is named.
+
+    Args:
+      domains: those that can be named.
+      names: what was asked for.
+      where: the option that asked; the message begins with it.
+
+    Raises:
+      InputError: a name is none of theirs; names the nearest one.
+    """
+    known = {domain.name: domain for domain in domains}
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"{where}: '{name}' is no domain of this config{_did_you_mean(name, known)};"
+                f" there are: {', '.join(known)}"
+            )
+    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
+
+
+def _did_you_mean(name: str, known: Iterable[str]) -> str:
+    """``; did you mean 'scene=home'?``, or nothing where no name is near; the order of a cross
+    does not matter.
+    """
+    in_order = {_sorted_conditions(other): other for other in known}
+    near = difflib.get_close_matches(_sorted_conditions(name), in_order, n=1)
+    return f"; did you mean '{in_order[near[0]]}'?" if near else ""
+
+
+def _sorted_conditions(name: str) -> str:
+    return ",".join(sorted(name.split(",")))

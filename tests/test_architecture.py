@@ -28,7 +28,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("section",),
         ("files",),
         ("asides",),
-        ("errors", "tensorflow_import", "values"),
+        ("errors", "random_streams", "tensorflow_import", "values"),
     ),
     "preprocessing": (
         ("task", "simulate"),

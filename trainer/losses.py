@@ -2,7 +2,7 @@
 CTR, CVR and CTCVR, or of groups of rows.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -42,20 +42,58 @@ def row_cross_entropy(labels: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
     return -(labels * log_p + (1.0 - labels) * log_q)
 
 
-def mean_cross_entropy(y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor) -> tf.Tensor:
-    """Weighted mean of ``row_cross_entropy`` over ``[N]`` rows, ``y_pred`` being log p; 0 where
-    no row has weight.
+def mean_cross_entropy(
+    y_true: tf.Tensor,
+    y_pred: tf.Tensor,
+    sample_weight: tf.Tensor,
+    groups: tf.Tensor | None = None,
+    count: int | tf.Tensor = 1,
+) -> tf.Tensor:
+    """Weighted mean of ``row_cross_entropy``: of all rows, or of every group of rows by itself.
+
+    Args:
+      y_true: labels ``[N]``.
+      y_pred: log p ``[N]``. The names are those by which tensorflow-recommenders calls a loss.
+      sample_weight: ``[N]``.
+      groups: each row's group, int32 ``[N]``; all rows are one where None.
+      count: number of groups.
+
+    Returns:
+      A scalar, or ``[count]`` where there are groups; 0 where no row has weight.
     """
-    return tf.math.divide_no_nan(
-        tf.reduce_sum(row_cross_entropy(y_true, y_pred) * sample_weight),
-        tf.reduce_sum(sample_weight),
-    )
+    losses = row_cross_entropy(y_true, y_pred) * sample_weight
+    if groups is None:
+        return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.reduce_sum(sample_weight))
+    sums = tf.math.unsorted_segment_sum(tf.stack([losses, sample_weight], axis=1), groups, count)
+    return tf.math.divide_no_nan(sums[:, 0], sums[:, 1])
 
 
-def sample_weights(task: Task, columns: dict[str, tf.Tensor]) -> tf.Tensor:
-    """Row weights ``[N]`` of a task: the sample weight inside its sample space, 0 outside."""
-    weights = columns["row/weight"]
-    return weights if task.space == "all" else weights * columns[f"label/{task.space}"]
+class _TaskRows(NamedTuple):
+    """A batch as one task sees it, by the names of ``mean_cross_entropy``, and its part in the
+    objective.
+    """
+
+    labels: tf.Tensor
+    log_p: tf.Tensor
+    weights: tf.Tensor
+    """The sample weight inside the task's sample space, 0 outside, ``[N]``."""
+    loss_weight: float
+
+
+def _rows_by_task(
+    tasks: Tasks, log_p: dict[str, tf.Tensor], columns: dict[str, tf.Tensor]
+) -> dict[str, _TaskRows]:
+    """What every task learns from a batch of record columns ``[N]``, given log p of each."""
+    found = {}
+    for name in TASK_NAMES:
+        task: Task = getattr(tasks, name)
+        weights = columns["row/weight"]
+        if task.space != "all":
+            weights = weights * columns[f"label/{task.space}"]  # no change in the caller's array
+        found[name] = _TaskRows(
+            columns[f"label/{task.label}"], log_p[name], weights, task.loss_weight
+        )
+    return found
 
 
 def loss_by_group(
@@ -63,7 +101,7 @@ def loss_by_group(
     log_p: dict[str, tf.Tensor],
     columns: dict[str, tf.Tensor],
     groups: tf.Tensor,
-    count: int,
+    count: int | tf.Tensor,
 ) -> tf.Tensor:
     """``Objectives.loss`` of every group of rows by itself.
 
@@ -78,14 +116,11 @@ def loss_by_group(
       ``[count]``; 0 where a group has no weight.
     """
     total = tf.zeros([count])
-    for name in TASK_NAMES:
-        task: Task = getattr(tasks, name)
-        if not task.loss_weight:
-            continue
-        weights = sample_weights(task, columns)
-        losses = row_cross_entropy(columns[f"label/{task.label}"], log_p[name]) * weights
-        sums = tf.math.unsorted_segment_sum(tf.stack([losses, weights], axis=1), groups, count)
-        total += task.loss_weight * tf.math.divide_no_nan(sums[:, 0], sums[:, 1])
+    for rows in _rows_by_task(tasks, log_p, columns).values():
+        if rows.loss_weight:
+            total += rows.loss_weight * mean_cross_entropy(
+                rows.labels, rows.log_p, rows.weights, groups, count
+            )
     return total
 
 
@@ -100,9 +135,7 @@ class Objectives:
     """
 
     def __init__(self, experiment: Experiment) -> None:
-        self._tasks: dict[str, Task] = {
-            name: getattr(experiment.tasks, name) for name in TASK_NAMES
-        }
+        self._tasks = experiment.tasks
         self._rankings = {
             name: tfrs.tasks.Ranking(
                 loss=mean_cross_entropy,
@@ -121,15 +154,15 @@ class Objectives:
     ) -> tf.Tensor:
         """Scalar loss of a batch of record columns, given log p ``[N]`` of every task."""
         total = tf.constant(0.0)
-        for name, task in self._tasks.items():
+        for name, rows in _rows_by_task(self._tasks, log_p, columns).items():
             task_loss = self._rankings[name](
-                labels=columns[f"label/{task.label}"],
-                predictions=log_p[name],
-                sample_weight=sample_weights(task, columns),
+                labels=rows.labels,
+                predictions=rows.log_p,
+                sample_weight=rows.weights,
                 compute_metrics=compute_metrics,
             )
-            if task.loss_weight:
-                total += task.loss_weight * task_loss
+            if rows.loss_weight:
+                total += rows.loss_weight * task_loss
         return total
 
     def means(self) -> dict[str, float]:

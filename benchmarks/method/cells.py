@@ -16,6 +16,7 @@ from benchmarks.method.outcome import figures
 from benchmarks.method.study import ROOT, Method, Study
 from configs import Experiment, InputError, load_experiment
 from configs.files import read_object, write_json
+from configs.random_streams import STREAMS
 from preprocessing.beam.progress import say
 
 
@@ -84,6 +85,7 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
                 study.splits,
                 study.resamples,
                 study.logs,
+                STREAMS,  # cells of other draws cannot be paired with these
             ]
             digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
             cells.append(Cell(name, seed, method, built, trained, digest))

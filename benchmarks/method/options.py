@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from configs import Experiment, InputError
-from configs.domains import Domain
+from configs.domains import Domain, named_domains
 from configs.section import Section
 
 
@@ -43,18 +43,12 @@ def read_options(kind: type[_Options], method: str, options: dict[str, Any]) -> 
         ) from None
 
 
-def named_domains(experiment: Experiment, names: tuple[str, ...]) -> list[Domain]:
+def chosen_domains(experiment: Experiment, names: tuple[str, ...]) -> list[Domain]:
     """The domains of these names, all but ``all`` where none is named. Raises ``InputError``
     where one is unknown.
     """
-    known = {domain.name: domain for domain in experiment.domains if domain.conditions}
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"options.domains: '{name}' is no domain of this study; there are:"
-                f" {', '.join(known)}"
-            )
-    return [known[name] for name in names or known]
+    specific = [domain for domain in experiment.domains if domain.conditions]
+    return named_domains(specific, names, "options.domains")
 
 
 def training_splits(experiment: Experiment, names: tuple[str, ...], scored: list[str]) -> list[str]:

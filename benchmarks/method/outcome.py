@@ -19,7 +19,6 @@ from trainer.kernels.gate import bucket_of
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import probabilities, route, task_rows
 from trainer.training.finetune import judges
-from trainer.training.warm_start import parents
 
 ABSENT = "absent"
 """Slice of a domain: rows of users of whom the fine-tuning window has no row (pseudo cold
@@ -38,7 +37,7 @@ class Outcome:
 
     Attributes:
       logits: split -> domain -> float32 ``[rows of the domain, 2]``; a domain that is missing is
-        scored by its first parent's that is not (``trainer.training.warm_start``), so a method that
+        scored by its first parent's that is not (``Domain.parents``), so a method that
         makes no difference between domains gives ``all`` alone.
       parameters: numbers trained for one domain (for all of them where a method has one model).
       rows: rows that were learned from, every pass counted.
@@ -142,7 +141,7 @@ def _slices(
     known = {domain.name: domain for domain in domains}
     for domain in domains:
         inside = data.domain_rows(domain)
-        owner = next(known[name] for name in (domain.name, *parents(domain)) if name in by_domain)
+        owner = next(known[name] for name in (domain.name, *domain.parents) if name in by_domain)
         logits = by_domain[owner.name][np.searchsorted(data.domain_rows(owner), inside)]
         yield domain.name, inside, logits
         absent = seen[inside] == 0

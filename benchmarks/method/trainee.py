@@ -15,15 +15,18 @@ from benchmarks.method.options import Training
 from benchmarks.method.outcome import Outcome
 from configs import Experiment
 from configs.domains import Domain
+from configs.random_streams import Purpose, random_stream
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats, feature_tensors
 from trainer.backbone.model import inference_model
 from trainer.data.dataset import Columns
 from trainer.data.progress_bar import row_bar
 from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
-from trainer.kernels.kernel import Rows, domain_generator
+from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import mean_auc
+from trainer.training.any_rows import for_any_rows
 from trainer.training.backbone_step import Learner
+from trainer.training.early_stopping import EarlyStopping
 from trainer.training.finetune import judging_rows, stopping_rows
 
 _CHUNK = 16_384
@@ -94,14 +97,17 @@ class Trainee:
         _assign(self._optimizers, self._fresh)
         rows, held_out = data.domain_rows(domain), stopping_rows(validation, domain)
         figures = [self._judge(validation, held_out)]
-        best, kept = figures[0], start
+        stopping, kept = EarlyStopping(), start
+        stopping.update(figures[0], 0)
         epochs = self.settings.epochs if epochs is None else epochs
         for epoch in range(epochs):
-            order = domain_generator(self.experiment.seed, domain.name, epoch).permutation(rows)
-            self._pass(data, order, f"{domain.name} {epoch + 1}/{epochs}")
+            generator = random_stream(
+                self.experiment.seed, Purpose.KERNEL_ORDER, domain.name, epoch
+            )
+            self._pass(data, generator.permutation(rows), f"{domain.name} {epoch + 1}/{epochs}")
             figures.append(self._judge(validation, held_out))
-            if best is None or figures[-1] is None or figures[-1] > best:
-                best, kept = figures[-1], self.weights()
+            if stopping.update(figures[-1], epoch + 1):
+                kept = self.weights()
         _assign(self.model.variables, kept)
         return figures
 
@@ -110,7 +116,7 @@ class Trainee:
         feature is not read.
         """
         features = feature_tensors(data.columns, self._inference)
-        infer = _for_any_batch(self._logits, features)
+        infer = for_any_rows(self._logits, features)
         logits = np.empty((len(rows), 2), np.float32)
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
@@ -132,7 +138,7 @@ class Trainee:
             for name, values in data.columns.items()
             if not name.startswith("row/") or name == "row/weight"
         }
-        step = _for_any_batch(self._learner.step, columns)
+        step = for_any_rows(self._learner.step, columns)
         with row_bar(title, len(order)) as bar:
             for number in range(ceil(len(order) / self.settings.batch_size)):
                 part = order[
@@ -189,18 +195,6 @@ def train_domains(
         for split, of_split in scored.items():
             logits[split][domain.name] = trainee.score(of_split, of_split.domain_rows(domain))
     return Outcome(logits, trainee.parameters, rows, seconds, active, {"stopping_auc": figures})
-
-
-def _for_any_batch(function: Any, columns: Columns) -> Any:
-    """A ``tf.function`` of a dict of columns, traced for any number of rows, so that a smaller
-    last batch is no reason to trace again.
-    """
-    return function.get_concrete_function(
-        {
-            name: tf.TensorSpec([None, *values.shape[1:]], values.dtype)
-            for name, values in columns.items()
-        }
-    )
 
 
 def _tensors(columns: Columns, rows: Rows) -> dict[str, tf.Tensor]:

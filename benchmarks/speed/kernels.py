@@ -17,6 +17,7 @@ from benchmarks.method.methods.full import full
 from benchmarks.speed.benches import finished_bench, learn
 from benchmarks.speed.options import Figures, Options
 from configs.domains import ALL, Domain
+from configs.random_streams import Purpose, random_stream
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.kernels.kernel import KernelShape
 from trainer.training.backbone_step import Learner
@@ -114,7 +115,8 @@ def _epoch_seconds(bench: Bench, shape: KernelShape, window: BackboneOutputs, co
     """
     experiment = bench.experiment
     parts = np.array_split(
-        np.random.default_rng(experiment.seed).permutation(len(window.logits)), count
+        random_stream(experiment.seed, Purpose.BENCHMARK_ROWS).permutation(len(window.logits)),
+        count,
     )
     data = [DomainData(f"part-{index}", np.sort(part)) for index, part in enumerate(parts)]
     trainer = JointTrainer(

@@ -32,6 +32,7 @@ from benchmarks.speed.processes import peak_mib
 from configs import Experiment, InputError, load_experiment
 from configs.domains import ALL, AUTO
 from configs.files import write_json
+from configs.random_streams import Purpose, random_stream
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.logs.schema import served_columns
 from serving.client import Client
@@ -46,7 +47,7 @@ from serving.wire.tensor_protos import encode
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
-from trainer.kernels.kernel import KernelShape, domain_generator
+from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore
 
 BINARY = "TENSORFLOW_MODEL_SERVER"
@@ -137,7 +138,7 @@ def drawn_kernels(
     }
     domains = [domain.name for domain in experiment.domains][:count]
     for domain in domains:
-        generator = domain_generator(experiment.seed, domain)
+        generator = random_stream(experiment.seed, Purpose.KERNEL_WEIGHTS, domain)
         store.add(
             domain,
             {

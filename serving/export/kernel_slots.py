@@ -12,7 +12,7 @@ from configs import Experiment, InputError
 from configs.domains import BACKBONE, Domain
 from trainer.kernels.bank import KernelBank
 from trainer.kernels.kernel import KernelShape
-from trainer.kernels.routing import most_specific_first, parse_domain
+from trainer.kernels.routing import most_specific_first
 from trainer.registry.kernel_registry import StoredKernel
 
 _FEWEST = 16
@@ -91,7 +91,7 @@ class Layout:
     def domains(self, experiment: Experiment) -> list[Domain]:
         """Every domain that the graph knows, most specific first."""
         return most_specific_first(
-            [*experiment.domains, *(parse_domain(name, experiment.topics) for name in self.others)],
+            [*experiment.domains, *(Domain.parse(name, experiment.topics) for name in self.others)],
             experiment.topics,
         )
 

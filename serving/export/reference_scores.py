@@ -11,13 +11,13 @@ import pyarrow as pa
 import tensorflow as tf
 
 from configs import Experiment
-from configs.domains import AUTO, BACKBONE
+from configs.domains import AUTO, BACKBONE, Domain
 from preprocessing.features.transform import Transform
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
-from trainer.kernels.routing import auto_rank, most_specific_first, parse_domain
+from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.kernels.scoring import Probabilities, probabilities, score_rows
 from trainer.registry.kernel_registry import KernelStore, StoredKernel, common_tap
 
@@ -48,7 +48,7 @@ class TrainerScores:
     ) -> None:
         self._kernels, self._rows = {kernel.domain: kernel for kernel in kernels}, rows
         candidates = most_specific_first(
-            [parse_domain(name, experiment.topics) for name in self._kernels], experiment.topics
+            [Domain.parse(name, experiment.topics) for name in self._kernels], experiment.topics
         )
         topics = {topic: tf.constant(rows.columns[f"topic/{topic}"]) for topic in experiment.topics}
         names = [BACKBONE, *(domain.name for domain in candidates)]

@@ -188,6 +188,30 @@ def test_loss_by_group_is_each_groups_own_loss() -> None:
         assert by_group[group] == pytest.approx(float(alone), rel=1e-6)
 
 
+@pytest.mark.parametrize("weights", [(0.5, 2.0, 3.0), (1.0, 0.0, 1.0), (0.0, 1.0, 0.0)])
+def test_all_rows_as_one_group_cost_and_teach_what_the_tasks_do(
+    weights: tuple[float, float, float],
+) -> None:
+    """Random rows, some without weight: the same loss and the same gradient by both ways."""
+    generator = np.random.default_rng(1)
+    click = generator.integers(0, 2, 500)
+    rows = {
+        "label/click": tensor(click),
+        "label/conversion": tensor(click * generator.integers(0, 2, 500)),
+        "row/weight": tensor(generator.choice([0.0, 0.5, 1.0, 2.0], 500)),
+    }
+    experiment, variable = weighing(*weights), tf.Variable(tensor(generator.normal(0, 4, (500, 2))))
+    with tf.GradientTape(persistent=True) as tape:
+        log_p = log_probabilities(variable)
+        by_tasks = Objectives(experiment).loss(log_p, rows)
+        by_group = loss_by_group(experiment.tasks, log_p, rows, tf.zeros([500], tf.int32), 1)
+    assert by_group.shape == (1,)
+    assert float(by_group[0]) == pytest.approx(float(by_tasks), rel=1e-5)
+    np.testing.assert_allclose(
+        tape.gradient(by_group, variable), tape.gradient(by_tasks, variable), rtol=1e-4, atol=1e-9
+    )
+
+
 def test_means_are_of_labels_and_probabilities_inside_each_space_and_start_again() -> None:
     objectives = weighted(1, 1, 1)
     objectives.loss(log_probabilities(tensor(LOGITS)), columns())

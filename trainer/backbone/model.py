@@ -11,6 +11,7 @@ import keras
 from keras import ops
 
 from configs import Experiment, InputError
+from configs.random_streams import Purpose, integer_seed
 from preprocessing.features.output_spec import Output
 from trainer.backbone.bodies.builder import TASKS as TASKS
 from trainer.backbone.bodies.builder import Build, TaskHead
@@ -68,7 +69,9 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
       Bodies that read topics have an input ``topic/NAME`` int32 ``[B]`` for each.
     """
     settings, debias = experiment.backbone, experiment.backbone.debias
-    seeds = count(experiment.seed * 1_000, 5)
+    seeds = count(
+        integer_seed(experiment.seed, Purpose.BACKBONE_LAYERS), 5
+    )  # a layer of several matrices counts on from its own
     inputs = {name: _input(output) for name, output in outputs.items()}
     embedded = _embed(experiment, outputs, inputs, seeds)
     topics = {

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.random_streams import Purpose, integer_seed, random_stream
 from preprocessing.dataset.manifest import Manifest, load_manifest
 from preprocessing.dataset.record_format import decode_block
 from preprocessing.features.fitted import Fitted
@@ -52,15 +53,17 @@ class Dataset:
         """Rows of a split."""
         return self.manifest.splits[split].rows
 
-    def shuffled_batches(self, split: str, batch_size: int, seed: int) -> tf.data.Dataset:
-        """One epoch of a split in an order that is a function of ``seed`` and TensorFlow's global
-        seed; the last batch may be smaller.
+    def shuffled_batches(
+        self, split: str, batch_size: int, seed: int, epoch: int = 0
+    ) -> tf.data.Dataset:
+        """One epoch of a split in an order that is a function of seed, epoch and TensorFlow's
+        global seed; the last batch may be smaller.
 
         Files are interleaved, blocks shuffled among ``_SHUFFLED_BLOCKS``, and rows mixed inside
         buffers of ``_SHUFFLED_ROWS``.
         """
         files = tf.data.Dataset.from_tensor_slices(
-            np.random.default_rng(seed).permutation(self._paths(split))
+            random_stream(seed, Purpose.FILE_ORDER, epoch).permutation(self._paths(split))
         )
         records = files.interleave(
             lambda path: tf.data.TFRecordDataset(path, buffer_size=1 << 20),
@@ -68,12 +71,16 @@ class Dataset:
             num_parallel_calls=2,
             deterministic=True,
         )
-        buffers = self._decode(records.shuffle(_SHUFFLED_BLOCKS, seed=seed)).rebatch(_SHUFFLED_ROWS)
+        blocks = records.shuffle(
+            _SHUFFLED_BLOCKS, seed=integer_seed(seed, Purpose.BLOCK_ORDER, epoch)
+        )
+        buffers = self._decode(blocks).rebatch(_SHUFFLED_ROWS)
+        of_rows = integer_seed(seed, Purpose.ROW_ORDER, epoch)
 
         def mix(index: tf.Tensor, columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            rows = tf.shape(columns["row/weight"])[0]
+            n_rows = tf.shape(columns["row/weight"])[0]
             order = tf.random.experimental.stateless_shuffle(
-                tf.range(rows), seed=tf.stack([tf.constant(seed, tf.int64), index])
+                tf.range(n_rows), seed=tf.stack([tf.constant(of_rows, tf.int64), index])
             )
             return {name: tf.gather(column, order) for name, column in columns.items()}
 

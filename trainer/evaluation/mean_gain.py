@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment
+from configs.domains import is_single_topic
 from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.evaluation.comparison import paired_rows
@@ -17,7 +18,6 @@ from trainer.metrics.results import (
     DomainResult,
     MeanGain,
     TaskComparisons,
-    is_single_topic,
     mean_gain,
 )
 from trainer.metrics.task_metrics import METRICS, UNDEFINED

@@ -18,11 +18,11 @@ _FIRST_ROWS = (1, 5, 51)  # of buckets 1 to 3: 1-4, 5-50, more
 BUCKETS = 1 + len(_FIRST_ROWS)
 
 
-def bucket_of(rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
+def bucket_of(n_rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
     """Bucket of users by their numbers of rows, uint8: 0 for none, 1 for 1 to 4, 2 for 5 to 50,
     3 for more.
     """
-    buckets: npt.NDArray[Any] = np.digitize(rows, _FIRST_ROWS).astype(np.uint8)
+    buckets: npt.NDArray[Any] = np.digitize(n_rows, _FIRST_ROWS).astype(np.uint8)
     return buckets
 
 

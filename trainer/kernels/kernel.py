@@ -2,7 +2,6 @@
 and the bank that routes rows to them.
 """
 
-import zlib
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -11,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from configs.random_streams import Purpose, random_stream
 from configs.training import Kernel
 from trainer.backbone.model import TASKS
 from trainer.kernels.gate import BUCKETS, GATE, SUPPORT
@@ -19,13 +19,6 @@ Weights = dict[str, Any]
 """``weight_j`` ``[..., 2, fan_in, fan_out]`` and ``bias_j`` ``[..., 2, fan_out]`` of every layer
 j; leading axis: kernels.
 """
-
-
-def domain_generator(seed: int, domain: str, *stream: int) -> np.random.Generator:
-    """Random draws of one domain: a function of the seed, its name and the stream, whatever
-    other domains draw.
-    """
-    return np.random.default_rng([seed, zlib.crc32(domain.encode()), *stream])
 
 
 class Adapter(Protocol):
@@ -135,7 +128,7 @@ class KernelShape:
         A residual kernel therefore starts exactly at zero-shot (METHOD: "decoder output starts at
         zero").
         """
-        generator = domain_generator(seed, domain)
+        generator = random_stream(seed, Purpose.KERNEL_WEIGHTS, domain)
         last = f"weight_{len(self.widths) - 2}"
         return {
             name: np.zeros(size, np.float32)

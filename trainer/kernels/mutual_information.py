@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from configs.random_streams import Purpose, random_stream
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.kl_regularizers import moments_kl
 
@@ -107,7 +108,7 @@ def contrastive_information(
       above.
     """
     total = 0.0
-    generator = np.random.default_rng(seed)
+    generator = random_stream(seed, Purpose.CODE_NOISE)
     for codes in codes_of(shape, kernel, taps):
         noisy = codes + noise * generator.standard_normal(codes.shape, np.float32)
         squares = (

@@ -5,8 +5,7 @@ routes it at serving.
 import numpy as np
 import tensorflow as tf
 
-from configs import InputError
-from configs.domains import ALL, Domain, Topic
+from configs.domains import Domain, Topic
 
 
 def most_specific_first(domains: list[Domain], topics: dict[str, Topic]) -> list[Domain]:
@@ -26,7 +25,7 @@ def most_specific_first(domains: list[Domain], topics: dict[str, Topic]) -> list
 def auto_rank(
     topics: dict[str, tf.Tensor],
     domains: list[Domain],
-    rows: tf.Tensor | int,
+    n_rows: tf.Tensor | int,
     slots: tf.Tensor | tf.Variable | None = None,
 ) -> tf.Tensor:
     """The most specific domain that each row matches.
@@ -34,7 +33,7 @@ def auto_rank(
     Args:
       topics: topic -> index of each row's value, int32 ``[N]`` (``Transform.topics``).
       domains: candidates, most specific first.
-      rows: N.
+      n_rows: N.
       slots: int32 ``[1 + len(domains)]``, by rank; candidates of slot 0 are not served, and no row
         is theirs. None: all are served.
 
@@ -42,7 +41,7 @@ def auto_rank(
       int32 ``[N]``: from 1 in the order of ``domains``; 0 where none matches.
     """
     none = len(domains) + 1
-    best = tf.fill([rows], none)
+    best = tf.fill([n_rows], none)
     by_topics: dict[tuple[str, ...], list[tuple[tuple[int, ...], int]]] = {}
     for rank, domain in enumerate(domains, 1):
         cut = tuple(topic for topic, _ in domain.conditions)
@@ -56,28 +55,10 @@ def auto_rank(
         table = np.zeros(sizes, np.int32)
         for indices, rank in reversed(ranked):
             table[indices] = rank
-        place = tf.zeros([rows], tf.int32)
+        place = tf.zeros([n_rows], tf.int32)
         for topic, size in zip(cut, sizes, strict=True):
             place = place * size + tf.where(topics[topic] < size, topics[topic], 0)
         found = tf.gather(tf.constant(table.ravel()), place)
         served = found if slots is None else tf.gather(slots, found)
         best = tf.minimum(best, tf.where(tf.logical_and(found > 0, served > 0), found, none))
     return tf.where(tf.equal(best, none), 0, best)
-
-
-def parse_domain(name: str, topics: dict[str, Topic]) -> Domain:
-    """The domain of a name such as ``region=25,period=noon``. Raises ``InputError`` where a
-    topic or value is unknown.
-    """
-    if name == ALL:
-        return Domain(ALL)
-    conditions = []
-    for part in name.split(","):
-        topic, _, value = part.partition("=")
-        if topic not in topics or value not in topics[topic].names:
-            raise InputError(
-                f"domain '{name}': '{part}' is no value of a topic; topics:"
-                f" {', '.join(topics) or 'none'}"
-            )
-        conditions.append((topic, topics[topic].names.index(value) + 1))
-    return Domain(name, tuple(conditions))

@@ -99,8 +99,24 @@ def mean_auc(
     experiment: Experiment, data: BackboneOutputs, rows: Rows, logits: Floats
 ) -> float | None:
     """Mean of CTR- and CTCVR-AUC where they are defined; None where neither is."""
+    return mean_defined(entire_space_aucs(experiment, data, rows, logits).values())
+
+
+def entire_space_aucs(
+    experiment: Experiment, data: BackboneOutputs, rows: Rows, logits: Floats
+) -> dict[str, float | None]:
+    """AUC of the tasks over all impressions, ``ctr`` and ``ctcvr``; None where the rows have one
+    class only.
+
+    Args:
+      experiment: names the labels.
+      data: where the rows are.
+      rows: indices ``[N]``.
+      logits: of these rows, ``[N, 2]``.
+    """
     scores = probabilities(logits)
-    return mean_defined(
-        auc(task_rows(experiment, data, rows, task)[1], scores[task], data.weights[rows])
-        for task in RANKING_TASKS
-    )
+    found = {}
+    for task in RANKING_TASKS:
+        _, labels = task_rows(experiment, data, rows, task)
+        found[task] = auc(labels, scores[task], data.weights[rows])
+    return found

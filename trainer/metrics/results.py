@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from configs.domains import is_single_topic
 from configs.schema import TASK_NAMES
 from configs.section import Section
 from trainer.metrics.task_metrics import METRICS, UNDEFINED, mean_defined, to_json
@@ -137,6 +138,11 @@ class EvaluationResult(Section):
     def mean_gain(self, task: str, metric: str = "auc") -> MeanGain:
         """The mean gain of single-topic domains; in older results without an interval."""
         return self.mean[task][metric] if self.mean else mean_gain(self.domains, task, metric)
+
+
+def mean_gain(self, task: str, metric: str = "auc") -> MeanGain:
+    """The mean gain of single-topic domains; in older results without an interval."""
+    return self.mean[task][metric] if self.mean else mean_gain(self.domains, task, metric)
 
 
 def is_single_topic(domain: str) -> bool:

@@ -9,6 +9,7 @@ users would widen the interval.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from configs.random_streams import Purpose, random_stream
 from preprocessing.auc import place_positives, weighted_auc
 from trainer.metrics.results import Interval
 from trainer.metrics.task_metrics import UNDEFINED, Floats
@@ -23,7 +24,7 @@ def draw_users(users: int, seed: int, draw: int) -> NDArray[np.intp]:
     Each draw has a generator of its own, so that a result does not depend on how draws are shared
     among threads.
     """
-    drawn = np.random.default_rng([seed, draw]).integers(users, size=users)
+    drawn = random_stream(seed, Purpose.BOOTSTRAP, draw).integers(users, size=users)
     return np.bincount(drawn, minlength=users)
 
 

@@ -83,9 +83,9 @@ class Learner:
 
         Returns the loss of each, ``[count]``, and how many rows they held.
         """
-        losses, rows = tf.TensorArray(tf.float32, count), tf.constant(0)
+        losses, n_rows = tf.TensorArray(tf.float32, count), tf.constant(0)
         for index in tf.range(count):
             columns = next(batches)
             losses = losses.write(index, self._step(columns))
-            rows += tf.shape(columns["row/weight"])[0]
-        return losses.stack(), rows
+            n_rows += tf.shape(columns["row/weight"])[0]
+        return losses.stack(), n_rows

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from configs import Experiment
 from configs.domains import Domain
+from configs.random_streams import Purpose, random_stream
 from trainer.backbone.frozen_pass import BackboneOutputs
-from trainer.kernels.kernel import Adapter, KernelWeights, Rows, domain_generator
+from trainer.kernels.kernel import Adapter, KernelWeights, Rows
 from trainer.losses import log_probabilities, loss_by_group
 from trainer.training.joint_kernel_trainer import DomainData
 
@@ -138,7 +139,7 @@ def mix(
         it is given.
       shares: of each source in the total weight, ``[J]``, in sum below 1.
     """
-    generator = domain_generator(experiment.seed, name, 3)
+    generator = random_stream(experiment.seed, Purpose.MIXED_ROWS, name)
     weights = window.weights.astype(np.float64)
     planned = [
         min(len(source), round(len(own) * share / (1.0 - shares.sum())))
@@ -176,7 +177,9 @@ def _gradient(
     """
     if len(rows) > SAMPLE:
         rows = np.sort(
-            np.random.default_rng([experiment.seed, 4]).choice(rows, SAMPLE, replace=False)
+            random_stream(experiment.seed, Purpose.GRADIENT_ROWS).choice(
+                rows, SAMPLE, replace=False
+            )
         )
     columns = {
         f"label/{label}": tf.constant(window.labels(label)[rows])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment, InputError
-from configs.domains import ALL, Domain
+from configs.domains import ALL, Domain, named_domains
 from trainer.backbone.frozen_pass import BackboneOutputs, open_frozen, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import window_rows
@@ -26,9 +26,10 @@ from trainer.metrics.results import comparisons_to_json
 from trainer.registry.golden_scores import GoldenRows, keep_requests
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training.domain_mixing import training_data
+from trainer.training.early_stopping import EarlyStopping
 from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
-from trainer.training.warm_start import initial_kernels, levels, parents
+from trainer.training.warm_start import initial_kernels, levels
 
 _NO_ROWS = np.empty(0, np.int64)
 
@@ -46,7 +47,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
       InputError: an unknown domain, no finished backbone, or a dataset that the backbone was not
         trained for.
     """
-    domains = _named(experiment, names)
+    domains = named_domains(experiment.domains, names, "--domains")
     dataset, backbone = open_frozen(experiment, data, job)
     keep_requests(dataset, job)
     golden = GoldenRows.open(job, backbone)
@@ -70,7 +71,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
         )
         domains = [domain for domain in domains if domain.name != ALL]
     if warm_start == "parent":
-        kernels = tuning.stored({name for domain in domains for name in parents(domain)}) | kernels
+        kernels = tuning.stored({name for domain in domains for name in domain.parents}) | kernels
     for level in levels(warm_start, domains):
         kernels |= tuning.train_and_store(level, kernels)
 
@@ -103,16 +104,6 @@ def _check_shapes(store: KernelStore, shape: KernelShape, tuned: set[str]) -> No
                 f"the active kernel of '{domain}' has another shape than this config's kernels;"
                 " tune all domains, or deactivate it"
             )
-
-
-def _named(experiment: Experiment, names: list[str]) -> list[Domain]:
-    known = {domain.name: domain for domain in experiment.domains}
-    for name in names:
-        if name not in known:
-            raise InputError(
-                f"--domains: '{name}' is no domain of this config; there are: {', '.join(known)}"
-            )
-    return [known[name] for name in dict.fromkeys(names)] or list(experiment.domains)
 
 
 @dataclass(frozen=True)
@@ -268,21 +259,22 @@ def train_kernels(
     )
     held_out = [stopping_rows(validation, domain) for domain in domains]
 
-    def score(index: int) -> float:
+    def score(index: int) -> float | None:
         rows = held_out[index]
-        value = mean_auc(
+        return mean_auc(
             experiment,
             validation,
             rows,
             score_rows(adapter, trainer.kernel(index), validation, rows),
         )
-        return -np.inf if value is None else value
 
     writer = tf.summary.create_file_writer(str(logs)) if logs else tf.summary.create_noop_writer()
-    best = [(score(index), trainer.kernel(index)) for index in range(len(domains))]
-    bad = [0] * len(domains)
+    stopping = [EarlyStopping(settings.patience) for _ in domains]
+    best = [trainer.kernel(index) for index in range(len(domains))]
+    for index, of_domain in enumerate(stopping):
+        of_domain.update(score(index), 0)
     for epoch in range(settings.epochs):
-        training = [index for index in range(len(domains)) if bad[index] < settings.patience]
+        training = [index for index in range(len(domains)) if not stopping[index].stopped]
         if not training:
             break
         trainer.training = len(training)
@@ -303,9 +295,9 @@ def train_kernels(
             value = score(index)
             with writer.as_default(step=epoch + 1):
                 tf.summary.scalar(f"{domains[index].name}/loss", loss[index] / seen[index])
-                tf.summary.scalar(f"{domains[index].name}/validation_auc", value)
-            if value > best[index][0] or not np.isfinite(value):
-                best[index], bad[index] = (value, trainer.kernel(index)), 0
-            else:
-                bad[index] += 1
-    return [kernel for _, kernel in best]
+                tf.summary.scalar(
+                    f"{domains[index].name}/validation_auc", -np.inf if value is None else value
+                )
+            if stopping[index].update(value, epoch + 1):
+                best[index] = trainer.kernel(index)
+    return best

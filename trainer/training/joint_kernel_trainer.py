@@ -14,13 +14,13 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from configs import Experiment
+from configs.random_streams import Purpose, random_stream
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import (
     Adapter,
     KernelShape,
     KernelWeights,
     Rows,
-    domain_generator,
     stack,
 )
 from trainer.kernels.kl_regularizers import (
@@ -31,6 +31,7 @@ from trainer.kernels.kl_regularizers import (
 )
 from trainer.kernels.mutual_information import coding_rate
 from trainer.losses import log_probabilities, loss_by_group
+from trainer.training.any_rows import for_any_rows
 
 TILE = 64
 """Rows of one kernel that are multiplied together; a domain's rows in a batch are padded to a
@@ -81,7 +82,9 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
         parts = min(steps, ceil(len(domain.rows) / _MIN_ROWS))
         if not parts:
             continue
-        order = domain_generator(seed, domain.name, epoch).permutation(domain.rows)
+        order = random_stream(seed, Purpose.KERNEL_ORDER, domain.name, epoch).permutation(
+            domain.rows
+        )
         for part, rows in enumerate(np.array_split(order, parts)):
             batches[part * steps // parts][index] = rows
     return batches
@@ -165,8 +168,10 @@ class JointTrainer:
         }
         self.updates = tf.Variable(tf.zeros([count]))
         self.rows_total = tf.constant([float(max(domain.own_rows, 1)) for domain in domains])
-        self._noise = [domain_generator(experiment.seed, domain.name, 2) for domain in domains]
-        self.step = tf.function(self._step, reduce_retracing=True)
+        self._noise = [
+            random_stream(experiment.seed, Purpose.KERNEL_NOISE, domain.name) for domain in domains
+        ]
+        self._traced = tf.function(self._step)
 
     def kernel(self, index: int) -> KernelWeights:
         """A domain's kernel as it would be served: the means, in the variational reading."""
@@ -191,6 +196,12 @@ class JointTrainer:
                 if rows is not None:
                     following = ahead.submit(self._batch, data, rows)
                 yield self._update(batch)
+
+    def step(self, *batch: Any) -> tf.Tensor:
+        """Learns from the parts of a batch, in one graph for any number of rows and domains.
+        Returns every domain's cross-entropy ``[K]``.
+        """
+        return for_any_rows(self._traced, *batch)(*batch)
 
     def _update(self, batch: _Batch) -> npt.NDArray[np.float32]:
         losses: npt.NDArray[np.float32] = self.step(*batch).numpy()

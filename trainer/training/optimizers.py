@@ -95,19 +95,21 @@ class RowWiseAdagrad(tf.Module):
                 table.assign_sub(
                     self._change(summed, sums)
                 )  # a sum of 0 moves neither the row nor its accumulator
-                rows = tf.range(table.shape[0])
+                row_index = tf.range(table.shape[0])
             else:
-                rows, position = tf.unique(gradient.indices)
-                summed = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(rows))
+                row_index, position = tf.unique(gradient.indices)
+                summed = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(row_index))
                 accumulator.scatter_add(
-                    tf.IndexedSlices(tf.reduce_mean(tf.square(summed), axis=1), rows)
+                    tf.IndexedSlices(tf.reduce_mean(tf.square(summed), axis=1), row_index)
                 )
                 table.scatter_sub(
-                    tf.IndexedSlices(self._change(summed, tf.gather(accumulator, rows)), rows)
+                    tf.IndexedSlices(
+                        self._change(summed, tf.gather(accumulator, row_index)), row_index
+                    )
                 )
             if self.updates:
                 changed = tf.cast(tf.reduce_any(summed != 0.0, axis=1), tf.float32)
-                self.updates[index].scatter_add(tf.IndexedSlices(changed, rows))
+                self.updates[index].scatter_add(tf.IndexedSlices(changed, row_index))
 
     def _change(self, summed: tf.Tensor, accumulated: tf.Tensor) -> tf.Tensor:
         return summed * (self._rate / (tf.sqrt(accumulated) + self._epsilon))[:, tf.newaxis]

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.files import atomic_directory, write_json
+from configs.random_streams import STREAMS, Purpose, integer_seed
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
@@ -23,10 +25,12 @@ from trainer.backbone.saving import save_backbone
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
 from trainer.job import Job
+from trainer.kernels.scoring import entire_space_aucs
 from trainer.losses import Objectives, log_probabilities
-from trainer.metrics.task_metrics import auc
+from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.golden_scores import keep_requests
 from trainer.training.backbone_step import Learner
+from trainer.training.early_stopping import EarlyStopping
 from trainer.training.progressive_validation import fill_cold_rows, learn_window
 
 _FEW_CORES = 2
@@ -69,7 +73,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
             file=sys.stderr,
         )
         return
-    keras.utils.set_random_seed(experiment.seed)
+    keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
     run = _Run(experiment, dataset, job)
     run.train()
     if experiment.pretrain.progressive:
@@ -120,13 +124,21 @@ class _State:
     epoch: int = 0
     step: int = 0  # of this epoch
     total_steps: int = 0
-    best: float | None = None
-    best_step: int = 0
-    bad: int = 0
+    stopping: EarlyStopping = field(default_factory=EarlyStopping)
     loss_sum: float = 0.0  # since the last validation
     loss_count: int = 0
-    stopped: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
+    streams: int = STREAMS  # the order of rows that 'step' is a place in
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "_State | None":
+        """Reads what ``json.dumps(asdict(...))`` gave; None where it is of a program that draws, or
+        stops, otherwise: its order of rows cannot be gone on with.
+        """
+        content = json.loads(text)
+        if content.get("streams") != STREAMS:
+            return None
+        return cls(**{**content, "stopping": EarlyStopping(**content["stopping"])})
 
 
 class _Run:
@@ -137,7 +149,7 @@ class _Run:
         self.model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
         self.inference = inference_model(self.model, experiment)
         self.learner = Learner(self.model, experiment)
-        self.state = _State()
+        self.state = _State(stopping=EarlyStopping(self.settings.patience))
         self._saved_state = tf.Variable("", dtype=tf.string)
         self._weights = {"weights": [variable.value for variable in self.model.variables]}
         self._beside = {**self.learner.state, "state": self._saved_state}
@@ -157,11 +169,14 @@ class _Run:
     def train(self) -> None:
         """Trains to the end, from the last checkpoint where there is one."""
         if self._restore(self.latest, self._beside):
-            self.state = _State(**json.loads(self._saved_state.numpy()))
+            state = _State.from_json(self._saved_state.numpy())
+            if state is None:
+                raise _other_program(self.latest)
+            self.state = state
             print(f"resuming after step {self.state.total_steps}", file=sys.stderr)
-        while self.state.epoch < self.settings.epochs and not self.state.stopped:
+        while self.state.epoch < self.settings.epochs and not self.state.stopping.stopped:
             self._train_epoch()
-        if self.state.best_step != self.state.total_steps:
+        if self.state.stopping.when != self.state.total_steps:
             self._restore(self.best, self._updates)
         self.writer.flush()
 
@@ -183,31 +198,28 @@ class _Run:
                     path
                 ).expect_partial().assert_existing_objects_matched()
             except (AssertionError, ValueError, tf.errors.InvalidArgumentError):
-                folder = Path(checkpoints.directory).parent
-                raise InputError(
-                    f"{path}: of another version of this program; remove {folder} to train anew"
-                ) from None
+                raise _other_program(checkpoints) from None
         return True
 
     def _train_epoch(self) -> None:
-        state, rows, batch_size = (
+        state, n_rows, batch_size = (
             self.state,
             self.dataset.rows(self.settings.split),
             self.settings.batch_size,
         )
-        steps = ceil(rows / batch_size)
+        steps = ceil(n_rows / batch_size)
         validate_at = {
             ceil(steps * part / self.settings.validations_per_epoch)
             for part in range(1, self.settings.validations_per_epoch + 1)
         }
         batches = self.dataset.shuffled_batches(
-            self.settings.split, batch_size, seed=self.experiment.seed * 100_003 + state.epoch
+            self.settings.split, batch_size, self.experiment.seed, state.epoch
         )
         iterator = iter(batches.skip(state.step))
         with row_bar(
-            f"pretrain {state.epoch + 1}/{self.settings.epochs}", rows, state.step * batch_size
+            f"pretrain {state.epoch + 1}/{self.settings.epochs}", n_rows, state.step * batch_size
         ) as bar:
-            while state.step < steps and not state.stopped:
+            while state.step < steps and not state.stopping.stopped:
                 count = self._steps_at_once(min(step for step in validate_at if step > state.step))
                 losses, learned = self.learner.steps(iterator, tf.constant(count))
                 state.step, state.total_steps = state.step + count, state.total_steps + count
@@ -240,10 +252,10 @@ class _Run:
             self.settings.progressive
         ):  # rows of validation may hold ids that the window is the first to teach
             fill_cold_rows(self.learner, self.experiment)
-        rows = run_frozen(
+        outputs = run_frozen(
             self.inference, self.dataset, self.settings.validation, tap=None, title="validation"
         )
-        figures = validation_figures(rows, self.learner.objectives, self.experiment)
+        figures = validation_figures(outputs, self.learner.objectives, self.experiment)
         state.history.append(
             {
                 "step": state.total_steps,
@@ -256,14 +268,11 @@ class _Run:
         self._log(
             {f"validation_{name}": value for name, value in figures.items() if value is not None}
         )
-        score = monitored(figures, self.settings.monitor)
-        if state.best is None or score > state.best:
-            state.best, state.best_step, state.bad = score, state.total_steps, 0
-            if self.settings.epochs * self.settings.validations_per_epoch > 1:
-                self.best.save(state.total_steps)
-        else:
-            state.bad += 1
-            state.stopped = state.bad >= self.settings.patience
+        improved = state.stopping.update(
+            monitored(figures, self.settings.monitor), state.total_steps
+        )
+        if improved and self.settings.epochs * self.settings.validations_per_epoch > 1:
+            self.best.save(state.total_steps)
 
     def _checkpoint(self) -> None:
         self._saved_state.assign(json.dumps(asdict(self.state)))
@@ -275,25 +284,29 @@ class _Run:
                 tf.summary.scalar(name, value)
 
 
+def _other_program(checkpoints: tf.train.CheckpointManager) -> InputError:
+    return InputError(
+        f"{checkpoints.latest_checkpoint}: of another version of this program; remove"
+        f" {Path(checkpoints.directory).parent} to train anew"
+    )
+
+
 def validation_figures(
-    rows: BackboneOutputs, objectives: Objectives, experiment: Experiment
+    outputs: BackboneOutputs, objectives: Objectives, experiment: Experiment
 ) -> dict[str, float | None]:
     """Loss, CTR-AUC and CTCVR-AUC of the frozen backbone on a validation split; None where a
     split has one class only.
     """
-    log_p = log_probabilities(tf.constant(rows.logits))
+    log_p = log_probabilities(tf.constant(outputs.logits))
     columns = {
         name: tf.constant(values)
-        for name, values in rows.columns.items()
+        for name, values in outputs.columns.items()
         if name.startswith(("label/", "row/weight"))
     }
-    weights = rows.columns["row/weight"]
+    aucs = entire_space_aucs(experiment, outputs, np.arange(len(outputs.logits)), outputs.logits)
     return {
         "loss": float(objectives.loss(log_p, columns, compute_metrics=False)),
-        "ctr_auc": auc(rows.labels(experiment.tasks.ctr.label), log_p["ctr"].numpy(), weights),
-        "ctcvr_auc": auc(
-            rows.labels(experiment.tasks.ctcvr.label), log_p["ctcvr"].numpy(), weights
-        ),
+        **{f"{task}_auc": value for task, value in aucs.items()},
     }
 
 
@@ -301,8 +314,8 @@ def monitored(figures: dict[str, float | None], monitor: str) -> float:
     """The figure that early stopping maximises: minus the loss, or the mean of the AUCs that are
     defined (minus the loss where none is).
     """
-    aucs = [value for name, value in figures.items() if name.endswith("_auc") and value is not None]
-    if monitor == "auc" and aucs:
-        return sum(aucs) / len(aucs)
+    auc = mean_defined(value for name, value in figures.items() if name.endswith("_auc"))
+    if monitor == "auc" and auc is not None:
+        return auc
     loss = figures["loss"]
     return -loss if loss is not None else float("-inf")

@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from configs import Experiment
 from configs.files import atomic_directory, delete
+from configs.random_streams import Purpose, random_stream
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
@@ -30,6 +31,7 @@ from trainer.backbone.stored_taps import (
 from trainer.data.dataset import Columns, Dataset
 from trainer.data.progress_bar import row_bar
 from trainer.job import Job
+from trainer.training.any_rows import for_any_rows
 from trainer.training.backbone_step import Learner
 
 _BATCH = 16_384
@@ -71,7 +73,7 @@ def learn_window(
                     learner,
                     part,
                     settings.batch_size,
-                    np.random.default_rng((experiment.seed, number)),
+                    random_stream(experiment.seed, Purpose.WINDOW_ORDER, number),
                 )
                 bar.update(len(rows))
         for file in files.values():
@@ -144,7 +146,10 @@ def _score(inference: keras.Model, columns: Columns, rows: Rows, files: Files) -
 def _learn(
     learner: Learner, columns: Columns, batch_size: int, generator: np.random.Generator
 ) -> None:
-    order = generator.permutation(len(columns["row/weight"]))
+    order, step = (
+        generator.permutation(len(columns["row/weight"])),
+        for_any_rows(learner.step, columns),
+    )
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        learner.step({name: tf.constant(values[chosen]) for name, values in columns.items()})
+        step({name: tf.constant(values[chosen]) for name, values in columns.items()})

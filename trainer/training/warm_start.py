@@ -16,13 +16,6 @@ def levels(warm_start: str, domains: list[Domain]) -> list[list[Domain]]:
     return [[domain for domain in domains if len(domain.conditions) == depth] for depth in depths]
 
 
-def parents(domain: Domain) -> list[str]:
-    """The domains that a domain can start from, the preferred first: a cross-topic one from its
-    single topics in order, then ``all``.
-    """
-    return [*(domain.name.split(",") if len(domain.conditions) > 1 else ()), ALL]
-
-
 def initial_kernels(
     warm_start: str, domains: list[Domain], kernels: dict[str, KernelWeights]
 ) -> KernelWeights | list[KernelWeights] | None:
@@ -38,6 +31,4 @@ def initial_kernels(
         return None
     if warm_start == "all":
         return kernels[ALL]
-    return [
-        next(kernels[name] for name in parents(domain) if name in kernels) for domain in domains
-    ]
+    return [next(kernels[name] for name in domain.parents if name in kernels) for domain in domains]

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.method.adapters.towers import TowerLayer, affine, tower_logits, towers_of
+from configs.random_streams import Purpose, random_stream
 from trainer.backbone.model import TASKS
-from trainer.kernels.kernel import KernelWeights, Weights, domain_generator
+from trainer.kernels.kernel import KernelWeights, Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +52,7 @@ class Bottleneck:
 
     def initial(self, seed: int, domain: str) -> KernelWeights:
         """Down ~ N(0, I), a function of seed and domain name; Up and both biases 0."""
-        generator = domain_generator(seed, domain)
+        generator = random_stream(seed, Purpose.KERNEL_WEIGHTS, domain)
         tasks, size = len(TASKS), self.towers[0].fan_in
         return {
             "down": generator.standard_normal((tasks, size, self.width), np.float32),

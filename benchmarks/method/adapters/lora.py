@@ -11,8 +11,9 @@ import tensorflow as tf
 
 from benchmarks.method.adapters.towers import TowerLayer, affine, towers_of
 from configs import InputError
+from configs.random_streams import Purpose, random_stream
 from trainer.backbone.model import TASKS
-from trainer.kernels.kernel import KernelWeights, Weights, domain_generator
+from trainer.kernels.kernel import KernelWeights, Weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +59,7 @@ class LoRA:
 
     def initial(self, seed: int, domain: str) -> KernelWeights:
         """A ~ N(0, I), a function of seed and domain name; B = 0."""
-        generator = domain_generator(seed, domain)
+        generator = random_stream(seed, Purpose.KERNEL_WEIGHTS, domain)
         start: KernelWeights = {}
         for index, layer in enumerate(self.towers):
             start[f"a_{index}"] = generator.standard_normal(

@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt
 from benchmarks.method.bench import Bench
 from benchmarks.method.columns import read_rows, read_scored_rows
 from benchmarks.method.methods.update import Update, trainable_copy
-from benchmarks.method.options import named_domains, read_options
+from benchmarks.method.options import chosen_domains, read_options
 from benchmarks.method.outcome import Outcome
 from benchmarks.method.trainee import Trainee, train_domains
 from configs import Experiment
@@ -44,7 +44,7 @@ def full(
     from.
     """
     settings = read_options(Full, "full", options)
-    domains = named_domains(experiment, settings.domains)
+    domains = chosen_domains(experiment, settings.domains)
     begun = time.perf_counter()
     window = read_rows(bench.dataset, [experiment.finetune.split])
     validation = read_scored_rows(bench, experiment.finetune.validation)

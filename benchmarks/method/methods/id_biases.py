@@ -12,7 +12,7 @@ from pydantic import Field, PositiveFloat, model_validator
 from benchmarks.method.bench import Bench
 from benchmarks.method.bias_tables import PASSES, Table, fit_biases
 from benchmarks.method.methods.tuned import kernels
-from benchmarks.method.options import named_domains, read_options
+from benchmarks.method.options import chosen_domains, read_options
 from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
@@ -201,7 +201,7 @@ def _of_backbone(
     window, everyone = bench.any_rows(experiment.finetune.split), Domain(ALL)
     domains = [
         everyone,
-        *(domain for domain in named_domains(experiment, ()) if len(window.domain_rows(domain))),
+        *(domain for domain in chosen_domains(experiment, ()) if len(window.domain_rows(domain))),
     ]
     rows = {split: bench.any_rows(split) for split in splits}
     own = {

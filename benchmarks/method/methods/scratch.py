@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.method.bench import Bench
 from benchmarks.method.columns import read_rows, read_scored_rows
-from benchmarks.method.options import Training, named_domains, read_options, training_splits
+from benchmarks.method.options import Training, chosen_domains, read_options, training_splits
 from benchmarks.method.outcome import Outcome
 from benchmarks.method.trainee import Trainee, train_domains
 from configs import Experiment
@@ -38,7 +38,7 @@ def scratch(
     ``all``, and with it a domain without rows, is scored by the study's backbone.
     """
     settings = read_options(Scratch, "scratch", options)
-    domains = named_domains(experiment, settings.domains)
+    domains = chosen_domains(experiment, settings.domains)
     training = training_splits(experiment, settings.splits, splits)
     begun = time.perf_counter()
     data = read_rows(bench.dataset, training)

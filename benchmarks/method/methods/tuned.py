@@ -12,10 +12,11 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from benchmarks.method.bench import Bench
-from benchmarks.method.options import named_domains, read_options
+from benchmarks.method.options import chosen_domains, read_options
 from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
+from configs.random_streams import Purpose, random_stream
 from configs.section import Section
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.evaluation.activation import passes_activation_rule
@@ -101,7 +102,7 @@ def tune(
     }
     all_seconds = time.perf_counter() - start
     wanted = (
-        named_domains(experiment, options.domains or ())
+        chosen_domains(experiment, options.domains or ())
         if options.domains is None or options.domains
         else []
     )
@@ -150,7 +151,9 @@ def tune(
     }
     if options.information and isinstance(adapter, KernelShape):
         shown = validation.taps[
-            np.random.default_rng(experiment.seed).permutation(len(validation.taps))[:_SHOWN_ROWS]
+            random_stream(experiment.seed, Purpose.BENCHMARK_ROWS).permutation(
+                len(validation.taps)
+            )[:_SHOWN_ROWS]
         ]
         notes["information"] = information(adapter, trained[ALL], shown, settings.code_noise)
     rows_of_all, rows_of_domains = (
@@ -187,7 +190,8 @@ def part_of(window: BackboneOutputs, options: Tuned, seed: int) -> BackboneOutpu
         kept &= moments > moments.max() - options.days * _DAY
     if options.share < 1.0:
         unique, inverse = np.unique(users, return_inverse=True)
-        kept &= (np.random.default_rng(seed).random(len(unique)) < options.share)[inverse]
+        drawn = random_stream(seed, Purpose.BENCHMARK_USERS).random(len(unique))
+        kept &= (drawn < options.share)[inverse]
     return BackboneOutputs(
         window.logits[kept],
         window.taps[kept],

@@ -10,6 +10,7 @@ from benchmarks.method.draws import Draws
 from benchmarks.method.outcome import AUTO
 from benchmarks.method.results import Results, estimate
 from configs import Experiment, InputError
+from configs.random_streams import Purpose, random_stream
 from trainer.metrics.task_metrics import auc
 
 USERS = np.array([3, 3, 1, 1, 2, 2, 2, 5], np.int64)
@@ -22,7 +23,9 @@ def test_a_draw_is_the_auc_with_every_user_counted_as_often_as_drawn() -> None:
     value, drawn = Draws(USERS, ONES, resamples=20, seed=4).auc(LABELS, SCORES, np.arange(8))
     assert value == auc(LABELS, SCORES)
     for draw, found in enumerate(drawn):
-        counts = np.bincount(np.random.default_rng([4, draw]).integers(4, size=4), minlength=4)
+        counts = np.bincount(
+            random_stream(4, Purpose.BOOTSTRAP, draw).integers(4, size=4), minlength=4
+        )
         times = counts[np.unique(USERS, return_inverse=True)[1]]
         expected = auc(LABELS, SCORES, times)
         assert found == pytest.approx(value if expected is None else expected, abs=1e-6)

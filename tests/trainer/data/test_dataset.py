@@ -69,11 +69,13 @@ def test_shuffling_keeps_every_row_whole_and_once(
         np.testing.assert_array_equal(drawn[name][there], values[back], err_msg=name)
 
 
-def test_the_order_is_a_function_of_the_seed(dataset: Dataset) -> None:
+def test_the_order_is_a_function_of_seed_and_epoch(dataset: Dataset) -> None:
     first = shuffled(dataset, seed=1)[KEY]
     np.testing.assert_array_equal(shuffled(dataset, seed=1)[KEY], first)
     np.testing.assert_array_equal(shuffled(dataset, seed=1, batch_size=64)[KEY], first)
     assert (shuffled(dataset, seed=2)[KEY] != first).mean() > 0.9
+    later = joined(dataset.shuffled_batches(SPLIT, 500, 1, epoch=1).as_numpy_iterator())[KEY]
+    assert (later != first).mean() > 0.9
 
 
 def test_neighbours_of_a_file_do_not_stay_together(dataset: Dataset, in_order: Columns) -> None:

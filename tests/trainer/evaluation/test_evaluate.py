@@ -16,6 +16,7 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from configs import Experiment, InputError
+from configs.domains import is_single_topic
 from configs.section import read_section
 from tests.trainer.conftest import change_json, one_line
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
@@ -24,7 +25,7 @@ from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.kernels.scoring import probabilities, score_rows
 from trainer.losses import TASK_NAMES
-from trainer.metrics.results import EvaluationResult, is_single_topic
+from trainer.metrics.results import EvaluationResult
 from trainer.metrics.task_metrics import METRICS
 from trainer.registry.kernel_registry import KernelStore
 

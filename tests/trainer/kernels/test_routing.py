@@ -11,10 +11,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs import Experiment, InputError
 from configs.domains import Domain, Topic, enumerate_domains
-from tests.trainer.conftest import domains_of, one_line
-from trainer.kernels.routing import auto_rank, most_specific_first, parse_domain
+from trainer.kernels.routing import auto_rank, most_specific_first
 
 SCENE = Topic(column="scene", values=("home", "search"))
 PERIOD = Topic(column="period", values=("noon", "night"))
@@ -149,32 +147,3 @@ def test_a_domain_without_a_slot_is_as_one_that_is_not_there(
     assert [candidates[rank - 1] if rank else None for rank in among_all] == [
         served[rank - 1] if rank else None for rank in alone
     ]
-
-
-def test_names_are_read_back(experiment: Experiment) -> None:
-    for domain in experiment.domains:
-        assert parse_domain(domain.name, experiment.topics) == domain
-    assert domains_of(experiment, "region=r2,scene=search")[0].conditions == (
-        ("region", 2),
-        ("scene", 2),
-    )
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "",
-        "scene",
-        "scene=",
-        "scene=moon",
-        "weather=rain",
-        "scene=home,",
-        "region=r1,scene=moon",
-        "ALL",
-        "backbone",
-    ],
-)
-def test_a_name_that_is_no_domain_is_refused(name: str, experiment: Experiment) -> None:
-    with pytest.raises(InputError, match="is no value of a topic") as error:
-        parse_domain(name, experiment.topics)
-    assert "scene, period, region" in one_line(error)

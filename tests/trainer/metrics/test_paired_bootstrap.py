@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from configs.random_streams import Purpose, random_stream
 from trainer.metrics import paired_bootstrap
 from trainer.metrics.paired_bootstrap import (
     paired_comparison,
@@ -40,7 +41,7 @@ def brute_force(labels, backbone, kernel, weights, groups, clusters, resamples, 
     weights = np.ones(len(labels)) if weights is None else weights
     deltas = {name: [] for name in METRICS}
     for draw in range(resamples):
-        drawn = np.random.default_rng([seed, draw]).integers(len(names), size=len(names))
+        drawn = random_stream(seed, Purpose.BOOTSTRAP, draw).integers(len(names), size=len(names))
         times = np.bincount(drawn, minlength=len(names))[user] * weights
         before, after = (
             task_metrics(labels, backbone, times, groups),

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from configs.domains import is_single_topic
 from configs.errors import InputError
 from configs.section import read_section
 from tests.trainer.reports.made_results import make_result
@@ -12,7 +13,6 @@ from trainer.metrics.results import (
     DomainResult,
     EvaluationResult,
     comparisons_to_json,
-    is_single_topic,
     mean_gain,
 )
 

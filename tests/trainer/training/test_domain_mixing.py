@@ -92,12 +92,15 @@ def test_learned_shares_by_hand() -> None:
     assert learned_shares(np.empty(0), 0.5).shape == (0,)
 
 
+AGREEING = 9_000  # rows enough that like ones agree whatever kernel is drawn
+
+
 def agreeing_rows() -> BackboneOutputs:
     """Scene 1 (home) and period 1 (lunch) want one thing of the kernel, scene 2 (search) the
     opposite; each row is of one domain.
     """
-    made = random_rows(900)
-    group = np.arange(900) % 3
+    made = random_rows(AGREEING)
+    group = np.arange(AGREEING) % 3
     wanted = np.where(group == 2, -1.0, 1.0)
     click = (made.taps[:, 0, 0] * wanted > 0).astype(np.float32)
     columns = {
@@ -106,14 +109,14 @@ def agreeing_rows() -> BackboneOutputs:
         "label/conversion": click * (made.taps[:, 1, 0] * wanted > 0),
         "topic/scene": np.select([group == 0, group == 2], [1, 2]).astype(np.int32),
         "topic/period": np.where(group == 1, 1, 0).astype(np.int32),
-        "topic/region": np.zeros(900, np.int32),
+        "topic/region": np.zeros(AGREEING, np.int32),
     }
     return replace(made, columns=columns)
 
 
 def test_gradients_of_like_rows_agree_and_of_opposite_rows_do_not() -> None:
     rows, kernel = agreeing_rows(), SHAPE.initial(17, "all")
-    own, like, opposite = (np.arange(index, 900, 3) for index in range(3))
+    own, like, opposite = (np.arange(index, AGREEING, 3) for index in range(3))
     found = agreements(variant(), SHAPE, kernel, rows, own, [own, like, opposite])
     assert found[0] == pytest.approx(1.0, abs=1e-6)
     assert found[1] > 0.8

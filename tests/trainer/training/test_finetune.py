@@ -138,9 +138,11 @@ def test_an_unknown_domain_is_refused_before_any_work(
     experiment: Experiment, tmp_path: Path
 ) -> None:
     with pytest.raises(
-        InputError, match="'scene=moon' is no domain of this config; there are: all, scene=home"
+        InputError,
+        match=r"--domains: 'scene=hme' is no domain of this config; did you mean 'scene=home'\?;"
+        " there are: all, scene=home",
     ) as error:
-        finetune(experiment, tmp_path, Job(tmp_path), [HOME, "scene=moon"])
+        finetune(experiment, tmp_path, Job(tmp_path), [HOME, "scene=hme"])
     one_line(error)
 
 

@@ -282,3 +282,24 @@ def test_a_domains_share_of_a_batch_is_its_share_of_all_rows_and_a_tiny_one_take
 def test_a_domain_without_rows_has_a_place_in_every_batch_and_nothing_in_it() -> None:
     made = schedule([DATA[0], DomainData("region=r9", np.empty(0, np.int64))], 100, seed=1, epoch=0)
     assert all(len(batch) == 2 and len(batch[1]) == 0 for batch in made)
+
+
+@pytest.mark.parametrize("regulariser", ["moments", "variational", "coding_rate"])
+def test_a_step_is_traced_once_whatever_domains_and_rows_it_has(
+    regulariser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """First the number of tiles changes alone, then that of domains, then both."""
+    trainer = trainer_of([0, 1, 2], f"finetune.regulariser={regulariser}")
+    none = np.empty(0, np.int64)
+    monkeypatch.setattr(tf.get_logger(), "warning", lambda *_: pytest.fail("TensorFlow warned"))
+    for rows in (
+        [np.arange(3 * TILE), np.arange(3), np.arange(3)],
+        [np.arange(2 * TILE), np.arange(3), np.arange(3)],
+        [np.arange(3 * TILE), np.arange(3), none],
+        [none, np.arange(3), none],
+        [np.arange(TILE + 1), none, np.arange(70)],
+        [none, none, np.arange(1)],
+    ):
+        losses = trainer.train_batch(ROWS, rows)
+        assert [bool(loss) for loss in losses] == [bool(len(part)) for part in rows]
+    assert trainer._traced.experimental_get_tracing_count() == 1

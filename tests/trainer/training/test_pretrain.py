@@ -3,6 +3,7 @@ and one job directory for one experiment.
 """
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -123,6 +124,52 @@ def test_a_checkpoint_of_another_program_is_refused_in_one_line(
     ) as error:
         pretrain(experiment, dataset_dir, job)
     one_line(error)
+
+
+def test_a_checkpoint_of_the_program_that_drew_other_numbers_is_refused_in_one_line(
+    experiment: Experiment, dataset_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place in an epoch is one in another order of rows: rows would be learned twice, others
+    never. The state is as that program wrote it, without the version of the streams.
+    """
+    job = Job(tmp_path / "job")
+    older = {
+        "epoch": 0,
+        "step": 6,
+        "total_steps": 6,
+        "best": 0.6,
+        "best_step": 5,
+        "bad": 0,
+        "loss_sum": 1.5,
+        "loss_count": 1,
+        "stopped": False,
+        "history": [],
+    }
+    monkeypatch.setattr(module, "asdict", lambda _: older)
+    cut_short(experiment, dataset_dir, job, "run_frozen", calls=1)
+    with pytest.raises(
+        InputError,
+        match=r"ckpt-\d+: of another version of this program; remove .*checkpoints to train anew",
+    ) as error:
+        pretrain(experiment, dataset_dir, job)
+    one_line(error)
+    shutil.rmtree(job.checkpoints)  # what the message says
+    monkeypatch.undo()
+    pretrain(experiment, dataset_dir, job)
+    assert job.finished
+
+
+def test_a_checkpoint_says_in_which_streams_it_is_a_place(
+    experiment: Experiment, dataset_dir: Path, tmp_path: Path
+) -> None:
+    job = Job(tmp_path / "job")
+    cut_short(experiment, dataset_dir, job, "run_frozen", calls=1)
+    reader = tf.train.load_checkpoint(str(job.checkpoints / "latest"))
+    state = json.loads(reader.get_tensor("state/.ATTRIBUTES/VARIABLE_VALUE"))
+    assert state["streams"] == 1
+    assert state["stopping"].keys() == {"patience", "best", "when", "waited"}
+    assert state["stopping"]["patience"] == experiment.pretrain.patience
+    assert state["stopping"]["when"] == 5
 
 
 KILLED = """
