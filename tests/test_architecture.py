@@ -25,7 +25,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("domains", "features", "simulation", "training"),
         ("section",),
         ("files",),
-        ("errors", "tensorflow_import"),
+        ("domain_names", "errors", "tensorflow_import"),
     ),
     "preprocessing": (
         ("task", "simulate"),

@@ -14,11 +14,11 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tensorflow.core.framework import tensor_pb2, types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+from google.protobuf.message import Message
 
 from configs.errors import InputError
 from serving.wire.errors import StatusError
+from serving.wire.messages import DataType
 from serving.wire.signatures import DOMAIN, DOMAINS
 from serving.wire.tensor_protos import decode, dtype_name, encode
 
@@ -43,13 +43,13 @@ class _Kind:
 
 
 def encode_rows(
-    signature: meta_graph_pb2.SignatureDef,
+    signature: Message,
     rows: Sequence[Row],
     domain: str | None = None,
     *,
     ignore_unknown: bool = False,
     place: Callable[[int], str] = "row {}".format,
-) -> dict[str, tensor_pb2.TensorProto]:
+) -> dict[str, Message]:
     """The inputs of a request: ``[N]`` for each input of rank 1, ``[N, L]`` for rank 2, L being the
     longest list of these rows.
 
@@ -65,52 +65,17 @@ def encode_rows(
       InputError: an unknown key, a value of the wrong type, no domain, a signature that rows cannot
         fill.
     """
-    if domain is not None and DOMAIN not in signature.inputs:
-        raise InputError(f"the signature takes no domain, received domain {domain!r}")
-    if not ignore_unknown:
-        for index, row in enumerate(rows):
-            _refuse_unknown(row, set(signature.inputs), place(index))
-    encoded = {}
-    for name, info in signature.inputs.items():
-        kind, rank = _kind(name, info)
-        values = [_python(row.get(name)) for row in rows]
-        if name == DOMAIN:
-            values = [domain if value is None else value for value in values]
-            if None in values:
-                raise InputError(
-                    f"{place(values.index(None))}: no domain (name one for all rows, or give the"
-                    f" row a {DOMAIN!r})"
-                )
-        read = _read_list if rank == 2 else _read_value
-        cells = []
-        for index, value in enumerate(values):
-            try:
-                cells.append(read(kind, value))
-            except ValueError:
-                expected = f"a list, each {kind.expected}" if rank == 2 else kind.expected
-                raise InputError(
-                    f"{place(index)}: {name} must be {expected}, received {_shown(value)}"
-                ) from None
-        array = np.empty(len(rows), kind.array)
-        if rank == 2:
-            length = max(1, max(map(len, cells), default=0))
-            array = np.full(
-                (len(rows), length), 0 if kind.missing is None else kind.missing, kind.array
-            )
-        for index, cell in enumerate(cells):
-            array[(index, slice(0, len(cell))) if rank == 2 else index] = cell
-        encoded[name] = encode(array, info.dtype, packed=True)
-    return encoded
+    return _encode_rows(signature.inputs, rows, domain, ignore_unknown, place)
 
 
 def encode_rank(
-    signature: meta_graph_pb2.SignatureDef,
+    signature: Message,
     shared: Row,
     items: Sequence[Row],
     domain: str | None = None,
     *,
     ignore_unknown: bool = False,
-) -> dict[str, tensor_pb2.TensorProto]:
+) -> dict[str, Message]:
     """The inputs of a request that sends what its rows share only once, ``[1]`` or ``[1, L]``; the
     others as ``encode_rows``.
 
@@ -124,25 +89,20 @@ def encode_rank(
     Raises:
       InputError: as ``encode_rows``.
     """
-    once, each = meta_graph_pb2.SignatureDef(), meta_graph_pb2.SignatureDef()
+    once: dict[str, Message] = {}
+    each: dict[str, Message] = {}
     for name, info in signature.inputs.items():
         dims = info.tensor_shape.dim
-        (once if dims and dims[0].size == 1 else each).inputs[name].CopyFrom(info)
+        (once if dims and dims[0].size == 1 else each)[name] = info
     return {
-        **encode_rows(
-            once,
-            [shared],
-            domain,
-            ignore_unknown=ignore_unknown,
-            place=lambda _: "what the items share",
-        ),
-        **encode_rows(each, items, ignore_unknown=ignore_unknown, place="item {}".format),
+        **_encode_rows(once, [shared], domain, ignore_unknown, lambda _: "what the items share"),
+        **_encode_rows(each, items, None, ignore_unknown, "item {}".format),
     }
 
 
 def decode_rows(
-    signature: meta_graph_pb2.SignatureDef,
-    outputs: Mapping[str, tensor_pb2.TensorProto],
+    signature: Message,
+    outputs: Mapping[str, Message],
     count: int,
 ) -> list[dict[str, Any]]:
     """Every output, row by row, as Python numbers, text and lists; outputs are in the order of
@@ -174,6 +134,51 @@ def decode_rows(
     return rows
 
 
+def _encode_rows(
+    inputs: Mapping[str, Message],
+    rows: Sequence[Row],
+    domain: str | None,
+    ignore_unknown: bool,
+    place: Callable[[int], str],
+) -> dict[str, Message]:
+    if domain is not None and DOMAIN not in inputs:
+        raise InputError(f"the signature takes no domain, received domain {domain!r}")
+    if not ignore_unknown:
+        for index, row in enumerate(rows):
+            _refuse_unknown(row, set(inputs), place(index))
+    encoded = {}
+    for name, info in inputs.items():
+        kind, rank = _kind(name, info)
+        values = [_python(row.get(name)) for row in rows]
+        if name == DOMAIN:
+            values = [domain if value is None else value for value in values]
+            if None in values:
+                raise InputError(
+                    f"{place(values.index(None))}: no domain (name one for all rows, or give the"
+                    f" row a {DOMAIN!r})"
+                )
+        read = _read_list if rank == 2 else _read_value
+        cells = []
+        for index, value in enumerate(values):
+            try:
+                cells.append(read(kind, value))
+            except ValueError:
+                expected = f"a list, each {kind.expected}" if rank == 2 else kind.expected
+                raise InputError(
+                    f"{place(index)}: {name} must be {expected}, received {_shown(value)}"
+                ) from None
+        array = np.empty(len(rows), kind.array)
+        if rank == 2:
+            length = max(1, max(map(len, cells), default=0))
+            array = np.full(
+                (len(rows), length), 0 if kind.missing is None else kind.missing, kind.array
+            )
+        for index, cell in enumerate(cells):
+            array[(index, slice(0, len(cell))) if rank == 2 else index] = cell
+        encoded[name] = encode(array, info.dtype, packed=True)
+    return encoded
+
+
 def _refuse_unknown(row: Row, known: set[str], place: str) -> None:
     for key in row:
         if key not in known:
@@ -184,7 +189,7 @@ def _refuse_unknown(row: Row, known: set[str], place: str) -> None:
             raise InputError(f"{place}: unknown key {key!r} ({hint})")
 
 
-def _kind(name: str, info: meta_graph_pb2.TensorInfo) -> tuple[_Kind, int]:
+def _kind(name: str, info: Message) -> tuple[_Kind, int]:
     kind = _KINDS.get(info.dtype)
     rank = len(info.tensor_shape.dim)
     if kind is None or rank not in (1, 2):
@@ -273,16 +278,16 @@ def _flag(value: object) -> bool:
 _FLOAT32 = "a finite number (float32)"
 _INT64 = "a whole number, or ISO 8601 text (a time, UTC where it names no zone)"
 _KINDS: dict[int, _Kind] = {
-    types_pb2.DT_STRING: _Kind("text", _text, b"", np.object_),
-    types_pb2.DT_FLOAT: _Kind(
+    DataType.DT_STRING: _Kind("text", _text, b"", np.object_),
+    DataType.DT_FLOAT: _Kind(
         _FLOAT32, _number(float(np.finfo(np.float32).max)), math.nan, np.float32
     ),
-    types_pb2.DT_DOUBLE: _Kind(
+    DataType.DT_DOUBLE: _Kind(
         "a finite number", _number(float(np.finfo(np.float64).max)), math.nan, np.float64
     ),
-    types_pb2.DT_INT64: _Kind(_INT64, _whole_or_time, None, np.int64),
-    types_pb2.DT_INT32: _Kind("a whole number (int32)", _whole(32), None, np.int32),
-    types_pb2.DT_BOOL: _Kind("true or false", _flag, None, np.bool_),
+    DataType.DT_INT64: _Kind(_INT64, _whole_or_time, None, np.int64),
+    DataType.DT_INT32: _Kind("a whole number (int32)", _whole(32), None, np.int32),
+    DataType.DT_BOOL: _Kind("true or false", _flag, None, np.bool_),
 }
 
 

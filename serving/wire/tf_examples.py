@@ -3,7 +3,9 @@
 import math
 from collections.abc import Mapping
 
-import tensorflow as tf
+from google.protobuf.message import Message
+
+from serving.wire.messages import Example, Feature
 
 EXAMPLES = "examples"
 """The signature's name, and its input's."""
@@ -20,20 +22,20 @@ def example(row: Mapping[str, object]) -> bytes:
     features = {
         name: feature for name, value in row.items() if (feature := _feature(value)) is not None
     }
-    return bytes(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return bytes(Example(features={"feature": features}).SerializeToString())
 
 
-def _feature(value: object) -> tf.train.Feature | None:
+def _feature(value: object) -> Message | None:
     if isinstance(value, str):
         return _texts([value]) if value else None
     if isinstance(value, list | tuple):
         return _texts([text for text in value if text])
     if isinstance(value, int):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+        return Feature(int64_list={"value": [value]})
     if isinstance(value, float) and not math.isnan(value):
-        return tf.train.Feature(float_list=tf.train.FloatList(value=[value]))
+        return Feature(float_list={"value": [value]})
     return None
 
 
-def _texts(values: list[str]) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode() for text in values]))
+def _texts(values: list[str]) -> Message:
+    return Feature(bytes_list={"value": [text.encode() for text in values]})
