@@ -8,7 +8,7 @@ CONFIG := configs/quickstart.yaml
 
 install: .venv/installed
 
-.venv/installed: setup.py
+.venv/installed: setup.py requirements-worker.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev,bench]'
 	touch $@

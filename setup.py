@@ -1,14 +1,23 @@
 """Packaging: what users install, and what Beam ships to its workers (``--setup_file=./setup.py``).
 
-The plain install is what a Beam worker needs (configs and preprocessing); ``train``, ``serve``,
-``dev`` and ``bench`` add the rest.
+The plain install is what a client of a server needs (configs and ``serving.client``); the extras
+add the rest. Beam's workers get the extra ``preprocess``: ``preprocessing.task`` hands them its
+lines, ``requirements-worker.txt``, and every worker installs these before this package.
 """
 
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+CLIENT = [
+    "grpcio>=1.71,<2",
+    "numpy>=1.26,<2.5",
+    "protobuf>=5.29,<7",
+]
+PREPROCESS = (HERE / "requirements-worker.txt").read_text(encoding="utf-8").split()
 TRAIN = [
+    *PREPROCESS,
     "keras>=3.13,<3.16",
     "keras-rs>=0.4,<0.5",
     "tensorflow-recommenders>=0.7.7,<0.8",
@@ -19,6 +28,8 @@ TRAIN = [
     "matplotlib>=3.9,<4",
 ]
 SERVE = [
+    "tensorflow>=2.21,<2.22",
+    "google-crc32c>=1.5,<2",
     "tensorflow-serving-api>=2.21,<2.22",
     "grpcio-health-checking>=1.71,<1.82",  # later ones want protobuf 7
     "prometheus-client>=0.21,<1",
@@ -44,7 +55,7 @@ setup(
         "Pre-train a recommender once, freeze it, and adapt it to hundreds of domains by small"
         " kernels"
     ),
-    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
@@ -56,24 +67,19 @@ setup(
         "serving": ["py.typed", "signature.lock.json"],
     },
     install_requires=[
-        "tensorflow>=2.21,<2.22",
-        "apache-beam>=2.77,<2.78",
-        "google-crc32c>=1.5,<2",
-        "grpcio>=1.71,<2",
-        "numpy>=1.26,<2.5",
-        "pyarrow>=16,<26",
-        "protobuf>=5.29,<7",
-        "h5py>=3.11,<3.15",
+        *CLIENT,
         "pydantic>=2.10,<3",
         "PyYAML>=6,<7",
         "tzdata>=2024.1",
         "tqdm>=4.66,<5",
     ],
     extras_require={
+        "client": CLIENT,
+        "preprocess": PREPROCESS,
         "train": TRAIN,
         "serve": SERVE,
         "dev": DEV,
         "bench": BENCH,
-        "gcp": ["apache-beam[gcp]>=2.77,<2.78"],
+        "gcp": [*PREPROCESS, "apache-beam[gcp]>=2.77,<2.78"],
     },
 )

@@ -6,11 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from configs.errors import InputError
-from configs.load import load_experiment
-from configs.schema import Experiment
+
+if TYPE_CHECKING:
+    from configs.schema import Experiment
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -39,8 +40,10 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def read_config(arguments: argparse.Namespace) -> Experiment:
+def read_config(arguments: argparse.Namespace) -> "Experiment":
     """The experiment that ``add_config_arguments`` describes. Raises ``ConfigError``."""
+    from configs.load import load_experiment  # pydantic: not every command reads an experiment
+
     return load_experiment(arguments.config, arguments.set)
 
 

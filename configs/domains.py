@@ -7,19 +7,11 @@ from dataclasses import dataclass
 
 from pydantic import Field, field_validator, model_validator
 
+from configs.domain_names import ALL as ALL
+from configs.domain_names import AUTO as AUTO
+from configs.domain_names import BACKBONE as BACKBONE
 from configs.errors import InputError
 from configs.section import SafeName, Section, TimeZoneName
-
-ALL = "all"
-"""The domain of every row; its kernel is the kernel of all traffic."""
-
-BACKBONE = "backbone"
-"""Asked for as a domain: the frozen backbone alone (zero-shot)."""
-
-AUTO = "auto"
-"""Asked for as a domain: the most specific active domain that matches the row's own topic
-fields.
-"""
 
 _HOURS = re.compile(r"(\d\d)-(\d\d)")
 

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from configs import InputError
@@ -84,7 +85,7 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     _, unknown = beam.parse_known_args(rest)
     if unknown:
         parser.error(f"unexpected argument '{unknown[0]}'")
-    return ours, _with_local_defaults(rest)
+    return ours, _with_worker_requirements(_with_local_defaults(rest))
 
 
 def _with_local_defaults(flags: list[str]) -> list[str]:
@@ -108,6 +109,23 @@ def _with_local_defaults(flags: list[str]) -> list[str]:
             f"--direct_num_workers={min(most, os.cpu_count() or 1)}",
         ]
     return [*defaults, *flags]
+
+
+def _with_worker_requirements(flags: list[str]) -> list[str]:
+    """With ``--setup_file``, what Beam's workers need beside the package, unless other
+    requirements are named: the file beside ``setup.py``. Workers install it from their package
+    index (``--requirements_cache=skip``): Beam would download and upload TensorFlow for each job.
+    """
+    names = [flag.partition("=")[0] for flag in flags]
+    if "--setup_file" not in names or "--requirements_file" in names:
+        return flags
+    place = names.index("--setup_file")
+    setup = flags[place].partition("=")[2] or flags[place + 1]
+    requirements = Path(setup).parent / "requirements-worker.txt"
+    if not requirements.is_file():
+        return flags
+    cache = [] if "--requirements_cache" in names else ["--requirements_cache=skip"]
+    return [*flags, f"--requirements_file={requirements}", *cache]
 
 
 def main(arguments: list[str]) -> None:

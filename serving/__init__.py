@@ -2,6 +2,4 @@
 
 import os
 
-import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
-
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # gRPC reads it when it is imported

@@ -13,14 +13,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+from google.protobuf.message import Message
 
 from configs import InputError
 from configs.cli import CommandParser, run
 from configs.files import write_bytes
 from serving.export.supported_ops import read_meta_graph
 from serving.wire.signatures import DOMAIN, EXAMPLES
+from serving.wire.tensor_protos import dtype_name
 
 LOCK = Path(__file__).with_name("signature.lock.json")
 CONTRACT, QUICKSTART = "contract", "quickstart"
@@ -31,7 +31,7 @@ Signatures = dict[str, dict[str, dict[str, str]]]
 """
 
 
-def signatures_of(meta_graph: meta_graph_pb2.MetaGraphDef) -> Signatures:
+def signatures_of(meta_graph: Message) -> Signatures:
     """What a version offers."""
     return {
         name: {"inputs": _described(signature.inputs), "outputs": _described(signature.outputs)}
@@ -83,7 +83,7 @@ def _described(infos: Any) -> dict[str, str]:
 
 
 def _dtype(number: int) -> str:
-    return str(types_pb2.DataType.Name(number)).removeprefix("DT_").lower()
+    return dtype_name(number).removeprefix("DT_").lower()
 
 
 def main() -> None:

@@ -28,7 +28,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("section",),
         ("files",),
         ("asides",),
-        ("errors", "random_streams", "tensorflow_import", "values"),
+        ("domain_names", "errors", "random_streams", "tensorflow_import", "values"),
     ),
     "preprocessing": (
         ("task", "simulate"),

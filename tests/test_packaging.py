@@ -12,18 +12,23 @@ import sysconfig
 import tarfile
 from collections.abc import Iterator
 from functools import cache
-from importlib.metadata import packages_distributions
+from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
 from typing import Any
 
 import apache_beam
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.stager import Stager
 
 from benchmarks.speed.peers.environments import PINS
+from preprocessing.task import parse_arguments
+from tests.serving.conftest import NAME, save, serving
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("configs", "preprocessing", "trainer", "serving")
+
+REQUIREMENTS = "requirements-worker.txt"
 
 IN_THE_WORKER = """
 import importlib, inspect, json, pickle, pkgutil, sys
@@ -71,27 +76,32 @@ print(json.dumps({
 
 
 @pytest.fixture(scope="module")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built by Beam itself, the way ``--setup_file=./setup.py`` makes it, from what the
-    repository holds.
+def staged(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What Beam itself makes for its workers of the README's command, ``--setup_file=./setup.py``,
+    and what the repository holds: their names on the worker, and the files.
     """
     source = tmp_path_factory.mktemp("source")
     for name in (*PACKAGES, "tests"):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("setup.py", "pyproject.toml", "README.md"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "MANIFEST.in", REQUIREMENTS):
         shutil.copy(ROOT / name, source / name)
-    built: str = Stager._build_setup_package(
-        str(source / "setup.py"), str(tmp_path_factory.mktemp("sdist"))
+    command = ["--config=c", "--output=o", "--runner=DataflowRunner"]
+    _, flags = parse_arguments([*command, "--setup_file", str(source / "setup.py")])
+    artifacts = Stager.create_job_resources(
+        PipelineOptions(flags), str(tmp_path_factory.mktemp("staged"))
     )
-    return Path(built)
+    pairs = Stager.extract_staging_tuple_iter(artifacts)
+    return {name: Path(path) for path, name, _ in pairs}
 
 
 @pytest.fixture(scope="module")
-def worker(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a worker finds: a new environment with the sdist installed, and of this one the
-    third-party packages alone.
-    """
-    folder = tmp_path_factory.mktemp("worker")
+def sdist(staged: dict[str, Path]) -> Path:
+    """The package that workers install."""
+    return staged["workflow.tar.gz"]
+
+
+def installed(sdist: Path, folder: Path) -> tuple[Path, Path]:
+    """A new environment with nothing but the sdist: its Python, and where its packages are."""
     environment, wheels = folder / "environment", folder / "wheels"
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
@@ -113,7 +123,16 @@ def worker(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, A
         [*pip, "--python", python, "install", "--no-deps", "--no-index", *wheels.iterdir()],
         check=True,
     )
-    own = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
+    return python, Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
+
+
+@pytest.fixture(scope="module")
+def worker(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What a worker finds: a new environment with the sdist installed, and of this one the
+    third-party packages alone.
+    """
+    folder = tmp_path_factory.mktemp("worker")
+    python, own = installed(sdist, folder)
     # A line of a .pth file adds the folder, but reads none of its .pth files, so the editable
     # install of this checkout stays out.
     (own / "third_party.pth").write_text(
@@ -171,20 +190,38 @@ def test_the_sdist_holds_the_four_packages_and_no_tests(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     expected = {str(path.relative_to(ROOT)) for package in PACKAGES for path in sources(package)}
-    expected |= {f"{package}/py.typed" for package in PACKAGES} | {"setup.py", "README.md"}
+    expected |= {f"{package}/py.typed" for package in PACKAGES}
+    expected |= {"setup.py", "README.md", REQUIREMENTS}
     assert expected <= names
     assert not [name for name in names if name.startswith("tests")]
+
+
+def promised(worker: dict[str, Any], *extras: str) -> list[str]:
+    """The requirements of the plain install and of extras, without their markers."""
+    lines = []
+    for line in worker["requires"]:
+        extra = re.search(r"""extra\s*==\s*['"](\w+)['"]""", line)
+        if extra is None or extra[1] in extras:
+            lines.append(line.partition(";")[0].strip())
+    return lines
+
+
+def test_workers_are_handed_the_requirements_of_the_job(
+    worker: dict[str, Any], staged: dict[str, Path]
+) -> None:
+    handed = staged["requirements.txt"].read_text().split()
+    plain, needed = promised(worker), promised(worker, "preprocess")
+    assert {normal(re.split(r"[^\w.-]", line)[0]) for line in handed} == {
+        normal(re.split(r"[^\w.-]", line)[0]) for line in needed[len(plain) :]
+    }
+    assert {"tensorflow", "apache-beam", "pyarrow"} <= {line.partition(">")[0] for line in handed}
 
 
 def test_beam_is_pinned_to_one_minor_version(worker: dict[str, Any]) -> None:
     """Launcher and workers must run the same; Dataflow's image has it installed before this
     package's dependencies are.
     """
-    (pin,) = (
-        line
-        for line in worker["requires"]
-        if line.startswith("apache-beam") and "extra" not in line
-    )
+    (pin,) = (line for line in promised(worker, "preprocess") if line.startswith("apache-beam"))
     major, minor = apache_beam.__version__.split(".")[:2]
     assert f">={major}.{minor}" in pin
     assert f"<{major}.{int(minor) + 1}" in pin
@@ -224,9 +261,9 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def distributions_of(module: str) -> set[str]:
-    for namespace, distribution in NAMESPACES.items():
+    for namespace, provider in NAMESPACES.items():
         if f"{module}.".startswith(f"{namespace}."):
-            return {distribution}
+            return {provider}
     return set(providers()[module.partition(".")[0]])
 
 
@@ -244,7 +281,16 @@ def of_a_peer(path: Path) -> bool:
 @pytest.mark.parametrize(
     ("files", "extras"),
     [
-        (sources("configs") + sources("preprocessing"), set()),
+        (sources("configs") + sources("preprocessing"), {"preprocess"}),
+        (
+            [
+                path
+                for room in ("wire", "client", "compare", "load_test")
+                for path in sources(f"serving/{room}")
+                if path.stem != "plot"
+            ],
+            {"client"},
+        ),  # plots are optional
         (sources("trainer"), {"train"}),
         (
             [
@@ -262,6 +308,7 @@ def of_a_peer(path: Path) -> bool:
     ],
     ids=[
         "what a Beam worker runs",
+        "clients",
         "trainer",
         "what serves",
         "what exports",
@@ -271,16 +318,12 @@ def of_a_peer(path: Path) -> bool:
 def test_every_import_is_promised_by_a_dependency(
     worker: dict[str, Any], files: list[Path], extras: set[str]
 ) -> None:
-    promised = set()
-    for line in worker["requires"]:
-        extra = re.search(r"""extra\s*==\s*['"](\w+)['"]""", line)
-        if extra is None or extra[1] in extras:
-            promised.add(normal(re.split(r"[^\w.-]", line)[0]))
+    names = {normal(re.split(r"[^\w.-]", line)[0]) for line in promised(worker, *extras)}
     missing = {
         f"{module} ({path.relative_to(ROOT)})"
         for path in files
         for module in imported(path)
-        if not distributions_of(module) & promised
+        if not distributions_of(module) & names
     }
     assert not missing
 
@@ -296,3 +339,56 @@ def test_every_import_of_a_peer_is_pinned(stem: str, peer: str) -> None:
     modules = {normal(name.partition(".")[0]) for path in files for name in imported(path)}
     assert normal(peer) in modules
     assert modules <= pinned
+
+
+HEAVY = ("tensorflow", "apache-beam", "keras", "pyarrow", "scipy", "matplotlib")
+CLIENT_COMMANDS = {
+    "client": [],
+    "compare": ["--other-domain=scene=home", "--by=ctr", "--resamples=10", "--json"],
+    "load_test": ["--seconds=0.2", "--threads=1"],
+}
+
+
+@pytest.fixture(scope="module")
+def client_python(
+    sdist: Path, worker: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Python of a new environment with the sdist installed and nothing but what the extra
+    ``client`` and its own requirements name.
+    """
+    python, own = installed(sdist, tmp_path_factory.mktemp("client"))
+    assert not [line for line in promised(worker, "client") if line.startswith(HEAVY)]
+    waiting = promised(worker, "client")[len(promised(worker)) :]
+    names: set[str] = set()
+    while waiting:
+        name = normal(re.split(r"[^\w.-]", waiting.pop())[0])
+        if name not in names:
+            names.add(name)
+            waiting += [line for line in distribution(name).requires or () if "extra" not in line]
+    assert names == {"grpcio", "numpy", "protobuf", "typing-extensions"}
+    for name in names:
+        for file in distribution(name).files or ():
+            if ".." not in file.parts and file.suffix != ".pyc":
+                place = own / file
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(Path(str(file.locate())))
+    return python
+
+
+def test_clients_need_grpc_numpy_and_protobuf_alone(client_python: Path, tmp_path: Path) -> None:
+    save(10, tmp_path / "models" / "10")
+    rows = [{"user": "u1", "time": 1, "domain": "all"}, {"user": "u2", "time": 2, "domain": "all"}]
+    requests = tmp_path / "rows.jsonl"
+    requests.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    answers = {}
+    with serving(tmp_path / "models") as peer:
+        standard = [f"--target={peer.target}", f"--model-name={NAME}", f"--requests={requests}"]
+        for name, flags in CLIENT_COMMANDS.items():
+            command = [client_python, "-I", "-m", f"serving.{name}", *standard, *flags]
+            run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert (run.returncode, run.stderr) == (0, "")
+            answers[name] = run.stdout
+    scores = [json.loads(line) for line in answers["client"].splitlines()]
+    assert [score["served_domain"] for score in scores] == ["all", "all"]
+    assert json.loads(answers["compare"])["rows"] == 2
+    assert json.loads(answers["load_test"])["requests"] > 0

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -18,6 +17,7 @@ from tensorflow_serving.apis import (
 from benchmarks.reliability.versioned import NAME, request
 from serving.server.model_config import model_configs
 from serving.wire.errors import StatusError
+from serving.wire.messages import TensorProto
 from serving.wire.tensor_protos import varint
 
 MOST_BYTES = 1 << 20
@@ -210,7 +210,7 @@ def _huge_when_decoded(draw: random.Random) -> _Drawn:
     asked = request(rows=0)
     rows, length = draw.choice([(1 << 20, 1 << 20), (1 << 30, 1), (20, 1 << 34)])
     asked.inputs["history"].CopyFrom(
-        tensor_pb2.TensorProto(dtype=7, string_val=[b"x" * draw.choice([1, 100_000])])
+        TensorProto(dtype=7, string_val=[b"x" * draw.choice([1, 100_000])])
     )
     asked.inputs["history"].tensor_shape.dim.add(size=rows)
     asked.inputs["history"].tensor_shape.dim.add(size=length)

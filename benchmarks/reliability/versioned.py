@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import tensorflow as tf
+from google.protobuf.message import Message
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from serving.wire.messages import PredictRequest
 from serving.wire.signatures import WARM_UP_FILE
 from serving.wire.tensor_protos import encode
 
@@ -66,13 +68,17 @@ def save(version: int, path: Path) -> None:
     file.parent.mkdir()
     with tf.io.TFRecordWriter(str(file)) as records:
         records.write(
-            prediction_log_pb2.PredictionLog(predict_log={"request": request()}).SerializeToString()
+            prediction_log_pb2.PredictionLog(
+                predict_log={
+                    "request": predict_pb2.PredictRequest.FromString(request().SerializeToString())
+                }
+            ).SerializeToString()
         )
 
 
-def request(rows: int = ROWS) -> predict_pb2.PredictRequest:
+def request(rows: int = ROWS) -> Message:
     """A request that is answered."""
-    asked = predict_pb2.PredictRequest(model_spec={"name": NAME})
+    asked = PredictRequest(model_spec={"name": NAME})
     texts, numbers = [f"u{row}".encode() for row in range(rows)], list(range(rows))
     inputs = {
         "user": (texts, tf.string),

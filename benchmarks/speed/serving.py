@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import tensorflow as tf
-from tensorflow_serving.apis import model_pb2, predict_pb2
 
 from benchmarks.method.bench import Bench
 from benchmarks.method.study import ROOT
@@ -42,6 +41,7 @@ from serving.selfcheck import log_rows, server_process
 from serving.server.servable import Servable
 from serving.server.worker_processes import shared_port
 from serving.wire.errors import StatusError
+from serving.wire.messages import PredictRequest, PredictResponse
 from serving.wire.signatures import DEFAULT_SIGNATURE, RANK_SIGNATURE
 from serving.wire.tensor_protos import encode
 from trainer.backbone.model import read_tap
@@ -178,7 +178,8 @@ def requests(models: Path, rows: Rows) -> dict[str, bytes]:
     return {
         name: encoded(
             signatures[signature],
-            model_pb2.ModelSpec(name=_MODEL, signature_name=signature),
+            _MODEL,
+            signature,
             rows,
             domain,
         )
@@ -190,9 +191,7 @@ def in_session(models: dict[int, Path], serialized: dict[str, bytes], repeats: i
     """A plain session, no server: by number of domains; ``rank`` and ``auto``; and the parts of
     one request.
     """
-    parsed = {
-        name: predict_pb2.PredictRequest.FromString(data) for name, data in serialized.items()
-    }
+    parsed = {name: PredictRequest.FromString(data) for name, data in serialized.items()}
     calls: dict[str, Callable[[], object]] = {}
     least, most = min(models), max(models)
     servables = {count: Servable(1, base / "1", _ONE_THREAD) for count, base in models.items()}
@@ -233,7 +232,7 @@ def _parts(servable: Servable, data: bytes) -> dict[str, Callable[[], object]]:
     """``decode`` in Python; ``run``, in which TensorFlow first parses the strings; ``parse``,
     which does that alone; ``encode``.
     """
-    request = predict_pb2.PredictRequest.FromString(data)
+    request = PredictRequest.FromString(data)
     outputs = servable.signatures[DEFAULT_SIGNATURE].outputs
     feeds = servable.feeds(DEFAULT_SIGNATURE, request.inputs)
     results = servable.run(DEFAULT_SIGNATURE, sorted(outputs), feeds)
@@ -244,12 +243,10 @@ def _parts(servable: Servable, data: bytes) -> dict[str, Callable[[], object]]:
             alias: encode(result, outputs[alias].dtype)
             for alias, result in zip(sorted(outputs), results, strict=True)
         }
-        return bytes(predict_pb2.PredictResponse(outputs=tensors).SerializeToString())
+        return bytes(PredictResponse(outputs=tensors).SerializeToString())
 
     return {
-        "decode": lambda: servable.feeds(
-            DEFAULT_SIGNATURE, predict_pb2.PredictRequest.FromString(data).inputs
-        ),
+        "decode": lambda: servable.feeds(DEFAULT_SIGNATURE, PredictRequest.FromString(data).inputs),
         "run": lambda: servable.run(DEFAULT_SIGNATURE, sorted(outputs), feeds),
         "parse": lambda: [tf.io.parse_tensor(message, tf.string) for message in messages],
         "encode": reply,

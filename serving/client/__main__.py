@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from configs.cli import CommandParser, run
 from serving.client.client import Client
 from serving.client.connection import MOST_ATTEMPTS, add_server_arguments, tls_of, version_or_label
+from serving.client.failures import end
 from serving.client.jsonl import json_line, logged_rows, slates
 from serving.wire.argument_types import whole_number, with_dashes
 from serving.wire.errors import StatusError
@@ -14,8 +15,8 @@ from serving.wire.signatures import DEFAULT_SIGNATURE
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command. Raises ``InputError`` for bad input; exits with code 1, after one line, where
-    the server fails.
+    """The command. Raises ``InputError`` for bad input; exits after one line with code 2
+    where there is no server, and 1 where the server fails.
     """
     arguments = _arguments(argv)
     client = Client(
@@ -41,8 +42,7 @@ def main(argv: Sequence[str]) -> None:
                 sys.stdout.write("".join(json_line(answer) for answer in answers))
                 sys.stdout.flush()
     except StatusError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        end(error)
 
 
 def _arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -83,11 +83,6 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         default=MOST_ATTEMPTS,
         metavar="N",
         help="how often to send a request while the server is UNAVAILABLE, at most (%(default)s)",
-    )
-    parser.add_argument(
-        "--wait-for-ready",
-        action="store_true",
-        help="wait, up to the deadline, for a server that cannot be reached",
     )
     parser.add_argument(
         "--ignore-unknown",

@@ -5,18 +5,21 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import grpc
-from tensorflow.core.framework import tensor_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    model_pb2,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-)
+from google.protobuf.message import Message
 
 from configs.errors import InputError
 from serving.client.connection import MOST_ATTEMPTS, Tls, open_channel
-from serving.wire.errors import StatusError
+from serving.client.failures import status_error
+from serving.wire.messages import (
+    METADATA_METHOD,
+    PREDICT_METHOD,
+    GetModelMetadataRequest,
+    GetModelMetadataResponse,
+    ModelSpec,
+    PredictRequest,
+    PredictResponse,
+    SignatureDefMap,
+)
 from serving.wire.row_codec import Row, decode_rows, encode_rank, encode_rows
 from serving.wire.signatures import DEFAULT_SIGNATURE, RANK_SIGNATURE
 
@@ -73,13 +76,15 @@ class Client:
         Raises:
           InputError: TLS files that cannot be used.
         """
+        self._target = target
         self._spec = _spec(model_name, version)
         self._deadline = deadline_seconds
         self._batch_size = batch_size
         self._wait_for_ready = wait_for_ready
         self._channel = open_channel(target, tls, attempts=attempts)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._signatures: dict[str, meta_graph_pb2.SignatureDef] = {}
+        self._predict_method = _method(self._channel, PREDICT_METHOD, PredictResponse)
+        self._metadata_method = _method(self._channel, METADATA_METHOD, GetModelMetadataResponse)
+        self._signatures: dict[str, Message] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -91,13 +96,11 @@ class Client:
         """Closes the connection."""
         self._channel.close()
 
-    def signatures(self) -> dict[str, meta_graph_pb2.SignatureDef]:
+    def signatures(self) -> dict[str, Message]:
         """What the served version can be asked, by name. Raises ``StatusError``."""
-        request = get_model_metadata_pb2.GetModelMetadataRequest(
-            model_spec=self._spec, metadata_field=["signature_def"]
-        )
-        response = self._call(self._stub.GetModelMetadata, request)
-        found = get_model_metadata_pb2.SignatureDefMap()
+        request = GetModelMetadataRequest(model_spec=self._spec, metadata_field=["signature_def"])
+        response = self._call(self._metadata_method, request)
+        found = SignatureDefMap()
         response.metadata["signature_def"].Unpack(found)
         return dict(found.signature_def)
 
@@ -109,7 +112,7 @@ class Client:
             self._signatures = self.signatures()
         return name in self._signatures
 
-    def signature(self, name: str) -> meta_graph_pb2.SignatureDef:
+    def signature(self, name: str) -> Message:
         """One of them. Raises ``InputError`` where the model has no such signature,
         ``StatusError``.
         """
@@ -213,14 +216,14 @@ class Client:
 
     def _predict(
         self,
-        known: meta_graph_pb2.SignatureDef,
+        known: Message,
         name: str,
-        inputs: dict[str, tensor_pb2.TensorProto],
+        inputs: dict[str, Message],
         count: int,
     ) -> Reply:
-        request = predict_pb2.PredictRequest(model_spec=self._spec, inputs=inputs)
+        request = PredictRequest(model_spec=self._spec, inputs=inputs)
         request.model_spec.signature_name = name
-        response = self._call(self._stub.Predict, request)
+        response = self._call(self._predict_method, request)
         return Reply(decode_rows(known, response.outputs, count), response.model_spec.version.value)
 
     def _call(self, method: Callable[..., Any], request: Any) -> Any:
@@ -228,16 +231,24 @@ class Client:
             return method(request, timeout=self._deadline, wait_for_ready=self._wait_for_ready)
         except grpc.RpcError as error:
             self._signatures = {}  # the served version may have changed; the next call asks again
-            raise StatusError(error.code(), error.details() or "") from None
+            raise status_error(self._target, error) from None
 
 
-def _spec(model_name: str, version: int | str | None) -> model_pb2.ModelSpec:
-    spec = model_pb2.ModelSpec(name=model_name)
+def _spec(model_name: str, version: int | str | None) -> Message:
+    spec = ModelSpec(name=model_name)
     if isinstance(version, str):
         spec.version_label = version
     elif version is not None:
         spec.version.value = version
     return spec
+
+
+def _method(channel: grpc.Channel, name: str, response: Any) -> Callable[..., Any]:
+    return channel.unary_unary(  # type: ignore[no-any-return, unused-ignore]
+        name,
+        request_serializer=lambda request: request.SerializeToString(),
+        response_deserializer=response.FromString,
+    )
 
 
 def _shifted(place: Callable[[int], str], start: int) -> Callable[[int], str]:

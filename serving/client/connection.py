@@ -102,6 +102,11 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
         help="for each request (%(default)s)",
     )
     parser.add_argument(
+        "--wait-for-ready",
+        action="store_true",
+        help="wait, up to the deadline, for a server that cannot be reached",
+    )
+    parser.add_argument(
         "--tls-ca-file",
         type=Path,
         metavar="PEM",

@@ -19,9 +19,10 @@ LoggedRow = tuple[str, dict[str, object]]
 
 def logged_rows(requests: str) -> Iterator[LoggedRow]:
     """Every row of a file of JSON lines, ``-`` being stdin; blank lines are skipped. Raises
-    ``InputError``.
+    ``InputError``, for a file without a row too.
     """
     source = "stdin" if requests == STDIN else requests
+    row = None
     with _open(requests) as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
@@ -34,6 +35,8 @@ def logged_rows(requests: str) -> Iterator[LoggedRow]:
             if not isinstance(row, dict):
                 raise InputError(f"{place}: expected a JSON object, received {type(row).__name__}")
             yield place, row
+    if row is None:
+        raise InputError(f"--requests {requests}: no rows; expected a JSON object in each line")
 
 
 def slates(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Self
 
-from configs.domains import AUTO
+from configs.domain_names import AUTO
 from configs.errors import InputError
 from serving.client.client import Answers, Client, Reply
 from serving.wire.errors import StatusError

@@ -12,14 +12,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from tqdm import tqdm
-
 from configs.cli import CommandParser, run
 from configs.errors import InputError
 from serving.client import Client
 from serving.client.client import Reply
 from serving.client.connection import add_server_arguments, host_and_port, tls_of, version_or_label
+from serving.client.failures import end
 from serving.client.jsonl import LoggedRow, json_line, logged_rows, slates
+from serving.client.progress import bar
 from serving.compare.paired_differences import Paired
 from serving.wire.argument_types import whole_number, with_dashes
 from serving.wire.errors import StatusError
@@ -88,8 +88,6 @@ def compare(
         paired.add(places, one.rows, two.rows)
         versions[0].add(one.version)
         versions[1].add(two.version)
-    if not versions[0]:
-        raise InputError("no rows to compare")
     return {"versions": [sorted(side) for side in versions], **paired.figures(resamples, seed)}
 
 
@@ -138,8 +136,8 @@ def text(figures: dict[str, Any]) -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """The command. Raises ``InputError`` for bad input; exits with code 1, after one line, where
-    a server fails.
+    """The command. Raises ``InputError`` for bad input; exits after one line with code 2
+    where there is no server, and 1 where a server fails.
     """
     arguments = _arguments(argv)
     with ExitStack() as stack:
@@ -151,13 +149,10 @@ def main(argv: Sequence[str]) -> None:
             "seed": arguments.seed,
         }
         try:
-            with tqdm(
-                requests, desc="replay", unit=" requests", mininterval=0.5, dynamic_ncols=True
-            ) as bar:
-                figures = compare(iter(bar), first, other, arguments.by, **settings)
+            shown = iter(bar(requests, "replay"))
+            figures = compare(shown, first, other, arguments.by, **settings)
         except StatusError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(1)
+            end(error)
     sys.stdout.write(json_line(figures) if arguments.json else text(figures))
 
 
@@ -179,7 +174,14 @@ def _sides(arguments: argparse.Namespace, stack: ExitStack) -> tuple[Side, Side]
         )
     clients = [
         stack.enter_context(
-            Client(target, name, version=version, deadline_seconds=deadline, tls=tls)
+            Client(
+                target,
+                name,
+                version=version,
+                deadline_seconds=deadline,
+                wait_for_ready=arguments.wait_for_ready,
+                tls=tls,
+            )
         )
         for target, name, version in dict.fromkeys(models)
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import model_pb2, predict_pb2, prediction_log_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from configs.domains import AUTO
 from serving.export.golden_cases import Row
@@ -43,12 +43,12 @@ def _requests(
     for name, signature in sorted(meta_graph.signature_def.items()):
         if name.startswith("__"):
             continue
-        spec = model_pb2.ModelSpec(name=model, signature_name=name)
         for asked in (domain, AUTO) if DOMAIN in signature.inputs else (None,):
             for some in (rows[:1], rows):
                 yield encoded(
                     signature,
-                    spec,
+                    model,
+                    name,
                     [{EXAMPLES: example(row)} for row in some] if name == EXAMPLES else some,
                     asked,
                 )

@@ -6,19 +6,18 @@ import argparse
 import json
 import math
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
-
-from tensorflow_serving.apis import model_pb2
-from tqdm import tqdm
 
 from configs.cli import CommandParser, run
 from configs.errors import InputError
 from serving.client import Client
 from serving.client.connection import add_server_arguments, tls_of
+from serving.client.failures import end
 from serving.client.jsonl import logged_rows, slates
+from serving.client.progress import bar
 from serving.load_test.closed_loop import load
 from serving.load_test.open_loop import ARRIVALS, Offered, arrivals, offer
 from serving.load_test.plot import check_plot, plot
@@ -35,7 +34,7 @@ threads.
 
 def main(argv: Sequence[str]) -> None:
     """The command. Raises ``InputError`` for bad input; exits with code 1 where a request was
-    refused or the server cannot be reached.
+    refused, and 2, after one line, where there is no server.
     """
     arguments = _arguments(argv)
     if arguments.plot:
@@ -47,8 +46,7 @@ def main(argv: Sequence[str]) -> None:
     try:
         rows, requests = _requests(arguments)
     except StatusError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        end(error)
     result: dict[str, Any] = {
         "rows": rows,
         "different_requests": len(requests),
@@ -87,25 +85,25 @@ def _requests(arguments: argparse.Namespace) -> tuple[int, list[bytes]]:
     ``StatusError``.
     """
     cut = list(islice(slates(logged_rows(arguments.requests), arguments.rows), arguments.different))
-    if not cut:
-        raise InputError(f"--requests {arguments.requests}: no rows")
     if len(cut) > 1 and len(cut[-1]) < arguments.rows:
         cut.pop()  # requests of one size, so that latencies can be compared
-    with Client(arguments.target, arguments.model_name, tls=tls_of(arguments)) as client:
-        known = client.signature(arguments.signature)
-    spec = model_pb2.ModelSpec(name=arguments.model_name, signature_name=arguments.signature)
+    model, signature = arguments.model_name, arguments.signature
+    with Client(
+        arguments.target,
+        model,
+        deadline_seconds=arguments.deadline_ms / 1_000,
+        wait_for_ready=arguments.wait_for_ready,
+        tls=tls_of(arguments),
+    ) as client:
+        known = client.signature(signature)
     return len(cut[0]), [
-        encoded(known, spec, [row for _, row in slate], arguments.domain) for slate in cut
+        encoded(known, model, signature, [row for _, row in slate], arguments.domain)
+        for slate in cut
     ]
 
 
 def _offer(arguments: argparse.Namespace, requests: Sequence[bytes], rate: float) -> Offered:
     duration = _WARM_UP + arguments.seconds
-
-    def bar(moments: list[float]) -> Iterable[float]:
-        title = f"{rate:g} requests/s"
-        return tqdm(moments, desc=title, unit=" requests", mininterval=0.5, dynamic_ncols=True)  # type: ignore[no-any-return, unused-ignore]
-
     return offer(
         arguments.target,
         requests,
@@ -115,7 +113,7 @@ def _offer(arguments: argparse.Namespace, requests: Sequence[bytes], rate: float
         connections=arguments.threads,
         deadline=arguments.deadline_ms / 1_000,
         tls=tls_of(arguments),
-        progress=bar,
+        progress=lambda moments: bar(moments, f"{rate:g} requests/s"),
     )
 
 

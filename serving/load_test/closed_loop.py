@@ -12,7 +12,7 @@ import grpc
 
 from serving.client.connection import Tls, open_channel
 from serving.load_test.measured import Load
-from serving.wire.request_encoding import METHOD
+from serving.wire.messages import PREDICT_METHOD
 
 
 def load(
@@ -47,7 +47,7 @@ def load(
         latencies, errors = [], Counter[str]()
         turns = cycle(several[first:] + several[:first])
         with open_channel(target, tls, shared=False) as channel:
-            call = channel.unary_unary(METHOD)
+            call = channel.unary_unary(PREDICT_METHOD)
             while (start := time.perf_counter()) < began + duration:
                 try:
                     call(next(turns), timeout=deadline)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from serving.client.connection import Tls, open_channel
 from serving.load_test.measured import Load
-from serving.wire.request_encoding import METHOD
+from serving.wire.messages import PREDICT_METHOD
 
 ARRIVALS = ("poisson", "constant")
 
@@ -112,7 +112,7 @@ def offer(
         channels = [
             stack.enter_context(open_channel(target, tls, shared=False)) for _ in range(connections)
         ]
-        calls = cycle([channel.unary_unary(METHOD) for channel in channels])
+        calls = cycle([channel.unary_unary(PREDICT_METHOD) for channel in channels])
         turns = cycle(requests)
         began = time.perf_counter()
         for moment in progress(moments.tolist()):

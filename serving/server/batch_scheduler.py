@@ -18,15 +18,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
-from tensorflow.core.framework import tensor_pb2
+from google.protobuf.message import Message
 
 from serving.server.batch_tensors import concatenate_requests, split_results
 from serving.server.batching_parameters import Parameters
+from serving.server.failures import status_of
 from serving.server.servable import Servable
-from serving.wire.errors import StatusError, deadline_exceeded, invalid, status_of
-from serving.wire.tensor_protos import encode
+from serving.server.tensors import encode
+from serving.wire.errors import StatusError, deadline_exceeded, invalid
 
-Protos = dict[str, tensor_pb2.TensorProto]
+Protos = dict[str, Message]
 _Key = tuple[Any, ...]
 
 
@@ -84,7 +85,7 @@ class Batcher:
         self,
         servable: Servable,
         signature_name: str,
-        inputs: Mapping[str, tensor_pb2.TensorProto],
+        inputs: Mapping[str, Message],
         output_filter: Sequence[str],
         most_bytes: int,
         seconds: float | None = None,

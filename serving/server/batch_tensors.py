@@ -8,20 +8,20 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from google.protobuf.message import Message
 
 from serving.server.servable import feed
+from serving.server.tensors import decode, encode
 from serving.wire.errors import StatusError, invalid
+from serving.wire.messages import DataType, TensorProto
 from serving.wire.tensor_protos import (
     Array,
     claimed_bytes,
-    decode,
-    encode,
     shape_of,
     strings_message,
 )
 
-Inputs = Mapping[str, tensor_pb2.TensorProto]
+Inputs = Mapping[str, Message]
 
 
 def concatenate_requests(requests: Sequence[Inputs], size: int, most_bytes: int) -> list[Array]:
@@ -53,7 +53,7 @@ def concatenate_requests(requests: Sequence[Inputs], size: int, most_bytes: int)
         try:
             feeds.append(
                 _joined_strings(protos, size)
-                if protos[0].dtype == types_pb2.DT_STRING
+                if protos[0].dtype == DataType.DT_STRING
                 else _joined(protos, size)
             )
         except ValueError as error:
@@ -92,12 +92,12 @@ def split_results(
     ]
 
 
-def inner_shape(protos: Sequence[tensor_pb2.TensorProto]) -> tuple[int, ...]:
+def inner_shape(protos: Sequence[Message]) -> tuple[int, ...]:
     """The dimensions after the first that all of the tensors fit in."""
     return tuple(map(max, zip(*(shape_of(proto)[1:] for proto in protos), strict=True)))
 
 
-def _most_joined_bytes(protos: Sequence[tensor_pb2.TensorProto], size: int) -> int:
+def _most_joined_bytes(protos: Sequence[Message], size: int) -> int:
     """At least what the joined tensor takes: what the parts take, and what is added to them (24
     bytes are a string's own part).
     """
@@ -107,19 +107,19 @@ def _most_joined_bytes(protos: Sequence[tensor_pb2.TensorProto], size: int) -> i
     return 24 * added + sum(map(claimed_bytes, protos)) + copies * claimed_bytes(protos[-1])
 
 
-def _joined(protos: Sequence[tensor_pb2.TensorProto], size: int) -> Array:
+def _joined(protos: Sequence[Message], size: int) -> Array:
     inner = inner_shape(protos)
     rows = np.concatenate([_padded(decode(proto), inner) for proto in protos])
     return np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
-def _joined_strings(protos: Sequence[tensor_pb2.TensorProto], size: int) -> Array:
+def _joined_strings(protos: Sequence[Message], size: int) -> Array:
     inner = inner_shape(protos)
     if not all(_is_written_out(proto, inner) for proto in protos):
-        return strings_message(encode(_joined(protos, size), types_pb2.DT_STRING))
+        return strings_message(encode(_joined(protos, size), DataType.DT_STRING))
     # As messages: as Python objects strings would be made and unmade one by one, while no other
     # request could run.
-    whole = tensor_pb2.TensorProto(dtype=types_pb2.DT_STRING)
+    whole = TensorProto(dtype=DataType.DT_STRING)
     for dimension in (size, *inner):
         whole.tensor_shape.dim.add(size=dimension)
     for proto in protos:
@@ -131,7 +131,7 @@ def _joined_strings(protos: Sequence[tensor_pb2.TensorProto], size: int) -> Arra
     return strings_message(whole)
 
 
-def _is_written_out(proto: tensor_pb2.TensorProto, inner: tuple[int, ...]) -> bool:
+def _is_written_out(proto: Message, inner: tuple[int, ...]) -> bool:
     """Whether a message of strings has every element, and none is missing to the joined shape."""
     shape = shape_of(proto)
     return shape[1:] == inner and len(proto.string_val) == math.prod(shape)

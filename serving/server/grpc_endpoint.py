@@ -12,16 +12,13 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2_grpc
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_management_pb2,
-    predict_pb2,
-)
+from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
 
+from serving.server.failures import status_of
 from serving.server.health import SERVICES, Health
 from serving.server.prediction_service import Service
-from serving.wire.errors import StatusError, status_of
+from serving.wire.errors import StatusError
+from serving.wire.messages import GetModelMetadataRequest, PredictRequest
 
 Observe = Callable[[str, grpc.StatusCode, float], None]
 """Takes the model's name, the code and the seconds of a request that was answered."""
@@ -122,13 +119,14 @@ def try_address(host: str, port: int) -> None:
 
 
 def _handlers(service: Service, observe: Observe | None) -> Sequence[grpc.GenericRpcHandler]:
-    metadata, status = get_model_metadata_pb2, get_model_status_pb2
     prediction_methods = {
-        "Predict": _method(service.predict, predict_pb2.PredictRequest, observe),
-        "GetModelMetadata": _method(service.get_model_metadata, metadata.GetModelMetadataRequest),
+        "Predict": _method(service.predict, PredictRequest, observe),
+        "GetModelMetadata": _method(service.get_model_metadata, GetModelMetadataRequest),
     }
     model_methods = {
-        "GetModelStatus": _method(service.get_model_status, status.GetModelStatusRequest),
+        "GetModelStatus": _method(
+            service.get_model_status, get_model_status_pb2.GetModelStatusRequest
+        ),
         "HandleReloadConfigRequest": _method(
             service.handle_reload_config_request, model_management_pb2.ReloadConfigRequest
         ),

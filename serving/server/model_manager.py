@@ -75,7 +75,7 @@ class Models(Generic[S]):
                 raise unknown_label(spec.version_label)
         model = self._models.get(spec.name)
         if model is None:
-            raise not_found(spec.name, version)
+            raise not_found(spec.name, version, self._models)
         return model, version
 
     def get(self, name: str) -> Model[S] | None:

@@ -3,7 +3,7 @@ failed request.
 """
 
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
@@ -12,8 +12,9 @@ from typing import Generic, Protocol, TypeVar
 
 import grpc
 
+from serving.server.failures import status_of
 from serving.server.model_config import VersionPolicy
-from serving.wire.errors import StatusError, status_of
+from serving.wire.errors import StatusError
 
 _LARGEST_VERSION = 2**63 - 1
 _PATIENCE = 5.0
@@ -66,10 +67,15 @@ def version_directories(base_path: Path) -> dict[int, Path]:
     }
 
 
-def not_found(name: str, version: int | None) -> StatusError:
-    """NOT_FOUND for a model or version that is not being served."""
+def not_found(name: str, version: int | None, models: Iterable[str] | None = None) -> StatusError:
+    """NOT_FOUND for a model or version that is not being served; names the ``models`` of this
+    server where it is the model that it does not have.
+    """
     asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-    return StatusError(grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {asked}")
+    served = "" if models is None else f"; models of this server: {', '.join(sorted(models))}"
+    return StatusError(
+        grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {asked}{served}"
+    )
 
 
 class Model(Generic[S]):

@@ -5,13 +5,8 @@ GetModelStatus, HandleReloadConfigRequest.
 from typing import Any
 
 import grpc
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_management_pb2,
-    model_pb2,
-    predict_pb2,
-)
+from google.protobuf.message import Message
+from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
 
 from serving.server.batch_scheduler import Batcher
 from serving.server.model_config import model_configs
@@ -19,6 +14,12 @@ from serving.server.model_manager import Models
 from serving.server.model_versions import Model
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, deadline_exceeded, invalid
+from serving.wire.messages import (
+    GetModelMetadataResponse,
+    ModelSpec,
+    PredictResponse,
+    SignatureDefMap,
+)
 from serving.wire.signatures import DEFAULT_SIGNATURE
 
 _METADATA_FIELD = "signature_def"
@@ -52,9 +53,7 @@ class Service:
         self._batcher = batcher
         self._reconfigurable = reconfigurable
 
-    def predict(
-        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
-    ) -> predict_pb2.PredictResponse:
+    def predict(self, request: Message, context: grpc.ServicerContext) -> Message:
         """Runs a signature; DEADLINE_EXCEEDED, without running it, for a request whose deadline
         passed while it waited.
         """
@@ -73,14 +72,12 @@ class Service:
                 outputs = self._batcher.predict(
                     servable, name, request.inputs, wanted, self._most_bytes, remaining
                 )
-            response = predict_pb2.PredictResponse(model_spec=_spec(model, servable, name))
+            response = PredictResponse(model_spec=_spec(model, servable, name))
         for alias, proto in outputs.items():
             response.outputs[alias].CopyFrom(proto)
         return response
 
-    def get_model_metadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
-    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    def get_model_metadata(self, request: Message, context: grpc.ServicerContext) -> Message:
         """A served version's signatures, packed as ``SignatureDefMap`` under ``signature_def``."""
         model, version = self._find(request)
         if not request.metadata_field:
@@ -89,10 +86,10 @@ class Service:
             if name != _METADATA_FIELD:
                 raise invalid(f"Metadata field {name} is not supported")
         with model.acquire(version) as servable:
-            response = get_model_metadata_pb2.GetModelMetadataResponse(
-                model_spec=_spec(model, servable, "")
-            )
-            signatures = get_model_metadata_pb2.SignatureDefMap(signature_def=servable.signatures)
+            response = GetModelMetadataResponse(model_spec=_spec(model, servable, ""))
+            signatures = SignatureDefMap()
+            for name, signature in servable.signatures.items():
+                signatures.signature_def[name].ParseFromString(signature.SerializeToString())
         response.metadata[_METADATA_FIELD].Pack(signatures)
         return response
 
@@ -153,7 +150,7 @@ class Service:
         return self._models.find(request.model_spec)
 
 
-def _spec(model: Model[Servable], servable: Servable, signature_name: str) -> model_pb2.ModelSpec:
-    spec = model_pb2.ModelSpec(name=model.name, signature_name=signature_name)
+def _spec(model: Model[Servable], servable: Servable, signature_name: str) -> Message:
+    spec = ModelSpec(name=model.name, signature_name=signature_name)
     spec.version.value = servable.version
     return spec

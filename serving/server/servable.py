@@ -8,16 +8,16 @@ from typing import Any
 
 import grpc
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from google.protobuf.message import Message
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from serving.server.tensors import decode, encode
 from serving.wire.errors import StatusError, invalid
+from serving.wire.messages import DataType
 from serving.wire.tensor_protos import (
     Array,
     claimed_bytes,
-    decode,
     dtype_name,
-    encode,
     shape_of,
     strings_message,
 )
@@ -69,10 +69,10 @@ class Servable:
     def predict(
         self,
         signature_name: str,
-        inputs: Mapping[str, tensor_pb2.TensorProto],
+        inputs: Mapping[str, Message],
         output_filter: Sequence[str] = (),
         most_bytes: int = 1 << 30,
-    ) -> dict[str, tensor_pb2.TensorProto]:
+    ) -> dict[str, Message]:
         """Runs a signature.
 
         Args:
@@ -102,10 +102,10 @@ class Servable:
     def checked(
         self,
         signature_name: str,
-        inputs: Mapping[str, tensor_pb2.TensorProto],
+        inputs: Mapping[str, Message],
         output_filter: Sequence[str],
         most_bytes: int,
-    ) -> tuple[dict[str, tensor_pb2.TensorProto], list[str]]:
+    ) -> tuple[dict[str, Message], list[str]]:
         """The inputs that a signature takes, in the order of their names and defaults filled in,
         and the outputs wanted; see ``predict``.
 
@@ -131,7 +131,7 @@ class Servable:
     def feeds(
         self,
         signature_name: str,
-        inputs: Mapping[str, tensor_pb2.TensorProto],
+        inputs: Mapping[str, Message],
         most_bytes: int = 1 << 30,
     ) -> list[Array]:
         """What ``run`` takes: the checked inputs in the order of their names, numbers as arrays,
@@ -188,12 +188,12 @@ class Servable:
         return function
 
 
-def feed(alias: str, proto: tensor_pb2.TensorProto) -> Array:
+def feed(alias: str, proto: Message) -> Array:
     """What ``Servable.run`` takes for an input. Raises ``StatusError`` where its content does
     not fit its shape.
     """
     try:
-        return strings_message(proto) if proto.dtype == types_pb2.DT_STRING else decode(proto)
+        return strings_message(proto) if proto.dtype == DataType.DT_STRING else decode(proto)
     except ValueError as error:
         raise invalid(f"tensor parsing error: {alias}: {error}") from None
 
@@ -204,15 +204,15 @@ def _parsed_strings(signature: meta_graph_pb2.SignatureDef) -> dict[str, tuple[s
     """
     parsed = {}
     for alias, info in signature.inputs.items():
-        if info.dtype == types_pb2.DT_STRING:
+        if info.dtype == DataType.DT_STRING:
             message = tf.compat.v1.placeholder(tf.string, [])
             parsed[alias] = (message.name, tf.io.parse_tensor(message, tf.string).name)
     return parsed
 
 
 def _matched(
-    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tensor_pb2.TensorProto]
-) -> dict[str, tensor_pb2.TensorProto]:
+    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, Message]
+) -> dict[str, Message]:
     """The signature's inputs in the order of their names, defaults filled in; messages as
     TensorFlow Serving words them.
     """
@@ -233,7 +233,7 @@ def _matched(
     }
 
 
-def _checked(alias: str, proto: tensor_pb2.TensorProto, info: meta_graph_pb2.TensorInfo) -> int:
+def _checked(alias: str, proto: Message, info: meta_graph_pb2.TensorInfo) -> int:
     """The bytes an input claims, once its data type, rank and fixed dimensions are those of the
     signature.
     """

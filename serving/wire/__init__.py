@@ -1,3 +1,1 @@
-"""What both ends of the line share: tensors, rows, errors, signature names. No TensorFlow
-runtime.
-"""
+"""What both ends of the line share: messages, tensors, rows, errors, names. No TensorFlow."""

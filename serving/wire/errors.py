@@ -1,7 +1,6 @@
 """Failures as gRPC sees them: a status code and one line."""
 
 import grpc
-import tensorflow as tf
 
 LONGEST_MESSAGE = 1500
 """Characters of a message that are sent, at most."""
@@ -10,8 +9,6 @@ _MOST_HEADER_BYTES = 6 << 10
 """What they may take in a header, where gRPC spells a byte outside printable ASCII with three:
 peers refuse headers beyond 8 KiB, by chance the more often the longer they are.
 """
-
-_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class StatusError(Exception):
@@ -54,21 +51,3 @@ def deadline_exceeded() -> StatusError:
     return StatusError(
         grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the request was run"
     )
-
-
-def status_of(error: Exception) -> StatusError:
-    """What a peer is told about an exception: TensorFlow's errors keep their code, no traceback
-    leaves the process.
-    """
-    if isinstance(error, StatusError):
-        return error
-    if isinstance(error, tf.errors.OpError):
-        return StatusError(
-            _BY_NUMBER.get(error.error_code, grpc.StatusCode.UNKNOWN),
-            str(error.message).partition("\n\t [[")[0],
-        )
-    if isinstance(error, MemoryError):
-        return StatusError(grpc.StatusCode.RESOURCE_EXHAUSTED, "out of memory")
-    if isinstance(error, FileNotFoundError):
-        return StatusError(grpc.StatusCode.NOT_FOUND, str(error))
-    return StatusError(grpc.StatusCode.INTERNAL, f"{type(error).__name__}: {error}")

@@ -13,8 +13,7 @@ from typing import Any
 
 import grpc
 import numpy as np
-from tensorflow.core.framework import tensor_pb2, types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
+from google.protobuf.message import Message
 
 from configs.errors import InputError
 from configs.values import (
@@ -29,6 +28,7 @@ from configs.values import (
     texts_of,
 )
 from serving.wire.errors import StatusError
+from serving.wire.messages import DataType
 from serving.wire.signatures import DOMAIN, DOMAINS, EXAMPLES
 from serving.wire.tensor_protos import decode, dtype_name, encode
 
@@ -54,13 +54,13 @@ class _Kind:
 
 
 def encode_rows(
-    signature: meta_graph_pb2.SignatureDef,
+    signature: Message,
     rows: Sequence[Row],
     domain: str | None = None,
     *,
     ignore_unknown: bool = False,
     place: Callable[[int], str] = "row {}".format,
-) -> dict[str, tensor_pb2.TensorProto]:
+) -> dict[str, Message]:
     """The inputs of a request: ``[N]`` for each input of rank 1, ``[N, L]`` for rank 2, L being the
     longest list of these rows.
 
@@ -76,15 +76,91 @@ def encode_rows(
       InputError: an unknown key, a value of the wrong type, no domain, a signature that rows cannot
         fill.
     """
-    if domain is not None and DOMAIN not in signature.inputs:
+    return _encode_rows(signature.inputs, rows, domain, ignore_unknown, place)
+
+
+def encode_rank(
+    signature: Message,
+    shared: Row,
+    items: Sequence[Row],
+    domain: str | None = None,
+    *,
+    ignore_unknown: bool = False,
+) -> dict[str, Message]:
+    """The inputs of a request that sends what its rows share only once, ``[1]`` or ``[1, L]``; the
+    others as ``encode_rows``.
+
+    Args:
+      signature: inputs whose first dimension it fixes at 1 are shared.
+      shared: the shared inputs (user and context).
+      items: N rows of the other inputs.
+      domain: for the input ``domain``, unless ``shared`` has that key.
+      ignore_unknown: skip keys that are no such input; otherwise they are errors.
+
+    Raises:
+      InputError: as ``encode_rows``.
+    """
+    once: dict[str, Message] = {}
+    each: dict[str, Message] = {}
+    for name, info in signature.inputs.items():
+        dims = info.tensor_shape.dim
+        (once if dims and dims[0].size == 1 else each)[name] = info
+    return {
+        **_encode_rows(once, [shared], domain, ignore_unknown, lambda _: "what the items share"),
+        **_encode_rows(each, items, None, ignore_unknown, "item {}".format),
+    }
+
+
+def decode_rows(
+    signature: Message,
+    outputs: Mapping[str, Message],
+    count: int,
+) -> list[dict[str, Any]]:
+    """Every output, row by row, as Python numbers, text and lists; outputs are in the order of
+    their names.
+
+    An output whose first dimension the signature fixes belongs to the request and is repeated in
+    each row; so is ``DOMAINS``, whose length changes from version to version. Floats are exactly
+    the server's: ``numpy.float32(value)`` gives every bit back.
+
+    Raises:
+      StatusError: INTERNAL for an answer that is not one row per row.
+    """
+    rows: list[dict[str, Any]] = [{} for _ in range(count)]
+    for name in sorted(outputs):
+        dims = signature.outputs[name].tensor_shape.dim
+        try:
+            values = _plain(decode(outputs[name]).tolist())
+        except ValueError as error:
+            raise StatusError(grpc.StatusCode.INTERNAL, f"output {name}: {error}") from None
+        if name == DOMAINS or (dims and dims[0].size >= 0):
+            values = [values] * count
+        if not isinstance(values, list) or len(values) != count:
+            raise StatusError(
+                grpc.StatusCode.INTERNAL,
+                f"output {name} does not have one entry for each of the {count} rows",
+            )
+        for row, value in zip(rows, values, strict=True):
+            row[name] = value
+    return rows
+
+
+def _encode_rows(
+    inputs: Mapping[str, Message],
+    rows: Sequence[Row],
+    domain: str | None,
+    ignore_unknown: bool,
+    place: Callable[[int], str],
+) -> dict[str, Message]:
+    if domain is not None and DOMAIN not in inputs:
         raise InputError(f"the signature takes no domain, received domain {domain!r}")
     if not ignore_unknown:
         for index, row in enumerate(rows):
-            _refuse_unknown(row, set(signature.inputs), place(index))
+            _refuse_unknown(row, set(inputs), place(index))
     encoded = {}
-    for name, info in signature.inputs.items():
+    for name, info in inputs.items():
         kind, rank = _kind(name, info)
-        if name == EXAMPLES and info.dtype == types_pb2.DT_STRING:
+        if name == EXAMPLES and info.dtype == DataType.DT_STRING:
             kind = _SERIALIZED
         values = [_python(row.get(name)) for row in rows]
         if name == DOMAIN:
@@ -117,77 +193,6 @@ def encode_rows(
     return encoded
 
 
-def encode_rank(
-    signature: meta_graph_pb2.SignatureDef,
-    shared: Row,
-    items: Sequence[Row],
-    domain: str | None = None,
-    *,
-    ignore_unknown: bool = False,
-) -> dict[str, tensor_pb2.TensorProto]:
-    """The inputs of a request that sends what its rows share only once, ``[1]`` or ``[1, L]``; the
-    others as ``encode_rows``.
-
-    Args:
-      signature: inputs whose first dimension it fixes at 1 are shared.
-      shared: the shared inputs (user and context).
-      items: N rows of the other inputs.
-      domain: for the input ``domain``, unless ``shared`` has that key.
-      ignore_unknown: skip keys that are no such input; otherwise they are errors.
-
-    Raises:
-      InputError: as ``encode_rows``.
-    """
-    once, each = meta_graph_pb2.SignatureDef(), meta_graph_pb2.SignatureDef()
-    for name, info in signature.inputs.items():
-        dims = info.tensor_shape.dim
-        (once if dims and dims[0].size == 1 else each).inputs[name].CopyFrom(info)
-    return {
-        **encode_rows(
-            once,
-            [shared],
-            domain,
-            ignore_unknown=ignore_unknown,
-            place=lambda _: "what the items share",
-        ),
-        **encode_rows(each, items, ignore_unknown=ignore_unknown, place="item {}".format),
-    }
-
-
-def decode_rows(
-    signature: meta_graph_pb2.SignatureDef,
-    outputs: Mapping[str, tensor_pb2.TensorProto],
-    count: int,
-) -> list[dict[str, Any]]:
-    """Every output, row by row, as Python numbers, text and lists; outputs are in the order of
-    their names.
-
-    An output whose first dimension the signature fixes belongs to the request and is repeated in
-    each row; so is ``DOMAINS``, whose length changes from version to version. Floats are exactly
-    the server's: ``numpy.float32(value)`` gives every bit back.
-
-    Raises:
-      StatusError: INTERNAL for an answer that is not one row per row.
-    """
-    rows: list[dict[str, Any]] = [{} for _ in range(count)]
-    for name in sorted(outputs):
-        dims = signature.outputs[name].tensor_shape.dim
-        try:
-            values = _plain(decode(outputs[name]).tolist())
-        except ValueError as error:
-            raise StatusError(grpc.StatusCode.INTERNAL, f"output {name}: {error}") from None
-        if name == DOMAINS or (dims and dims[0].size >= 0):
-            values = [values] * count
-        if not isinstance(values, list) or len(values) != count:
-            raise StatusError(
-                grpc.StatusCode.INTERNAL,
-                f"output {name} does not have one entry for each of the {count} rows",
-            )
-        for row, value in zip(rows, values, strict=True):
-            row[name] = value
-    return rows
-
-
 def _refuse_unknown(row: Row, known: set[str], place: str) -> None:
     for key in row:
         if key not in known:
@@ -198,7 +203,7 @@ def _refuse_unknown(row: Row, known: set[str], place: str) -> None:
             raise InputError(f"{place}: unknown key {key!r} ({hint})")
 
 
-def _kind(name: str, info: meta_graph_pb2.TensorInfo) -> tuple[_Kind, int]:
+def _kind(name: str, info: Message) -> tuple[_Kind, int]:
     kind = _KINDS.get(info.dtype)
     rank = len(info.tensor_shape.dim)
     if kind is None or rank not in (1, 2):
@@ -288,12 +293,12 @@ def _flag(value: object) -> bool:
 _FLOAT32 = "a finite number (float32)"
 _INT64 = "a whole number, or ISO 8601 text (a time, UTC where it names no zone)"
 _KINDS: dict[int, _Kind] = {
-    types_pb2.DT_STRING: _Kind("text", _text, b"", np.object_),
-    types_pb2.DT_FLOAT: _Kind(_FLOAT32, _number, math.nan, np.float32),
-    types_pb2.DT_DOUBLE: _Kind("a finite number", _double, math.nan, np.float64),
-    types_pb2.DT_INT64: _Kind(_INT64, seconds_of, None, np.int64),
-    types_pb2.DT_INT32: _Kind("a whole number (int32)", _whole(32), None, np.int32),
-    types_pb2.DT_BOOL: _Kind("true or false", _flag, None, np.bool_),
+    DataType.DT_STRING: _Kind("text", _text, b"", np.object_),
+    DataType.DT_FLOAT: _Kind(_FLOAT32, _number, math.nan, np.float32),
+    DataType.DT_DOUBLE: _Kind("a finite number", _double, math.nan, np.float64),
+    DataType.DT_INT64: _Kind(_INT64, seconds_of, None, np.int64),
+    DataType.DT_INT32: _Kind("a whole number (int32)", _whole(32), None, np.int32),
+    DataType.DT_BOOL: _Kind("true or false", _flag, None, np.bool_),
 }
 
 _SERIALIZED = _Kind("a serialized tf.Example (bytes)", _serialized, None, np.object_)

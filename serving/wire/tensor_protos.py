@@ -7,47 +7,65 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from google.protobuf.message import Message
+
+from serving.wire.messages import DataType, TensorProto
 
 Array = npt.NDArray[Any]
 
 _FIELDS: dict[int, tuple[str, Any]] = {
-    types_pb2.DT_FLOAT: ("float_val", np.float32),
-    types_pb2.DT_DOUBLE: ("double_val", np.float64),
-    types_pb2.DT_INT64: ("int64_val", np.int64),
-    types_pb2.DT_INT32: ("int_val", np.int32),
-    types_pb2.DT_INT16: ("int_val", np.int16),
-    types_pb2.DT_INT8: ("int_val", np.int8),
-    types_pb2.DT_UINT8: ("int_val", np.uint8),
-    types_pb2.DT_UINT16: ("int_val", np.uint16),
-    types_pb2.DT_UINT32: ("uint32_val", np.uint32),
-    types_pb2.DT_UINT64: ("uint64_val", np.uint64),
-    types_pb2.DT_BOOL: ("bool_val", np.bool_),
-    types_pb2.DT_STRING: ("string_val", np.object_),
+    DataType.DT_FLOAT: ("float_val", np.float32),
+    DataType.DT_DOUBLE: ("double_val", np.float64),
+    DataType.DT_HALF: ("half_val", np.float16),
+    DataType.DT_INT64: ("int64_val", np.int64),
+    DataType.DT_INT32: ("int_val", np.int32),
+    DataType.DT_INT16: ("int_val", np.int16),
+    DataType.DT_INT8: ("int_val", np.int8),
+    DataType.DT_UINT8: ("int_val", np.uint8),
+    DataType.DT_UINT16: ("int_val", np.uint16),
+    DataType.DT_UINT32: ("uint32_val", np.uint32),
+    DataType.DT_UINT64: ("uint64_val", np.uint64),
+    DataType.DT_BOOL: ("bool_val", np.bool_),
+    DataType.DT_COMPLEX64: ("scomplex_val", np.complex64),
+    DataType.DT_COMPLEX128: ("dcomplex_val", np.complex128),
+    DataType.DT_STRING: ("string_val", np.object_),
 }
-"""Data type -> the repeated field that carries it, and its NumPy type. Other types (half,
-complex, ...) go through TensorFlow itself.
+"""Data type -> the repeated field that carries it, and its NumPy type. NumPy has no others."""
+
+_IN_FIELD: dict[Any, tuple[Any, int]] = {
+    np.float16: (np.uint16, 1),
+    np.complex64: (np.float32, 2),
+    np.complex128: (np.float64, 2),
+}
+"""NumPy type -> what lies in the repeated field where that is another type: the bits of a half,
+the parts of a complex number; and how many of them are one element.
 """
 
-_PACKED = {types_pb2.DT_FLOAT: ("<f4", b"\x2a"), types_pb2.DT_DOUBLE: ("<f8", b"\x32")}
+_PACKED: dict[int, tuple[str, bytes]] = {
+    DataType.DT_FLOAT: ("<f4", b"\x2a"),
+    DataType.DT_DOUBLE: ("<f8", b"\x32"),
+}
 """Data type -> how its repeated field lies in a message, packed: NumPy type and tag (field 5 or
 6, length-delimited).
 """
 _STRING_BYTES = 24
 """What TensorFlow allocates for a string before its characters."""
+_DATA_TYPES = frozenset(DataType)
 _MOST_DIMENSIONS = 32
 """NumPy before 2 has no more; TensorFlow allows 254, and no model uses them."""
 
 
 def dtype_name(dtype: int) -> str:
     """``DT_FLOAT`` for 1, and the bare number for one that does not exist."""
-    return (
-        str(types_pb2.DataType.Name(dtype)) if dtype in types_pb2.DataType.values() else str(dtype)
-    )
+    return DataType(dtype).name if dtype in _DATA_TYPES else str(dtype)
 
 
-def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
+def is_known(dtype: int) -> bool:
+    """Whether ``decode`` and ``encode`` take a data type."""
+    return dtype in _FIELDS
+
+
+def shape_of(proto: Message) -> tuple[int, ...]:
     """The shape a message states. Raises ``ValueError`` where it is unknown, has a negative
     dimension, or too many dimensions.
     """
@@ -62,7 +80,7 @@ def shape_of(proto: tensor_pb2.TensorProto) -> tuple[int, ...]:
     return shape
 
 
-def claimed_bytes(proto: tensor_pb2.TensorProto) -> int:
+def claimed_bytes(proto: Message) -> int:
     """Bytes that the decoded tensor would take, worked out without allocating any of them (a
     message of ten bytes can claim terabytes).
 
@@ -78,7 +96,7 @@ def claimed_bytes(proto: tensor_pb2.TensorProto) -> int:
     return int(count * _STRING_BYTES + repeated + proto.ByteSize())
 
 
-def decode(proto: tensor_pb2.TensorProto) -> Array:
+def decode(proto: Message) -> Array:
     """The tensor in a message; strings as an object array of ``bytes``.
 
     As TensorFlow reads it: ``tensor_content`` if there is any, else the repeated field of the data
@@ -87,42 +105,25 @@ def decode(proto: tensor_pb2.TensorProto) -> Array:
     and not cut off. Check ``claimed_bytes`` first.
 
     Raises:
-      ValueError: content that does not fit the shape or the data type.
+      ValueError: content that does not fit the shape or the data type, and a data type that NumPy
+        does not have.
     """
     shape = shape_of(proto)
-    count = math.prod(shape)
-    if proto.dtype not in _FIELDS or (proto.dtype == types_pb2.DT_STRING and proto.tensor_content):
-        return _decode_by_tensorflow(proto)
+    if proto.dtype not in _FIELDS:
+        raise ValueError(f"{dtype_name(proto.dtype)} cannot be sent")
     field, kind = _FIELDS[proto.dtype]
     if proto.tensor_content:
-        size = np.dtype(kind).itemsize
-        if len(proto.tensor_content) != count * size:
-            raise ValueError(
-                f"tensor_content has {len(proto.tensor_content)} bytes; shape {_brief(shape)} needs"
-                f" {count * size}"
-            )
-        flat: Array = np.frombuffer(proto.tensor_content, np.uint8 if kind is np.bool_ else kind)
-        return (flat != 0 if kind is np.bool_ else flat).reshape(shape)
-
-    values = getattr(proto, field)
-    given = len(values)
-    _check_count(field, given, shape)
+        return _decode_content(proto.tensor_content, shape, kind).reshape(shape)
     if field == "string_val":
-        flat = np.full(count, values[-1] if given else b"", np.object_)
-        flat[:given] = list(values)
+        values = proto.string_val
+        _check_count(field, len(values), shape)
+        flat: Array = np.full(math.prod(shape), values[-1] if values else b"", np.object_)
+        flat[: len(values)] = list(values)
         return flat.reshape(shape)
-    try:
-        part = np.fromiter(values, kind, given)
-    except (OverflowError, ValueError):
-        raise ValueError(f"{field} has a value outside {dtype_name(proto.dtype)}") from None
-    if given < count:
-        flat = np.full(count, part[-1] if given else 0, kind)
-        flat[:given] = part
-        part = flat
-    return part.reshape(shape)
+    return _decode_numbers(proto, shape, field, kind).reshape(shape)
 
 
-def strings_message(proto: tensor_pb2.TensorProto) -> Array:
+def strings_message(proto: Message) -> Array:
     """A message of strings, serialized, as the scalar that ``tf.io.parse_tensor`` takes; refused
     where ``decode`` would refuse it.
     """
@@ -134,7 +135,7 @@ def strings_message(proto: tensor_pb2.TensorProto) -> Array:
     return message
 
 
-def encode(value: Any, dtype: int, *, packed: bool = False) -> tensor_pb2.TensorProto:
+def encode(value: Any, dtype: int, *, packed: bool = False) -> Message:
     """A message for a tensor.
 
     Args:
@@ -143,12 +144,13 @@ def encode(value: Any, dtype: int, *, packed: bool = False) -> tensor_pb2.Tensor
       packed: write numbers as ``tensor_content``, which is smaller and faster; else into the
         repeated field (``float_val``, ...), which is what TensorFlow Serving answers with. Strings
         always go into ``string_val``.
+
+    Raises:
+      KeyError: a data type that is not ``is_known``.
     """
-    if dtype not in _FIELDS:
-        return tf.make_tensor_proto(value)
     field, kind = _FIELDS[dtype]
     array = np.asarray(value, kind)
-    proto = tensor_pb2.TensorProto(dtype=dtype)
+    proto = TensorProto(dtype=dtype)
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
     if packed and kind is not np.object_:
@@ -160,7 +162,8 @@ def encode(value: Any, dtype: int, *, packed: bool = False) -> tensor_pb2.Tensor
         content = array.astype(layout, copy=False).tobytes()
         proto.MergeFromString(tag + varint(len(content)) + content)
     else:
-        getattr(proto, field).extend(array.ravel().tolist())
+        flat = array.ravel()
+        getattr(proto, field).extend(flat.view(_IN_FIELD.get(kind, (kind, 1))[0]).tolist())
     return proto
 
 
@@ -180,20 +183,60 @@ def varint(number: int) -> bytes:
     return bytes([*digits, number])
 
 
-def _decode_by_tensorflow(proto: tensor_pb2.TensorProto) -> Array:
-    if proto.dtype in (types_pb2.DT_RESOURCE, types_pb2.DT_VARIANT) or dtype_name(
-        proto.dtype
-    ).endswith(("_REF", "INVALID")):
-        raise ValueError(f"{dtype_name(proto.dtype)} cannot be sent")
-    try:
-        return np.asarray(
-            tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(proto.dtype)).numpy()
-        )
-    except (tf.errors.OpError, TypeError):
+def _decode_content(content: bytes, shape: tuple[int, ...], kind: Any) -> Array:
+    """The elements in ``tensor_content``."""
+    if kind is np.object_:
+        return _decode_strings(content, shape)
+    needed = math.prod(shape) * np.dtype(kind).itemsize
+    if len(content) != needed:
         raise ValueError(
-            f"its content does not fit {dtype_name(proto.dtype)} and shape"
-            f" {_brief(shape_of(proto))}"
-        ) from None
+            f"tensor_content has {len(content)} bytes; shape {_brief(shape)} needs {needed}"
+        )
+    flat: Array = np.frombuffer(content, np.uint8 if kind is np.bool_ else kind)
+    return flat != 0 if kind is np.bool_ else flat
+
+
+def _decode_strings(content: bytes, shape: tuple[int, ...]) -> Array:
+    """Texts in ``tensor_content``: the length of each, then their characters."""
+    start, lengths = 0, []
+    for _ in range(math.prod(shape)):
+        length = shift = 0
+        while True:
+            if start == len(content) or shift > 28:
+                raise ValueError(f"its content does not fit DT_STRING and shape {_brief(shape)}")
+            byte = content[start]
+            start += 1
+            length |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                break
+        lengths.append(length)
+    if start + sum(lengths) != len(content):
+        raise ValueError(f"its content does not fit DT_STRING and shape {_brief(shape)}")
+    flat: Array = np.empty(len(lengths), np.object_)
+    for index, length in enumerate(lengths):
+        flat[index] = content[start : start + length]
+        start += length
+    return flat
+
+
+def _decode_numbers(proto: Message, shape: tuple[int, ...], field: str, kind: Any) -> Array:
+    """The elements in a repeated field."""
+    stored, parts = _IN_FIELD.get(kind, (kind, 1))
+    values = getattr(proto, field)
+    given, left_over = divmod(len(values), parts)
+    if left_over:
+        raise ValueError(f"{field} has {len(values)} values, which is no whole number of elements")
+    _check_count(field, given, shape)
+    try:
+        part: Array = np.fromiter(values, stored, len(values)).view(kind)
+    except (OverflowError, ValueError):
+        raise ValueError(f"{field} has a value outside {dtype_name(proto.dtype)}") from None
+    if given == math.prod(shape):
+        return part
+    flat: Array = np.full(math.prod(shape), part[-1] if given else 0, kind)
+    flat[:given] = part
+    return flat
 
 
 def _brief(shape: tuple[int, ...]) -> str:

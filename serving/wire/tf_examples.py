@@ -4,9 +4,10 @@ import math
 from collections.abc import Mapping
 from datetime import date
 
-import tensorflow as tf
+from google.protobuf.message import Message
 
 from configs.values import UnreadableValueError, number_of, seconds_of, text_of, texts_of
+from serving.wire.messages import Example, Feature
 
 
 def example(row: Mapping[str, object]) -> bytes:
@@ -24,10 +25,10 @@ def example(row: Mapping[str, object]) -> bytes:
     features = {
         name: feature for name, value in row.items() if (feature := _feature(value)) is not None
     }
-    return bytes(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return bytes(Example(features={"feature": features}).SerializeToString())
 
 
-def _feature(value: object) -> tf.train.Feature | None:
+def _feature(value: object) -> Message | None:
     if isinstance(value, list | tuple):
         return _texts(texts_of(value))
     if isinstance(value, str | bytes):
@@ -36,11 +37,11 @@ def _feature(value: object) -> tf.train.Feature | None:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return None
     if isinstance(value, float):
-        return tf.train.Feature(float_list=tf.train.FloatList(value=[number_of(value)]))
+        return Feature(float_list={"value": [number_of(value)]})
     if isinstance(value, int | date) and not isinstance(value, bool):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[seconds_of(value)]))
+        return Feature(int64_list={"value": [seconds_of(value)]})
     raise UnreadableValueError("expected text, a list of text, a fraction or a moment", value)
 
 
-def _texts(values: list[str]) -> tf.train.Feature:
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[text.encode() for text in values]))
+def _texts(values: list[str]) -> Message:
+    return Feature(bytes_list={"value": [text.encode() for text in values]})

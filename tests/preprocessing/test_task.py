@@ -94,7 +94,7 @@ def test_beam_options_pass_through_and_the_local_runner_is_named() -> None:
         "--temp_location",
         "gs://b/t",
         "--setup_file",
-        "./setup.py",
+        "elsewhere/setup.py",
         "--num_workers=3",
     ]
     assert parse_arguments(base + cloud)[1] == cloud
@@ -102,6 +102,24 @@ def test_beam_options_pass_through_and_the_local_runner_is_named() -> None:
         "--runner=FnApiRunner",
         "--direct_num_workers=1",
     ]
+
+
+@pytest.mark.parametrize("flags", [["--setup_file={}"], ["--setup_file", "{}"]])
+def test_workers_get_the_requirements_beside_the_setup_file(
+    flags: list[str], tmp_path: Path
+) -> None:
+    requirements = tmp_path / "requirements-worker.txt"
+    requirements.write_text("tensorflow\n")
+    cloud = ["--runner=DataflowRunner", *(flag.format(tmp_path / "setup.py") for flag in flags)]
+
+    def passed_on(*more: str) -> list[str]:
+        return parse_arguments(["--config", "c", "--output", "o", *cloud, *more])[1]
+
+    named = f"--requirements_file={requirements}"
+    assert passed_on() == [*cloud, named, "--requirements_cache=skip"]
+    assert passed_on("--requirements_cache=f") == [*cloud, "--requirements_cache=f", named]
+    own = "--requirements_file=own.txt"
+    assert passed_on(own) == [*cloud, own]
 
 
 def test_a_run_reports_its_passes_and_warns_of_overlapping_windows(

@@ -10,7 +10,6 @@ from typing import Any
 import grpc
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
 from serving.server.batch_scheduler import Batcher
@@ -21,6 +20,7 @@ from serving.server.model_manager import Models
 from serving.server.model_versions import Model
 from serving.server.prediction_service import Service
 from serving.server.servable import Servable
+from serving.wire.messages import PredictRequest
 from serving.wire.tensor_protos import encode
 
 NAME = "tiny"
@@ -146,7 +146,7 @@ class Slow:
         self.entered, self.closed = threading.Event(), threading.Event()
         self.go = threading.Event()
 
-    def predict(self, *arguments: object) -> dict[str, tensor_pb2.TensorProto]:
+    def predict(self, *arguments: object) -> dict[str, Any]:
         assert not self.closed.is_set()
         self.entered.set()
         self.go.wait(10)
@@ -250,7 +250,7 @@ def good_inputs(rows: int = 2) -> dict[str, Any]:
 
 def good_request(rows: int = 2, **changed: Any) -> predict_pb2.PredictRequest:
     """A request that is answered; ``changed`` replaces inputs, None leaves one out."""
-    request = predict_pb2.PredictRequest()
+    request = PredictRequest()
     request.model_spec.name = NAME
     for name, proto in {**good_inputs(rows), **changed}.items():
         if proto is not None:

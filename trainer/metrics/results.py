@@ -140,18 +140,6 @@ class EvaluationResult(Section):
         return self.mean[task][metric] if self.mean else mean_gain(self.domains, task, metric)
 
 
-def mean_gain(self, task: str, metric: str = "auc") -> MeanGain:
-    """The mean gain of single-topic domains; in older results without an interval."""
-    return self.mean[task][metric] if self.mean else mean_gain(self.domains, task, metric)
-
-
-def is_single_topic(domain: str) -> bool:
-    """Whether a domain's name is one topic's value, such as ``region=25``; not ``all``, not
-    cross-topic.
-    """
-    return domain.count("=") == 1 and "," not in domain
-
-
 def mean_gain(
     domains: Mapping[str, DomainResult],
     task: str,

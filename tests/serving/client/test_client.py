@@ -429,14 +429,14 @@ def test_bad_input_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--target", "127.0.0.1:1", "--attempts=1"], "error: UNAVAILABLE: "),
         (
             ["--target", "127.0.0.1:1", "--wait-for-ready", "--deadline-ms=200"],
             "error: DEADLINE_EXCEEDED: ",
         ),
         (
             ["--model-name", "nope"],
-            "error: NOT_FOUND: Servable not found for request: Latest(nope)",
+            "error: NOT_FOUND: Servable not found for request: Latest(nope); models of this server:"
+            f" {NAME}\n",
         ),
         (
             ["--version", "3"],
@@ -453,6 +453,25 @@ def test_a_server_that_does_not_answer_is_one_line_and_exit_code_1(
 ) -> None:
     code, out, err = invoke(LINES, *flags)
     assert (code, out) == (1, "") and err.startswith(words) and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1:1", "no-such-host.invalid:8500"])
+def test_a_server_that_is_not_there_is_named_and_exit_code_2(
+    invoke: Callable[..., tuple[int, str, str]], target: str
+) -> None:
+    code, out, err = invoke(LINES, "--target", target, "--attempts=1")
+    assert (code, out) == (2, "") and err.count("\n") == 1
+    assert err.startswith(f"error: no server is reached at {target} (")
+    assert err.endswith("): start it, or wait for it with --wait-for-ready\n")
+
+
+@pytest.mark.parametrize("lines", ["", "\n \n"])
+def test_a_file_without_rows_is_one_line_and_exit_code_2(
+    invoke: Callable[..., tuple[int, str, str]], lines: str
+) -> None:
+    said = "error: --requests {}: no rows; expected a JSON object in each line\n"
+    assert invoke(lines) == (2, "", said.format("requests.jsonl"))
+    assert invoke(lines, requests="-") == (2, "", said.format("-"))
 
 
 def test_labels_of_a_log_line_can_be_ignored(invoke: Callable[..., tuple[int, str, str]]) -> None:

@@ -201,5 +201,5 @@ def test_what_cannot_be_compared(
         "error: NOT_FOUND: "
     )
     logged.write_text("")
-    with pytest.raises(InputError, match="no rows to compare"):
+    with pytest.raises(InputError, match=": no rows; expected"):
         compare.main([*flags, "--other-domain=all"])

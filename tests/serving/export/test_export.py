@@ -31,9 +31,10 @@ from serving.export import __main__ as command
 from serving.export import version_writer as exporting
 from serving.export.kernel_slots import Layout
 from serving.export.version_writer import export
+from serving.server.failures import status_of
 from serving.server.model_versions import version_directories
 from serving.server.servable import Servable
-from serving.wire.errors import StatusError, status_of
+from serving.wire.errors import StatusError
 from serving.wire.tensor_protos import encode
 from serving.wire.tf_examples import example
 from tests.serving import jobs

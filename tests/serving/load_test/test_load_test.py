@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tensorflow_serving.apis import model_pb2, predict_pb2
+from tensorflow_serving.apis import predict_pb2
 
 from configs.errors import InputError
 from serving.client import Client
@@ -31,7 +31,8 @@ def test_a_request_is_what_the_client_would_send(peer: Peer) -> None:
         made = {
             signature: encoded(
                 client.signature(signature),
-                model_pb2.ModelSpec(name=NAME, signature_name=signature),
+                NAME,
+                signature,
                 ROWS,
                 "all",
             )

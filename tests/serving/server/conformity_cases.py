@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from google.protobuf.message import Message
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
+from serving.wire.messages import PredictRequest, TensorProto
 from serving.wire.tensor_protos import encode
 from tests.serving.conftest import NAME, good_inputs
 
@@ -47,7 +48,7 @@ class Case:
     """
 
     name: str
-    inputs: Mapping[str, tensor_pb2.TensorProto]
+    inputs: Mapping[str, TensorProto]
     spec: Mapping[str, Any] = field(default_factory=dict)
     output_filter: Sequence[str] = ()
     codes: tuple[str, ...] = (OK,)
@@ -57,18 +58,16 @@ class Case:
     def request(self) -> predict_pb2.PredictRequest:
         """The message."""
         spec = model_pb2.ModelSpec(**{"name": NAME, **self.spec})
-        return predict_pb2.PredictRequest(
-            model_spec=spec, inputs=self.inputs, output_filter=self.output_filter
-        )
+        return PredictRequest(model_spec=spec, inputs=self.inputs, output_filter=self.output_filter)
 
 
-def changed(**inputs: tensor_pb2.TensorProto | None) -> dict[str, tensor_pb2.TensorProto]:
+def changed(**inputs: TensorProto | None) -> dict[str, Any]:
     """``GOOD`` with other inputs; None leaves one out."""
     return {name: proto for name, proto in {**GOOD, **inputs}.items() if proto is not None}
 
 
-def tensor(dtype: int, *dims: int, **values: Any) -> tensor_pb2.TensorProto:
-    proto = tensor_pb2.TensorProto(dtype=dtype, **values)
+def tensor(dtype: int, *dims: int, **values: Any) -> Message:
+    proto = TensorProto(dtype=dtype, **values)
     for size in dims:
         proto.tensor_shape.dim.add(size=size)
     return proto
@@ -195,7 +194,7 @@ REFUSED = [
     Case("a negative dimension", changed(price=tensor(F32, -2)), codes=(INVALID,)),
     Case(
         "an unknown rank",
-        changed(price=tensor_pb2.TensorProto(dtype=F32, tensor_shape={"unknown_rank": True})),
+        changed(price=TensorProto(dtype=F32, tensor_shape={"unknown_rank": True})),
         codes=(INVALID,),
     ),
     Case(

@@ -13,7 +13,6 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2
 
 from configs import InputError
@@ -23,6 +22,7 @@ from serving.server.batching_parameters import Parameters, read_parameters
 from serving.server.model_config import ModelConfig
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError
+from serving.wire.messages import PredictRequest, TensorProto
 from serving.wire.tensor_protos import decode, encode
 from tests.serving.conftest import NAME, Peer, good_inputs, good_request
 
@@ -187,7 +187,7 @@ def test_outputs_without_a_row_for_each_row_are_refused(
     batched: Callable[..., tuple[Peer, Counted]],
 ) -> None:
     peer, _ = batched()
-    request = predict_pb2.PredictRequest(model_spec={"name": NAME, "signature_name": "all_domains"})
+    request = PredictRequest(model_spec={"name": NAME, "signature_name": "all_domains"})
     request.inputs["user"].CopyFrom(good_inputs(3)["user"])
     code, message = peer.refused(request)
     assert code == "FAILED_PRECONDITION" and message.startswith(
@@ -282,7 +282,7 @@ def test_joined_tensors(dtype: str) -> None:
     ]
     (whole,) = concatenate_requests([{"x": message} for message in messages], 7, 1 << 20)
     if dtype == "string":
-        whole = decode(tensor_pb2.TensorProto.FromString(whole.item()))
+        whole = decode(TensorProto.FromString(whole.item()))
     empty: Any = b"" if dtype == "string" else kind.as_numpy_dtype(0)
     second = [[row[0], empty] for row in arrays[1].tolist()]
     assert whole.tolist() == [*arrays[0].tolist(), *second, *arrays[3].tolist() * 3]

@@ -32,9 +32,11 @@ from tensorflow_serving.config import model_server_config_pb2
 
 import serving
 from serving.client import Client
+from serving.server.failures import status_of
 from serving.server.servable import Servable
 from serving.server.worker_processes import shared_port
-from serving.wire.errors import StatusError, status_of
+from serving.wire.errors import StatusError
+from serving.wire.messages import PredictRequest
 from serving.wire.tensor_protos import decode, encode
 from serving.wire.tf_examples import example
 from tests.serving.conftest import NAME
@@ -228,9 +230,7 @@ def test_floats_come_back_in_float_val(server: Server) -> None:
 
 
 def test_requests_that_are_none(server: Server) -> None:
-    assert (
-        code(lambda: server.predict(predict_pb2.PredictRequest(inputs=GOOD))) == "INVALID_ARGUMENT"
-    )
+    assert code(lambda: server.predict(PredictRequest(inputs=GOOD))) == "INVALID_ARGUMENT"
     service = "/tensorflow.serving.PredictionService/"
     assert (
         code(lambda: server.channel.unary_unary(f"{service}Predict")(b"\xff\xff\xff", timeout=20))

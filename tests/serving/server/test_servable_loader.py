@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tensorflow as tf
-from tensorflow_serving.apis import prediction_log_pb2
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving.server.model_versions import State
 from serving.server.servable import Servable
@@ -29,7 +29,7 @@ def version(tmp_path: Path, exported: dict[int, Path]) -> Path:
 
 
 def log(**changed: Any) -> bytes:
-    request = good_request(**changed)
+    request = predict_pb2.PredictRequest.FromString(good_request(**changed).SerializeToString())
     return bytes(
         prediction_log_pb2.PredictionLog(predict_log={"request": request}).SerializeToString()
     )

@@ -18,7 +18,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import tensor_pb2
+from google.protobuf.message import Message
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -34,6 +34,7 @@ from serving.client import Client
 from serving.server import main
 from serving.server.model_versions import State, version_directories
 from serving.server.servable import Servable
+from serving.wire.messages import PredictRequest, TensorProto
 from serving.wire.tensor_protos import decode, encode
 from tests.serving.conftest import MOST_BYTES, NAME, Peer, Slow, good_inputs, good_request, serving
 from tests.serving.wire.test_tensor_protos import proto
@@ -63,7 +64,7 @@ def test_scores_equal_the_loaded_saved_model(
 
 
 def test_another_signature_scalars_and_rare_types(peer: Peer) -> None:
-    request = predict_pb2.PredictRequest(model_spec={"name": NAME, "signature_name": "odd"})
+    request = PredictRequest(model_spec={"name": NAME, "signature_name": "odd"})
     request.inputs["pair"].CopyFrom(encode([[1.0, 2.0]], tf.float32.as_datatype_enum))
     request.inputs["half"].CopyFrom(tf.make_tensor_proto(np.array([0.5], np.float16)))
     outputs = peer.predict(request).outputs
@@ -164,8 +165,8 @@ DOUBLES = encode([0.25, 1.0], tf.float64.as_datatype_enum)
     ("name", "message", "words"),
     [
         ("price", DOUBLES, "input price must be DT_FLOAT, received DT_DOUBLE"),
-        ("price", tensor_pb2.TensorProto(), "received DT_INVALID"),
-        ("price", tensor_pb2.TensorProto(dtype=999), "received 999"),
+        ("price", TensorProto(), "received DT_INVALID"),
+        ("price", TensorProto(dtype=999), "received 999"),
         (
             "price",
             proto(tf.float32, 2, 1, float_val=[1, 2]),
@@ -184,7 +185,7 @@ DOUBLES = encode([0.25, 1.0], tf.float64.as_datatype_enum)
         ("price", proto(tf.float32, -2), "negative dimension"),
         (
             "price",
-            tensor_pb2.TensorProto(dtype=1, tensor_shape={"unknown_rank": True}),
+            TensorProto(dtype=1, tensor_shape={"unknown_rank": True}),
             "rank is unknown",
         ),
         ("price", proto(tf.float32, 1 << 40, float_val=[1]), f"more than {MOST_BYTES} bytes"),
@@ -200,9 +201,7 @@ DOUBLES = encode([0.25, 1.0], tf.float64.as_datatype_enum)
         ),
     ],
 )
-def test_malformed_inputs(
-    peer: Peer, name: str, message: tensor_pb2.TensorProto, words: str
-) -> None:
+def test_malformed_inputs(peer: Peer, name: str, message: Message, words: str) -> None:
     began = time.monotonic()
     code, details = peer.refused(good_request(**{name: message}))
     assert code == "INVALID_ARGUMENT"
@@ -212,7 +211,7 @@ def test_malformed_inputs(
 
 
 def test_inner_dimension_and_errors_of_the_graph(peer: Peer) -> None:
-    request = predict_pb2.PredictRequest(model_spec={"name": NAME, "signature_name": "odd"})
+    request = PredictRequest(model_spec={"name": NAME, "signature_name": "odd"})
     request.inputs["half"].CopyFrom(tf.make_tensor_proto(np.array([0.5], np.float16)))
     request.inputs["pair"].CopyFrom(encode([[1.0, 2.0, 3.0]], tf.float32.as_datatype_enum))
     assert peer.refused(request) == (
@@ -346,11 +345,7 @@ def test_random_but_well_formed_requests_are_answered_or_refused(peer: Peer) -> 
                 )
             case 3:
                 message.tensor_shape.dim.extend(
-                    [
-                        tensor_pb2.TensorProto().tensor_shape.Dim(
-                            size=generator.choice([-1, 0, 1, 1 << 30])
-                        )
-                    ]
+                    [TensorProto().tensor_shape.Dim(size=generator.choice([-1, 0, 1, 1 << 30]))]
                 )
             case 4:
                 message.string_val.extend([b"x"] * generator.choice([1, 5, 1000]))

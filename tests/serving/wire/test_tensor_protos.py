@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from tensorflow.core.framework import tensor_pb2
 
-from serving.wire.tensor_protos import claimed_bytes, decode, encode
+from serving.wire.messages import TensorProto
+from serving.wire.tensor_protos import claimed_bytes, decode, encode, varint
 
 NUMBERS = [
     np.float32,
@@ -28,11 +30,13 @@ NUMBERS = [
     np.uint64,
     np.bool_,
     np.float16,
+    np.complex64,
+    np.complex128,
 ]
 
 
-def proto(dtype: tf.DType, *shape: int, **fields: object) -> tensor_pb2.TensorProto:
-    message = tensor_pb2.TensorProto(dtype=dtype.as_datatype_enum, **fields)
+def proto(dtype: tf.DType, *shape: int, **fields: object) -> Message:
+    message = TensorProto(dtype=dtype.as_datatype_enum, **fields)
     for size in shape:
         message.tensor_shape.dim.add(size=size)
     return message
@@ -51,7 +55,9 @@ def test_numbers_survive_both_encodings(array: np.ndarray) -> None:
     for packed in (False, True):
         message = encode(array, dtype, packed=packed)
         np.testing.assert_array_equal(decode(message), array, strict=True)
-        np.testing.assert_array_equal(tf.make_ndarray(message), array)
+        theirs = tensor_pb2.TensorProto.FromString(message.SerializeToString())
+        np.testing.assert_array_equal(tf.make_ndarray(theirs), array)
+    np.testing.assert_array_equal(decode(tf.make_tensor_proto(array)), array, strict=True)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +84,18 @@ def test_strings_survive_with_their_zero_bytes(values: list[bytes]) -> None:
     assert tf.io.parse_tensor(message.SerializeToString(), tf.string).numpy().tolist() == values
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=200), max_size=6))
+def test_strings_in_the_content_are_read_as_tensorflow_reads_them(values: list[bytes]) -> None:
+    lengths = b"".join(varint(len(value)) for value in values)
+    message = proto(tf.string, len(values), tensor_content=lengths + b"".join(values))
+    if not values:  # no content at all
+        assert decode(message).tolist() == []
+        return
+    assert tf.io.parse_tensor(message.SerializeToString(), tf.string).numpy().tolist() == values
+    assert decode(message).tolist() == values
+
+
 def test_fewer_values_repeat_the_last_as_tensorflow_does() -> None:
     messages = [
         proto(tf.float32, 2, 2, float_val=[1.0, 2.0]),
@@ -86,6 +104,9 @@ def test_fewer_values_repeat_the_last_as_tensorflow_does() -> None:
         proto(tf.float32, 2),
         proto(tf.string, 2),
         proto(tf.bool, 2, tensor_content=b"\x01\x00"),
+        proto(tf.float16, 3, half_val=[0x3C00, 0xC000]),
+        proto(tf.complex64, 3, scomplex_val=[1.0, 2.0, 3.0, -4.0]),
+        proto(tf.complex128, 2, dcomplex_val=[1.0, 2.0]),
         proto(tf.string, 2, tensor_content=b"\x01\x02abb"),  # sizes, then characters
     ]
     for message in messages:
@@ -102,18 +123,23 @@ def test_fewer_values_repeat_the_last_as_tensorflow_does() -> None:
         proto(tf.float32, 2, float_val=[1, 2, 3]),
         proto(tf.string, 1, string_val=[b"a", b"b"]),
         proto(tf.string, 2, tensor_content=b"\xff\xff\xff\xff\xff"),
+        proto(tf.string, 1, tensor_content=b"\x02a"),
+        proto(tf.string, 1, tensor_content=b"\x01ab"),
+        proto(tf.complex64, 2, scomplex_val=[1.0]),
+        proto(tf.float16, 1, half_val=[1 << 16]),
+        proto(tf.bfloat16, 1, half_val=[1]),
         proto(tf.int8, 1, int_val=[1000]),
         proto(tf.float32, -1, float_val=[1]),
         proto(tf.float32, *[1] * 40),
         proto(tf.float16, 2, tensor_content=b"abc"),
         proto(tf.resource),
         proto(tf.variant),
-        tensor_pb2.TensorProto(),
-        tensor_pb2.TensorProto(dtype=999),
-        tensor_pb2.TensorProto(dtype=101),
+        TensorProto(),
+        TensorProto(dtype=999),
+        TensorProto(dtype=101),
     ],
 )
-def test_content_that_does_not_fit_is_refused(message: tensor_pb2.TensorProto) -> None:
+def test_content_that_does_not_fit_is_refused(message: Message) -> None:
     with pytest.raises(ValueError, match=r"."):
         decode(message)
 

@@ -1,0 +1,12 @@
+"""Names with a meaning of their own where a domain is asked for."""
+
+ALL = "all"
+"""The domain of every row; its kernel is the kernel of all traffic."""
+
+BACKBONE = "backbone"
+"""Asked for as a domain: the frozen backbone alone (zero-shot)."""
+
+AUTO = "auto"
+"""Asked for as a domain: the most specific active domain that matches the row's own topic
+fields.
+"""
