@@ -235,8 +235,14 @@ def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command:
     store, where = KernelStore(Job(job_copy)), ("--job-dir", job_copy)
     former = store.load(HOME, 1)
     longer = {name: 2 * array for name, array in former.weights.items()}
+    other = {
+        **former.manifest,
+        "activated": True,
+        "seed": 18,
+    }  # what is the same is not stored twice
     for weights in (former.weights, longer):
-        store.add(HOME, weights, {**former.manifest, "activated": True}, former.golden)
+        store.add(HOME, weights, other, former.golden)
+    assert store.versions(HOME) == [1, 2, 3]
     code, out, _ = command("kernels", "diff", HOME, 2, 3, *where)
     assert code == 0
     norm = float(np.linalg.norm(former.weights["weight_0"]))
