@@ -98,15 +98,16 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
     def _listen(self) -> None:
         assert self._forks.stdout  # noqa: S101 - a pipe
-        for line in self._forks.stdout:
-            word, number = line.decode().split()
-            if word == "rows":
-                progress.advance(int(number))
-            elif not self._died:
-                self._died = f"a worker process died ({_cause(int(number))})"
-                signal.pthread_kill(
-                    threading.main_thread().ident or 0, signal.SIGUSR1
-                )  # a thread that waits is woken by nothing else
+        with self._forks.stdout as lines:
+            for line in lines:
+                word, number = line.decode().split()
+                if word == "rows":
+                    progress.advance(int(number))
+                elif not self._died:
+                    self._died = f"a worker process died ({_cause(int(number))})"
+                    signal.pthread_kill(
+                        threading.main_thread().ident or 0, signal.SIGUSR1
+                    )  # a thread that waits is woken by nothing else
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         raise WorkerDied(self._died)
