@@ -1,5 +1,5 @@
-"""Worker processes of this machine for Beam's local runner: forks of one process that has imported
-everything (``preprocessing.beam.fork_server``).
+"""Gives Beam's local runner worker processes of this machine. They are forks of one process that
+has imported everything (``preprocessing.beam.fork_server``).
 
 Beam's own ``multi_processing`` starts each worker of each graph as a fresh interpreter, which then
 imports Beam and TensorFlow: four times about four seconds of a core for two workers. Here one

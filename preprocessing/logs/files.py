@@ -1,4 +1,4 @@
-"""Finding the log files, checking their headers, and cutting them into pieces of work."""
+"""Finds the log files, checks their headers, and cuts them into pieces of work."""
 
 import csv
 import fnmatch
