@@ -1,19 +1,23 @@
-# Every target makes what it needs; `make install` alone creates .venv.
+# Every target makes .venv where it needs it; `make` alone lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/quickstart
 CONFIG := configs/quickstart.yaml
 
-.PHONY: install quickstart test lint benchmark clean
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test lint format hooks benchmark clean
 
-install: .venv/installed
+help:  ## List the targets.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: .venv/installed  ## Make .venv with everything that the other targets need.
 
 .venv/installed: setup.py requirements-worker.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev,bench]'
 	touch $@
 
-quickstart: install
+quickstart: install  ## Simulate logs, train, tune 30 domains, export, and check what is served.
 	rm -rf $(RUN)/job $(RUN)/models
 	$(BIN)/python -m preprocessing.simulate --config $(CONFIG) --output $(RUN)/logs
 	$(BIN)/python -m preprocessing.task --config $(CONFIG) --output $(RUN)/data
@@ -24,18 +28,26 @@ quickstart: install
 	$(BIN)/python -m serving.export --job-dir $(RUN)/job --output $(RUN)/models
 	$(BIN)/python -m serving.selfcheck --data $(RUN)/data --job-dir $(RUN)/job --models $(RUN)/models
 
-test: install
-	$(BIN)/python -m pytest
+test: install  ## Run the whole test suite and print the coverage.
+	$(BIN)/python -m pytest --cov --cov-report=term
 
-lint: install
+lint: install  ## Run ruff (rules and format) and mypy, as the pre-commit hooks do.
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-benchmark: install
+format: install  ## Let ruff mend what it can and format the code.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+hooks: install  ## Run what `make lint` runs before every commit, by pre-commit.
+	$(BIN)/pip install --quiet --disable-pip-version-check 'pre-commit>=4,<5'
+	$(BIN)/pre-commit install
+
+benchmark: install  ## Run every method and section of the benchmarks once, small.
 	$(BIN)/python -m benchmarks.method --quick
 	$(BIN)/python -m benchmarks.speed --quick
 	$(BIN)/python -m benchmarks.reliability --quick
 
-clean:
+clean:  ## Remove runs/ and .venv.
 	rm -rf runs .venv

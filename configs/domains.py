@@ -1,4 +1,4 @@
-"""Topics (ways of cutting the traffic) and the domains they give."""
+"""Defines topics (ways of cutting the traffic) and the domains they give."""
 
 import difflib
 import re

@@ -1,5 +1,5 @@
-"""Reads an experiment: YAML by safe loading, ``--set`` overrides, one clear line for every
-mistake.
+"""Reads an experiment from YAML, with ``--set`` overrides, and says every mistake in one clear
+line.
 """
 
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""The whole experiment: every section, and what must hold between sections."""
+"""Defines the whole experiment: every section, and what must hold between sections."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""The strict base of every section of an experiment, and the small value types they share."""
+"""Holds the strict base of every section of an experiment, and the small value types they share."""
 
 import difflib
 import re

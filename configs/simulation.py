@@ -1,4 +1,4 @@
-"""Settings of the simulated food-delivery marketplace."""
+"""Defines the settings of the simulated food-delivery marketplace."""
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 

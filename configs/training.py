@@ -1,4 +1,4 @@
-"""Settings of the models and of their training."""
+"""Defines the settings of the models and of their training."""
 
 from typing import Literal
 

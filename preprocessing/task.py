@@ -1,4 +1,4 @@
-"""``python -m preprocessing.task``: logs -> Beam -> TFRecords and ``manifest.json``."""
+"""``python -m preprocessing.task`` turns logs into TFRecords and ``manifest.json`` by Beam."""
 
 import argparse
 import difflib

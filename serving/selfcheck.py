@@ -1,4 +1,4 @@
-"""``python -m serving.selfcheck``: does a server answer what the trainer computes?
+"""``python -m serving.selfcheck`` checks that a server answers what the trainer computes.
 
 Starts the embedded server on a free port, sends raw log rows under two domains, ``auto`` and
 ``backbone`` over gRPC, and compares every answer with the trainer's own path: validated rows,

@@ -1,5 +1,5 @@
-"""``python -m serving.signature_lock VERSION``: is what clients rely on still what a version
-offers?
+"""``python -m serving.signature_lock VERSION`` asks whether a version still offers what clients
+rely on.
 
 ``signature.lock.json`` beside this file is the agreement. ``contract`` holds for every config: the
 inputs and outputs that do not depend on its features. ``quickstart`` is all of

@@ -1,5 +1,5 @@
-"""The objective, in log space: of a whole batch, by one tensorflow-recommenders task each for
-CTR, CVR and CTCVR, or of groups of rows.
+"""Computes the objective in log space: of a whole batch, by one tensorflow-recommenders task each
+for CTR, CVR and CTCVR, or of groups of rows.
 """
 
 from typing import Any, NamedTuple

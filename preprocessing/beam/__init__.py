@@ -1,1 +1,1 @@
-"""The Beam job: logs in, a finished dataset out."""
+"""Runs the Beam job that turns logs into a finished dataset."""

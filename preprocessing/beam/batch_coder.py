@@ -1,4 +1,4 @@
-"""How Beam would send a batch from one process to another."""
+"""Tells Beam how a batch would be sent from one process to another."""
 
 from typing import Any
 

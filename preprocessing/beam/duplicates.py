@@ -1,5 +1,5 @@
-"""Rows whose key an earlier row has: looked for in partitions of key fingerprints, which travel
-in files.
+"""Finds rows whose key an earlier row has. Fingerprints of the keys travel in files, and each
+partition of them is searched by itself.
 """
 
 import io

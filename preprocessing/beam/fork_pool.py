@@ -1,5 +1,5 @@
-"""Worker processes of this machine for Beam's local runner: forks of one process that has imported
-everything (``preprocessing.beam.fork_server``).
+"""Gives Beam's local runner worker processes of this machine. They are forks of one process that
+has imported everything (``preprocessing.beam.fork_server``).
 
 Beam's own ``multi_processing`` starts each worker of each graph as a fresh interpreter, which then
 imports Beam and TensorFlow: four times about four seconds of a core for two workers. Here one
@@ -98,15 +98,16 @@ class Workers(beam_fn_api_pb2_grpc.BeamFnExternalWorkerPoolServicer):
 
     def _listen(self) -> None:
         assert self._forks.stdout  # noqa: S101 - a pipe
-        for line in self._forks.stdout:
-            word, number = line.decode().split()
-            if word == "rows":
-                progress.advance(int(number))
-            elif not self._died:
-                self._died = f"a worker process died ({_cause(int(number))})"
-                signal.pthread_kill(
-                    threading.main_thread().ident or 0, signal.SIGUSR1
-                )  # a thread that waits is woken by nothing else
+        with self._forks.stdout as lines:
+            for line in lines:
+                word, number = line.decode().split()
+                if word == "rows":
+                    progress.advance(int(number))
+                elif not self._died:
+                    self._died = f"a worker process died ({_cause(int(number))})"
+                    signal.pthread_kill(
+                        threading.main_thread().ident or 0, signal.SIGUSR1
+                    )  # a thread that waits is woken by nothing else
 
     def _raise(self, number: int, frame: FrameType | None) -> None:
         raise WorkerDied(self._died)

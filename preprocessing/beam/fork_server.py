@@ -1,4 +1,4 @@
-"""The process that worker processes are forked from (``preprocessing.beam.fork_pool``)."""
+"""Is the process that worker processes are forked from (``preprocessing.beam.fork_pool``)."""
 
 import gc
 import os

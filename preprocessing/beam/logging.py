@@ -1,4 +1,4 @@
-"""What Beam says on its own."""
+"""Silences what Beam says on its own."""
 
 import logging
 

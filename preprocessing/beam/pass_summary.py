@@ -1,5 +1,5 @@
-"""What a pass over the logs found: small, mergeable, and written as JSON for the command to
-read.
+"""Sums up what a pass over the logs found, in a form that is small, can be merged, and is written
+as JSON for the command to read.
 """
 
 import json

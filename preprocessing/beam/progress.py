@@ -1,5 +1,5 @@
-"""How far a pass is, on stderr: a line when it starts, one every few seconds, one when it is
-done.
+"""Says on stderr how far a pass is: a line when it starts, one every few seconds, and one when it
+is done.
 """
 
 import sys

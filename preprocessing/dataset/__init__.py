@@ -1,1 +1,1 @@
-"""The dataset on disk: manifest, record format, files, golden requests."""
+"""Describes the dataset on disk: manifest, record format, files, golden requests."""

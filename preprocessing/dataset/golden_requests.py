@@ -1,5 +1,5 @@
-"""Golden requests: a fixed sample of the fine-tuning split's rows, for kernels, exports and
-servers to be scored on again and again.
+"""Draws the golden requests: a fixed sample of the fine-tuning split's rows, on which kernels,
+exports and servers are scored again and again.
 """
 
 import heapq

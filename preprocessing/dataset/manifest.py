@@ -1,5 +1,5 @@
-"""``manifest.json``: what a dataset is, every file with its rows and sha256. Written last, so a
-dataset without one is not finished.
+"""Defines ``manifest.json``: what a dataset is, and every file with its rows and sha256. It is
+written last, so a dataset without one is not finished.
 """
 
 import json

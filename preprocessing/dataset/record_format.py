@@ -1,4 +1,4 @@
-"""The record format: one ``tf.Example`` holds a block of rows, one bytes value a column.
+"""Defines the record format: one ``tf.Example`` holds a block of rows, one bytes value a column.
 
 A column is the little-endian memory of an array ``[rows]`` or ``[rows, length]``; dtype and length
 stand in the manifest's ``columns``. Blocks instead of rows because encoding a row at a time in

@@ -1,4 +1,4 @@
-"""A validated batch as the bytes of TFRecord files."""
+"""Turns a validated batch into the bytes of TFRecord files."""
 
 import struct
 

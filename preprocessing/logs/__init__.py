@@ -1,1 +1,1 @@
-"""Log files: which there are, what columns they have, and their rows as Arrow batches."""
+"""Finds log files and their columns, and reads their rows as Arrow batches."""

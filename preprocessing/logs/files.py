@@ -1,12 +1,13 @@
-"""Finding the log files, checking their headers, and cutting them into pieces of work."""
+"""Finds the log files, checks their headers, and cuts them into pieces of work."""
 
 import csv
 import fnmatch
 import gzip
 import io
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -164,12 +165,17 @@ def unreadable_error(source: Source, error: BaseException) -> InputError:
     )
 
 
-def open_text(source: Source) -> BinaryIO:
+@contextmanager
+def open_text(source: Source) -> Iterator[BinaryIO]:
     """Opens a text file's bytes, decompressed. Python's gzip, because it notices every kind of
     truncation.
     """
-    file = filesystem.open_raw(source.path)
-    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if source.path.endswith(".gz") else file
+    with filesystem.open_raw(source.path) as file:
+        if source.path.endswith(".gz"):
+            with gzip.GzipFile(fileobj=file) as decompressed:  # closing it leaves `file` open
+                yield cast(BinaryIO, decompressed)
+        else:
+            yield file
 
 
 def open_parquet(source: Source) -> pq.ParquetFile:

@@ -1,4 +1,4 @@
-"""The raw columns an experiment reads, and the Arrow type each has once it is validated."""
+"""Says which raw columns an experiment reads, and which Arrow type each has once validated."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,1 +1,1 @@
-"""Raw values in canonical form, and the rules that a row must keep."""
+"""Brings raw values into canonical form, and checks the rules that a row must keep."""

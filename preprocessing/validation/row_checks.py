@@ -1,4 +1,4 @@
-"""Sound rows in canonical form, and for every other row the rule it broke."""
+"""Separates sound rows, in canonical form, from rows that broke a rule, and says which rule."""
 
 import json
 import math
@@ -57,8 +57,8 @@ class CheckedBatch:
 
     Attributes:
       raw: what was read.
-      rows: sound rows in canonical form (``columns.ARROW_TYPES``), one column for each of
-        ``raw_columns``.
+      rows: sound rows in canonical form (``preprocessing.logs.schema.ARROW_TYPES``), one column for
+        each of ``raw_columns``.
       index: position in ``raw.rows`` of every sound row.
       rejections: every other row, in the order of the file.
     """

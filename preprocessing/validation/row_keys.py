@@ -1,4 +1,4 @@
-"""Fingerprints of validated columns, whatever their kind."""
+"""Computes fingerprints of validated columns, whatever their kind."""
 
 import pyarrow as pa
 

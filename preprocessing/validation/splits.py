@@ -1,4 +1,4 @@
-"""Which rows are in which split."""
+"""Says which rows are in which split."""
 
 import numpy as np
 import numpy.typing as npt

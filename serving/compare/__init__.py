@@ -1,1 +1,1 @@
-"""Two versions, servers or domains on the same logged requests: ``python -m serving.compare``."""
+"""Compares two versions, servers or domains on logged requests: ``python -m serving.compare``."""

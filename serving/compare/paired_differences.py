@@ -1,5 +1,5 @@
-"""Paired differences between two scorings of the same rows, and what they do to each request's
-order.
+"""Computes paired differences between two scorings of the same rows, and what they do to each
+request's order.
 """
 
 import heapq

@@ -1,5 +1,5 @@
-"""What a version is made of: ``assets.extra/export.json``, which traces every ``served_domain``
-back to a stored kernel.
+"""Writes down what a version is made of: ``assets.extra/export.json`` traces every
+``served_domain`` back to a stored kernel.
 
 Only versions of the same backbone, experiment, code and libraries share files; what differs is
 never mixed.

@@ -1,5 +1,5 @@
-"""The golden cases of a version: requests and the answers it must give, as the trainer computes
-them; ``assets.extra/golden.json``.
+"""Computes the golden cases of a version: requests and the answers it must give, as the trainer
+computes them (``assets.extra/golden.json``).
 
 The file is one JSON object::
 

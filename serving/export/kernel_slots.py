@@ -1,4 +1,4 @@
-"""Kernels in their slots and the domain table: all of an exported version that a new kernel
+"""Lays kernels into slots and builds the domain table: all of an exported version that a new kernel
 changes.
 """
 

@@ -1,5 +1,5 @@
-"""What the trainer computes for raw rows under any domain: the frozen backbone's taps, then the
-stored kernels; no exported graph.
+"""Computes what the trainer says of raw rows under any domain: from the frozen backbone's taps and
+the stored kernels, with no exported graph.
 """
 
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
-"""What is exported: transform, frozen backbone and kernel slots behind four signatures, of stock
-TensorFlow operations alone.
+"""Puts transform, frozen backbone and kernel slots behind four signatures, of stock TensorFlow
+operations alone: this is what is exported.
 
 The graph depends on the experiment, the backbone and the layout of the slots; which kernels it
 serves is in variables.

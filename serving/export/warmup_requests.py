@@ -1,4 +1,4 @@
-"""Warm-up requests of a version: what TensorFlow Serving runs before the version becomes
+"""Writes the warm-up requests of a version: what TensorFlow Serving runs before the version becomes
 available, so that no client pays for it.
 """
 

@@ -1,4 +1,4 @@
-"""How a server stands up to load.
+"""Measures how a server stands up to load.
 
 ``load`` sends a request as soon as the last one is answered: what the server can do, from a given
 number of connections. A server that slows down is asked less often, so that its slow moments hardly

@@ -1,5 +1,5 @@
-"""Closed loop: so many requests are under way at once, each sent when the one before it is
-answered.
+"""Loads a server in a closed loop: so many requests are under way at once, and each is sent when
+the one before it is answered.
 """
 
 import threading

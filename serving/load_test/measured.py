@@ -1,4 +1,4 @@
-"""What a load test measures."""
+"""Holds what a load test measures."""
 
 from collections import Counter
 from dataclasses import dataclass, field

@@ -1,5 +1,5 @@
-"""Open loop: requests are sent at moments drawn beforehand, whether or not the server keeps up,
-and timed from those moments.
+"""Loads a server in an open loop: requests are sent at moments drawn beforehand, whether or not the
+server keeps up, and timed from those moments.
 """
 
 import threading

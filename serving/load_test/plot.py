@@ -1,4 +1,4 @@
-"""The picture of a sweep: latency and throughput against what was offered."""
+"""Draws a sweep: latency and throughput against what was offered."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""Requests run together, as TensorFlow Serving's ``--enable_batching``: joined along dimension 0,
-run once, taken apart again.
+"""Runs requests together, as TensorFlow Serving's ``--enable_batching`` does: they are joined along
+dimension 0, run once, and taken apart again.
 
 Only requests with the same version, signature and outputs meet in a batch. A request whose inputs
 have different first dimensions (a ``rank`` signature) is refused, and so is one with an output that

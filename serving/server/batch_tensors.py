@@ -1,5 +1,5 @@
-"""Requests' tensors joined along dimension 0, and a result's rows given back to the requests
-they belong to.
+"""Joins requests' tensors along dimension 0, and gives a result's rows back to the requests they
+belong to.
 """
 
 import math

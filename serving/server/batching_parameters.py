@@ -1,4 +1,4 @@
-"""How requests are batched: TensorFlow Serving's ``--batching_parameters_file``."""
+"""Reads how requests are batched: TensorFlow Serving's ``--batching_parameters_file``."""
 
 import os
 from dataclasses import dataclass

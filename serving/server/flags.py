@@ -1,4 +1,4 @@
-"""The command line of the embedded server: TensorFlow Serving's flags, and a few of its own."""
+"""Reads the embedded server's command line: TensorFlow Serving's flags, and a few of its own."""
 
 import argparse
 import os

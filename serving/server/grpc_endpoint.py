@@ -1,6 +1,4 @@
-"""How a service is reached: the gRPC server with its limits, TLS and health, and what becomes of
-a failure.
-"""
+"""Starts the gRPC server with its limits, TLS and health, and turns failures into status codes."""
 
 import socket
 import time

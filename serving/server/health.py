@@ -1,5 +1,5 @@
-"""gRPC's health checking protocol: SERVING while every configured model can be asked,
-NOT_SERVING before and while the server drains.
+"""Answers gRPC's health checks: SERVING while every configured model can be asked, NOT_SERVING
+before and while the server drains.
 """
 
 from grpc_health.v1 import health

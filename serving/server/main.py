@@ -1,4 +1,5 @@
-"""The embedded model server: TensorFlow Serving's gRPC API, flags and version policies, in Python.
+"""Runs the embedded model server: TensorFlow Serving's gRPC API, flags and version policies, in
+Python.
 
 ``python -m serving.server --model-name M --model-base-path MODELS --port 8500`` serves the newest
 version under MODELS, the way ``tensorflow_model_server`` does with the same flags; clients cannot

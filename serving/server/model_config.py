@@ -1,4 +1,4 @@
-"""Which models a server serves and which of their versions: what TensorFlow Serving's
+"""Reads which models a server serves and which of their versions: what TensorFlow Serving's
 ``ModelServerConfig`` says, checked.
 """
 

@@ -1,5 +1,5 @@
-"""The models of a server: which there are may change while it serves, by a new config or by new
-versions on disk.
+"""Holds the models of a server. Which there are may change while it serves, by a new config or by
+new versions on disk.
 """
 
 import threading

@@ -1,4 +1,4 @@
-"""Which versions of a model are served: found by looking at the base path, swapped in without a
+"""Finds which versions of a model to serve by looking at the base path, and swaps them in without a
 failed request.
 """
 

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC methods over the models of a server: Predict, GetModelMetadata,
+"""Answers TensorFlow Serving's gRPC methods over the models of a server: Predict, GetModelMetadata,
 GetModelStatus, HandleReloadConfigRequest.
 """
 

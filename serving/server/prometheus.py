@@ -1,4 +1,4 @@
-"""What Prometheus is told about Predict requests, under TensorFlow Serving's names."""
+"""Tells Prometheus about Predict requests, under TensorFlow Serving's names."""
 
 from collections.abc import Callable
 

@@ -1,5 +1,5 @@
-"""The part of TensorFlow Serving's HTTP port that probes and Prometheus need: a model's state as
-JSON, and metrics. No predictions.
+"""Serves the part of TensorFlow Serving's HTTP port that probes and Prometheus need: a model's
+state as JSON, and metrics. It answers no predictions.
 """
 
 import json

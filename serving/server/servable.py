@@ -1,4 +1,4 @@
-"""One loaded version of a SavedModel: checks a request against a signature and runs it in a
+"""Holds one loaded version of a SavedModel: checks a request against a signature and runs it in a
 session, as TensorFlow Serving does.
 """
 

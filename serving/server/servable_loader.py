@@ -1,4 +1,4 @@
-"""A version on disk becomes one that answers: loaded, then warmed up with the requests that were
+"""Makes a version on disk one that answers: loads it, then warms it up with the requests that were
 exported with it.
 """
 

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's settings files: protocol buffers as text, read into the messages that its
+"""Reads TensorFlow Serving's settings files: protocol buffers as text, into the messages that its
 server reads them into.
 
 ``tensorflow-serving-api`` ships ``ModelServerConfig`` alone; the other three are stated here, with

@@ -1,4 +1,4 @@
-"""TLS as TensorFlow Serving sets it up: ``--ssl_config_file``."""
+"""Sets TLS up as TensorFlow Serving does: ``--ssl_config_file``."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Several server processes on one port: the kernel gives each new connection to one of them
+"""Runs several server processes on one port: the kernel gives each new connection to one of them
 (``SO_REUSEPORT``, Linux and BSD).
 """
 

@@ -35,7 +35,8 @@ def reference_log_p(logits: Doubles) -> dict[str, Doubles]:
 
 def reference_loss(labels: Doubles, log_p: Doubles) -> Doubles:
     log_p = np.minimum(log_p, CLAMP)
-    log_q = np.log1p(-np.exp(log_p))
+    with np.errstate(divide="ignore"):  # where p rounds to 1; the next lines replace these
+        log_q = np.log1p(-np.exp(log_p))
     near_one = log_p > -0.5
     log_q[near_one] = np.log(-np.expm1(log_p[near_one]))
     return -(labels * log_p + (1 - labels) * log_q)

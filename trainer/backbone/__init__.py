@@ -1,1 +1,1 @@
-"""The backbone: built, saved, frozen, fingerprinted, and what its taps give."""
+"""Builds, saves, freezes and fingerprints the backbone, and runs it for its taps."""

@@ -1,4 +1,6 @@
-"""What a backbone is: sha256 over every weight and over its transform; two of them compared."""
+"""Fingerprints a backbone: sha256 over every weight and over its transform; and says where two
+differ.
+"""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""One forward pass of the frozen backbone over a split: logits and taps, with the columns that
+"""Runs the frozen backbone forward over a split once, and keeps logits, taps, and the columns that
 training and judging need.
 """
 
@@ -87,13 +87,13 @@ def run_frozen(
     """Runs a frozen backbone over a split.
 
     Args:
-      model: from ``backbone.load_frozen``.
+      model: from ``trainer.backbone.saving.load_frozen``.
       dataset: where the split is.
       split: name of the split.
-      tap: what to keep beside the logits (see ``backbone.read_tap``), or None.
+      tap: what to keep beside the logits (see ``trainer.backbone.model.read_tap``), or None.
       title: of the progress bar.
       keep: feature columns to keep (``feature/NAME``): what gated kernels read
-        (``kernels.user_columns``).
+        (``trainer.kernels.kernel.user_columns``).
     """
     rows = dataset.rows(split)
     tasks, width = read_tap(model.output, tap).shape[1:] if tap else (2, 0)

@@ -1,5 +1,5 @@
-"""The backbone: embeddings, a body and its heads as one Keras functional model, and its frozen
-form.
+"""Builds the backbone (embeddings, a body and its heads) as one Keras functional model, and its
+form for inference.
 """
 
 import warnings

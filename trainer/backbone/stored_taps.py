@@ -1,4 +1,4 @@
-"""The window that kernels train on: the frozen backbone's pass over it, or the out-of-sample
+"""Gives the window that kernels train on: the frozen backbone's pass over it, or the out-of-sample
 taps that its own training left behind.
 """
 
@@ -74,14 +74,14 @@ def window_rows(
 
     Of a backbone trained with ``pretrain.progressive`` these are the logits and taps that were
     stored before it learned each row; of any other backbone, those of a forward pass
-    (``frozen.run_frozen``).
+    (``trainer.backbone.frozen_pass.run_frozen``).
 
     Args:
       job: of the backbone.
       experiment: names the split.
-      backbone: from ``backbone.load_frozen``.
+      backbone: from ``trainer.backbone.saving.load_frozen``.
       dataset: where the split is.
-      tap: what kernels read (``backbone.read_tap``), or None.
+      tap: what kernels read (``trainer.backbone.model.read_tap``), or None.
       title: of the forward pass's progress bar.
       keep: feature columns to keep (``feature/NAME``).
 

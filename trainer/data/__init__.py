@@ -1,1 +1,1 @@
-"""Datasets -> batches, and how far they have been read."""
+"""Reads datasets as batches, and shows how far they have been read."""

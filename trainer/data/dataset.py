@@ -1,4 +1,4 @@
-"""Datasets -> batches of column tensors."""
+"""Reads a dataset as batches of column tensors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Progress on stderr: rows, rows/s and time left."""
+"""Shows progress on stderr: rows, rows/s and time left."""
 
 from collections.abc import Iterable, Iterator
 from typing import NoReturn

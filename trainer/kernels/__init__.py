@@ -1,3 +1,3 @@
-"""The kernel (IAK): encoder, decoder, gate, regulariser, the bank that routes rows to slots, and
-its scores.
+"""Holds the kernel (IAK): encoder, decoder, gate, regulariser, the bank that routes rows to slots,
+and its scores.
 """

@@ -1,5 +1,5 @@
-"""The bank: kernels in slots, and rows routed to them; backbone and bank as one model, the second
-graph.
+"""Holds the bank: kernels in slots, to which rows are routed; and joins backbone and bank into one
+model.
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""How far a kernel is trusted for a user: gated logit = backbone + alpha_b * delta, b the bucket of
-the user's rows in the window.
+"""Says how far a kernel is trusted for a user: the gated logit is backbone + alpha_b * delta, where
+b is the bucket of the user's rows in the window.
 
 METHOD names the case (pseudo cold start: a user whom the backbone knows but the kernel's window
 never saw); the form is our choice. A gated kernel holds ``gate`` float32 ``[2, 4]`` (alpha by task

@@ -1,5 +1,5 @@
-"""KL(w || w0), the information term of the kernels' objective, in both readings of "approximated by
-a Gaussian".
+"""Computes KL(w || w0), the information term of the kernels' objective, in both readings of
+"approximated by a Gaussian".
 
 w0 ~ N(0, I) is the paper's; w0 around the kernel that a domain starts from is our choice
 (``finetune.prior``).

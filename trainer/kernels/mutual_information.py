@@ -1,5 +1,5 @@
-"""Information between a kernel's tap h and its code z, in nats a row: as a penalty in training, and
-measured beside KL(w || w0).
+"""Estimates the information between a kernel's tap h and its code z, in nats a row: as a penalty in
+training, and as a figure beside KL(w || w0).
 
 The code is a function of the tap, so their mutual information is infinite; as usual, a noisy code
 z' = z + N(0, eps^2 I) takes its place (our choice of noise). The paper charges KL(w || w0) instead,

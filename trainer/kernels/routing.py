@@ -1,5 +1,5 @@
-"""From a row's topics to its domain's slot; the same graph judges ``auto`` in evaluation and
-routes it at serving.
+"""Finds a row's slot from its topics; the same graph judges ``auto`` in evaluation and routes it at
+serving.
 """
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""Rows scored under kernels: logits, probabilities, and which rows and labels a task has."""
+"""Scores rows under kernels: logits, probabilities, and which rows and labels a task has."""
 
 import numpy as np
 import numpy.typing as npt

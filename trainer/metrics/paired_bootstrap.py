@@ -1,5 +1,5 @@
-"""Is the kernel better than the backbone? The paired difference of every metric, with an interval
-from resampled users.
+"""Asks whether the kernel is better than the backbone: the paired difference of every metric, with
+an interval from resampled users.
 
 Rows of one user are not independent, so whole users are drawn, not rows (the cluster bootstrap),
 and both sides are scored on the same draw, so what they have in common cancels.

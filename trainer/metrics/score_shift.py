@@ -1,4 +1,4 @@
-"""How far one model's probabilities of some rows are from another's."""
+"""Measures how far one model's probabilities of some rows are from another's."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -1,4 +1,4 @@
-"""Ranking and calibration metrics of one task on one slice of rows.
+"""Computes ranking and calibration metrics of one task on one slice of rows.
 
 Everywhere: ``labels [N]`` holds 0 and 1, ``scores [N]`` probabilities, ``weights [N]`` non-negative
 sample weights (1 where absent; a row of weight 0 counts for nothing). A slice that is empty or

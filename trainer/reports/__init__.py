@@ -1,1 +1,1 @@
-"""Results for people: text for a terminal, plots, one HTML page."""
+"""Shows results to people: text for a terminal, plots, one HTML page."""

@@ -1,4 +1,4 @@
-"""A job's results as one HTML file that needs nothing else: no network, no script, no second
+"""Writes a job's results as one HTML file that needs nothing else: no network, no script, no second
 file.
 """
 

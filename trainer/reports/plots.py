@@ -1,4 +1,4 @@
-"""The report's figures, as SVG text: training, gain by domain, calibration. Colours are Okabe
+"""Draws the report's figures as SVG text: training, gain by domain, calibration. Colours are Okabe
 and Ito's, safe for colour-blind readers.
 """
 

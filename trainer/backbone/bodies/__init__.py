@@ -1,5 +1,5 @@
-"""What stands between the embeddings and the logits: one small file for each body, all with one
-signature.
+"""Holds the bodies: what stands between the embeddings and the logits. Each is one small file, and
+all have one signature.
 
 Each is a function ``(x, build) -> list[TaskHead]``: ``x`` ``[B, D]`` is every feature's embedding
 side by side, ``build`` is a ``trainer.backbone.bodies.builder.Build``; it returns one ``TaskHead``

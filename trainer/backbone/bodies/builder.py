@@ -1,4 +1,4 @@
-"""What every body is given, and what it gives back."""
+"""Defines what every body is given, and what it gives back."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the bodies that read topics share: the domain as a vector."""
+"""Gives the bodies that read topics the row's domain as a vector."""
 
 from typing import Any
 

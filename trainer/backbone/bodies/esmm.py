@@ -1,5 +1,5 @@
-"""The network of ESMM (Ma et al. 2018, "Entire Space Multi-Task Model", section 2.3): the tasks
-share the embeddings alone.
+"""Builds the network of ESMM (Ma et al. 2018, "Entire Space Multi-Task Model", section 2.3): the
+tasks share the embeddings alone.
 """
 
 from typing import Any

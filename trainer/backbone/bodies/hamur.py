@@ -1,5 +1,5 @@
-"""Hyper adapters (Li et al. 2023, "HAMUR: Hyper Adapter for Multi-Domain Recommendation"); the
-domains are the values of one topic.
+"""Builds a body with hyper adapters (Li et al. 2023, "HAMUR: Hyper Adapter for Multi-Domain
+Recommendation"); the domains are the values of one topic.
 """
 
 from typing import Any

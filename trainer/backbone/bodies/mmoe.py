@@ -1,5 +1,5 @@
-"""Multi-gate mixture of experts (Ma et al. 2018, "Modeling Task Relationships in Multi-task
-Learning with MMoE", section 4).
+"""Builds a multi-gate mixture of experts (Ma et al. 2018, "Modeling Task Relationships in
+Multi-task Learning with MMoE", section 4).
 """
 
 from typing import Any

@@ -1,5 +1,5 @@
-"""Parameter and embedding personalised network (Chang et al. 2023, "PEPNet"); the domains are
-the values of any number of topics.
+"""Builds a parameter and embedding personalised network (Chang et al. 2023, "PEPNet"); the domains
+are the values of any number of topics.
 """
 
 from typing import Any

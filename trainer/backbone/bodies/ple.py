@@ -1,4 +1,4 @@
-"""Progressive layered extraction (Tang et al. 2020, "Progressive Layered Extraction (PLE)",
+"""Builds progressive layered extraction (Tang et al. 2020, "Progressive Layered Extraction (PLE)",
 section 4; one level is its CGC).
 """
 

@@ -1,5 +1,5 @@
-"""Shared bottom (Caruana 1997, "Multitask Learning": one network whose hidden layers all tasks
-share).
+"""Builds a shared bottom (Caruana 1997, "Multitask Learning"): one network whose hidden layers all
+tasks share.
 """
 
 from typing import Any

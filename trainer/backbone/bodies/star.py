@@ -1,5 +1,5 @@
-"""Star topology adaptive recommender (Sheng et al. 2021, "One Model to Serve All"); the domains
-are the values of one topic.
+"""Builds the star topology adaptive recommender (Sheng et al. 2021, "One Model to Serve All"); the
+domains are the values of one topic.
 """
 
 from typing import Any

@@ -1,1 +1,1 @@
-"""Keras layers of the backbone; their registered names are part of every saved model."""
+"""Holds the Keras layers of the backbone; their registered names are part of every saved model."""

@@ -1,5 +1,5 @@
-"""The layers of the multi-domain bodies. A row's domain is an int32 index from 0 on; no row is
-computed for a domain but its own.
+"""Holds the layers of the multi-domain bodies. A row's domain is an int32 index from 0 on, and no
+row is computed for a domain but its own.
 """
 
 from typing import Any

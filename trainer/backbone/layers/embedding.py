@@ -1,4 +1,4 @@
-"""The backbone's own layers; everything else in it is stock Keras."""
+"""Holds the layers that look ids up: a table updated row by row, and id dropout."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Expert networks over one input."""
+"""Holds a layer of expert networks over one input."""
 
 from typing import Any
 

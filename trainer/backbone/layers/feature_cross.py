@@ -1,4 +1,4 @@
-"""Cross layers between the embeddings and the body (Wang et al. 2021, "DCN V2", section 3,
+"""Puts cross layers between the embeddings and the body (Wang et al. 2021, "DCN V2", section 3,
 equation 1; the stacked structure).
 """
 

@@ -1,4 +1,4 @@
-"""Layers that pool a behaviour sequence into one vector."""
+"""Holds the layers that pool a behaviour sequence into one vector."""
 
 from typing import Any
 

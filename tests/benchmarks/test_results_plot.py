@@ -1,0 +1,65 @@
+"""The README's plot shows what ``docs/results.md`` says."""
+
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from benchmarks import results_plot
+from benchmarks.results_plot import DOCS, SHOWN, TABLE, Gain, describe, draw, read_gains
+from configs import InputError
+
+RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
+
+
+def table(*rows: str) -> str:
+    return "\n".join(["before", f"{TABLE} training |", "|---|", *rows, "", "| after | it |"])
+
+
+def row(method: str, gain: str = "+1.07 [+1.00, +1.13]", seeds: str = "+0.34 +1.24") -> str:
+    return f"| {method} | {gain} | {seeds} | -0.10 [-0.20, +0.00] | -0.10 | 0.67 | 0.73 | 1 | 2 s |"
+
+
+def test_reads_means_intervals_and_seeds() -> None:
+    gains = read_gains(table(*map(row, SHOWN), row("another")))
+    assert gains.keys() == SHOWN.keys() | {"another"}
+    assert gains["last layer"] == (
+        Gain(1.07, 1.0, 1.13, (0.34, 1.24)),
+        Gain(-0.1, -0.2, 0.0, (-0.1,)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("no table", "expected a table that begins with"),
+        (table(row("kernels")), "no row for: .*last layer"),
+        (table(row("kernels", gain="+1.07")), r"received: \| kernels"),
+        (table(row("kernels", seeds="undefined")), r"received: \| kernels"),
+        (table(row("kernels", seeds="")), r"received: \| kernels"),
+    ],
+)
+def test_refuses_what_it_cannot_draw(text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_gains(text)
+
+
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_the_committed_plot_shows_today_s_figures(colours: str) -> None:
+    committed = (DOCS / "images" / f"results-{colours}.svg").read_text(encoding="utf-8")
+    assert describe(read_gains(RESULTS)) in unescape(committed)
+
+
+def test_text_stays_text_and_equal_figures_give_equal_files() -> None:
+    gains = read_gains(RESULTS)
+    drawing = draw(gains, results_plot._COLOURS["dark"])
+    assert all(f">{name}</text>" in drawing for name in SHOWN.values())
+    assert drawing == draw(gains, results_plot._COLOURS["dark"])
+
+
+def test_the_command_writes_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "results.md").write_text(RESULTS, encoding="utf-8")
+    monkeypatch.setattr(results_plot, "DOCS", tmp_path)
+    results_plot.main()
+    written = sorted(path.name for path in (tmp_path / "images").iterdir())
+    assert written == ["results-dark.svg", "results-light.svg"]

@@ -1,0 +1,135 @@
+"""What README and docs say of the code is there: files, functions, commands, floors, pictures; and
+the README's example runs.
+"""
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from serving.selfcheck import running_server
+from tests.test_architecture import FLOORS
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
+] + sorted((ROOT / "docs").glob("*.md"))
+IMAGES = ROOT / "docs" / "images"
+FOLDERS = ("configs", "preprocessing", "trainer", "serving", "benchmarks", "tests", "docs")
+PLACE = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)(?:: (\w+))?`")
+MOST_COLUMNS = 100
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def blocks(page: Path, language: str = "") -> list[str]:
+    """The contents of a page's fenced blocks of one language."""
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [content for named, content in found if named == language]
+
+
+def top_level_names(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names.add(node.target.id)
+    return names
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_places_in_the_code_exist(page: Path) -> None:
+    places = PLACE.findall(page.read_text())
+    missing = [path for path, _ in places if not (ROOT / path).exists()]
+    missing += [
+        f"{path}: {name}"
+        for path, name in places
+        if name and (ROOT / path).is_file() and name not in top_level_names(ROOT / path)
+    ]
+    assert not missing
+
+
+def test_the_architecture_page_names_many_places() -> None:
+    places = PLACE.findall((ROOT / "docs" / "architecture.md").read_text())
+    assert len([name for _, name in places if name]) > 40
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    links = re.findall(r"\]\(([^)]+)\)", text) + re.findall(r'(?:src|srcset)="([^"]+)"', text)
+    missing = [
+        link
+        for link in links
+        if not link.startswith("https://")
+        and not (page.parent / link.partition("#")[0]).resolve().exists()
+    ]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_exist(page: Path) -> None:
+    modules = set(re.findall(r"python -m ([\w.]+)", page.read_text()))
+    assert not {name for name in modules if importlib.util.find_spec(name) is None}
+
+
+def test_lines_of_the_readme_s_blocks_are_short() -> None:
+    lines = [
+        line
+        for language in ("", "python")
+        for block in blocks(ROOT / "README.md", language)
+        for line in block.splitlines()
+    ]
+    assert lines
+    assert not [line for line in lines if len(line) > MOST_COLUMNS]
+
+
+def test_the_drawn_floors_are_the_enforced_ones() -> None:
+    block = next(
+        block for block in blocks(ROOT / "docs" / "architecture.md") if block.startswith("configs ")
+    )
+    drawn: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for line in re.sub(r"\n +>", " >", block).splitlines():
+        package, _, floors = line.partition(" ")
+        drawn[package] = tuple(tuple(floor.split()) for floor in floors.split(">"))
+    enforced = {package: floors for package, floors in FLOORS.items() if package}
+    assert {package: [set(floor) for floor in floors] for package, floors in drawn.items()} == {
+        package: [set(floor) for floor in floors] for package, floors in enforced.items()
+    }
+
+
+def test_light_and_dark_drawings_differ_in_their_style_alone() -> None:
+    def without_style(name: str) -> bytes:
+        root = ElementTree.parse(IMAGES / name).getroot()  # noqa: S314 - our own file
+        for style in root.findall(f"{SVG}style"):
+            root.remove(style)
+        return ElementTree.tostring(root)
+
+    assert without_style("overview-light.svg") == without_style("overview-dark.svg")
+
+
+def test_the_readme_s_example_ranks(models_dir: Path) -> None:
+    (code,) = blocks(ROOT / "README.md", "python")
+    assert '"127.0.0.1:8500"' in code
+    with running_server(models_dir, "quickstart") as target:
+        done = subprocess.run(
+            [sys.executable, "-c", code.replace("127.0.0.1:8500", target)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    scores = [float(score) for _, score, _ in lines]
+    assert len(lines) == 3
+    assert scores == sorted(scores, reverse=True)
+    assert all(0 < score < 1 for score in scores)
