@@ -1,5 +1,6 @@
 """A checkpoint whose kernels are written apart from the rest, and the index that joins them."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,12 @@ def test_new_kernels_stand_beside_the_former_backbone(tmp_path: Path, tensors: i
     assert sorted(path.name for path in (second / "variables").iterdir()) == sorted(
         Path(name).name for name in (BACKBONE_DATA, KERNEL_DATA, INDEX)
     )
+    restored = tf.saved_model.load(str(shutil.copytree(first, tmp_path / "whole")))
+    np.testing.assert_array_equal(restored.kernels["bank"], np.arange(6.0))
+    shutil.copy(first / "saved_model.pb", second)
+    restored = tf.saved_model.load(str(second))
+    np.testing.assert_array_equal(restored.kernels["bank"], bank.numpy())
+    np.testing.assert_array_equal(restored.backbone[-1], before[f"backbone/{tensors - 1}"])
     third = again(second, tmp_path / "3", bank=bank, slot_of=slots)
     assert (third / INDEX).read_bytes() == (second / INDEX).read_bytes()
     assert (third / KERNEL_DATA).read_bytes() == (second / KERNEL_DATA).read_bytes()
