@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 import tensorflow as tf
+from google.protobuf.message import Message
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
 from serving.server.batch_scheduler import Batcher
@@ -199,9 +200,7 @@ class Peer:
             self.batcher.close()
         self.models.close()
 
-    def predict(
-        self, request: predict_pb2.PredictRequest, timeout: float = 10
-    ) -> predict_pb2.PredictResponse:
+    def predict(self, request: Message, timeout: float = 10) -> predict_pb2.PredictResponse:
         return self.prediction.Predict(request, timeout=timeout)
 
     def refused(self, request: Any, method: Any = None) -> tuple[str, str]:
@@ -248,7 +247,7 @@ def good_inputs(rows: int = 2) -> dict[str, Any]:
     }
 
 
-def good_request(rows: int = 2, **changed: Any) -> predict_pb2.PredictRequest:
+def good_request(rows: int = 2, **changed: Any) -> Message:
     """A request that is answered; ``changed`` replaces inputs, None leaves one out."""
     request = PredictRequest()
     request.model_spec.name = NAME

@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 from google.protobuf.message import Message
-from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from serving.wire.messages import PredictRequest, TensorProto
+from serving.wire.messages import ModelSpec, PredictRequest, TensorProto
 from serving.wire.tensor_protos import encode
 from tests.serving.conftest import NAME, good_inputs
 
@@ -48,20 +47,20 @@ class Case:
     """
 
     name: str
-    inputs: Mapping[str, TensorProto]
+    inputs: Mapping[str, Message]
     spec: Mapping[str, Any] = field(default_factory=dict)
     output_filter: Sequence[str] = ()
     codes: tuple[str, ...] = (OK,)
     expected: Mapping[str, Any] = field(default_factory=dict)
     by_graph: bool = False
 
-    def request(self) -> predict_pb2.PredictRequest:
+    def request(self) -> Message:
         """The message."""
-        spec = model_pb2.ModelSpec(**{"name": NAME, **self.spec})
+        spec = ModelSpec(**{"name": NAME, **self.spec})
         return PredictRequest(model_spec=spec, inputs=self.inputs, output_filter=self.output_filter)
 
 
-def changed(**inputs: TensorProto | None) -> dict[str, Any]:
+def changed(**inputs: Message | None) -> dict[str, Any]:
     """``GOOD`` with other inputs; None leaves one out."""
     return {name: proto for name, proto in {**GOOD, **inputs}.items() if proto is not None}
 
@@ -88,7 +87,7 @@ ONCE = {
 ODD = {"signature_name": "odd"}
 PAIR = {
     "pair": encode([[1.0, 2.0]], F32),
-    "half": tf.make_tensor_proto(np.array([0.5], np.float16)),
+    "half": encode([0.5], tf.float16.as_datatype_enum),
 }
 
 ANSWERED = [

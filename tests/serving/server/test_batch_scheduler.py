@@ -13,6 +13,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from google.protobuf.message import Message
 from tensorflow_serving.apis import predict_pb2
 
 from configs import InputError
@@ -70,11 +71,11 @@ def batched(exported: dict[int, Path]) -> Iterator[Callable[..., tuple[Peer, Cou
 
 
 def together(
-    peer: Peer, requests: list[predict_pb2.PredictRequest]
+    peer: Peer, requests: list[Message]
 ) -> list[predict_pb2.PredictResponse | grpc.RpcError]:
     """Answers or refusals of requests that are sent at once."""
 
-    def ask(request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse | grpc.RpcError:
+    def ask(request: Message) -> predict_pb2.PredictResponse | grpc.RpcError:
         try:
             return peer.predict(request)
         except grpc.RpcError as error:
@@ -84,7 +85,7 @@ def together(
         return list(pool.map(ask, requests))
 
 
-def slices(rows: int) -> list[predict_pb2.PredictRequest]:
+def slices(rows: int) -> list[Message]:
     """The rows of ``good_request``, in requests of one to three rows."""
     return [good_request(1 + index % 3) for index in range(rows)]
 
@@ -140,7 +141,7 @@ def test_a_batch_is_filled_up_to_an_allowed_size(
     assert servable.runs == [4, 4]
 
 
-def lists_of(length: int) -> predict_pb2.PredictRequest:
+def lists_of(length: int) -> Message:
     return good_request(1, clicks=encode([[b"u3"] * length], STRING))
 
 

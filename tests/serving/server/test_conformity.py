@@ -20,6 +20,7 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from google.protobuf.message import Message
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
@@ -98,9 +99,7 @@ class Server:
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
         self.models = model_service_pb2_grpc.ModelServiceStub(self.channel)
 
-    def predict(
-        self, request: predict_pb2.PredictRequest, timeout: float = 20
-    ) -> predict_pb2.PredictResponse:
+    def predict(self, request: Message, timeout: float = 20) -> predict_pb2.PredictResponse:
         return self.prediction.Predict(request, timeout=timeout)
 
     def states(self, name: str, version: int | None = None) -> dict[int, Any]:

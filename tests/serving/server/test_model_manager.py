@@ -11,28 +11,26 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf import text_format
+from google.protobuf.message import Message
 from tensorflow_serving.apis import (
     get_model_status_pb2,
     model_management_pb2,
-    model_pb2,
-    predict_pb2,
 )
 
 from serving.server.model_config import ModelConfig, VersionPolicy, model_configs
 from serving.server.model_versions import State
 from serving.server.settings_protos import ModelServerConfig
 from serving.wire.errors import StatusError
+from serving.wire.messages import ModelSpec
 from tests.serving.conftest import NAME, Peer, Slow, good_request, serving
 from tests.serving.server.test_server import wait_for
 
 Publish = Callable[[Path, int], None]
 
 
-def request(
-    name: str = NAME, version: int | None = None, label: str = ""
-) -> predict_pb2.PredictRequest:
+def request(name: str = NAME, version: int | None = None, label: str = "") -> Message:
     asked = good_request()
-    asked.model_spec.CopyFrom(model_pb2.ModelSpec(name=name, version_label=label))
+    asked.model_spec.CopyFrom(ModelSpec(name=name, version_label=label))
     if version is not None:
         asked.model_spec.version.value = version
     return asked

@@ -34,7 +34,7 @@ from serving.client import Client
 from serving.server import main
 from serving.server.model_versions import State, version_directories
 from serving.server.servable import Servable
-from serving.wire.messages import PredictRequest, TensorProto
+from serving.wire.messages import ModelSpec, PredictRequest, TensorProto
 from serving.wire.tensor_protos import decode, encode
 from tests.serving.conftest import MOST_BYTES, NAME, Peer, Slow, good_inputs, good_request, serving
 from tests.serving.wire.test_tensor_protos import proto
@@ -66,7 +66,7 @@ def test_scores_equal_the_loaded_saved_model(
 def test_another_signature_scalars_and_rare_types(peer: Peer) -> None:
     request = PredictRequest(model_spec={"name": NAME, "signature_name": "odd"})
     request.inputs["pair"].CopyFrom(encode([[1.0, 2.0]], tf.float32.as_datatype_enum))
-    request.inputs["half"].CopyFrom(tf.make_tensor_proto(np.array([0.5], np.float16)))
+    request.inputs["half"].CopyFrom(encode([0.5], tf.float16.as_datatype_enum))
     outputs = peer.predict(request).outputs
     assert (
         decode(outputs["sum"]) == 3.0
@@ -212,7 +212,7 @@ def test_malformed_inputs(peer: Peer, name: str, message: Message, words: str) -
 
 def test_inner_dimension_and_errors_of_the_graph(peer: Peer) -> None:
     request = PredictRequest(model_spec={"name": NAME, "signature_name": "odd"})
-    request.inputs["half"].CopyFrom(tf.make_tensor_proto(np.array([0.5], np.float16)))
+    request.inputs["half"].CopyFrom(encode([0.5], tf.float16.as_datatype_enum))
     request.inputs["pair"].CopyFrom(encode([[1.0, 2.0, 3.0]], tf.float32.as_datatype_enum))
     assert peer.refused(request) == (
         "INVALID_ARGUMENT",
@@ -247,7 +247,7 @@ def test_model_spec(peer: Peer, spec: dict[str, Any] | None, refusal: tuple[str,
     request = good_request()
     request.ClearField("model_spec")
     if spec is not None:
-        request.model_spec.CopyFrom(model_pb2.ModelSpec(**spec))
+        request.model_spec.CopyFrom(ModelSpec(**spec))
     assert peer.refused(request) == refusal
 
 
@@ -402,7 +402,7 @@ def test_the_newest_version_is_the_largest_number(
         assert peer.predict(good_request_for(10)).model_spec.version.value == 10
 
 
-def good_request_for(version: int) -> predict_pb2.PredictRequest:
+def good_request_for(version: int) -> Message:
     request = good_request()
     request.model_spec.version.value = version
     return request
