@@ -28,7 +28,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
         (" TRUE ", " TRUE ", 1.0, values.NO_TIMESTAMP),
         (START, str(START), float(START), START),
         (f" {START}.9 ", f" {START}.9 ", float(START), START),
-        (START + 0.9, "1.7040672009e+9", float(START), START),
+        (START + 0.9, "1704067200.9", float(START), START),
         (3.0, "3", 3.0, values.OUT_OF_RANGE),
         (2.0**53, "9.007199254740992e+15", 2.0**53, values.OUT_OF_RANGE),
         (-1.5e-7, "-1.5e-7", number_of("-1.5e-7"), values.OUT_OF_RANGE),
@@ -36,9 +36,6 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
         (float("nan"), values.NO_TEXT, values.NOT_FINITE, values.OUT_OF_RANGE),
         ("nan", "nan", values.NOT_FINITE, values.OUT_OF_RANGE),
         (10**400, "1" + "0" * 400, values.NOT_FINITE, values.OUT_OF_RANGE),
-        pytest.param(
-            10**5000, values.LONG_TEXT, values.NOT_FINITE, values.OUT_OF_RANGE, id="5001 digits"
-        ),
         (3.4028235e38, "3.4028235e+38", 3.4028234663852886e38, values.OUT_OF_RANGE),
         (3.41e38, "3.41e+38", values.NOT_FINITE, values.OUT_OF_RANGE),
         (Decimal("1.50"), "1.50", 1.5, values.OUT_OF_RANGE),
@@ -60,7 +57,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
             "1989-12-31T23:59:59.9",
             *["1989-12-31T23:59:59.9", values.NO_NUMBER, values.OUT_OF_RANGE],
         ),
-        (4_102_444_800.5, "4.1024448005e+9", 4_102_444_800.0, 4_102_444_800),
+        (4_102_444_800.5, "4102444800.5", 4_102_444_800.0, 4_102_444_800),
         (START * 1000, str(START * 1000), number_of(START * 1000), values.OUT_OF_RANGE),
         ([], values.NO_TEXT, values.NO_NUMBER, values.NO_TIMESTAMP),
         ({}, values.NO_TEXT, values.NO_NUMBER, values.NO_TIMESTAMP),
@@ -123,7 +120,17 @@ def test_an_error_says_what_was_expected_and_received() -> None:
     with pytest.raises(UnreadableValueError, match=r"received 'xxx.*[.]{3}$") as caught:
         text_of("x" * 5000)
     assert len(str(caught.value)) < 150
-    for kind, read in READERS.items():
+    for read in READERS.values():
         with pytest.raises(UnreadableValueError, match=r"^expected .*, received \{'a': 1\}$"):
             read({"a": 1})
-        assert kind in READERS
+
+
+def test_a_number_that_python_does_not_write_out_is_refused_in_one_line() -> None:
+    for kind, rule in (
+        ("string", values.LONG_TEXT),
+        ("number", values.NOT_FINITE),
+        ("timestamp", values.OUT_OF_RANGE),
+    ):
+        with pytest.raises(UnreadableValueError, match="received a whole number of 16610 bits"):
+            READERS[kind](10**5000)
+        assert outcome(kind, 10**5000) == rule

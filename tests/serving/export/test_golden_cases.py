@@ -177,7 +177,7 @@ def test_an_example_leaves_out_what_is_missing() -> None:
                 "c": None,
                 "d": 1.5,
                 "e": float("nan"),
-                "f": 3,
+                "f": 1700000003,
                 "g": ["y", "", None],
             }
         )
@@ -186,5 +186,5 @@ def test_an_example_leaves_out_what_is_missing() -> None:
     assert set(features) == {"a", "d", "f", "g"}
     assert features["a"].bytes_list.value == [b"x"]
     assert features["d"].float_list.value == [1.5]
-    assert features["f"].int64_list.value == [3]
+    assert features["f"].int64_list.value == [1700000003]
     assert features["g"].bytes_list.value == [b"y"]
