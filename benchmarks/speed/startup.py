@@ -22,6 +22,7 @@ from configs.schema import TASK_NAMES
 from preprocessing.dataset.manifest import Manifest
 from trainer.job import Job
 from trainer.kernels.shape import KernelShape
+from trainer.metrics.results import EvaluationResult
 from trainer.metrics.task_metrics import METRICS
 from trainer.registry.kernel_manifest import KernelRecord
 from trainer.registry.kernel_registry import KernelStore
@@ -191,7 +192,7 @@ def prepare(place: Path) -> None:
         for version in (1, 2):
             store.add(domain, SHAPE.initial(version, domain), _record(experiment))
         store.activate(domain, 2)
-    write_json(job.reports / "metrics.json", _evaluation(experiment))
+    write_json(job.reports / "metrics.json", _evaluation(experiment).to_json())
 
 
 def run_measured(words: tuple[str, ...], log: Path) -> Measured:
@@ -267,15 +268,17 @@ def _record(experiment: Experiment) -> KernelRecord:
 _CELL = {"backbone": 0.6, "kernel": 0.61, "delta": 0.01, "ci95": [0.005, 0.015]}
 
 
-def _evaluation(experiment: Experiment) -> dict[str, Any]:
+def _evaluation(experiment: Experiment) -> EvaluationResult:
     """What ``evaluate`` leaves, for all domains of the config."""
+    pair = {name: _CELL[name] for name in ("backbone", "kernel")}
     tasks = {task: dict.fromkeys(METRICS, _CELL) for task in TASK_NAMES}
-    return {
-        "split": experiment.evaluation.split,
-        "overall": tasks,
-        "domains": {
-            domain.name: {"rows": 100, "active": domain.name in (DOMAIN, OTHER), **tasks}
-            for domain in experiment.domains
-        },
-        "oracle": None,
-    }
+    return EvaluationResult.model_validate(
+        {
+            "split": experiment.evaluation.split,
+            "overall": {task: dict.fromkeys(METRICS, pair) for task in TASK_NAMES},
+            "domains": {
+                domain.name: {"rows": 100, "active": domain.name in (DOMAIN, OTHER), **tasks}
+                for domain in experiment.domains
+            },
+        }
+    )
