@@ -42,6 +42,7 @@ def run_sections(
     name = package.rpartition(".")[2]
     folder = arguments.output or Path("runs") / (f"{name}-quick" if arguments.quick else name)
     if arguments.section:
+        importlib.import_module("configs.tensorflow_import")  # quietly, before a section does
         module = importlib.import_module(f"{package}.{arguments.section}")
         options = Options(arguments.input, folder / arguments.section, arguments.quick)
         options.folder.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,31 @@ from configs.errors import InputError
 if TYPE_CHECKING:
     from configs.schema import Experiment
 
+_EXTRAS = {
+    **dict.fromkeys(
+        (
+            "apache_beam",
+            "google_crc32c",
+            "h5py",
+            "keras",
+            "keras_rs",
+            "matplotlib",
+            "numpy",
+            "pyarrow",
+            "scipy",
+            "sklearn",
+            "tensorflow",
+            "tensorflow_recommenders",
+            "tf_keras",
+            "tqdm",
+        ),
+        "train",
+    ),
+    **dict.fromkeys(("grpc", "grpc_health", "prometheus_client", "tensorflow_serving"), "serve"),
+    "lightgbm": "bench",
+}
+"""Library that a command may miss -> extra of setup.py that installs it."""
+
 
 class CommandParser(argparse.ArgumentParser):
     """A parser whose mistakes are one line; abbreviations of options are off, so that an
@@ -48,8 +73,8 @@ def read_config(arguments: argparse.Namespace) -> "Experiment":
 
 
 def run(command: Callable[[], None]) -> None:
-    """Runs a command's main function: ``InputError`` (or a file that cannot be used) is one line
-    and exit code 2, Ctrl-C exit code 130.
+    """Runs a command's main function: ``InputError`` (or a file that cannot be used, or a library
+    of ours that is not installed) is one line and exit code 2, Ctrl-C exit code 130.
     """
     try:
         command()
@@ -58,6 +83,16 @@ def run(command: Callable[[], None]) -> None:
         sys.exit(141)
     except (InputError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in _EXTRAS:
+            raise
+        print(
+            f"error: {library} is not installed: run make install, or pip install"
+            f" '.[{_EXTRAS[library]}]'",
+            file=sys.stderr,
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

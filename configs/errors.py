@@ -1,5 +1,10 @@
 """Errors a user can cause. Every command prints their one line on stderr and exits with code 2."""
 
+import difflib
+from collections.abc import Iterable
+
+_MOST_NAMES = 10
+
 
 class InputError(Exception):
     """Bad input: says what was wrong, where, what was expected and what was received, in one
@@ -12,3 +17,14 @@ class InputError(Exception):
 
 class ConfigError(InputError):
     """An experiment file (or a ``--set`` override) that does not describe a valid experiment."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one; where none is near, what
+    there is (the first ten).
+    """
+    names = list(known)
+    if close := difflib.get_close_matches(name, names, n=1):
+        return f"; did you mean '{close[0]}'?"
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return f"; there are: {', '.join(names[:_MOST_NAMES]) or 'none'}{more}"

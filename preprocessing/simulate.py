@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from configs import ConfigError, Experiment, InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run
 from configs.files import atomic_directory, write_unsynced
+from configs.progress import tracked
 from configs.schema import Split
 from preprocessing.auc import roc_auc
 from preprocessing.simulator.log_tables import log_table, truth_table
@@ -61,7 +61,7 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
     with _replaced_whole(output) as folder:
         (folder / "truth").mkdir()
         requests = 0
-        for day in tqdm(range(settings.days), desc="simulate", unit="day"):
+        for day in tracked("simulate", range(settings.days), "days"):
             shown = marketplace.simulate_day(day)
             date = (settings.start + timedelta(days=day)).date()
             # Without the stored Arrow schema, dictionary-encoded lists read back as the plain
@@ -171,6 +171,29 @@ def _replaced_whole(output: Path) -> Iterator[Path]:
         raise InputError(f"{output}: cannot be written: {error.strerror or error}") from None
 
 
+def _render(summary: Summary) -> str:
+    """The summary for people; all digits are in ``_simulation.json``."""
+    lines = [
+        f"rows              {summary['rows']:,}",
+        f"requests          {summary['requests']:,}",
+        f"clicks            {summary['ctr']:.2%} of rows",
+        f"orders            {summary['cvr']:.2%} of clicks",
+        "",
+    ]
+    best: Any = summary["best_auc"]
+    tasks = ("ctr", "ctr_logged", "cvr", "ctcvr")
+    width = max(len("best reachable AUC"), *map(len, best))
+    titles = ("   CTR", "CTR, position known", "   CVR", " CTCVR")
+    lines.append("  ".join([f"{'best reachable AUC':<{width}}", *titles]))
+    for name, aucs in best.items():
+        cells = (
+            f"{'-' if aucs[task] is None else format(aucs[task], '.4f'):>{len(title)}}"
+            for task, title in zip(tasks, titles, strict=True)
+        )
+        lines.append("  ".join([f"{name:<{width}}", *cells]))
+    return "\n".join(lines)
+
+
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number above 0, received '{text}'")
@@ -199,11 +222,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     summary = simulate(read_config(arguments), arguments.output, arguments.rows)
-    print(
-        json.dumps(
-            {key: summary[key] for key in ("rows", "requests", "ctr", "cvr", "best_auc")}, indent=2
-        )
-    )
+    print(_render(summary))
 
 
 if __name__ == "__main__":

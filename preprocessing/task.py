@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import glob
 import os
 import sys
 from pathlib import Path
@@ -10,10 +11,14 @@ from typing import Any
 from configs import InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run
 from preprocessing.beam.logging import keep_quiet
+from preprocessing.beam.progress import say
 
 # steps hold Python's lock about half of the time, so more local threads than this only take memory
 _MOST_THREADS = 4
 _MOST_PROCESSES = 16  # each takes about half a gigabyte
+
+
+_OWN = ("--config", "--set", "--input", "--output")
 
 
 class _BeamParser(CommandParser):
@@ -44,8 +49,14 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     """Our own arguments, and Beam's with the local defaults added. Exits with code 2 and one
     line where an option is unknown.
     """
+    ours, flags = _own_and_others(arguments)
+    return ours, _with_local_defaults(flags)
+
+
+def _own_and_others(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own arguments and Beam's, which is imported only where there are options not ours."""
     parser = CommandParser(
-        prog="preprocessing.task",
+        prog="python -m preprocessing.task",
         description=__doc__,
         epilog=(
             "Any other option is Beam's (--runner DataflowRunner --project P --temp_location"
@@ -68,9 +79,15 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     if {"-h", "--help"} & set(arguments):
         parser.parse_args(["--help"])
 
+    named = [word.partition("=")[0] for word in arguments if word.startswith("--")]
+    if set(named) <= set(_OWN):
+        ours, rest = parser.parse_known_args(arguments)
+        if rest:
+            parser.error(f"unexpected argument '{rest[0]}'")
+        return ours, []
     beam = _BeamParser(parser.prog)
-    known = [*beam.option_names(), "--config", "--set", "--input", "--output"]
-    for name in (argument.partition("=")[0] for argument in arguments if argument.startswith("--")):
+    known = [*beam.option_names(), *_OWN]
+    for name in named:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             parser.error(
@@ -85,7 +102,7 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     _, unknown = beam.parse_known_args(rest)
     if unknown:
         parser.error(f"unexpected argument '{unknown[0]}'")
-    return ours, _with_worker_requirements(_with_local_defaults(rest))
+    return ours, rest
 
 
 def _with_local_defaults(flags: list[str]) -> list[str]:
@@ -128,20 +145,32 @@ def _with_worker_requirements(flags: list[str]) -> list[str]:
     return [*flags, f"--requirements_file={requirements}", *cache]
 
 
+def _check_logs(logs: str) -> None:
+    """Raises ``InputError`` where a local glob, folder or file names nothing; what Beam alone can
+    tell (``gs://``, ``**``) is left to it.
+    """
+    here = "://" not in logs and "**" not in logs
+    if here and not glob.glob(logs):  # noqa: PTH207 - the pattern may be absolute
+        raise InputError(
+            f"{logs}: no file matches; expected logs (CSV, JSON lines or Parquet): a glob, a folder"
+            " or a file"
+        )
+
+
 def main(arguments: list[str]) -> None:
     """The command. Raises ``InputError``."""
     keep_quiet()
-    ours, flags = parse_arguments(arguments)
+    ours, flags = _own_and_others(arguments)
     experiment = read_config(ours)
-    from preprocessing.beam.dataset_job import Job
-    from preprocessing.beam.progress import say
-
     if not ours.output:
         raise InputError("--output is empty; expected a folder")
     logs = experiment.data.input if ours.input is None else ours.input
     if not logs:
         raise InputError("no logs: expected --input or the config's data.input")
-    manifest = Job(experiment, logs, ours.output, tuple(flags)).run()
+    _check_logs(logs)
+    from preprocessing.beam.dataset_job import Job
+
+    manifest = Job(experiment, logs, ours.output, tuple(_with_local_defaults(flags))).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
     say(
         f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected"

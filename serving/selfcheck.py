@@ -11,33 +11,37 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow as pa
 
 from configs import Experiment, InputError
 from configs.cli import CommandParser, run
 from configs.domains import AUTO, BACKBONE
 from preprocessing.dataset.manifest import load_manifest
-from preprocessing.logs.files import find_sources, plan
-from preprocessing.logs.readers import read_piece
-from preprocessing.logs.schema import served_columns
-from preprocessing.validation.row_checks import validate
-from preprocessing.validation.splits import split_masks
-from serving.client import Client
-from serving.export.reference_scores import stored_scores
 from serving.wire.signatures import RANK_SIGNATURE
 from trainer.job import Job
+
+if TYPE_CHECKING:  # Beam, Arrow and TensorFlow, where rows are read and scored: not for --help
+    import pyarrow as pa
+
+    from serving.client import Client
 
 TOLERANCE = 1e-5
 _MODEL = "selfcheck"
 
 
-def log_rows(experiment: Experiment, logs: str, count: int) -> pa.RecordBatch:
+def log_rows(experiment: Experiment, logs: str, count: int) -> "pa.RecordBatch":
     """The first ``count`` sound rows of the evaluation split among the newest files. Raises
     ``InputError`` where there are none.
     """
+    import pyarrow as pa
+
+    from preprocessing.logs.files import find_sources, plan
+    from preprocessing.logs.readers import read_piece
+    from preprocessing.validation.row_checks import validate
+    from preprocessing.validation.splits import split_masks
+
     found: list[pa.RecordBatch] = []
     for piece in reversed(plan(find_sources(logs, experiment), experiment).pieces):
         for raw in read_piece(piece, experiment):
@@ -91,6 +95,11 @@ def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int
     """Runs the comparison. Returns rows, for every domain asked for the largest difference and the
     domains that served, and for ``rank`` the largest difference from the same rows written out.
     """
+    import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
+    from preprocessing.logs.schema import served_columns
+    from serving.client import Client
+    from serving.export.reference_scores import stored_scores
+
     rows = log_rows(experiment, load_manifest(data).input, count)
     expected = stored_scores(job, rows)
     columns = served_columns(experiment)
@@ -124,7 +133,7 @@ def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int
     return result
 
 
-def rank_difference(client: Client, rows: list[dict[str, Any]], shared: list[str]) -> float:
+def rank_difference(client: "Client", rows: list[dict[str, Any]], shared: list[str]) -> float:
     """Every row's item for the first row's user and context: largest difference between ``rank``
     and the same rows written out.
     """
@@ -169,6 +178,10 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500, metavar="N", help="rows to send (500)")
     arguments = parser.parse_args()
     job = Job(arguments.job_dir)
+    job.check_finished()
+    load_manifest(arguments.data)
+    if not arguments.models.is_dir():
+        raise InputError(f"--models: no such directory: {arguments.models}")
     result = check(job.experiment(), arguments.data, job, arguments.models, arguments.rows)
     print(json.dumps(result, indent=1))
     worst = max(

@@ -18,7 +18,6 @@ from google.protobuf.message import Message
 from configs import InputError
 from configs.cli import CommandParser, run
 from configs.files import write_bytes
-from serving.export.supported_ops import read_meta_graph
 from serving.wire.signatures import DOMAIN, EXAMPLES
 from serving.wire.tensor_protos import dtype_name
 
@@ -108,6 +107,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if not (arguments.version / "saved_model.pb").is_file():
         raise InputError(f"{arguments.version}: no exported version; expected saved_model.pb in it")
+
+    import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
+    from serving.export.supported_ops import read_meta_graph
+
     offered = signatures_of(read_meta_graph(arguments.version))
     if arguments.write:
         agreement = {CONTRACT: contract_of(offered), QUICKSTART: offered}

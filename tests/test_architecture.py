@@ -28,7 +28,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("section",),
         ("files",),
         ("asides",),
-        ("domain_names", "errors", "random_streams", "tensorflow_import", "values"),
+        ("domain_names", "errors", "progress", "random_streams", "tensorflow_import", "values"),
     ),
     "preprocessing": (
         ("task", "simulate"),
@@ -42,6 +42,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("task",),
         ("training",),
         ("evaluation",),
+        ("prerequisites",),
         ("registry",),
         ("kernels",),
         ("backbone",),

@@ -3,15 +3,16 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from configs import Experiment, InputError
 from configs.files import read_json, read_object
-from preprocessing.dataset.golden_requests import GOLDEN_FILE
-from preprocessing.features.fitted import Fitted
-from preprocessing.logs.schema import served_columns
+from preprocessing.dataset.manifest import GOLDEN_FILE
+
+if TYPE_CHECKING:
+    from preprocessing.features.fitted import Fitted
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,14 @@ class Job:
         """Whether a finished backbone is here."""
         return (self.backbone / "fingerprint.json").exists()
 
+    def check_finished(self) -> None:
+        """Raises ``InputError``, which names the missing step, where there is no finished
+        backbone.
+        """
+        if not self.finished:
+            found = "holds no finished backbone" if self.folder.is_dir() else "no such job"
+            raise InputError(f"{self.folder}: {found}; run python -m trainer.task pretrain first")
+
     def experiment(self) -> Experiment:
         """The experiment that the backbone was trained with. Raises ``InputError`` where there
         is no finished backbone.
@@ -62,8 +71,10 @@ class Job:
         except ValidationError as error:
             raise InputError(f"{path}: not an experiment: {error.errors()[0]['msg']}") from None
 
-    def fitted(self) -> Fitted:
+    def fitted(self) -> "Fitted":
         """The transform that the backbone was trained on."""
+        from preprocessing.features.fitted import Fitted  # Beam's file systems: not for a path
+
         return Fitted.load(str(self.backbone / "transform"))
 
     @property
@@ -77,6 +88,8 @@ class Job:
         """The golden requests as a client sends them: raw features by name. Raises
         ``InputError`` where the job has none.
         """
+        from preprocessing.logs.schema import served_columns  # Arrow: not for a path
+
         names = [column.name for column in served_columns(self.experiment())]
         try:
             rows = [

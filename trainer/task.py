@@ -8,29 +8,44 @@ service launches.
 import argparse
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import tensorflow as tf
 
 from configs import InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run
-from trainer.evaluation.evaluate import evaluate
+from configs.domains import named_domains
 from trainer.job import Job
+from trainer.prerequisites import (
+    check_dataset,
+    check_evaluated,
+    check_kernels,
+    check_split,
+)
 from trainer.registry.command import add_arguments, kernels_command
-from trainer.reports.html_report import write_report
-from trainer.reports.text_table import render_table
-from trainer.training.finetune import finetune
-from trainer.training.pretrain import one_thread_an_operation, pretrain
 
 
 def main() -> None:
     """Parses the command line and runs the subcommand."""
     arguments = _parser().parse_args(_with_default_subcommand(sys.argv[1:]))
+    arguments.function(arguments)
+
+
+@contextmanager
+def _tensorflow() -> Iterator[None]:
+    """Loads TensorFlow, which takes seconds, once a step is known to be possible.
+
+    The same run gives the same bits; a damaged file of the dataset is an ``InputError``.
+    """
+    from configs.tensorflow_import import tf
+
+    tf.config.experimental.enable_op_determinism()
     try:
-        arguments.function(arguments)
+        yield
     except tf.errors.DataLossError as error:
         raise InputError(
-            f"a file of the dataset is damaged; run preprocessing.task again: {error.message}"
+            "a file of the dataset is damaged; run python -m preprocessing.task again:"
+            f" {error.message}"
         ) from None
 
 
@@ -59,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
                 type=Path,
                 required=True,
                 metavar="DIR",
-                help="dataset written by preprocessing.task",
+                help="dataset written by python -m preprocessing.task",
             )
         command.add_argument(
             "--job-dir",
@@ -86,48 +101,78 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _pretrain(arguments: argparse.Namespace) -> None:
-    pretrain(read_config(arguments), arguments.data, Job(arguments.job_dir))
+def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
+    experiment = read_config(arguments)
+    check_dataset(arguments.data)
+    with _tensorflow():
+        from trainer.training.pretrain import one_thread_an_operation, pretrain
+
+        if alone:  # not before the other steps, whose operations are few and large
+            one_thread_an_operation()
+        pretrain(experiment, arguments.data, Job(arguments.job_dir))
 
 
-def _pretrain_alone(arguments: argparse.Namespace) -> None:
-    one_thread_an_operation()  # not before the other steps, whose operations are few and large
-    _pretrain(arguments)
+def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
+    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    named_domains(experiment.domains, arguments.domains, "--domains")
+    check_dataset(arguments.data)
+    job.check_finished()
+    with _tensorflow():
+        from trainer.training.finetune import finetune
+        from trainer.training.outcome import render_outcomes
 
-
-def _finetune(arguments: argparse.Namespace) -> None:
-    finetune(read_config(arguments), arguments.data, Job(arguments.job_dir), arguments.domains)
+        outcomes = finetune(experiment, arguments.data, job, arguments.domains)
+        # the result of a run of all steps is that of the evaluation, alone on stdout
+        print(render_outcomes(outcomes), file=sys.stdout if alone else sys.stderr)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    result = evaluate(
-        read_config(arguments), arguments.data, Job(arguments.job_dir), arguments.split
-    )
+    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    check_split(experiment, arguments.split)
+    check_dataset(arguments.data)
+    check_kernels(job)
+    with _tensorflow():
+        from trainer.evaluation.evaluate import evaluate
+        from trainer.reports.text_table import render_table
+
+        result = evaluate(experiment, arguments.data, job, arguments.split)
     print(json.dumps(result.to_json(), indent=1) if arguments.json else render_table(result))
 
 
-def _run(arguments: argparse.Namespace) -> None:
-    for step in (_pretrain, _finetune, _evaluate, _report):
-        step(arguments)
-
-
 def _report(arguments: argparse.Namespace) -> None:
+    check_evaluated(Job(arguments.job_dir))
+    from trainer.reports.html_report import write_report
+
     print(f"report: {write_report(arguments.job_dir)}", file=sys.stderr)
 
 
+def _run(arguments: argparse.Namespace) -> None:
+    experiment = read_config(arguments)
+    named_domains(experiment.domains, arguments.domains, "--domains")
+    check_split(experiment, arguments.split)
+    _pretrain(arguments, alone=False)
+    _finetune(arguments, alone=False)
+    _evaluate(arguments)
+    _report(arguments)
+
+
 def _kernels(arguments: argparse.Namespace) -> None:
-    kernels_command(arguments, _parser())
+    if arguments.action == "verify":
+        Job(arguments.job_dir).check_finished()
+        with _tensorflow():
+            kernels_command(arguments, _parser())
+    else:
+        kernels_command(arguments, _parser())
 
 
 _COMMANDS = {
     "run": (_run, "pretrain, finetune, evaluate and report in turn (the default)"),
-    "pretrain": (_pretrain_alone, "train the backbone; resumes where it was interrupted"),
+    "pretrain": (_pretrain, "train the backbone; resumes where it was interrupted"),
     "finetune": (_finetune, "train kernels on the frozen backbone"),
     "evaluate": (_evaluate, "judge backbone and kernels, domain by domain"),
     "report": (_report, "write reports/report.html from the last evaluation"),
-    "kernels": (_kernels, "list, compare, verify, activate, roll back or remove kernels"),
+    "kernels": (_kernels, "list, show, compare, verify, activate, roll back or remove kernels"),
 }
 
 if __name__ == "__main__":
-    tf.config.experimental.enable_op_determinism()
     run(main)

@@ -5,27 +5,16 @@ A finished cell (a method under a seed) is not run twice; a killed run goes on w
 """
 
 import argparse
-import json
 import os
-import shlex
 import sys
 from pathlib import Path
 
 import trainer  # noqa: F401 - before TensorFlow
 
 # isort: split
-import tensorflow as tf
-
-from benchmarks.method.cells import Cell, cells_of, read_cells, run_cells
-from benchmarks.method.report import write_report
-from benchmarks.method.results import Results
-from benchmarks.method.sections import report_of
-from benchmarks.method.study import ROOT, Study, load_study
-from benchmarks.method.text import render_text
-from configs import InputError, load_experiment
+from benchmarks.method.study import Study, load_study
+from configs import InputError
 from configs.cli import CommandParser, run
-from configs.files import write_json
-from preprocessing.beam.progress import say
 
 
 def main() -> None:
@@ -33,32 +22,19 @@ def main() -> None:
     arguments = _parser().parse_args()
     study = load_study("quick" if arguments.quick else arguments.study)
     folder = arguments.output or Path("runs") / "method"
-    seeds = tuple(dict.fromkeys(arguments.seeds or study.seeds))
-    cells, reported = cells_of(study, seeds, arguments.only), cells_of(study, seeds)
-    if not arguments.no_run:
-        tf.config.experimental.enable_op_determinism()
-        for _ in run_cells(study, cells, _logs(study, arguments.input), folder):
-            _write(study, reported, folder)
-    result = _write(study, reported, folder)
-    print(json.dumps(result, indent=1) if arguments.json else render_text(result))
-    say(f"report: {folder / study.name / 'report.html'}")
+    logs = None if arguments.no_run else _logs(study, arguments.input)
+    from benchmarks.method.command import run_study  # TensorFlow: not for --help or a wrong path
 
-
-def _write(study: Study, cells: list[Cell], folder: Path) -> dict[str, object]:
-    """The report of what is finished so far; a long study can be read while it runs."""
-    experiments = [
-        *(cell.trained for cell in cells),
-        load_experiment(ROOT / study.config, study.set),
-    ]
-    crossing = max(experiments, key=lambda experiment: len(experiment.domains))
-    result = report_of(
+    run_study(
         study,
-        Results(read_cells(cells, folder), crossing.domains),
-        shlex.join(["python", "-m", "benchmarks.method", *sys.argv[1:]]),
+        folder,
+        logs,
+        seeds=tuple(dict.fromkeys(arguments.seeds or study.seeds)),
+        only=arguments.only,
+        runs=not arguments.no_run,
+        prints_json=arguments.json,
+        command=sys.argv[1:],
     )
-    write_json(folder / study.name / "report.json", result)
-    write_report(result, folder / study.name / "report.html")
-    return result
 
 
 def _logs(study: Study, given: Path) -> str | None:

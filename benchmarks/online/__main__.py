@@ -9,13 +9,13 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.online.compare import RANKED_BY
 from benchmarks.online.table import render
-from benchmarks.online.trial import RANKED_BY, online_test
+from configs import InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run
 from configs.domains import AUTO, BACKBONE
 from configs.files import write_json
 from serving.wire.argument_types import whole_number
-from serving.wire.errors import StatusError
 from trainer.job import Job
 
 _RESULT = "online.json"
@@ -24,10 +24,19 @@ _RESULT = "online.json"
 def main() -> None:
     """The command; exit code 1, after one line, where the server fails."""
     arguments = _arguments()
+    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    job.check_finished()
+    if not arguments.models.is_dir():
+        raise InputError(f"--models: no such directory: {arguments.models}")
+
+    import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
+    from benchmarks.online.trial import online_test
+    from serving.wire.errors import StatusError
+
     try:
         result = online_test(
-            read_config(arguments),
-            Job(arguments.job_dir),
+            experiment,
+            job,
             arguments.models,
             requests=arguments.requests,
             candidates=arguments.candidates,

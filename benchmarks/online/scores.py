@@ -63,8 +63,8 @@ def server_scores(
                 for answer in answers
             ]
 
-        bar = row_bar("ask the server", traffic.cvr.size * len(asked))
-        with ThreadPoolExecutor(_THREADS) as pool, bar:
+        rows_asked = traffic.cvr.size * len(asked)
+        with ThreadPoolExecutor(_THREADS) as pool, row_bar("ask the server", rows_asked) as bar:
             for table in traffic.tables(columns):
                 for answers in pool.map(ask, _pieces(table)):
                     for domain, (scores, by_domain) in zip(asked, answers, strict=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.online.compare import View, in_treatment, sums_by_user, view
+from benchmarks.online.compare import RANKED_BY, View, in_treatment, sums_by_user, view
 from benchmarks.online.play import Luck, play
 from benchmarks.online.scores import server_scores
 from benchmarks.online.traffic import Traffic, draw_traffic
@@ -26,7 +26,6 @@ _MODEL = "online"
 _LIVE = 1
 """Tells the seeds of live traffic from those of the logs."""
 _METRICS = ("auc", "gauc")
-RANKED_BY = ("ctcvr", "ctr")
 
 
 def online_test(

@@ -196,7 +196,7 @@ def _found(job: Job, before: State, seed: int, done: int) -> tuple[State, str]:
 
 def _seed_of(store: KernelStore, domain: str, version: int) -> int:
     kernel = store.load(domain, version)
-    seed = int(kernel.manifest["seed"])
+    seed = kernel.manifest.seed or 0
     if any(
         not np.array_equal(kernel.weights[name], values) for name, values in _weights(seed).items()
     ):

@@ -9,11 +9,27 @@ import trainer  # noqa: F401 - before TensorFlow
 
 # isort: split
 from benchmarks.sections import run_sections
-from benchmarks.speed.hardware import machine
+from benchmarks.speed.options import Figures
 from configs.cli import run
 
-SECTIONS = ("preprocessing", "input", "step", "vocabulary", "billion", "kernels", "serving")
+SECTIONS = (
+    "startup",
+    "preprocessing",
+    "input",
+    "step",
+    "vocabulary",
+    "billion",
+    "kernels",
+    "serving",
+)
 """Modules of this package; each has ``measure(options: Options) -> Figures``."""
 
+
+def _machine(quick: bool) -> Figures:
+    from benchmarks.speed.hardware import machine  # TensorFlow: not for --help
+
+    return machine(quick)
+
+
 if __name__ == "__main__":
-    run(lambda: run_sections("benchmarks.speed", SECTIONS, __doc__, machine))
+    run(lambda: run_sections("benchmarks.speed", SECTIONS, __doc__, _machine))

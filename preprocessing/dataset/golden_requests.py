@@ -11,10 +11,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from configs import Experiment
+from preprocessing.dataset.manifest import GOLDEN_FILE as GOLDEN_FILE
 from preprocessing.hashing import draws
 from preprocessing.logs.schema import raw_columns
 
-GOLDEN_FILE = "golden_requests.jsonl"
 GOLDEN_ROWS = 64
 
 Drawn = tuple[int, str]

@@ -11,6 +11,7 @@ from configs.errors import InputError
 from configs.section import Section
 
 MANIFEST = "manifest.json"
+GOLDEN_FILE = "golden_requests.jsonl"
 FORMAT = 1
 
 
@@ -59,7 +60,7 @@ class Manifest(Section):
         included.
       rejected: rejected rows by reason.
       outside_splits: sound rows whose timestamp is in no split.
-      golden_requests: ``golden.GOLDEN_FILE``; None in datasets that are older than it.
+      golden_requests: ``GOLDEN_FILE``; None in datasets that are older than it.
     """
 
     format: int = FORMAT

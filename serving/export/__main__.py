@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 from configs.cli import CommandParser, run
-from serving.export.version_writer import export
 from trainer.job import Job
 
 
@@ -39,8 +38,14 @@ def main() -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             parser.error(f"argument --{name}: expected an integer from 1 on, received {value}")
+    job = Job(arguments.job_dir)
+    job.check_finished()  # before TensorFlow is loaded
+
+    import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
+    from serving.export.version_writer import export
+
     path = export(
-        Job(arguments.job_dir),
+        job,
         arguments.output,
         arguments.version,
         full=arguments.full,

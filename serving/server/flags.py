@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.cli import CommandParser
+from configs.errors import InputError
 from serving.wire.argument_types import seconds, whole_number, with_dashes
 
 
@@ -34,6 +35,22 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     if arguments.rest_api_port and arguments.rest_api_port == arguments.port:
         parser.error("--rest-api-port and --port must differ")
     return arguments
+
+
+def check_paths(arguments: argparse.Namespace) -> None:
+    """Raises ``InputError`` where a folder or file that the command line names is not there."""
+    base = arguments.model_base_path
+    if base is not None and not base.is_dir():
+        raise InputError(f"--model-base-path: no such directory: {base}")
+    for name in (
+        "model_config_file",
+        "batching_parameters_file",
+        "ssl_config_file",
+        "monitoring_config_file",
+    ):
+        path = getattr(arguments, name)
+        if path is not None and not path.exists():
+            raise InputError(f"--{name.replace('_', '-')}: no such file: {path}")
 
 
 def _switch(text: str) -> bool:

@@ -17,10 +17,9 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-import tensorflow as tf
-
 from configs.cli import run
 from configs.errors import InputError
+from configs.tensorflow_import import tf
 from serving.server.batch_scheduler import Batcher
 from serving.server.batching_parameters import Parameters, read_parameters
 from serving.server.flags import arguments_of

@@ -331,7 +331,14 @@ def test_the_command(
     output = str(tmp_path / "logs")
     sets = [part for setting in SMALL for part in ("--set", f"simulation.{setting}")]
     assert main("--config", str(QUICKSTART), "--output", output, "--rows", "500", *sets) == 0
-    assert json.loads(capsys.readouterr().out)["rows"] == 500
+    out = capsys.readouterr().out
+    summary = json.loads((tmp_path / "logs" / SIMULATION).read_text())
+    best = summary["best_auc"]["all"]
+    lines = {line.split("  ")[0]: line.split() for line in out.splitlines()}
+    assert lines["rows"] == ["rows", "500"]
+    assert lines["clicks"] == ["clicks", f"{summary['ctr']:.2%}", "of", "rows"]
+    assert lines["all"] == ["all", *(f"{best[task]:.4f}" for task in best)]
+    assert set(summary["best_auc"]) <= set(lines)
     assert main("--help") == 0 and "--rows" in capsys.readouterr().out
     for wrong in (
         ["--config", str(QUICKSTART), "--set", "simulation=null"],

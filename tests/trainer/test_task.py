@@ -1,5 +1,6 @@
 """The training command: what it does, and one line with exit code 2 for every mistake."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -17,6 +18,12 @@ from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 
 HOME = "scene=home"
+MODULES = {
+    "pretrain": "trainer.training.pretrain",
+    "finetune": "trainer.training.finetune",
+    "evaluate": "trainer.evaluation.evaluate",
+    "write_report": "trainer.reports.html_report",
+}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +116,10 @@ def test_help(words: list[str], command: Command) -> None:
             "expected one argument",
         ),
         (["kernels", "shake", "--job-dir", "j"], "invalid choice: 'shake'"),
-        (["kernels", "list", "--job-dir", "nowhere"], "fingerprint.json: not found"),
+        (
+            ["kernels", "list", "--job-dir", "nowhere"],
+            "no such job; run python -m trainer.task pretrain",
+        ),
         (["report", "--job-dir", "nowhere"], "nowhere"),
         ([], "--config"),
     ],
@@ -194,22 +204,39 @@ def test_steps(
     """Without a subcommand everything runs in turn, which is what a training service launches."""
     called: list[str] = []
     for name in ("pretrain", "finetune", "evaluate", "write_report"):
+        module = importlib.import_module(MODULES[name])
         monkeypatch.setattr(
-            task,
+            module,
             name,
             lambda *arguments, name=name: called.append((name.removeprefix("write_"), arguments)),
         )
-    monkeypatch.setattr(task, "render_table", lambda result: "table")
-    code, _, err = command(
+    for module, name in (
+        ("trainer.reports.text_table", "render_table"),
+        ("trainer.training.outcome", "render_outcomes"),
+        ("trainer.training.pretrain", "one_thread_an_operation"),
+    ):
+        monkeypatch.setattr(importlib.import_module(module), name, lambda *_: "table")
+    for name in ("check_dataset", "check_kernels", "check_evaluated"):
+        monkeypatch.setattr(task, name, lambda *_: None)
+    monkeypatch.setattr(Job, "check_finished", lambda self: None)
+    code, out, err = command(
         *words, "--config", config, "--data", tmp_path / "data", "--job-dir", tmp_path / "job"
     )
     assert code == 0, err
     assert [name for name, _ in called] == expected
+    everything = len(expected) > 1  # then the evaluation's table is alone on stdout
+    assert out == ("" if expected == ["pretrain"] else "table\n")
+    assert (err == "table\nreport: None\n") == everything
     for name, arguments in called:
         if name != "report":
             assert arguments[1:3] == (tmp_path / "data", Job(tmp_path / "job"))
         if name == "finetune":
             assert arguments[3] == words[2:]
+
+
+def row(table: str, domain: str) -> list[str]:
+    """The words of a domain's line of the list of kernels."""
+    return next(line.split() for line in table.splitlines() if line.split()[0] == domain)
 
 
 def test_kernels_are_listed_activated_deactivated_and_removed(
@@ -221,12 +248,12 @@ def test_kernels_are_listed_activated_deactivated_and_removed(
     where = ("--job-dir", job_copy)
     assert command("kernels", "activate", HOME, 1, *where)[0] == 0
     assert active() == 1
-    assert f"{HOME}: [1]\n" in command("kernels", "list", *where)[1]
-    assert f"{HOME}: 1\n" in command("kernels", "deactivate", HOME, *where)[1]
+    assert row(command("kernels", "list", *where)[1], HOME)[:3] == [HOME, "1", "1"]
+    assert row(command("kernels", "deactivate", HOME, *where)[1], HOME)[:3] == [HOME, "-", "1"]
     assert active() is None
     code, out, _ = command("kernels", "remove", HOME, *where)
     assert code == 0
-    left = [line.partition(":")[0] for line in out.splitlines()]
+    left = [line.split()[0] for line in out.splitlines()]
     assert HOME not in left
     assert f"region=r1,{HOME}" in left
 
@@ -235,11 +262,8 @@ def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command:
     store, where = KernelStore(Job(job_copy)), ("--job-dir", job_copy)
     former = store.load(HOME, 1)
     longer = {name: 2 * array for name, array in former.weights.items()}
-    other = {
-        **former.manifest,
-        "activated": True,
-        "seed": 18,
-    }  # what is the same is not stored twice
+    # what is the same is not stored twice
+    other = former.manifest.model_copy(update={"activated": True, "seed": 18})
     for weights in (former.weights, longer):
         store.add(HOME, weights, other, former.golden)
     assert store.versions(HOME) == [1, 2, 3]
@@ -254,7 +278,7 @@ def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command:
     assert code == 0
     assert json.loads(out)["weights"]["weight_0"]["first"] == pytest.approx(norm)
     command("kernels", "activate", HOME, 3, *where)
-    assert f"{HOME}: 1 [2] 3\n" in command("kernels", "rollback", HOME, *where)[1]
+    assert row(command("kernels", "rollback", HOME, *where)[1], HOME)[:3] == [HOME, "2", "1-3"]
     code, out, _ = command("kernels", "verify", HOME, *where)
     assert (code, out.count("golden scores identical")) == (1, 2)
     assert f"{HOME} 3: DAMAGED: golden scores differ by at most" in out
@@ -274,7 +298,7 @@ def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command:
         (["activate", HOME], "needs a version"),
         (["activate", HOME, "one"], "invalid int value: 'one'"),
         (["activate", HOME, "7"], f"no version 7 of domain '{HOME}'; there are: 1"),
-        (["activate", "scene", "1"], "no version 1 of domain 'scene'"),
+        (["activate", "scene", "1"], "no kernel of domain 'scene'; did you mean"),
         (["remove", "scene=moon"], "no kernel of domain 'scene=moon'"),
         (["deactivate", "scene=moon"], "scene=moon"),
         (["rollback", "scene=moon"], "no kernel of domain 'scene=moon'"),
@@ -283,7 +307,11 @@ def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command:
         (["verify", HOME, "1"], "needs no version"),
         (["list", HOME], "takes no domain"),
         (["activate", HOME, "1", "--json"], "prints no JSON"),
-        (["activate", "../active.json", "1"], "no version 1 of domain '../active.json'"),
+        (["activate", "../active.json", "1"], "no kernel of domain '../active.json'"),
+        (["show", "scene=hmoe"], f"no kernel of domain 'scene=hmoe'; did you mean '{HOME}'?"),
+        (["show"], "needs a domain"),
+        (["show", HOME, "1", "2"], "needs no version or a version"),
+        (["show", HOME, "7"], f"no version 7 of domain '{HOME}'; there are: 1"),
     ],
 )
 def test_kernels_that_are_not_there(

@@ -4,19 +4,22 @@ differ.
 
 import hashlib
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import numpy as np
 
 from configs import InputError
-from trainer.backbone.layers.chunked_tables import numpy_view
+
+if TYPE_CHECKING:  # fingerprints are compared where no model is
+    import keras
 
 
-def model_fingerprint(model: keras.Model, transform_digest: str) -> dict[str, Any]:
+def model_fingerprint(model: "keras.Model", transform_digest: str) -> dict[str, Any]:
     """sha256 over every weight (path, dtype, shape, bytes) of a backbone and over its
     transform's vocabularies and constants.
     """
+    from trainer.backbone.layers.chunked_tables import numpy_view
+
     digests = {}
     for variable in model.weights:
         tensor = np.ascontiguousarray(numpy_view(variable.value))

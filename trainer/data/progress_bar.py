@@ -1,24 +1,15 @@
 """Shows progress on stderr: rows, rows/s and time left."""
 
 from collections.abc import Iterable, Iterator
-from typing import NoReturn
+from contextlib import AbstractContextManager
 
-from tqdm import tqdm
-
+from configs.progress import Bar, progress_bar
 from trainer.data.dataset import Columns
 
 
-def row_bar(title: str, rows: int, done: int = 0) -> "tqdm[NoReturn]":
+def row_bar(title: str, rows: int, done: int = 0) -> AbstractContextManager[Bar]:
     """A bar that counts rows; ``done`` of them were counted in an earlier run."""
-    return tqdm(
-        total=rows,
-        initial=done,
-        desc=title,
-        unit=" rows",
-        unit_scale=True,
-        mininterval=1.0,
-        dynamic_ncols=True,
-    )
+    return progress_bar(title, rows, "rows", done)
 
 
 def with_progress(title: str, rows: int, batches: Iterable[Columns]) -> Iterator[Columns]:

@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-GATE, SUPPORT = "gate", "support"
-
-_FIRST_ROWS = (1, 5, 51)  # of buckets 1 to 3: 1-4, 5-50, more
-BUCKETS = 1 + len(_FIRST_ROWS)
+from trainer.kernels.shape import BUCKETS as BUCKETS
+from trainer.kernels.shape import FIRST_ROWS
+from trainer.kernels.shape import GATE as GATE
+from trainer.kernels.shape import SUPPORT as SUPPORT
 
 
 def bucket_of(n_rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
     """Bucket of users by their numbers of rows, uint8: 0 for none, 1 for 1 to 4, 2 for 5 to 50,
     3 for more.
     """
-    buckets: npt.NDArray[Any] = np.digitize(n_rows, _FIRST_ROWS).astype(np.uint8)
+    buckets: npt.NDArray[Any] = np.digitize(n_rows, FIRST_ROWS).astype(np.uint8)
     return buckets
 
 

@@ -166,11 +166,3 @@ def mean_gain(
         domains=len(known),
         off=sum(not active for _, active in known),
     )
-
-
-def comparisons_to_json(figures: TaskComparisons) -> dict[str, dict[str, dict[str, Any]]]:
-    """Figures of a comparison as JSON holds them."""
-    return {
-        task: {name: cell.model_dump(mode="json") for name, cell in metrics.items()}
-        for task, metrics in figures.items()
-    }

@@ -6,15 +6,25 @@ never wait.
 """
 
 import re
+from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from configs import InputError
 from configs.asides import sole_writer
+from configs.errors import InputError, did_you_mean
 from configs.files import discard, publish, read_object, write_json
 from trainer.job import Job
+from trainer.registry.kernel_manifest import KernelManifest, KernelRecord
 from trainer.registry.kernel_version import StoredKernel as StoredKernel
-from trainer.registry.kernel_version import VersionFiles, Weights, read_version
+from trainer.registry.kernel_version import (
+    VersionFiles,
+    Weights,
+    read_card,
+    read_manifest,
+    read_version,
+    stored_at,
+)
 from trainer.registry.kernel_version import common_tap as common_tap
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=,-]{0,254}")
@@ -66,7 +76,7 @@ class KernelStore:
         self,
         domain: str,
         weights: Weights,
-        manifest: dict[str, Any],
+        record: KernelRecord | Mapping[str, Any],
         golden: dict[str, Any] | None = None,
     ) -> int:
         """Stores a new version, all or nothing, unless the newest one is the same to the byte.
@@ -74,8 +84,8 @@ class KernelStore:
         Args:
           domain: exact name.
           weights: as ``StoredKernel`` says.
-          manifest: as ``StoredKernel`` says, less what the store knows itself (domain, version,
-            backbone, files).
+          record: what fine-tuning says of it; a mapping is checked first. What it says of domain,
+            version, backbone and files, where it was read from another version, is dropped.
           golden: scores of the golden requests (``golden_scores.GoldenRows.scores_for``); None
             stores none.
 
@@ -85,13 +95,16 @@ class KernelStore:
         Raises:
           InputError: a name that cannot be a folder's, or a job directory that cannot be written
             to.
+          ValueError: a record that is none (``pydantic.ValidationError``), or NaN in it.
         """
         if not _NAME.fullmatch(domain):
             raise InputError(
                 f"{ascii(domain)[:100]}: no domain's name; expected 1 to 255 letters, digits, '_',"
                 " '.', '=', ',' or '-'"
             )
-        files = VersionFiles.of(self._backbone, weights, manifest, golden)
+        files = VersionFiles.of(
+            self._backbone, weights, KernelRecord.model_validate(record), golden
+        )
         with sole_writer(self.folder) as aside:
             newest = max(self.versions(domain), default=0)
             if newest and files.same_as(self.folder / domain / str(newest), domain, newest):
@@ -110,10 +123,28 @@ class KernelStore:
         """
         return read_version(self._existing(domain, version), domain, version, self._backbone)
 
+    def manifest(self, domain: str, version: int) -> KernelManifest:
+        """A version's manifest alone. Raises ``InputError`` where it is missing or damaged."""
+        return read_manifest(self._existing(domain, version))
+
+    def card(self, domain: str, version: int) -> str:
+        """A version's card, Markdown. Raises ``InputError`` where it is missing."""
+        return read_card(self._existing(domain, version))
+
+    def stored_at(self, domain: str, version: int) -> datetime:
+        """When a version was stored, in UTC. Raises ``InputError`` where it is missing."""
+        return stored_at(self._existing(domain, version))
+
     def active_or_newest(self, domain: str) -> StoredKernel | None:
         """The active version of a domain's kernel, else its newest one, else None."""
-        version = self.active().get(domain) or max(self.versions(domain), default=None)
+        version = self.active_or_newest_version(domain)
         return None if version is None else self.load(domain, version)
+
+    def active_or_newest_version(self, domain: str) -> int | None:
+        """The number of the active version of a domain's kernel, else of its newest one, else
+        None.
+        """
+        return self.active().get(domain) or max(self.versions(domain), default=None)
 
     def activate(self, domain: str, version: int) -> None:
         """Makes a version the served one."""
@@ -140,7 +171,7 @@ class KernelStore:
             for version in reversed(
                 [version for version in self.versions(domain) if version < active]
             ):
-                if self.load(domain, version).manifest.get("activated"):
+                if self.load(domain, version).manifest.activated:
                     self._activate(domain, version)
                     return version
         raise InputError(
@@ -163,8 +194,8 @@ class KernelStore:
         """Raises ``InputError`` where a domain has no kernel."""
         if domain not in self.domains():
             raise InputError(
-                f"{self.folder}: no kernel of domain '{domain}'; there are:"
-                f" {', '.join(self.domains()) or 'none'}"
+                f"{self.folder}: no kernel of domain '{domain}'"
+                f"{did_you_mean(domain, self.domains())}"
             )
 
     def _activate(self, domain: str, version: int) -> None:
@@ -178,6 +209,8 @@ class KernelStore:
         )
 
     def _existing(self, domain: str, version: int) -> Path:
+        if not self.versions(domain):
+            self.check_known(domain)
         if version not in self.versions(domain):
             known = ", ".join(map(str, self.versions(domain))) or "none"
             raise InputError(

@@ -4,7 +4,9 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,14 @@ import numpy.typing as npt
 from configs import InputError
 from configs.files import read_object, write_unsynced
 from trainer.backbone.fingerprint import fingerprint_difference
-from trainer.kernels.kernel import KernelShape
+from trainer.kernels.shape import KernelShape
+from trainer.registry.kernel_manifest import (
+    KernelManifest,
+    KernelRecord,
+    manifest_json,
+    manifest_of,
+    parse_manifest,
+)
 from trainer.registry.model_card import card
 
 _WEIGHTS, _MANIFEST, _GOLDEN, _BACKBONE, _CARD = (
@@ -37,8 +46,7 @@ class StoredKernel:
       version: from 1 on.
       weights: ``weight_j`` and ``bias_j`` arrays; of a gated kernel also ``gate`` and ``support``
         (``trainer.kernels.gate``).
-      manifest: backbone fingerprint, kernel shape, settings, rows used, validation metrics with
-        intervals, sha256 of the files.
+      manifest: what it is, what it learned from, and how it was judged.
       golden: its scores of the golden requests (``trainer.registry.golden_scores.Golden``); None
         where it was stored without.
     """
@@ -46,13 +54,13 @@ class StoredKernel:
     domain: str
     version: int
     weights: Weights
-    manifest: dict[str, Any]
+    manifest: KernelManifest
     golden: dict[str, Any] | None = None
 
     @property
     def shape(self) -> KernelShape:
         """What it must share with the others of a bank."""
-        return KernelShape.from_json(self.manifest["shape"])
+        return self.manifest.shape
 
 
 def common_tap(kernels: list[StoredKernel]) -> str | None:
@@ -76,12 +84,12 @@ class VersionFiles:
     Attributes:
       backbone: fingerprint of the backbone it belongs to (``job.Job.fingerprint``), every tensor's
         included.
-      manifest: as ``StoredKernel`` has it, less domain, version, backbone and files.
+      record: what fine-tuning says of the kernel.
       contents: by name, of the other files.
     """
 
     backbone: dict[str, Any]
-    manifest: dict[str, Any]
+    record: KernelRecord
     contents: dict[str, bytes]
 
     @classmethod
@@ -89,11 +97,11 @@ class VersionFiles:
         cls,
         backbone: dict[str, Any],
         weights: Weights,
-        manifest: dict[str, Any],
+        record: KernelRecord,
         golden: dict[str, Any] | None,
     ) -> "VersionFiles":
-        """The files of a kernel. Raises ``ValueError`` where the manifest or the scores hold
-        NaN, which JSON has no word for.
+        """The files of a kernel. Raises ``ValueError`` where the record or the scores hold NaN,
+        which JSON has no word for.
         """
         buffer = io.BytesIO()
         np.savez(buffer, **weights)  # type: ignore[arg-type]
@@ -102,32 +110,56 @@ class VersionFiles:
             _BACKBONE: _json(backbone),
             **({_GOLDEN: _json(golden)} if golden else {}),
         }
-        return cls(backbone, manifest, contents)
+        return cls(backbone, record, contents)
 
     def write(self, folder: Path, domain: str, version: int) -> None:
         """Writes a version into a folder that is published afterwards."""
         content = self._manifest(domain, version)
-        files = {**self.contents, _MANIFEST: _json(content), _CARD: card(content).encode()}
+        files = {
+            **self.contents,
+            _MANIFEST: _json(manifest_json(content)),
+            _CARD: card(content).encode(),
+        }
         for name, data in files.items():
             write_unsynced(folder / name, data)
 
     def same_as(self, folder: Path, domain: str, version: int) -> bool:
         """Whether a version's folder holds just this, to the byte."""
-        expected = {**self.contents, _MANIFEST: _json(self._manifest(domain, version))}
+        expected = {
+            **self.contents,
+            _MANIFEST: _json(manifest_json(self._manifest(domain, version))),
+        }
         return all(
             (folder / name).is_file() and (folder / name).read_bytes() == data
             for name, data in expected.items()
         )
 
-    def _manifest(self, domain: str, version: int) -> dict[str, Any]:
+    def _manifest(self, domain: str, version: int) -> KernelManifest:
         files = {name: hashlib.sha256(data).hexdigest() for name, data in self.contents.items()}
-        own = {
-            "domain": domain,
-            "version": version,
-            "backbone": self.backbone["fingerprint"],
-            "files": files,
-        }
-        return own | self.manifest | own
+        return manifest_of(self.record, domain, version, self.backbone["fingerprint"], files)
+
+
+def read_manifest(folder: Path) -> KernelManifest:
+    """A version's manifest alone; its other files are not looked at. Raises ``InputError`` where it
+    is missing or damaged.
+    """
+    return parse_manifest(read_object(folder / _MANIFEST), folder / _MANIFEST)
+
+
+def read_card(folder: Path) -> str:
+    """A version's card. Raises ``InputError`` where it is missing."""
+    path = folder / _CARD
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
+
+
+def stored_at(folder: Path) -> datetime:
+    """When a version was stored: the time of its manifest, which never changes. (A moment inside
+    the manifest would make every repeated run another version.)
+    """
+    return datetime.fromtimestamp((folder / _MANIFEST).stat().st_mtime, UTC)
 
 
 def read_version(folder: Path, domain: str, version: int, backbone: dict[str, Any]) -> StoredKernel:
@@ -143,7 +175,7 @@ def read_version(folder: Path, domain: str, version: int, backbone: dict[str, An
       InputError: a file is missing, damaged or not the one that was stored, or the kernel was
         trained on another backbone.
     """
-    manifest = read_object(folder / _MANIFEST)
+    manifest = read_manifest(folder)
     _check_backbone(folder, manifest, backbone)
     contents = {
         name: _checked(folder / name, sha256) for name, sha256 in _listed(folder, manifest).items()
@@ -162,18 +194,19 @@ def read_version(folder: Path, domain: str, version: int, backbone: dict[str, An
     return kernel
 
 
-def _listed(folder: Path, manifest: dict[str, Any]) -> dict[str, str | None]:
+def _listed(folder: Path, manifest: KernelManifest) -> Mapping[str, str | None]:
     """The files that a manifest lists, with their sha256; older ones list none."""
-    files = manifest.get("files", {_WEIGHTS: None})
-    if (
-        not isinstance(files, dict)
-        or _WEIGHTS not in files
-        or not files.keys() <= {_WEIGHTS, _GOLDEN, _BACKBONE}
-    ):
+    if manifest.files is None:
+        return {_WEIGHTS: None}
+    if _WEIGHTS not in manifest.files or not manifest.files.keys() <= {
+        _WEIGHTS,
+        _GOLDEN,
+        _BACKBONE,
+    }:
         raise InputError(
             f"{folder / _MANIFEST}: damaged: expected 'files' to list {_WEIGHTS} and its like"
         )
-    return files
+    return manifest.files
 
 
 def _checked(path: Path, sha256: str | None) -> bytes:
@@ -188,8 +221,8 @@ def _checked(path: Path, sha256: str | None) -> bytes:
     return content
 
 
-def _check_backbone(folder: Path, manifest: dict[str, Any], backbone: dict[str, Any]) -> None:
-    received = str(manifest.get("backbone"))
+def _check_backbone(folder: Path, manifest: KernelManifest, backbone: dict[str, Any]) -> None:
+    received = manifest.backbone
     if received == backbone["fingerprint"]:
         return
     message = (

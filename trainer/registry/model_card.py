@@ -2,67 +2,65 @@
 helps.
 """
 
-from typing import Any
+from collections.abc import Mapping
+
+from trainer.registry.kernel_manifest import KernelManifest
 
 _NOT_ACTIVATED = "Not activated: not significantly better than the backbone on validation"
 
 
-def card(manifest: dict[str, Any]) -> str:
+def card(manifest: KernelManifest) -> str:
     """The page, in Markdown.
 
     Args:
-      manifest: of the version (``stored.StoredKernel.manifest``).
+      manifest: of the version.
     """
-    shape, rows, settings, windows = (
-        manifest["shape"],
-        manifest["rows"],
-        manifest["finetune"],
-        manifest.get("windows", {}),
-    )
+    shape, rows, settings = manifest.shape, manifest.rows, manifest.finetune
+    windows = manifest.windows or {}
     beta = "code_beta" if settings["regulariser"] == "coding_rate" else "beta"
-    golden = manifest["files"].get("golden.json")
+    golden = (manifest.files or {}).get("golden.json")
     lines = [
-        f"# Kernel of `{manifest['domain']}`, version {manifest['version']}",
+        f"# Kernel of `{manifest.domain}`, version {manifest.version}",
         "",
-        f"- Backbone: `{manifest['backbone']}`",
+        f"- Backbone: `{manifest.backbone}`",
         (
-            f"- Tap: {shape['tap']}; widths {' - '.join(map(str, shape['widths']))};"
-            f" {'residual' if shape['residual'] else 'replacing'}"
+            f"- Tap: {shape.tap}; widths {' - '.join(map(str, shape.widths))};"
+            f" {'residual' if shape.residual else 'replacing'}"
         ),
         (
-            f"- Trained on {rows['train']:,} rows of split"
+            f"- Trained on {rows.train:,} rows of split"
             f" `{settings['split']}`{_window(windows, 'train')}"
         ),
         f"- Regulariser {settings['regulariser']}, {beta} {settings[beta]}",
         *(
-            [f"- Gate by the user's rows (0, 1-4, 5-50, more), CTR and CVR: {manifest['gate']}"]
-            if "gate" in manifest
+            [f"- Gate by the user's rows (0, 1-4, 5-50, more), CTR and CVR: {gate}"]
+            if (gate := [list(alphas) for alphas in manifest.gate or ()])
             else []
         ),
         (
-            f"- Validated on {rows['validation']:,} rows of split"
+            f"- Validated on {rows.validation:,} rows of split"
             f" `{settings['validation']}`{_window(windows, 'validation')}"
         ),
-        f"- {'Activated' if manifest['activated'] else _NOT_ACTIVATED}",
+        f"- {'Activated' if manifest.activated else _NOT_ACTIVATED}",
         f"- Golden scores: sha256 `{golden}`" if golden else "- Golden scores: none",
         "",
         "| task | metric | backbone | kernel | difference | 95% interval |",
         "|---|---|---|---|---|---|",
     ]
-    for task, metrics in manifest["validation"].items():
+    for task, metrics in manifest.validation.items():
         for metric, figure in metrics.items():
             interval = (
-                figure["ci95"]
-                if isinstance(figure["ci95"], str)
-                else f"{figure['ci95'][0]:+.5f} to {figure['ci95'][1]:+.5f}"
+                figure.ci95
+                if isinstance(figure.ci95, str)
+                else f"{figure.ci95[0]:+.5f} to {figure.ci95[1]:+.5f}"
             )
             shown = [
                 value if isinstance(value, str) else f"{value:.5f}"
-                for value in (figure["backbone"], figure["kernel"], figure["delta"])
+                for value in (figure.backbone, figure.kernel, figure.delta)
             ]
             lines.append(f"| {task} | {metric} | {' | '.join(shown)} | {interval} |")
     return "\n".join(lines) + "\n"
 
 
-def _window(windows: dict[str, list[str]], part: str) -> str:
+def _window(windows: Mapping[str, tuple[str, str]], part: str) -> str:
     return f", {' to '.join(windows[part])}" if part in windows else ""

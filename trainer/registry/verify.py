@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
 from configs import InputError
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job

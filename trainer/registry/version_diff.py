@@ -7,6 +7,7 @@ import numpy as np
 
 from configs.schema import TASK_NAMES
 from trainer.metrics.formatting import METRIC_TITLES, align, is_number
+from trainer.metrics.results import TaskComparisons
 from trainer.metrics.score_shift import TOP, shift_figures
 from trainer.metrics.task_metrics import METRICS
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
@@ -50,10 +51,10 @@ def kernel_diff(store: KernelStore, domain: str, first: int, second: int) -> Dif
             for name in sorted(one.weights.keys() | other.weights.keys())
         },
         "rows": {
-            part: {"first": rows, "second": other.manifest["rows"].get(part)}
-            for part, rows in one.manifest["rows"].items()
+            part: {"first": rows, "second": getattr(other.manifest.rows, part)}
+            for part, rows in one.manifest.rows.model_dump().items()
         },
-        "validation": _validation(one.manifest["validation"], other.manifest["validation"]),
+        "validation": _validation(one.manifest.validation, other.manifest.validation),
         "golden": _golden(one, other),
     }
 
@@ -132,12 +133,12 @@ def _norms(one: StoredKernel, other: StoredKernel, name: str) -> dict[str, float
     return dict(zip(("first", "second", "change"), norms, strict=True))
 
 
-def _validation(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _validation(one: TaskComparisons, other: TaskComparisons) -> dict[str, dict[str, Any]]:
     return {
         task: {
-            metric: _change(one[task][metric]["kernel"], other[task][metric]["kernel"])
+            metric: _change(one[task][metric].kernel, other[task][metric].kernel)
             for metric in METRICS
-            if metric in one[task]
+            if metric in one[task] and metric in other[task]
         }
         for task in one
         if task in other

@@ -3,7 +3,7 @@ on its stored taps.
 """
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +22,20 @@ from trainer.job import Job
 from trainer.kernels.gate import GATE
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows, user_columns
 from trainer.kernels.scoring import mean_auc, score_rows
-from trainer.metrics.results import comparisons_to_json
 from trainer.registry.golden_scores import GoldenRows, keep_requests
+from trainer.registry.kernel_manifest import KernelRecord
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training.domain_mixing import training_data
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
+from trainer.training.outcome import Outcome
 from trainer.training.warm_start import initial_kernels, levels
 
 _NO_ROWS = np.empty(0, np.int64)
 
 
-def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> None:
+def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> list[Outcome]:
     """Trains a kernel for every named domain (every domain where none is named), stores it, and
     activates it where it helps.
 
@@ -42,6 +43,9 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     it, so that the interval is honest. A kernel is activated where the 95% interval of its CTR- or
     CTCVR-AUC gain over the backbone lies above zero and neither lies below it; otherwise its domain
     keeps what it is served by.
+
+    Returns:
+      What was decided of each domain, in the order in which they were trained.
 
     Raises:
       InputError: an unknown domain, no finished backbone, or a dataset that the backbone was not
@@ -74,6 +78,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
         kernels = tuning.stored({name for domain in domains for name in domain.parents}) | kernels
     for level in levels(warm_start, domains):
         kernels |= tuning.train_and_store(level, kernels)
+    return tuning.outcomes
 
 
 def stopping_rows(validation: BackboneOutputs, domain: Domain) -> Rows:
@@ -108,7 +113,7 @@ def _check_shapes(store: KernelStore, shape: KernelShape, tuned: set[str]) -> No
 
 @dataclass(frozen=True)
 class _Tuning:
-    """What every training of one run shares."""
+    """What every training of one run shares, and what has been decided so far."""
 
     experiment: Experiment
     store: KernelStore
@@ -117,6 +122,7 @@ class _Tuning:
     window: BackboneOutputs
     validation: BackboneOutputs
     golden: GoldenRows
+    outcomes: list[Outcome] = field(default_factory=list)
 
     def kernel_of_all_traffic(self, anew: bool) -> KernelWeights:
         """The kernel that the others start from: the stored one, unless it is to be trained anew
@@ -154,6 +160,7 @@ class _Tuning:
                 f"{name}: no rows in split '{split}'; no kernel, its domain serves the backbone",
                 file=sys.stderr,
             )
+            self.outcomes.append(Outcome(name))
         domains = [domain for domain in domains if rows_of[domain.name]]
         if not domains:
             return {}
@@ -175,7 +182,7 @@ class _Tuning:
                 rows,
                 score_rows(self.shape, kernel, self.validation, rows),
             )
-            manifest = {
+            content = {
                 "shape": self.shape.to_json(),
                 "seed": self.experiment.seed,
                 "kernel": self.experiment.kernel.model_dump(mode="json"),
@@ -185,15 +192,17 @@ class _Tuning:
                     "validation": len(rows),
                 },  # of validation, the half that judges
                 "windows": self._windows(),
-                "validation": comparisons_to_json(figures),
+                "validation": figures,
                 "activated": passes_activation_rule(figures),
                 **({GATE: kernel[GATE].tolist()} if GATE in kernel else {}),
             }
+            record = KernelRecord.model_validate(content)
             version = self.store.add(
-                domain.name, kernel, manifest, self.golden.scores_for(self.shape, kernel)
+                domain.name, kernel, record, self.golden.scores_for(self.shape, kernel)
             )
-            if manifest["activated"]:
+            if record.activated:
                 self.store.activate(domain.name, version)
+            self.outcomes.append(Outcome(domain.name, version, record))
         return {domain.name: kernel for domain, kernel in zip(domains, kernels, strict=True)}
 
     def _windows(self) -> dict[str, list[str]]:

@@ -271,9 +271,12 @@ def test_the_command(
         return int(stopped.value.code or 0)
 
     named = ("--study", str(path), "--output", str(tmp_path / "out"))
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    (logs / "a.parquet").touch()
     for wrong, message in (
         (
-            [*named, "--only", "kernel"],
+            [*named, "--only", "kernel", "--input", str(logs)],
             "--only: 'kernel' is no method of study 'small'; there are: zero_shot, kernels",
         ),
         (

@@ -457,7 +457,7 @@ def test_the_command(
         ),
         (["--candidates", "21"], "received 21"),
         (["--models", str(tmp_path / "empty")], "no version of a model"),
-        (["--job-dir", str(tmp_path / "empty")], "not found"),
+        (["--job-dir", str(tmp_path / "empty")], "run python -m trainer.task pretrain first"),
         (["--rank-by", "cvr"], "invalid choice"),
         (["--requests", "0"], "received 0"),
         (["--set", "simulation.shift=1"], "trained on another marketplace"),

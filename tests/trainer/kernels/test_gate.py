@@ -374,7 +374,7 @@ def test_fine_tuning_leaves_gates_that_were_fitted_on_its_own_stopping_rows(
     )
     for domain in domains_of(experiment, "all", "scene=home"):
         stored = KernelStore(job).load(domain.name, 1)
-        assert stored.manifest[GATE] == stored.weights[GATE].tolist()
+        assert stored.manifest.gate == tuple(map(tuple, stored.weights[GATE].tolist()))
         ids = window.columns["feature/user_id"].astype(np.int64)
         seen = np.bincount(ids[ids > 1], minlength=shape.support)
         np.testing.assert_array_equal(stored.weights[SUPPORT], bucket_of(seen))

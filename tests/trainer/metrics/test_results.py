@@ -12,7 +12,6 @@ from trainer.metrics.results import (
     Comparison,
     DomainResult,
     EvaluationResult,
-    comparisons_to_json,
     mean_gain,
 )
 
@@ -42,9 +41,6 @@ def test_a_domain_has_its_tasks_beside_its_rows(result):
     assert (read.rows, read.active) == (5_000, False)
     assert read.tasks["ctcvr"]["pcoc"] == Comparison(**content["ctcvr"]["pcoc"])
     assert DomainResult(rows=5_000, active=False, tasks=read.tasks) == read
-    assert comparisons_to_json(read.tasks) == {
-        name: content[name] for name in ("ctr", "cvr", "ctcvr")
-    }
 
 
 def damaged(*path, value):

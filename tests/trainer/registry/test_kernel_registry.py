@@ -48,7 +48,7 @@ def test_a_kernel_comes_back_as_it_was_stored(store: KernelStore) -> None:
     np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, 2))
     assert kernel.shape == SHAPE
     assert (kernel.domain, kernel.version) == ("region=r1", 2)
-    assert kernel.manifest["backbone"] == store.fingerprint
+    assert kernel.manifest.backbone == store.fingerprint
 
 
 def test_versions_count_up_and_the_active_one_is_preferred(store: KernelStore) -> None:
@@ -248,8 +248,8 @@ def test_what_is_added_knows_its_own_place(store: KernelStore) -> None:
     former = store.load("region=r1", 1)
     version = store.add(CROSSED, random_kernel(SHAPE, 7), former.manifest)
     manifest = store.load(CROSSED, version).manifest
-    assert (manifest["domain"], manifest["version"]) == (CROSSED, 2)
-    assert manifest["files"] != former.manifest["files"]
+    assert (manifest.domain, manifest.version) == (CROSSED, 2)
+    assert manifest.files != former.manifest.files
 
 
 def test_golden_scores_come_back_as_they_were_stored(store: KernelStore) -> None:
@@ -259,7 +259,7 @@ def test_golden_scores_come_back_as_they_were_stored(store: KernelStore) -> None
     }
     version = store.add(CROSSED, random_kernel(SHAPE, 3), MANIFEST, golden)
     assert store.load(CROSSED, version).golden == golden
-    sha256 = store.load(CROSSED, version).manifest["files"]["golden.json"]
+    sha256 = (store.load(CROSSED, version).manifest.files or {})["golden.json"]
     assert (
         f"Golden scores: sha256 `{sha256}`"
         in (store.folder / CROSSED / str(version) / "card.md").read_text()
@@ -319,7 +319,7 @@ def test_a_version_that_is_not_there_is_refused(
     domain: str, version: int, store: KernelStore
 ) -> None:
     for action in (store.load, store.activate):
-        with pytest.raises(InputError, match="no version") as error:
+        with pytest.raises(InputError, match=r"no (version|kernel)") as error:
             action(domain, version)
         one_line(error)
     assert store.active() == {"region=r1": 1}
@@ -333,7 +333,8 @@ def test_what_is_not_there_can_be_neither_removed_nor_deactivated(
     before = files(store.folder)
     with pytest.raises(InputError, match="no kernel of domain") as error:
         action(store, domain)
-    assert CROSSED in one_line(error)
+    near = "did you mean 'region=r1'?" if domain.startswith("region") else CROSSED
+    assert near in one_line(error)
     assert files(store.folder) == before
 
 
@@ -431,7 +432,10 @@ def test_leftovers_of_a_killed_add_are_no_versions(store: KernelStore) -> None:
 
 
 def test_manifests_are_json_without_nan(store: KernelStore) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(ValueError, match="seed"):
         store.add(CROSSED, random_kernel(SHAPE, 5), {**MANIFEST, "seed": float("nan")})
+    settings = {**MANIFEST["finetune"], "beta": float("nan")}
+    with pytest.raises(ValueError, match="finite"):
+        store.add(CROSSED, random_kernel(SHAPE, 5), {**MANIFEST, "finetune": settings})
     assert store.versions(CROSSED) == [1]
     assert json.loads((store.folder / CROSSED / "1" / "manifest.json").read_text())["version"] == 1

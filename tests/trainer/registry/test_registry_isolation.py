@@ -25,7 +25,9 @@ def job(job_copy: Path) -> Job:
     assert store.versions(OTHER) == [1], "a name that ends like the other's"
     louder = {name: 2 * array for name, array in former.weights.items()}
     for weights in (former.weights, louder):
-        version = store.add(HOME, weights, {**former.manifest, "activated": True}, former.golden)
+        version = store.add(
+            HOME, weights, former.manifest.model_copy(update={"activated": True}), former.golden
+        )
     store.activate(HOME, version)
     return Job(job_copy)
 

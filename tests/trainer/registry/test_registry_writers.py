@@ -69,13 +69,13 @@ def test_writers_of_one_domain_each_get_their_own_version(job: Job) -> None:
     store = KernelStore(job)
     kernels = [store.load("all", version) for version in store.versions("all")]
     assert [kernel.version for kernel in kernels] == list(range(1, PROCESSES * ADDS + 1))
-    seeds = [kernel.manifest["seed"] for kernel in kernels]
+    seeds = [kernel.manifest.seed for kernel in kernels]
     for writer in range(PROCESSES):
         assert [seed for seed in seeds if seed // 100 == writer] == [
             100 * writer + number for number in range(ADDS)
         ]
     for kernel in kernels:
-        np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, kernel.manifest["seed"]))
+        np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, kernel.manifest.seed))
 
 
 def test_readers_see_whole_versions_while_writers_write(job: Job) -> None:
@@ -88,7 +88,7 @@ def test_readers_see_whole_versions_while_writers_write(job: Job) -> None:
             versions = store.versions(domain)
             assert versions == list(range(1, len(versions) + 1)) != []
             kernel = store.load(domain, versions[-1])
-            np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, kernel.manifest["seed"]))
+            np.testing.assert_equal(kernel.weights, random_kernel(SHAPE, kernel.manifest.seed))
             read += 1
     assert read
     assert [process.exitcode for process in writers] == [0] * PROCESSES

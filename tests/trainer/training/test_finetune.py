@@ -78,15 +78,12 @@ def test_every_domain_with_rows_has_a_kernel_and_an_honest_manifest(
         if domain.name not in store.domains():
             continue
         manifest = store.load(domain.name, 1).manifest
-        assert manifest["backbone"] == Job(job_dir).fingerprint()["fingerprint"]
-        assert manifest["rows"]["train"] == len(window.domain_rows(domain))
-        assert (
-            manifest["rows"]["train"]
-            == dataset.manifest.splits["finetune"].domains[domain.name].rows
-        )
-        assert manifest["rows"]["validation"] == len(judging_rows(validation, domain))
-        assert manifest["activated"] is (domain.name in store.active())
-        assert manifest["finetune"] == experiment.finetune.model_dump(mode="json")
+        assert manifest.backbone == Job(job_dir).fingerprint()["fingerprint"]
+        assert manifest.rows.train == len(window.domain_rows(domain))
+        assert manifest.rows.train == dataset.manifest.splits["finetune"].domains[domain.name].rows
+        assert manifest.rows.validation == len(judging_rows(validation, domain))
+        assert manifest.activated is (domain.name in store.active())
+        assert manifest.finetune == experiment.finetune.model_dump(mode="json")
 
 
 def test_kernels_that_do_not_help_are_kept_but_not_served(
@@ -94,7 +91,7 @@ def test_kernels_that_do_not_help_are_kept_but_not_served(
 ) -> None:
     """The small experiment has both kinds."""
     store = KernelStore(Job(job_dir))
-    activated = {domain: store.load(domain, 1).manifest["activated"] for domain in store.domains()}
+    activated = {domain: store.load(domain, 1).manifest.activated for domain in store.domains()}
     assert set(activated.values()) == {True, False}
     assert {domain for domain, active in activated.items() if active} == set(store.active())
     card = next(domain for domain, active in activated.items() if not active)

@@ -1,0 +1,97 @@
+"""How far a command is, on stderr: a bar on a terminal; elsewhere plain lines now and then, so that
+a log file holds no control characters.
+"""
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Protocol, TypeVar, cast
+
+SECONDS = 10.0
+"""Between two plain lines."""
+
+Item = TypeVar("Item")
+
+
+class Bar(Protocol):
+    """What a bar is told."""
+
+    def update(self, count: int = 1) -> object:
+        """So many more are done."""
+        ...
+
+    def set_postfix(self, *, refresh: bool = True, **figures: object) -> object:
+        """Figures to show behind the count."""
+        ...
+
+
+class Lines:
+    """A bar in plain lines: one every ``SECONDS``, and one at the end.
+
+    Attributes:
+      done: how many there are.
+    """
+
+    def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
+        self.done = done
+        self._title, self._total, self._unit, self._first = title, total, unit, done
+        self._figures = ""
+        self._start = self._last = time.monotonic()
+
+    def __enter__(self) -> "Lines":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is None:
+            seconds = time.monotonic() - self._start
+            self._say(f"{self.done:,} {self._unit} in {seconds:.1f} s")
+
+    def update(self, count: int = 1) -> None:
+        """See ``Bar``."""
+        self.done += count
+        if self.done < self._total and time.monotonic() - self._last >= SECONDS:
+            self._last = time.monotonic()
+            self._say(f"{self.done:,} of {self._total:,} {self._unit}")
+
+    def set_postfix(self, *, refresh: bool = True, **figures: object) -> None:
+        """See ``Bar``; they wait for the next line."""
+        self._figures = "".join(f", {name} {value}" for name, value in figures.items())
+
+    def _say(self, what: str) -> None:
+        rate = (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+        shown = f"{rate:,.0f}" if rate >= 10 else f"{rate:.2g}"
+        line = f"{self._title}: {what}, {shown} {self._unit}/s{self._figures}"
+        print(line, file=sys.stderr, flush=True)
+
+
+def progress_bar(title: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Bar]:
+    """A bar that counts to ``total``; ``done`` of them were counted in an earlier run."""
+    if not sys.stderr.isatty():
+        return Lines(title, total, unit, done)
+    from tqdm import tqdm
+
+    bar: Any = tqdm(
+        total=total,
+        initial=done,
+        desc=title,
+        unit=f" {unit}",
+        unit_scale=True,
+        mininterval=1.0,
+        dynamic_ncols=True,
+    )
+    return cast(AbstractContextManager[Bar], bar)
+
+
+def tracked(title: str, items: Sequence[Item], unit: str) -> Iterator[Item]:
+    """Passes items on and shows how many were dealt with."""
+    with progress_bar(title, len(items), unit) as bar:
+        for item in items:
+            yield item
+            bar.update()

@@ -1,0 +1,65 @@
+"""What every command has in common: mistakes are one line and exit code 2."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.cli import run
+from configs.errors import InputError, did_you_mean
+
+
+def missing(name: str) -> None:
+    raise ModuleNotFoundError(f"No module named '{name}'", name=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "library", "extra"),
+    [
+        ("tensorflow", "tensorflow", "train"),
+        ("keras.src.layers", "keras", "train"),
+        ("tensorflow_serving.apis", "tensorflow_serving", "serve"),
+        ("lightgbm", "lightgbm", "bench"),
+    ],
+)
+def test_a_library_that_is_not_installed_is_one_line(
+    name: str, library: str, extra: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        run(lambda: missing(name))
+    assert end.value.code == 2
+    assert (
+        capsys.readouterr().err
+        == f"error: {library} is not installed: run make install, or pip install '.[{extra}]'\n"
+    )
+
+
+def test_a_module_of_ours_that_is_missing_is_a_mistake_of_ours() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        run(lambda: missing("trainer.nothing"))
+
+
+def test_input_errors_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise InputError("two\nlines")
+
+    with pytest.raises(SystemExit) as end:
+        run(fail)
+    assert end.value.code == 2
+    assert capsys.readouterr().err == "error: two lines\n"
+
+
+def test_the_nearest_name_is_offered_else_what_there_is() -> None:
+    assert did_you_mean("scene=hmoe", ["all", "scene=home"]) == "; did you mean 'scene=home'?"
+    assert did_you_mean("x", ["all", "scene=home"]) == "; there are: all, scene=home"
+    assert did_you_mean("x", []) == "; there are: none"
+    many = [f"region={number}" for number in range(12)]
+    assert did_you_mean("x", many).endswith("region=9 and 2 more")
+
+
+@given(st.text(), st.lists(st.text(), max_size=20))
+def test_only_known_names_are_offered(name: str, known: list[str]) -> None:
+    said = did_you_mean(name, known)
+    if said.startswith("; did you mean"):
+        assert said.removeprefix("; did you mean '").removesuffix("'?") in known
+    else:
+        assert said.startswith("; there are: ")

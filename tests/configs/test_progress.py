@@ -1,0 +1,63 @@
+"""Progress outside a terminal: plain lines, no control characters."""
+
+import io
+import sys
+
+import pytest
+
+from configs import progress
+from configs.progress import Lines, progress_bar, tracked
+
+
+@pytest.fixture
+def seconds(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The clock; its one number is the time."""
+    now = [100.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_lines_come_every_ten_seconds_and_at_the_end(
+    seconds: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress_bar("read", 10_000, "rows", done=2_000) as bar:
+        assert isinstance(bar, Lines)
+        for _ in range(8):
+            seconds[0] += 4.0
+            bar.update(1_000)
+            bar.set_postfix(loss="0.5", refresh=False)
+    assert capsys.readouterr().err.splitlines() == [
+        "read: 5,000 of 10,000 rows, 250 rows/s, loss 0.5",
+        "read: 8,000 of 10,000 rows, 250 rows/s, loss 0.5",
+        "read: 10,000 rows in 32.0 s, 250 rows/s, loss 0.5",
+    ]
+
+
+def test_what_fails_is_not_called_done(
+    seconds: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(KeyError), progress_bar("read", 10, "rows"):
+        raise KeyError
+    assert capsys.readouterr().err == ""
+
+
+def test_items_are_passed_on_and_slow_rates_keep_two_digits(
+    seconds: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+    for item in tracked("simulate", range(3), "days"):
+        seconds[0] += 4.0
+        seen.append(item)
+    assert seen == [0, 1, 2]
+    assert capsys.readouterr().err == "simulate: 3 days in 12.0 s, 0.25 days/s\n"
+
+
+def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with progress_bar("read", 10, "rows") as bar:
+        bar.update(10)
+        bar.set_postfix(loss="0.5", refresh=True)
+    assert "\r" in terminal.getvalue()
+    assert "100%" in terminal.getvalue()

@@ -1,0 +1,136 @@
+"""What a kernel is on disk and in a bank: its arrays, their sizes and their initial values.
+
+Needs NumPy alone, so that the registry reads and checks kernels without TensorFlow; what computes
+with them is ``trainer.kernels.forward``.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.random_streams import Purpose, random_stream
+from configs.training import Kernel
+
+TOWERS = 2
+"""Tasks that a kernel has weights for (``trainer.backbone.bodies.builder.TASKS``)."""
+
+GATE, SUPPORT = "gate", "support"
+"""Arrays of a gated kernel (``trainer.kernels.gate``)."""
+
+FIRST_ROWS = (1, 5, 51)
+"""Rows of a user from which buckets 1 to 3 of a gate begin: 1-4, 5-50, more."""
+
+BUCKETS = 1 + len(FIRST_ROWS)
+
+
+@dataclass(frozen=True)
+class KernelShape:
+    """What kernels must share to live in one bank.
+
+    Attributes:
+      widths: d_in, d_e, the decoder's hidden widths, 1.
+      activation: after every layer but the last.
+      residual: whether the delta is added to the backbone's logit or replaces it.
+      tap: what is read of the backbone (``backbone.read_tap``).
+      support: ids in the table of users that a gate looks up (``trainer.kernels.gate``); 0 where
+        kernels have no gate.
+      user: the feature whose ids these are; empty where kernels have no gate.
+    """
+
+    widths: tuple[int, ...]
+    activation: str
+    residual: bool
+    tap: str
+    support: int = 0
+    user: str = ""
+
+    @classmethod
+    def of(cls, settings: Kernel, tap_width: int) -> "KernelShape":
+        """The shape that an experiment's kernels have on a tap of a width."""
+        return cls(
+            (tap_width, settings.width, *settings.decoder_layers, 1),
+            settings.activation,
+            settings.residual,
+            settings.tap,
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON form; ``from_json`` reads it. Without a gate it is what it was before there were
+        gates.
+        """
+        content = {**asdict(self), "widths": list(self.widths)}
+        return (
+            content
+            if self.support
+            else {name: value for name, value in content.items() if name not in ("support", "user")}
+        )
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> "KernelShape":
+        """Reads what ``to_json`` gave."""
+        return cls(**{**content, "widths": tuple(content["widths"])})
+
+    def variables(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every weight of one kernel (of both tasks), less its gate's: all that is
+        trained.
+        """
+        shapes: dict[str, tuple[int, ...]] = {}
+        for layer, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
+            shapes[f"weight_{layer}"] = (TOWERS, fan_in, fan_out)
+            shapes[f"bias_{layer}"] = (TOWERS, fan_out)
+        return shapes
+
+    def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape and dtype of every array of a stored kernel, its gate's included."""
+        gate = (
+            {GATE: ((TOWERS, BUCKETS), "float32"), SUPPORT: ((self.support,), "uint8")}
+            if self.support
+            else {}
+        )
+        return {**{name: (size, "float32") for name, size in self.variables().items()}, **gate}
+
+    @property
+    def informed(self) -> tuple[str, ...]:
+        """Names of the tensors whose information the KL term charges: the weights, not the
+        biases.
+        """
+        return tuple(name for name in self.variables() if name.startswith("weight"))
+
+    def initial(self, seed: int, domain: str) -> dict[str, npt.NDArray[np.float32]]:
+        """A new kernel, a function of seed and domain name alone: weights ~ N(0, I), biases and the
+        last layer 0.
+
+        A residual kernel therefore starts exactly at zero-shot (METHOD: "decoder output starts at
+        zero").
+        """
+        generator = random_stream(seed, Purpose.KERNEL_WEIGHTS, domain)
+        last = f"weight_{len(self.widths) - 2}"
+        return {
+            name: np.zeros(size, np.float32)
+            if name == last or name.startswith("bias")
+            else generator.standard_normal(size, np.float32)
+            for name, size in self.variables().items()
+        }
+
+    def logits(self, weights: dict[str, Any], taps: Any, logits: Any) -> Any:
+        """``forward.kernel_logits`` with this shape's own reading of ``residual``; no gate is
+        applied.
+        """
+        from trainer.kernels.forward import kernel_logits
+
+        return kernel_logits(self, weights, taps, logits, 1.0 if self.residual else 0.0)
+
+    def code(self, weights: dict[str, Any], taps: Any) -> Any:
+        """The code z of the encoder, ``[M, 2, R, d_e]``; arguments as of
+        ``forward.kernel_logits``.
+        """
+        from trainer.kernels.forward import encoded
+
+        return encoded(self, weights, taps)
+
+
+def user_columns(*shapes: KernelShape) -> tuple[str, ...]:
+    """The record columns that gated kernels of these shapes read; none where no kernel is gated."""
+    return tuple(sorted({f"feature/{shape.user}" for shape in shapes if shape.support}))

@@ -1,0 +1,39 @@
+"""What a step needs before it starts, looked at before TensorFlow is loaded: a forgotten step or a
+wrong name is said at once.
+"""
+
+from pathlib import Path
+
+from configs import Experiment, InputError
+from configs.errors import did_you_mean
+from preprocessing.dataset.manifest import load_manifest
+from trainer.job import Job
+from trainer.registry.kernel_registry import KernelStore
+
+
+def check_split(experiment: Experiment, split: str | None) -> None:
+    """Raises ``InputError`` where a split that is named is none of the config's."""
+    if split is not None and split not in experiment.splits:
+        raise InputError(
+            f"--split: '{split}' is no split of this config{did_you_mean(split, experiment.splits)}"
+        )
+
+
+def check_dataset(data: Path) -> None:
+    """Raises ``InputError`` where there is no finished dataset."""
+    load_manifest(data)
+
+
+def check_kernels(job: Job) -> None:
+    """Raises ``InputError``, which names the missing step, where there is no kernel to evaluate."""
+    job.check_finished()
+    if not KernelStore(job).domains():
+        raise InputError(f"{job.kernels}: no kernel yet; run python -m trainer.task finetune first")
+
+
+def check_evaluated(job: Job) -> None:
+    """Raises ``InputError``, which names the missing step, where there is nothing to report."""
+    metrics = job.reports / "metrics.json"
+    if not metrics.exists():
+        check_kernels(job)
+        raise InputError(f"{metrics}: not found; run python -m trainer.task evaluate first")

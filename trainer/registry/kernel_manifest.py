@@ -1,0 +1,116 @@
+"""A kernel version's ``manifest.json``, typed: what it is, what it learned from, how it was judged.
+
+A key that is not known is refused, as in a dataset's manifest: it was written by a newer version of
+this code, and what it says may change what the kernel is. Keys that came later are optional, so
+every older manifest is read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, JsonValue, PlainSerializer, ValidationError
+
+from configs import InputError
+from configs.section import Section
+from trainer.kernels.shape import KernelShape
+from trainer.metrics.results import TaskComparisons
+
+
+class JudgedRows(Section):
+    """Rows that a kernel learned from, and rows of the half of validation that judged it."""
+
+    train: int
+    validation: int
+
+
+def _known_keys(content: Any) -> Any:
+    """Pydantic would overlook a dataclass's unknown keys."""
+    if isinstance(content, Mapping):
+        for key in content.keys() - {field.name for field in fields(KernelShape)}:
+            raise ValueError(f"unknown key '{key}'")
+    return content
+
+
+Shape = Annotated[
+    KernelShape, BeforeValidator(_known_keys), PlainSerializer(lambda shape: shape.to_json())
+]
+
+
+class KernelRecord(Section):
+    """What fine-tuning says of a kernel that it hands to the registry.
+
+    Attributes:
+      shape: what it must share with the others of a bank.
+      seed: of the experiment; None in manifests that are older than it, or were not trained.
+      kernel, finetune: sections of the experiment that trained it, as that version of the code
+        wrote them: a record, of which the registry reads ``finetune``'s ``split``, ``validation``,
+        ``regulariser`` and its weight.
+      rows: how many it learned from and was judged on.
+      windows: part -> first moment and end of these rows, ISO 8601; None in older manifests.
+      validation: task -> metric -> comparison with the backbone on the judging rows.
+      activated: whether it passed the activation rule.
+      gate: of a gated kernel, alpha by task and bucket of users (``trainer.kernels.gate``).
+    """
+
+    shape: Shape
+    seed: int | None = None
+    kernel: dict[str, JsonValue] | None = None
+    finetune: dict[str, JsonValue]
+    rows: JudgedRows
+    windows: dict[str, tuple[str, str]] | None = None
+    validation: TaskComparisons
+    activated: bool = False
+    gate: tuple[tuple[float, ...], ...] | None = None
+
+
+class KernelManifest(KernelRecord):
+    """A version's manifest: the record, and what the registry knows itself.
+
+    Attributes:
+      domain: exact name.
+      version: from 1 on.
+      backbone: fingerprint of the backbone that it was trained on.
+      files: the other files and their sha256; None in manifests that are older than it.
+    """
+
+    domain: str
+    version: int
+    backbone: str
+    files: dict[str, str] | None = None
+
+
+def manifest_of(
+    record: KernelRecord, domain: str, version: int, backbone: str, files: dict[str, str]
+) -> KernelManifest:
+    """The manifest of a record's version. What the record says of these four, where it was read
+    from another version, is dropped.
+    """
+    own = {"domain": domain, "version": version, "backbone": backbone, "files": files}
+    return KernelManifest.model_validate(_given(record) | own)
+
+
+def manifest_json(manifest: KernelManifest) -> dict[str, Any]:
+    """As it stands on disk: the registry's keys, then those of the record that were given."""
+    own = manifest.model_dump(mode="json", include={"domain", "version", "backbone", "files"})
+    return own | _given(manifest)
+
+
+def parse_manifest(content: Mapping[str, Any], path: Path) -> KernelManifest:
+    """Checks a manifest that was read. Raises ``InputError`` naming the first key that is wrong."""
+    try:
+        return KernelManifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(
+            f"{path}: not a kernel's manifest: {f'{where}: ' if where else ''}{message}"
+        ) from None
+
+
+def _given(record: KernelRecord) -> dict[str, Any]:
+    """The record's keys in their order, less those that it was made without."""
+    given = record.model_dump(mode="json", include=set(KernelRecord.model_fields))
+    return {name: value for name, value in given.items() if name in record.model_fields_set}

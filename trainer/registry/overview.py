@@ -1,0 +1,140 @@
+"""A job's kernels at a glance: a line a domain, as a table or as JSON."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from configs import InputError
+from configs.schema import RANKING_TASKS
+from trainer.metrics.formatting import align
+from trainer.metrics.results import Comparison
+from trainer.metrics.task_metrics import UNDEFINED
+from trainer.registry.decision import decision, reason
+from trainer.registry.kernel_manifest import KernelManifest, KernelRecord
+from trainer.registry.kernel_registry import KernelStore
+from trainer.reports.text_table import show_gain
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A domain's line.
+
+    Attributes:
+      domain: exact name.
+      active: the version that is served; None where the backbone is.
+      versions: all of them, ascending.
+      version: the one that the rest is about: the active one, else the newest.
+      stored: when it was stored (UTC); None where it is damaged.
+      manifest: its manifest; None where it is damaged.
+      damage: what is wrong with it; empty where nothing is.
+    """
+
+    domain: str
+    active: int | None
+    versions: tuple[int, ...]
+    version: int
+    stored: datetime | None
+    manifest: KernelManifest | None
+    damage: str = ""
+
+
+def overview(store: KernelStore) -> list[Overview]:
+    """The lines of all domains that have a kernel, by name. Only manifests are read; a damaged one
+    is a line like any other (``kernels verify`` looks at all files).
+
+    Raises:
+      InputError: ``active.json`` is damaged.
+    """
+    active = store.active()
+    return [
+        _line(store, domain, active.get(domain), tuple(store.versions(domain)))
+        for domain in store.domains()
+        if store.versions(domain)
+    ]
+
+
+def _line(
+    store: KernelStore, domain: str, active: int | None, versions: tuple[int, ...]
+) -> Overview:
+    version = active or versions[-1]
+    try:
+        stored, manifest = store.stored_at(domain, version), store.manifest(domain, version)
+    except (InputError, OSError) as error:
+        return Overview(domain, active, versions, version, None, None, str(error))
+    return Overview(domain, active, versions, version, stored, manifest)
+
+
+def overview_json(lines: Iterable[Overview]) -> list[dict[str, Any]]:
+    """JSON-ready: ``domain``, ``active`` (null: the backbone is served), ``versions``, ``version``
+    (what the rest is about), ``stored`` (ISO 8601, UTC), ``rows``, ``gain`` (task -> ``delta`` and
+    ``ci95`` of AUC, not in points; null where undefined), ``activated`` and ``reason``; from
+    ``stored`` on null where the version is damaged, which ``reason`` then says.
+    """
+    return [
+        {
+            "domain": line.domain,
+            "active": line.active,
+            "versions": list(line.versions),
+            "version": line.version,
+            "stored": line.stored.isoformat(timespec="seconds") if line.stored else None,
+            "rows": line.manifest.rows.train if line.manifest else None,
+            "gain": {task: _gain_json(line.manifest, task) for task in RANKING_TASKS},
+            "activated": line.manifest.activated if line.manifest else None,
+            "reason": reason(line.manifest) if line.manifest else f"damaged: {line.damage}",
+        }
+        for line in lines
+    ]
+
+
+def render_overview(lines: Iterable[Overview]) -> str:
+    """The table."""
+    titles = ["domain", "active", "versions", "stored", "rows"]
+    gains = [f"{task.upper()}-AUC gain" for task in RANKING_TASKS]
+    rows = [[*titles, *gains, "on validation"], *(_cells(line) for line in lines)]
+    return "\n".join(cells.rstrip() for cells in align(rows, ("active", "rows")))
+
+
+def gain_cell(figure: Comparison | None) -> str:
+    """``+1.18 [+1.10, +1.26]`` in AUC points; ``-`` where it was not judged."""
+    return "-" if figure is None else show_gain(figure, "auc")
+
+
+def auc_figure(record: KernelRecord, task: str) -> Comparison | None:
+    """A task's AUC figure; None where it was not judged."""
+    return record.validation.get(task, {}).get("auc")
+
+
+def _gain_json(manifest: KernelManifest | None, task: str) -> dict[str, Any] | None:
+    figure = auc_figure(manifest, task) if manifest else None
+    if figure is None or figure.delta == UNDEFINED:
+        return None
+    return {
+        "delta": figure.delta,
+        "ci95": None if figure.ci95 == UNDEFINED else list(figure.ci95),
+    }
+
+
+def _cells(line: Overview) -> list[str]:
+    cells = [line.domain, str(line.active or "-"), _runs(line.versions)]
+    if line.manifest is None or line.stored is None:
+        return [*cells, "-", "-", *("-" for _ in RANKING_TASKS), f"damaged: {line.damage}"]
+    gains = [gain_cell(auc_figure(line.manifest, task)) for task in RANKING_TASKS]
+    return [
+        *cells,
+        f"{line.stored:%Y-%m-%d}",
+        f"{line.manifest.rows.train:,}",
+        *gains,
+        f"{decision(line.manifest)}: {reason(line.manifest)}",
+    ]
+
+
+def _runs(versions: Iterable[int]) -> str:
+    """``1-3, 5``."""
+    runs: list[list[int]] = []
+    for version in versions:
+        if runs and version == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], version]
+        else:
+            runs.append([version])
+    return ", ".join("-".join(map(str, run)) for run in runs)
