@@ -203,6 +203,17 @@ def test_configs_do_not_import_tensorflow_but_to_quiet_it() -> None:
     } == {"configs.tensorflow_import"}
 
 
+def test_tensorflow_is_imported_in_one_way() -> None:
+    """``configs.tensorflow_import`` keeps its start-up noise away."""
+    others = {
+        module
+        for module in MODULES
+        for node in ast.walk(parse(module))
+        if isinstance(node, ast.Import) and "tensorflow" in {alias.name for alias in node.names}
+    }
+    assert others == {"configs.tensorflow_import"}
+
+
 @pytest.mark.parametrize("module", SERVERS)
 def test_servers_and_clients_know_no_model_code(module: str) -> None:
     loaded = reachable(module)

@@ -4,12 +4,12 @@ for CTR, CVR and CTCVR, or of groups of rows.
 
 from typing import Any, NamedTuple
 
-import tensorflow as tf
 import tensorflow_recommenders as tfrs
 import tf_keras
 
 from configs import Experiment
 from configs.schema import TASK_NAMES, Task, Tasks
+from configs.tensorflow_import import tf
 
 
 def log_probabilities(logits: tf.Tensor) -> dict[str, tf.Tensor]:

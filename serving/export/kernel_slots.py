@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import BACKBONE, Domain
+from configs.tensorflow_import import tf
 from trainer.kernels.bank import KernelBank
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.routing import most_specific_first

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from configs import Experiment
 from configs.domains import AUTO, BACKBONE, Domain
+from configs.tensorflow_import import tf
 from preprocessing.features.transform import Transform
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import read_tap

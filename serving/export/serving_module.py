@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from configs import Experiment
 from configs.domains import AUTO
 from configs.schema import RANKING_TASKS
+from configs.tensorflow_import import tf
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import Column, served_columns
 from serving.export.kernel_slots import Slots

@@ -10,10 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from configs.asides import aside
 from configs.files import link
+from configs.tensorflow_import import tf
 from serving.export.serving_module import KERNELS
 
 PREFIX = "variables/variables"

@@ -5,11 +5,11 @@ available, so that no client pays for it.
 from collections.abc import Iterator
 from pathlib import Path
 
-import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from configs.domains import AUTO
+from configs.tensorflow_import import tf
 from serving.export.golden_cases import Row
 from serving.wire.request_encoding import encoded
 from serving.wire.signatures import DOMAIN, EXAMPLES

@@ -1,8 +1,8 @@
 """What a peer is told about a failure of the server, TensorFlow's errors included."""
 
 import grpc
-import tensorflow as tf
 
+from configs.tensorflow_import import tf
 from serving.wire.errors import StatusError
 
 _BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}

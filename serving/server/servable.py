@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import tensorflow as tf
 from google.protobuf.message import Message
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
+from configs.tensorflow_import import tf
 from serving.server.tensors import decode, encode
 from serving.wire.errors import StatusError, invalid
 from serving.wire.messages import DataType

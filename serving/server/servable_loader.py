@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
+from configs.tensorflow_import import tf
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, invalid
 from serving.wire.signatures import DEFAULT_SIGNATURE, WARM_UP_FILE

@@ -5,9 +5,9 @@ itself for the data types that NumPy does not have (bfloat16, ...).
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from google.protobuf.message import Message
 
+from configs.tensorflow_import import tf
 from serving.wire import tensor_protos
 from serving.wire.messages import DataType, TensorProto
 from serving.wire.tensor_protos import Array, dtype_name, is_known, shape_of

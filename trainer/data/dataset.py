@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.random_streams import Purpose, integer_seed, random_stream
+from configs.tensorflow_import import tf
 from preprocessing.dataset.manifest import Manifest, load_manifest
 from preprocessing.dataset.record_format import decode_block
 from preprocessing.features.fitted import Fitted

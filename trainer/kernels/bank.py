@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
+from configs.tensorflow_import import tf
 from trainer.backbone.model import TASKS, read_tap
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate, every_trust, row_trust
 from trainer.kernels.kernel import KernelShape, kernel_logits

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
+from configs.tensorflow_import import tf
 from trainer.kernels.shape import BUCKETS as BUCKETS
 from trainer.kernels.shape import FIRST_ROWS
 from trainer.kernels.shape import GATE as GATE

@@ -7,7 +7,7 @@ w0 ~ N(0, I) is the paper's; w0 around the kernel that a domain starts from is o
 
 from typing import Any
 
-import tensorflow as tf
+from configs.tensorflow_import import tf
 
 # our choice: the last layer starts at zero, where the logarithm of its variance would be minus
 # infinity

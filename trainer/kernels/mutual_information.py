@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs.random_streams import Purpose, random_stream
+from configs.tensorflow_import import tf
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.kl_regularizers import moments_kl
 

@@ -3,9 +3,9 @@ serving.
 """
 
 import numpy as np
-import tensorflow as tf
 
 from configs.domains import Domain, Topic
+from configs.tensorflow_import import tf
 
 
 def most_specific_first(domains: list[Domain], topics: dict[str, Topic]) -> list[Domain]:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs import Experiment
 from configs.schema import RANKING_TASKS
+from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows

@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 import pyarrow as pa
-import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.files import write_bytes
+from configs.tensorflow_import import tf
 from configs.values import READERS, UnreadableValueError
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import ARROW_TYPES, raw_columns

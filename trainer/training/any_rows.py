@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import tensorflow as tf
+from configs.tensorflow_import import tf
 
 
 def for_any_rows(function: Any, *example: Any) -> Any:

@@ -5,9 +5,9 @@ backbone's weights, repeats.
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from configs import Experiment
+from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.model import BIAS

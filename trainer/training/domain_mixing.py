@@ -10,11 +10,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs import Experiment
 from configs.domains import Domain
 from configs.random_streams import Purpose, random_stream
+from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import Adapter, KernelWeights, Rows
 from trainer.losses import log_probabilities, loss_by_group

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain, named_domains
+from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs, open_frozen, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import window_rows

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs import Experiment
 from configs.schema import RANKING_TASKS
+from configs.tensorflow_import import tf
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats

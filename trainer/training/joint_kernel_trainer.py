@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs import Experiment
 from configs.random_streams import Purpose, random_stream
+from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import (
     Adapter,

@@ -5,7 +5,8 @@ weight for the rest.
 from typing import Any
 
 import keras
-import tensorflow as tf
+
+from configs.tensorflow_import import tf
 
 _DENSE_ROWS = 1 << 14
 """Tables of at most so many rows are updated whole: their sums are soon made, and no batch's

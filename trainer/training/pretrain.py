@@ -11,11 +11,11 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.files import atomic_directory, write_json
 from configs.random_streams import STREAMS, Purpose, integer_seed
+from configs.tensorflow_import import tf
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen

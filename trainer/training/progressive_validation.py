@@ -12,11 +12,11 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
 
 from configs import Experiment
 from configs.files import atomic_directory, delete
 from configs.random_streams import Purpose, random_stream
+from configs.tensorflow_import import tf
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import tensorflow as tf
+
+from configs.tensorflow_import import tf
 
 PIECE = 1 << 22
 """Weights of a piece (16 MiB of float32). Tables of one piece are drawn and stored as Keras

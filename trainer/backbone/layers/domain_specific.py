@@ -5,8 +5,9 @@ row is computed for a domain but its own.
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
+
+from configs.tensorflow_import import tf
 
 _FEWEST_ROWS = 2.0  # one row has no variance
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
 
+from configs.tensorflow_import import tf
 from trainer.backbone.layers.chunked_tables import draw_uniform, load_table, save_table
 
 

@@ -3,7 +3,8 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
+
+from configs.tensorflow_import import tf
 
 
 @keras.saving.register_keras_serializable(package="recommender")

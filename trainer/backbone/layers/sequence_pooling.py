@@ -3,8 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras import ops
+
+from configs.tensorflow_import import tf
 
 
 @keras.saving.register_keras_serializable(package="recommender")
