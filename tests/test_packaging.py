@@ -377,10 +377,7 @@ def client_python(
 
 def test_clients_need_grpc_numpy_and_protobuf_alone(client_python: Path, tmp_path: Path) -> None:
     save(10, tmp_path / "models" / "10")
-    rows = [
-        {"user": "u1", "time": 1700000001, "domain": "all"},
-        {"user": "u2", "time": 1700000002, "domain": "all"},
-    ]
+    rows = [{"user": user, "time": 1_700_000_000, "domain": "all"} for user in ("u1", "u2")]
     requests = tmp_path / "rows.jsonl"
     requests.write_text("".join(json.dumps(row) + "\n" for row in rows))
     answers = {}

@@ -106,17 +106,18 @@ def test_a_later_package_names_an_earlier_ones_and_one_value_of_a_oneof_stands()
 
 # ---- requests
 
+NOW = 1_700_000_000
 USERS: list[Row] = [
-    {"user": "u1", "clicks": ["a", "b"], "price": 0.25, "time": 1700000007},
-    {"user": "ü", "clicks": ["c"], "price": -1.5, "time": 1700000008},
-    {"user": "u3", "clicks": [], "time": 1700000009},
+    {"user": "u1", "clicks": ["a", "b"], "price": 0.25, "time": NOW},
+    {"user": "ü", "clicks": ["c"], "price": -1.5, "time": NOW + 1},
+    {"user": "u3", "clicks": [], "time": NOW + 2},
 ]
-EXAMPLES: list[Row] = [{"examples": example({"user": "u1", "time": 1700000007})}] * 2
+EXAMPLES: list[Row] = [{"examples": example({"user": "u1", "time": NOW})}] * 2
 COLUMNS: dict[str, tuple[tf.DType, Any]] = {
     "user": (tf.string, [b"u1", "ü".encode(), b"u3"]),
     "clicks": (tf.string, [[b"a", b"b"], [b"c", b""], [b"", b""]]),
     "price": (tf.float32, [0.25, -1.5, np.nan]),
-    "time": (tf.int64, [1700000007, 1700000008, 1700000009]),
+    "time": (tf.int64, [NOW, NOW + 1, NOW + 2]),
     "domain": (tf.string, [b"all"] * 3),
 }
 ONCE = ("user", "clicks", "time", "domain")
@@ -223,11 +224,11 @@ def test_specs_have_either_a_version_or_a_label() -> None:
 
 
 def test_examples_are_read_by_tensorflow() -> None:
-    row = {"user": "ü", "clicks": ["a", "", "b"], "price": 0.1, "time": 1700000007, "none": None}
+    row = {"user": "ü", "clicks": ["a", "", "b"], "price": 0.1, "time": NOW, "none": None}
     sent = tf.train.Example.FromString(example(row | {"nan": float("nan"), "empty": ""}))
     features = sent.features.feature
     assert set(features) == {"user", "clicks", "price", "time"}
     assert list(features["user"].bytes_list.value) == ["ü".encode()]
     assert list(features["clicks"].bytes_list.value) == [b"a", b"b"]
     assert list(features["price"].float_list.value) == [float(np.float32(0.1))]
-    assert list(features["time"].int64_list.value) == [1700000007]
+    assert list(features["time"].int64_list.value) == [NOW]
