@@ -98,11 +98,9 @@ class Domain:
         Raises:
           InputError: a topic or value is unknown; names the nearest one.
         """
-        if name == ALL:
-            return cls(ALL)
         conditions = []
-        for part in name.split(","):
-            topic, _, value = part.partition("=")
+        for topic, value in conditions_of(name):
+            part = f"{topic}={value}" if value else topic
             if topic not in topics or value not in topics[topic].names:
                 known = [f"{other}={v}" for other, spec in topics.items() for v in spec.names]
                 raise InputError(
@@ -117,7 +115,8 @@ class Domain:
         """Names of the domains that it can start from, the preferred first: a cross-topic one from
         its single topics in order, then ``all``.
         """
-        return [*(self.name.split(",") if len(self.conditions) > 1 else ()), ALL]
+        singles = [f"{topic}={value}" for topic, value in conditions_of(self.name)]
+        return [*(singles if len(singles) > 1 else ()), ALL]
 
 
 def enumerate_domains(
@@ -139,11 +138,21 @@ def enumerate_domains(
     return tuple(domains)
 
 
+def conditions_of(name: str) -> tuple[tuple[str, str], ...]:
+    """The topics and values that a domain's name is made of: none for ``all``, one for
+    ``region=25``, two for ``region=25,period=noon``. A part without ``=`` is a topic without value.
+    """
+    if name == ALL:
+        return ()
+    parts = (part.partition("=") for part in name.split(","))
+    return tuple((topic, value) for topic, _, value in parts)
+
+
 def is_single_topic(name: str) -> bool:
     """Whether a domain's name is one topic's value, such as ``region=25``; not ``all``, not
     cross-topic.
     """
-    return name.count("=") == 1 and "," not in name
+    return len(conditions_of(name)) == 1 and "=" in name
 
 
 def named_domains(domains: Iterable[Domain], names: Iterable[str], where: str) -> list[Domain]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from configs.domains import conditions_of
 from configs.errors import InputError
 from configs.files import read_json
 from configs.schema import RANKING_TASKS, TASK_NAMES
@@ -104,16 +105,12 @@ def _by_topic(domains: Iterable[str]) -> list[str]:
     """
 
     def key(name: str) -> tuple[int, list[str], list[tuple[bool, int, str]]]:
-        conditions = [condition.partition("=") for condition in name.split(",")]
+        conditions = conditions_of(name)
         values = [
             (not value.isdecimal(), int(value) if value.isdecimal() else 0, value)
-            for _, _, value in conditions
+            for _, value in conditions
         ]
-        return (
-            len(conditions) if "=" in name else 0,
-            [topic for topic, _, _ in conditions],
-            values,
-        )
+        return len(conditions), [topic for topic, _ in conditions], values
 
     return sorted(domains, key=key)
 
