@@ -25,9 +25,10 @@ LIGHT = (
 )
 """What plans or counts."""
 
-HEAVY_ONES_LOADED = (
-    "import sys; print(*{'tensorflow', 'keras', 'apache_beam'} & sys.modules.keys())"
-)
+HEAVY_ONES_LOADED = """
+import sys
+print(*{"tensorflow", "keras", "apache_beam"} & sys.modules.keys())
+"""
 
 
 def heavy_ones_loaded_by(code: str) -> str:
