@@ -16,8 +16,6 @@ from preprocessing.beam.progress import say
 # steps hold Python's lock about half of the time, so more local threads than this only take memory
 _MOST_THREADS = 4
 _MOST_PROCESSES = 16  # each takes about half a gigabyte
-
-
 _OWN = ("--config", "--set", "--input", "--output")
 
 
@@ -50,7 +48,7 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     line where an option is unknown.
     """
     ours, flags = _own_and_others(arguments)
-    return ours, _with_local_defaults(flags)
+    return ours, _with_worker_requirements(_with_local_defaults(flags))
 
 
 def _own_and_others(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -160,7 +158,7 @@ def _check_logs(logs: str) -> None:
 def main(arguments: list[str]) -> None:
     """The command. Raises ``InputError``."""
     keep_quiet()
-    ours, flags = _own_and_others(arguments)
+    ours, others = _own_and_others(arguments)
     experiment = read_config(ours)
     if not ours.output:
         raise InputError("--output is empty; expected a folder")
@@ -170,7 +168,8 @@ def main(arguments: list[str]) -> None:
     _check_logs(logs)
     from preprocessing.beam.dataset_job import Job
 
-    manifest = Job(experiment, logs, ours.output, tuple(_with_local_defaults(flags))).run()
+    flags = _with_worker_requirements(_with_local_defaults(others))
+    manifest = Job(experiment, logs, ours.output, tuple(flags)).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
     say(
         f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected"

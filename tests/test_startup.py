@@ -12,12 +12,7 @@ from tests.conftest import ROOT
 HEAVY = ("tensorflow", "keras", "tf_keras", "apache_beam", "scipy", "sklearn")
 ARROW = ("simulate", "preprocessing_simulate")
 """Begin the names of the commands that may load Arrow: those of the simulator, which writes it."""
-OVER_THE_WIRE = ("serving_client_help", "serving_compare_help", "serving_load_test_help")
-"""What they read and write requests with still imports TensorFlow."""
-NAMES = [
-    pytest.param(name, marks=pytest.mark.xfail(strict=True)) if name in OVER_THE_WIRE else name
-    for name in commands(Path("place"))
-]
+NAMES = list(commands(Path("place")))
 
 
 @pytest.fixture(scope="module")
