@@ -11,12 +11,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-import tensorflow as tf
-
 from configs import Experiment, InputError
 from configs.asides import make_folder
 from configs.domains import ALL
 from configs.files import atomic_directory, link, write_unsynced
+from configs.tensorflow_import import tf
 from preprocessing.features.transform import Transform
 from serving.export import golden_cases
 from serving.export.export_manifest import (
