@@ -72,7 +72,8 @@ def not_found(name: str, version: int | None, models: Iterable[str] | None = Non
     server where it is the model that it does not have.
     """
     asked = f"Latest({name})" if version is None else f"Specific({name}, {version})"
-    served = "" if models is None else f"; models of this server: {', '.join(sorted(models))}"
+    names = None if models is None else ", ".join(sorted(models)) or "none"
+    served = "" if names is None else f"; models of this server: {names}"
     return StatusError(
         grpc.StatusCode.NOT_FOUND, f"Servable not found for request: {asked}{served}"
     )

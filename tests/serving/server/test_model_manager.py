@@ -212,7 +212,7 @@ def test_a_reload_adds_changes_and_removes_models(
         reload(peer, entry("other", exported[10].parent))
         assert peer.refused(request()) == (
             "NOT_FOUND",
-            f"Servable not found for request: Latest({NAME})",
+            f"Servable not found for request: Latest({NAME}); models of this server: other",
         )
         wait_for(
             lambda: all(status.state is State.END for status in peer.model.statuses().values())

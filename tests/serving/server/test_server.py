@@ -230,7 +230,13 @@ def test_inner_dimension_and_errors_of_the_graph(peer: Peer) -> None:
             {"name": NAME, "signature_name": "nope"},
             ("FAILED_PRECONDITION", 'Serving signature key "nope" not found.'),
         ),
-        ({"name": "nope"}, ("NOT_FOUND", "Servable not found for request: Latest(nope)")),
+        (
+            {"name": "nope"},
+            (
+                "NOT_FOUND",
+                f"Servable not found for request: Latest(nope); models of this server: {NAME}",
+            ),
+        ),
         (
             {"name": NAME, "version": {"value": 3}},
             ("NOT_FOUND", f"Servable not found for request: Specific({NAME}, 3)"),
