@@ -29,12 +29,13 @@ def status_error(target: str, error: grpc.RpcError) -> StatusError:
 
 
 def end(error: StatusError) -> NoReturn:
-    """Ends a command after one line on stderr: exit code 2 where there is no server, 1 where the
-    server failed or refused.
+    """Ends a command after one line on stderr: exit code 2 where there is no server, or no such
+    model or version on it; 1 where the server failed or refused.
     """
     if isinstance(error, UnreachableError):
         line = f"{error.message}: start it, or wait for it with --wait-for-ready"
     else:
         line = str(error)
     print(f"error: {line}", file=sys.stderr)
-    sys.exit(2 if isinstance(error, UnreachableError) else 1)
+    asked_in_vain = isinstance(error, UnreachableError) or error.code is grpc.StatusCode.NOT_FOUND
+    sys.exit(2 if asked_in_vain else 1)

@@ -197,7 +197,7 @@ def test_what_cannot_be_compared(
         compare.main(flags)
     with pytest.raises(SystemExit) as ended:
         compare.main([*flags, "--other-version=3"])
-    assert ended.value.code == 1 and capsys.readouterr().err.splitlines()[-1].startswith(
+    assert ended.value.code == 2 and capsys.readouterr().err.splitlines()[-1].startswith(
         "error: NOT_FOUND: "
     )
     logged.write_text("")
