@@ -285,7 +285,7 @@ def test_the_command(
         ),
         ([*named, "--input", str(tmp_path)], "holds no *.parquet"),
         ([*named, "--seeds", "seventeen"], "invalid int value"),
-        ([*named, "--seeds", "-1"], "seed"),
+        ([*named, "--seeds", "-1", "--input", str(logs)], "seed"),
         ([*named, "--quick"], "not allowed with argument --study"),
     ):
         assert call(*wrong) == 2

@@ -24,10 +24,10 @@ def job(job_copy: Path) -> Job:
     former = store.load(HOME, 1)
     assert store.versions(OTHER) == [1], "a name that ends like the other's"
     louder = {name: 2 * array for name, array in former.weights.items()}
+    # what is the same is not stored twice
+    other = former.manifest.model_copy(update={"activated": True, "seed": 18})
     for weights in (former.weights, louder):
-        version = store.add(
-            HOME, weights, former.manifest.model_copy(update={"activated": True}), former.golden
-        )
+        version = store.add(HOME, weights, other, former.golden)
     store.activate(HOME, version)
     return Job(job_copy)
 
