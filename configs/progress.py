@@ -4,7 +4,7 @@ a log file holds no control characters.
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Protocol, TypeVar, cast
@@ -34,7 +34,7 @@ class Lines:
       done: how many there are.
     """
 
-    def __init__(self, title: str, total: int, unit: str, done: int = 0) -> None:
+    def __init__(self, title: str, total: int | None, unit: str, done: int = 0) -> None:
         self.done = done
         self._title, self._total, self._unit, self._first = title, total, unit, done
         self._figures = ""
@@ -56,9 +56,10 @@ class Lines:
     def update(self, count: int = 1) -> None:
         """See ``Bar``."""
         self.done += count
-        if self.done < self._total and time.monotonic() - self._last >= SECONDS:
+        if self.done != self._total and time.monotonic() - self._last >= SECONDS:
             self._last = time.monotonic()
-            self._say(f"{self.done:,} of {self._total:,} {self._unit}")
+            of = "" if self._total is None else f" of {self._total:,}"
+            self._say(f"{self.done:,}{of} {self._unit}")
 
     def set_postfix(self, *, refresh: bool = True, **figures: object) -> None:
         """See ``Bar``; they wait for the next line."""
@@ -71,8 +72,12 @@ class Lines:
         print(line, file=sys.stderr, flush=True)
 
 
-def progress_bar(title: str, total: int, unit: str, done: int = 0) -> AbstractContextManager[Bar]:
-    """A bar that counts to ``total``; ``done`` of them were counted in an earlier run."""
+def progress_bar(
+    title: str, total: int | None, unit: str, done: int = 0
+) -> AbstractContextManager[Bar]:
+    """A bar that counts to ``total`` (None: nobody knows); ``done`` of them were counted in an
+    earlier run.
+    """
     if not sys.stderr.isatty():
         return Lines(title, total, unit, done)
     from tqdm import tqdm
@@ -89,9 +94,9 @@ def progress_bar(title: str, total: int, unit: str, done: int = 0) -> AbstractCo
     return cast(AbstractContextManager[Bar], bar)
 
 
-def tracked(title: str, items: Sequence[Item], unit: str) -> Iterator[Item]:
+def tracked(title: str, items: Iterable[Item], unit: str) -> Iterator[Item]:
     """Passes items on and shows how many were dealt with."""
-    with progress_bar(title, len(items), unit) as bar:
+    with progress_bar(title, len(items) if isinstance(items, Sized) else None, unit) as bar:
         for item in items:
             yield item
             bar.update()

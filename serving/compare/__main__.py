@@ -14,12 +14,12 @@ from typing import Any
 
 from configs.cli import CommandParser, run
 from configs.errors import InputError
+from configs.progress import tracked
 from serving.client import Client
 from serving.client.client import Reply
 from serving.client.connection import add_server_arguments, host_and_port, tls_of, version_or_label
 from serving.client.failures import end
 from serving.client.jsonl import LoggedRow, json_line, logged_rows, slates
-from serving.client.progress import bar
 from serving.compare.paired_differences import Paired
 from serving.wire.argument_types import whole_number, with_dashes
 from serving.wire.errors import StatusError
@@ -149,7 +149,7 @@ def main(argv: Sequence[str]) -> None:
             "seed": arguments.seed,
         }
         try:
-            shown = iter(bar(requests, "replay"))
+            shown = iter(tracked("replay", requests, "requests"))
             figures = compare(shown, first, other, arguments.by, **settings)
         except StatusError as error:
             end(error)

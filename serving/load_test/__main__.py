@@ -13,11 +13,11 @@ from typing import Any
 
 from configs.cli import CommandParser, run
 from configs.errors import InputError
+from configs.progress import tracked
 from serving.client import Client
 from serving.client.connection import add_server_arguments, tls_of
 from serving.client.failures import end
 from serving.client.jsonl import logged_rows, slates
-from serving.client.progress import bar
 from serving.load_test.closed_loop import load
 from serving.load_test.open_loop import ARRIVALS, Offered, arrivals, offer
 from serving.load_test.plot import check_plot, plot
@@ -113,7 +113,7 @@ def _offer(arguments: argparse.Namespace, requests: Sequence[bytes], rate: float
         connections=arguments.threads,
         deadline=arguments.deadline_ms / 1_000,
         tls=tls_of(arguments),
-        progress=lambda moments: bar(moments, f"{rate:g} requests/s"),
+        progress=lambda moments: tracked(f"{rate:g} requests/s", moments, "requests"),
     )
 
 

@@ -61,3 +61,12 @@ def test_a_terminal_has_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
         bar.set_postfix(loss="0.5", refresh=True)
     assert "\r" in terminal.getvalue()
     assert "100%" in terminal.getvalue()
+
+
+def test_a_generator_has_no_total(seconds: list[float], capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in tracked("replay", (number for number in range(3)), "requests"):
+        seconds[0] += 6.0
+    assert capsys.readouterr().err.splitlines() == [
+        "replay: 2 requests, 0.17 requests/s",
+        "replay: 3 requests in 18.0 s, 0.17 requests/s",
+    ]
