@@ -53,9 +53,8 @@ def test_it_runs_every_stage_and_leaves_no_weights(tmp_path: Path) -> None:
     assert crosses < int(figures["parameters"]) < 2 * crosses
     assert float(figures["weights_mib"]) == pytest.approx(4 * int(figures["parameters"]) / 2**20)
     assert 1.0 <= float(figures["model_to_weights_ratio"]) < 1.5
-    assert (
-        1.0 <= float(figures["export_to_weights_ratio"]) < 2.0
-    )  # the graph is as large as these small tables are
+    # The graph, and the two indices of the checkpoint, are as large as these small tables are.
+    assert 1.0 <= float(figures["export_to_weights_ratio"]) < 2.1
     assert float(figures["checkpoint_mib"]) > float(figures["weights_mib"])
     left = {path.name for path in tmp_path.iterdir()}
     assert {"simulate.log", "resume.log", "data"} <= left

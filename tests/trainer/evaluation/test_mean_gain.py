@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs.domains import Domain
+from configs.random_streams import Purpose, random_stream
 from configs.schema import TASK_NAMES
 from tests.trainer.conftest import domains_of, random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
@@ -69,7 +70,9 @@ def test_mean_and_interval_are_those_of_users_drawn_in_all_domains_at_once(
     users = np.unique(ROWS.columns["row/user"])
     means = []
     for draw in range(25):
-        drawn = np.random.default_rng([EXPERIMENT.seed, draw]).integers(len(users), size=len(users))
+        drawn = random_stream(EXPERIMENT.seed, Purpose.BOOTSTRAP, draw).integers(
+            len(users), size=len(users)
+        )
         counts = np.bincount(drawn, minlength=len(users))
         times = dict(zip(users.tolist(), counts.tolist(), strict=True))
         found = {domain.name: delta_of(domain, task, name, times) for domain in single}
