@@ -28,6 +28,7 @@ def main(argv: Sequence[str]) -> None:
         attempts=arguments.attempts,
         wait_for_ready=arguments.wait_for_ready,
         tls=tls_of(arguments),
+        strict_domain=arguments.strict_domain,
     )
     try:
         with client:
@@ -83,6 +84,11 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         default=MOST_ATTEMPTS,
         metavar="N",
         help="how often to send a request while the server is UNAVAILABLE, at most (%(default)s)",
+    )
+    parser.add_argument(
+        "--strict-domain",
+        action="store_true",
+        help="stop where another domain than the one asked for has answered; a warning otherwise",
     )
     parser.add_argument(
         "--ignore-unknown",

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from configs.errors import InputError
 from serving.client.connection import MOST_ATTEMPTS, Tls, open_channel
 from serving.client.failures import status_error
+from serving.client.substitution import Substitutions
 from serving.wire.messages import (
     METADATA_METHOD,
     PREDICT_METHOD,
@@ -21,7 +22,7 @@ from serving.wire.messages import (
     SignatureDefMap,
 )
 from serving.wire.row_codec import Row, decode_rows, encode_rank, encode_rows
-from serving.wire.signatures import DEFAULT_SIGNATURE, RANK_SIGNATURE
+from serving.wire.signatures import DEFAULT_SIGNATURE, DOMAIN, RANK_SIGNATURE
 
 Answers = list[dict[str, Any]]
 """For each row, every output of the signature by name."""
@@ -58,6 +59,7 @@ class Client:
         attempts: int = MOST_ATTEMPTS,
         wait_for_ready: bool = False,
         tls: Tls | None = None,
+        strict_domain: bool = False,
     ) -> None:
         """Connects when the first request is sent.
 
@@ -72,10 +74,13 @@ class Client:
           wait_for_ready: wait, whatever ``attempts``, for a server that cannot be reached;
             DEADLINE_EXCEEDED when the deadline passes.
           tls: None for an unencrypted connection.
+          strict_domain: refuse an answer that another domain than the one asked for has given;
+            otherwise a warning is logged, once for each pair of domains.
 
         Raises:
           InputError: TLS files that cannot be used.
         """
+        self._substitutions = Substitutions(strict=strict_domain)
         self._target = target
         self._spec = _spec(model_name, version)
         self._deadline = deadline_seconds
@@ -204,7 +209,9 @@ class Client:
         """
         known = self.signature(signature)
         inputs = encode_rows(known, rows, domain, ignore_unknown=ignore_unknown, place=place)
-        return self._predict(known, signature, inputs, len(rows))
+        reply = self._predict(known, signature, inputs, len(rows))
+        self._substitutions.check([_named(row, domain) for row in rows], reply.rows)
+        return reply
 
     def ask_rank(
         self, shared: Row, items: Sequence[Row], domain: str, *, ignore_unknown: bool = False
@@ -212,7 +219,9 @@ class Client:
         """``rank``, with the version that answered."""
         known = self.signature(RANK_SIGNATURE)
         inputs = encode_rank(known, shared, items, domain, ignore_unknown=ignore_unknown)
-        return self._predict(known, RANK_SIGNATURE, inputs, len(items))
+        reply = self._predict(known, RANK_SIGNATURE, inputs, len(items))
+        self._substitutions.check([_named(shared, domain)] * len(items), reply.rows)
+        return reply
 
     def _predict(
         self,
@@ -232,6 +241,12 @@ class Client:
         except grpc.RpcError as error:
             self._signatures = {}  # the served version may have changed; the next call asks again
             raise status_error(self._target, error) from None
+
+
+def _named(row: Row, domain: str | None) -> str | None:
+    """The domain that a row asks for: its own, else that of the request."""
+    own = row.get(DOMAIN)
+    return domain if own is None else str(own)
 
 
 def _spec(model_name: str, version: int | str | None) -> Message:

@@ -11,6 +11,7 @@ from configs import Experiment, InputError
 from configs.domains import BACKBONE, Domain
 from configs.tensorflow_import import tf
 from trainer.kernels.bank import KernelBank
+from trainer.kernels.fallback import answering_domain, spellings
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.routing import most_specific_first
 from trainer.registry.kernel_registry import StoredKernel
@@ -28,7 +29,10 @@ class Slots:
         rank.
       bank: kernels by slot; slot 0 is the backbone alone.
       slot_of: int32 ``[1 + len(domains)]``: the slot of the domain of a rank; 0 where it has no
-        kernel.
+        kernel. ``auto`` goes by it.
+      answer_of: int32 ``[1 + len(domains)]``: the slot that answers a row which names the domain of
+        a rank: its own, or that of the nearest domain above it that has one
+        (``routing.answering_domain``).
       rank_of: int32 ``[slots]``: the rank of the domain in a slot; 0 where the slot is not used.
         Slots are used from 0 on.
     """
@@ -48,19 +52,28 @@ class Slots:
         self.bank = KernelBank(slots, shape)
         ranks = {name: rank for rank, name in enumerate(self.names)}
         slot_of, rank_of = np.zeros(len(self.names), np.int32), np.zeros(slots, np.int32)
+        gains = {kernel.domain: kernel.measured_gain for kernel in kernels}
         for slot, kernel in enumerate(sorted(kernels, key=lambda kernel: ranks[kernel.domain]), 1):
             self.bank.put(slot, kernel.weights)
             slot_of[ranks[kernel.domain]], rank_of[slot] = slot, ranks[kernel.domain]
-        self.slot_of, self.rank_of = (
-            tf.Variable(slot_of, trainable=False),
-            tf.Variable(rank_of, trainable=False),
+        answers = (answering_domain(domain, gains) for domain in domains)
+        answer_of = slot_of[[0, *(ranks[name] for name in answers)]]
+        self.slot_of, self.answer_of, self.rank_of = (
+            tf.Variable(array, trainable=False) for array in (slot_of, answer_of, rank_of)
         )
+
+    def ranks(self) -> dict[str, int]:
+        """Every name by which a domain or the backbone may be asked for -> its rank."""
+        return {BACKBONE: 0} | {
+            name: rank for rank, domain in enumerate(self.domains, 1) for name in spellings(domain)
+        }
 
     def variables(self) -> dict[str, tf.Variable]:
         """By name."""
         return {
             **{weight.name: weight.value for weight in self.bank.weights},
             "slot_of": self.slot_of,
+            "answer_of": self.answer_of,
             "rank_of": self.rank_of,
         }
 

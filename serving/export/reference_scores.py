@@ -10,13 +10,14 @@ import numpy as np
 import pyarrow as pa
 
 from configs import Experiment
-from configs.domains import AUTO, BACKBONE, Domain
+from configs.domains import BACKBONE, Domain
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import Transform
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
+from trainer.kernels.fallback import answering_domain, spellings
 from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.kernels.scoring import Probabilities, probabilities, score_rows
 from trainer.registry.kernel_registry import KernelStore, StoredKernel, common_tap
@@ -47,6 +48,12 @@ class TrainerScores:
         self, experiment: Experiment, kernels: Sequence[StoredKernel], rows: BackboneOutputs
     ) -> None:
         self._kernels, self._rows = {kernel.domain: kernel for kernel in kernels}, rows
+        named = [
+            *experiment.domains,
+            *(Domain.parse(name, experiment.topics) for name in self._kernels),
+        ]
+        self._domains = {name: domain for domain in named for name in spellings(domain)}
+        self._gains = {kernel.domain: kernel.measured_gain for kernel in kernels}
         candidates = most_specific_first(
             [Domain.parse(name, experiment.topics) for name in self._kernels], experiment.topics
         )
@@ -58,11 +65,8 @@ class TrainerScores:
 
     def scores_for(self, domain: str) -> tuple[Probabilities, list[str]]:
         """Task -> probability of every row, and the name of the domain that serves it."""
-        served = (
-            self._automatic
-            if domain == AUTO
-            else [domain if domain in self._kernels else BACKBONE] * len(self._automatic)
-        )
+        answer = self._answer(domain)
+        served = self._automatic if answer is None else [answer] * len(self._automatic)
         logits = self._rows.logits.copy()
         for name in set(served) - {BACKBONE}:
             chosen = np.flatnonzero(np.array(served) == name)
@@ -70,6 +74,15 @@ class TrainerScores:
                 self._kernels[name].shape, self._kernels[name].weights, self._rows, chosen
             )
         return probabilities(logits), served
+
+    def _answer(self, name: str) -> str | None:
+        """The domain that answers every row which names this one; None where each row's own does:
+        under ``auto`` and under a name that no domain has.
+        """
+        if name == BACKBONE:
+            return BACKBONE
+        domain = self._domains.get(name)
+        return None if domain is None else answering_domain(domain, self._gains)
 
     @property
     def active(self) -> list[str]:

@@ -12,7 +12,6 @@ from typing import Any
 import keras
 
 from configs import Experiment
-from configs.domains import AUTO
 from configs.schema import RANKING_TASKS
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import Transform
@@ -52,7 +51,7 @@ class Recommender(tf.Module):
       experiment: the one the backbone was trained with.
       transform: fitted.
       backbone: frozen, for inference.
-      slots: a domain without a kernel in them is served by the backbone.
+      slots: a domain without a kernel in them is answered by the nearest one above it that has one.
     """
 
     def __init__(
@@ -71,11 +70,12 @@ class Recommender(tf.Module):
         # Keras objects stay untracked and their variables are listed here: each is saved once.
         self.backbone = [variable.value for variable in backbone.weights]
         self.kernels = slots.variables()
-        ranks = {**{name: rank for rank, name in enumerate(slots.names)}, AUTO: _AUTO_RANK}
+        ranks = slots.ranks()
         initializer = tf.lookup.KeyValueTensorInitializer(
             list(ranks), list(ranks.values()), tf.string, tf.int32
         )
-        self._ranks = tf.lookup.StaticHashTable(initializer, default_value=0)
+        # A name that nobody has, the empty one included, is read as ``auto``.
+        self._ranks = tf.lookup.StaticHashTable(initializer, default_value=_AUTO_RANK)
         self.columns = served_columns(experiment)
         self._item_columns = [column.name for column in self.columns if column.side == "item"]
 
@@ -154,7 +154,7 @@ class Recommender(tf.Module):
             ),
             lambda: ranks,
         )
-        slot = tf.gather(slots.slot_of, ranks)
+        slot = tf.gather(slots.answer_of, ranks)
         logits = self._domain_model.value(
             {**self._inputs(features, topics), SLOT: slot}, training=False
         )

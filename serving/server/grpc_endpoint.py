@@ -18,8 +18,8 @@ from serving.server.prediction_service import Service
 from serving.wire.errors import StatusError
 from serving.wire.messages import GetModelMetadataRequest, PredictRequest
 
-Observe = Callable[[str, grpc.StatusCode, float], None]
-"""Takes the model's name, the code and the seconds of a request that was answered."""
+Observe = Callable[[Any, grpc.StatusCode, float, Message | None], None]
+"""Takes a request that was answered, its code, its seconds, and the answer where there is one."""
 
 _MOST_PENDING = 1 << 16
 
@@ -156,11 +156,8 @@ def _method(
         result = answer(request, context)
         failure = result if isinstance(result, StatusError) else None
         if observe is not None and not isinstance(request, DecodeError):
-            observe(
-                request.model_spec.name,
-                failure.code if failure else grpc.StatusCode.OK,
-                time.perf_counter() - start,
-            )
+            code = failure.code if failure else grpc.StatusCode.OK
+            observe(request, code, time.perf_counter() - start, None if failure else result)
         # Outside any except clause: abort raises too, and neither exception may show up as the
         # cause of the other.
         return context.abort(failure.code, failure.message) if failure else result

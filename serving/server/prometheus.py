@@ -1,6 +1,8 @@
 """Tells Prometheus about Predict requests, under TensorFlow Serving's names."""
 
+from collections import Counter as Tally
 from collections.abc import Callable
+from typing import Any
 
 import grpc
 from prometheus_client import (
@@ -11,7 +13,11 @@ from prometheus_client import (
     generate_latest,
 )
 
+from serving.wire.signatures import DOMAIN, SERVED_DOMAIN
+
 _REQUESTS = ":tensorflow:serving:request_count"
+_ROWS = "recommender_rows"
+_MOST_DOMAINS, _LONGEST_DOMAIN, _OTHER = 2048, 255, "(other)"
 _BUCKETS = tuple(10 * 1.8**power for power in range(33))
 """Upper bounds in microseconds, TensorFlow Serving's: up to some 20 minutes."""
 
@@ -36,6 +42,13 @@ class Metrics:
             ["model_name", "status"],
             registry=self._registry,
         )
+        self._rows = Counter(
+            _ROWS,
+            "Rows by the domain that was asked for and the one whose kernel answered.",
+            ["model_name", "asked_domain", "served_domain"],
+            registry=self._registry,
+        )
+        self._domains: set[str] = set()
         self._latency = Histogram(
             ":tensorflow:serving:request_latency",
             "Distribution of wall time (in microseconds) for Tensorflow Serving request.",
@@ -44,12 +57,39 @@ class Metrics:
             registry=self._registry,
         )
 
-    def observe(self, model: str, code: grpc.StatusCode, seconds: float) -> None:
-        """Counts one request; its time too if it was answered."""
-        name = model if self._known(model) else ""
+    def observe(
+        self, request: Any, code: grpc.StatusCode, seconds: float, response: Any = None
+    ) -> None:
+        """Counts one request; its time and its rows too if it was answered.
+
+        Args:
+          request: of Predict.
+          code: how it ended.
+          seconds: that it took.
+          response: the answer; None where there is none.
+        """
+        name = request.model_spec.name if self._known(request.model_spec.name) else ""
         self._count.labels(name, code.name).inc()
-        if code is grpc.StatusCode.OK:
-            self._latency.labels(name, "Predict", "GRPC").observe(seconds * 1e6)
+        if code is not grpc.StatusCode.OK:
+            return
+        self._latency.labels(name, "Predict", "GRPC").observe(seconds * 1e6)
+        if response is None or not (DOMAIN in request.inputs and SERVED_DOMAIN in response.outputs):
+            return
+        asked = request.inputs[DOMAIN].string_val
+        served = response.outputs[SERVED_DOMAIN].string_val
+        if len(asked) == 1:  # under ``rank`` one domain is asked for all rows
+            asked = [*asked] * len(served)
+        for (one, other), rows in Tally(zip(asked, served, strict=False)).items():
+            self._rows.labels(name, self._domain(one), self._domain(other)).inc(rows)
+
+    def _domain(self, name: bytes) -> str:
+        """A domain as a label; peers can invent names without end, so not every one is kept."""
+        text = name.decode(errors="replace")
+        if text not in self._domains:
+            if len(self._domains) >= _MOST_DOMAINS or len(text) > _LONGEST_DOMAIN:
+                return _OTHER
+            self._domains.add(text)
+        return text
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

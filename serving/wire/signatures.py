@@ -21,6 +21,9 @@ themselves.
 """
 
 
+SERVED_DOMAIN = "served_domain"
+"""The output that says whose kernel has answered each row."""
+
 DOMAINS = "domains"
 """The output that lists the domains whose scores stand side by side."""
 

@@ -74,7 +74,8 @@ class DomainResult(Section):
 
     Attributes:
       rows: how many rows the domain has in the split.
-      active: whether its kernel is served; where not, the domain serves the backbone.
+      active: whether its kernel is served; where not, the nearest active kernel above it
+        answers.
       tasks: figures of the active kernel, else of the newest.
     """
 
@@ -104,7 +105,7 @@ class MeanGain(Section):
       delta: mean over the domains in which the difference is defined.
       ci95: of the mean; "undefined" also where it was not worked out.
       domains: how many domains these are.
-      off: how many of them serve the backbone, their kernel being not active.
+      off: how many of them have no active kernel of their own.
     """
 
     delta: Figure

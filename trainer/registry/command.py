@@ -20,7 +20,7 @@ _DESCRIPTION = """Look at a job's kernels and choose what is served. Names of do
   activate DOMAIN VERSION     serve this version
   rollback DOMAIN             serve the newest version below the active one that helped on
                               validation
-  deactivate DOMAIN           serve the backbone; the versions stay
+  deactivate DOMAIN           let the nearest active kernel above answer; the versions stay
   remove DOMAIN               delete all versions
   diff DOMAIN FIRST SECOND    weights, validation figures, and how the scores of the golden requests
                               differ

@@ -180,7 +180,7 @@ class KernelStore:
         )
 
     def deactivate(self, domain: str) -> None:
-        """Lets a domain be served by the backbone; its versions stay."""
+        """Lets the nearest active kernel above a domain answer for it; its versions stay."""
         with sole_writer(self.folder):
             self._deactivate(domain)
 

@@ -22,7 +22,7 @@ class Overview:
 
     Attributes:
       domain: exact name.
-      active: the version that is served; None where the backbone is.
+      active: the version that is served; None where no version is.
       versions: all of them, ascending.
       version: the one that the rest is about: the active one, else the newest.
       stored: when it was stored (UTC); None where it is damaged.
@@ -66,7 +66,7 @@ def _line(
 
 
 def overview_json(lines: Iterable[Overview]) -> list[dict[str, Any]]:
-    """JSON-ready: ``domain``, ``active`` (null: the backbone is served), ``versions``, ``version``
+    """JSON-ready: ``domain``, ``active`` (null: no version is served), ``versions``, ``version``
     (what the rest is about), ``stored`` (ISO 8601, UTC), ``rows``, ``gain`` (task -> ``delta`` and
     ``ci95`` of AUC, not in points; null where undefined), ``activated`` and ``reason``; from
     ``stored`` on null where the version is damaged, which ``reason`` then says.

@@ -64,7 +64,8 @@ def _page(
         "<h2>Gain by domain</h2>",
         (
             "<p class=note>Kernel minus backbone, with 95% intervals from resampled users. Filled:"
-            " the domain's kernel is active; hollow: it is not, and the domain serves the backbone."
+            " the domain's kernel is active; hollow: it is not, and the nearest active one above"
+            " answers."
             " A triangle stands at the edge for a gain beyond it.</p>"
         ),
         image(
@@ -176,7 +177,7 @@ def _domain_table(
         serves = (
             f"kernel{version}"
             if domain.active
-            else "<span class=off>off (serves the backbone)</span>"
+            else "<span class=off>off (the nearest active one above answers)</span>"
         )
         cells = [
             f"<td>{escape(show_pair(domain.tasks[task][metric]))}<br>"

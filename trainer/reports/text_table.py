@@ -35,8 +35,8 @@ def render_table(result: EvaluationResult) -> str:
     ]
     if not all(domain.active for domain in result.domains.values()):
         lines += _wrap(
-            "off: the kernel is not active, the domain serves the backbone (figures are the"
-            " kernel's own)"
+            "off: the kernel is not active, the nearest active one above it answers (figures are"
+            " the kernel's own)"
         )
     lines += ["", "mean gain of single-topic domains, in AUC points", *_mean_lines(result), ""]
     lines += ["overall (each row under its most specific active domain), backbone -> kernel"]

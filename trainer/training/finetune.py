@@ -157,7 +157,7 @@ class _Tuning:
         for name in (name for name, rows in rows_of.items() if not rows):
             split = self.experiment.finetune.split
             print(
-                f"{name}: no rows in split '{split}'; no kernel, its domain serves the backbone",
+                f"{name}: no rows in split '{split}'; no kernel; the nearest one above answers",
                 file=sys.stderr,
             )
             self.outcomes.append(Outcome(name))

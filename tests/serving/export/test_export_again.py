@@ -151,7 +151,9 @@ def test_other_domains_are_answered_bit_for_bit_as_before(job: Job, models: Path
 
 
 def test_the_added_domain_is_served_and_routed_to(job: Job, models: Path) -> None:
-    assert {answer["served_domain"] for answer in scores(models / "1", job, ADDED)} == {"backbone"}
+    assert {answer["served_domain"] for answer in scores(models / "1", job, ADDED)} == {
+        "scene=home"
+    }
     asked, automatic, before = (
         scores(models / "2", job, ADDED),
         scores(models / "2", job, "auto"),

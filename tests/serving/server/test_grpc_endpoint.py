@@ -209,7 +209,7 @@ def test_metrics(base: Path) -> None:
             sum(line.startswith(":tensorflow:serving:request_latency_bucket{") for line in lines)
             == 34
         )
-        assert "_created" not in text and "_total" not in text
+        assert "_created" not in text and "request_count_total" not in text
         assert get(port, "/metrics/")[0] == 404
 
 

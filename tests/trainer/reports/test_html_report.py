@@ -68,7 +68,7 @@ def test_report_shows_every_figure(report, result):
     for shown in (
         "123,456",
         "kernel (version 3)",
-        "off (serves the backbone)",
+        "off (the nearest active one above answers)",
         "0.7654",
         "mean gain of 2 single-topic domains (1 off), CTR-AUC points",
         "+0.78 [+0.51, +1.02]",

@@ -35,7 +35,7 @@ def test_table_shows_every_domain_in_two_lines(result):
     assert both["region=9"][1].split()[:3] == ["5,000", "rows,", "off"]
     assert both["period=noon"][0].split()[1:] == ["CTR", "undefined", "undefined"]
     assert both["period=noon"][1].split()[:3] == ["0", "rows,", "off"]
-    assert "serves the backbone" in lines[start["off:"]]
+    assert "the nearest active one above it" in lines[start["off:"]]
     assert "split 'test'" in lines[0]
 
 
