@@ -122,7 +122,8 @@ def _describe(item: Any) -> str:
         if not (index == 2 and item["loc"][0] == "features" and key in FEATURE_KINDS)
     ]
     message = item["msg"].removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
+    if not message[:2].isupper():  # YAML stays YAML
+        message = message[:1].lower() + message[1:]
     received = item["input"]
     if item["type"] not in ("value_error", "missing") and isinstance(
         received, str | int | float | bool | None

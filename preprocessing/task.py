@@ -18,6 +18,8 @@ _MOST_THREADS = 4
 _MOST_PROCESSES = 16  # each takes about half a gigabyte
 _OWN = ("--config", "--set", "--input", "--output")
 
+_SHOWN_RULES = 3
+
 
 class _BeamParser(CommandParser):
     """Knows every option of Beam; mistakes in their values are one line."""
@@ -175,6 +177,11 @@ def main(arguments: list[str]) -> None:
         f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected"
         f" {sum(manifest.rejected.values()):,}"
     )
+    if manifest.rejected:
+        often = sorted(manifest.rejected.items(), key=lambda item: (-item[1], item[0]))
+        rules = "; ".join(f"{rows:,}: {rule}" for rule, rows in often[:_SHOWN_RULES])
+        more = f"; {len(often) - _SHOWN_RULES} more rules" if len(often) > _SHOWN_RULES else ""
+        say(f"rejected rows are in {ours.output}/rejected: {rules}{more}")
 
 
 if __name__ == "__main__":

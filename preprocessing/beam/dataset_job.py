@@ -213,7 +213,8 @@ class Job:
                 f"{self.input}: {tally.rejected[CONVERSION_WITHOUT_CLICK]} of {tally.rows} rows"
                 f" have {cvr.label} = 1 with {cvr.space} = 0, a share of {share:.6f};"
                 " data.max_conversion_without_click allows"
-                f" {self.experiment.data.max_conversion_without_click}"
+                f" {self.experiment.data.max_conversion_without_click}; with a larger share they go"
+                " to rejected/ and the rest goes on"
             )
         for name, split in self.experiment.splits.items():
             if not tally.splits[name]:

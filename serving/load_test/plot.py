@@ -16,9 +16,7 @@ def check_plot(path: Path) -> None:
     try:
         import matplotlib  # noqa: F401 - only who wants a picture needs it
     except ImportError:
-        raise InputError(
-            "--plot needs matplotlib: pip install 'domain-kernel-recommender[train]'"
-        ) from None
+        raise InputError("--plot needs matplotlib: pip install matplotlib") from None
     if path.suffix not in (".png", ".svg", ".pdf"):
         raise InputError(f"--plot {path}: must end in .png, .svg or .pdf")
     if not path.parent.is_dir():

@@ -52,10 +52,10 @@ def main(argv: Sequence[str]) -> None:
     arguments = arguments_of(argv)
     stop = _stop_at_signals()
     try:
+        try_address(arguments.host, arguments.port)  # before models are loaded
         if arguments.processes == 1:
             _serve(arguments, stop, lambda: None)
             return
-        try_address(arguments.host, arguments.port)
         with shared_port(arguments.host, arguments.port) as port:
             arguments.port = port
             with workers(arguments.processes - 1, _work, arguments, stop) as all_ready:

@@ -200,7 +200,10 @@ def _refuse_unknown(row: Row, known: set[str], place: str) -> None:
             hint = (
                 f"nearest known key: {nearest[0]!r}" if nearest else "the signature has no inputs"
             )
-            raise InputError(f"{place}: unknown key {key!r} ({hint})")
+            raise InputError(
+                f"{place}: unknown key {key!r} ({hint}; keys that the model does not take can be"
+                " skipped: --ignore-unknown, ignore_unknown=True)"
+            )
 
 
 def _kind(name: str, info: Message) -> tuple[_Kind, int]:

@@ -53,7 +53,7 @@ def kernels_command(arguments: argparse.Namespace, parser: argparse.ArgumentPars
         needed = " or ".join(
             ("no version", "a version", "two versions")[n] for n in action.versions
         )
-        parser.error(f"kernels {arguments.action} needs {needed}")
+        parser.error(f"kernels {arguments.action} needs {needed}: see kernels --help")
     if arguments.json and not action.prints_json:
         parser.error(f"kernels {arguments.action} prints no JSON")
     job = Job(arguments.job_dir)

@@ -202,7 +202,8 @@ class _Tuning:
             )
             if record.activated:
                 self.store.activate(domain.name, version)
-            self.outcomes.append(Outcome(domain.name, version, record))
+            active = self.store.active().get(domain.name)
+            self.outcomes.append(Outcome(domain.name, version, record, active))
         return {domain.name: kernel for domain, kernel in zip(domains, kernels, strict=True)}
 
     def _windows(self) -> dict[str, list[str]]:

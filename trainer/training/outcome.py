@@ -18,11 +18,13 @@ class Outcome:
       domain: its name.
       version: of the kernel that was stored; None where the domain has no rows.
       record: what was stored of it; None where there is no kernel.
+      active: the version that is served after the run; None where none is.
     """
 
     domain: str
     version: int | None = None
     record: KernelRecord | None = None
+    active: int | None = None
 
 
 def render_outcomes(outcomes: Iterable[Outcome]) -> str:
@@ -45,5 +47,12 @@ def _cells(outcome: Outcome) -> list[str]:
         str(outcome.version),
         f"{record.rows.train:,}",
         *(gain_cell(auc_figure(record, task)) for task in RANKING_TASKS),
-        f"{decision(record)}: {reason(record)}",
+        f"{decision(record)}: {reason(record)}{_served(outcome)}",
     ]
+
+
+def _served(outcome: Outcome) -> str:
+    """What goes on being served where the new version is not."""
+    if outcome.active in (None, outcome.version):
+        return ""
+    return f"; version {outcome.active} stays active"

@@ -178,6 +178,7 @@ class _Run:
             self._train_epoch()
         if self.state.stopping.when != self.state.total_steps:
             self._restore(self.best, self._updates)
+            print(f"kept: step {self.state.stopping.when}, the best on validation", file=sys.stderr)
         self.writer.flush()
 
     def _restore(self, checkpoints: tf.train.CheckpointManager, others: dict[str, Any]) -> bool:
@@ -265,6 +266,7 @@ class _Run:
             }
         )
         state.loss_sum, state.loss_count = 0.0, 0
+        print(f"validation: {_shown(figures)}", file=sys.stderr)
         self._log(
             {f"validation_{name}": value for name, value in figures.items() if value is not None}
         )
@@ -282,6 +284,15 @@ class _Run:
         with self.writer.as_default(step=self.state.total_steps):
             for name, value in figures.items():
                 tf.summary.scalar(name, value)
+
+
+def _shown(figures: dict[str, float | None]) -> str:
+    """Figures of validation as a line."""
+    shown = (
+        f"{name} {'undefined' if value is None else f'{value:.4f}'}"
+        for name, value in figures.items()
+    )
+    return ", ".join(shown)
 
 
 def _other_program(checkpoints: tf.train.CheckpointManager) -> InputError:

@@ -199,7 +199,7 @@ TIME = "time must be a whole number, or ISO 8601 text"
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        ({"usr": "u1", "time": NOW}, "row 1: unknown key 'usr' (nearest known key: 'user')"),
+        ({"usr": "u1", "time": NOW}, "row 1: unknown key 'usr' (nearest known key: 'user'; keys"),
         ({"user": ["u1"], "time": NOW}, "row 1: user must be text, received list ['u1']"),
         ({"user": math.nan, "time": NOW}, "row 1: user must be text, received float nan"),
         (
@@ -388,7 +388,7 @@ def test_what_json_cannot_say_is_null() -> None:
         (
             LINES + '{"usr": "u1"}',
             [],
-            "requests.jsonl:4: unknown key 'usr' (nearest known key: 'user')",
+            "requests.jsonl:4: unknown key 'usr' (nearest known key: 'user'; keys",
         ),
         (
             LINES + '{"price": "cheap", "time": 1700000000}',
