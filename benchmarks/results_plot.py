@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from configs.cli import run
+from configs.cli import CommandParser, run
 from configs.errors import InputError
 from configs.files import write_bytes
 
@@ -177,6 +177,7 @@ def _draw_task(
 
 def main() -> None:
     """Writes ``docs/images/results-light.svg`` and ``docs/images/results-dark.svg``."""
+    CommandParser(prog="python -m benchmarks.results_plot", description=__doc__).parse_args()
     gains = read_gains((DOCS / "results.md").read_text(encoding="utf-8"))
     for name, colours in _COLOURS.items():
         write_bytes(DOCS / "images" / f"results-{name}.svg", draw(gains, colours).encode())

@@ -5,7 +5,8 @@ what a user can cause.
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
 from configs.errors import InputError
@@ -70,6 +71,19 @@ def read_config(arguments: argparse.Namespace) -> "Experiment":
     from configs.load import load_experiment  # pydantic: not every command reads an experiment
 
     return load_experiment(arguments.config, arguments.set)
+
+
+@contextmanager
+def tensorflow_file_errors() -> Iterator[None]:
+    """Raises ``InputError`` where TensorFlow finds a disk full or a file that it may not write or
+    read.
+    """
+    from configs.tensorflow_import import tf
+
+    try:
+        yield
+    except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
+        raise InputError(error.message) from None
 
 
 def run(command: Callable[[], None]) -> None:

@@ -22,7 +22,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: not found; run the step that writes it first") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: not readable as JSON: {error}") from None
 
 
@@ -93,14 +93,15 @@ def atomic_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
         new.mkdir()
         yield new
         sync_all(_tree(new))
-        if replace and target.exists():
-            target.rename(place / FORMER)
         try:
+            if replace and target.exists():
+                target.rename(place / FORMER)
             new.rename(target)
-        except OSError as error:
-            if (place / FORMER).exists():
+        except BaseException as error:  # Ctrl-C too must not take both folders away
+            if (place / FORMER).exists() and not target.exists():
                 (place / FORMER).rename(target)
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            taken = (errno.ENOTEMPTY, errno.EEXIST)
+            if not isinstance(error, OSError) or error.errno not in taken:
                 raise
             raise InputError(
                 f"{target}: another run has written it meanwhile; run this again"

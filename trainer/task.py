@@ -13,7 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from configs import InputError
-from configs.cli import CommandParser, add_config_arguments, read_config, run
+from configs.cli import (
+    CommandParser,
+    add_config_arguments,
+    read_config,
+    run,
+    tensorflow_file_errors,
+)
 from configs.domains import named_domains
 from trainer.job import Job
 from trainer.prerequisites import (
@@ -41,7 +47,8 @@ def _tensorflow() -> Iterator[None]:
 
     tf.config.experimental.enable_op_determinism()
     try:
-        yield
+        with tensorflow_file_errors():
+            yield
     except tf.errors.DataLossError as error:
         raise InputError(
             "a file of the dataset is damaged; run python -m preprocessing.task again:"

@@ -250,7 +250,10 @@ def _named(row: Row, domain: str | None) -> str | None:
 
 
 def _spec(model_name: str, version: int | str | None) -> Message:
-    spec = ModelSpec(name=model_name)
+    try:
+        spec = ModelSpec(name=model_name)
+    except UnicodeEncodeError:
+        raise InputError(f"model name {model_name!r} is not UTF-8 text") from None
     if isinstance(version, str):
         spec.version_label = version
     elif version is not None:

@@ -133,7 +133,7 @@ def tls_of(arguments: argparse.Namespace) -> Tls | None:
 def host_and_port(text: str) -> str:
     """An argparse type: ``HOST:PORT``."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
         raise argparse.ArgumentTypeError(f"must be HOST:PORT, received {text!r}")
     return text
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from configs.cli import CommandParser, run
+from configs.cli import CommandParser, run, tensorflow_file_errors
 from trainer.job import Job
 
 
@@ -44,13 +44,14 @@ def main() -> None:
     import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
     from serving.export.version_writer import export
 
-    path = export(
-        job,
-        arguments.output,
-        arguments.version,
-        full=arguments.full,
-        slots=arguments.slots,
-    )
+    with tensorflow_file_errors():
+        path = export(
+            job,
+            arguments.output,
+            arguments.version,
+            full=arguments.full,
+            slots=arguments.slots,
+        )
     print(f"exported {path}", file=sys.stderr)
 
 

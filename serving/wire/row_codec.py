@@ -219,12 +219,15 @@ def _kind(name: str, info: Message) -> tuple[_Kind, int]:
 def _python(value: object) -> object:
     """NumPy's scalars and arrays as Python's, for rows that come from a data frame."""
     if isinstance(value, np.float16 | np.float32):
-        return float(str(np.float32(value)))  # as text 0.1 is to be 0.1, not 0.10000000149011612
+        exact = float(value)  # as text 0.1 is to be 0.1, not 0.10000000149011612
+        return float(str(np.float32(value))) if exact % 1.0 else exact
     if isinstance(value, np.datetime64):
         return value.astype("datetime64[us]").item()  # nanoseconds would become a number
     if isinstance(value, np.generic):
         return value.item()
-    return [_python(element) for element in value] if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray):
+        return [_python(element) for element in value] if value.ndim else _python(value[()])
+    return value
 
 
 def _read_value(kind: _Kind, value: object) -> Any:

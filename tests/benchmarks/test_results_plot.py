@@ -60,6 +60,7 @@ def test_text_stays_text_and_equal_figures_give_equal_files() -> None:
 def test_the_command_writes_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "results.md").write_text(RESULTS, encoding="utf-8")
     monkeypatch.setattr(results_plot, "DOCS", tmp_path)
+    monkeypatch.setattr("sys.argv", ["results_plot"])
     results_plot.main()
     written = sorted(path.name for path in (tmp_path / "images").iterdir())
     assert written == ["results-dark.svg", "results-light.svg"]

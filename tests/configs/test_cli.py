@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.cli import run
+from configs.cli import run, tensorflow_file_errors
 from configs.errors import InputError, did_you_mean
 
 
@@ -63,3 +63,13 @@ def test_only_known_names_are_offered(name: str, known: list[str]) -> None:
         assert said.removeprefix("; did you mean '").removesuffix("'?") in known
     else:
         assert said.startswith("; there are: ")
+
+
+def test_a_full_disk_is_one_line_whoever_finds_it() -> None:
+    from configs.tensorflow_import import tf
+
+    for kind in (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError):
+        with pytest.raises(InputError, match=r"^no room$"), tensorflow_file_errors():
+            raise kind(None, None, "no room")
+    with pytest.raises(tf.errors.InvalidArgumentError), tensorflow_file_errors():
+        raise tf.errors.InvalidArgumentError(None, None, "a mistake of ours")

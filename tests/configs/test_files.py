@@ -18,6 +18,7 @@ from configs.files import (
     discard,
     link,
     publish,
+    read_json,
     write_bytes,
     write_json,
     write_unsynced,
@@ -92,19 +93,20 @@ def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [target]
 
 
+@pytest.mark.parametrize("error", [PermissionError(13, "not today"), KeyboardInterrupt()])
 def test_a_folder_that_cannot_take_its_place_leaves_the_former(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target, rename = tmp_path / "1", os.rename
     fill(target, "former")
 
     def refuse(source: Path, name: Path) -> None:
         if Path(source).name == Path(name).name == "1":
-            raise PermissionError(13, "not today")
+            raise error
         rename(source, name)
 
     monkeypatch.setattr(os, "rename", refuse)
-    with pytest.raises(PermissionError), atomic_directory(target, replace=True) as new:
+    with pytest.raises(type(error)), atomic_directory(target, replace=True) as new:
         (new / "file").write_text("new")
     assert (target / "file").read_text() == "former"
     assert list(tmp_path.iterdir()) == [target]
@@ -248,3 +250,12 @@ def test_writers_load_neither_tensorflow_nor_beam() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert output == "set()\n"
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, "{", b"\xff"], ids=["deep", "cut", "no text"])
+def test_what_is_no_json_is_one_line(content: str | bytes, tmp_path: Path) -> None:
+    path = tmp_path / "active.json"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=r"active\.json: not readable as JSON: ") as caught:
+        read_json(path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500

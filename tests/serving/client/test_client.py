@@ -482,3 +482,18 @@ def test_labels_of_a_log_line_can_be_ignored(invoke: Callable[..., tuple[int, st
     line = json.dumps({**ROWS[0], "click": 1})
     assert invoke(line)[0] == 2
     assert invoke(line, "--ignore-unknown")[0] == 0
+
+
+@pytest.mark.parametrize("target", ["127.0.0.1:0", "127.0.0.1:99999", "127.0.0.1", ":8500"])
+def test_a_target_is_a_host_and_a_port(
+    invoke: Callable[..., tuple[int, str, str]], target: str
+) -> None:
+    code, out, err = invoke(LINES, "--target", target)
+    assert (code, out) == (2, "") and "must be HOST:PORT" in err and err.count("\n") == 1
+
+
+def test_a_model_name_that_is_no_text_is_one_line(
+    invoke: Callable[..., tuple[int, str, str]],
+) -> None:
+    code, out, err = invoke(LINES, "--model-name", "\udcff")
+    assert (code, out) == (2, "") and "is not UTF-8 text" in err and err.count("\n") == 1

@@ -140,6 +140,13 @@ def test_an_example(value: object) -> None:
 def test_narrow_floats_of_a_data_frame_are_written_as_they_are_in_a_log() -> None:
     assert sent("string", np.float32(0.1)) == "0.1"
     assert sent("strings", np.array([0.1, 2.0], np.float32)) == ["0.1", "2"]
+    assert sent("string", np.float32(123456789)) == "123456792"  # the whole number that it is
+    assert sent("timestamp", np.float32(1741913144)) == 1741913088
+
+
+def test_an_array_without_dimensions_is_its_value() -> None:
+    assert sent("number", np.array(3.5)) == 3.5
+    assert sent("string", np.array("u1")) == "u1"
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
