@@ -52,12 +52,6 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         description="Score rows of raw features: JSON lines in, JSON lines out.",
     )
     add_server_arguments(parser)
-    parser.add_argument(
-        "--requests",
-        required=True,
-        metavar="FILE",
-        help="a JSON object of raw features in each line; - for stdin",
-    )
     parser.add_argument("--domain", help="domain of the rows that have no 'domain' of their own")
     parser.add_argument(
         "--signature",

@@ -83,7 +83,7 @@ def open_channel(
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the flags that say which model of which server is asked, and how."""
+    """Adds the flags that say which model of which server is asked, how, and with which rows."""
     parser.add_argument(
         "--target",
         required=True,
@@ -93,6 +93,12 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--model-name", required=True, metavar="NAME", help="the model, as the server calls it"
+    )
+    parser.add_argument(
+        "--requests",
+        required=True,
+        metavar="FILE",
+        help="a JSON object of raw features in each line; - for stdin",
     )
     parser.add_argument(
         "--deadline-ms",

@@ -203,12 +203,6 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     add_server_arguments(parser)
     parser.add_argument(
-        "--requests",
-        required=True,
-        metavar="FILE",
-        help="a JSON object of raw features in each line; - for stdin",
-    )
-    parser.add_argument(
         "--version",
         type=version_or_label,
         metavar="N",

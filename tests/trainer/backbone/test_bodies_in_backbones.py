@@ -28,6 +28,7 @@ from trainer.job import Job
 from trainer.kernels.bank import SLOT, KernelBank, domain_model
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.scoring import probabilities, score_rows
+from trainer.registry.kernel_manifest import JudgedRows, KernelManifest
 from trainer.registry.kernel_registry import StoredKernel
 
 BACKBONES = {
@@ -175,11 +176,20 @@ def test_a_body_is_served_as_it_is_judged(built: Built) -> None:
     shape = KernelShape.of(settings, built.frozen.output[settings.tap].shape[-1])
     kernel = random_kernel(shape, 1)
     transform = Transform(experiment, fitted)
+    manifest = KernelManifest(
+        domain="all",
+        version=1,
+        backbone="b",
+        shape=shape,
+        finetune={},
+        rows=JudgedRows(train=1, validation=1),
+        validation={},
+    )
     slots = Slots(
         list(experiment.domains),
         shape,
         3,
-        [StoredKernel("all", 1, kernel, {"shape": shape.to_json()})],
+        [StoredKernel("all", 1, kernel, manifest)],
     )
     recommender = Recommender(experiment, transform, built.frozen, slots)
     raw = {column.name: drawn(column, fitted) for column in recommender.columns}
