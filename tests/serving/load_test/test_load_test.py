@@ -195,7 +195,7 @@ def test_a_picture_needs_matplotlib(flags: list[str], monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(
         InputError,
-        match=r"--plot needs matplotlib: pip install 'domain-kernel-recommender\[train\]'",
+        match=r"--plot needs matplotlib: pip install matplotlib",
     ):
         command.main([*flags, "--domain=all", "--rate=5", "--plot=a.png"])
 
