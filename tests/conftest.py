@@ -5,9 +5,14 @@ SavedModel. Read them; copy what you change.
 import shutil
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from configs import Experiment, load_experiment
+
+# No test is timed: a busy machine would fail it.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 ROOT = Path(__file__).parents[1]
 QUICKSTART = ROOT / "configs" / "quickstart.yaml"
