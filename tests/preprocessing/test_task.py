@@ -142,7 +142,8 @@ def test_a_run_reports_its_passes_and_warns_of_overlapping_windows(
     )
     captured = capsys.readouterr()
     assert captured.out == ""
-    lines = captured.err.splitlines()
+    # A pass that takes long says how far it is; how long it takes is no matter of this test.
+    lines = [line for line in captured.err.splitlines() if not line.endswith(" so far")]
     assert lines[0].startswith("warning: splits 'pretrain' and 'finetune' overlap")
     assert lines[1] == "analyse: started"
     assert lines[2].startswith("analyse: done, 500 rows in ") and lines[2].endswith(" rows/s")
