@@ -10,3 +10,10 @@ AUTO = "auto"
 """Asked for as a domain: the most specific active domain that matches the row's own topic
 fields.
 """
+
+
+def sorted_conditions(name: str) -> str:
+    """A domain's name with its topics in alphabetical order: names that differ in nothing but the
+    order of their topics become equal.
+    """
+    return ",".join(sorted(name.split(",")))

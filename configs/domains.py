@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from configs.domain_names import ALL as ALL
 from configs.domain_names import AUTO as AUTO
 from configs.domain_names import BACKBONE as BACKBONE
+from configs.domain_names import sorted_conditions
 from configs.errors import InputError
 from configs.section import SafeName, Section, TimeZoneName
 
@@ -180,10 +181,6 @@ def _did_you_mean(name: str, known: Iterable[str]) -> str:
     """``; did you mean 'scene=home'?``, or nothing where no name is near; the order of a cross
     does not matter.
     """
-    in_order = {_sorted_conditions(other): other for other in known}
-    near = difflib.get_close_matches(_sorted_conditions(name), in_order, n=1)
+    in_order = {sorted_conditions(other): other for other in known}
+    near = difflib.get_close_matches(sorted_conditions(name), in_order, n=1)
     return f"; did you mean '{in_order[near[0]]}'?" if near else ""
-
-
-def _sorted_conditions(name: str) -> str:
-    return ",".join(sorted(name.split(",")))

@@ -19,7 +19,7 @@ from configs import Experiment, InputError
 from configs.cli import CommandParser, run
 from configs.domains import AUTO, BACKBONE
 from preprocessing.dataset.manifest import load_manifest
-from serving.wire.signatures import RANK_SIGNATURE
+from serving.wire.signatures import RANK_SIGNATURE, SERVED_DOMAIN
 from trainer.job import Job
 
 if TYPE_CHECKING:  # Beam, Arrow and TensorFlow, where rows are read and scored: not for --help
@@ -115,7 +115,7 @@ def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int
         for domain in asked:
             answers = client.predict(requests, domain)
             scores, served = expected.scores_for(domain)
-            if [answer["served_domain"] for answer in answers] != served:
+            if [answer[SERVED_DOMAIN] for answer in answers] != served:
                 raise InputError(
                     f"asked for '{domain}': served_domain of the server and of the job's active"
                     " kernels differ; export again"
@@ -147,7 +147,7 @@ def rank_difference(client: "Client", rows: list[dict[str, Any]], shared: list[s
     differences = [
         abs(one[task] - other[task])
         for one, other in zip(together, apart, strict=True)
-        for task in one.keys() - {"served_domain"}
+        for task in one.keys() - {SERVED_DOMAIN}
     ]
     return float(max(differences))
 

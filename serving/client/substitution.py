@@ -4,7 +4,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from configs.domain_names import AUTO
+from configs.domain_names import AUTO, sorted_conditions
 from configs.errors import InputError
 from serving.wire.signatures import SERVED_DOMAIN
 
@@ -39,13 +39,13 @@ class Substitutions:
             if name and name != AUTO and SERVED_DOMAIN in row
         }
         for name, served in sorted(pairs - self._said):
-            if sorted(name.split(",")) == sorted(served.split(",")):
+            if sorted_conditions(name) == sorted_conditions(served):
                 continue
-            self._said.add((name, served))
             message = f"asked for domain '{name}', answered by '{served}'"
             if self._strict:
                 raise InputError(
                     f"{message}: it has no active kernel, or no domain has this name; ask for"
                     " 'auto', or leave --strict-domain out"
                 )
+            self._said.add((name, served))
             _log.warning("%s: it has no active kernel, or no domain has this name", message)

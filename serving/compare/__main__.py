@@ -24,7 +24,7 @@ from serving.compare.paired_differences import Paired
 from serving.wire.argument_types import whole_number, with_dashes
 from serving.wire.errors import StatusError
 from serving.wire.row_codec import Row
-from serving.wire.signatures import DOMAIN
+from serving.wire.signatures import DOMAIN, SERVED_DOMAIN
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def text(figures: dict[str, Any]) -> str:
         scores = ", ".join(
             f"{name} {one:.6f} -> {two:.6f}" for name, (one, two) in mover["scores"].items()
         )
-        ranks, domains = (" -> ".join(map(str, mover[name])) for name in ("ranks", "served_domain"))
+        ranks, domains = (" -> ".join(map(str, mover[name])) for name in ("ranks", SERVED_DOMAIN))
         lines.append(f"  {mover['row']}: {scores}; {ranks}; {domains}")
     return "\n".join(lines) + "\n"
 

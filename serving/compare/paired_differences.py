@@ -12,10 +12,9 @@ import numpy.typing as npt
 
 from configs.errors import InputError
 from serving.client.client import Answers
+from serving.wire.signatures import SERVED_DOMAIN
 
 Floats = npt.NDArray[np.float64]
-
-SERVED = "served_domain"
 
 
 @dataclass
@@ -61,7 +60,8 @@ class Paired:
         if len(places) > 1:
             self._orders.append(_order(pairs[self.by], ranks))
         domains = [
-            (one.get(SERVED), two.get(SERVED)) for one, two in zip(first, other, strict=True)
+            (one.get(SERVED_DOMAIN), two.get(SERVED_DOMAIN))
+            for one, two in zip(first, other, strict=True)
         ]
         self._other_domain += sum(one != two for one, two in domains)
         moved = np.abs(pairs[self.by][1] - pairs[self.by][0])
@@ -70,7 +70,7 @@ class Paired:
                 "row": places[index],
                 "scores": {name: pair[:, index].tolist() for name, pair in pairs.items()},
                 "ranks": ranks[:, index].tolist(),
-                SERVED: list(domains[index]),
+                SERVED_DOMAIN: list(domains[index]),
             }
             heapq.heappush(self._movers, (float(moved[index]), -next(self._numbers), mover))
         while len(self._movers) > self.most_movers:

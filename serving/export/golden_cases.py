@@ -32,6 +32,7 @@ from configs.schema import RANKING_TASKS
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import served_columns
 from serving.export.reference_scores import TrainerScores, frozen_rows
+from serving.wire.signatures import SERVED_DOMAIN
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import KernelShape, user_columns
 from trainer.registry.golden_scores import TOLERANCE, record_batch
@@ -140,6 +141,6 @@ def _case(signature: str, domain: str, rows: list[Row], scores: TrainerScores) -
     probabilities, served = scores.scores_for(domain)
     expected = {
         **{task: values.tolist() for task, values in probabilities.items()},
-        "served_domain": served,
+        SERVED_DOMAIN: served,
     }
     return {"signature": signature, "domain": domain, "rows": rows, "expected": expected}

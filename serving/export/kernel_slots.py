@@ -32,7 +32,7 @@ class Slots:
         kernel. ``auto`` goes by it.
       answer_of: int32 ``[1 + len(domains)]``: the slot that answers a row which names the domain of
         a rank: its own, or that of the nearest domain above it that has one
-        (``routing.answering_domain``).
+        (``fallback.answering_domain``).
       rank_of: int32 ``[slots]``: the rank of the domain in a slot; 0 where the slot is not used.
         Slots are used from 0 on.
     """

@@ -48,15 +48,12 @@ class TrainerScores:
         self, experiment: Experiment, kernels: Sequence[StoredKernel], rows: BackboneOutputs
     ) -> None:
         self._kernels, self._rows = {kernel.domain: kernel for kernel in kernels}, rows
-        named = [
-            *experiment.domains,
-            *(Domain.parse(name, experiment.topics) for name in self._kernels),
-        ]
-        self._domains = {name: domain for domain in named for name in spellings(domain)}
+        active = [Domain.parse(name, experiment.topics) for name in self._kernels]
+        self._domains = {
+            name: domain for domain in (*experiment.domains, *active) for name in spellings(domain)
+        }
         self._gains = {kernel.domain: kernel.measured_gain for kernel in kernels}
-        candidates = most_specific_first(
-            [Domain.parse(name, experiment.topics) for name in self._kernels], experiment.topics
-        )
+        candidates = most_specific_first(active, experiment.topics)
         topics = {topic: tf.constant(rows.columns[f"topic/{topic}"]) for topic in experiment.topics}
         names = [BACKBONE, *(domain.name for domain in candidates)]
         self._automatic = [

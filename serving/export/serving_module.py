@@ -17,6 +17,7 @@ from configs.tensorflow_import import tf
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import Column, served_columns
 from serving.export.kernel_slots import Slots
+from serving.wire.signatures import SERVED_DOMAIN
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
 from trainer.kernels.bank import SLOT, domain_model
 from trainer.kernels.routing import auto_rank
@@ -160,7 +161,7 @@ class Recommender(tf.Module):
         )
         log_p = log_probabilities(logits)
         served = tf.gather(tf.constant(slots.names), tf.gather(slots.rank_of, slot))
-        return {**{task: tf.exp(value) for task, value in log_p.items()}, "served_domain": served}
+        return {**{task: tf.exp(value) for task, value in log_p.items()}, SERVED_DOMAIN: served}
 
     def _all_domains(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         slots: Slots = self._slots.value
