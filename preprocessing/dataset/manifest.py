@@ -61,6 +61,10 @@ class Manifest(Section):
       rejected: rejected rows by reason.
       outside_splits: sound rows whose timestamp is in no split.
       golden_requests: ``GOLDEN_FILE``; None in datasets that are older than it.
+      dictionaries: of every raw column of text (``raw/COLUMN``, a list's included), the file that
+        lists its values: a JSON list; code ``i + 1`` is value ``i``, 0 is missing. ``rows`` is the
+        number of values. None in datasets that are older than raw columns; they hold
+        ``topic/NAME`` instead.
     """
 
     format: int = FORMAT
@@ -75,6 +79,7 @@ class Manifest(Section):
     transform_files: tuple[FileEntry, ...]
     outside_splits: int
     golden_requests: FileEntry | None = None
+    dictionaries: dict[str, FileEntry] | None = None
 
     def files(self) -> list[FileEntry]:
         """Every file of the dataset but the manifest."""

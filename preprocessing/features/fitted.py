@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from configs import Experiment, InputError
 from preprocessing import filesystem
@@ -27,7 +28,8 @@ class Fitted:
     """A fitted transform's constants.
 
     Attributes:
-      settings: canonical JSON of the features and topics it was fitted for; part of the digest.
+      settings: canonical JSON of the features it was fitted for (older ones hold topics, too); part
+        of the digest.
       vocabularies: feature -> values in the order of their ids.
       moments: feature -> mean and standard deviation (of a numeric feature; after log1p where it
         asks for it).
@@ -119,21 +121,28 @@ class Fitted:
             raise InputError(f"{folder}: not a fitted transform: {error}") from None
 
     def check_matches(self, experiment: Experiment, where: str) -> None:
-        """Raises ``InputError`` where the experiment's features or topics are not those it was
-        fitted for.
-        """
-        if self.settings != self.settings_of(experiment):
-            ours, theirs = json.loads(self.settings_of(experiment)), json.loads(self.settings)
-            differing = [
-                f"{section}.{name}"
-                for section in ("features", "topics")
-                for name in sorted(ours[section].keys() | theirs[section].keys())
-                if ours[section].get(name) != theirs[section].get(name)
-            ]
+        """Raises ``InputError`` where the experiment's features are not those it was fitted for."""
+        ours, theirs = experiment.transform_settings, json.loads(self.settings)
+        names = sorted(ours["features"].keys() | theirs["features"].keys())
+        differing = [
+            f"features.{name}"
+            for name in names
+            if ours["features"].get(name) != theirs["features"].get(name)
+        ]
+        if differing or ours["order"]["features"] != theirs["order"]["features"]:
             raise InputError(
                 f"{where}: fitted for other settings of"
                 f" {', '.join(differing) or 'the order of features'}; run preprocessing.task again"
             )
+
+    def same_outputs_as(self, other: "Fitted") -> bool:
+        """Whether both give the same outputs, whatever topics an older one names."""
+        return self._decisive() == other._decisive()
+
+    def _decisive(self) -> tuple[Any, ...]:
+        settings = json.loads(self.settings)
+        features = settings["features"], settings["order"]["features"]
+        return features, self.vocabularies, self.moments, self.boundaries
 
 
 def _read(folder: str, name: str) -> bytes:
