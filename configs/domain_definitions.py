@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import combinations
 from typing import Any, Literal
 
-from pydantic import ValidationError
+from pydantic import SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from configs.domains import Domain, Topic, conditions_of
 from configs.errors import InputError
@@ -35,6 +35,12 @@ class Condition(Section):
     time_zone: TimeZoneName | None = None
     range: Bounds | None = None
     unless: tuple[Value, ...] | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_given(
+        self, handler: SerializerFunctionWrapHandler
+    ) -> dict[str, Any]:
+        return {name: value for name, value in handler(self).items() if value is not None}
 
 
 Definition = tuple[Condition, ...]
@@ -80,9 +86,8 @@ def _merged(name: str, conditions: Mapping[str, Condition], other: Topic | None)
             pair for pair in combinations(known, 2) if _topic(pair) is None
         )  # what agrees pair by pair agrees as a whole
         raise InputError(
-            f"kernels of '{owners[first]}' and '{owners[second]}' define topic '{name}'"
-            f" differently: {_shown(first)}, and {_shown(second)}; tune one of them again, or"
-            " deactivate it"
+            f"domains '{owners[first]}' and '{owners[second]}' define topic '{name}' differently:"
+            f" {_shown(first)}, and {_shown(second)}; tune one of them again, or deactivate it"
         )
     added = [_condition(name, value, other) for value in other.names] if other else []
     order = {condition: place for place, condition in enumerate(added)}
@@ -96,13 +101,14 @@ def _merged(name: str, conditions: Mapping[str, Condition], other: Topic | None)
 
 
 def _condition(name: str, value: str, topic: Topic) -> Condition:
-    own: dict[str, Any] = {
+    own: dict[str, dict[str, Any]] = {
         "values": {},
         "hours": {"hours": topic.hours.get(value), "time_zone": topic.time_zone},
         "ranges": {"range": topic.ranges.get(value)},
-        "contains": {"unless": topic.names[: topic.names.index(value)]},
-    }[topic.way]
-    return Condition(topic=name, value=value, column=topic.column, way=topic.way, **own)
+        "contains": {"unless": topic.contains[: topic.names.index(value)]},
+    }
+    content = {"topic": name, "value": value, "column": topic.column, "way": topic.way}
+    return Condition.model_validate(content | own[topic.way])
 
 
 def _topic(conditions: Iterable[Condition]) -> Topic | None:
@@ -138,5 +144,5 @@ def _key(condition: Condition) -> tuple[int, str]:
 
 
 def _shown(condition: Condition) -> str:
-    details = condition.model_dump(mode="json", exclude_none=True, exclude={"topic", "value"})
+    details = condition.model_dump(mode="json", exclude={"topic", "value"})
     return f"'{condition.value}' is {', '.join(f'{key} {value}' for key, value in details.items())}"

@@ -37,7 +37,7 @@ class Domain:
         conditions = []
         for topic, value in conditions_of(name):
             part = domain_name([(topic, value)]) if value else topic
-            if topic not in topics or value not in topics[topic].names:
+            if not _is_value(topic, value, topics):
                 known = [
                     domain_name([(other, v)]) for other, spec in topics.items() for v in spec.names
                 ]
@@ -55,6 +55,11 @@ class Domain:
         """
         singles = [domain_name([condition]) for condition in conditions_of(self.name)]
         return [*(singles if len(singles) > 1 else ()), ALL]
+
+
+def is_domain(name: str, topics: Mapping[str, Topic]) -> bool:
+    """Whether a name is one that ``Domain.parse`` reads."""
+    return all(_is_value(topic, value, topics) for topic, value in conditions_of(name))
 
 
 def enumerate_domains(
@@ -98,6 +103,10 @@ def named_domains(domains: Iterable[Domain], names: Iterable[str], where: str) -
                 f" there are: {', '.join(known)}"
             )
     return [known[name] for name in dict.fromkeys(names)] or list(known.values())
+
+
+def _is_value(topic: str, value: str, topics: Mapping[str, Topic]) -> bool:
+    return topic in topics and value in topics[topic].names
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:

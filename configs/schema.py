@@ -274,9 +274,7 @@ class Experiment(Section):
     def _features_and_topics_are_sound(self) -> "Experiment":
         debias = self.backbone.debias
         check_features(self.features, self.label_columns, debias.feature if debias else None)
-        check_topics(
-            self.topics, self.data.topic_columns, self.data.timestamp, self.label_columns
-        )
+        check_topics(self.topics, self.data.topic_columns, self.data.timestamp, self.label_columns)
         check_cross_topics(self.topics, self.cross_topics)
         check_domains(self.domains)
         return self

@@ -27,7 +27,7 @@ def _check_value(value: str) -> str:
     if not value:
         raise ValueError("a value is empty, and an empty value is a missing one")
     if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in value):
-        raise ValueError(f"{ascii(value)}: holds a control character")
+        raise ValueError(f"{value!a}: holds a control character")
     return value
 
 
@@ -47,9 +47,7 @@ class Topic(Section):
     values: tuple[Value, ...] = Field((), description="of a column of text")
     hours: dict[Value, str] = Field(
         default_factory=dict,
-        description=(
-            "of data.timestamp: name -> 'HH-HH', both hours included; may wrap midnight"
-        ),
+        description=("of data.timestamp: name -> 'HH-HH', both hours included; may wrap midnight"),
     )
     ranges: dict[Value, Bounds] = Field(
         default_factory=dict,
@@ -119,6 +117,10 @@ class Topic(Section):
         """The topic's values in order; value ``i`` has index ``i + 1``, 0 is 'none of them'."""
         return tuple(getattr(self, self.way))
 
+    def same_as(self, other: "Topic | None") -> bool:
+        """Whether both give every row the same index."""
+        return self == other and other is not None and self.names == other.names
+
     @property
     def read_as(self) -> ReadAs:
         """How its column is read."""
@@ -149,4 +151,3 @@ def hours_of(text: str) -> tuple[int, ...]:
 def _numbers(bounds: Bounds) -> tuple[float, float]:
     low, high = bounds
     return float("-inf") if low is None else low, float("inf") if high is None else high
-

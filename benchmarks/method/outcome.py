@@ -115,9 +115,10 @@ def _routed(
     none.
     """
     if active is None:
-        return route(experiment, data, by_domain, by_domain[ALL])
+        return route(experiment.domains, experiment.topics, data, by_domain, by_domain[ALL])
     return route(
-        experiment,
+        experiment.domains,
+        experiment.topics,
         data,
         {name: logits for name, logits in by_domain.items() if name in active},
         data.logits,

@@ -70,10 +70,11 @@ def _of_batch(topic: Topic, columns: BatchColumns) -> Array:
     found = np.zeros(len(lists), np.int32)
     rows = lists.value_parent_indices().to_numpy()
     if len(rows):
-        elements = of_distinct_values(encode(lists.flatten()), partial(element_index, topic))
+        by_element = partial(element_index, topic)
+        elements = of_distinct_values(encode(lists.flatten()), by_element).astype(np.int32)
         inside = elements > 0
         first = np.full(len(lists), np.iinfo(np.int32).max, np.int32)
-        np.minimum.at(first, rows[inside], elements[inside].astype(np.int32))
+        np.minimum.at(first, rows[inside], elements[inside])
         found = np.where(first < np.iinfo(np.int32).max, first, 0).astype(np.int32)
     return found
 

@@ -1,8 +1,8 @@
 """The one feature transform: raw columns -> ids and numbers, as a TensorFlow graph.
 
 Beam applies it to batches (``apply_batch``), the exported SavedModel holds it unchanged
-(``features``), so training and serving cannot differ. Topics are none of it (``topic``). Ids: 0 is padding or missing,
-then the out-of-vocabulary buckets, then the vocabulary.
+(``features``), so training and serving cannot differ. Topics are no part of it (``topic``). Ids: 0
+is padding or missing, then the out-of-vocabulary buckets, then the vocabulary.
 """
 
 import tempfile

@@ -69,7 +69,7 @@ class TopicColumns:
     def _reader(self, name: str, topic: Topic) -> tuple[str, _Index]:
         if topic.read_as == "timestamp":
             return _MOMENT, lambda seconds: topic_index(topic, seconds)
-        if self._stored.get(name) == topic:
+        if topic.same_as(self._stored.get(name)):
             return f"topic/{name}", lambda index: index
         column = f"raw/{topic.column}"
         held = self._manifest.columns.get(column)

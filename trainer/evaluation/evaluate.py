@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment, InputError
+from configs.domains import Domain
 from configs.files import write_json
 from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats, open_frozen, run_frozen
@@ -28,6 +29,7 @@ from trainer.metrics.results import (
 )
 from trainer.metrics.task_metrics import METRICS, UNDEFINED, task_metrics, to_json
 from trainer.registry.kernel_registry import KernelStore, common_tap
+from trainer.registry.routes import topics_with
 
 TaskFigures = dict[str, dict[str, Figure]]
 """Task -> metric -> figure."""
@@ -55,10 +57,13 @@ def evaluate(
         raise InputError(
             f"--split: '{split}' is no split; the config has: {', '.join(experiment.splits)}"
         )
-    dataset, backbone = open_frozen(experiment, data, job)
     store = KernelStore(job)
+    topics = topics_with(store, job.experiment(), experiment)
+    dataset, backbone = open_frozen(experiment, data, job, topics)
     active = store.active()
-    kernels = {domain.name: store.active_or_newest(domain.name) for domain in experiment.domains}
+    named = [domain.name for domain in experiment.domains]
+    every = {name: Domain.parse(name, topics) for name in dict.fromkeys((*named, *active))}
+    kernels = {name: store.active_or_newest(name) for name in every}
     found = [kernel for kernel in kernels.values() if kernel]
     keep = user_columns(*(kernel.shape for kernel in found))
     rows = run_frozen(backbone, dataset, split, common_tap(found), f"evaluate {split}", keep)
@@ -66,23 +71,25 @@ def evaluate(
     domains: dict[str, DomainResult] = {}
     scores: dict[str, Floats] = {}
     gains = MeanGains(experiment, rows)
-    for domain in experiment.domains:
+    for name, domain in every.items():
         inside = rows.domain_rows(domain)
-        kernel = kernels[domain.name]
+        kernel = kernels[name]
         if kernel:
             logits = score_rows(kernel.shape, kernel.weights, rows, inside)
-            figures = compare(experiment, rows, inside, logits)
-            gains.add(domain.name, inside, logits, figures)
         else:
             logits = rows.logits[inside]
+        if name in active:
+            scores[name] = logits
+        if name not in named:
+            continue  # served, so `overall` is not right without it; but not asked for
+        if kernel:
+            figures = compare(experiment, rows, inside, logits)
+            gains.add(name, inside, logits, figures)
+        else:
             figures = _backbone_alone(_figures(experiment, rows, probabilities(logits), inside))
-        if domain.name in active:
-            scores[domain.name] = logits
-        domains[domain.name] = DomainResult(
-            rows=len(inside), active=domain.name in active, tasks=figures
-        )
+        domains[name] = DomainResult(rows=len(inside), active=name in active, tasks=figures)
 
-    served = route(experiment, rows, scores, rows.logits)
+    served = route(every.values(), topics, rows, scores, rows.logits)
     alone, routed_kernels = (
         _overall(experiment, rows, rows.logits),
         _overall(experiment, rows, served),

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, JsonValue, PlainSerializer, ValidationError
 
 from configs import InputError
+from configs.domain_definitions import Definition
 from configs.section import Section
 from trainer.kernels.shape import KernelShape
 from trainer.metrics.results import TaskComparisons
@@ -43,6 +44,8 @@ class KernelRecord(Section):
 
     Attributes:
       shape: what it must share with the others of a bank.
+      definition: which rows are the domain's; None in manifests that are older than it: the
+        backbone's experiment defines theirs.
       seed: of the experiment; None in manifests that are older than it, or were not trained.
       kernel, finetune: sections of the experiment that trained it, as that version of the code
         wrote them: a record, of which the registry reads ``finetune``'s ``split``, ``validation``,
@@ -55,6 +58,7 @@ class KernelRecord(Section):
     """
 
     shape: Shape
+    definition: Definition | None = None
     seed: int | None = None
     kernel: dict[str, JsonValue] | None = None
     finetune: dict[str, JsonValue]

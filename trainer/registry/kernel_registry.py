@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.asides import sole_writer
+from configs.domain_names import folder_domain, folder_name
 from configs.errors import InputError, did_you_mean
 from configs.files import discard, publish, read_object, write_json
 from trainer.job import Job
@@ -27,14 +28,14 @@ from trainer.registry.kernel_version import (
 )
 from trainer.registry.kernel_version import common_tap as common_tap
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=,-]{0,254}")
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class KernelStore:
     """The kernels of a job directory; domain names are exact, never prefixes.
 
-    Names that could not be a folder's are unknown everywhere, and refused where one is to be added.
+    A domain's folder has its name, percent-encoded (``configs.domain_names.folder_name``). Names
+    that could not be a folder's are unknown everywhere, and refused where one is to be added.
     """
 
     def __init__(self, job: Job) -> None:
@@ -45,27 +46,25 @@ class KernelStore:
     def domains(self) -> list[str]:
         """Names of the domains that have a kernel, sorted."""
         return sorted(
-            name
+            domain
             for name in _names(self.folder)
-            if _NAME.fullmatch(name) and (self.folder / name).is_dir()
+            if (domain := folder_domain(name)) is not None and (self.folder / name).is_dir()
         )
 
     def versions(self, domain: str) -> list[int]:
         """Versions of a domain's kernel, ascending; none for an unknown domain."""
         # Looked up in the list: a file system may take another spelling for the same name.
-        known = _NAME.fullmatch(domain) and domain in _names(self.folder)
-        return (
-            sorted(int(name) for name in _names(self.folder / domain) if _VERSION.fullmatch(name))
-            if known
-            else []
-        )
+        if not _can_be_stored(domain) or folder_name(domain) not in _names(self.folder):
+            return []
+        names = _names(self._folder_of(domain))
+        return sorted(int(name) for name in names if _VERSION.fullmatch(name))
 
     def active(self) -> dict[str, int]:
         """Domain -> version that is served."""
         path = self.folder / "active.json"
         content = read_object(path) if path.exists() else {}
         for domain, version in content.items():
-            if not _NAME.fullmatch(domain) or type(version) is not int:
+            if not _can_be_stored(domain) or type(version) is not int:
                 raise InputError(
                     f"{path}: damaged: expected domains with whole numbers, received {domain!r}:"
                     f" {version!r}"
@@ -97,24 +96,23 @@ class KernelStore:
             to.
           ValueError: a record that is none (``pydantic.ValidationError``), or NaN in it.
         """
-        if not _NAME.fullmatch(domain):
-            raise InputError(
-                f"{ascii(domain)[:100]}: no domain's name; expected 1 to 255 letters, digits, '_',"
-                " '.', '=', ',' or '-'"
-            )
+        try:
+            folder = self._folder_of(domain)
+        except ValueError as error:
+            raise InputError(f"{ascii(domain)[:100]}: no domain's name: {error}") from None
         files = VersionFiles.of(
             self._backbone, weights, KernelRecord.model_validate(record), golden
         )
         with sole_writer(self.folder) as aside:
             newest = max(self.versions(domain), default=0)
-            if newest and files.same_as(self.folder / domain / str(newest), domain, newest):
+            if newest and files.same_as(folder / str(newest), domain, newest):
                 return newest  # an interrupted run that is run again stores nothing twice
             new = aside / str(newest + 1)
             files.write(new, domain, newest + 1)
-            if domain in _names(self.folder):
-                publish([(new, self.folder / domain / new.name)])
+            if folder.name in _names(self.folder):
+                publish([(new, folder / new.name)])
             else:
-                publish([(aside, self.folder / domain)])  # never a domain without a version
+                publish([(aside, folder)])  # never a domain without a version
         return newest + 1
 
     def load(self, domain: str, version: int) -> StoredKernel:
@@ -188,7 +186,7 @@ class KernelStore:
         """Deletes every version of a domain's kernel."""
         with sole_writer(self.folder):
             self._deactivate(domain)
-            discard(self.folder / domain)
+            discard(self._folder_of(domain))
 
     def check_known(self, domain: str) -> None:
         """Raises ``InputError`` where a domain has no kernel."""
@@ -216,11 +214,21 @@ class KernelStore:
             raise InputError(
                 f"{self.folder}: no version {version} of domain '{domain}'; there are: {known}"
             )
-        return self.folder / domain / str(version)
+        return self._folder_of(domain) / str(version)
+
+    def _folder_of(self, domain: str) -> Path:
+        return self.folder / folder_name(domain)
 
     def _write_active(self, active: dict[str, int]) -> None:
         if active != self.active():
             write_json(self.folder / "active.json", dict(sorted(active.items())))
+
+
+def _can_be_stored(domain: str) -> bool:
+    try:
+        return bool(folder_name(domain))
+    except ValueError:
+        return False
 
 
 def _names(folder: Path) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment, InputError
+from configs.domain_definitions import definition_of
 from configs.domains import ALL, Domain, named_domains
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs, open_frozen, run_frozen
@@ -25,6 +26,7 @@ from trainer.kernels.scoring import mean_auc, score_rows
 from trainer.registry.golden_scores import GoldenRows, keep_requests
 from trainer.registry.kernel_manifest import KernelRecord
 from trainer.registry.kernel_registry import KernelStore
+from trainer.registry.routes import topics_with
 from trainer.training.domain_mixing import training_data
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.gate_fitting import with_gate, with_support
@@ -56,6 +58,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     keep_requests(dataset, job)
     golden = GoldenRows.open(job, backbone)
     tap, store = experiment.kernel.tap, KernelStore(job)
+    topics_with(store, job.experiment(), experiment, {domain.name for domain in domains})
     shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
     shape = with_support(shape, experiment, dataset.fitted)
     keep = user_columns(shape)
@@ -184,6 +187,7 @@ class _Tuning:
             )
             content = {
                 "shape": self.shape.to_json(),
+                "definition": definition_of(domain, self.experiment.topics),
                 "seed": self.experiment.seed,
                 "kernel": self.experiment.kernel.model_dump(mode="json"),
                 "finetune": self.experiment.finetune.model_dump(mode="json"),

@@ -40,7 +40,6 @@ MOST_AT_ONCE = 10
 _DECISIVE = (
     "seed",
     "features",
-    "topics",
     "tasks",
     "backbone",
     "pretrain",
@@ -83,7 +82,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
     if dataset.manifest.golden_requests:  # else fine-tuning asks for them
         keep_requests(dataset, job)
     write_json(
-        job.backbone / "fingerprint.json", model_fingerprint(run.model, dataset.fitted.digest)
+        job.backbone / "fingerprint.json", model_fingerprint(run.model, job.fitted().digest)
     )  # last: it says 'finished'
 
 
@@ -99,7 +98,9 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
     theirs = job.experiment().model_dump(
         mode="json"
     )  # as read now: with the defaults of settings that are younger than the job
-    for section in _DECISIVE:
+    for side in (ours, theirs):  # a topic that the body does not read is no matter of the backbone
+        side["topics"] = [(name, side["topics"][name]) for name in side["backbone"]["topics"]]
+    for section in (*_DECISIVE, "topics"):
         if theirs[section] != ours[section]:
             raise InputError(
                 f"{job.folder}: holds a backbone with other '{section}' settings; choose another"
@@ -110,10 +111,11 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
             f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose"
             " another --job-dir"
         )
-    if job.fitted().digest != dataset.fitted.digest:
+    if not dataset.fitted.same_outputs_as(job.fitted()):
         raise InputError(
             f"{job.folder}: holds a backbone of another dataset (its transform differs); choose"
-            " another --job-dir"
+            " another --job-dir, or, for new logs under that backbone, run python -m"
+            f" preprocessing.task with --transform {job.folder}"
         )
 
 
