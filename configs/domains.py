@@ -85,7 +85,8 @@ def enumerate_domains(
 
 
 def named_domains(domains: Iterable[Domain], names: Iterable[str], where: str) -> list[Domain]:
-    """The domains of these names, each once; all of them where none is named.
+    """The domains of these names, each once; all of them where none is named. A name's topics may
+    stand in any order.
 
     Args:
       domains: those that can be named.
@@ -95,14 +96,16 @@ def named_domains(domains: Iterable[Domain], names: Iterable[str], where: str) -
     Raises:
       InputError: a name is none of theirs; names the nearest one.
     """
-    known = {domain.name: domain for domain in domains}
-    for name in names:
-        if name not in known:
+    known = {sorted_conditions(domain.name): domain for domain in domains}
+    asked = {sorted_conditions(name): name for name in names}
+    for spelling, name in asked.items():
+        if spelling not in known:
+            there = [domain.name for domain in known.values()]
             raise InputError(
-                f"{where}: '{name}' is no domain of this config{_did_you_mean(name, known)};"
-                f" there are: {', '.join(known)}"
+                f"{where}: '{name}' is no domain of this config{_did_you_mean(name, there)};"
+                f" there are: {', '.join(there)}"
             )
-    return [known[name] for name in dict.fromkeys(names)] or list(known.values())
+    return [known[spelling] for spelling in asked] or list(known.values())
 
 
 def _is_value(topic: str, value: str, topics: Mapping[str, Topic]) -> bool:
@@ -110,9 +113,7 @@ def _is_value(topic: str, value: str, topics: Mapping[str, Topic]) -> bool:
 
 
 def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'scene=home'?``, or nothing where no name is near; the order of a cross
-    does not matter.
-    """
+    """``; did you mean 'scene=home'?``, or nothing where no name is near."""
     in_order = {sorted_conditions(other): other for other in known}
     near = difflib.get_close_matches(sorted_conditions(name), in_order, n=1)
     return f"; did you mean '{in_order[near[0]]}'?" if near else ""

@@ -51,7 +51,7 @@ def routed_experiment(
     known = {kernel.domain: definition(kernel, experiment) for kernel in active}
     topics = merged_topics(known, experiment.topics)
     for kernel in sorted(stored, key=lambda kernel: kernel.domain):
-        more = {**known, kernel.domain: definition(kernel, experiment)}
+        more = {kernel.domain: definition(kernel, experiment), **known}
         try:
             topics, known = merged_topics(more, experiment.topics), more
         except InputError:
