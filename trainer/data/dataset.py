@@ -12,7 +12,7 @@ from configs import Experiment, InputError
 from configs.random_streams import Purpose, integer_seed, random_stream
 from configs.tensorflow_import import tf
 from configs.topics import Topic
-from preprocessing.dataset.manifest import Manifest, load_manifest
+from preprocessing.dataset.manifest import ColumnFormat, Manifest, load_manifest
 from preprocessing.dataset.record_format import decode_block
 from preprocessing.features.fitted import Fitted
 from trainer.data.topic_columns import TopicColumns
@@ -71,6 +71,18 @@ class Dataset:
         """Rows of a split."""
         return self.manifest.splits[split].rows
 
+    @property
+    def columns(self) -> dict[str, ColumnFormat]:
+        """Every column of a batch, and its format: the records', with topics in the place of what
+        they are read from.
+        """
+        kept = {
+            name: column
+            for name, column in self.manifest.columns.items()
+            if not name.startswith(_CUT_BY)
+        }
+        return kept | {f"topic/{name}": ColumnFormat(dtype="int32") for name in self.topics.names}
+
     def shuffled_batches(
         self, split: str, batch_size: int, seed: int, epoch: int = 0
     ) -> tf.data.Dataset:
@@ -123,8 +135,8 @@ class Dataset:
 
         def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
             columns = decode_block(record, formats)
-            kept = {name: c for name, c in columns.items() if not name.startswith(_CUT_BY)}
-            return kept | self.topics.of(columns)
+            topics = self.topics.of(columns)
+            return {name: (columns | topics)[name] for name in self.columns}
 
         return records.map(decode, num_parallel_calls=2, deterministic=True)
 

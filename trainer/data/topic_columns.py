@@ -31,6 +31,7 @@ class TopicColumns:
       topics: that are wanted.
 
     Attributes:
+      names: of the topics.
       read: names of the record columns that are needed.
 
     Raises:
@@ -44,7 +45,7 @@ class TopicColumns:
         self._folder, self._manifest = folder, manifest
         self._stored = _stored_topics(fitted) if manifest.dictionaries is None else {}
         self._dictionaries: dict[str, list[str]] = {}
-        self._topics = topics
+        self._topics, self.names = topics, tuple(topics)
         self._index = {name: self._reader(name, topic) for name, topic in topics.items()}
         self.read = {column for column, _ in self._index.values()}
 

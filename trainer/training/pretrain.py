@@ -64,7 +64,8 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
       InputError: no such dataset, a dataset of other settings, or a job directory with a run of
         other settings.
     """
-    dataset = Dataset.open(data, experiment)
+    read = {name: experiment.topics[name] for name in experiment.backbone.topics}
+    dataset = Dataset.open(data, experiment, read)
     _claim(job, experiment, dataset)
     if job.finished:
         print(

@@ -79,7 +79,7 @@ def learn_window(
         for file in files.values():
             file.flush()
         fill_cold_rows(learner, experiment)
-        backbone = model_fingerprint(learner.model, dataset.fitted.digest)["fingerprint"]
+        backbone = model_fingerprint(learner.model, job.fitted().digest)["fingerprint"]
         about = [
             {"first": int(moments[rows].min()), "last": int(moments[rows].max()), "rows": len(rows)}
             for rows in parts

@@ -4,6 +4,7 @@ something is missing.
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,12 @@ def in_order(dataset: Dataset) -> Columns:
 
 def test_files_are_read_whole_and_in_order(dataset: Dataset, in_order: Columns) -> None:
     assert len(in_order[KEY]) == dataset.rows(SPLIT) == len(np.unique(in_order[KEY]))
-    assert in_order.keys() == dataset.manifest.columns.keys()
+    assert in_order.keys() == dataset.columns.keys()
     counts = [len(batch[KEY]) for batch in dataset.batches(SPLIT, 700)]
     assert counts[:-1] == [700] * (len(counts) - 1)
     sizes = [entry.rows for entry in dataset.manifest.splits[SPLIT].files]
     assert len(sizes) > 1
-    second = joined(
-        Dataset(dataset.folder, without_first_file(dataset), dataset.fitted).batches(SPLIT, 700)
-    )
+    second = joined(replace(dataset, manifest=without_first_file(dataset)).batches(SPLIT, 700))
     np.testing.assert_array_equal(second[KEY], in_order[KEY][sizes[0] :])
 
 
