@@ -117,6 +117,28 @@ class Kernel(Section):
     )
 
 
+class Activation(Section):
+    """How it is decided, on judging rows, whether a kernel is served."""
+
+    level: float = Field(
+        0.05,
+        gt=0.0,
+        lt=1.0,
+        description=(
+            "what 'correction' bounds: the chance that a run activates any kernel that is no"
+            " better, or the expected share of such kernels among the activated; of a single"
+            " domain's p-value where it is 'none'"
+        ),
+    )
+    correction: Literal["holm", "benjamini_hochberg", "none"] = Field(
+        "holm", description="of the p-values for the number of domains that a run tunes"
+    )
+    metric: Literal["auc", "gauc"] = Field("auc", description="whose difference is tested")
+    minimum_positives: NonNegativeInt = Field(
+        20, description="a task with fewer positives among a domain's judging rows is not tested"
+    )
+
+
 class Finetune(Section):
     """How kernels are trained."""
 
@@ -185,3 +207,4 @@ class Finetune(Section):
     initial_sigma: PositiveFloat = Field(
         0.1, description="starting standard deviation of the variational reading"
     )
+    activation: Activation = Activation()
