@@ -18,7 +18,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import bucket_of
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import probabilities, route, task_rows
-from trainer.training.finetune import judges
+from trainer.training.judging_users import judges
 
 ABSENT = "absent"
 """Slice of a domain: rows of users of whom the fine-tuning window has no row (pseudo cold

@@ -27,7 +27,7 @@ from trainer.kernels.scoring import mean_auc
 from trainer.training.any_rows import for_any_rows
 from trainer.training.backbone_step import Learner
 from trainer.training.early_stopping import EarlyStopping
-from trainer.training.finetune import judging_rows, stopping_rows
+from trainer.training.judging_users import judging_rows, stopping_rows
 
 _CHUNK = 16_384
 
@@ -77,7 +77,7 @@ class Trainee:
         epochs: int | None = None,
     ) -> list[float | None]:
         """Trains on a domain's rows; leaves the best weights on its stopping rows of validation
-        (see ``finetune.stopping_rows``).
+        (see ``judging_users.stopping_rows``).
 
         Figures are means of CTR- and CTCVR-AUC, at the start and after every epoch; the start may
         be the best. A domain that has none (one class only) keeps its last weights. The order of

@@ -36,10 +36,17 @@ class PairedRows(NamedTuple):
 
 
 def paired_rows(
-    experiment: Experiment, data: BackboneOutputs, rows: Rows, kernel_logits_of_rows: Floats
+    experiment: Experiment,
+    data: BackboneOutputs,
+    rows: Rows,
+    kernel_logits_of_rows: Floats,
+    reference_logits_of_rows: Floats | None = None,
 ) -> Iterator[tuple[str, PairedRows]]:
-    """Yields each task and its paired rows."""
-    backbone, kernel = probabilities(data.logits[rows]), probabilities(kernel_logits_of_rows)
+    """Yields each task and its paired rows; the kernel's stand beside the backbone's, or beside
+    those of another reference.
+    """
+    reference = data.logits[rows] if reference_logits_of_rows is None else reference_logits_of_rows
+    backbone, kernel = probabilities(reference), probabilities(kernel_logits_of_rows)
     for task in TASK_NAMES:
         inside, labels = task_rows(experiment, data, rows, task)
         chosen = rows[inside]

@@ -21,7 +21,7 @@ over is our choice, measured by ``benchmarks.reliability --section activation_ru
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import stdtr
 
 from configs.section import Section

@@ -17,9 +17,10 @@ _DESCRIPTION = """Look at a job's kernels and choose what is served. Names of do
                               stored, its rows, its gains on validation with 95% intervals in AUC
                               points, and why it was activated or not
   show DOMAIN [VERSION]       the card of a version; the active one, else the newest, by default
-  activate DOMAIN VERSION     serve this version
+  activate DOMAIN VERSION     serve this version; the next fine-tuning decides anew, unless pinned
+  pin DOMAIN                  have fine-tuning leave the domain alone; unpin DOMAIN ends it
   rollback DOMAIN             serve the newest version below the active one that helped on
-                              validation
+                              validation, and pin the domain
   deactivate DOMAIN           let the nearest active kernel above answer; the versions stay
   remove DOMAIN               delete all versions
   diff DOMAIN FIRST SECOND    weights, validation figures, and how the scores of the golden requests
@@ -133,6 +134,8 @@ _ACTIONS = {
     "activate": _Action(_then_list(KernelStore.activate), (1,)),
     "deactivate": _Action(_then_list(KernelStore.deactivate)),
     "rollback": _Action(_then_list(KernelStore.rollback)),
+    "pin": _Action(_then_list(KernelStore.pin)),
+    "unpin": _Action(_then_list(KernelStore.unpin)),
     "remove": _Action(_then_list(KernelStore.remove)),
     "diff": _Action(_diff, (2,), prints_json=True),
     "verify": _Action(_verify, needs_domain=False),

@@ -1,6 +1,7 @@
 """The registry of a job's kernels: ``kernels/<domain>/<version>/`` and ``kernels/active.json``.
 
-A version appears whole or not at all and never changes; ``active.json`` alone says what is served.
+A version appears whole or not at all and never changes; ``active.json`` alone says what is served,
+``pinned.json`` what fine-tuning leaves alone, ``decisions.json`` what it decided last.
 Writers of one job directory, also of different processes, take turns (``configs.files``); readers
 never wait.
 """
@@ -11,11 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
 from configs.asides import sole_writer
+from configs.domain_definitions import Definition
 from configs.domain_names import folder_domain, folder_name
 from configs.errors import InputError, did_you_mean
-from configs.files import discard, publish, read_object, write_json
+from configs.files import discard, publish, read_json, read_object, write_json
 from trainer.job import Job
+from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelManifest, KernelRecord
 from trainer.registry.kernel_version import StoredKernel as StoredKernel
 from trainer.registry.kernel_version import (
@@ -28,6 +34,8 @@ from trainer.registry.kernel_version import (
 )
 from trainer.registry.kernel_version import common_tap as common_tap
 
+_PINNED, _DECISIONS = "pinned.json", "decisions.json"
+_ALL_DECISIONS = TypeAdapter(dict[str, Decision])
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
@@ -39,7 +47,7 @@ class KernelStore:
     """
 
     def __init__(self, job: Job) -> None:
-        self.folder = job.kernels
+        self.job, self.folder = job, job.kernels
         self._backbone = job.fingerprint()
         self.fingerprint: str = self._backbone["fingerprint"]
 
@@ -70,6 +78,46 @@ class KernelStore:
                     f" {version!r}"
                 )
         return content
+
+    def pinned(self) -> set[str]:
+        """Domains that fine-tuning leaves alone."""
+        path = self.folder / _PINNED
+        if not path.exists():
+            return set()
+        content = read_json(path)
+        if not isinstance(content, list) or not all(
+            isinstance(name, str) and _can_be_stored(name) for name in content
+        ):
+            raise InputError(f"{path}: damaged: expected a list of domains, received {content!r}")
+        return set(content)
+
+    def decisions(self) -> dict[str, Decision]:
+        """Domain -> what the newest run of fine-tuning that tuned it decided; none in jobs that are
+        older than decisions.
+        """
+        path = self.folder / _DECISIONS
+        try:
+            return _ALL_DECISIONS.validate_python(read_object(path)) if path.exists() else {}
+        except ValidationError as error:
+            raise InputError(
+                f"{path}: damaged: {error.errors()[0]['msg']}; the next finetune writes it anew"
+            ) from None
+
+    def version_with(
+        self, domain: str, weights: Weights, definition: Definition | None
+    ) -> int | None:
+        """The active or the newest version of a domain whose arrays and definition are these; None
+        where neither's are.
+        """
+        newest = max(self.versions(domain), default=None)
+        for version in dict.fromkeys((self.active().get(domain), newest)):
+            try:
+                stored = self.load(domain, version) if version is not None else None
+            except InputError:  # damaged: it holds nothing
+                continue
+            if stored and stored.manifest.definition == definition and _same(weights, stored):
+                return version
+        return None
 
     def add(
         self,
@@ -144,6 +192,45 @@ class KernelStore:
         """
         return self.active().get(domain) or max(self.versions(domain), default=None)
 
+    def decide(self, decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+        """Serves what was decided, and writes it down in ``decisions.json``. A domain that was
+        pinned in the meantime is left alone.
+
+        Returns:
+          The decisions that were carried out, and of pinned domains that nothing was.
+        """
+        with sole_writer(self.folder):
+            pinned, active = self.pinned(), self.active()
+            done = {
+                domain: _left_alone(decision, active.get(domain)) if domain in pinned else decision
+                for domain, decision in decisions.items()
+            }
+            for domain, decision in done.items():
+                active.pop(domain, None)
+                if decision.active is not None:
+                    self.load(domain, decision.active)
+                    active[domain] = decision.active
+            known = {} if self._decisions_are_damaged() else self.decisions()
+            shown = {
+                domain: decision.model_dump(mode="json")
+                for domain, decision in sorted((known | done).items())
+            }
+            self._write_active(active)
+            write_json(self.folder / _DECISIONS, shown)
+        return done
+
+    def pin(self, domain: str) -> None:
+        """Has fine-tuning leave a domain alone: what it is served by now stays."""
+        with sole_writer(self.folder):
+            self.check_known(domain)
+            self._write_pinned(self.pinned() | {domain})
+
+    def unpin(self, domain: str) -> None:
+        """Lets fine-tuning decide about a domain again."""
+        with sole_writer(self.folder):
+            self.check_known(domain)
+            self._write_pinned(self.pinned() - {domain})
+
     def activate(self, domain: str, version: int) -> None:
         """Makes a version the served one."""
         with sole_writer(self.folder):
@@ -154,7 +241,7 @@ class KernelStore:
         and returns it.
 
         Such versions are what fine-tuning activates by itself, so this is what was served before.
-        Nothing but ``active.json`` changes.
+        The domain is pinned, so that the next run of fine-tuning does not undo it.
 
         Raises:
           InputError: the domain is not active, or no version below helped.
@@ -170,6 +257,7 @@ class KernelStore:
                 [version for version in self.versions(domain) if version < active]
             ):
                 if self.load(domain, version).manifest.activated:
+                    self._write_pinned(self.pinned() | {domain})
                     self._activate(domain, version)
                     return version
         raise InputError(
@@ -186,6 +274,7 @@ class KernelStore:
         """Deletes every version of a domain's kernel."""
         with sole_writer(self.folder):
             self._deactivate(domain)
+            self._write_pinned(self.pinned() - {domain})
             discard(self._folder_of(domain))
 
     def check_known(self, domain: str) -> None:
@@ -219,9 +308,31 @@ class KernelStore:
     def _folder_of(self, domain: str) -> Path:
         return self.folder / folder_name(domain)
 
+    def _decisions_are_damaged(self) -> bool:
+        try:
+            self.decisions()
+        except InputError:
+            return True
+        return False
+
+    def _write_pinned(self, domains: set[str]) -> None:
+        if domains != self.pinned():
+            write_json(self.folder / _PINNED, sorted(domains))
+
     def _write_active(self, active: dict[str, int]) -> None:
         if active != self.active():
             write_json(self.folder / "active.json", dict(sorted(active.items())))
+
+
+def _left_alone(decision: Decision, active: int | None) -> Decision:
+    left = {"outcome": "keep", "reason": "pinned while it was tuned", "active": active}
+    return decision.model_copy(update=left)
+
+
+def _same(weights: Weights, stored: StoredKernel) -> bool:
+    return weights.keys() == stored.weights.keys() and all(
+        np.array_equal(array, stored.weights[name]) for name, array in weights.items()
+    )
 
 
 def _can_be_stored(domain: str) -> bool:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from trainer.registry.kernel_manifest import KernelManifest
 
-_NOT_ACTIVATED = "Not activated: not significantly better than the backbone on validation"
-
 
 def card(manifest: KernelManifest) -> str:
     """The page, in Markdown.
@@ -41,7 +39,7 @@ def card(manifest: KernelManifest) -> str:
             f"- Validated on {rows.validation:,} rows of split"
             f" `{settings['validation']}`{_window(windows, 'validation')}"
         ),
-        f"- {'Activated' if manifest.activated else _NOT_ACTIVATED}",
+        f"- {'Activated' if manifest.activated else 'Not activated'}: {manifest.reason}",
         f"- Golden scores: sha256 `{golden}`" if golden else "- Golden scores: none",
         "",
         "| task | metric | backbone | kernel | difference | 95% interval |",

@@ -24,7 +24,7 @@ from trainer.backbone.stored_taps import split_columns
 from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
 from trainer.kernels.scoring import task_rows
-from trainer.training.finetune import judges
+from trainer.training.judging_users import judges
 
 Logits = dict[str, Floats]
 """Split -> logits ``[rows of a domain, 2]``."""

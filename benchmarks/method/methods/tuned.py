@@ -25,8 +25,9 @@ from trainer.kernels.gate import GATE
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights
 from trainer.kernels.mutual_information import information
 from trainer.kernels.scoring import score_rows
-from trainer.training.finetune import judging_rows, stopping_rows, train_kernels
 from trainer.training.gate_fitting import with_gate, with_support
+from trainer.training.judging_users import judging_rows, stopping_rows
+from trainer.training.kernel_training import train_kernels
 from trainer.training.warm_start import initial_kernels, levels
 
 _DAY = 86_400

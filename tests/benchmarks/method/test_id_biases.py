@@ -23,7 +23,7 @@ from tests.trainer.conftest import domains_of, one_line, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.evaluation.activation import passes_activation_rule
 from trainer.evaluation.comparison import compare
-from trainer.training.finetune import judging_rows
+from trainer.training.judging_users import judging_rows
 
 USERS = {"features": ["user_id"], "precision": [2.0], "base": "backbone"}
 

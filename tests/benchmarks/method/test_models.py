@@ -30,7 +30,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.kernels.scoring import mean_auc, probabilities
 from trainer.metrics.task_metrics import auc, log_loss
-from trainer.training.finetune import stopping_rows
+from trainer.training.judging_users import stopping_rows
 
 SPLITS = ["test"]
 STEPS = {"batch_size": 256}
