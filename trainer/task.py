@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
     experiment = read_config(arguments)
-    check_dataset(arguments.data)
+    check_dataset(arguments.data, *experiment.fitted_on, experiment.pretrain.validation)
     with _tensorflow():
         from trainer.training.pretrain import one_thread_an_operation, pretrain
 
@@ -122,7 +122,7 @@ def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
 def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
     experiment, job = read_config(arguments), Job(arguments.job_dir)
     named_domains(experiment.domains, arguments.domains, "--domains")
-    check_dataset(arguments.data)
+    check_dataset(arguments.data, experiment.finetune.split, experiment.finetune.validation)
     job.check_finished()
     with _tensorflow():
         from trainer.training.finetune import finetune
@@ -136,7 +136,7 @@ def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     experiment, job = read_config(arguments), Job(arguments.job_dir)
     check_split(experiment, arguments.split)
-    check_dataset(arguments.data)
+    check_dataset(arguments.data, arguments.split or experiment.evaluation.split)
     check_kernels(job)
     with _tensorflow():
         from trainer.evaluation.evaluate import evaluate

@@ -12,6 +12,7 @@ from configs import Experiment, InputError
 from preprocessing import filesystem
 
 _SETTINGS = "transform.json"
+_AGAIN = "run preprocessing.task again (--transform JOB for data of a job's backbone)"
 
 
 @dataclass(frozen=True)
@@ -120,8 +121,14 @@ class Fitted:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder}: not a fitted transform: {error}") from None
 
-    def check_matches(self, experiment: Experiment, where: str) -> None:
-        """Raises ``InputError`` where the experiment's features are not those it was fitted for."""
+    def check_matches(self, experiment: Experiment, where: str, advice: str = _AGAIN) -> None:
+        """Raises ``InputError`` where the experiment's features are not those it was fitted for.
+
+        Args:
+          experiment: that reads it.
+          where: what holds it; the message begins with it.
+          advice: what to do then; the message ends with it.
+        """
         ours, theirs = experiment.transform_settings, json.loads(self.settings)
         names = sorted(ours["features"].keys() | theirs["features"].keys())
         differing = [
@@ -132,7 +139,7 @@ class Fitted:
         if differing or ours["order"]["features"] != theirs["order"]["features"]:
             raise InputError(
                 f"{where}: fitted for other settings of"
-                f" {', '.join(differing) or 'the order of features'}; run preprocessing.task again"
+                f" {', '.join(differing) or 'the order of features'}; {advice}"
             )
 
     def same_outputs_as(self, other: "Fitted") -> bool:

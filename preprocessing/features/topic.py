@@ -7,15 +7,13 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from configs.topics import Topic, hours_of
-from preprocessing.features.batch_columns import (
-    Array,
-    BatchColumns,
-    encode,
-    of_distinct_values,
-)
+from preprocessing.features.batch_columns import Array, BatchColumns
+
+_NONE = np.iinfo(np.int32).max
 
 
 def topic_index(topic: Topic, column: Any) -> Any:
@@ -46,16 +44,17 @@ def first_of(by_element: Any) -> Any:
     """
     from configs.tensorflow_import import tf
 
-    none = tf.int32.max
-    first = tf.reduce_min(tf.where(by_element > 0, by_element, none), axis=1)
-    return tf.where(tf.equal(first, none), 0, first)
+    first = tf.reduce_min(tf.where(by_element > 0, by_element, _NONE), axis=1)
+    return tf.where(tf.equal(first, _NONE), 0, first)
 
 
-def topics_of_batch(topics: Mapping[str, Topic], batch: pa.RecordBatch) -> dict[str, Array]:
+def topics_of_batch(
+    topics: Mapping[str, Topic], batch: pa.RecordBatch | BatchColumns
+) -> dict[str, Array]:
     """``topic/NAME`` of validated rows (``logs.schema.ARROW_TYPES``), int32 ``[N]`` each; text is
     compared once per distinct value.
     """
-    columns = BatchColumns(batch)
+    columns = BatchColumns.of(batch)
     return {f"topic/{name}": _of_batch(topic, columns) for name, topic in topics.items()}
 
 
@@ -64,19 +63,16 @@ def _of_batch(topic: Topic, columns: BatchColumns) -> Array:
         return _numpy(topic_index(topic, columns.moments(topic.column)))
     if topic.read_as == "number":
         return _numpy(topic_index(topic, columns.numbers(topic.column)))
+    found = columns.by_distinct_value(topic.column, partial(element_index, topic))
+    by_element: npt.NDArray[np.int32] = found.astype(np.int32, copy=False)
     if topic.read_as == "string":
-        return columns.by_distinct_value(topic.column, partial(topic_index, topic))
+        return by_element
     lists = columns.array(topic.column)
-    found = np.zeros(len(lists), np.int32)
+    first = np.full(len(lists), _NONE, np.int32)
+    inside = by_element > 0
     rows = lists.value_parent_indices().to_numpy()
-    if len(rows):
-        by_element = partial(element_index, topic)
-        elements = of_distinct_values(encode(lists.flatten()), by_element).astype(np.int32)
-        inside = elements > 0
-        first = np.full(len(lists), np.iinfo(np.int32).max, np.int32)
-        np.minimum.at(first, rows[inside], elements[inside])
-        found = np.where(first < np.iinfo(np.int32).max, first, 0).astype(np.int32)
-    return found
+    np.minimum.at(first, rows[inside], by_element[inside])
+    return np.where(first < _NONE, first, 0)
 
 
 def _numpy(tensor: Any) -> Array:

@@ -56,7 +56,7 @@ class Transform(tf.Module):
                 outputs |= feature.graph([raw[column] for column in columns], self._constants)
         return outputs
 
-    def apply_batch(self, batch: pa.RecordBatch) -> dict[str, Array]:
+    def apply_batch(self, batch: pa.RecordBatch | BatchColumns) -> dict[str, Array]:
         """Transforms validated rows (see ``logs.schema.ARROW_TYPES``).
 
         Look-ups run once per distinct value of the batch: ids are a function of the value alone.
@@ -64,7 +64,7 @@ class Transform(tf.Module):
         Returns:
           ``feature/NAME`` columns of the record format.
         """
-        columns = BatchColumns(batch)
+        columns = BatchColumns.of(batch)
         return {
             f"feature/{name}": array
             for feature in self._features.values()

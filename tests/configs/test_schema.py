@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel
 
 from configs import Experiment
-from configs.domains import ALL, Domain, hours_of
+from configs.domains import ALL, Domain
+from configs.topics import hours_of
 from configs.features import FeatureSettings
 from configs.section import Section, parse_time_zone
 from tests.configs import CONFIG, accept, refusal

@@ -68,7 +68,8 @@ class Dataset:
         return cls(folder, manifest, fitted, TopicColumns(folder, manifest, fitted, wanted))
 
     def rows(self, split: str) -> int:
-        """Rows of a split."""
+        """Rows of a split. Raises ``InputError`` where there are none."""
+        self.manifest.check_splits(self.folder, [split])
         return self.manifest.splits[split].rows
 
     @property
@@ -141,6 +142,7 @@ class Dataset:
         return records.map(decode, num_parallel_calls=2, deterministic=True)
 
     def _paths(self, split: str) -> list[str]:
+        self.manifest.check_splits(self.folder, [split])
         paths = [self.folder / entry.path for entry in self.manifest.splits[split].files]
         for path in paths:
             if not path.exists():
