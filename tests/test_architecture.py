@@ -332,6 +332,7 @@ OURS = ("", "files", "filesystem")
 WRITTEN_ELSEWHERE = {
     "configs.cli": {"os.open": "the null device"},
     "configs.tensorflow_import": {"tempfile.TemporaryFile": "never has a name"},
+    "preprocessing.beam.dataset_job": {"given.save": "by preprocessing.filesystem"},
     "preprocessing.beam.duplicates": {"np.save": "into memory"},
     "preprocessing.features.ids": {"path.write_text": "into the transform's temporary folder"},
     "preprocessing.features.transform": {

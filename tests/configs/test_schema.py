@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from configs import Experiment
 from configs.domains import ALL, Domain
-from configs.topics import hours_of
 from configs.features import FeatureSettings
 from configs.section import Section, parse_time_zone
+from configs.topics import hours_of
 from tests.configs import CONFIG, accept, refusal
 
 

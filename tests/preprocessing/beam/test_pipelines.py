@@ -124,9 +124,11 @@ def test_blocks_hold_the_rows_labels_and_keys_of_the_logs(dataset: Path, rows: l
         assert np.array_equal(
             columns["row/request"], fingerprint64(as_column([str(row["request"]) for row in found]))
         )
-        assert columns["topic/scene"].tolist() == [
-            {"home": 1, "search": 2, "other": 0}[row["scene"]] for row in found
+        scenes = json.loads((dataset / "dictionaries" / "scene.json").read_text())
+        assert [scenes[code - 1] for code in columns["raw/scene"]] == [
+            row["scene"] for row in found
         ]
+        assert not {name for name in columns if name.startswith("topic/")}
         assert columns["feature/history"].shape == (len(found), 3)
         assert columns["feature/history"].astype(bool).sum(1).tolist() == [
             min(3, len(row["history"])) for row in found
@@ -293,7 +295,8 @@ def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> N
     )
     assert error([row for row in few if split_of(row) != "test"]) == (
         ": no rows in split 'test' (2024-01-04T00:00:00+00:00 to 2024-01-05T00:00:00+00:00); "
-        "the logs' sound rows are from 2024-01-01T00:00:00+00:00 to 2024-01-05T22:48:00+00:00"
+        "the logs' sound rows are from 2024-01-01T00:00:00+00:00 to 2024-01-05T22:48:00+00:00;"
+        " logs of new days alone need --transform"
     )
     assert error([{**row, "stock": row["click"]} for row in few]) == (
         "column 'stock' equals label 'click' on all 20 pre-training rows; it cannot be a feature"
@@ -302,9 +305,9 @@ def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> N
         {("usr" if name == "user" else name): value for name, value in row.items()} for row in few
     ]
     assert error(renamed) == (": missing: user; unexpected: usr")
-    assert error(few, "splits.rejected={start: 2024-01-01, end: 2024-01-02}").startswith(
-        "splits: 'rejected' is a folder of its own"
-    )
+    for name in ("rejected", "dictionaries"):
+        split = f"splits.{name}={{start: 2024-01-01, end: 2024-01-02}}"
+        assert error(few, split).startswith(f"splits: '{name}' is a folder of its own")
 
 
 def test_unreadable_files_are_all_named_and_the_former_dataset_stays(

@@ -196,7 +196,6 @@ def test_a_file_that_is_missing_is_named(read: str, folder: Path, experiment: Ex
     [
         ("features.rating.log1p=true", r"features\.rating"),
         ("features.history.max_length=5", r"features\.history"),
-        ("topics.region.values=[r1, r2]", r"topics\.region"),
         ("splits.test.end=2025-03-09T02:00:00Z", "other data, tasks or splits settings"),
         ("data.user=request_id", "other data, tasks or splits settings"),
     ],
@@ -215,6 +214,8 @@ def test_settings_of_training_alone_do_not_need_another_dataset(dataset_dir: Pat
         "pretrain.epochs=7",
         "seed=3",
         "tasks.ctr.loss_weight=0.5",
+        "topics.region.values=[r2]",
+        "data.topic_columns=[device]",
     )
     assert Dataset.open(dataset_dir, other).rows(SPLIT) > 0
 
