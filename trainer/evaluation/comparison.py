@@ -101,7 +101,13 @@ def paired_rows(
     """
     before = data.logits[rows] if reference_logits_of_rows is None else reference_logits_of_rows
     for task, found in compared_rows(experiment, data, rows, [before], kernel_logits_of_rows):
-        yield task, PairedRows(found.labels, *found.references, *found[2:])
+        (reference,) = found.references
+        yield (
+            task,
+            PairedRows(
+                found.labels, reference, found.kernel, found.weights, found.requests, found.users
+            ),
+        )
 
 
 def compare(

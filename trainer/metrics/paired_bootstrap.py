@@ -180,13 +180,16 @@ def _check_sides(
 
 
 def _comparison(reference: float | None, kernel: float | None, deltas: Floats) -> Comparison:
-    """A comparison, with the interval of the differences under draws, none of which may be."""
-    defined = reference is not None and kernel is not None
+    """A comparison, with the interval of the differences under draws, of which there may be
+    none.
+    """
+    delta = None if reference is None or kernel is None else kernel - reference
+    known = delta is not None and deltas.size
     return Comparison(
         backbone=to_json(reference),
         kernel=to_json(kernel),
-        delta=kernel - reference if defined else UNDEFINED,
-        ci95=percentile_interval(deltas) if defined and deltas.size else UNDEFINED,
+        delta=to_json(delta),
+        ci95=percentile_interval(deltas) if known else UNDEFINED,
     )
 
 

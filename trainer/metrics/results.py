@@ -209,6 +209,12 @@ class EvaluationResult(Section):
         """Gives what ``metrics.json`` holds."""
         return self.model_dump(mode="json")
 
+    @property
+    def has_all(self) -> bool:
+        """Whether there is a kernel of all traffic to compare with; False in older results."""
+        cells = (metrics["auc"] for metrics in self.overall.values())
+        return any(cell.all != UNDEFINED for cell in cells)
+
     def mean_gain(self, task: str, metric: str = "auc") -> MeanGain:
         """The mean gain of single-topic domains; in older results without an interval."""
         return self.mean[task][metric] if self.mean else mean_gain(self.domains, task, metric)
