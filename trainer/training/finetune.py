@@ -23,7 +23,7 @@ from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.judging_users import run_key, stopping_rows, with_judges
 from trainer.training.kernel_training import starting_kernels, train_kernels
 from trainer.training.outcome import Outcome
-from trainer.training.release import Released, Trained, release
+from trainer.training.release import Released, Trained, check_shapes, release
 from trainer.training.warm_start import initial_kernels, levels, start_name
 
 
@@ -64,9 +64,8 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
     shape = with_support(shape, experiment, dataset.fitted)
     keep = user_columns(shape)
-    _check_shapes(
-        store, shape, tuned, pinned
-    )  # before the forward passes, which take most of the wait
+    # before the forward passes, which take most of the wait
+    check_shapes(store, shape, tuned, pinned)
     window = window_rows(job, experiment, backbone, dataset, tap, "taps of the window", keep)
     validation = run_frozen(
         backbone, dataset, experiment.finetune.validation, tap, "taps of validation", keep
@@ -82,30 +81,6 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     outcomes = release(run, [tuning.trained[name] for name in decided])
     _tell_undecided(store, outcomes)
     return [*outcomes, *held]
-
-
-def _check_shapes(
-    store: KernelStore, shape: KernelShape, tuned: set[str], pinned: set[str]
-) -> None:
-    """Kernels of different shapes cannot share a bank: refuses to begin what could not be
-    exported.
-    """
-    for domain, version in store.active().items():
-        if domain in tuned:
-            continue
-        tune_it = "unpin and tune it" if domain in pinned else "tune all domains"
-        try:
-            stored = store.load(domain, version).shape
-        except InputError as error:
-            raise InputError(
-                f"the active kernel of '{domain}' cannot be read: {error}; {tune_it}, or deactivate"
-                " it"
-            ) from None
-        if stored != shape:
-            raise InputError(
-                f"the active kernel of '{domain}' has another shape than this config's kernels;"
-                f" {tune_it}, or deactivate it"
-            )
 
 
 def _tell_undecided(store: KernelStore, outcomes: list[Outcome]) -> None:

@@ -84,6 +84,37 @@ class Released:
         }
 
 
+def check_shapes(store: KernelStore, shape: KernelShape, tuned: set[str], pinned: set[str]) -> None:
+    """Kernels of different shapes cannot share a bank: refuses to begin what could not be exported.
+    (``release`` sees to the domains that are tuned.)
+
+    Args:
+      store: of the job.
+      shape: of the run's kernels.
+      tuned: domains that are about to get new kernels.
+      pinned: those that are left alone.
+
+    Raises:
+      InputError: an active kernel of another domain has another shape, or is damaged.
+    """
+    for domain, version in store.active().items():
+        if domain in tuned:
+            continue
+        tune_it = "unpin and tune it" if domain in pinned else "tune all domains"
+        try:
+            stored = store.load(domain, version).shape
+        except InputError as error:
+            raise InputError(
+                f"the active kernel of '{domain}' cannot be read: {error}; {tune_it}, or deactivate"
+                " it"
+            ) from None
+        if stored != shape:
+            raise InputError(
+                f"the active kernel of '{domain}' has another shape than this config's kernels;"
+                f" {tune_it}, or deactivate it"
+            )
+
+
 def release(run: Released, trained: Sequence[Trained]) -> list[Outcome]:
     """Decides what a run's domains are served by, stores the new kernels with the decision, and
     serves what was decided. Returns the outcomes in order.
