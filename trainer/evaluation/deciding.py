@@ -45,7 +45,8 @@ class Candidate:
       domain: the domain.
       rows: those that judge.
       new: the kernel that was trained; None where there is none.
-      served: what answers the domain now; None where nothing of its own does.
+      served: what answers the domain now; None where nothing of its own does. The same object as
+        ``new`` where the run has trained once more what is served.
       otherwise: why there is no new kernel, or why what is served cannot be compared with it and
         must go; empty where neither is so.
       must_go: whether what is active cannot stay, whatever the figures say.
@@ -113,21 +114,26 @@ class _Level:
         stale = {name for name, (_, verdict) in aged.items() if verdict.harms}
         incumbents = {
             c.domain.name: c.served
-            if c.served and c.domain.name not in stale
+            if c.served and c.served is not c.new and c.domain.name not in stale
             else self._fallbacks[c.domain.name]
             for c in self._level
         }
         new = self._judge({c.domain.name: (c.new, incumbents[c.domain.name]) for c in self._level})
         beside = self._judge(
-            {c.domain.name: (c.new, self._fallbacks[c.domain.name]) for c in self._level}
+            {
+                c.domain.name: (c.new, self._fallbacks[c.domain.name])
+                for c in self._level
+                if incumbents[c.domain.name] is c.served
+            }
         )
+        harmful = {name for name, (_, verdict) in beside.items() if verdict.harms}
         decided = []
         for candidate in self._level:
             name = candidate.domain.name
             against, fallback = incumbents[name].name, self._fallbacks[name].name
             evidence, verdict = new.get(name, (None, None))
             tests = dict(evidence.tests) if evidence else {}
-            if verdict and verdict.helps and not beside[name][1].harms:
+            if verdict and verdict.helps and name not in harmful:
                 outcome, reason = "activate", f"better than {against}: {verdict.reason}"
             elif name in stale:
                 outcome = "deactivate"
@@ -136,6 +142,8 @@ class _Level:
                 outcome, reason = "deactivate", candidate.otherwise
             else:
                 outcome, reason = "keep", _unproven(candidate, verdict, against)
+                if verdict and verdict.helps:
+                    reason = f"below {fallback}: {beside[name][1].reason}"
             decided.append(
                 Decision.model_validate(
                     {"outcome": outcome, "reason": reason, "against": against, "tests": tests}

@@ -15,14 +15,17 @@ _DESCRIPTION = """Look at a job's kernels and choose what is served. Names of do
 
   list                        a line a domain: versions, when the active (else the newest) one was
                               stored, its rows, its gains on validation with 95% intervals in AUC
-                              points, and why it was activated or not
+                              points, whether it is pinned, and what was decided last and why
   show DOMAIN [VERSION]       the card of a version; the active one, else the newest, by default
-  activate DOMAIN VERSION     serve this version; the next fine-tuning decides anew, unless pinned
-  pin DOMAIN                  have fine-tuning leave the domain alone; unpin DOMAIN ends it
+  activate DOMAIN VERSION     serve this version; the next fine-tuning replaces it by what is
+                              significantly better, unless the domain is pinned
+  deactivate DOMAIN           let the nearest active kernel above answer; the versions stay; the
+                              next fine-tuning decides anew, unless the domain is pinned
   rollback DOMAIN             serve the newest version below the active one that helped on
                               validation, and pin the domain
-  deactivate DOMAIN           let the nearest active kernel above answer; the versions stay
-  remove DOMAIN               delete all versions
+  pin DOMAIN                  have fine-tuning leave the domain alone, served or not
+  unpin DOMAIN                let fine-tuning tune and decide it again
+  remove DOMAIN               delete all versions; the domain is unpinned
   diff DOMAIN FIRST SECOND    weights, validation figures, and how the scores of the golden requests
                               differ
   verify [DOMAIN]             read every version and score the golden requests anew; exit code 1

@@ -38,6 +38,13 @@ class Decision(Section):
     tests: dict[str, PairedTest | None] = Field(default_factory=dict)
 
     @property
+    def answering(self) -> str:
+        """What answers the domain after the run: ``version 3``, or the domain above."""
+        if self.active is not None:
+            return f"version {self.active}"
+        return "the domain above" if self.against.startswith("version ") else self.against
+
+    @property
     def words(self) -> str:
         """``activated``, ``kept``, ``not activated`` (nothing was served before) or
         ``deactivated``.

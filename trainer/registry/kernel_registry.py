@@ -88,7 +88,10 @@ class KernelStore:
         if not isinstance(content, list) or not all(
             isinstance(name, str) and _can_be_stored(name) for name in content
         ):
-            raise InputError(f"{path}: damaged: expected a list of domains, received {content!r}")
+            raise InputError(
+                f"{path}: damaged: expected a list of domains, received {str(content)[:100]!r};"
+                " delete it and pin them again"
+            )
         return set(content)
 
     def decisions(self) -> dict[str, Decision]:
@@ -192,43 +195,55 @@ class KernelStore:
         """
         return self.active().get(domain) or max(self.versions(domain), default=None)
 
-    def decide(self, decisions: Mapping[str, Decision]) -> dict[str, Decision]:
+    def decide(
+        self, decisions: Mapping[str, Decision], before: Mapping[str, int]
+    ) -> dict[str, Decision]:
         """Serves what was decided, and writes it down in ``decisions.json``. A domain that was
-        pinned in the meantime is left alone.
+        pinned in the meantime, or is served by another version by now, is left alone.
+
+        Args:
+          decisions: by domain, with the numbers of versions.
+          before: what was served when they were made (``active``).
 
         Returns:
-          The decisions that were carried out, and of pinned domains that nothing was.
+          The decisions that were carried out, and of domains that were left alone that nothing was.
+
+        Raises:
+          InputError: a version that is to be served is missing or damaged; nothing is changed.
         """
         with sole_writer(self.folder):
             pinned, active = self.pinned(), self.active()
             done = {
-                domain: _left_alone(decision, active.get(domain)) if domain in pinned else decision
+                domain: _left_alone(decision, active.get(domain), domain in pinned)
+                if domain in pinned or active.get(domain) != before.get(domain)
+                else decision
                 for domain, decision in decisions.items()
             }
             for domain, decision in done.items():
-                active.pop(domain, None)
-                if decision.active is not None:
+                if decision.active is None:
+                    active.pop(domain, None)
+                elif decision.active != active.get(domain):
                     self.load(domain, decision.active)
                     active[domain] = decision.active
-            known = {} if self._decisions_are_damaged() else self.decisions()
-            shown = {
-                domain: decision.model_dump(mode="json")
-                for domain, decision in sorted((known | done).items())
-            }
+            known = self._known_decisions()
             self._write_active(active)
-            write_json(self.folder / _DECISIONS, shown)
+            self._write_decisions(known | done)
         return done
 
     def pin(self, domain: str) -> None:
-        """Has fine-tuning leave a domain alone: what it is served by now stays."""
+        """Has fine-tuning leave a domain alone: what it is served by now stays, and where nothing
+        of its own is, it stays off. A domain of which no kernel was worth storing can be, too.
+        """
         with sole_writer(self.folder):
-            self.check_known(domain)
+            if domain not in self.pinned() | self._known_decisions().keys():
+                self.check_known(domain)
             self._write_pinned(self.pinned() | {domain})
 
     def unpin(self, domain: str) -> None:
         """Lets fine-tuning decide about a domain again."""
         with sole_writer(self.folder):
-            self.check_known(domain)
+            if domain not in self.pinned() | self._known_decisions().keys():
+                self.check_known(domain)
             self._write_pinned(self.pinned() - {domain})
 
     def activate(self, domain: str, version: int) -> None:
@@ -271,10 +286,13 @@ class KernelStore:
             self._deactivate(domain)
 
     def remove(self, domain: str) -> None:
-        """Deletes every version of a domain's kernel."""
+        """Deletes every version of a domain's kernel, and what is known of the domain."""
         with sole_writer(self.folder):
             self._deactivate(domain)
             self._write_pinned(self.pinned() - {domain})
+            decisions = self._known_decisions()
+            if decisions.pop(domain, None):
+                self._write_decisions(decisions)
             discard(self._folder_of(domain))
 
     def check_known(self, domain: str) -> None:
@@ -308,12 +326,16 @@ class KernelStore:
     def _folder_of(self, domain: str) -> Path:
         return self.folder / folder_name(domain)
 
-    def _decisions_are_damaged(self) -> bool:
+    def _known_decisions(self) -> dict[str, Decision]:
+        """For writers: what can be read of them. They say why, not what is served."""
         try:
-            self.decisions()
+            return self.decisions()
         except InputError:
-            return True
-        return False
+            return {}
+
+    def _write_decisions(self, decisions: Mapping[str, Decision]) -> None:
+        shown = {name: found.model_dump(mode="json") for name, found in sorted(decisions.items())}
+        write_json(self.folder / _DECISIONS, shown)
 
     def _write_pinned(self, domains: set[str]) -> None:
         if domains != self.pinned():
@@ -324,8 +346,9 @@ class KernelStore:
             write_json(self.folder / "active.json", dict(sorted(active.items())))
 
 
-def _left_alone(decision: Decision, active: int | None) -> Decision:
-    left = {"outcome": "keep", "reason": "pinned while it was tuned", "active": active}
+def _left_alone(decision: Decision, active: int | None, pinned: bool) -> Decision:
+    how = "pinned" if pinned else "changed by hand"
+    left = {"outcome": "keep", "reason": f"{how} while it was tuned", "active": active}
     return decision.model_copy(update=left)
 
 

@@ -24,9 +24,10 @@ class Overview:
       domain: exact name.
       active: the version that is served; None where no version is.
       versions: all of them, ascending.
-      version: the one that the rest is about: the active one, else the newest.
-      stored: when it was stored (UTC); None where it is damaged.
-      manifest: its manifest; None where it is damaged.
+      version: the one that the rest is about: the active one, else the newest; None where no kernel
+        of the domain was worth storing.
+      stored: when it was stored (UTC); None where it is damaged or not there.
+      manifest: its manifest; None where it is damaged or not there.
       damage: what is wrong with it; empty where nothing is.
       pinned: whether fine-tuning leaves the domain alone.
       decision: what fine-tuning decided last; None in jobs that are older than decisions.
@@ -35,7 +36,7 @@ class Overview:
     domain: str
     active: int | None
     versions: tuple[int, ...]
-    version: int
+    version: int | None
     stored: datetime | None
     manifest: KernelManifest | None
     damage: str = ""
@@ -45,11 +46,13 @@ class Overview:
     @property
     def state(self) -> str:
         """Whether and why it is served, in words."""
-        if self.manifest is None:
-            return f"damaged: {self.damage}"
         pinned = "pinned; " if self.pinned else ""
+        if self.damage:
+            return f"{pinned}damaged: {self.damage}"
         if self.decision and self.decision.active == self.active:
             return f"{pinned}{self.decision.words}: {self.decision.reason}"
+        if self.manifest is None:
+            return f"{pinned}no kernel"
         if self.manifest.activated == (self.active is not None):
             words = "activated" if self.manifest.activated else "not activated"
             return f"{pinned}{words}: {self.manifest.reason}"
@@ -58,28 +61,31 @@ class Overview:
 
 
 def overview(store: KernelStore) -> list[Overview]:
-    """The lines of all domains that have a kernel, by name. Only manifests are read; a damaged one
-    is a line like any other (``kernels verify`` looks at all files).
+    """The lines of all domains that have a kernel or a decision, or are pinned, by name. Only
+    manifests are read; a damaged one is a line like any other (``kernels verify`` looks at all
+    files).
 
     Raises:
-      InputError: ``active.json`` is damaged.
+      InputError: ``active.json``, ``pinned.json`` or ``decisions.json`` is damaged.
     """
     active, pinned, decisions = store.active(), store.pinned(), store.decisions()
+    stored = {domain for domain in store.domains() if store.versions(domain)}
     return [
         replace(
             _line(store, domain, active.get(domain), tuple(store.versions(domain))),
             pinned=domain in pinned,
             decision=decisions.get(domain),
         )
-        for domain in store.domains()
-        if store.versions(domain)
+        for domain in sorted(stored | pinned | decisions.keys())
     ]
 
 
 def _line(
     store: KernelStore, domain: str, active: int | None, versions: tuple[int, ...]
 ) -> Overview:
-    version = active or versions[-1]
+    version = active or max(versions, default=None)
+    if version is None:
+        return Overview(domain, None, (), None, None, None)
     try:
         stored, manifest = store.stored_at(domain, version), store.manifest(domain, version)
     except (InputError, OSError) as error:
@@ -92,7 +98,8 @@ def overview_json(lines: Iterable[Overview]) -> list[dict[str, Any]]:
     (what the rest is about), ``stored`` (ISO 8601, UTC), ``rows``, ``gain`` (task -> ``delta`` and
     ``ci95`` of AUC, not in points; null where undefined), ``activated`` and ``reason``, ``pinned``,
     and ``decision`` (what fine-tuning decided last; null in older jobs); from ``stored`` to
-    ``activated`` null where the version is damaged, which ``reason`` then says.
+    ``activated`` null where the version is damaged, which ``reason`` then says. Where no kernel of
+    the domain was worth storing, ``version`` is null, too, and ``versions`` is empty.
     """
     return [
         {
@@ -141,7 +148,7 @@ def _gain_json(manifest: KernelManifest | None, task: str) -> dict[str, Any] | N
 
 
 def _cells(line: Overview) -> list[str]:
-    cells = [line.domain, str(line.active or "-"), _runs(line.versions)]
+    cells = [line.domain, str(line.active or "-"), _runs(line.versions) or "-"]
     if line.manifest is None or line.stored is None:
         return [*cells, "-", "-", *("-" for _ in RANKING_TASKS), line.state]
     gains = [gain_cell(auc_figure(line.manifest, task)) for task in RANKING_TASKS]

@@ -23,13 +23,14 @@ from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.judging_users import run_key, stopping_rows, with_judges
 from trainer.training.kernel_training import starting_kernels, train_kernels
 from trainer.training.outcome import Outcome
-from trainer.training.release import Released, Trained, release
+from trainer.training.release import Released, Trained, check_shapes, release
 from trainer.training.warm_start import initial_kernels, levels, start_name
 
 
 def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> list[Outcome]:
     """Trains a kernel for every named domain (every domain where none is named) that is not pinned,
-    stores those that have learned something, and decides what is served.
+    stores those that have learned something, and decides what is served. Where the domains start
+    from the kernel of all traffic and none is stored, that is trained and decided, too.
 
     The validation split is halved by user: one half decides when a kernel stops, the other judges
     it (``judging_users``). A new kernel is served where it is significantly better than what would
@@ -37,7 +38,8 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     worse than the domain above it (``trainer.evaluation.deciding``).
 
     Returns:
-      What was decided of each domain, in the order in which they were named.
+      What was decided of each domain, in the order in which they were named; all traffic before
+      them where it was not named, the pinned ones after them.
 
     Raises:
       InputError: an unknown domain, no finished backbone, a dataset that the backbone was not
@@ -62,7 +64,8 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
     shape = with_support(shape, experiment, dataset.fitted)
     keep = user_columns(shape)
-    _check_shapes(store, shape, tuned)  # before the forward passes, which take most of the wait
+    # before the forward passes, which take most of the wait
+    check_shapes(store, shape, tuned, pinned)
     window = window_rows(job, experiment, backbone, dataset, tap, "taps of the window", keep)
     validation = run_frozen(
         backbone, dataset, experiment.finetune.validation, tap, "taps of validation", keep
@@ -71,20 +74,32 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     validation = with_judges(validation, key)
     tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation)
     tuning.train(domains)
+    decided = [domain.name for domain in domains]
+    if ALL in tuning.trained and ALL not in tuned | pinned:
+        decided.insert(0, ALL)
     run = Released(experiment, store, shape, validation, key, golden)
-    return [*release(run, [tuning.trained[domain.name] for domain in domains]), *held]
+    outcomes = release(run, [tuning.trained[name] for name in decided])
+    _tell_undecided(store, outcomes)
+    return [*outcomes, *held]
 
 
-def _check_shapes(store: KernelStore, shape: KernelShape, tuned: set[str]) -> None:
-    """Kernels of different shapes cannot share a bank: refuses to begin what could not be
-    exported.
+def _tell_undecided(store: KernelStore, outcomes: list[Outcome]) -> None:
+    """Names the active kernels that were judged beside a domain above them which answers otherwise
+    now.
     """
-    for domain, version in store.active().items():
-        if domain not in tuned and store.load(domain, version).shape != shape:
-            raise InputError(
-                f"the active kernel of '{domain}' has another shape than this config's kernels;"
-                " tune all domains, or deactivate it"
-            )
+    decided = {outcome.domain for outcome in outcomes}
+    changed = {outcome.domain for outcome in outcomes if outcome.changed}
+    undecided = [
+        name
+        for name in store.active()
+        if name not in decided and changed.intersection(Domain(name).parents) - {name}
+    ]
+    if undecided:
+        print(
+            f"note: what answers above {', '.join(undecided)} has changed; they were not tuned in"
+            " this run, so they were not compared with it",
+            file=sys.stderr,
+        )
 
 
 @dataclass(frozen=True)
@@ -120,8 +135,15 @@ class _Tuning:
         return stored[ALL] if stored else self._train_level([Domain(ALL)], {})[ALL]
 
     def _stored(self, names: set[str]) -> dict[str, KernelWeights]:
-        """The stored kernels of this run's shape among the named domains', less their gates."""
-        found = {name: self.store.active_or_newest(name) for name in sorted(names)}
+        """The stored kernels of this run's shape among the named domains', less their gates; a
+        damaged one is told and is no start.
+        """
+        found = {}
+        for name in sorted(names):
+            try:
+                found[name] = self.store.active_or_newest(name)
+            except InputError as error:
+                print(f"warning: no domain starts from '{name}': {error}", file=sys.stderr)
         return {
             name: {array: kernel.weights[array] for array in self.shape.variables()}
             for name, kernel in found.items()

@@ -75,8 +75,8 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
     """An epoch's batches: for every step the rows of every domain (maybe none).
 
     Every row of every domain occurs once; a domain's share of a batch is its share of all rows. The
-    order of a domain's rows is a function of seed, epoch and its name. Where so few rows are trained
-    on that an epoch would have fewer than ``_FEWEST_STEPS`` of them, batches are smaller.
+    order of a domain's rows is a function of seed, epoch and its name. Where an epoch would have
+    fewer than ``_FEWEST_STEPS`` batches, they are smaller, but of at least ``_MIN_ROWS`` rows.
     """
     total = sum(len(domain.rows) for domain in domains)
     steps = max(1, ceil(total / batch_size), min(_FEWEST_STEPS, ceil(total / _MIN_ROWS)))

@@ -20,6 +20,7 @@ class Outcome:
       record: of the new kernel; None where there is none.
       decision: what was decided; None where the domain is pinned.
       note: why nothing was decided; empty where something was.
+      before: the version that was served before the run; None where none was.
     """
 
     domain: str
@@ -27,11 +28,17 @@ class Outcome:
     record: KernelRecord | None
     decision: Decision | None
     note: str = ""
+    before: int | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the run changed what the domain is served by."""
+        return self.decision is not None and self.decision.active != self.before
 
     @classmethod
     def pinned(cls, domain: str, active: int | None) -> "Outcome":
         """Of a domain that is left alone."""
-        stays = f"version {active} stays" if active else "it stays off"
+        stays = f"version {active} stays active" if active else "it stays off"
         return cls(domain, 0, None, None, f"pinned: {stays}; kernels unpin lets it be tuned")
 
 
@@ -57,7 +64,5 @@ def _cells(outcome: Outcome) -> list[str]:
 
 
 def _decided(decision: Decision) -> str:
-    stays = decision.outcome == "keep" and decision.active is not None
-    return f"{decision.words}: {decision.reason}" + (
-        f"; version {decision.active} stays active" if stays else ""
-    )
+    said = f"{decision.words}: {decision.reason}"
+    return said if decision.outcome == "activate" else f"{said}; {decision.answering} answers"

@@ -84,28 +84,56 @@ class Released:
         }
 
 
+def check_shapes(store: KernelStore, shape: KernelShape, tuned: set[str], pinned: set[str]) -> None:
+    """Kernels of different shapes cannot share a bank: refuses to begin what could not be exported.
+    (``release`` sees to the domains that are tuned.)
+
+    Args:
+      store: of the job.
+      shape: of the run's kernels.
+      tuned: domains that are about to get new kernels.
+      pinned: those that are left alone.
+
+    Raises:
+      InputError: an active kernel of another domain has another shape, or is damaged.
+    """
+    for domain, version in store.active().items():
+        if domain in tuned:
+            continue
+        tune_it = "unpin and tune it" if domain in pinned else "tune all domains"
+        try:
+            stored = store.load(domain, version).shape
+        except InputError as error:
+            raise InputError(
+                f"the active kernel of '{domain}' cannot be read: {error}; {tune_it}, or deactivate"
+                " it"
+            ) from None
+        if stored != shape:
+            raise InputError(
+                f"the active kernel of '{domain}' has another shape than this config's kernels;"
+                f" {tune_it}, or deactivate it"
+            )
+
+
 def release(run: Released, trained: Sequence[Trained]) -> list[Outcome]:
     """Decides what a run's domains are served by, stores the new kernels with the decision, and
     serves what was decided. Returns the outcomes in order.
     """
-    releases = [_Release.of(run, one) for one in trained]
-    decided = {one.domain.name for one in trained}
+    before = run.store.active()
+    releases = {one.domain.name: _Release.of(run, one, before) for one in trained}
     others = {
         domain: run.answering(domain, kernel.weights, kernel.measured_gain)
-        for domain, version in run.store.active().items()
-        if domain not in decided
+        for domain, version in before.items()
+        if domain not in releases
         for kernel in [run.store.load(domain, version)]
     }
-    decisions = decide(run.experiment, run.validation, [one.candidate for one in releases], others)
-    final = {}
-    for one in releases:
-        name = one.trained.domain.name
-        final[name] = one.stored(run, decisions[name])
-    final = run.store.decide(final)
+    candidates = [one.candidate for one in releases.values()]
+    decisions = decide(run.experiment, run.validation, candidates, others)
+    stored = {name: one.stored(run, decisions[name]) for name, one in releases.items()}
+    final = run.store.decide(stored, before)
     return [
-        Outcome(one.trained.domain.name, one.trained.rows, one.record, final[name])
-        for one in releases
-        for name in [one.trained.domain.name]
+        Outcome(name, one.trained.rows, one.record, final[name], before=one.active)
+        for name, one in releases.items()
     ]
 
 
@@ -128,25 +156,25 @@ class _Release:
     active: int | None
 
     @classmethod
-    def of(cls, run: Released, trained: Trained) -> "_Release":
+    def of(cls, run: Released, trained: Trained, before: Mapping[str, int]) -> "_Release":
         """Judges a trained kernel against the backbone, and looks at what is served."""
         name = trained.domain.name
         rows = judging_rows(run.validation, trained.domain)
-        active = run.store.active().get(name)
+        active = before.get(name)
         served, gone = _served(run, trained, active)
         kernel, known = trained.kernel, None
         if kernel is not None:
             known = run.store.version_with(name, kernel, trained.definition)
         if kernel is None:
-            why = _why_none(run, trained) + (f"; {gone}" if gone else "")
+            why = "; ".join(filter(None, (_why_none(run, trained), gone)))
             candidate = Candidate(trained.domain, rows, None, served, why, bool(gone))
             return cls(trained, candidate, None, None, active)
-        if known == active:
-            served = None  # the same run once more: decided as it was then, not against itself
         logits = score_rows(run.shape, kernel, run.validation, rows)
         figures = compare(run.experiment, run.validation, rows, logits)
         record = KernelRecord.model_validate(_content(run, trained, len(rows), figures))
         new = run.answering("the new kernel", kernel, record.measured_gain)
+        if known is not None and known == active:
+            served = new  # the same run once more
         candidate = Candidate(trained.domain, rows, new, served, gone, bool(gone))
         return cls(trained, candidate, record, known, active)
 

@@ -230,7 +230,9 @@ def test_a_later_topic_reads_what_the_dataset_holds(
     columns = next(dataset.batches("finetune", 100_000))
     names = json.loads((dataset_dir / "dictionaries" / "device.json").read_text())
     assert set(names) >= {"ios", "android"}
-    assert set(np.unique(columns["topic/device"])) == {0, 1, 2} - ({0} if len(names) == 2 else set())
+    assert set(np.unique(columns["topic/device"])) == {0, 1, 2} - (
+        {0} if len(names) == 2 else set()
+    )
 
 
 @pytest.mark.parametrize(
@@ -301,7 +303,9 @@ def test_an_older_dataset_refuses_other_topics_in_one_line_and_hours_need_no_col
     experiment = Job(former / "job").experiment()
     region = experiment.topics["region"]
     more = region.model_copy(update={"values": (*region.values, "r4")})
-    with pytest.raises(InputError, match="it was written before datasets held raw columns") as error:
+    with pytest.raises(
+        InputError, match="it was written before datasets held raw columns"
+    ) as error:
         Dataset.open(former / "data", experiment, {**experiment.topics, "region": more})
     assert "topic 'region' reads column 'region'" in one_line(error)
     night = Topic(column=experiment.data.timestamp, hours={"night": "22-04"})
