@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs import InputError
 from configs.cli import (
@@ -29,6 +30,9 @@ from trainer.prerequisites import (
     check_split,
 )
 from trainer.registry.command import add_arguments, kernels_command
+
+if TYPE_CHECKING:
+    from trainer.registry.version_diff import ScoredRows
 
 
 def main() -> None:
@@ -167,9 +171,28 @@ def _kernels(arguments: argparse.Namespace) -> None:
     if arguments.action == "verify":
         Job(arguments.job_dir).check_finished()
         with _tensorflow():
-            kernels_command(arguments, _parser())
+            kernels_command(arguments, _parser(), _score_both)
     else:
-        kernels_command(arguments, _parser())
+        kernels_command(arguments, _parser(), _score_both)
+
+
+def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
+    if arguments.set and not arguments.config:
+        raise InputError("--set: needs --config")
+    experiment = read_config(arguments) if arguments.config else job.experiment()
+    check_split(experiment, arguments.split)
+    check_dataset(arguments.data)
+    with _tensorflow():
+        from trainer.evaluation.version_comparison import score_both
+
+        return score_both(
+            experiment,
+            arguments.data,
+            job,
+            arguments.split,
+            arguments.domain,
+            arguments.version,
+        )
 
 
 _COMMANDS = {
