@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.method.outcome import ABSENT, AUTO
+from benchmarks.method.outcome import ABSENT, AUTO, SERVED
 from configs import InputError
 from configs.domains import ALL, Domain
 
@@ -83,7 +83,8 @@ class Results:
           split: of the rows.
           slices: domains or other slices; those that are undefined on either side are left out.
           task: ctr or ctcvr.
-          activated: a domain whose model is not active has gain 0.
+          activated: a domain whose model is not active counts as what answers it: the nearest
+            active model above, else the backbone, which is gain 0.
         """
         by_seed = [
             self._difference(method, against, seed, split, slices, task, activated)
@@ -182,6 +183,9 @@ class Results:
                 and outcome["active"] is not None
                 and domain not in outcome["active"]
             )
+            answered = outcome["splits"][split].get(f"{domain}|{SERVED}")
+            if off and answered and name == domain:
+                first, off = answered, False
             values.append(0.0 if off else first[task]["auc"] - second[task]["auc"])
             difference = np.array(first[task]["draws"]) - np.array(second[task]["draws"])
             draws.append(np.zeros_like(difference) if off else difference)

@@ -288,8 +288,9 @@ class KernelStore:
     def remove(self, domain: str) -> None:
         """Deletes every version of a domain's kernel, and what is known of the domain."""
         with sole_writer(self.folder):
+            pinned = self.pinned()  # before anything changes: it may be damaged
             self._deactivate(domain)
-            self._write_pinned(self.pinned() - {domain})
+            self._write_pinned(pinned - {domain})
             decisions = self._known_decisions()
             if decisions.pop(domain, None):
                 self._write_decisions(decisions)

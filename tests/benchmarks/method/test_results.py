@@ -106,6 +106,9 @@ def test_gains_average_domains_and_leave_out_what_is_not_active(experiment: Expe
     assert plain.value == pytest.approx(-1.0)
     assert served.value == pytest.approx(1.0)
     assert served.low == pytest.approx(served.high)  # both sides move by the same in every draw
+    own["splits"]["test"]["b|served"] = outcome_of(None, x=0.73)["splits"]["test"]["x"]
+    by_another = results.gain("own", "zero", "test", ["a", "b"], "ctr", activated=True)
+    assert by_another and by_another.value == pytest.approx((2.0 + 3.0) / 2)
     routed = results.gain("own", "zero", "test", [AUTO], "ctr", activated=True)
     assert routed and routed.value == pytest.approx(5.0)
     assert results.gain("own", "zero", "test", ["missing"], "ctr") is None
