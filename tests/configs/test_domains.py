@@ -89,7 +89,7 @@ def test_named_domains_are_given_once_in_the_order_of_the_names() -> None:
     ("name", "meant"),
     [
         ("scene=hom", "; did you mean 'scene=home'?"),
-        ("scene=home,region=r3", "; did you mean 'region=r1,scene=home'?"),  # the other way round
+        ("scene=home,region=r3", "; did you mean 'region=r2,scene=home'?"),  # the other way round
         ("xyz", ""),
     ],
 )

@@ -1,11 +1,13 @@
-"""Topics that are worked out from the raw columns of a dataset are those of its rows, and those that
-the served graph gives; what a dataset cannot answer is one line.
+"""Topics that are worked out from the raw columns of a dataset are those of its rows, and those
+that the served graph gives; what a dataset cannot answer is one line.
 """
 
 import json
 import shutil
 import tarfile
+from functools import partial
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,7 @@ NUMBERS = st.sampled_from([-1e30, -1.0, 0.0, 0.1, 1.0, 7.0, 1e30]) | st.floats(
 def topics(draw: st.DrawFn) -> dict[str, Topic]:
     """One topic for each way of cutting, and a second one on the lists."""
     ends = sorted(draw(st.sets(NUMBERS, min_size=1, max_size=5)))
-    bounds = [*zip(ends, ends[1:], strict=False)] or [(ends[0], None)]
+    bounds = [*pairwise(ends)] or [(ends[0], None)]
     if draw(st.booleans()):
         bounds = [(None, ends[0]), *bounds]
     bounds = draw(st.permutations(bounds))
@@ -185,7 +187,7 @@ def test_the_dataset_the_rows_and_the_graph_agree_on_every_topic(
     of_rows = topics_of_batch(cut_by, whole)
     assert found.keys() == of_rows.keys() == {f"topic/{name}" for name in cut_by}
     for name, topic in cut_by.items():
-        graph = tf.function(lambda raw, topic=topic: topic_index(topic, raw))
+        graph = tf.function(partial(topic_index, topic))
         served = graph(tensor_of(topic, rows)).numpy()
         assert served.dtype == found[f"topic/{name}"].dtype == of_rows[f"topic/{name}"].dtype
         assert found[f"topic/{name}"].numpy().tolist() == served.tolist(), name
