@@ -31,6 +31,7 @@ from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.golden_scores import keep_requests
 from trainer.training.backbone_step import Learner
 from trainer.training.early_stopping import EarlyStopping
+from trainer.training.intercepts import A_FEW_ROWS, set_intercepts
 from trainer.training.progressive_validation import fill_cold_rows, learn_window
 
 _FEW_CORES = 2
@@ -182,6 +183,8 @@ class _Run:
         if self.state.stopping.when != self.state.total_steps:
             self._restore(self.best, self._updates)
             print(f"kept: step {self.state.stopping.when}, the best on validation", file=sys.stderr)
+        found = set_intercepts(self.inference, self.dataset, self.experiment)
+        print(f"intercepts: CTR {found[0]:+.4f}, CVR {found[1]:+.4f}", file=sys.stderr)
         self.writer.flush()
 
     def _restore(self, checkpoints: tf.train.CheckpointManager, others: dict[str, Any]) -> bool:
@@ -256,6 +259,7 @@ class _Run:
             self.settings.progressive
         ):  # rows of validation may hold ids that the window is the first to teach
             fill_cold_rows(self.learner, self.experiment)
+        set_intercepts(self.inference, self.dataset, self.experiment, A_FEW_ROWS)
         outputs = run_frozen(
             self.inference, self.dataset, self.settings.validation, tap=None, title="validation"
         )
