@@ -1,5 +1,5 @@
-"""What a method leaves: scores of every domain's rows; and what a study keeps of them: AUC by
-slice, with resampled users.
+"""What a method leaves: scores of every domain's rows; and what a study keeps of them: AUC and log
+loss by slice, with resampled users.
 """
 
 from collections.abc import Iterator
@@ -71,10 +71,11 @@ def figures(
     experiment: Experiment,
     draws: dict[str, Draws],
 ) -> dict[str, Any]:
-    """JSON-ready: the outcome's costs, and split -> slice -> task -> ``{"auc", "draws", "rows"}``.
+    """JSON-ready: the outcome's costs, and split -> slice -> ``{"rows"}`` and task -> ``{"auc",
+    "draws", "log_loss", "log_loss_draws"}``.
 
     Slices: every domain; ``DOMAIN|absent``; ``all|activity=0`` and so on; ``DOMAIN|served`` of
-      those that another domain's model answers; ``auto``. An AUC that is undefined is None, its
+      those that another domain's model answers; ``auto``. A figure that is undefined is None, its
       draws empty.
     """
     users, counts = np.unique(window.columns["row/user"], return_counts=True)
@@ -100,8 +101,15 @@ def figures(
             cell: dict[str, Any] = {"rows": len(inside)}
             for task in RANKING_TASKS:
                 chosen, labels = task_rows(experiment, data, inside, task)
-                auc, resampled = draws[split].auc(labels, scores[task][chosen], inside[chosen])
-                cell[task] = {"auc": auc, "draws": resampled}
+                ours = labels, scores[task][chosen], inside[chosen]
+                auc, resampled = draws[split].auc(*ours)
+                loss, of_losses = draws[split].log_loss(*ours)
+                cell[task] = {
+                    "auc": auc,
+                    "draws": resampled,
+                    "log_loss": loss,
+                    "log_loss_draws": of_losses,
+                }
             splits[split][name] = cell
     return {
         "parameters": outcome.parameters,

@@ -65,7 +65,7 @@ class ReportSection(Section):
     id: SafeName
     title: str
     text: str = ""
-    kind: Literal["methods", "domains", "curve", "activity", "absent", "notes"]
+    kind: Literal["methods", "log_loss", "domains", "curve", "activity", "absent", "notes"]
     rows: tuple[Column, ...] = ()
     curves: tuple[Curve, ...] = ()
     x_label: str = ""
