@@ -118,25 +118,33 @@ class Kernel(Section):
 
 
 class Activation(Section):
-    """How it is decided, on judging rows, whether a kernel is served."""
+    """How it is decided, on judging rows, whether a kernel is better than what would answer."""
 
-    level: float = Field(
-        0.05,
-        gt=0.0,
-        lt=1.0,
+    correction: Literal["holm", "benjamini_hochberg", "none"] = Field(
+        "benjamini_hochberg",
         description=(
-            "what 'correction' bounds: the chance that a run activates any kernel that is no"
-            " better, or the expected share of such kernels among the activated; of a single"
-            " domain's p-value where it is 'none'"
+            "of the p-values for the number of domains: 'holm' bounds the chance that a run"
+            " activates any kernel that is no better, 'benjamini_hochberg' the expected share of"
+            " such kernels among those it activates, 'none' each domain's own chance"
         ),
     )
-    correction: Literal["holm", "benjamini_hochberg", "none"] = Field(
-        "holm", description="of the p-values for the number of domains that a run tunes"
+    level: float | None = Field(
+        None,
+        gt=0.0,
+        lt=1.0,
+        description="that bound; 0.1 for 'benjamini_hochberg' and 0.05 otherwise, where null",
     )
     metric: Literal["auc", "gauc"] = Field("auc", description="whose difference is tested")
     minimum_positives: NonNegativeInt = Field(
         20, description="a task with fewer positives among a domain's judging rows is not tested"
     )
+
+    @property
+    def bound(self) -> float:
+        """The level, that of the correction where none is given."""
+        if self.level is not None:
+            return self.level
+        return 0.1 if self.correction == "benjamini_hochberg" else 0.05
 
 
 class Finetune(Section):

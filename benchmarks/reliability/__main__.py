@@ -17,6 +17,8 @@ SECTIONS = (
     "hot_add",
     "thousand_domains",
     "zero_shot_calibration",
+    "activation_rules",
+    "day_two",
 )
 """Modules of this package; each has ``measure(options: Options) -> Figures``."""
 

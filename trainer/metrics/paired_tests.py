@@ -14,14 +14,15 @@ A few users hold most of a small domain's positives, and then both this variance
 distribution are too narrow. A user of share h moves the mean towards himself, which hides h of his
 squared error, and the number of squared errors that the variance stands on is no more than
 1 / sum(h^2). So squared errors are divided by 1 - h, and the test is a t test with Satterthwaite's
-degrees of freedom (the idea of Bell and McCaffrey 2002, for regressions; that it may be carried
-over is our choice, measured by ``benchmarks.reliability --section activation_rules``).
+degrees of freedom. For one row a user and a constant reference this is the test of Brunner and
+Munzel (2000), and DeLong's variance; dividing by 1 - h and counting by sum(h^2) where users have
+several rows is our choice, after Bell and McCaffrey (2002), who do so for regressions.
 """
 
 from typing import Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 
 from configs.section import Section
@@ -127,11 +128,13 @@ class _Mean(NamedTuple):
     shares: Floats
 
 
-def _by_user(
-    user: np.ndarray[tuple[int], np.dtype[np.intp]], weight: Floats, rest: Floats
-) -> _Mean:
+def _by_user(user: NDArray[np.intp], weight: Floats, errors: Floats) -> _Mean:
     share = weight / weight.sum()
-    return _Mean(np.bincount(user, share * rest), np.bincount(user, share))
+    return _Mean(_sums(user, share * errors), _sums(user, share))
+
+
+def _sums(user: NDArray[np.intp], values: Floats) -> Floats:
+    return np.bincount(user, values).astype(np.float64, copy=False)
 
 
 def _test(delta: float, means: list[_Mean]) -> PairedTest | None:
@@ -144,7 +147,7 @@ def _test(delta: float, means: list[_Mean]) -> PairedTest | None:
     if error <= _ROUNDING * abs(delta):
         nothing = PairedTest(delta=0.0, standard_error=0.0, better=1.0, worse=1.0)
         return None if delta else nothing
-    variances = np.array([dot(mean.errors, mean.errors) for mean in means])
+    variances = np.array([(mean.errors**2 / (1.0 - mean.shares)).sum() for mean in means])
     freedoms = np.array([1.0 / dot(mean.shares, mean.shares) - 1.0 for mean in means])
     freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum()
     ratio = delta / error
