@@ -23,7 +23,14 @@ from benchmarks.reliability.hot_add import Answers
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import run_process
 from configs import Experiment, load_experiment
-from configs.domain_names import ALL, AUTO, BACKBONE, conditions_of, domain_name
+from configs.domain_names import (
+    ALL,
+    AUTO,
+    BACKBONE,
+    conditions_of,
+    domain_name,
+    is_single_topic,
+)
 from configs.files import read_json
 from serving.client import Client
 from serving.selfcheck import running_server
@@ -274,8 +281,13 @@ class _Scene:
         whose served kernel has been made to rank upside down.
         """
         store = KernelStore(self.job)
+        idle = [name for name in store.domains() if name not in store.active()]
+        while sum(map(is_single_topic, store.active())) < 2 and idle:
+            name = idle.pop()
+            if is_single_topic(name):
+                self.kernels("serve", self.job, "activate", name, str(store.versions(name)[-1]))
         before = store.active()
-        pinned, stale = [name for name in before if conditions_of(name)][:2]
+        pinned, stale = [name for name in before if is_single_topic(name)][:2]
         self.kernels("pin", self.job, "pin", pinned)
         kernel = store.load(stale, before[stale])
         upside_down = {name: -3.0 * array for name, array in kernel.weights.items()}
