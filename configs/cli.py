@@ -54,9 +54,11 @@ class CommandParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--config FILE`` and ``--set key.path=value``."""
-    parser.add_argument("--config", required=True, metavar="FILE", help="experiment (YAML)")
+def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
+    """Adds ``--config FILE``, which may be left out where it is not required, and ``--set
+    key.path=value``.
+    """
+    parser.add_argument("--config", required=required, metavar="FILE", help="experiment (YAML)")
     parser.add_argument(
         "--set",
         action="append",

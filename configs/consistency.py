@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 
+from configs.domain_names import folder_name
 from configs.domains import Domain, Topic
 from configs.features import FeatureSettings, ReadAs
 
-_LONGEST_DOMAIN = 200  # a domain's name is a folder's name
 _NAMED_BY = {"string": "categorical", "strings": "list", "number": "numeric"}
 """Ways to read a column that errors call by the kind of feature that reads so."""
 
@@ -52,8 +52,16 @@ def check_features(
         )
 
 
-def check_topics(topics: Mapping[str, Topic], timestamp: str, labels: Sequence[str]) -> None:
-    """Hours are those of ``data.timestamp``, and no label is read."""
+def check_topics(
+    topics: Mapping[str, Topic], kept: Sequence[str], timestamp: str, labels: Sequence[str]
+) -> None:
+    """Hours are those of ``data.timestamp``, and no label is read, nor kept for topics to come."""
+    for column in kept:
+        if column in labels:
+            raise ValueError(
+                f"data.topic_columns: '{column}' is a label; a domain must be known before the"
+                " click"
+            )
     for name, topic in topics.items():
         if topic.hours and topic.column != timestamp:
             raise ValueError(
@@ -89,11 +97,10 @@ def check_cross_topics(
 def check_domains(domains: Iterable[Domain]) -> None:
     """Every domain's name can name a folder."""
     for domain in domains:
-        if len(domain.name) > _LONGEST_DOMAIN:
-            raise ValueError(
-                f"domain '{domain.name}' has {len(domain.name)} characters; expected at most"
-                f" {_LONGEST_DOMAIN}"
-            )
+        try:
+            folder_name(domain.name)
+        except ValueError as error:
+            raise ValueError(f"domain '{domain.name}': {error}") from None
 
 
 def check_body_topics(body: str, read: Sequence[str], topics: Mapping[str, Topic]) -> None:
@@ -127,6 +134,7 @@ def check_timestamp_features(features: Mapping[str, FeatureSettings], timestamp:
 def check_columns(
     features: Mapping[str, FeatureSettings],
     topics: Mapping[str, Topic],
+    kept: Iterable[str],
     others: Iterable[Reader],
     keys: Iterable[str],
 ) -> None:
@@ -136,6 +144,7 @@ def check_columns(
     Args:
       features: of the experiment.
       topics: of the experiment.
+      kept: columns for topics to come; text where nothing else reads them.
       others: what else reads a column; none of it is served.
       keys: columns that hold one value a row, whoever reads them.
     """
@@ -148,7 +157,7 @@ def check_columns(
                 f"{where}: column '{column}' is read as {here} here and as {elsewhere} elsewhere"
             )
 
-    for where, column, way in _served(features, topics):
+    def read_served(where: str, column: str, way: str) -> None:
         read(where, column, way)
         if column in ("domain", "self") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column):
             raise ValueError(
@@ -156,6 +165,11 @@ def check_columns(
                 " letters, digits and '_' that begin with a letter, and neither 'domain' nor"
                 " 'self'; rename the column in the logs"
             )
+
+    for where, column, way in _served(features, topics):
+        read_served(where, column, way)
+    for column in kept:
+        read_served("data.topic_columns", column, read_as.get(column, "string"))
     for reader in others:
         read(*reader)
     for key in keys:
@@ -170,4 +184,4 @@ def _served(
         for column in settings.raw_columns(name):
             yield f"features.{name}", column, settings.read_as
     for name, topic in topics.items():
-        yield f"topics.{name}", topic.column, "timestamp" if topic.hours else "string"
+        yield f"topics.{name}", topic.column, topic.read_as

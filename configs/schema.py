@@ -52,6 +52,13 @@ class Data(Section):
             "tolerated share of rows with a conversion but no click; such rows are rejected"
         ),
     )
+    topic_columns: tuple[str, ...] = Field(
+        (),
+        description=(
+            "raw columns that datasets keep beside those of topics, so that a later topic can read"
+            " them; text where no feature reads them otherwise"
+        ),
+    )
     batch_rows: PositiveInt = Field(
         65_536, le=1_048_576, description="rows a Beam element and an output file hold at most"
     )
@@ -185,22 +192,15 @@ class Experiment(Section):
 
     @cached_property
     def transform_settings(self) -> dict[str, Any]:
-        """What decides the outputs of the feature transform, JSON-ready: features and topics,
-        less what only training reads.
+        """What decides the outputs of the feature transform, JSON-ready: features, less what only
+        training reads.
         """
         return {
             "features": {
                 name: spec.model_dump(mode="json", exclude=set(spec.training_only))
                 for name, spec in self.features.items()
             },
-            "topics": {
-                name: {**spec.model_dump(mode="json"), "hours": list(spec.hours.items())}
-                for name, spec in self.topics.items()
-            },
-            "order": {
-                "features": list(self.features),
-                "topics": list(self.topics),
-            },  # digests sort keys, but order gives meaning
+            "order": {"features": list(self.features)},  # digests sort keys; order gives meaning
         }
 
     @property
@@ -214,10 +214,18 @@ class Experiment(Section):
 
     @cached_property
     def data_digest(self) -> str:
-        """sha256 over the settings that decide what preprocessing writes."""
+        """sha256 over the settings that decide what preprocessing writes, but which raw columns it
+        keeps for topics.
+        """
+        return self.data_digest_with(self.transform_settings)
+
+    def data_digest_with(self, transform_settings: dict[str, Any]) -> str:
+        """The same with other settings of the transform: datasets that are older than raw columns
+        have topics among them.
+        """
         shown = {
-            **self.transform_settings,
-            "data": self.data.model_dump(mode="json", exclude={"input"}),
+            **transform_settings,
+            "data": self.data.model_dump(mode="json", exclude={"input", "topic_columns"}),
             "tasks": self.tasks.model_dump(
                 mode="json", exclude={name: {"loss_weight"} for name in TASK_NAMES}
             ),
@@ -266,7 +274,7 @@ class Experiment(Section):
     def _features_and_topics_are_sound(self) -> "Experiment":
         debias = self.backbone.debias
         check_features(self.features, self.label_columns, debias.feature if debias else None)
-        check_topics(self.topics, self.data.timestamp, self.label_columns)
+        check_topics(self.topics, self.data.topic_columns, self.data.timestamp, self.label_columns)
         check_cross_topics(self.topics, self.cross_topics)
         check_domains(self.domains)
         return self
@@ -306,5 +314,5 @@ class Experiment(Section):
         truth = (self.evaluation.truth.key,) if self.evaluation.truth else ()
         check_timestamp_features(self.features, data.timestamp)
         keys = (data.request, data.user, *data.row_key, *truth)
-        check_columns(self.features, self.topics, others, keys)
+        check_columns(self.features, self.topics, self.data.topic_columns, others, keys)
         return self

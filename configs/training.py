@@ -8,8 +8,8 @@ from configs.section import SafeName, Section
 
 
 class Debias(Section):
-    """A tower on position whose logit is added to the CTR logit in training and left out at
-    serving.
+    """A tower on position whose logit is added to the CTR logit in training. At serving it is left
+    out, and an intercept stands for what it was on average (``trainer.training.intercepts``).
     """
 
     feature: str

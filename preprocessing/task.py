@@ -16,7 +16,7 @@ from preprocessing.beam.progress import say
 # steps hold Python's lock about half of the time, so more local threads than this only take memory
 _MOST_THREADS = 4
 _MOST_PROCESSES = 16  # each takes about half a gigabyte
-_OWN = ("--config", "--set", "--input", "--output")
+_OWN = ("--config", "--set", "--input", "--output", "--transform")
 
 _SHOWN_RULES = 3
 
@@ -75,6 +75,14 @@ def _own_and_others(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
         required=True,
         metavar="DIR",
         help="folder of the dataset; replaces a former dataset",
+    )
+    parser.add_argument(
+        "--transform",
+        metavar="DIR",
+        help=(
+            "a job or a dataset whose fitted transform is applied, so that its backbone can read"
+            " these logs; nothing is fitted, and one split with rows is enough"
+        ),
     )
     if {"-h", "--help"} & set(arguments):
         parser.parse_args(["--help"])
@@ -164,6 +172,8 @@ def main(arguments: list[str]) -> None:
     experiment = read_config(ours)
     if not ours.output:
         raise InputError("--output is empty; expected a folder")
+    if ours.transform == "":
+        raise InputError("--transform is empty; expected the folder of a job or of a dataset")
     logs = experiment.data.input if ours.input is None else ours.input
     if not logs:
         raise InputError("no logs: expected --input or the config's data.input")
@@ -171,11 +181,12 @@ def main(arguments: list[str]) -> None:
     from preprocessing.beam.dataset_job import Job
 
     flags = _with_worker_requirements(_with_local_defaults(others))
-    manifest = Job(experiment, logs, ours.output, tuple(flags)).run()
+    manifest = Job(experiment, logs, ours.output, tuple(flags), ours.transform).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
+    applied = f"; transform of {ours.transform}" if ours.transform is not None else ""
     say(
         f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected"
-        f" {sum(manifest.rejected.values()):,}"
+        f" {sum(manifest.rejected.values()):,}{applied}"
     )
     if manifest.rejected:
         often = sorted(manifest.rejected.items(), key=lambda item: (-item[1], item[0]))

@@ -21,6 +21,8 @@ from configs.domains import AUTO, BACKBONE
 from preprocessing.dataset.manifest import load_manifest
 from serving.wire.signatures import RANK_SIGNATURE, SERVED_DOMAIN
 from trainer.job import Job
+from trainer.registry.kernel_registry import KernelStore
+from trainer.registry.routes import job_routes
 
 if TYPE_CHECKING:  # Beam, Arrow and TensorFlow, where rows are read and scored: not for --help
     import pyarrow as pa
@@ -32,27 +34,23 @@ _MODEL = "selfcheck"
 
 
 def log_rows(experiment: Experiment, logs: str, count: int) -> "pa.RecordBatch":
-    """The first ``count`` sound rows of the evaluation split among the newest files. Raises
-    ``InputError`` where there are none.
+    """The first ``count`` sound rows of the newest files, of any split. Raises ``InputError`` where
+    there are none.
     """
     import pyarrow as pa
 
     from preprocessing.logs.files import find_sources, plan
     from preprocessing.logs.readers import read_piece
     from preprocessing.validation.row_checks import validate
-    from preprocessing.validation.splits import split_masks
 
     found: list[pa.RecordBatch] = []
     for piece in reversed(plan(find_sources(logs, experiment), experiment).pieces):
         for raw in read_piece(piece, experiment):
-            rows = validate(raw, experiment).rows
-            found.append(
-                rows.filter(pa.array(split_masks(rows, experiment)[experiment.evaluation.split]))
-            )
+            found.append(validate(raw, experiment).rows)
             if sum(batch.num_rows for batch in found) >= count:
                 return pa.concat_batches(found).slice(0, count)
     if not any(batch.num_rows for batch in found):
-        raise InputError(f"{logs}: no rows of split '{experiment.evaluation.split}'")
+        raise InputError(f"{logs}: no sound row")
     return pa.concat_batches(found)
 
 
@@ -101,7 +99,7 @@ def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int
     from serving.export.reference_scores import stored_scores
 
     rows = log_rows(experiment, load_manifest(data).input, count)
-    expected = stored_scores(job, rows)
+    expected = stored_scores(job, experiment, rows)
     columns = served_columns(experiment)
     requests = rows.select([column.name for column in columns]).to_pylist()
     shared = [column.name for column in columns if column.side != "item"]
@@ -182,7 +180,8 @@ def main() -> None:
     load_manifest(arguments.data)
     if not arguments.models.is_dir():
         raise InputError(f"--models: no such directory: {arguments.models}")
-    result = check(job.experiment(), arguments.data, job, arguments.models, arguments.rows)
+    experiment = job_routes(KernelStore(job), job.experiment())
+    result = check(experiment, arguments.data, job, arguments.models, arguments.rows)
     print(json.dumps(result, indent=1))
     worst = max(
         part["largest_difference"]

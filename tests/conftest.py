@@ -46,7 +46,11 @@ SMALL = (
         " validations_per_epoch: 2, checkpoint_steps: 3}"
     ),
     "kernel.width=6",
-    "finetune={epochs: 3, batch_size: 512, learning_rate: 0.03}",
+    # So that some kernels are served, some are not, and some are not worth storing.
+    (
+        "finetune={epochs: 12, patience: 12, batch_size: 64, learning_rate: 0.03,"
+        " child_learning_rate: 0.01, activation: {correction: none, level: 0.99}}"
+    ),
     "evaluation.bootstrap=50",
 )
 """What makes the quickstart small: about ten thousand rows and a backbone of a few thousand

@@ -23,8 +23,10 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("cli",),
         ("load",),
         ("schema",),
-        ("consistency",),
-        ("domains", "features", "simulation", "training"),
+        ("consistency", "domain_definitions"),
+        ("domains",),
+        ("topics",),
+        ("features", "simulation", "training"),
         ("section",),
         ("files",),
         ("asides",),
@@ -330,6 +332,7 @@ OURS = ("", "files", "filesystem")
 WRITTEN_ELSEWHERE = {
     "configs.cli": {"os.open": "the null device"},
     "configs.tensorflow_import": {"tempfile.TemporaryFile": "never has a name"},
+    "preprocessing.beam.dataset_job": {"given.save": "by preprocessing.filesystem"},
     "preprocessing.beam.duplicates": {"np.save": "into memory"},
     "preprocessing.features.ids": {"path.write_text": "into the transform's temporary folder"},
     "preprocessing.features.transform": {

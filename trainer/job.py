@@ -84,24 +84,35 @@ class Job:
         """
         return self.backbone / GOLDEN_FILE
 
-    def golden_requests(self) -> list[dict[str, Any]]:
-        """The golden requests as a client sends them: raw features by name. Raises
-        ``InputError`` where the job has none.
+    def golden_requests(self, experiment: Experiment | None = None) -> list[dict[str, Any]]:
+        """The golden requests as a client sends them: raw features by name.
+
+        Args:
+          experiment: names the columns; the job's where None. One that has more topics than the
+            job's may read columns that are not in the file: these are missing in every request.
+
+        Raises:
+          InputError: the job has none.
         """
         from preprocessing.logs.schema import served_columns  # Arrow: not for a path
 
         names = [column.name for column in served_columns(self.experiment())]
+        more = [c.name for c in served_columns(experiment)] if experiment else names
         try:
             rows = [
                 json.loads(line) for line in self.golden.read_text(encoding="utf-8").splitlines()
             ]
-            return [{name: row[name] for name in names} for row in rows]
+            return [
+                {name: row[name] for name in names}
+                | {name: row.get(name) for name in more if name not in names}
+                for row in rows
+            ]
         except FileNotFoundError:
             raise InputError(
                 f"{self.golden}: not found; trainer.task finetune copies it from a dataset; older"
                 " datasets need preprocessing.task again"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"{self.golden}: damaged: expected a JSON object with {', '.join(names)} on every"
                 f" line: {error!r}"

@@ -19,9 +19,12 @@ def check_split(experiment: Experiment, split: str | None) -> None:
         )
 
 
-def check_dataset(data: Path) -> None:
-    """Raises ``InputError`` where there is no finished dataset."""
-    load_manifest(data)
+def check_dataset(data: Path, *splits: str) -> None:
+    """Raises ``InputError`` where there is no finished dataset, or one of these splits of it has no
+    row.
+    """
+    manifest = load_manifest(data)
+    manifest.check_splits(data, [name for name in splits if name in manifest.splits])
 
 
 def check_kernels(job: Job) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs import InputError
 from configs.cli import (
@@ -29,6 +30,9 @@ from trainer.prerequisites import (
     check_split,
 )
 from trainer.registry.command import add_arguments, kernels_command
+
+if TYPE_CHECKING:
+    from trainer.registry.version_diff import ScoredRows
 
 
 def main() -> None:
@@ -110,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
     experiment = read_config(arguments)
-    check_dataset(arguments.data)
+    check_dataset(arguments.data, *experiment.fitted_on, experiment.pretrain.validation)
     with _tensorflow():
         from trainer.training.pretrain import one_thread_an_operation, pretrain
 
@@ -122,7 +126,7 @@ def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
 def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
     experiment, job = read_config(arguments), Job(arguments.job_dir)
     named_domains(experiment.domains, arguments.domains, "--domains")
-    check_dataset(arguments.data)
+    check_dataset(arguments.data, experiment.finetune.split, experiment.finetune.validation)
     job.check_finished()
     with _tensorflow():
         from trainer.training.finetune import finetune
@@ -136,7 +140,7 @@ def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
 def _evaluate(arguments: argparse.Namespace) -> None:
     experiment, job = read_config(arguments), Job(arguments.job_dir)
     check_split(experiment, arguments.split)
-    check_dataset(arguments.data)
+    check_dataset(arguments.data, arguments.split or experiment.evaluation.split)
     check_kernels(job)
     with _tensorflow():
         from trainer.evaluation.evaluate import evaluate
@@ -167,9 +171,28 @@ def _kernels(arguments: argparse.Namespace) -> None:
     if arguments.action == "verify":
         Job(arguments.job_dir).check_finished()
         with _tensorflow():
-            kernels_command(arguments, _parser())
+            kernels_command(arguments, _parser(), _score_both)
     else:
-        kernels_command(arguments, _parser())
+        kernels_command(arguments, _parser(), _score_both)
+
+
+def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
+    if arguments.set and not arguments.config:
+        raise InputError("--set: needs --config")
+    experiment = read_config(arguments) if arguments.config else job.experiment()
+    check_split(experiment, arguments.split)
+    check_dataset(arguments.data)
+    with _tensorflow():
+        from trainer.evaluation.version_comparison import score_both
+
+        return score_both(
+            experiment,
+            arguments.data,
+            job,
+            arguments.split,
+            arguments.domain,
+            arguments.version,
+        )
 
 
 _COMMANDS = {

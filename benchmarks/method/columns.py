@@ -14,7 +14,7 @@ _BATCH = 65_536
 
 
 def read_rows(dataset: Dataset, splits: Sequence[str]) -> BackboneOutputs:
-    """The rows of splits, one split after the other, with every column of the records, features
+    """The rows of splits, one split after the other, with every column of the dataset, features
     included.
 
     No model has seen them: ``logits`` is ``[N, 0]`` and ``taps`` ``[N, 2, 0]``.
@@ -22,7 +22,7 @@ def read_rows(dataset: Dataset, splits: Sequence[str]) -> BackboneOutputs:
     rows = sum(dataset.rows(split) for split in splits)
     columns: Columns = {
         name: np.empty((rows,) if column.length is None else (rows, column.length), column.dtype)
-        for name, column in dataset.manifest.columns.items()
+        for name, column in dataset.columns.items()
     }
     start = 0
     for split in splits:

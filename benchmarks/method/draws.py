@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.kernels.kernel import Rows
-from trainer.metrics.task_metrics import auc, check_rows
+from trainer.metrics.task_metrics import auc, check_rows, log_loss, row_log_loss
 from trainer.metrics.user_draws import DrawnAuc, UserDraws
 
 
 class Draws:
-    """The AUC of a split's slices under draws of its users (``UserDraws``).
+    """The AUC and the log loss of a split's slices under draws of its users (``UserDraws``).
 
-    A cell keeps the AUC of every draw; the difference of two cells, draw by draw, is then a paired
-    bootstrap (see ``trainer.metrics.paired_bootstrap``), and so is the mean of differences over
-    domains: one user drawn is drawn in all of them.
+    A cell keeps the figure of every draw; the difference of two cells, draw by draw, is then a
+    paired bootstrap (see ``trainer.metrics.paired_bootstrap``), and so is the mean of differences
+    over domains: one user drawn is drawn in all of them.
 
     Args:
       users: ``[N]``, the user of each row of the split.
@@ -59,3 +59,19 @@ class Draws:
 
         with ThreadPoolExecutor(2) as pool:
             return value, [round(float(found), 7) for found in pool.map(drawn, self._draws.times)]
+
+    def log_loss(
+        self, labels: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], rows: Rows
+    ) -> tuple[float | None, list[float]]:
+        """Log loss of rows of the split in nats, as ``auc`` has it."""
+        y, p, weights = check_rows(labels, scores, self._weights[rows])
+        value = log_loss(y, p, weights)
+        if value is None:
+            return None, []
+        users = len(self._draws.users)
+        losses, totals = (
+            self._draws.times @ np.bincount(self._user[rows], values, users)
+            for values in (weights * row_log_loss(y, p), weights)
+        )
+        drawn = np.divide(losses, totals, out=np.full(len(totals), value), where=totals > 0)
+        return value, [round(float(found), 7) for found in drawn]

@@ -1,5 +1,5 @@
-"""What a method leaves: scores of every domain's rows; and what a study keeps of them: AUC by
-slice, with resampled users.
+"""What a method leaves: scores of every domain's rows; and what a study keeps of them: AUC and log
+loss by slice, with resampled users.
 """
 
 from collections.abc import Iterator
@@ -12,18 +12,22 @@ import numpy.typing as npt
 
 from benchmarks.method.draws import Draws
 from configs import Experiment
-from configs.domains import ALL, Domain
+from configs.domains import ALL, BACKBONE, Domain
 from configs.schema import RANKING_TASKS
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
+from trainer.kernels.fallback import answering_domain
 from trainer.kernels.gate import bucket_of
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import probabilities, route, task_rows
-from trainer.training.finetune import judges
+from trainer.training.judging_users import judges
 
 ABSENT = "absent"
 """Slice of a domain: rows of users of whom the fine-tuning window has no row (pseudo cold
 start).
 """
+
+SERVED = "served"
+"""Slice of a domain whose model is not active: its rows under the nearest active one above."""
 
 ACTIVITY = ("0", "1-4", "5-50", "> 50")
 """Groups of users by their rows in the fine-tuning window: the buckets of
@@ -42,8 +46,9 @@ class Outcome:
       parameters: numbers trained for one domain (for all of them where a method has one model).
       rows: rows that were learned from, every pass counted.
       seconds: of training, forward passes included.
-      active: domains whose model helps on the validation rows that judge; None where a method does
-        not decide.
+      active: domains whose model is better than what would answer otherwise, with its gain on the
+        validation rows that judge (``activation.active_gains``); None where a method does not
+        decide.
       notes: other figures worth keeping, JSON-ready.
     """
 
@@ -51,7 +56,7 @@ class Outcome:
     parameters: int
     rows: int
     seconds: float
-    active: list[str] | None = None
+    active: dict[str, float] | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -66,10 +71,12 @@ def figures(
     experiment: Experiment,
     draws: dict[str, Draws],
 ) -> dict[str, Any]:
-    """JSON-ready: the outcome's costs, and split -> slice -> task -> ``{"auc", "draws", "rows"}``.
+    """JSON-ready: the outcome's costs, and split -> slice -> ``{"rows"}`` and task -> ``{"auc",
+    "draws", "log_loss", "log_loss_draws"}``.
 
-    Slices: every domain; ``DOMAIN|absent``; ``all|activity=0`` and so on; ``auto``. An AUC that is
-      undefined is None, its draws empty.
+    Slices: every domain; ``DOMAIN|absent``; ``all|activity=0`` and so on; ``DOMAIN|served`` of
+      those that another domain's model answers; ``auto``. A figure that is undefined is None, its
+      draws empty.
     """
     users, counts = np.unique(window.columns["row/user"], return_counts=True)
     splits: dict[str, Any] = {}
@@ -83,7 +90,9 @@ def figures(
             _routed(experiment, data, by_domain, outcome.active),
         )
         for name, inside, logits in chain(
-            _slices(experiment.domains, data, by_domain, seen), [routed]
+            _slices(experiment.domains, data, by_domain, seen),
+            _served(experiment.domains, data, by_domain, outcome.active),
+            [routed],
         ):
             if split == experiment.finetune.validation:  # the other users stopped the training
                 kept = judges(data, inside)
@@ -92,32 +101,56 @@ def figures(
             cell: dict[str, Any] = {"rows": len(inside)}
             for task in RANKING_TASKS:
                 chosen, labels = task_rows(experiment, data, inside, task)
-                auc, resampled = draws[split].auc(labels, scores[task][chosen], inside[chosen])
-                cell[task] = {"auc": auc, "draws": resampled}
+                ours = labels, scores[task][chosen], inside[chosen]
+                auc, resampled = draws[split].auc(*ours)
+                loss, of_losses = draws[split].log_loss(*ours)
+                cell[task] = {
+                    "auc": auc,
+                    "draws": resampled,
+                    "log_loss": loss,
+                    "log_loss_draws": of_losses,
+                }
             splits[split][name] = cell
     return {
         "parameters": outcome.parameters,
         "rows": outcome.rows,
         "seconds": outcome.seconds,
-        "active": outcome.active,
+        "active": None if outcome.active is None else list(outcome.active),
         "notes": outcome.notes,
         "splits": splits,
     }
+
+
+def _served(
+    domains: tuple[Domain, ...],
+    data: BackboneOutputs,
+    by_domain: dict[str, Floats],
+    active: dict[str, float] | None,
+) -> Iterator[tuple[str, Rows, Floats]]:
+    """Of domains that another domain's model answers: name, indices of rows, their logits."""
+    known = {domain.name: domain for domain in domains}
+    for domain in domains if active else ():
+        owner = answering_domain(domain, active or {})
+        if owner not in (domain.name, BACKBONE):
+            inside = data.domain_rows(domain)
+            place = np.searchsorted(data.domain_rows(known[owner]), inside)
+            yield f"{domain.name}|{SERVED}", inside, by_domain[owner][place]
 
 
 def _routed(
     experiment: Experiment,
     data: BackboneOutputs,
     by_domain: dict[str, Floats],
-    active: list[str] | None,
+    active: dict[str, float] | None,
 ) -> Floats:
     """Logits of every row under its most specific active domain, the backbone's where there is
     none.
     """
     if active is None:
-        return route(experiment, data, by_domain, by_domain[ALL])
+        return route(experiment.domains, experiment.topics, data, by_domain, by_domain[ALL])
     return route(
-        experiment,
+        experiment.domains,
+        experiment.topics,
         data,
         {name: logits for name, logits in by_domain.items() if name in active},
         data.logits,

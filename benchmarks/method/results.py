@@ -2,18 +2,23 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.method.outcome import ABSENT, AUTO
+from benchmarks.method.outcome import ABSENT, AUTO, SERVED
 from configs import InputError
 from configs.domains import ALL, Domain
 
 Floats = npt.NDArray[np.float64]
 POINTS = 100.0
+MILLI = 1_000.0
 _Z = 1.96
+
+Metric = Literal["auc", "log_loss"]
+_DRAWS = {"auc": "draws", "log_loss": "log_loss_draws"}
+"""Where a cell keeps a figure's draws."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +78,10 @@ class Results:
         slices: Sequence[str],
         task: str,
         activated: bool = False,
+        metric: Metric = "auc",
     ) -> Estimate | None:
-        """Mean over slices of the AUC difference in points; None where nothing is finished or
-        defined.
+        """Mean over slices of the AUC difference in points, or of what log loss goes down by, in
+        thousandths of a nat; None where nothing is finished or defined.
 
         Args:
           method: name, or name/suffix.
@@ -83,14 +89,16 @@ class Results:
           split: of the rows.
           slices: domains or other slices; those that are undefined on either side are left out.
           task: ctr or ctcvr.
-          activated: a domain whose model is not active has gain 0.
+          activated: a domain whose model is not active counts as what answers it: the nearest
+            active model above, else the backbone, which is gain 0.
+          metric: whose gain.
         """
         by_seed = [
-            self._difference(method, against, seed, split, slices, task, activated)
+            self._difference(method, against, seed, split, slices, task, activated, metric)
             for seed in self.seeds(method, against)
         ]
         known = [found for found in by_seed if found is not None]
-        return estimate(known, POINTS) if known else None
+        return estimate(known, POINTS if metric == "auc" else MILLI) if known else None
 
     def auc(self, method: str, split: str, name: str, task: str) -> Estimate | None:
         """A method's own AUC on a slice; None where nothing is finished or defined."""
@@ -113,6 +121,7 @@ class Results:
         slices: Sequence[str],
         task: str,
         activated: bool = False,
+        metric: Metric = "auc",
     ) -> Estimate | None:
         """Share of the reference's gain (mean over seeds) that a method's gain is, 1 = all; None
         where the reference does not gain.
@@ -123,8 +132,8 @@ class Results:
         """
         pairs = [
             (
-                self._difference(method, against, seed, split, slices, task, activated),
-                self._difference(reference, against, seed, split, slices, task),
+                self._difference(method, against, seed, split, slices, task, activated, metric),
+                self._difference(reference, against, seed, split, slices, task, metric=metric),
             )
             for seed in self.seeds(method, reference, against)
         ]
@@ -160,6 +169,7 @@ class Results:
         slices: Sequence[str],
         task: str,
         activated: bool = False,
+        metric: Metric = "auc",
     ) -> tuple[float, Floats] | None:
         outcome, other = self.outcomes[method, seed], self.outcomes[against, seed]
         values, draws = [], []
@@ -173,8 +183,8 @@ class Results:
                     f" rows of '{name}' in split '{split}'; only figures of the same rows can be"
                     " compared"
                 )
-            if first[task]["auc"] is None or second[task]["auc"] is None:
-                continue
+            if first[task].get(metric) is None or second[task].get(metric) is None:
+                continue  # undefined, or of a cell that is older than the metric
             domain = ALL if name == AUTO else name.partition("|")[0]
             off = (
                 activated
@@ -182,8 +192,14 @@ class Results:
                 and outcome["active"] is not None
                 and domain not in outcome["active"]
             )
-            values.append(0.0 if off else first[task]["auc"] - second[task]["auc"])
-            difference = np.array(first[task]["draws"]) - np.array(second[task]["draws"])
+            answered = outcome["splits"][split].get(f"{domain}|{SERVED}")
+            if off and answered and name == domain:
+                first, off = answered, False
+            if metric == "log_loss":  # the lower, the better
+                first, second = second, first
+            values.append(0.0 if off else first[task][metric] - second[task][metric])
+            drawn = [np.array(side[task][_DRAWS[metric]]) for side in (first, second)]
+            difference = drawn[0] - drawn[1]
             draws.append(np.zeros_like(difference) if off else difference)
         return (float(np.mean(values)), np.mean(draws, axis=0)) if values else None
 

@@ -129,6 +129,51 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
     return {"tables": tables, "plots": plots}
 
 
+def _log_loss(study: Study, section: ReportSection, results: Results) -> Table:
+    """What log loss goes down by, and its share of the first row's."""
+    scope, first = results.scope(section.cross), section.rows[0]
+    tables = []
+    for split in study.splits:
+        rows = []
+        for column in section.rows:
+            cells: list[Any] = [_title(study, column)]
+            for task in RANKING_TASKS:
+                gain = results.gain(
+                    column.method, column.against, split, scope, task, column.activated, "log_loss"
+                )
+                share = results.ratio(
+                    column.method,
+                    first.method,
+                    column.against,
+                    split,
+                    scope,
+                    task,
+                    column.activated,
+                    "log_loss",
+                )
+                cells += [
+                    gain and gain.cell(),
+                    gain and " ".join(f"{value:+.2f}" for value in gain.seeds),
+                    share and f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]",
+                ]
+            rows.append({"cells": cells})
+        columns = [
+            name for task in RANKING_TASKS for name in (task.upper(), "by seed", "of the first")
+        ]
+        tables.append(
+            {
+                "title": f"split '{split}': what log loss goes down by",
+                "note": (
+                    f"Mean over {len(scope)} {'cross' if section.cross else 'single'}-topic"
+                    " domains, in thousandths of a nat; the share is of the first row's."
+                ),
+                "columns": ["method", *columns],
+                "rows": rows,
+            }
+        )
+    return {"tables": tables, "plots": []}
+
+
 def _costs(results: Results, method: str) -> list[Any]:
     def helped(outcome: Any) -> float | None:
         return (
@@ -383,6 +428,7 @@ def _notes(study: Study, section: ReportSection, results: Results) -> Table:
 
 _KINDS = {
     "methods": _methods,
+    "log_loss": _log_loss,
     "domains": _domains,
     "curve": _curve,
     "activity": _activity,

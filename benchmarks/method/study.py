@@ -46,8 +46,8 @@ class Column(Section):
     activated: bool = Field(
         False,
         description=(
-            "domains whose model is not active count as the backbone, which 'against' must be:"
-            " gain 0"
+            "domains whose model is not active count as what answers them: the nearest active model"
+            " above, else the backbone, which 'against' must be"
         ),
     )
 
@@ -65,7 +65,7 @@ class ReportSection(Section):
     id: SafeName
     title: str
     text: str = ""
-    kind: Literal["methods", "domains", "curve", "activity", "absent", "notes"]
+    kind: Literal["methods", "log_loss", "domains", "curve", "activity", "absent", "notes"]
     rows: tuple[Column, ...] = ()
     curves: tuple[Curve, ...] = ()
     x_label: str = ""

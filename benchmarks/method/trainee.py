@@ -3,6 +3,7 @@ given.
 """
 
 import time
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from benchmarks.method.activation import Judged, active_gains
 from benchmarks.method.options import Training
 from benchmarks.method.outcome import Outcome
 from configs import Experiment
@@ -20,14 +22,12 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats, feature_tensor
 from trainer.backbone.model import inference_model
 from trainer.data.dataset import Columns
 from trainer.data.progress_bar import row_bar
-from trainer.evaluation.activation import passes_activation_rule
-from trainer.evaluation.comparison import compare
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import mean_auc
 from trainer.training.any_rows import for_any_rows
 from trainer.training.backbone_step import Learner
 from trainer.training.early_stopping import EarlyStopping
-from trainer.training.finetune import judging_rows, stopping_rows
+from trainer.training.judging_users import judging_rows, stopping_rows
 
 _CHUNK = 16_384
 
@@ -77,7 +77,7 @@ class Trainee:
         epochs: int | None = None,
     ) -> list[float | None]:
         """Trains on a domain's rows; leaves the best weights on its stopping rows of validation
-        (see ``finetune.stopping_rows``).
+        (see ``judging_users.stopping_rows``).
 
         Figures are means of CTR- and CTCVR-AUC, at the start and after every epoch; the start may
         be the best. A domain that has none (one class only) keeps its last weights. The order of
@@ -123,14 +123,10 @@ class Trainee:
             logits[start : start + len(part)] = infer(_tensors(features, part)).numpy()
         return logits
 
-    def passes_activation_rule(self, validation: BackboneOutputs, domain: Domain) -> bool:
-        """Whether the weights that it has help on a domain's judging rows of validation, against
-        the logits given with them.
-        """
+    def judged(self, validation: BackboneOutputs, domain: Domain) -> Judged:
+        """The weights that it has on a domain's judging rows of validation."""
         rows = judging_rows(validation, domain)
-        return passes_activation_rule(
-            compare(self.experiment, validation, rows, self.score(validation, rows))
-        )
+        return Judged(domain, rows, self.score(validation, rows))
 
     def _pass(self, data: BackboneOutputs, order: Rows, title: str) -> None:
         columns = {
@@ -158,6 +154,7 @@ def train_domains(
     domains: list[Domain],
     scored: dict[str, BackboneOutputs],
     before: Outcome,
+    judged: Sequence[Judged] = (),
 ) -> Outcome:
     """Trains a model for every domain that has rows, each from the weights that the trainee has
     now, and scores the domain's rows.
@@ -168,17 +165,17 @@ def train_domains(
       validation: rows that say when a model is best, and whether it helps.
       domains: what is trained.
       scored: split -> its rows.
-      before: scores of ``all`` and what they cost; ``active`` and ``notes["stopping_auc"]`` are
-        gone on with.
+      before: scores of ``all`` and what they cost; ``notes["stopping_auc"]`` is gone on with.
+      judged: what is decided beside the domains; nothing by default.
     """
     start, logits = (
         trainee.weights(),
         {split: dict(scores) for split, scores in before.logits.items()},
     )
-    rows, seconds, active, figures = (
+    rows, seconds, models, figures = (
         before.rows,
         before.seconds,
-        list(before.active or []),
+        list(judged),
         dict(before.notes["stopping_auc"]),
     )
     for domain in domains:
@@ -190,10 +187,10 @@ def train_domains(
             seconds + time.perf_counter() - begun,
             rows + count * trainee.settings.epochs,
         )
-        if trainee.passes_activation_rule(validation, domain):
-            active.append(domain.name)
+        models.append(trainee.judged(validation, domain))
         for split, of_split in scored.items():
             logits[split][domain.name] = trainee.score(of_split, of_split.domain_rows(domain))
+    active = active_gains(trainee.experiment, validation, models)
     return Outcome(logits, trainee.parameters, rows, seconds, active, {"stopping_auc": figures})
 
 

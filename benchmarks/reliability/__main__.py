@@ -10,7 +10,15 @@ import trainer  # noqa: F401 - before TensorFlow
 from benchmarks.sections import run_sections
 from configs.cli import run
 
-SECTIONS = ("reload", "registry", "fuzz", "hot_add", "thousand_domains", "activation_rules")
+SECTIONS = (
+    "reload",
+    "registry",
+    "fuzz",
+    "hot_add",
+    "thousand_domains",
+    "zero_shot_calibration",
+    "activation_rules",
+)
 """Modules of this package; each has ``measure(options: Options) -> Figures``."""
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ from configs.random_streams import Purpose, random_stream
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.kernels.kernel import KernelShape
 from trainer.training.backbone_step import Learner
-from trainer.training.finetune import train_kernels
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
+from trainer.training.kernel_training import train_kernels
 
 _DOMAINS = 64
 _REPEATS = 3

@@ -1,11 +1,11 @@
 """The whole job: logs in, a finished dataset out, or one clear line that says why not."""
 
 import hashlib
+import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
@@ -14,21 +14,23 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from configs import Experiment, InputError
 from configs.asides import work_folder
 from preprocessing import filesystem
-from preprocessing.beam import pipelines
+from preprocessing.beam import guards, pipelines
 from preprocessing.beam.fork_pool import Workers, forks_wanted
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.progress import Progress, say
+from preprocessing.dataset.domain_counts import domains_without_rows
+from preprocessing.dataset.given_transform import given_transform
 from preprocessing.dataset.golden_requests import GOLDEN_FILE
 from preprocessing.dataset.manifest import MANIFEST, FileEntry, Manifest, SplitSummary
 from preprocessing.features.fitted import Fitted
+from preprocessing.features.kept_columns import DICTIONARIES
 from preprocessing.features.output_spec import transform_outputs, vocabulary_sizes
-from preprocessing.logs.files import Plan, find_sources, missing_columns_error, plan
-from preprocessing.logs.schema import raw_columns
-from preprocessing.validation.row_checks import CONVERSION_WITHOUT_CLICK
+from preprocessing.logs.files import Plan, find_sources, plan
 
 PARTIAL = ".partial"
 _RESERVED = (
     "transform",
+    DICTIONARIES,
     "rejected",
     "duplicates",
     "keys",
@@ -39,10 +41,10 @@ _RESERVED = (
 )
 _OURS = re.compile(
     rf"manifest\.json|{re.escape(GOLDEN_FILE)}"
-    r"|transform/[^/]+|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
+    rf"|transform/[^/]+|{DICTIONARIES}/[^/]+\.json"
+    r"|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
     rf"|[A-Za-z0-9_][A-Za-z0-9_.-]*/[^/]+-[0-9a-f]{{8}}-\d{{5,}}\.tfrecord|{re.escape(PARTIAL)}/.*"
 )
-_SHOWN_ERRORS = 3
 
 
 @dataclass(frozen=True)
@@ -54,12 +56,14 @@ class Job:
       input: glob, folder or file of the logs, on any Beam filesystem.
       output: folder of the dataset; a former dataset in it is replaced, anything else refused.
       beam_flags: options for Beam, as on a command line.
+      transform: folder of a job or dataset whose transform is applied; None to fit one.
     """
 
     experiment: Experiment
     input: str
     output: str
     beam_flags: tuple[str, ...] = field(default=())
+    transform: str | None = None
 
     def run(self) -> Manifest:
         """Builds the dataset. Until its last moment everything happens in ``.partial``, and the
@@ -76,7 +80,9 @@ class Job:
             return self._run(workers)
 
     def _run(self, workers: Workers | None) -> Manifest:
-        self._warn_and_check_splits()
+        self._check_split_names()
+        guards.warn_of_overlap(self.experiment)
+        given = self._given_transform()
         planned = plan(find_sources(self.input, self.experiment), self.experiment)
         for path in planned.empty:
             say(f"warning: {path}: no rows")
@@ -85,8 +91,11 @@ class Job:
         try:
             self._check_output()
             with self._alone():
+                if given:
+                    given.save(self._transform_folder)
                 tally, written = self._run_passes(planned, workers)
                 manifest = self._manifest(tally, written)
+                self._warn_of_empty_domains(manifest)
                 self._publish(manifest)
         except OSError as error:
             raise InputError(f"{self.output}: {error}") from None
@@ -101,24 +110,27 @@ class Job:
             list(self.beam_flags)
         )  # a fresh one for every pass: runners change theirs
 
-    def _warn_and_check_splits(self) -> None:
-        experiment = self.experiment
+    @property
+    def _transform_folder(self) -> str:
+        return filesystem.join(self._partial, "transform")
+
+    def _given_transform(self) -> Fitted | None:
+        if self.transform is None:
+            return None
+        if _same_folder(self.transform, self.output):
+            raise InputError(
+                f"--transform and --output are the same folder, {self.output}; a run that is"
+                " killed would leave neither; expected another --output"
+            )
+        return given_transform(self.transform, self.experiment)
+
+    def _check_split_names(self) -> None:
         for name in _RESERVED:
-            if name in experiment.splits:
+            if name in self.experiment.splits:
                 raise InputError(
                     f"splits: '{name}' is a folder of its own in every dataset; expected another"
                     " name"
                 )
-        pretrain, finetune = (
-            experiment.splits[experiment.pretrain.split],
-            experiment.splits[experiment.finetune.split],
-        )
-        if pretrain.start < finetune.end and finetune.start < pretrain.end:
-            say(
-                f"warning: splits '{experiment.pretrain.split}' and '{experiment.finetune.split}'"
-                " overlap: kernels that learn from rows the backbone was trained on learn to undo"
-                " its over-confidence"
-            )
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -159,12 +171,19 @@ class Job:
             tally = self._analyse("analyse again, without duplicates", planned, duplicated, workers)
         if tally.fit_errors:
             raise InputError(min(tally.fit_errors))
+        guards.warn_of_long_lists(tally)
         with Progress("write") as progress:
             written = pipelines.apply(
-                planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers
+                planned.pieces,
+                self.experiment,
+                self._partial,
+                duplicated,
+                tally.longest,
+                self._options(),
+                workers,
             )
             progress.rows = written.rows
-        self._check_errors(written)
+        guards.check_errors(written)
         if (written.rows, written.rejected, written.splits, written.outside) != (
             tally.rows,
             tally.rejected,
@@ -179,54 +198,22 @@ class Job:
     ) -> Tally:
         with Progress(name) as progress:
             tally = pipelines.analyse(
-                planned.pieces, self.experiment, self._partial, duplicated, self._options(), workers
+                planned.pieces,
+                self.experiment,
+                self._partial,
+                duplicated,
+                self.transform is None,
+                self._options(),
+                workers,
             )
             progress.rows = tally.rows
-        self._check_errors(tally)
-        self._check_rows(tally)
+        guards.check_errors(tally)
+        guards.check_rows(tally, self.experiment, self.input, self.transform is None)
         return tally
-
-    def _check_errors(self, tally: Tally) -> None:
-        if tally.errors:
-            errors = sorted(tally.errors)
-            more = (
-                f"; and {len(errors) - _SHOWN_ERRORS} more" if len(errors) > _SHOWN_ERRORS else ""
-            )
-            raise InputError("; ".join(errors[:_SHOWN_ERRORS]) + more)
-
-    def _check_rows(self, tally: Tally) -> None:
-        """The guards that stop a job before it writes."""
-        needed = raw_columns(self.experiment)
-        if tally.json_names and needed.keys() - tally.json_names:
-            raise missing_columns_error(self.input, sorted(tally.json_names), needed)
-        refused = tally.rejected.total()
-        if refused == tally.rows:
-            rule, count = min(tally.rejected.items(), key=lambda item: (-item[1], item[0]))
-            raise InputError(
-                f"{self.input}: all {tally.rows} rows were rejected; most often ({count} rows):"
-                f" {rule}"
-            )
-        share = tally.rejected[CONVERSION_WITHOUT_CLICK] / tally.rows
-        if share > self.experiment.data.max_conversion_without_click:
-            cvr = self.experiment.tasks.cvr
-            raise InputError(
-                f"{self.input}: {tally.rejected[CONVERSION_WITHOUT_CLICK]} of {tally.rows} rows"
-                f" have {cvr.label} = 1 with {cvr.space} = 0, a share of {share:.6f};"
-                " data.max_conversion_without_click allows"
-                f" {self.experiment.data.max_conversion_without_click}; with a larger share they go"
-                " to rejected/ and the rest goes on"
-            )
-        for name, split in self.experiment.splits.items():
-            if not tally.splits[name]:
-                raise InputError(
-                    f"{self.input}: no rows in split '{name}' ({split.start.isoformat()} to"
-                    f" {split.end.isoformat()}); the logs' sound rows are from"
-                    f" {_moment(tally.first)} to {_moment(tally.last)}"
-                )
 
     def _manifest(self, tally: Tally, written: Tally) -> Manifest:
         experiment = self.experiment
-        folder = filesystem.join(self._partial, "transform")
+        folder = self._transform_folder
         fitted = Fitted.load(folder)
         transform_files = tuple(
             FileEntry(
@@ -258,8 +245,24 @@ class Job:
             rejected_files=written.file_entries("rejected"),
             transform_files=transform_files,
             outside_splits=written.outside,
-            golden_requests=self._golden_requests(written),
+            golden_requests=self._golden_requests(written) if written.golden else None,
+            dictionaries=tally.dictionary_entries(),
+            transform_from=self.transform,
         )
+
+    def _warn_of_empty_domains(self, manifest: Manifest) -> None:
+        with_rows = {
+            name
+            for split in manifest.splits.values()
+            for name, counts in split.domains.items()
+            if counts.rows
+        }
+        dictionaries = {
+            column: json.loads(filesystem.read(filesystem.join(self._partial, file.path)))
+            for column, file in (manifest.dictionaries or {}).items()
+        }
+        if empty := domains_without_rows(self.experiment, with_rows, dictionaries):
+            say(f"warning: {empty}")
 
     def _golden_requests(self, written: Tally) -> FileEntry:
         content = "".join(f"{line}\n" for _, line in written.golden).encode()
@@ -292,5 +295,7 @@ class Job:
         )
 
 
-def _moment(seconds: int | None) -> str:
-    return "nowhere" if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat()
+def _same_folder(first: str, second: str) -> bool:
+    if filesystem.is_local(first) and filesystem.is_local(second):
+        return Path(first).resolve() == Path(second).resolve()
+    return first.rstrip("/") == second.rstrip("/")

@@ -6,21 +6,21 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator
-from itertools import groupby
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from configs import Experiment, InputError
-from configs.domains import Domain
 from preprocessing import filesystem
 from preprocessing.beam import progress
-from preprocessing.beam.duplicates import Rows, duplicates_path
+from preprocessing.beam.duplicates import duplicates_path
 from preprocessing.beam.pass_summary import Tally
+from preprocessing.dataset.domain_counts import count_domains
 from preprocessing.dataset.golden_requests import draw_requests
+from preprocessing.features.batch_columns import BatchColumns
+from preprocessing.features.kept_columns import dictionary_path
 from preprocessing.features.statistics import fit
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch, read_piece
@@ -100,28 +100,56 @@ class FitTransform(beam.DoFn):
             filesystem.write(filesystem.join(self._folder, name), content)
 
 
+class WriteDictionaries(beam.DoFn):
+    """``KeptValues`` -> the files of the dictionaries, and the ``Tally`` that lists them."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+
+    def process(self, kept: Any) -> Iterator[Tally]:
+        """Writes them."""
+        tally = Tally()
+        for column, values in kept.dictionaries().items():
+            path, content = dictionary_path(column), json.dumps(values, indent=0).encode()
+            sha256 = filesystem.write(filesystem.join(self._folder, path), content)
+            tally.dictionaries[column] = (path, len(values), sha256)
+            tally.longest[column] = kept.by_column[column].longest
+            tally.cut[column] = kept.by_column[column].cut
+        yield tally
+
+
 class WriteBatches(beam.DoFn):
     """``CheckedBatch`` -> one file a split and one of rejected rows, and the ``Tally`` that
     lists them.
+
+    Args:
+      experiment: says what is written.
+      folder: where; the fitted transform and the dictionaries are there.
+      longest: of every column with a dictionary, the most different values of a row's list.
     """
 
-    def __init__(self, experiment: Experiment, folder: str) -> None:
+    def __init__(self, experiment: Experiment, folder: str, longest: dict[str, int]) -> None:
         self._experiment = experiment
         self._folder = folder
+        self._longest = longest
         self._transform: Any = None
+        self._kept: Any = None
 
     def setup(self) -> None:
-        """Loads the fitted transform, once a worker."""
+        """Loads the fitted transform and the dictionaries, once a worker."""
         from preprocessing.features.fitted import Fitted
+        from preprocessing.features.kept_columns import KeptColumns
         from preprocessing.features.transform import Transform
 
         self._transform = Transform(
             self._experiment, Fitted.load(filesystem.join(self._folder, "transform"))
         )
+        self._kept = KeptColumns.load(self._experiment, self._folder, self._longest)
 
     def process(self, checked: CheckedBatch) -> Iterator[Tally]:
         """Transforms and writes one batch."""
         from preprocessing.dataset.tfrecord_writer import batch_columns, split_file
+        from preprocessing.features.topic import topics_of_batch
 
         tally = count_rows(checked, self._experiment)
         if checked.rejections:
@@ -131,9 +159,9 @@ class WriteBatches(beam.DoFn):
         masks = split_masks(checked.rows, self._experiment)
         inside = np.logical_or.reduce(list(masks.values()))
         if inside.any():
-            columns = batch_columns(
-                checked.rows.filter(pa.array(inside)), self._transform, self._experiment
-            )
+            rows_inside = BatchColumns(checked.rows.filter(pa.array(inside)))
+            columns = batch_columns(rows_inside, self._transform, self._kept, self._experiment)
+            topics = topics_of_batch(self._experiment.topics, rows_inside)
             tally.formats = {
                 name: (array.dtype.name, array.shape[1] if array.ndim == 2 else None)
                 for name, array in columns.items()
@@ -149,7 +177,7 @@ class WriteBatches(beam.DoFn):
                     )
                     sha256 = filesystem.write(filesystem.join(self._folder, path), content)
                     tally.files[split] = [(path, len(rows), sha256)]
-                    tally.domains[split] = count_domains(columns, rows, self._experiment)
+                    tally.domains[split] = count_domains(columns, topics, rows, self._experiment)
             finetuning, seed = (
                 masks[self._experiment.finetune.split],
                 f"{checked.raw.source.seed}/{checked.raw.number}",
@@ -190,39 +218,6 @@ def count_rows(checked: CheckedBatch, experiment: Experiment) -> Tally:
         last=int(seconds.max()) if len(seconds) else None,
         json_names=set(checked.raw.names) if checked.raw.source.format == "json" else None,
     )
-
-
-def count_domains(
-    columns: dict[str, npt.NDArray[np.generic]], rows: Rows, experiment: Experiment
-) -> dict[str, Counter[str]]:
-    """Rows and labels of every domain, one histogram for each combination of topics."""
-    counted: dict[str, Counter[str]] = {}
-    measured: dict[str, npt.NDArray[Any] | None] = {"rows": None}
-    measured.update(
-        {f"label/{label}": columns[f"label/{label}"][rows] for label in experiment.label_columns}
-    )
-
-    def topics_of(domain: Domain) -> tuple[str, ...]:
-        return tuple(topic for topic, _ in domain.conditions)
-
-    for topics, domains in groupby(experiment.domains, key=topics_of):
-        sizes = [len(experiment.topics[topic].names) + 1 for topic in topics]
-        indices = [columns[f"topic/{topic}"][rows].astype(np.intp) for topic in topics]
-        cell = np.ravel_multi_index(indices, sizes) if topics else np.zeros(len(rows), np.intp)
-        histograms = {
-            name: np.bincount(cell, weights, int(np.prod(sizes, dtype=int)))
-            for name, weights in measured.items()
-        }
-        for domain in domains:
-            place = (
-                np.ravel_multi_index([index for _, index in domain.conditions], sizes)
-                if topics
-                else 0
-            )
-            counted[domain.name] = Counter(
-                {name: int(histogram[place]) for name, histogram in histograms.items()}
-            )
-    return counted
 
 
 def rejected_lines(checked: CheckedBatch) -> bytes:

@@ -60,7 +60,7 @@ class KeysOfRows(beam.DoFn):
         """Fingerprints one batch."""
         keys = np.empty(len(checked.index), KEYS)
         keys["key"] = combine_fingerprints(
-            [fingerprint_of(checked.rows, name) for name in self._experiment.data.row_key]
+            [fingerprint_of(checked.rows.column(name)) for name in self._experiment.data.row_key]
         )
         keys["file"], keys["batch"], keys["row"] = (
             checked.raw.source.order,

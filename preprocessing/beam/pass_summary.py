@@ -29,6 +29,9 @@ class Tally:
       formats: of the columns of record blocks.
       files: split -> files, by path below the dataset's folder; rejected rows are under
         ``rejected``.
+      dictionaries: column -> the file with its values, as in ``files``.
+      longest: of the same columns, the most different values that a row's list holds.
+      cut: of the same columns, rows whose lists hold more than a dataset keeps.
       golden: the golden requests of the rows written so far.
       errors: files that could not be read.
       fit_errors: why the transform could not be fitted.
@@ -45,6 +48,9 @@ class Tally:
     domains: dict[str, dict[str, Counter[str]]] = field(default_factory=dict)
     formats: dict[str, tuple[str, int | None]] = field(default_factory=dict)
     files: dict[str, list[tuple[str, int, str]]] = field(default_factory=dict)
+    dictionaries: dict[str, tuple[str, int, str]] = field(default_factory=dict)
+    longest: dict[str, int] = field(default_factory=dict)
+    cut: dict[str, int] = field(default_factory=dict)
     golden: list[Drawn] = field(default_factory=list)
     errors: set[str] = field(default_factory=set)
     fit_errors: set[str] = field(default_factory=set)
@@ -71,6 +77,9 @@ class Tally:
         self.formats.update(other.formats)
         for split, files in other.files.items():
             self.files.setdefault(split, []).extend(files)
+        self.dictionaries.update(other.dictionaries)
+        self.longest.update(other.longest)
+        self.cut.update(other.cut)
         self.golden = smallest([*self.golden, *other.golden])
         self.errors = set(sorted(self.errors | other.errors)[:_KEPT_ERRORS])
         self.fit_errors |= other.fit_errors
@@ -101,10 +110,11 @@ class Tally:
 
     def file_entries(self, folder: str) -> tuple[FileEntry, ...]:
         """The files of a split (or of ``rejected``) by path."""
-        return tuple(
-            FileEntry(path=path, rows=rows, sha256=sha256)
-            for path, rows, sha256 in sorted(self.files.get(folder, []))
-        )
+        return tuple(map(_entry, sorted(self.files.get(folder, []))))
+
+    def dictionary_entries(self) -> dict[str, FileEntry]:
+        """The file of every dictionary, by column."""
+        return {column: _entry(file) for column, file in sorted(self.dictionaries.items())}
 
     def domain_counts(self, split: str, domain: str, labels: tuple[str, ...]) -> DomainCounts:
         """Rows of a domain in a split, and how many carry each label."""
@@ -119,3 +129,8 @@ class Tally:
             name: ColumnFormat(dtype=dtype, length=length)
             for name, (dtype, length) in sorted(self.formats.items())
         }
+
+
+def _entry(file: tuple[str, int, str]) -> FileEntry:
+    path, rows, sha256 = file
+    return FileEntry(path=path, rows=rows, sha256=sha256)

@@ -1,5 +1,5 @@
-"""The two Beam graphs: one that counts, looks for duplicates and fits the transform, one that
-applies it and writes.
+"""The two Beam graphs: one that counts, looks for duplicates, and fits the transform and the
+dictionaries; one that applies them and writes.
 
 They run one after the other over the same pieces, because a runner materialises what two stages
 share, and reading twice is cheaper than keeping every row. Only small files leave a graph, so any
@@ -24,6 +24,7 @@ from preprocessing.beam.batch_coder import BatchCoder
 from preprocessing.beam.fork_pool import WorkerDied, Workers
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.progress import say
+from preprocessing.features.kept_columns import KeptValues
 from preprocessing.features.statistics import Statistics
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch
@@ -42,11 +43,12 @@ def analyse(
     experiment: Experiment,
     folder: str,
     duplicated: frozenset[str],
+    fitting: bool,
     options: PipelineOptions,
     workers: Workers | None = None,
 ) -> Tally:
-    """Counts rows, fits the transform into ``folder/transform`` and notes duplicates in
-    ``folder/duplicates``.
+    """Counts rows, fits the transform into ``folder/transform`` and the dictionaries into
+    ``folder/dictionaries``, and notes duplicates in ``folder/duplicates``.
 
     Args:
       pieces: what to read.
@@ -54,6 +56,7 @@ def analyse(
       folder: empty working folder, or one that an earlier call has filled.
       duplicated: batches whose duplicates an earlier call has noted: these rows are left out, and
         no others are looked for.
+      fitting: whether there is a transform to fit.
       options: Beam's.
       workers: processes to use instead of those that Beam would start.
 
@@ -67,11 +70,22 @@ def analyse(
         tallies = [errors, checked | "CountRows" >> beam.ParDo(dofns.CountRows(experiment))]
         tallies.append(
             checked
-            | "Statistics"
-            >> beam.CombineGlobally(_CombineStatistics(experiment)).without_defaults()
-            | "FitTransform"
-            >> beam.ParDo(dofns.FitTransform(experiment, filesystem.join(folder, "transform")))
+            | "KeptValues"
+            >> beam.CombineGlobally(
+                _Combine(experiment, KeptValues, tuple(experiment.splits))
+            ).without_defaults()
+            | "WriteDictionaries" >> beam.ParDo(dofns.WriteDictionaries(folder))
         )
+        if fitting:
+            tallies.append(
+                checked
+                | "Statistics"
+                >> beam.CombineGlobally(
+                    _Combine(experiment, Statistics, experiment.fitted_on)
+                ).without_defaults()
+                | "FitTransform"
+                >> beam.ParDo(dofns.FitTransform(experiment, filesystem.join(folder, "transform")))
+            )
         if experiment.data.row_key and not duplicated:
             tallies.append(
                 checked
@@ -96,11 +110,14 @@ def apply(
     experiment: Experiment,
     folder: str,
     duplicated: frozenset[str],
+    longest: dict[str, int],
     options: PipelineOptions,
     workers: Workers | None = None,
 ) -> Tally:
-    """Writes the dataset's files into ``folder``, with the transform and the duplicates that
-    ``analyse`` has left there.
+    """Writes the dataset's files into ``folder``, with the transform, the dictionaries and the
+    duplicates that are there.
+
+    ``longest`` is what ``analyse`` has found (``Tally.longest``); the rest is as there.
 
     Raises:
       InputError: the pass failed for a reason outside the program.
@@ -110,7 +127,9 @@ def apply(
         checked, errors = _checked_batches(
             pipeline, pieces, experiment, filesystem.join(folder, "duplicates"), duplicated
         )
-        written = checked | "WriteBatches" >> beam.ParDo(dofns.WriteBatches(experiment, folder))
+        written = checked | "WriteBatches" >> beam.ParDo(
+            dofns.WriteBatches(experiment, folder, longest)
+        )
         _write_tally([errors, written], filesystem.join(folder, "written.json"))
 
     _run(build, options, workers)
@@ -141,18 +160,25 @@ def _checked_batches(
     return checked, read[dofns.ReadPieces.ERRORS]
 
 
-class _CombineStatistics(beam.CombineFn):
-    """``CheckedBatch`` -> ``Statistics`` of the rows that the transform is fitted on."""
+class _Combine(beam.CombineFn):
+    """``CheckedBatch`` -> mergeable statistics of the rows of some splits."""
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        kind: type[Statistics] | type[KeptValues],
+        splits: tuple[str, ...],
+    ) -> None:
         self._experiment = experiment
+        self._kind = kind
+        self._splits = splits
 
     def create_accumulator(self) -> Any:
-        return Statistics.empty(self._experiment)
+        return self._kind.empty(self._experiment)
 
     def add_input(self, accumulator: Any, element: CheckedBatch) -> Any:
         masks = split_masks(element.rows, self._experiment)
-        mask = np.logical_or.reduce([masks[split] for split in self._experiment.fitted_on])
+        mask = np.logical_or.reduce([masks[split] for split in self._splits])
         if not mask.any():
             return accumulator
         return accumulator.add(element.rows if mask.all() else element.rows.filter(pa.array(mask)))

@@ -3,6 +3,7 @@ written last, so a dataset without one is not finished.
 """
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -60,7 +61,14 @@ class Manifest(Section):
         included.
       rejected: rejected rows by reason.
       outside_splits: sound rows whose timestamp is in no split.
-      golden_requests: ``GOLDEN_FILE``; None in datasets that are older than it.
+      golden_requests: ``GOLDEN_FILE``; None in datasets that are older than it, and where the
+        fine-tuning split has no row.
+      dictionaries: of every raw column of text (``raw/COLUMN``, a list's included), the file that
+        lists its values: a JSON list; code ``i + 1`` is value ``i``, 0 is missing. ``rows`` is the
+        number of values. None in datasets that are older than raw columns; they hold
+        ``topic/NAME`` instead.
+      transform_from: the job or dataset whose transform was applied, as ``--transform`` had it;
+        None where it was fitted on the rows of this dataset.
     """
 
     format: int = FORMAT
@@ -75,6 +83,8 @@ class Manifest(Section):
     transform_files: tuple[FileEntry, ...]
     outside_splits: int
     golden_requests: FileEntry | None = None
+    dictionaries: dict[str, FileEntry] | None = None
+    transform_from: str | None = None
 
     def files(self) -> list[FileEntry]:
         """Every file of the dataset but the manifest."""
@@ -83,8 +93,23 @@ class Manifest(Section):
             *self.transform_files,
             *self.rejected_files,
             *golden,
+            *(self.dictionaries or {}).values(),
             *(file for split in self.splits.values() for file in split.files),
         ]
+
+    def check_splits(self, folder: Path, names: Iterable[str]) -> None:
+        """Raises ``InputError`` where one of these splits has no row; ``folder`` is the dataset's.
+
+        So it may be where ``preprocessing.task --transform`` has read a part of the logs.
+        """
+        empty = [name for name in dict.fromkeys(names) if not self.splits[name].rows]
+        if empty:
+            there = [name for name, split in self.splits.items() if split.rows]
+            raise InputError(
+                f"{folder}: no rows in {'splits' if len(empty) > 1 else 'split'}"
+                f" {', '.join(empty)}; rows are in {', '.join(there)}; run preprocessing.task"
+                " --transform on logs of those days, too"
+            )
 
 
 def load_manifest(data: Path) -> Manifest:

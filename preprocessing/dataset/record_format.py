@@ -5,8 +5,10 @@ stand in the manifest's ``columns``. Blocks instead of rows because encoding a r
 Python is the wall of the whole pipeline, and parsing one the wall of training. Any TFRecord reader
 opens the files; ``decode_block`` is the reader.
 
-Columns: ``feature/NAME`` (ids or numbers), ``label/COLUMN`` (0.0 or 1.0), ``topic/NAME`` (index of
-the topic's value from 1, 0 for none), ``row/weight``, ``row/timestamp`` (seconds), ``row/request``
+Columns: ``feature/NAME`` (ids or numbers), ``label/COLUMN`` (0.0 or 1.0), ``raw/COLUMN`` (what
+topics may read, whatever topics there are: int32 codes of text ``[rows]``, or of the different
+members of lists ``[rows, length]``, by the dictionaries that the manifest lists, 0 where missing;
+float32 numbers, NaN where missing), ``row/weight``, ``row/timestamp`` (seconds), ``row/request``
 and ``row/user`` (64-bit fingerprints), ``row/truth`` (fingerprint of the key of the true
 probabilities, where the config names one).
 """

@@ -5,31 +5,34 @@ import struct
 import google_crc32c
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from configs import Experiment
 from preprocessing.dataset.record_format import Columns, encode_blocks
+from preprocessing.features.batch_columns import BatchColumns
+from preprocessing.features.kept_columns import KeptColumns
 from preprocessing.features.transform import Transform
 from preprocessing.hashing import permutation
 from preprocessing.validation.row_keys import fingerprint_of
 
 
-def batch_columns(rows: pa.RecordBatch, transform: Transform, experiment: Experiment) -> Columns:
-    """Every column of the record format (``records``) for validated rows ``[N]``."""
-    columns: Columns = dict(transform.apply_batch(rows))
+def batch_columns(
+    rows: BatchColumns, transform: Transform, kept: KeptColumns, experiment: Experiment
+) -> Columns:
+    """Every column of the record format (``record_format``) for validated rows ``[N]``."""
+    columns: Columns = transform.apply_batch(rows) | kept.of_batch(rows)
     for label in experiment.label_columns:
-        columns[f"label/{label}"] = rows.column(label).to_numpy(zero_copy_only=False)
+        columns[f"label/{label}"] = rows.array(label).to_numpy(zero_copy_only=False)
     data = experiment.data
     columns["row/weight"] = (
-        rows.column(data.weight).to_numpy(zero_copy_only=False)
+        rows.array(data.weight).to_numpy(zero_copy_only=False)
         if data.weight
-        else np.ones(rows.num_rows, np.float32)
+        else np.ones(len(rows), np.float32)
     )
-    columns["row/timestamp"] = rows.column(data.timestamp).to_numpy(zero_copy_only=False)
-    columns["row/request"] = fingerprint_of(rows, data.request)
-    columns["row/user"] = fingerprint_of(rows, data.user)
+    columns["row/timestamp"] = rows.array(data.timestamp).to_numpy(zero_copy_only=False)
+    columns["row/request"] = fingerprint_of(rows.array(data.request))
+    columns["row/user"] = fingerprint_of(rows.array(data.user))
     if experiment.evaluation.truth:
-        columns["row/truth"] = fingerprint_of(rows, experiment.evaluation.truth.key)
+        columns["row/truth"] = fingerprint_of(rows.array(experiment.evaluation.truth.key))
     return columns
 
 

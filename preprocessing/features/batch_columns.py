@@ -19,17 +19,30 @@ class BatchColumns:
         self._batch = batch
         self._encoded: dict[str, pa.DictionaryArray] = {}
 
+    @classmethod
+    def of(cls, batch: "pa.RecordBatch | BatchColumns") -> "BatchColumns":
+        """The columns of a batch; itself where it is them already."""
+        return batch if isinstance(batch, cls) else cls(batch)
+
+    def __len__(self) -> int:
+        return int(self._batch.num_rows)
+
     def array(self, name: str) -> pa.Array:
         """A column as it is."""
         return self._batch.column(name)
 
-    def by_distinct_value(self, name: str, function: Any) -> Array:
-        """Applies an elementwise TensorFlow function of strings to a column ``[N]``, once to
-        every distinct value.
-        """
+    def encoded(self, name: str) -> pa.DictionaryArray:
+        """The distinct values of a column of text ``[N]``, or of all lists of one."""
         if name not in self._encoded:
-            self._encoded[name] = encode(self.array(name))
-        return of_distinct_values(self._encoded[name], function)
+            column = self.array(name)
+            self._encoded[name] = encode(column.flatten() if is_list(column) else column)
+        return self._encoded[name]
+
+    def by_distinct_value(self, name: str, function: Any) -> Array:
+        """Applies an elementwise TensorFlow function of strings to a column ``[N]`` (of lists: to
+        the values of all of them, one after the other), once to every distinct value.
+        """
+        return of_distinct_values(self.encoded(name), function)
 
     def numbers(self, name: str) -> Any:
         """A column of numbers as a float32 tensor ``[N]``; null is NaN."""
@@ -43,6 +56,11 @@ class BatchColumns:
         from configs.tensorflow_import import tf
 
         return tf.constant(self.array(name).to_numpy(zero_copy_only=False))
+
+
+def is_list(column: pa.Array) -> bool:
+    """Whether a column holds lists of text, not text."""
+    return bool(pa.types.is_list(column.type))
 
 
 def encode(strings: pa.Array) -> pa.DictionaryArray:

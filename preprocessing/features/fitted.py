@@ -6,11 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from configs import Experiment, InputError
 from preprocessing import filesystem
 
 _SETTINGS = "transform.json"
+_AGAIN = "run preprocessing.task again (--transform JOB for data of a job's backbone)"
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,8 @@ class Fitted:
     """A fitted transform's constants.
 
     Attributes:
-      settings: canonical JSON of the features and topics it was fitted for; part of the digest.
+      settings: canonical JSON of the features it was fitted for (older ones hold topics, too); part
+        of the digest.
       vocabularies: feature -> values in the order of their ids.
       moments: feature -> mean and standard deviation (of a numeric feature; after log1p where it
         asks for it).
@@ -118,22 +121,35 @@ class Fitted:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder}: not a fitted transform: {error}") from None
 
-    def check_matches(self, experiment: Experiment, where: str) -> None:
-        """Raises ``InputError`` where the experiment's features or topics are not those it was
-        fitted for.
+    def check_matches(self, experiment: Experiment, where: str, advice: str = _AGAIN) -> None:
+        """Raises ``InputError`` where the experiment's features are not those it was fitted for.
+
+        Args:
+          experiment: that reads it.
+          where: what holds it; the message begins with it.
+          advice: what to do then; the message ends with it.
         """
-        if self.settings != self.settings_of(experiment):
-            ours, theirs = json.loads(self.settings_of(experiment)), json.loads(self.settings)
-            differing = [
-                f"{section}.{name}"
-                for section in ("features", "topics")
-                for name in sorted(ours[section].keys() | theirs[section].keys())
-                if ours[section].get(name) != theirs[section].get(name)
-            ]
+        ours, theirs = experiment.transform_settings, json.loads(self.settings)
+        names = sorted(ours["features"].keys() | theirs["features"].keys())
+        differing = [
+            f"features.{name}"
+            for name in names
+            if ours["features"].get(name) != theirs["features"].get(name)
+        ]
+        if differing or ours["order"]["features"] != theirs["order"]["features"]:
             raise InputError(
                 f"{where}: fitted for other settings of"
-                f" {', '.join(differing) or 'the order of features'}; run preprocessing.task again"
+                f" {', '.join(differing) or 'the order of features'}; {advice}"
             )
+
+    def same_outputs_as(self, other: "Fitted") -> bool:
+        """Whether both give the same outputs, whatever topics an older one names."""
+        return self._decisive() == other._decisive()
+
+    def _decisive(self) -> tuple[Any, ...]:
+        settings = json.loads(self.settings)
+        features = settings["features"], settings["order"]["features"]
+        return features, self.vocabularies, self.moments, self.boundaries
 
 
 def _read(folder: str, name: str) -> bytes:

@@ -1,8 +1,8 @@
 """The one feature transform: raw columns -> ids and numbers, as a TensorFlow graph.
 
 Beam applies it to batches (``apply_batch``), the exported SavedModel holds it unchanged
-(``features`` and ``topics``), so training and serving cannot differ. Ids: 0 is padding or missing,
-then the out-of-vocabulary buckets, then the vocabulary.
+(``features``), so training and serving cannot differ. Topics are no part of it (``topic``). Ids: 0
+is padding or missing, then the out-of-vocabulary buckets, then the vocabulary.
 """
 
 import tempfile
@@ -19,7 +19,6 @@ from preprocessing.features.kinds import features_of
 from preprocessing.features.output_spec import Output as Output
 from preprocessing.features.output_spec import transform_outputs as transform_outputs
 from preprocessing.features.output_spec import vocabulary_sizes as vocabulary_sizes
-from preprocessing.features.topic import topic_index, topic_index_of_batch
 
 
 class Transform(tf.Module):
@@ -57,29 +56,17 @@ class Transform(tf.Module):
                 outputs |= feature.graph([raw[column] for column in columns], self._constants)
         return outputs
 
-    def topics(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """Index of each row's value in every topic, int32 ``[N]``: from 1 in the topic's order,
-        0 for none of them.
-        """
-        return {
-            name: topic_index(topic, raw[topic.column])
-            for name, topic in self.experiment.topics.items()
-        }
-
-    def apply_batch(self, batch: pa.RecordBatch) -> dict[str, Array]:
+    def apply_batch(self, batch: pa.RecordBatch | BatchColumns) -> dict[str, Array]:
         """Transforms validated rows (see ``logs.schema.ARROW_TYPES``).
 
         Look-ups run once per distinct value of the batch: ids are a function of the value alone.
 
         Returns:
-          ``feature/NAME`` and ``topic/NAME`` columns of the record format.
+          ``feature/NAME`` columns of the record format.
         """
-        columns = BatchColumns(batch)
-        arrays = {
+        columns = BatchColumns.of(batch)
+        return {
             f"feature/{name}": array
             for feature in self._features.values()
             for name, array in feature.batch(columns, self._constants).items()
         }
-        for name, topic in self.experiment.topics.items():
-            arrays[f"topic/{name}"] = topic_index_of_batch(topic, columns)
-        return arrays

@@ -42,17 +42,25 @@ class ValueCounts:
             self._waiting, self._waiting_values = [], 0
         return self._merged
 
+    def distinct(self) -> int:
+        """How many values there are; the empty one is none."""
+        values = self.table()["value"]
+        return len(values) - int(pc.sum(pc.equal(values, "")).as_py() or 0)
+
+    def values(self) -> tuple[str, ...]:
+        """All values but the empty one, most frequent first, ties by value (in the order of code
+        points).
+        """
+        return _in_order(self.table())
+
     def most_frequent(self, min_count: int, max_size: int) -> tuple[str, ...]:
-        """Most frequent first, ties by value (in the order of code points). Left out: what a
-        line of a text file cannot hold.
+        """Those in the same order that occur ``min_count`` times, ``max_size`` of them. Left out:
+        what a line of a text file cannot hold.
         """
         table = self.table()
-        unfit = pc.or_(
-            pc.equal(table["value"], ""), pc.match_substring_regex(table["value"], "[\\r\\n]")
-        )
-        kept = table.filter(pc.and_(pc.greater_equal(table["rows"], min_count), pc.invert(unfit)))
-        kept = kept.sort_by([("rows", "descending"), ("value", "ascending")]).slice(0, max_size)
-        return tuple(kept["value"].to_pylist())
+        unfit = pc.match_substring_regex(table["value"], "[\\r\\n]")
+        often = pc.greater_equal(table["rows"], min_count)
+        return _in_order(table.filter(pc.and_(often, pc.invert(unfit))), max_size)
 
     def _append(self, table: pa.Table) -> None:
         self._waiting.append(table)
@@ -62,3 +70,9 @@ class ValueCounts:
             or len(self._waiting) > _WAITING_BATCHES
         ):
             self.table()
+
+
+def _in_order(table: pa.Table, most: int | None = None) -> tuple[str, ...]:
+    kept = table.filter(pc.not_equal(table["value"], ""))
+    kept = kept.sort_by([("rows", "descending"), ("value", "ascending")]).slice(0, most)
+    return tuple(kept["value"].to_pylist())

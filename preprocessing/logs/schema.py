@@ -31,7 +31,8 @@ class Column:
       name: its name in the logs, and in a serving request.
       kind: how it is read.
       required: a null refuses the row; other columns may be missing in a row.
-      served: a serving request carries it (features and topic fields do; labels and keys do not).
+      served: a serving request carries it (features and topic fields do, and columns kept for
+        topics to come may one day; labels and keys do not).
       side: side of its first feature, crosses coming last; ``context`` where only topics read it;
         None where it is not served.
     """
@@ -55,11 +56,10 @@ def raw_columns(experiment: Experiment) -> dict[str, Column]:
             )
     for topic in experiment.topics.values():
         columns.setdefault(
-            topic.column,
-            Column(
-                topic.column, "timestamp" if topic.hours else "string", served=True, side="context"
-            ),
+            topic.column, Column(topic.column, topic.read_as, served=True, side="context")
         )
+    for name in experiment.data.topic_columns:
+        columns.setdefault(name, Column(name, "string", served=True, side="context"))
 
     data = experiment.data
     _require(columns, Column(data.timestamp, "timestamp", required=True))

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 
-from configs import InputError
+from configs import Experiment, InputError
 from configs.files import write_json
 from configs.section import Section, read_section
 from serving.export.kernel_slots import Layout
@@ -123,15 +123,21 @@ def newest(models: Path) -> Path | None:
     return max(versions, key=lambda path: int(path.name), default=None)
 
 
-def sources_of(job: Job) -> dict[str, str]:
+def sources_of(job: Job, experiment: Experiment) -> dict[str, str]:
     """What decides the graph, the weights of a job's backbone and its outputs for the golden
     rows in an export.
+
+    Args:
+      job: whose backbone it is.
+      experiment: of the job, as its kernels route it.
     """
-    experiment = json.dumps(job.experiment().model_dump(mode="json"), sort_keys=True)
+    settings = experiment.model_dump(mode="json")
+    topics = list(settings.pop("topics").items())  # their order counts
     libraries = ", ".join(f"{name} {installed(name)}" for name in ("tensorflow", "keras"))
     return {
         "backbone": job.fingerprint()["fingerprint"],
-        "experiment": hashlib.sha256(experiment.encode()).hexdigest(),
+        "experiment": _digest(settings),
+        "set of topics": _digest(topics),
         "golden requests": _sha256(job.golden),
         "code": _code(),
         "libraries": libraries,
@@ -172,6 +178,10 @@ def files_of(
             known[name] if shared else FileEntry(bytes=path.stat().st_size, sha256=_sha256(path))
         )
     return files
+
+
+def _digest(settings: Any) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
 
 @cache

@@ -71,7 +71,7 @@ def golden_taps(
     """
     rows, items, shared = golden_rows(experiment, requests)
     batch = record_batch(experiment, [*rows, *(item | shared for item in items)], "golden requests")
-    frozen = frozen_rows(backbone, transform, batch, shape.tap)
+    frozen = frozen_rows(backbone, transform, experiment.topics, batch, shape.tap)
     kept = {name for name in frozen.columns if name.startswith("topic/")} | set(user_columns(shape))
     file = io.BytesIO()
     np.savez(
@@ -94,7 +94,7 @@ def golden_cases(
     """The content of ``FILE``.
 
     Args:
-      experiment: the backbone's.
+      experiment: the backbone's, as its kernels route it.
       requests: the job's golden ones.
       taps: file of ``golden_taps``.
       kernels: what is served.

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs import Experiment, InputError
+from configs.domain_names import spellings
 from configs.domains import BACKBONE, Domain
 from configs.tensorflow_import import tf
 from trainer.kernels.bank import KernelBank
-from trainer.kernels.fallback import answering_domain, spellings
+from trainer.kernels.fallback import answering_domain
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.routing import most_specific_first
 from trainer.registry.kernel_registry import StoredKernel
@@ -65,7 +66,9 @@ class Slots:
     def ranks(self) -> dict[str, int]:
         """Every name by which a domain or the backbone may be asked for -> its rank."""
         return {BACKBONE: 0} | {
-            name: rank for rank, domain in enumerate(self.domains, 1) for name in spellings(domain)
+            spelling: rank
+            for rank, domain in enumerate(self.domains, 1)
+            for spelling in spellings(domain.name)
         }
 
     def variables(self) -> dict[str, tf.Variable]:
@@ -94,7 +97,7 @@ class Layout:
     Attributes:
       shape: of every kernel.
       slots: that the bank has.
-      others: names of the domains that the graph knows beside the experiment's.
+      others: names of the domains that the graph knows beside those that the experiment crosses.
     """
 
     shape: KernelShape
@@ -118,15 +121,16 @@ class Layout:
             return "has kernels of another shape"
         if len(kernels) >= self.slots or slots not in (None, self.slots):
             return f"has {self.slots} slots"
-        unknown = domains_outside_config(experiment, kernels) - set(self.others)
+        unknown = domains_outside_config(experiment, (kernel.domain for kernel in kernels))
+        unknown -= set(self.others)
         return f"does not know the domain '{min(unknown)}'" if unknown else ""
 
 
-def domains_outside_config(experiment: Experiment, kernels: Iterable[StoredKernel]) -> set[str]:
-    """Domains of kernels that are none of the experiment's: a kernel may have been tuned by a
-    config that crosses other topics.
+def domains_outside_config(experiment: Experiment, stored: Iterable[str]) -> set[str]:
+    """Which of the domains that have kernels are none of the experiment's: a kernel may have been
+    tuned by a config that crosses other topics.
     """
-    return {kernel.domain for kernel in kernels} - {domain.name for domain in experiment.domains}
+    return set(stored) - {domain.name for domain in experiment.domains}
 
 
 def head_room(kernels: int) -> int:

@@ -2,7 +2,7 @@
 the stored kernels, with no exported graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,24 +10,34 @@ import numpy as np
 import pyarrow as pa
 
 from configs import Experiment
+from configs.domain_names import spellings
 from configs.domains import BACKBONE, Domain
 from configs.tensorflow_import import tf
+from configs.topics import Topic
+from preprocessing.features.topic import topics_of_batch
 from preprocessing.features.transform import Transform
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
-from trainer.kernels.fallback import answering_domain, spellings
+from trainer.kernels.fallback import answering_domain
 from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.kernels.scoring import Probabilities, probabilities, score_rows
 from trainer.registry.kernel_registry import KernelStore, StoredKernel, common_tap
 
 
 def frozen_rows(
-    backbone: keras.Model, transform: Transform, rows: pa.RecordBatch, tap: str
+    backbone: keras.Model,
+    transform: Transform,
+    topics: Mapping[str, Topic],
+    rows: pa.RecordBatch,
+    tap: str,
 ) -> BackboneOutputs:
-    """Runs validated rows through Beam's batch transform and the frozen backbone."""
+    """Runs validated rows through Beam's batch transform and the frozen backbone, and cuts them by
+    topics.
+    """
     columns: dict[str, Any] = transform.apply_batch(rows)
+    columns |= topics_of_batch(topics, rows)
     heads = backbone(
         {name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()},
         training=False,
@@ -39,7 +49,7 @@ class TrainerScores:
     """Probabilities of rows as the trainer computes them, under any domain.
 
     Args:
-      experiment: its topics are what ``auto`` goes by.
+      experiment: its topics are what ``auto`` goes by (``trainer.registry.routes``).
       kernels: the active ones, all of which read the rows' tap.
       rows: what is scored, with topics, and the ids of the user feature where kernels are gated.
     """
@@ -50,7 +60,9 @@ class TrainerScores:
         self._kernels, self._rows = {kernel.domain: kernel for kernel in kernels}, rows
         active = [Domain.parse(name, experiment.topics) for name in self._kernels]
         self._domains = {
-            name: domain for domain in (*experiment.domains, *active) for name in spellings(domain)
+            name: domain
+            for domain in (*experiment.domains, *active)
+            for name in spellings(domain.name)
         }
         self._gains = {kernel.domain: kernel.measured_gain for kernel in kernels}
         candidates = most_specific_first(active, experiment.topics)
@@ -87,13 +99,18 @@ class TrainerScores:
         return list(self._kernels)
 
 
-def stored_scores(job: Job, rows: pa.RecordBatch) -> TrainerScores:
-    """Scores of validated rows by a job's backbone and its active kernels."""
-    experiment, store = job.experiment(), KernelStore(job)
+def stored_scores(job: Job, experiment: Experiment, rows: pa.RecordBatch) -> TrainerScores:
+    """Scores of validated rows by a job's backbone and its active kernels.
+
+    Args:
+      job: the job.
+      experiment: of the job, as its kernels route it (``trainer.registry.routes.job_routes``).
+      rows: with that experiment's columns.
+    """
+    store = KernelStore(job)
     kernels = [store.load(domain, version) for domain, version in store.active().items()]
     tap = common_tap(kernels) or experiment.kernel.tap
+    backbone, transform = load_frozen(job, experiment), Transform(experiment, job.fitted())
     return TrainerScores(
-        experiment,
-        kernels,
-        frozen_rows(load_frozen(job, experiment), Transform(experiment, job.fitted()), rows, tap),
+        experiment, kernels, frozen_rows(backbone, transform, experiment.topics, rows, tap)
     )

@@ -14,6 +14,7 @@ import keras
 from configs import Experiment
 from configs.schema import RANKING_TASKS
 from configs.tensorflow_import import tf
+from preprocessing.features.topic import element_index, first_of
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import Column, served_columns
 from serving.export.kernel_slots import Slots
@@ -49,7 +50,8 @@ class Recommender(tf.Module):
     """What is exported.
 
     Args:
-      experiment: the one the backbone was trained with.
+      experiment: the one the backbone was trained with, as its kernels route it
+        (``trainer.registry.routes``).
       transform: fitted.
       backbone: frozen, for inference.
       slots: a domain without a kernel in them is answered by the nearest one above it that has one.
@@ -184,13 +186,18 @@ class Recommender(tf.Module):
         """Topic indices, each worked out once per distinct value: a topic may have a thousand
         values, a request seldom has many.
         """
-        topics = self._experiment.topics
-        distinct = {topic.column: tf.unique(raw[topic.column]) for topic in topics.values()}
-        indices = self._transform.topics({column: values.y for column, values in distinct.items()})
-        return {
-            name: tf.gather(index, distinct[topics[name].column].idx)
-            for name, index in indices.items()
+        topics = self._experiment.topics.items()
+        distinct = {
+            column: tf.unique(tf.reshape(raw[column], [-1]))
+            for column in {topic.column: None for _, topic in topics}
         }
+        found = {}
+        for name, topic in topics:
+            values, places = distinct[topic.column]
+            places = tf.reshape(places, tf.shape(raw[topic.column]))
+            index = tf.gather(element_index(topic, values), places)
+            found[name] = first_of(index) if topic.read_as == "strings" else index
+        return found
 
     def _inputs(self, features: dict[str, tf.Tensor], topics: _Topics) -> dict[str, tf.Tensor]:
         """The backbone's inputs among the transform's outputs; few backbones read topics."""

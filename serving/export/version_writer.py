@@ -13,7 +13,7 @@ from pathlib import Path
 
 from configs import Experiment, InputError
 from configs.asides import make_folder
-from configs.domains import ALL
+from configs.domains import ALL, is_domain
 from configs.files import atomic_directory, link, write_unsynced
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import Transform
@@ -43,6 +43,7 @@ from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
+from trainer.registry.routes import job_routes
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,10 @@ class _Wanted:
     """What a version is to hold.
 
     Attributes:
-      job, experiment: whose backbone it is.
+      job: whose backbone it is.
+      experiment: of the job, as its kernels route it.
       kernels: the active ones.
+      others: domains that it must know beside the experiment's.
       requests: the golden ones.
       slots: of the bank; None for any number that they fit into.
     """
@@ -59,6 +62,7 @@ class _Wanted:
     job: Job
     experiment: Experiment
     kernels: list[StoredKernel]
+    others: tuple[str, ...]
     requests: list[golden_cases.Row]
     slots: int | None
 
@@ -67,7 +71,8 @@ class _Wanted:
         """A job's backbone and its active kernels. Raises ``InputError`` where they cannot be
         exported.
         """
-        experiment, store = job.experiment(), KernelStore(job)
+        store = KernelStore(job)
+        experiment = job_routes(store, job.experiment())
         kernels = [store.load(domain, number) for domain, number in store.active().items()]
         common_shape(kernels)
         if slots is not None and slots <= len(kernels):
@@ -75,7 +80,13 @@ class _Wanted:
                 f"--slots {slots}: expected at least {len(kernels) + 1}, one for each active kernel"
                 " and one for the backbone"
             )
-        return cls(job, experiment, kernels, job.golden_requests(), slots)
+        others = [
+            name
+            for name in sorted(domains_outside_config(experiment, store.domains()))
+            if is_domain(name, experiment.topics)
+        ]
+        requests = job.golden_requests(experiment)
+        return cls(job, experiment, kernels, tuple(others), requests, slots)
 
 
 def export(
@@ -103,7 +114,7 @@ def export(
     """
     wanted = _Wanted.of(job, slots)
     version = _free(models, version)
-    sources, former = sources_of(job), newest(models)
+    sources, former = sources_of(job, wanted.experiment), newest(models)
     record = Record.read(former) if former else None
     reason = "asked for" if full else _reason(wanted, sources, former, record)
     with atomic_directory(models / str(version)) as aside:
@@ -152,11 +163,7 @@ def _write_all(aside: Path, wanted: _Wanted) -> tuple[Layout, dict[str, int]]:
     shape = common_shape(kernels) or KernelShape.of(
         experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1]
     )
-    layout = Layout(
-        shape,
-        wanted.slots or head_room(len(kernels)),
-        tuple(sorted(domains_outside_config(experiment, kernels))),
-    )
+    layout = Layout(shape, wanted.slots or head_room(len(kernels)), wanted.others)
     slots = Slots(layout.domains(experiment), shape, layout.slots, kernels)
     module = Recommender(experiment, transform, backbone, slots)
     shards = TwoShards()

@@ -81,13 +81,15 @@ def test_named_domains_are_given_once_in_the_order_of_the_names() -> None:
     found = named_domains(DOMAINS, ["scene=search", "all", "scene=search"], "--domains")
     assert [domain.name for domain in found] == ["scene=search", "all"]
     assert named_domains(DOMAINS, [], "--domains") == list(DOMAINS)
+    crossed = named_domains(DOMAINS, ["scene=home,region=r1", "region=r1,scene=home"], "--domains")
+    assert [domain.name for domain in crossed] == ["region=r1,scene=home"]
 
 
 @pytest.mark.parametrize(
     ("name", "meant"),
     [
         ("scene=hom", "; did you mean 'scene=home'?"),
-        ("scene=home,region=r1", "; did you mean 'region=r1,scene=home'?"),  # the other way round
+        ("scene=home,region=r3", "; did you mean 'region=r2,scene=home'?"),  # the other way round
         ("xyz", ""),
     ],
 )

@@ -39,6 +39,8 @@ features:
 topics:
   scene: {column: scene, values: [home, search]}
   period: {column: time, hours: {early: 00-11, late: 12-23}}
+  value: {column: price, ranges: {dear: [15, ~], cheap: [0, 15]}}
+  seen: {column: history, contains: [i3_7, i0_1]}
 cross_topics: [[scene, period]]
 evaluation: {truth: {path: "truth/*.parquet", key: impression}}
 """

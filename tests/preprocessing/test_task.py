@@ -78,6 +78,9 @@ def test_mistakes_of_input_are_one_line(
     assert "unknown key 'dta'; did you mean 'data'?" in failure(
         capsys, "--config", config, "--output", output, "--set", "dta.user=x"
     )
+    assert "--transform is empty; expected the folder of a job or of a dataset" in failure(
+        capsys, "--config", config, "--output", output, "--input", config, "--transform="
+    )
     assert not Path(output).exists()
 
 
@@ -154,6 +157,21 @@ def test_a_run_reports_its_passes_and_warns_of_overlapping_windows(
         " rejected 0"
     )
     assert len(lines) == 6
+
+
+def test_a_run_with_a_given_transform_says_whose_it_is(
+    config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs = write_parquet(tmp_path / "logs" / "a.parquet", make_rows())
+    base = ["--config", config, "--input", str(logs), "--runner=FnApiRunner"]
+    first, second = str(tmp_path / "first"), str(tmp_path / "second")
+    main([*base, "--output", first])
+    capsys.readouterr()
+    main([*base, "--output", second, "--transform", first])
+    (line,) = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith(f"{second}: ")
+    ]
+    assert line.endswith(f"; rejected 0; transform of {first}")
 
 
 def test_a_killed_run_leaves_no_dataset_and_the_next_run_is_as_if_nothing_had_happened(

@@ -32,11 +32,11 @@ def test_a_job_without_active_kernels_is_scored_by_its_backbone(
 ) -> None:
     job = Job(job_copy)
     rows = log_rows(experiment, str(logs / "*.parquet"), 20)
-    under_kernel = stored_scores(job, rows)
+    under_kernel = stored_scores(job, experiment, rows)
     assert under_kernel.active
     for domain in under_kernel.active:
         KernelStore(job).deactivate(domain)
-    without = stored_scores(job, rows)
+    without = stored_scores(job, experiment, rows)
     scores, served = without.scores_for("auto")
     assert served == ["backbone"] * 20
     np.testing.assert_array_equal(scores["ctr"], under_kernel.scores_for("backbone")[0]["ctr"])

@@ -1,12 +1,22 @@
 """A forgotten step or a wrong name: one line that says what to do next."""
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from configs import InputError
 from configs.files import write_json
-from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, one_line, random_kernel, variant
+from tests.trainer.conftest import (
+    MANIFEST,
+    SHAPE,
+    bare_job,
+    change_json,
+    one_line,
+    random_kernel,
+    variant,
+)
 from trainer.job import Job
 from trainer.prerequisites import (
     check_dataset,
@@ -55,3 +65,23 @@ def test_splits_are_the_config_s() -> None:
 def test_a_dataset_must_be_finished(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"manifest\.json: not found"):
         check_dataset(tmp_path)
+
+
+def test_splits_that_a_step_reads_must_have_rows(dataset_dir: Path, tmp_path: Path) -> None:
+    """Logs of new days alone give a dataset whose other splits are empty."""
+    check_dataset(dataset_dir, "finetune", "validation")
+    shutil.copy(dataset_dir / "manifest.json", tmp_path)
+
+    def empty(manifest: dict[str, Any]) -> None:
+        for name in ("pretrain", "test"):
+            manifest["splits"][name].update(rows=0, files=[])
+
+    change_json(tmp_path / "manifest.json", empty)
+    check_dataset(tmp_path, "finetune", "validation", "finetune")
+    check_dataset(tmp_path, "a split of another config")  # said where the dataset is opened
+    with pytest.raises(InputError) as error:
+        check_dataset(tmp_path, "finetune", "test", "pretrain", "test")
+    assert one_line(error) == (
+        f"{tmp_path}: no rows in splits test, pretrain; rows are in finetune, validation; run"
+        " preprocessing.task --transform on logs of those days, too"
+    )

@@ -36,8 +36,8 @@ def check_transform(expected: dict[str, Any], digest: str, where: str) -> None:
     """Raises ``InputError`` where a transform is not the one of a backbone's fingerprint."""
     if expected["transform"] != digest:
         raise InputError(
-            f"{where}: its transform (sha256 {digest[:12]}) is not the one the backbone was trained"
-            f" on ({expected['transform'][:12]})"
+            f"{where}: its transform (sha256 {digest[:12]}) is not the one that the backbone's"
+            f" fingerprint names ({expected['transform'][:12]})"
         )
 
 

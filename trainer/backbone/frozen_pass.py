@@ -2,6 +2,7 @@
 training and judging need.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment, InputError
-from configs.domains import Domain
-from trainer.backbone.fingerprint import check_transform
+from configs.domains import Domain, Topic
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Columns, Dataset
@@ -56,16 +56,37 @@ class BackboneOutputs:
         return self.columns[f"label/{column}"].astype(np.float32, copy=False)
 
 
-def open_frozen(experiment: Experiment, data: Path, job: Job) -> tuple[Dataset, keras.Model]:
+def open_frozen(
+    experiment: Experiment, data: Path, job: Job, topics: Mapping[str, Topic] | None = None
+) -> tuple[Dataset, keras.Model]:
     """Opens a dataset, and the frozen backbone of a job that was trained for it.
+
+    Args:
+      experiment: that reads them.
+      data: folder of the dataset.
+      job: of the backbone.
+      topics: by which the dataset's rows are cut; the experiment's where None.
 
     Raises:
       InputError: no such dataset, no finished backbone, or one is damaged or not made for the other
         or for this experiment.
     """
-    dataset = Dataset.open(data, experiment)
-    check_transform(job.fingerprint(), dataset.fitted.digest, str(data))
-    return dataset, load_frozen(job, experiment)
+    dataset = Dataset.open(data, experiment, topics)
+    backbone = load_frozen(job, experiment)
+    if not dataset.fitted.same_outputs_as(job.fitted()):
+        raise InputError(
+            f"{data}: its transform is not the one that the backbone of {job.folder} was trained"
+            f" on; run python -m preprocessing.task with --transform {job.folder}"
+        )
+    trained = job.experiment()
+    for name in trained.backbone.topics:
+        if not trained.topics[name].same_as(experiment.topics.get(name)):
+            raise InputError(
+                f"topics.{name}: the body of the backbone of {job.folder} reads it, and was trained"
+                " with other settings of it; leave it as it is, and cut new domains by a topic of"
+                " another name"
+            )
+    return dataset, backbone
 
 
 def feature_tensors(columns: dict[str, Any], model: keras.Model) -> dict[str, Any]:

@@ -24,9 +24,11 @@ from trainer.backbone.bodies.shared_bottom import shared_bottom
 from trainer.backbone.bodies.star import star
 from trainer.backbone.layers.embedding import IdDropout, RowEmbedding
 from trainer.backbone.layers.feature_cross import cross
+from trainer.backbone.layers.intercepts import Intercepts
 from trainer.backbone.layers.sequence_pooling import MeanPooling, TargetAttention
 
 BIAS = "position_logit"
+_INTERCEPTS = "intercepts"
 
 TOPIC_PREFIX = "topic/"
 """Inputs of this name are topic indices, the record columns of the same name; every other input
@@ -63,10 +65,11 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
 
     Returns:
       A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers
-      ``[B]`` float32) to a dict: ``logits`` ``[B, 2]``, ``tower`` and ``representation`` ``[B, 2,
-      width]`` (the taps; the middle axis is ``TASKS``), ``input`` ``[B, 1, D]`` (the body's, after
-      dropout and crosses), and ``position_logit`` ``[B]`` where the config names a debias feature.
-      Bodies that read topics have an input ``topic/NAME`` int32 ``[B]`` for each.
+      ``[B]`` float32) to a dict: ``logits`` ``[B, 2]`` (as they are served: with intercepts, which
+      are 0 until ``trainer.training.intercepts`` sets them), ``tower`` and ``representation`` ``[B,
+      2, width]`` (the taps; the middle axis is ``TASKS``), ``input`` ``[B, 1, D]`` (the body's,
+      after dropout and crosses), and ``position_logit`` ``[B]`` where the config names a debias
+      feature. Bodies that read topics have an input ``topic/NAME`` int32 ``[B]`` for each.
     """
     settings, debias = experiment.backbone, experiment.backbone.debias
     seeds = count(
@@ -89,7 +92,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
     x = cross(x, build)
     tasks = _BODIES[settings.body](x, build)
     heads = {
-        "logits": ops.concatenate([task.logit for task in tasks], axis=-1),
+        "logits": Intercepts(name=_INTERCEPTS)([task.logit for task in tasks]),
         "tower": ops.stack([task.tower for task in tasks], axis=1),
         "representation": ops.stack([task.representation for task in tasks], axis=1),
         "input": ops.expand_dims(x, axis=1),
@@ -103,6 +106,13 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
         heads,
         name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"),
     )
+
+
+def intercepts_of(model: keras.Model) -> keras.Variable | None:
+    """What a backbone's ``logits`` hold beside what was trained, ``[2]``; None where it is older
+    than intercepts.
+    """
+    return next((layer.bias for layer in model.layers if layer.name == _INTERCEPTS), None)
 
 
 def read_tap(heads: dict[str, Any], tap: str) -> Any:

@@ -1,6 +1,7 @@
 """Reads a dataset as batches of column tensors."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,29 +11,44 @@ import numpy.typing as npt
 from configs import Experiment, InputError
 from configs.random_streams import Purpose, integer_seed, random_stream
 from configs.tensorflow_import import tf
-from preprocessing.dataset.manifest import Manifest, load_manifest
+from configs.topics import Topic
+from preprocessing.dataset.manifest import ColumnFormat, Manifest, load_manifest
 from preprocessing.dataset.record_format import decode_block
 from preprocessing.features.fitted import Fitted
+from trainer.data.topic_columns import TopicColumns
 
 _INTERLEAVED_FILES = 16
 _SHUFFLED_BLOCKS = 256  # blocks drawn from at a time, before the rows of the drawn blocks are mixed
 _SHUFFLED_ROWS = 65_536
+
+_CUT_BY = ("raw/", "topic/")
+"""What the names of the record columns begin with that topics alone are read from."""
 
 Columns = dict[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A finished dataset: its folder, manifest and fitted transform."""
+    """A finished dataset: its folder, manifest and fitted transform, and the topics by which its
+    rows are cut.
+    """
 
     folder: Path
     manifest: Manifest
     fitted: Fitted
+    topics: TopicColumns
 
     @classmethod
-    def open(cls, folder: Path, experiment: Experiment) -> "Dataset":
+    def open(
+        cls, folder: Path, experiment: Experiment, topics: Mapping[str, Topic] | None = None
+    ) -> "Dataset":
         """Opens a dataset and checks that it was built for this experiment. Raises
         ``InputError``.
+
+        Args:
+          folder: of the dataset.
+          experiment: that reads it.
+          topics: by which its rows are cut; the experiment's where None.
         """
         manifest = load_manifest(folder)
         fitted = Fitted.load(str(folder / "transform"))
@@ -42,16 +58,31 @@ class Dataset:
                 " again"
             )
         fitted.check_matches(experiment, str(folder))
-        if manifest.data_digest != experiment.data_digest:
+        older = experiment.data_digest_with(json.loads(fitted.settings))
+        if manifest.data_digest not in (experiment.data_digest, older):
             raise InputError(
                 f"{folder}: built from other data, tasks or splits settings than this config's; run"
                 " preprocessing.task again"
             )
-        return cls(folder, manifest, fitted)
+        wanted = experiment.topics if topics is None else topics
+        return cls(folder, manifest, fitted, TopicColumns(folder, manifest, fitted, wanted))
 
     def rows(self, split: str) -> int:
-        """Rows of a split."""
+        """Rows of a split. Raises ``InputError`` where there are none."""
+        self.manifest.check_splits(self.folder, [split])
         return self.manifest.splits[split].rows
+
+    @property
+    def columns(self) -> dict[str, ColumnFormat]:
+        """Every column of a batch, and its format: the records', with topics in the place of what
+        they are read from.
+        """
+        kept = {
+            name: column
+            for name, column in self.manifest.columns.items()
+            if not name.startswith(_CUT_BY)
+        }
+        return kept | {f"topic/{name}": ColumnFormat(dtype="int32") for name in self.topics.names}
 
     def shuffled_batches(
         self, split: str, batch_size: int, seed: int, epoch: int = 0
@@ -91,18 +122,30 @@ class Dataset:
             .prefetch(4)
         )
 
-    def batches(self, split: str, batch_size: int) -> Iterator[Columns]:
-        """A split in the order of its files, as NumPy columns."""
-        blocks = self._decode(tf.data.TFRecordDataset(self._paths(split), buffer_size=1 << 22))
+    def batches(self, split: str, batch_size: int, every: int = 1) -> Iterator[Columns]:
+        """A split in the order of its files, as NumPy columns; of its blocks of rows every
+        ``every``-th alone.
+        """
+        records = tf.data.TFRecordDataset(self._paths(split), buffer_size=1 << 22)
+        blocks = self._decode(records.shard(every, 0))
         return iter(blocks.rebatch(batch_size).prefetch(4).as_numpy_iterator())
 
     def _decode(self, records: tf.data.Dataset) -> tf.data.Dataset:
-        formats = self.manifest.columns
-        return records.map(
-            lambda record: decode_block(record, formats), num_parallel_calls=2, deterministic=True
-        )
+        formats = {
+            name: column
+            for name, column in self.manifest.columns.items()
+            if name in self.topics.read or not name.startswith(_CUT_BY)
+        }
+
+        def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
+            columns = decode_block(record, formats)
+            topics = self.topics.of(columns)
+            return {name: (columns | topics)[name] for name in self.columns}
+
+        return records.map(decode, num_parallel_calls=2, deterministic=True)
 
     def _paths(self, split: str) -> list[str]:
+        self.manifest.check_splits(self.folder, [split])
         paths = [self.folder / entry.path for entry in self.manifest.splits[split].files]
         for path in paths:
             if not path.exists():

@@ -1,4 +1,6 @@
-"""A kernel against the backbone on the same rows: every task and metric, with intervals."""
+"""A kernel against what it is compared with, on the same rows: every task and metric, with
+intervals.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,8 +13,8 @@ from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import probabilities, task_rows
-from trainer.metrics.paired_bootstrap import paired_comparison
-from trainer.metrics.results import TaskComparisons
+from trainer.metrics.paired_bootstrap import paired_comparison, paired_comparisons
+from trainer.metrics.results import DomainComparison, DomainComparisons, TaskComparisons
 
 
 class PairedRows(NamedTuple):
@@ -20,7 +22,7 @@ class PairedRows(NamedTuple):
 
     Attributes:
       labels: ``[N]``, 0 or 1.
-      backbone: ``[N]`` probabilities.
+      backbone: ``[N]`` probabilities of the reference, by default the backbone.
       kernel: ``[N]`` probabilities.
       weights: ``[N]``.
       requests: ``[N]``.
@@ -35,23 +37,75 @@ class PairedRows(NamedTuple):
     users: npt.NDArray[np.generic]
 
 
-def paired_rows(
-    experiment: Experiment, data: BackboneOutputs, rows: Rows, kernel_logits_of_rows: Floats
-) -> Iterator[tuple[str, PairedRows]]:
-    """Yields each task and its paired rows."""
-    backbone, kernel = probabilities(data.logits[rows]), probabilities(kernel_logits_of_rows)
+class ComparedRows(NamedTuple):
+    """``PairedRows`` with any number of references.
+
+    Attributes:
+      labels: ``[N]``, 0 or 1.
+      references: of each, ``[N]`` probabilities.
+      kernel: ``[N]`` probabilities.
+      weights: ``[N]``.
+      requests: ``[N]``.
+      users: ``[N]``.
+    """
+
+    labels: Floats
+    references: list[Floats]
+    kernel: Floats
+    weights: Floats
+    requests: npt.NDArray[np.generic]
+    users: npt.NDArray[np.generic]
+
+
+def compared_rows(
+    experiment: Experiment,
+    data: BackboneOutputs,
+    rows: Rows,
+    references: list[Floats],
+    kernel_logits_of_rows: Floats,
+) -> Iterator[tuple[str, ComparedRows]]:
+    """Yields each task and its rows; ``references`` are logits ``[len(rows), 2]``."""
+    *before, after = (probabilities(logits) for logits in (*references, kernel_logits_of_rows))
     for task in TASK_NAMES:
         inside, labels = task_rows(experiment, data, rows, task)
         chosen = rows[inside]
         yield (
             task,
-            PairedRows(
+            ComparedRows(
                 labels,
-                backbone[task][inside],
-                kernel[task][inside],
+                [scores[task][inside] for scores in before],
+                after[task][inside],
                 data.weights[chosen],
                 data.columns["row/request"][chosen],
                 data.columns["row/user"][chosen],
+            ),
+        )
+
+
+def paired_rows(
+    experiment: Experiment,
+    data: BackboneOutputs,
+    rows: Rows,
+    kernel_logits_of_rows: Floats,
+    reference_logits_of_rows: Floats | None = None,
+) -> Iterator[tuple[str, PairedRows]]:
+    """Yields each task and its paired rows.
+
+    Args:
+      experiment: names the labels.
+      data: where the rows are.
+      rows: indices ``[N]``.
+      kernel_logits_of_rows: ``[N, 2]``.
+      reference_logits_of_rows: of what the kernel is compared with, ``[N, 2]``; the backbone's
+        where None.
+    """
+    before = data.logits[rows] if reference_logits_of_rows is None else reference_logits_of_rows
+    for task, found in compared_rows(experiment, data, rows, [before], kernel_logits_of_rows):
+        (reference,) = found.references
+        yield (
+            task,
+            PairedRows(
+                found.labels, reference, found.kernel, found.weights, found.requests, found.users
             ),
         )
 
@@ -64,3 +118,34 @@ def compare(
         task: paired_comparison(*pair, experiment.evaluation.bootstrap, experiment.seed)
         for task, pair in paired_rows(experiment, data, rows, kernel_logits_of_rows)
     }
+
+
+def compare_with_both(
+    experiment: Experiment,
+    data: BackboneOutputs,
+    rows: Rows,
+    kernel_logits_of_rows: Floats,
+    logits_of_all: Floats | None,
+) -> DomainComparisons:
+    """task -> metric -> comparison with the backbone and with the kernel of all traffic, whose
+    logits of the rows, ``[N, 2]``, are None where there is no such kernel. The other arguments are
+    ``paired_rows``'s.
+    """
+    references = [data.logits[rows], *([] if logits_of_all is None else [logits_of_all])]
+    found: DomainComparisons = {}
+    for task, sides in compared_rows(experiment, data, rows, references, kernel_logits_of_rows):
+        over, *over_all = paired_comparisons(
+            *sides, experiment.evaluation.bootstrap, experiment.seed
+        )
+        found[task] = {
+            metric: DomainComparison(
+                **dict(cell),
+                **(
+                    {"all": other.backbone, "delta_all": other.delta, "ci95_all": other.ci95}
+                    if (other := over_all[0][metric] if over_all else None)
+                    else {}
+                ),
+            )
+            for metric, cell in over.items()
+        }
+    return found

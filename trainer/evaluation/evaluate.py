@@ -1,36 +1,29 @@
-"""Evaluation: every domain and task, backbone against kernel, with intervals; the best reachable
-figures where the truth is known.
+"""Evaluation: every domain and task, the kernel beside backbone and kernel of all traffic, with
+intervals; the best reachable figures where the truth is known.
 """
 
+import hashlib
+import sys
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from configs import Experiment, InputError
+from configs.domains import ALL, Domain
 from configs.files import write_json
-from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats, open_frozen, run_frozen
 from trainer.data.dataset import Dataset
-from trainer.evaluation.comparison import compare
+from trainer.evaluation.comparison import compare_with_both
+from trainer.evaluation.judged_rows import JudgedRows, TaskFigures
 from trainer.evaluation.mean_gain import MeanGains
 from trainer.evaluation.oracle import true_probabilities
+from trainer.evaluation.provenance import last_decision, seen_by_backbone, seen_by_kernel
 from trainer.job import Job
+from trainer.kernels.fallback import answering_domain
 from trainer.kernels.kernel import user_columns
-from trainer.kernels.scoring import probabilities, route, score_rows, task_rows
-from trainer.metrics.results import (
-    Comparison,
-    DomainResult,
-    EvaluationResult,
-    Figure,
-    Pair,
-    TaskComparisons,
-)
-from trainer.metrics.task_metrics import METRICS, UNDEFINED, task_metrics, to_json
+from trainer.kernels.scoring import route
+from trainer.metrics.results import DomainResult, EvaluationResult
 from trainer.registry.kernel_registry import KernelStore, common_tap
-
-TaskFigures = dict[str, dict[str, Figure]]
-"""Task -> metric -> figure."""
+from trainer.registry.routes import topics_with
+from trainer.reports.text_table import describe_seen
 
 
 def evaluate(
@@ -40,7 +33,8 @@ def evaluate(
     ``<job>/reports/metrics.json``.
 
     A domain's kernel is its active version, else its newest; where there is none, the kernel's
-    figures are undefined.
+    figures are undefined. Where the split overlaps days that backbone or kernels were trained or
+    judged by, a line on stderr says so.
 
     Returns:
       What the file holds; figures that are undefined (a slice with one class) are the string
@@ -55,91 +49,76 @@ def evaluate(
         raise InputError(
             f"--split: '{split}' is no split; the config has: {', '.join(experiment.splits)}"
         )
-    dataset, backbone = open_frozen(experiment, data, job)
-    store = KernelStore(job)
+    store, trained_with = KernelStore(job), job.experiment()
+    topics = topics_with(store, trained_with, experiment)
+    dataset, backbone = open_frozen(experiment, data, job, topics)
     active = store.active()
-    kernels = {domain.name: store.active_or_newest(domain.name) for domain in experiment.domains}
-    found = [kernel for kernel in kernels.values() if kernel]
-    keep = user_columns(*(kernel.shape for kernel in found))
-    rows = run_frozen(backbone, dataset, split, common_tap(found), f"evaluate {split}", keep)
+    named = [domain.name for domain in experiment.domains]
+    every = {name: Domain.parse(name, topics) for name in dict.fromkeys((*named, *active))}
+    found = {name: store.active_or_newest(name) for name in every}
+    kernels = {name: kernel for name, kernel in found.items() if kernel}
+    decisions = store.decisions()
+    gains = {name: kernels[name].measured_gain for name in active}
+    keep = user_columns(*(kernel.shape for kernel in kernels.values()))
+    tap = common_tap(list(kernels.values()))
+    rows = run_frozen(backbone, dataset, split, tap, f"evaluate {split}", keep)
 
+    window = experiment.splits[split]
+    judged = JudgedRows(experiment, rows, kernels.get(ALL))
     domains: dict[str, DomainResult] = {}
     scores: dict[str, Floats] = {}
-    gains = MeanGains(experiment, rows)
-    for domain in experiment.domains:
+    means = MeanGains(experiment, rows)
+    for name, domain in every.items():
         inside = rows.domain_rows(domain)
-        kernel = kernels[domain.name]
+        kernel = kernels.get(name)
+        manifest = kernel.manifest if kernel else None
+        logits = judged.logits(kernel, inside)
+        if name in active:
+            scores[name] = logits
+        if name not in named:
+            continue  # served, so `overall` is not right without it; but not asked for
         if kernel:
-            logits = score_rows(kernel.shape, kernel.weights, rows, inside)
-            figures = compare(experiment, rows, inside, logits)
-            gains.add(domain.name, inside, logits, figures)
+            of_all = judged.logits_of_all(inside)
+            figures = compare_with_both(experiment, rows, inside, logits, of_all)
+            means.add(name, inside, logits, of_all, figures)
         else:
-            logits = rows.logits[inside]
-            figures = _backbone_alone(_figures(experiment, rows, probabilities(logits), inside))
-        if domain.name in active:
-            scores[domain.name] = logits
-        domains[domain.name] = DomainResult(
-            rows=len(inside), active=domain.name in active, tasks=figures
+            figures = judged.without_kernel(inside)
+        domains[name] = DomainResult(
+            rows=len(inside),
+            active=name in active,
+            served_domain=answering_domain(domain, gains),
+            version=kernel.version if kernel else None,
+            decision=last_decision(decisions.get(name), manifest),
+            seen=seen_by_kernel(manifest, trained_with, window) if manifest else (),
+            positives=judged.positives(inside),
+            tasks=figures,
         )
 
-    served = route(experiment, rows, scores, rows.logits)
-    alone, routed_kernels = (
-        _overall(experiment, rows, rows.logits),
-        _overall(experiment, rows, served),
-    )
     result = EvaluationResult(
         split=split,
-        overall={
-            task: {
-                metric: Pair(backbone=alone[task][metric], kernel=routed_kernels[task][metric])
-                for metric in METRICS
-            }
-            for task in TASK_NAMES
-        },
+        overall=judged.overall(route(every.values(), topics, rows, scores, rows.logits)),
         domains=domains,
-        oracle=_oracle(experiment, dataset, rows),
-        mean=gains.results(domains),
+        oracle=_oracle(experiment, dataset, rows, judged),
+        mean=means.results(domains),
+        config=_digest(experiment),
+        backbone_seen=seen_by_backbone(trained_with, window),
     )
+    if line := describe_seen(result):
+        print(line, file=sys.stderr)
     write_json(job.reports / "metrics.json", result.to_json())
     return result
 
 
-def _backbone_alone(figures: TaskFigures) -> TaskComparisons:
-    """The form of ``compare`` for a domain that has no kernel."""
-    return {
-        task: {
-            metric: Comparison(backbone=value, kernel=UNDEFINED, delta=UNDEFINED, ci95=UNDEFINED)
-            for metric, value in metrics.items()
-        }
-        for task, metrics in figures.items()
-    }
+def _digest(experiment: Experiment) -> str:
+    """Sha256 of an experiment, in whose sections order has a meaning."""
+    return hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()
 
 
-def _overall(experiment: Experiment, rows: BackboneOutputs, logits: Floats) -> TaskFigures:
-    return _figures(experiment, rows, probabilities(logits), np.arange(len(rows.logits)))
-
-
-def _figures(
-    experiment: Experiment,
-    rows: BackboneOutputs,
-    scores: dict[str, Floats],
-    chosen: npt.NDArray[np.int64],
-) -> TaskFigures:
-    """task -> metric -> value over chosen rows; ``scores`` are in the order of ``chosen``."""
-    figures = {}
-    for task in TASK_NAMES:
-        inside, labels = task_rows(experiment, rows, chosen, task)
-        index = chosen[inside]
-        metrics = task_metrics(
-            labels, scores[task][inside], rows.weights[index], rows.columns["row/request"][index]
-        )
-        figures[task] = {name: to_json(value) for name, value in metrics.items()}
-    return figures
-
-
-def _oracle(experiment: Experiment, dataset: Dataset, rows: BackboneOutputs) -> TaskFigures | None:
+def _oracle(
+    experiment: Experiment, dataset: Dataset, rows: BackboneOutputs, judged: JudgedRows
+) -> TaskFigures | None:
     """The metrics of the true probabilities: the best that any model can reach, on average. None
     where the truth is not at hand.
     """
     truth = true_probabilities(experiment, dataset, rows)
-    return None if truth is None else _figures(experiment, rows, truth, np.arange(len(rows.logits)))
+    return None if truth is None else judged.figures(truth, judged.every)

@@ -1,5 +1,5 @@
-"""The mean gain of single-topic domains, with an interval from users who are drawn in all of them
-at once.
+"""The mean gain of single-topic domains over the backbone and over the kernel of all traffic, with
+intervals from users who are drawn in all of them at once.
 """
 
 import numpy as np
@@ -9,15 +9,15 @@ from configs import Experiment
 from configs.domains import is_single_topic
 from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
-from trainer.evaluation.comparison import paired_rows
+from trainer.evaluation.comparison import compared_rows
 from trainer.kernels.kernel import Rows
 from trainer.metrics.paired_bootstrap import paired_deltas
 from trainer.metrics.results import (
     ByMetric,
     ByTask,
+    DomainComparisons,
     DomainResult,
     MeanGain,
-    TaskComparisons,
     mean_gain,
 )
 from trainer.metrics.task_metrics import METRICS, UNDEFINED
@@ -43,11 +43,16 @@ class MeanGains:
         self._draws = UserDraws(
             data.columns["row/user"], experiment.evaluation.bootstrap, experiment.seed
         )
-        shape = (experiment.evaluation.bootstrap, len(METRICS))
+        shape = (2, experiment.evaluation.bootstrap, len(METRICS))  # two references
         self._sums = {task: np.zeros(shape) for task in TASK_NAMES}
 
     def add(
-        self, domain: str, rows: Rows, kernel_logits_of_rows: Floats, figures: TaskComparisons
+        self,
+        domain: str,
+        rows: Rows,
+        kernel_logits_of_rows: Floats,
+        logits_of_all: Floats | None,
+        figures: DomainComparisons,
     ) -> None:
         """Adds a domain's differences; a domain that is not single-topic is left out.
 
@@ -55,20 +60,25 @@ class MeanGains:
           domain: its name.
           rows: its rows.
           kernel_logits_of_rows: of its kernel, ``[len(rows), 2]``.
-          figures: what ``compare`` found on these rows.
+          logits_of_all: of the kernel of all traffic, ``[len(rows), 2]``; None where there is none,
+            then for all domains.
+          figures: what ``compare_with_both`` found on these rows.
         """
         if not is_single_topic(domain):
             return
-        pairs = paired_rows(self._experiment, self._data, rows, kernel_logits_of_rows)
-        for task, pair in pairs:
+        references = [self._data.logits[rows]]
+        references += [] if logits_of_all is None else [logits_of_all]
+        for task, sides in compared_rows(
+            self._experiment, self._data, rows, references, kernel_logits_of_rows
+        ):
             if figures[task]["auc"].delta == UNDEFINED:
                 continue
-            deltas = paired_deltas(*pair, self._draws)
-            for column, metric in enumerate(METRICS):
-                own = figures[task][metric].delta
-                if own != UNDEFINED:
-                    drawn = deltas[:, column]
-                    self._sums[task][:, column] += np.where(np.isnan(drawn), own, drawn)
+            for place, deltas in enumerate(paired_deltas(*sides, self._draws)):
+                for column, metric in enumerate(METRICS):
+                    cell, drawn = figures[task][metric], deltas[:, column]
+                    own = (cell.delta, cell.delta_all)[place]
+                    if own != UNDEFINED:
+                        self._sums[task][place, :, column] += np.where(np.isnan(drawn), own, drawn)
 
     def results(self, domains: dict[str, DomainResult]) -> ByTask[ByMetric[MeanGain]]:
         """The means over ``domains``, which are those that were taken in and any without a kernel.
@@ -76,13 +86,15 @@ class MeanGains:
         """
         return {
             task: {
-                metric: self._with_interval(mean_gain(domains, task, metric), sums[:, column])
+                metric: self._with_intervals(mean_gain(domains, task, metric), sums[..., column])
                 for column, metric in enumerate(METRICS)
             }
             for task, sums in self._sums.items()
         }
 
-    def _with_interval(self, mean: MeanGain, sums: npt.NDArray[np.float64]) -> MeanGain:
+    def _with_intervals(self, mean: MeanGain, sums: npt.NDArray[np.float64]) -> MeanGain:
         if not mean.domains or len(self._draws.users) < 2:
             return mean
-        return mean.model_copy(update={"ci95": percentile_interval(sums / mean.domains)})
+        over, over_all = (percentile_interval(drawn / mean.domains) for drawn in sums)
+        known = mean.delta_all != UNDEFINED
+        return mean.model_copy(update={"ci95": over, "ci95_all": over_all if known else UNDEFINED})

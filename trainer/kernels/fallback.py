@@ -1,7 +1,6 @@
 """Decides which kernel answers a request that names a domain without an active one."""
 
 from collections.abc import Mapping
-from itertools import permutations
 
 from configs.domains import BACKBONE, Domain
 
@@ -26,8 +25,3 @@ def answering_domain(domain: Domain, gains: Mapping[str, float]) -> str:
     *topics, top = domain.parents
     active = [name for name in topics if name in gains]
     return max(active, key=gains.__getitem__, default=top if top in gains else BACKBONE)
-
-
-def spellings(domain: Domain) -> list[str]:
-    """The names by which a domain may be asked for: its topics in any order, its own first."""
-    return [",".join(parts) for parts in permutations(domain.name.split(","))]

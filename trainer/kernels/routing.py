@@ -2,13 +2,15 @@
 serving.
 """
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
 from configs.domains import Domain, Topic
 from configs.tensorflow_import import tf
 
 
-def most_specific_first(domains: list[Domain], topics: dict[str, Topic]) -> list[Domain]:
+def most_specific_first(domains: Iterable[Domain], topics: Mapping[str, Topic]) -> list[Domain]:
     """Cross-topic before single-topic, then the config's order of topics and values, then
     ``all``.
     """
@@ -31,7 +33,7 @@ def auto_rank(
     """The most specific domain that each row matches.
 
     Args:
-      topics: topic -> index of each row's value, int32 ``[N]`` (``Transform.topics``).
+      topics: topic -> index of each row's value, int32 ``[N]`` (``features.topic.topic_index``).
       domains: candidates, most specific first.
       n_rows: N.
       slots: int32 ``[1 + len(domains)]``, by rank; candidates of slot 0 are not served, and no row

@@ -1,9 +1,12 @@
 """Scores rows under kernels: logits, probabilities, and which rows and labels a task has."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment
+from configs.domains import Domain, Topic
 from configs.schema import RANKING_TASKS
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
@@ -55,23 +58,26 @@ def score_rows(
 
 
 def route(
-    experiment: Experiment, data: BackboneOutputs, scores: dict[str, Floats], otherwise: Floats
+    domains: Iterable[Domain],
+    topics: Mapping[str, Topic],
+    data: BackboneOutputs,
+    scores: Mapping[str, Floats],
+    otherwise: Floats,
 ) -> Floats:
     """Logits of all rows ``[N, 2]`` as ``auto`` serves them: each under its most specific domain
     that has scores.
 
     Args:
-      experiment: domains and topics.
+      domains: those that may answer.
+      topics: that define them, and by which the rows are cut; their order breaks ties.
       data: the rows.
       scores: domain -> logits of its rows, in order.
       otherwise: logits ``[N, 2]`` of the rows that none of these domains matches.
     """
     served = otherwise.copy()
-    candidates = most_specific_first(
-        [domain for domain in experiment.domains if domain.name in scores], experiment.topics
-    )
+    candidates = most_specific_first([d for d in domains if d.name in scores], topics)
     rank = auto_rank(
-        {topic: tf.constant(data.columns[f"topic/{topic}"]) for topic in experiment.topics},
+        {topic: tf.constant(data.columns[f"topic/{topic}"]) for topic in topics},
         candidates,
         len(served),
     ).numpy()

@@ -1,8 +1,8 @@
-"""Asks whether the kernel is better than the backbone: the paired difference of every metric, with
-an interval from resampled users.
+"""Asks whether the kernel is better than the backbone, or than another reference: the paired
+difference of every metric, with an interval from resampled users.
 
 Rows of one user are not independent, so whole users are drawn, not rows (the cluster bootstrap),
-and both sides are scored on the same draw, so what they have in common cancels.
+and all sides are scored on the same draw, so what they have in common cancels.
 ``trainer.metrics.user_draws`` says what a draw is.
 
 Nothing is sorted twice. A draw only changes weights, so the places of the positives among the
@@ -13,7 +13,7 @@ weight.)
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -50,17 +50,37 @@ def paired_comparison(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Comparison]:
-    """Compares two sets of scores of the same rows.
+    """Compares two sets of scores of the same rows: ``paired_comparisons`` with one reference,
+    whose place is called the backbone's.
+    """
+    (found,) = paired_comparisons(
+        labels, [backbone_scores], kernel_scores, weights, groups, clusters, resamples, seed
+    )
+    return found
+
+
+def paired_comparisons(
+    labels: ArrayLike,
+    references: Sequence[ArrayLike],
+    kernel_scores: ArrayLike,
+    weights: ArrayLike | None,
+    groups: ArrayLike,
+    clusters: ArrayLike,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> list[dict[str, Comparison]]:
+    """Compares a kernel's scores with those of every reference, on the same rows and the same
+    draws.
 
     The interval spans the 2.5th to the 97.5th percentile of the resampled differences. It is
     undefined where a side is, where there are fewer than two users, and where more than 5% of the
     resamples hold one class alone (in practice: fewer than about three users with a positive),
     because then its ends are not known. The same seed gives the same interval, whatever the number
-    of processors.
+    of processors and whatever stands beside a reference.
 
     Args:
       labels: ``[N]``, 0 or 1; rows of the task's sample space alone.
-      backbone_scores: ``[N]`` probabilities.
+      references: of each, ``[N]`` probabilities.
       kernel_scores: ``[N]`` probabilities.
       weights: ``[N]`` non-negative, or ``None`` for 1.
       groups: ``[N]`` integers, the request of each row.
@@ -69,7 +89,8 @@ def paired_comparison(
       seed: of the draws; 0 by default.
 
     Returns:
-      Each of ``METRICS`` with its comparison.
+      Of each reference, each of ``METRICS`` with its comparison, in which ``backbone`` is the
+      reference.
 
     Raises:
       InputError: a score is NaN or infinite.
@@ -78,25 +99,27 @@ def paired_comparison(
     """
     if resamples < 1:
         raise ValueError(f"resamples should be positive. Received: {resamples}")
-    y, backbone, w = check_rows(labels, backbone_scores, weights)
-    y, kernel, w = check_rows(labels, kernel_scores, weights)
+    y, sides, w = _check_sides(labels, [*references, kernel_scores], weights)
     users = _check_clusters(clusters, y)
-    before, after = task_metrics(y, backbone, w, groups), task_metrics(y, kernel, w, groups)
-    deltas = {name: _difference(after[name], before[name]) for name in METRICS}
-    intervals = (
-        _intervals(y, backbone, kernel, w, np.asarray(groups), users, resamples, seed)
-        if deltas["auc"] is not None
-        else {}
-    )
-    return {
-        name: Comparison(
-            backbone=to_json(before[name]),
-            kernel=to_json(after[name]),
-            delta=to_json(deltas[name]),
-            ci95=intervals.get(name, UNDEFINED) if deltas[name] is not None else UNDEFINED,
+    *before, after = (task_metrics(y, scores, w, groups) for scores in sides)
+    deltas = np.empty((len(before), 0, len(METRICS)))
+    if after["auc"] is not None and len(names := np.unique(users)) > 1:
+        deltas = _drawn_deltas(
+            y,
+            sides,
+            w,
+            np.asarray(groups),
+            np.searchsorted(names, users),
+            resamples,
+            lambda draw: draw_users(len(names), seed, draw).astype(np.float64),
         )
-        for name in METRICS
-    }
+    return [
+        {
+            name: _comparison(figures[name], after[name], drawn[:, column])
+            for column, name in enumerate(METRICS)
+        }
+        for figures, drawn in zip(before, deltas, strict=True)
+    ]
 
 
 def significantly_better(interval: Interval) -> bool:
@@ -106,25 +129,21 @@ def significantly_better(interval: Interval) -> bool:
     return interval != UNDEFINED and float(interval[0]) > 0.0
 
 
-def _difference(kernel: float | None, backbone: float | None) -> float | None:
-    return None if kernel is None or backbone is None else kernel - backbone
-
-
 def paired_deltas(
     labels: ArrayLike,
-    backbone_scores: ArrayLike,
+    references: Sequence[ArrayLike],
     kernel_scores: ArrayLike,
     weights: ArrayLike | None,
     groups: ArrayLike,
     clusters: ArrayLike,
     draws: UserDraws,
 ) -> Floats:
-    """The difference of every metric under each draw of a split's users, so that a mean over slices
-    is paired too.
+    """The difference to every reference in every metric under each draw of a split's users, so that
+    a mean over slices is paired too.
 
     Args:
-      labels: as ``paired_comparison`` has them, and so the next four.
-      backbone_scores: see there.
+      labels: as ``paired_comparisons`` has them, and so the next four.
+      references: see there.
       kernel_scores: see there.
       weights: see there.
       groups: see there.
@@ -132,22 +151,45 @@ def paired_deltas(
       draws: of the split that the rows are a slice of.
 
     Returns:
-      ``[resamples, METRICS]``, NaN where a draw leaves a metric undefined.
+      ``[references, resamples, METRICS]``, NaN where a draw leaves a metric undefined.
 
     Raises:
       InputError: a score is NaN or infinite.
-      ValueError: as ``paired_comparison`` says.
+      ValueError: as ``paired_comparisons`` says.
     """
-    y, backbone, w = check_rows(labels, backbone_scores, weights)
-    y, kernel, w = check_rows(labels, kernel_scores, weights)
+    y, sides, w = _check_sides(labels, [*references, kernel_scores], weights)
     users, user = np.unique(_check_clusters(clusters, y), return_inverse=True)
     places = draws.places(users)
-    return _deltas(
-        (y, backbone, kernel, w),
+    return _drawn_deltas(
+        y,
+        sides,
+        w,
         np.asarray(groups),
         user,
         len(draws.times),
         lambda draw: draws.times[draw][places].astype(np.float64),
+    )
+
+
+def _check_sides(
+    labels: ArrayLike, sides: Sequence[ArrayLike], weights: ArrayLike | None
+) -> tuple[Floats, list[Floats], Floats]:
+    """Labels, each side's scores, and weights, as ``check_rows`` leaves them."""
+    checked = [check_rows(labels, scores, weights) for scores in sides]
+    return checked[0][0], [scores for _, scores, _ in checked], checked[0][2]
+
+
+def _comparison(reference: float | None, kernel: float | None, deltas: Floats) -> Comparison:
+    """A comparison, with the interval of the differences under draws, of which there may be
+    none.
+    """
+    delta = None if reference is None or kernel is None else kernel - reference
+    known = delta is not None and deltas.size
+    return Comparison(
+        backbone=to_json(reference),
+        kernel=to_json(kernel),
+        delta=to_json(delta),
+        ci95=percentile_interval(deltas) if known else UNDEFINED,
     )
 
 
@@ -161,74 +203,59 @@ def _check_clusters(clusters: ArrayLike, labels: Floats) -> NDArray[np.int64]:
     return users
 
 
-def _intervals(
+def _drawn_deltas(
     labels: Floats,
-    backbone: Floats,
-    kernel: Floats,
+    sides: Sequence[Floats],
     weights: Floats,
-    groups: NDArray[np.int64],
-    users: NDArray[np.int64],
-    resamples: int,
-    seed: int,
-) -> dict[str, Interval]:
-    """The interval of each metric's difference, on a slice where both sides have an AUC."""
-    _, user = np.unique(users, return_inverse=True)
-    count = int(user.max()) + 1
-    if count < 2:
-        return {}
-    deltas = _deltas(
-        (labels, backbone, kernel, weights),
-        groups,
-        user,
-        resamples,
-        lambda draw: draw_users(count, seed, draw).astype(np.float64),
-    )
-    return {name: percentile_interval(deltas[:, column]) for column, name in enumerate(METRICS)}
-
-
-def _deltas(
-    checked: tuple[Floats, Floats, Floats, Floats],
     groups: NDArray[np.int64],
     user: NDArray[np.intp],
     resamples: int,
     times_of: Callable[[int], Floats],
 ) -> Floats:
-    """Differences ``[resamples, METRICS]``, NaN where undefined.
+    """The last side's metrics less those of each other side, under each draw, ``[sides - 1,
+    resamples, METRICS]``, NaN where undefined.
 
     Args:
-      checked: labels, backbone's scores, kernel's scores, weights, each ``[N]``.
+      labels: ``[N]``.
+      sides: scores ``[N]`` of each; equal ones are worked out once.
+      weights: ``[N]``.
       groups: ``[N]``.
       user: ``[N]``, from 0 on.
       resamples: number of draws.
       times_of: draw -> how often each user is in it, ``[users]``.
     """
-    labels, backbone, kernel, weights = checked
     rows = _Rows(labels, weights, user)
-    sides = [
-        _Side(rows, scores, request_auc(labels, scores, weights, groups))
-        for scores in (backbone, kernel)
+    first = [
+        next(place for place, other in enumerate(sides) if np.array_equal(other, scores))
+        for scores in sides
     ]
+    different = {
+        place: _Side(rows, sides[place], request_auc(labels, sides[place], weights, groups))
+        for place in sorted(set(first))
+    }
 
-    def deltas_of(draws: range) -> list[Floats]:
-        buffer = np.zeros(sides[0].auc.negatives + 1)
+    def metrics_of(draws: range) -> list[Floats]:
+        buffer = np.zeros(different[0].auc.negatives + 1)
         found = []
         for draw in draws:
             times = times_of(draw)
-            found.append(sides[1].metrics(times, buffer) - sides[0].metrics(times, buffer))
+            metrics = {place: side.metrics(times, buffer) for place, side in different.items()}
+            found.append(np.stack([metrics[place] for place in first]))
         return found
 
     threads = min(os.cpu_count() or 1, 8) if labels.size >= _MIN_PARALLEL_ROWS else 1
-    deltas = np.empty((resamples, len(METRICS)))
+    drawn = np.empty((len(sides), resamples, len(METRICS)))
     with ThreadPoolExecutor(threads) as pool:
-        parts = [range(first, resamples, threads) for first in range(threads)]
-        for part, found in zip(parts, pool.map(deltas_of, parts), strict=True):
+        parts = [range(start, resamples, threads) for start in range(threads)]
+        for part, found in zip(parts, pool.map(metrics_of, parts), strict=True):
             if found:
-                deltas[part] = found
+                drawn[:, part] = np.stack(found, axis=1)
+    deltas: Floats = drawn[-1] - drawn[:-1]
     return deltas
 
 
 class _Rows:
-    """What both sides share: the rows, and sums by user."""
+    """What all sides share: the rows, and sums by user."""
 
     def __init__(self, labels: Floats, weights: Floats, user: NDArray[np.intp]) -> None:
         self.labels, self.weights, self.user = labels, weights, user

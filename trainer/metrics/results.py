@@ -1,7 +1,10 @@
 """What ``evaluate`` finds, as ``reports/metrics.json`` holds it.
 
 A figure is a number or ``"undefined"`` (a slice that holds one class). A domain's tasks stand in
-JSON beside its rows: ``{"rows", "active", "ctr": {metric: {...}}, "cvr": ..., "ctcvr": ...}``.
+JSON beside its rows: ``{"rows", "active", ..., "ctr": {metric: {...}}, "cvr": ..., "ctcvr": ...}``.
+
+There are two references: the backbone, and the kernel of all traffic (``all``: the active version
+of its kernel, else the newest). Keys that came later have defaults, so older files are read.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -58,6 +61,14 @@ class Pair(Section):
     kernel: Figure
 
 
+class RoutedFigures(Pair):
+    """A pair, and the metric with every row under the kernel of all traffic; "undefined" where
+    there is no such kernel.
+    """
+
+    all: Figure = UNDEFINED
+
+
 class Comparison(Pair):
     """A pair with its difference: ``delta`` is kernel - backbone, ``ci95`` its interval."""
 
@@ -69,19 +80,72 @@ TaskComparisons = dict[str, dict[str, Comparison]]
 """Task -> metric -> comparison."""
 
 
+class DomainComparison(Comparison):
+    """A comparison with both references.
+
+    Attributes:
+      all: the metric of the domain's rows under the kernel of all traffic.
+      delta_all: kernel - all, 0 for the domain ``all`` itself.
+      ci95_all: interval of ``delta_all``, from the same draws of users as ``ci95``.
+    """
+
+    all: Figure = UNDEFINED
+    delta_all: Figure = UNDEFINED
+    ci95_all: Interval = UNDEFINED
+
+
+DomainComparisons = dict[str, dict[str, DomainComparison]]
+"""Task -> metric -> comparison with both references."""
+
+Seen = tuple[Literal["train", "validation"], ...]
+"""How rows that are judged were used before: to learn from, or to stop, choose and judge."""
+
+
+class DomainDecision(Section):
+    """What fine-tuning last decided about a domain.
+
+    Attributes:
+      outcome: of its new kernel: activate; keep what is served; or deactivate what is served.
+      reason: in words.
+      against: what the new kernel was compared with: a version, a domain above, or ``backbone``.
+      version: of the new kernel; None where none was stored.
+      active: the version that was served afterwards; None where none was.
+    """
+
+    outcome: Literal["activate", "keep", "deactivate"]
+    reason: str
+    against: str
+    version: int | None
+    active: int | None
+
+
 class DomainResult(Section):
-    """A kernel against the backbone on a domain's rows.
+    """A kernel against both references on a domain's rows.
 
     Attributes:
       rows: how many rows the domain has in the split.
-      active: whether its kernel is served; where not, the nearest active kernel above it
-        answers.
-      tasks: figures of the active kernel, else of the newest.
+      active: whether its kernel is served.
+      served_domain: whose kernel answers rows that name the domain: its own where it is active,
+        else the nearest active one above it, else ``backbone``.
+      version: of the kernel that is judged: the active one, else the newest; None where there is
+        none.
+      decision: what fine-tuning last decided; None where it was never asked to.
+      seen: whether the split overlaps the windows in which the kernel learned and was judged.
+      positives: task -> how many of the rows have its label.
+      tasks: figures of that kernel.
+
+    In results that are older than them ``served_domain``, ``version``, ``decision``, ``seen`` and
+    ``positives`` are None.
     """
 
     rows: int
     active: bool
-    tasks: ByTask[ByMetric[Comparison]]
+    served_domain: str | None = None
+    version: int | None = None
+    decision: DomainDecision | None = None
+    seen: Seen | None = None
+    positives: ByTask[int] | None = None
+    tasks: ByTask[ByMetric[DomainComparison]]
 
     @model_validator(mode="before")
     @classmethod
@@ -106,12 +170,16 @@ class MeanGain(Section):
       ci95: of the mean; "undefined" also where it was not worked out.
       domains: how many domains these are.
       off: how many of them have no active kernel of their own.
+      delta_all: mean difference to the kernel of all traffic, over the same domains.
+      ci95_all: of ``delta_all``.
     """
 
     delta: Figure
     ci95: Interval
     domains: int
     off: int
+    delta_all: Figure = UNDEFINED
+    ci95_all: Interval = UNDEFINED
 
 
 class EvaluationResult(Section):
@@ -124,46 +192,57 @@ class EvaluationResult(Section):
       oracle: of the true probabilities, the best that a model can reach; None where they are not
         at hand.
       mean: over single-topic domains; None in files that are older than it.
+      config: sha256 of the experiment that judged; None in files that are older than it.
+      backbone_seen: whether the split overlaps the windows in which the backbone learned and was
+        chosen; None in files that are older than it.
     """
 
     split: str
-    overall: ByTask[ByMetric[Pair]]
+    overall: ByTask[ByMetric[RoutedFigures]]
     domains: dict[str, DomainResult]
     oracle: ByTask[ByMetric[Figure]] | None = None
     mean: ByTask[ByMetric[MeanGain]] | None = None
+    config: str | None = None
+    backbone_seen: Seen | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Gives what ``metrics.json`` holds."""
         return self.model_dump(mode="json")
+
+    @property
+    def has_all(self) -> bool:
+        """Whether there is a kernel of all traffic to compare with; False in older results."""
+        cells = (metrics["auc"] for metrics in self.overall.values())
+        return any(cell.all != UNDEFINED for cell in cells)
 
     def mean_gain(self, task: str, metric: str = "auc") -> MeanGain:
         """The mean gain of single-topic domains; in older results without an interval."""
         return self.mean[task][metric] if self.mean else mean_gain(self.domains, task, metric)
 
 
-def mean_gain(
-    domains: Mapping[str, DomainResult],
-    task: str,
-    metric: str = "auc",
-    ci95: Interval = UNDEFINED,
-) -> MeanGain:
-    """The mean difference over the single-topic domains in which it is defined.
+def mean_gain(domains: Mapping[str, DomainResult], task: str, metric: str = "auc") -> MeanGain:
+    """The mean differences over the single-topic domains in which they are defined, without
+    intervals.
 
     Args:
       domains: by name.
       task: one of ``TASK_NAMES``.
       metric: one of ``METRICS``; AUC by default.
-      ci95: the mean's interval, where it is known.
     """
-    deltas = [
-        (domain.tasks[task][metric].delta, domain.active)
+    known = [
+        (cell, domain.active)
         for name, domain in domains.items()
-        if is_single_topic(name)
+        if is_single_topic(name) and (cell := domain.tasks[task][metric]).delta != UNDEFINED
     ]
-    known = [(delta, active) for delta, active in deltas if delta != UNDEFINED]
     return MeanGain(
-        delta=to_json(mean_defined(float(delta) for delta, _ in known)),
-        ci95=ci95,
+        delta=_mean(cell.delta for cell, _ in known),
+        ci95=UNDEFINED,
         domains=len(known),
         off=sum(not active for _, active in known),
+        delta_all=_mean(cell.delta_all for cell, _ in known),
     )
+
+
+def _mean(figures: Iterable[Figure]) -> Figure:
+    """Of the figures that are defined; undefined where none is."""
+    return to_json(mean_defined(None if isinstance(f, str) else f for f in figures))

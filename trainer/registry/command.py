@@ -5,25 +5,35 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs import InputError
+from configs.cli import add_config_arguments
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.overview import overview, overview_json, render_overview
+
+if TYPE_CHECKING:
+    from trainer.registry.version_diff import ScoredRows
 
 _DESCRIPTION = """Look at a job's kernels and choose what is served. Names of domains are exact.
 
   list                        a line a domain: versions, when the active (else the newest) one was
                               stored, its rows, its gains on validation with 95% intervals in AUC
-                              points, and why it was activated or not
+                              points, whether it is pinned, and what was decided last and why
   show DOMAIN [VERSION]       the card of a version; the active one, else the newest, by default
-  activate DOMAIN VERSION     serve this version
+  activate DOMAIN VERSION     serve this version; the next fine-tuning replaces it by what is
+                              significantly better, unless the domain is pinned
+  deactivate DOMAIN           let the nearest active kernel above answer; the versions stay; the
+                              next fine-tuning decides anew, unless the domain is pinned
   rollback DOMAIN             serve the newest version below the active one that helped on
-                              validation
-  deactivate DOMAIN           let the nearest active kernel above answer; the versions stay
-  remove DOMAIN               delete all versions
-  diff DOMAIN FIRST SECOND    weights, validation figures, and how the scores of the golden requests
-                              differ
+                              validation, and pin the domain
+  pin DOMAIN                  have fine-tuning leave the domain alone, served or not
+  unpin DOMAIN                let fine-tuning tune and decide it again
+  remove DOMAIN               delete all versions; the domain is unpinned
+  diff DOMAIN FIRST SECOND    weights, and how the scores of the golden requests differ; with --data
+                              also the figures of both on the domain's rows of a split
   verify [DOMAIN]             read every version and score the golden requests anew; exit code 1
                               where one is damaged
 """
@@ -38,11 +48,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "version", nargs="*", type=int, help="one for activate and show, two for diff"
     )
     parser.add_argument("--json", action="store_true", help="list and diff: print JSON")
+    add_config_arguments(parser, required=False)
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="diff: a dataset to score both versions on"
+    )
+    parser.add_argument("--split", help="diff: split of it; evaluation.split by default")
 
 
-def kernels_command(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+ScoreBoth = Callable[[Job, argparse.Namespace], "ScoredRows"]
+
+
+def kernels_command(
+    arguments: argparse.Namespace, parser: argparse.ArgumentParser, score_both: ScoreBoth
+) -> None:
     """Runs an action. Raises ``InputError``; exits with code 2 where an argument is missing or
     too many.
+
+    Args:
+      arguments: as ``add_arguments`` describes them.
+      parser: that read them.
+      score_both: scores both versions of a ``diff`` on the rows of ``--data``.
     """
     action = _ACTIONS[arguments.action]
     if action.needs_domain and not arguments.domain:
@@ -56,9 +81,17 @@ def kernels_command(arguments: argparse.Namespace, parser: argparse.ArgumentPars
         parser.error(f"kernels {arguments.action} needs {needed}: see kernels --help")
     if arguments.json and not action.prints_json:
         parser.error(f"kernels {arguments.action} prints no JSON")
+    scored_on = [name for name in ("config", "set", "data", "split") if getattr(arguments, name)]
+    if scored_on and arguments.action != "diff":
+        parser.error(f"kernels {arguments.action} takes no --{scored_on[0]}")
+    if scored_on and not arguments.data:
+        parser.error(f"kernels diff: --{scored_on[0]} needs --data")
     job = Job(arguments.job_dir)
     job.check_finished()
-    action.function(job, arguments)
+    if arguments.action == "diff":
+        _diff(job, arguments, score_both(job, arguments) if arguments.data else None)
+    else:
+        action.function(job, arguments)
 
 
 def _list(job: Job, arguments: argparse.Namespace) -> None:
@@ -82,10 +115,11 @@ def _show(job: Job, arguments: argparse.Namespace) -> None:
     print(store.card(arguments.domain, version), end="")
 
 
-def _diff(job: Job, arguments: argparse.Namespace) -> None:
+def _diff(job: Job, arguments: argparse.Namespace, scored: "ScoredRows | None" = None) -> None:
     from trainer.registry.version_diff import kernel_diff, render_diff
 
-    difference = kernel_diff(KernelStore(job), arguments.domain, *arguments.version)
+    first, second = arguments.version
+    difference = kernel_diff(KernelStore(job), arguments.domain, first, second, scored)
     print(json.dumps(difference, indent=1) if arguments.json else render_diff(difference))
 
 
@@ -133,6 +167,8 @@ _ACTIONS = {
     "activate": _Action(_then_list(KernelStore.activate), (1,)),
     "deactivate": _Action(_then_list(KernelStore.deactivate)),
     "rollback": _Action(_then_list(KernelStore.rollback)),
+    "pin": _Action(_then_list(KernelStore.pin)),
+    "unpin": _Action(_then_list(KernelStore.unpin)),
     "remove": _Action(_then_list(KernelStore.remove)),
     "diff": _Action(_diff, (2,), prints_json=True),
     "verify": _Action(_verify, needs_domain=False),

@@ -14,6 +14,7 @@ from configs import Experiment, InputError
 from configs.files import write_bytes
 from configs.tensorflow_import import tf
 from configs.values import READERS, UnreadableValueError
+from preprocessing.features.topic import topics_of_batch
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import ARROW_TYPES, raw_columns
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
@@ -83,7 +84,7 @@ class GoldenRows:
     Attributes:
       requests: sha256 of their file.
       heads: the backbone's outputs.
-      columns: what the transform makes of them.
+      columns: what the transform makes of them, and their topics.
     """
 
     requests: str
@@ -98,6 +99,7 @@ class GoldenRows:
         experiment = job.experiment()
         batch = record_batch(experiment, job.golden_requests(), str(job.golden))
         columns = Transform(experiment, job.fitted()).apply_batch(batch)
+        columns |= topics_of_batch(experiment.topics, batch)
         inputs = {
             name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()
         }

@@ -13,9 +13,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, JsonValue, PlainSerializer, ValidationError
 
 from configs import InputError
+from configs.domain_definitions import Definition
+from configs.schema import RANKING_TASKS
 from configs.section import Section
 from trainer.kernels.shape import KernelShape
+from trainer.metrics.formatting import is_number
 from trainer.metrics.results import TaskComparisons
+from trainer.metrics.task_metrics import mean_defined
+from trainer.registry.decision import Decision, interval_reason
 
 
 class JudgedRows(Section):
@@ -43,6 +48,8 @@ class KernelRecord(Section):
 
     Attributes:
       shape: what it must share with the others of a bank.
+      definition: which rows are the domain's; None in manifests that are older than it: the
+        backbone's experiment defines theirs.
       seed: of the experiment; None in manifests that are older than it, or were not trained.
       kernel, finetune: sections of the experiment that trained it, as that version of the code
         wrote them: a record, of which the registry reads ``finetune``'s ``split``, ``validation``,
@@ -50,11 +57,15 @@ class KernelRecord(Section):
       rows: how many it learned from and was judged on.
       windows: part -> first moment and end of these rows, ISO 8601; None in older manifests.
       validation: task -> metric -> comparison with the backbone on the judging rows.
-      activated: whether it passed the activation rule.
+      activated: whether it was found better than what would answer its domain otherwise.
+      decision: what that was decided on; None in manifests that are older than it.
+      judges: which users judged it (``trainer.training.judging_users.run_key``); None in manifests
+        that are older than it: those whose fingerprint is odd.
       gate: of a gated kernel, alpha by task and bucket of users (``trainer.kernels.gate``).
     """
 
     shape: Shape
+    definition: Definition | None = None
     seed: int | None = None
     kernel: dict[str, JsonValue] | None = None
     finetune: dict[str, JsonValue]
@@ -62,7 +73,27 @@ class KernelRecord(Section):
     windows: dict[str, tuple[str, str]] | None = None
     validation: TaskComparisons
     activated: bool = False
+    decision: Decision | None = None
+    judges: str | None = None
     gate: tuple[tuple[float, ...], ...] | None = None
+
+    @property
+    def measured_gain(self) -> float:
+        """The mean of the AUC differences from the backbone that it was judged with on validation,
+        of the tasks over all impressions where they are defined; 0 where none is.
+        """
+        judged = self.validation
+        deltas = (judged[task]["auc"].delta for task in RANKING_TASKS if task in judged)
+        return mean_defined(float(d) if is_number(d) else None for d in deltas) or 0.0
+
+    @property
+    def reason(self) -> str:
+        """Why it was activated or not, in words."""
+        if self.decision:
+            return self.decision.reason
+        return interval_reason(
+            {task: metrics["auc"] for task, metrics in self.validation.items() if "auc" in metrics}
+        )
 
 
 class KernelManifest(KernelRecord):

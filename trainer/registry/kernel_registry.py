@@ -1,6 +1,7 @@
 """The registry of a job's kernels: ``kernels/<domain>/<version>/`` and ``kernels/active.json``.
 
-A version appears whole or not at all and never changes; ``active.json`` alone says what is served.
+A version appears whole or not at all and never changes; ``active.json`` alone says what is served,
+``pinned.json`` what fine-tuning leaves alone, ``decisions.json`` what it decided last.
 Writers of one job directory, also of different processes, take turns (``configs.files``); readers
 never wait.
 """
@@ -11,10 +12,16 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
 from configs.asides import sole_writer
+from configs.domain_definitions import Definition
+from configs.domain_names import folder_domain, folder_name
 from configs.errors import InputError, did_you_mean
-from configs.files import discard, publish, read_object, write_json
+from configs.files import discard, publish, read_json, read_object, write_json
 from trainer.job import Job
+from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelManifest, KernelRecord
 from trainer.registry.kernel_version import StoredKernel as StoredKernel
 from trainer.registry.kernel_version import (
@@ -27,50 +34,93 @@ from trainer.registry.kernel_version import (
 )
 from trainer.registry.kernel_version import common_tap as common_tap
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=,-]{0,254}")
+_PINNED, _DECISIONS = "pinned.json", "decisions.json"
+_ALL_DECISIONS = TypeAdapter(dict[str, Decision])
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
 
 class KernelStore:
     """The kernels of a job directory; domain names are exact, never prefixes.
 
-    Names that could not be a folder's are unknown everywhere, and refused where one is to be added.
+    A domain's folder has its name, percent-encoded (``configs.domain_names.folder_name``). Names
+    that could not be a folder's are unknown everywhere, and refused where one is to be added.
     """
 
     def __init__(self, job: Job) -> None:
-        self.folder = job.kernels
+        self.job, self.folder = job, job.kernels
         self._backbone = job.fingerprint()
         self.fingerprint: str = self._backbone["fingerprint"]
 
     def domains(self) -> list[str]:
         """Names of the domains that have a kernel, sorted."""
         return sorted(
-            name
+            domain
             for name in _names(self.folder)
-            if _NAME.fullmatch(name) and (self.folder / name).is_dir()
+            if (domain := folder_domain(name)) is not None and (self.folder / name).is_dir()
         )
 
     def versions(self, domain: str) -> list[int]:
         """Versions of a domain's kernel, ascending; none for an unknown domain."""
         # Looked up in the list: a file system may take another spelling for the same name.
-        known = _NAME.fullmatch(domain) and domain in _names(self.folder)
-        return (
-            sorted(int(name) for name in _names(self.folder / domain) if _VERSION.fullmatch(name))
-            if known
-            else []
-        )
+        if not _can_be_stored(domain) or folder_name(domain) not in _names(self.folder):
+            return []
+        names = _names(self._folder_of(domain))
+        return sorted(int(name) for name in names if _VERSION.fullmatch(name))
 
     def active(self) -> dict[str, int]:
         """Domain -> version that is served."""
         path = self.folder / "active.json"
         content = read_object(path) if path.exists() else {}
         for domain, version in content.items():
-            if not _NAME.fullmatch(domain) or type(version) is not int:
+            if not _can_be_stored(domain) or type(version) is not int:
                 raise InputError(
                     f"{path}: damaged: expected domains with whole numbers, received {domain!r}:"
                     f" {version!r}"
                 )
         return content
+
+    def pinned(self) -> set[str]:
+        """Domains that fine-tuning leaves alone."""
+        path = self.folder / _PINNED
+        if not path.exists():
+            return set()
+        content = read_json(path)
+        if not isinstance(content, list) or not all(
+            isinstance(name, str) and _can_be_stored(name) for name in content
+        ):
+            raise InputError(
+                f"{path}: damaged: expected a list of domains, received {str(content)[:100]!r};"
+                " delete it and pin them again"
+            )
+        return set(content)
+
+    def decisions(self) -> dict[str, Decision]:
+        """Domain -> what the newest run of fine-tuning that tuned it decided; none in jobs that are
+        older than decisions.
+        """
+        path = self.folder / _DECISIONS
+        try:
+            return _ALL_DECISIONS.validate_python(read_object(path)) if path.exists() else {}
+        except ValidationError as error:
+            raise InputError(
+                f"{path}: damaged: {error.errors()[0]['msg']}; the next finetune writes it anew"
+            ) from None
+
+    def version_with(
+        self, domain: str, weights: Weights, definition: Definition | None
+    ) -> int | None:
+        """The active or the newest version of a domain whose arrays and definition are these; None
+        where neither's are.
+        """
+        newest = max(self.versions(domain), default=None)
+        for version in dict.fromkeys((self.active().get(domain), newest)):
+            try:
+                stored = self.load(domain, version) if version is not None else None
+            except InputError:  # damaged: it holds nothing
+                continue
+            if stored and stored.manifest.definition == definition and _same(weights, stored):
+                return version
+        return None
 
     def add(
         self,
@@ -97,24 +147,23 @@ class KernelStore:
             to.
           ValueError: a record that is none (``pydantic.ValidationError``), or NaN in it.
         """
-        if not _NAME.fullmatch(domain):
-            raise InputError(
-                f"{ascii(domain)[:100]}: no domain's name; expected 1 to 255 letters, digits, '_',"
-                " '.', '=', ',' or '-'"
-            )
+        try:
+            folder = self._folder_of(domain)
+        except ValueError as error:
+            raise InputError(f"{ascii(domain)[:100]}: no domain's name: {error}") from None
         files = VersionFiles.of(
             self._backbone, weights, KernelRecord.model_validate(record), golden
         )
         with sole_writer(self.folder) as aside:
             newest = max(self.versions(domain), default=0)
-            if newest and files.same_as(self.folder / domain / str(newest), domain, newest):
+            if newest and files.same_as(folder / str(newest), domain, newest):
                 return newest  # an interrupted run that is run again stores nothing twice
             new = aside / str(newest + 1)
             files.write(new, domain, newest + 1)
-            if domain in _names(self.folder):
-                publish([(new, self.folder / domain / new.name)])
+            if folder.name in _names(self.folder):
+                publish([(new, folder / new.name)])
             else:
-                publish([(aside, self.folder / domain)])  # never a domain without a version
+                publish([(aside, folder)])  # never a domain without a version
         return newest + 1
 
     def load(self, domain: str, version: int) -> StoredKernel:
@@ -146,6 +195,57 @@ class KernelStore:
         """
         return self.active().get(domain) or max(self.versions(domain), default=None)
 
+    def decide(
+        self, decisions: Mapping[str, Decision], before: Mapping[str, int]
+    ) -> dict[str, Decision]:
+        """Serves what was decided, and writes it down in ``decisions.json``. A domain that was
+        pinned in the meantime, or is served by another version by now, is left alone.
+
+        Args:
+          decisions: by domain, with the numbers of versions.
+          before: what was served when they were made (``active``).
+
+        Returns:
+          The decisions that were carried out, and of domains that were left alone that nothing was.
+
+        Raises:
+          InputError: a version that is to be served is missing or damaged; nothing is changed.
+        """
+        with sole_writer(self.folder):
+            pinned, active = self.pinned(), self.active()
+            done = {
+                domain: _left_alone(decision, active.get(domain), domain in pinned)
+                if domain in pinned or active.get(domain) != before.get(domain)
+                else decision
+                for domain, decision in decisions.items()
+            }
+            for domain, decision in done.items():
+                if decision.active is None:
+                    active.pop(domain, None)
+                elif decision.active != active.get(domain):
+                    self.load(domain, decision.active)
+                    active[domain] = decision.active
+            known = self._known_decisions()
+            self._write_active(active)
+            self._write_decisions(known | done)
+        return done
+
+    def pin(self, domain: str) -> None:
+        """Has fine-tuning leave a domain alone: what it is served by now stays, and where nothing
+        of its own is, it stays off. A domain of which no kernel was worth storing can be, too.
+        """
+        with sole_writer(self.folder):
+            if domain not in self.pinned() | self._known_decisions().keys():
+                self.check_known(domain)
+            self._write_pinned(self.pinned() | {domain})
+
+    def unpin(self, domain: str) -> None:
+        """Lets fine-tuning decide about a domain again."""
+        with sole_writer(self.folder):
+            if domain not in self.pinned() | self._known_decisions().keys():
+                self.check_known(domain)
+            self._write_pinned(self.pinned() - {domain})
+
     def activate(self, domain: str, version: int) -> None:
         """Makes a version the served one."""
         with sole_writer(self.folder):
@@ -156,7 +256,7 @@ class KernelStore:
         and returns it.
 
         Such versions are what fine-tuning activates by itself, so this is what was served before.
-        Nothing but ``active.json`` changes.
+        The domain is pinned, so that the next run of fine-tuning does not undo it.
 
         Raises:
           InputError: the domain is not active, or no version below helped.
@@ -172,6 +272,7 @@ class KernelStore:
                 [version for version in self.versions(domain) if version < active]
             ):
                 if self.load(domain, version).manifest.activated:
+                    self._write_pinned(self.pinned() | {domain})
                     self._activate(domain, version)
                     return version
         raise InputError(
@@ -185,10 +286,15 @@ class KernelStore:
             self._deactivate(domain)
 
     def remove(self, domain: str) -> None:
-        """Deletes every version of a domain's kernel."""
+        """Deletes every version of a domain's kernel, and what is known of the domain."""
         with sole_writer(self.folder):
+            pinned = self.pinned()  # before anything changes: it may be damaged
             self._deactivate(domain)
-            discard(self.folder / domain)
+            self._write_pinned(pinned - {domain})
+            decisions = self._known_decisions()
+            if decisions.pop(domain, None):
+                self._write_decisions(decisions)
+            discard(self._folder_of(domain))
 
     def check_known(self, domain: str) -> None:
         """Raises ``InputError`` where a domain has no kernel."""
@@ -216,11 +322,48 @@ class KernelStore:
             raise InputError(
                 f"{self.folder}: no version {version} of domain '{domain}'; there are: {known}"
             )
-        return self.folder / domain / str(version)
+        return self._folder_of(domain) / str(version)
+
+    def _folder_of(self, domain: str) -> Path:
+        return self.folder / folder_name(domain)
+
+    def _known_decisions(self) -> dict[str, Decision]:
+        """For writers: what can be read of them. They say why, not what is served."""
+        try:
+            return self.decisions()
+        except InputError:
+            return {}
+
+    def _write_decisions(self, decisions: Mapping[str, Decision]) -> None:
+        shown = {name: found.model_dump(mode="json") for name, found in sorted(decisions.items())}
+        write_json(self.folder / _DECISIONS, shown)
+
+    def _write_pinned(self, domains: set[str]) -> None:
+        if domains != self.pinned():
+            write_json(self.folder / _PINNED, sorted(domains))
 
     def _write_active(self, active: dict[str, int]) -> None:
         if active != self.active():
             write_json(self.folder / "active.json", dict(sorted(active.items())))
+
+
+def _left_alone(decision: Decision, active: int | None, pinned: bool) -> Decision:
+    how = "pinned" if pinned else "changed by hand"
+    left = {"outcome": "keep", "reason": f"{how} while it was tuned", "active": active}
+    return decision.model_copy(update=left)
+
+
+def _same(weights: Weights, stored: StoredKernel) -> bool:
+    return weights.keys() == stored.weights.keys() and all(
+        np.array_equal(array, stored.weights[name]) for name, array in weights.items()
+    )
+
+
+def _can_be_stored(domain: str) -> bool:
+    try:
+        return bool(folder_name(domain))
+    except ValueError:
+        return False
 
 
 def _names(folder: Path) -> list[str]:

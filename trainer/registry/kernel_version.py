@@ -15,11 +15,8 @@ import numpy.typing as npt
 
 from configs import InputError
 from configs.files import read_object, write_unsynced
-from configs.schema import RANKING_TASKS
 from trainer.backbone.fingerprint import fingerprint_difference
 from trainer.kernels.shape import KernelShape
-from trainer.metrics.formatting import is_number
-from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.kernel_manifest import (
     KernelManifest,
     KernelRecord,
@@ -67,12 +64,8 @@ class StoredKernel:
 
     @property
     def measured_gain(self) -> float:
-        """The mean of the AUC differences that it was judged with on validation, of the tasks over
-        all impressions where they are defined; 0 where none is.
-        """
-        judged = self.manifest.validation
-        deltas = (judged[task]["auc"].delta for task in RANKING_TASKS if task in judged)
-        return mean_defined(float(d) if is_number(d) else None for d in deltas) or 0.0
+        """What it was measured to gain over the backbone (``KernelRecord.measured_gain``)."""
+        return self.manifest.measured_gain
 
 
 def common_tap(kernels: list[StoredKernel]) -> str | None:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 from trainer.registry.kernel_manifest import KernelManifest
 
-_NOT_ACTIVATED = "Not activated: not significantly better than the backbone on validation"
-
 
 def card(manifest: KernelManifest) -> str:
     """The page, in Markdown.
@@ -41,7 +39,8 @@ def card(manifest: KernelManifest) -> str:
             f"- Validated on {rows.validation:,} rows of split"
             f" `{settings['validation']}`{_window(windows, 'validation')}"
         ),
-        f"- {'Activated' if manifest.activated else _NOT_ACTIVATED}",
+        f"- {'Activated' if manifest.activated else 'Not activated'}: {manifest.reason}",
+        *_tests(manifest),
         f"- Golden scores: sha256 `{golden}`" if golden else "- Golden scores: none",
         "",
         "| task | metric | backbone | kernel | difference | 95% interval |",
@@ -60,6 +59,22 @@ def card(manifest: KernelManifest) -> str:
             ]
             lines.append(f"| {task} | {metric} | {' | '.join(shown)} | {interval} |")
     return "\n".join(lines) + "\n"
+
+
+def _tests(manifest: KernelManifest) -> list[str]:
+    """What the decision stands on; nothing in manifests that are older than decisions."""
+    if manifest.decision is None:
+        return []
+    shown = [
+        f"{task.upper()} "
+        + (
+            f"{test.delta:+.5f} (standard error {test.standard_error:.5f})"
+            if test
+            else "not tested"
+        )
+        for task, test in manifest.decision.tests.items()
+    ]
+    return [f"- Compared with `{manifest.decision.against}`: {', '.join(shown)}"] if shown else []
 
 
 def _window(windows: Mapping[str, tuple[str, str]], part: str) -> str:

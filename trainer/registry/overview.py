@@ -1,7 +1,7 @@
 """A job's kernels at a glance: a line a domain, as a table or as JSON."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +10,7 @@ from configs.schema import RANKING_TASKS
 from trainer.metrics.formatting import align
 from trainer.metrics.results import Comparison
 from trainer.metrics.task_metrics import UNDEFINED
-from trainer.registry.decision import decision, reason
+from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelManifest, KernelRecord
 from trainer.registry.kernel_registry import KernelStore
 from trainer.reports.text_table import show_gain
@@ -24,40 +24,68 @@ class Overview:
       domain: exact name.
       active: the version that is served; None where no version is.
       versions: all of them, ascending.
-      version: the one that the rest is about: the active one, else the newest.
-      stored: when it was stored (UTC); None where it is damaged.
-      manifest: its manifest; None where it is damaged.
+      version: the one that the rest is about: the active one, else the newest; None where no kernel
+        of the domain was worth storing.
+      stored: when it was stored (UTC); None where it is damaged or not there.
+      manifest: its manifest; None where it is damaged or not there.
       damage: what is wrong with it; empty where nothing is.
+      pinned: whether fine-tuning leaves the domain alone.
+      decision: what fine-tuning decided last; None in jobs that are older than decisions.
     """
 
     domain: str
     active: int | None
     versions: tuple[int, ...]
-    version: int
+    version: int | None
     stored: datetime | None
     manifest: KernelManifest | None
     damage: str = ""
+    pinned: bool = False
+    decision: Decision | None = None
+
+    @property
+    def state(self) -> str:
+        """Whether and why it is served, in words."""
+        pinned = "pinned; " if self.pinned else ""
+        if self.damage:
+            return f"{pinned}damaged: {self.damage}"
+        if self.decision and self.decision.active == self.active:
+            return f"{pinned}{self.decision.words}: {self.decision.reason}"
+        if self.manifest is None:
+            return f"{pinned}no kernel"
+        if self.manifest.activated == (self.active is not None):
+            words = "activated" if self.manifest.activated else "not activated"
+            return f"{pinned}{words}: {self.manifest.reason}"
+        by_hand = "activated by hand" if self.active else "deactivated by hand"
+        return f"{pinned}{by_hand}: {self.manifest.reason}"
 
 
 def overview(store: KernelStore) -> list[Overview]:
-    """The lines of all domains that have a kernel, by name. Only manifests are read; a damaged one
-    is a line like any other (``kernels verify`` looks at all files).
+    """The lines of all domains that have a kernel or a decision, or are pinned, by name. Only
+    manifests are read; a damaged one is a line like any other (``kernels verify`` looks at all
+    files).
 
     Raises:
-      InputError: ``active.json`` is damaged.
+      InputError: ``active.json``, ``pinned.json`` or ``decisions.json`` is damaged.
     """
-    active = store.active()
+    active, pinned, decisions = store.active(), store.pinned(), store.decisions()
+    stored = {domain for domain in store.domains() if store.versions(domain)}
     return [
-        _line(store, domain, active.get(domain), tuple(store.versions(domain)))
-        for domain in store.domains()
-        if store.versions(domain)
+        replace(
+            _line(store, domain, active.get(domain), tuple(store.versions(domain))),
+            pinned=domain in pinned,
+            decision=decisions.get(domain),
+        )
+        for domain in sorted(stored | pinned | decisions.keys())
     ]
 
 
 def _line(
     store: KernelStore, domain: str, active: int | None, versions: tuple[int, ...]
 ) -> Overview:
-    version = active or versions[-1]
+    version = active or max(versions, default=None)
+    if version is None:
+        return Overview(domain, None, (), None, None, None)
     try:
         stored, manifest = store.stored_at(domain, version), store.manifest(domain, version)
     except (InputError, OSError) as error:
@@ -68,8 +96,10 @@ def _line(
 def overview_json(lines: Iterable[Overview]) -> list[dict[str, Any]]:
     """JSON-ready: ``domain``, ``active`` (null: no version is served), ``versions``, ``version``
     (what the rest is about), ``stored`` (ISO 8601, UTC), ``rows``, ``gain`` (task -> ``delta`` and
-    ``ci95`` of AUC, not in points; null where undefined), ``activated`` and ``reason``; from
-    ``stored`` on null where the version is damaged, which ``reason`` then says.
+    ``ci95`` of AUC, not in points; null where undefined), ``activated`` and ``reason``, ``pinned``,
+    and ``decision`` (what fine-tuning decided last; null in older jobs); from ``stored`` to
+    ``activated`` null where the version is damaged, which ``reason`` then says. Where no kernel of
+    the domain was worth storing, ``version`` is null, too, and ``versions`` is empty.
     """
     return [
         {
@@ -81,7 +111,9 @@ def overview_json(lines: Iterable[Overview]) -> list[dict[str, Any]]:
             "rows": line.manifest.rows.train if line.manifest else None,
             "gain": {task: _gain_json(line.manifest, task) for task in RANKING_TASKS},
             "activated": line.manifest.activated if line.manifest else None,
-            "reason": reason(line.manifest) if line.manifest else f"damaged: {line.damage}",
+            "reason": line.manifest.reason if line.manifest else line.state,
+            "pinned": line.pinned,
+            "decision": line.decision.model_dump(mode="json") if line.decision else None,
         }
         for line in lines
     ]
@@ -116,16 +148,16 @@ def _gain_json(manifest: KernelManifest | None, task: str) -> dict[str, Any] | N
 
 
 def _cells(line: Overview) -> list[str]:
-    cells = [line.domain, str(line.active or "-"), _runs(line.versions)]
+    cells = [line.domain, str(line.active or "-"), _runs(line.versions) or "-"]
     if line.manifest is None or line.stored is None:
-        return [*cells, "-", "-", *("-" for _ in RANKING_TASKS), f"damaged: {line.damage}"]
+        return [*cells, "-", "-", *("-" for _ in RANKING_TASKS), line.state]
     gains = [gain_cell(auc_figure(line.manifest, task)) for task in RANKING_TASKS]
     return [
         *cells,
         f"{line.stored:%Y-%m-%d}",
         f"{line.manifest.rows.train:,}",
         *gains,
-        f"{decision(line.manifest)}: {reason(line.manifest)}",
+        line.state,
     ]
 
 

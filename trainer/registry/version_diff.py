@@ -1,4 +1,7 @@
-"""What changed between two versions of a domain's kernel, from the job directory alone."""
+"""What changed between two versions of a domain's kernel: their weights, and what both say of the
+same rows. Figures that each was stored with are of its own validation day, and never stand side by
+side.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -6,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from configs.schema import TASK_NAMES
+from configs.section import Section
 from trainer.metrics.formatting import METRIC_TITLES, align, is_number
 from trainer.metrics.results import TaskComparisons
 from trainer.metrics.score_shift import TOP, shift_figures
-from trainer.metrics.task_metrics import METRICS
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
 
 _SHIFTS = {
@@ -24,12 +27,33 @@ _SHIFTS = {
 Difference = dict[str, Any]
 """JSON-ready: ``domain``, ``first``, ``second`` (versions); ``weights``: name -> Euclidean norms
 ``first``, ``second`` and that of the ``change`` (null where an array is missing or its shape
-changed); ``rows``: part -> ``first``, ``second``; ``validation``: task -> metric -> ``first``,
-``second``, ``change`` (a number or "undefined"); ``golden``: task -> ``shift.shift_figures`` of the
-golden requests, null where the versions were not scored on the same ones."""
+changed); ``rows``: part -> ``first``, ``second``; ``scored``: the rows that both were scored on,
+``data``, ``split``, ``rows``; ``validation``: their figures there, task -> metric -> ``first``,
+``second``, ``change`` (a number or "undefined"), ``ci95`` of the change (both null where no dataset
+was given); ``golden``: task -> ``shift.shift_figures`` of the golden requests, null where the
+versions were not scored on the same ones."""
 
 
-def kernel_diff(store: KernelStore, domain: str, first: int, second: int) -> Difference:
+class ScoredRows(Section):
+    """Both versions on the same rows.
+
+    Attributes:
+      data: folder of the dataset.
+      split: its split.
+      rows: of the domain in it.
+      figures: task -> metric -> comparison of the second version with the first, which stands in
+        the backbone's place.
+    """
+
+    data: str
+    split: str
+    rows: int
+    figures: TaskComparisons
+
+
+def kernel_diff(
+    store: KernelStore, domain: str, first: int, second: int, scored: ScoredRows | None = None
+) -> Difference:
     """Two versions side by side.
 
     Args:
@@ -37,6 +61,7 @@ def kernel_diff(store: KernelStore, domain: str, first: int, second: int) -> Dif
       domain: exact name.
       first: a version.
       second: the version it is compared with.
+      scored: what both say of the same rows of a dataset, where one was given.
 
     Raises:
       InputError: one of them is not there or is damaged.
@@ -54,7 +79,8 @@ def kernel_diff(store: KernelStore, domain: str, first: int, second: int) -> Dif
             part: {"first": rows, "second": getattr(other.manifest.rows, part)}
             for part, rows in one.manifest.rows.model_dump().items()
         },
-        "validation": _validation(one.manifest.validation, other.manifest.validation),
+        "scored": scored and scored.model_dump(mode="json", include={"data", "split", "rows"}),
+        "validation": scored and _figures(scored.figures),
         "golden": _golden(one, other),
     }
 
@@ -66,10 +92,12 @@ def render_diff(difference: Difference) -> str:
         "",
     ]
     for title, rows in _tables(difference):
-        aligned = align(
-            [[title, "first", "second", "change"], *rows], ("first", "second", "change")
-        )
+        columns = ["first", "second", "change"]
+        intervals = ["95% interval"] if any(len(row) > 1 + len(columns) for row in rows) else []
+        aligned = align([[title, *columns, *intervals], *rows], columns)
         lines += [*(line.rstrip() for line in aligned), ""]
+    if difference["scored"] is None:
+        lines += ["no figures: give --data, and both versions are scored on its rows", ""]
     if difference["golden"] is None:
         return "\n".join(
             [*lines, "golden requests: the two versions were not scored on the same ones"]
@@ -95,12 +123,14 @@ def _tables(difference: Difference) -> Iterator[tuple[str, list[list[str]]]]:
             for part, cell in difference["rows"].items()
         ],
     )
-    figures = [
-        [f"{task} {METRIC_TITLES[metric]}", *_cells(cell)]
-        for task, metrics in difference["validation"].items()
-        for metric, cell in metrics.items()
-    ]
-    yield "validation (kernel)", figures
+    if scored := difference["scored"]:
+        figures = [
+            [f"{task} {METRIC_TITLES[metric]}", *_cells(cell), _interval(cell["ci95"])]
+            for task, metrics in difference["validation"].items()
+            for metric, cell in metrics.items()
+        ]
+        where = f"{scored['rows']:,} rows of split '{scored['split']}' of {scored['data']}"
+        yield where, figures
 
 
 def _cells(cell: Mapping[str, Any]) -> list[str]:
@@ -133,24 +163,23 @@ def _norms(one: StoredKernel, other: StoredKernel, name: str) -> dict[str, float
     return dict(zip(("first", "second", "change"), norms, strict=True))
 
 
-def _validation(one: TaskComparisons, other: TaskComparisons) -> dict[str, dict[str, Any]]:
+def _figures(figures: TaskComparisons) -> dict[str, dict[str, Any]]:
     return {
         task: {
-            metric: _change(one[task][metric].kernel, other[task][metric].kernel)
-            for metric in METRICS
-            if metric in one[task] and metric in other[task]
+            metric: {
+                "first": figure.backbone,
+                "second": figure.kernel,
+                "change": figure.delta,
+                "ci95": figure.ci95 if isinstance(figure.ci95, str) else list(figure.ci95),
+            }
+            for metric, figure in metrics.items()
         }
-        for task in one
-        if task in other
+        for task, metrics in figures.items()
     }
 
 
-def _change(first: Any, second: Any) -> dict[str, Any]:
-    return {
-        "first": first,
-        "second": second,
-        "change": second - first if is_number(first) and is_number(second) else "undefined",
-    }
+def _interval(ends: Any) -> str:
+    return ends if isinstance(ends, str) else f"{ends[0]:+.4f} to {ends[1]:+.4f}"
 
 
 def _golden(one: StoredKernel, other: StoredKernel) -> dict[str, dict[str, float]] | None:

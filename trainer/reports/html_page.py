@@ -21,6 +21,9 @@ body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var
 h1 { font-size: 1.5rem; margin-bottom: 0; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .4rem; }
 p { max-width: 48rem; } p.note { color: var(--faint); margin-top: .2rem; }
 img { width: 100%; height: auto; }
+.panels { display: grid; gap: 1rem;
+  grid-template-columns: repeat(auto-fit, minmax(min(100%, 21rem), 1fr)); }
+.panels img { max-width: 36rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .82rem; }
 caption { text-align: left; font-weight: 600; padding: .8rem 0 .3rem; font-size: .95rem; }
@@ -30,6 +33,17 @@ thead th { border-bottom: 2px solid var(--strong); } tbody th { font-weight: 500
 td small { color: var(--faint); } .off { color: var(--faint); }
 dl { display: flex; flex-wrap: wrap; gap: .5rem 2.5rem; }
 dt { color: var(--faint); font-size: .85rem; } dd { margin: 0; font-size: 1.2rem; }
+a { color: inherit; }
+@page { margin: 12mm; }
+@media print {
+  :root { --text: #000; --page: #fff; --faint: #444; --line: #ccc; --strong: #777; }
+  body { max-width: none; margin: 0; padding: 0; font-size: 10pt; }
+  h1, h2, caption, p.note { break-after: avoid; } tr, img { break-inside: avoid; }
+  tbody tr:first-child { break-before: avoid; }
+  img { filter: none; max-height: 24cm; object-fit: contain; }
+  .wide { overflow: visible; } table { font-size: 7.5pt; width: 100%; }
+  th, td { white-space: normal; overflow-wrap: anywhere; padding-right: .5em; }
+}
 """
 
 

@@ -3,28 +3,38 @@ file.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
-from configs.domains import conditions_of
+from configs.domain_names import conditions_of, folder_name
 from configs.errors import InputError
 from configs.files import read_json
 from configs.schema import RANKING_TASKS, TASK_NAMES
 from configs.section import read_section
-from trainer.metrics.formatting import METRIC_TITLES
-from trainer.metrics.results import DomainResult, EvaluationResult
-from trainer.metrics.task_metrics import METRICS
+from trainer.metrics.results import EvaluationResult
+from trainer.reports.domain_plots import plot_calibration, plot_gains
 from trainer.reports.html_page import escape, image, render_page, write_page
-from trainer.reports.plots import plot_calibration, plot_gains, plot_training
-from trainer.reports.text_table import count_domains, show_figure, show_gain, show_pair
+from trainer.reports.html_tables import TABLE_STYLE, domains_table, figures_table, overall_table
+from trainer.reports.plots import plot_training
+from trainer.reports.text_table import (
+    count_domains,
+    describe_seen,
+    show_figure,
+    show_gain,
+    show_gain_over_all,
+    show_pair,
+)
 
 
 def write_report(job_dir: Path) -> Path:
     """Writes ``<job>/reports/report.html`` from what ``evaluate`` and ``pretrain`` left in the job
     directory.
 
-    Reads ``reports/metrics.json``, and where they exist ``backbone/history.json`` (training curve)
-    and ``kernels/active.json`` (versions). The file appears whole or not at all.
+    Reads ``reports/metrics.json``, whose time is the evaluation's, and where it exists
+    ``backbone/history.json`` (training curve); links the cards of the kernels that were judged. The
+    file appears whole or not at all.
 
     Returns:
       The report's path.
@@ -36,68 +46,110 @@ def write_report(job_dir: Path) -> Path:
     if not metrics.exists():
         raise InputError(f"{metrics}: not found; run trainer.task evaluate first")
     result = read_section(metrics, EvaluationResult)
-    history, active = job_dir / "backbone" / "history.json", job_dir / "kernels" / "active.json"
+    moment = datetime.fromtimestamp(metrics.stat().st_mtime, UTC)
+    history = job_dir / "backbone" / "history.json"
     try:
         page = _page(
             result,
+            moment,
             read_json(history) if history.exists() else [],
-            read_json(active) if active.exists() else {},
+            {name: _card(job_dir, name, found.version) for name, found in result.domains.items()},
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
-            f"{job_dir}: its history or active kernels are not in the expected form: {error!r}; run"
-            " them again"
+            f"{history}: not in the expected form: {error!r}; run trainer.task pretrain again"
         ) from error
     report = metrics.with_name("report.html")
     write_page(report, page)
     return report
 
 
+def _card(job_dir: Path, domain: str, version: int | None) -> str:
+    """Address of a kernel's card, seen from the report; empty where there is none."""
+    try:
+        folder = folder_name(domain)
+    except ValueError:
+        return ""
+    if version is None or not (job_dir / "kernels" / folder / str(version) / "card.md").exists():
+        return ""
+    return f"../kernels/{quote(folder)}/{version}/card.md"  # what is encoded on disk, once more
+
+
 def _page(
-    result: EvaluationResult, history: Sequence[Mapping[str, Any]], active: Mapping[str, Any]
+    result: EvaluationResult,
+    moment: datetime,
+    history: Sequence[Mapping[str, Any]],
+    cards: Mapping[str, str],
 ) -> str:
-    domains = result.domains
-    order = _by_topic(domains)
+    order = _by_topic(result.domains)
+    seen = describe_seen(result)
+    both = "; the diamond is the kernel of all traffic on the same rows" if result.has_all else ""
+    third = ", then those to the kernel of all traffic (all)" if result.has_all else ""
     sections = [
         f"<h1>Backbone and kernels on split '{escape(result.split)}'</h1>",
+        (
+            f"<p class=note>Evaluated {moment:%Y-%m-%d %H:%M} UTC"
+            + (f" under config <code>{escape(result.config[:12])}</code>" if result.config else "")
+            + ".</p>"
+        ),
+        f"<p><strong>{escape(seen)}.</strong></p>" if seen else "",
         _summary(result),
         "<h2>Gain by domain</h2>",
         (
             "<p class=note>Kernel minus backbone, with 95% intervals from resampled users. Filled:"
-            " the domain's kernel is active; hollow: it is not, and the nearest active one above"
-            " answers."
-            " A triangle stands at the edge for a gain beyond it.</p>"
+            " the domain's kernel is active; hollow: it is off, and another answers"
+            f"{both}. A triangle stands at the edge for a gain beyond it; auto is every row under"
+            " its most specific active domain.</p>"
         ),
-        image(
-            plot_gains(domains, order),
-            "Gain in CTR-AUC and CTCVR-AUC of every domain; the figures are in the tables below",
+        _panels(
+            plot_gains(result, order),
+            [f"Gain in {task.upper()}-AUC of every domain" for task in RANKING_TASKS],
         ),
         "<h2>Calibration</h2>",
         (
             "<p class=note>Predicted over observed positives (PCOC): 1 is calibrated, above 1"
             " promises too much.</p>"
         ),
-        image(
-            plot_calibration(domains, order),
-            "PCOC of backbone and kernel for every domain; the figures are in the tables below",
+        _panels(
+            plot_calibration(result, order),
+            [f"PCOC of {task.upper()} for every domain" for task in TASK_NAMES],
         ),
         "<h2>Training of the backbone</h2>",
         (
-            image(plot_training(history), "Loss and validation AUC against the training step")
+            _panels(
+                plot_training(history),
+                ["Loss against the training step", "Validation AUC against the training step"],
+            )
             if history
             else "<p>No training history in this job.</p>"
         ),
+        "<section><h2>Domains</h2>",
+        (
+            "<p class=note>What answers rows that name a domain, the kernel that is judged here,"
+            " and why it serves or does not.</p>"
+        ),
+        domains_table(result, order, cards),
         "<h2>All figures</h2>",
         (
-            "<p class=note>Each cell: backbone -&gt; kernel; below it the difference and its 95%"
-            " interval, in points (x 100) for AUC and GAUC. Higher is better for AUC and GAUC,"
-            " lower for log loss and NE (log loss over the entropy of the base rate), nearer to 1"
-            " for PCOC. Versions are the ones active when this page was written.</p>"
+            "<p class=note>Each cell of a domain: backbone -&gt; kernel, active or not; below it"
+            f" the difference and its 95% interval{third}, in points (x 100) for AUC and GAUC."
+            " Higher is better for AUC and GAUC, lower for log loss and NE (log loss over the"
+            " entropy of the base rate), nearer to 1 for PCOC. Overall, auto is every row under its"
+            " most specific active domain.</p>"
         ),
-        _overall_table(result),
-        *(_domain_table(task, domains, order, active) for task in TASK_NAMES),
+        overall_table(result),
+        *(figures_table(task, result, order) for task in TASK_NAMES),
+        "</section>",
     ]
-    return render_page("Backbone and kernels", sections)
+    return render_page("Backbone and kernels", filter(None, sections), TABLE_STYLE)
+
+
+def _panels(drawings: Iterable[str], descriptions: Iterable[str]) -> str:
+    images = [
+        image(drawing, f"{description}; the figures are in the tables below")
+        for drawing, description in zip(drawings, descriptions, strict=True)
+    ]
+    return f"<div class=panels>{''.join(images)}</div>"
 
 
 def _by_topic(domains: Iterable[str]) -> list[str]:
@@ -125,77 +177,28 @@ def _summary(result: EvaluationResult) -> str:
         )
     ]
     for task in RANKING_TASKS:
-        mean = result.mean_gain(task)
-        facts += [
-            (f"overall {task.upper()}-AUC", show_pair(result.overall[task]["auc"])),
-            (
-                f"mean gain of {count_domains(mean)}, {task.upper()}-AUC points",
-                show_gain(mean, "auc"),
-            ),
-        ]
+        name, mean, cell = (
+            f"{task.upper()}-AUC",
+            result.mean_gain(task),
+            result.overall[task]["auc"],
+        )
+        if result.has_all:
+            sides = map(show_figure, (cell.backbone, cell.all, cell.kernel))
+            facts.append((f"overall {name}: backbone, all traffic, auto", " -> ".join(sides)))
+        else:
+            facts.append((f"overall {name}: backbone, auto", show_pair(cell)))
+        gain = f"mean gain of {count_domains(mean)}, {name} points"
+        facts.append((gain, show_gain(mean, "auc")))
+        if result.has_all:
+            facts.append(
+                ("the same over the kernel of all traffic", show_gain_over_all(mean, "auc"))
+            )
         if oracle:
-            facts.append((f"best reachable {task.upper()}-AUC", show_figure(oracle[task]["auc"])))
+            facts.append((f"best reachable {name}", show_figure(oracle[task]["auc"])))
     return (
         "<dl>"
         + "".join(
             f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts
         )
         + "</dl>"
-    )
-
-
-def _overall_table(result: EvaluationResult) -> str:
-    rows = []
-    for task in TASK_NAMES:
-        cells = []
-        for metric in METRICS:
-            reachable = (
-                "<br><small>true probabilities:"
-                f" {escape(show_figure(result.oracle[task][metric]))}</small>"
-                if result.oracle
-                else ""
-            )
-            cells.append(f"<td>{escape(show_pair(result.overall[task][metric]))}{reachable}</td>")
-        rows.append(f"<tr><th scope=row>{task.upper()}</th>{''.join(cells)}</tr>")
-    return _table(
-        "Overall: every row under its most specific active domain",
-        ["task", *METRIC_TITLES.values()],
-        rows,
-    )
-
-
-def _domain_table(
-    task: str,
-    domains: Mapping[str, DomainResult],
-    order: Iterable[str],
-    active: Mapping[str, Any],
-) -> str:
-    rows = []
-    for name in order:
-        domain = domains[name]
-        version = f" (version {escape(active[name])})" if name in active else ""
-        serves = (
-            f"kernel{version}"
-            if domain.active
-            else "<span class=off>off (the nearest active one above answers)</span>"
-        )
-        cells = [
-            f"<td>{escape(show_pair(domain.tasks[task][metric]))}<br>"
-            f"<small>{escape(show_gain(domain.tasks[task][metric], metric))}</small></td>"
-            for metric in METRICS
-        ]
-        rows.append(
-            f"<tr><th scope=row>{escape(name)}</th><td>{domain.rows:,}</td>"
-            f"<td>{serves}</td>{''.join(cells)}</tr>"
-        )
-    return _table(
-        f"{task.upper()} by domain", ["domain", "rows", "serves", *METRIC_TITLES.values()], rows
-    )
-
-
-def _table(caption: str, header: Iterable[str], rows: Iterable[str]) -> str:
-    titles = "".join(f"<th scope=col>{escape(title)}</th>" for title in header)
-    return (
-        f"<div class=wide><table><caption>{escape(caption)}</caption>"
-        f"<thead><tr>{titles}</tr></thead>\n<tbody>" + "\n".join(rows) + "</tbody></table></div>"
     )

@@ -3,15 +3,16 @@ and the report both show. AUC differences are shown in points, that is x 100.
 """
 
 import textwrap
-from collections.abc import Mapping
 
 from configs.schema import RANKING_TASKS, TASK_NAMES
 from trainer.metrics.formatting import METRIC_TITLES, POINTS, align, is_number
 from trainer.metrics.results import (
     Comparison,
+    DomainComparison,
     DomainResult,
     EvaluationResult,
     Figure,
+    Interval,
     MeanGain,
     Pair,
 )
@@ -22,26 +23,29 @@ _INDENT = "  "
 
 
 def render_table(result: EvaluationResult) -> str:
-    """The table that ``evaluate`` prints, at most 80 columns wide: two lines a domain, one for CTR
-    and one for CTCVR. A name too long for its column stands above the two.
+    """The table that ``evaluate`` prints, at most 80 columns wide: of each domain what it is and
+    what answers it, and a line for CTR and one for CTCVR.
     """
     lines = [
         *_wrap(
-            f"split '{result.split}': CTR-AUC and CTCVR-AUC, backbone -> kernel; gain in AUC points"
-            " with its 95% interval"
+            f"split '{result.split}': CTR-AUC and CTCVR-AUC, backbone -> kernel; gains in AUC"
+            " points with 95% intervals, over the backbone"
+            + (" and over the kernel of all traffic" if result.has_all else "")
         ),
         "",
-        *_domain_lines(result.domains),
+        *_domain_lines(result),
     ]
     if not all(domain.active for domain in result.domains.values()):
-        lines += _wrap(
-            "off: the kernel is not active, the nearest active one above it answers (figures are"
-            " the kernel's own)"
-        )
+        lines += ["", *_wrap("off: the kernel is not active (the figures are its own)")]
     lines += ["", "mean gain of single-topic domains, in AUC points", *_mean_lines(result), ""]
-    lines += ["overall (each row under its most specific active domain), backbone -> kernel"]
-    lines += align(_overall_cells(result))
+    lines += ["overall: every row under its most specific active domain (auto)"]
+    lines += align(overall_cells(result))
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def show_name(name: str) -> str:
+    """A domain's name, in which a character that cannot be printed is a replacement character."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
 
 
 def show_figure(figure: Figure | None) -> str:
@@ -57,17 +61,15 @@ def show_pair(cell: Pair) -> str:
 
 
 def show_gain(cell: Comparison | MeanGain, metric: str) -> str:
-    """``+3.11 [+2.80, +3.40]``: difference and interval, in points for AUC and GAUC, in the
-    metric's own unit otherwise.
+    """``+3.11 [+2.80, +3.40]``: difference to the backbone and its interval, in points for AUC and
+    GAUC, in the metric's own unit otherwise.
     """
-    if isinstance(cell.delta, str):
-        return UNDEFINED
-    shown = (
-        UNDEFINED
-        if isinstance(cell.ci95, str)
-        else ", ".join(_signed(end, metric) for end in cell.ci95)
-    )
-    return f"{_signed(cell.delta, metric)} [{shown}]"
+    return _difference(cell.delta, cell.ci95, metric)
+
+
+def show_gain_over_all(cell: DomainComparison | MeanGain, metric: str) -> str:
+    """As ``show_gain``, of the difference to the kernel of all traffic."""
+    return _difference(cell.delta_all, cell.ci95_all, metric)
 
 
 def count_domains(mean: MeanGain) -> str:
@@ -76,50 +78,110 @@ def count_domains(mean: MeanGain) -> str:
     return f"{mean.domains} single-topic domain{'' if mean.domains == 1 else 's'}{off}"
 
 
+def show_served(domain: DomainResult) -> str:
+    """``kernel, version 3`` or ``off, all answers``: what answers rows that name a domain."""
+    if domain.active:
+        return "kernel" + ("" if domain.version is None else f", version {domain.version}")
+    return f"off, {domain.served_domain or 'the nearest active one above'} answers"
+
+
+def show_decision(domain: DomainResult) -> str:
+    """Why a domain is served as it is: what fine-tuning decided, or that it was changed by hand
+    since; empty where nothing is known.
+    """
+    decision = domain.decision
+    if decision is None:
+        return "never tuned" if domain.version is None and domain.seen is not None else ""
+    if (decision.active is not None) == domain.active:
+        return decision.reason
+    return f"{'activated' if domain.active else 'deactivated'} by hand; before: {decision.reason}"
+
+
+def describe_seen(result: EvaluationResult) -> str | None:
+    """One line that says who was trained or judged by days of the split before; None where nobody
+    was, or where it is not known.
+    """
+    kernels = [domain.seen or () for domain in result.domains.values() if domain.version]
+    said = []
+    for part, did in (("train", "learned from"), ("validation", "were stopped or judged by")):
+        count = sum(part in seen for seen in kernels)
+        who = ["the backbone"] if part in (result.backbone_seen or ()) else []
+        who += [f"{count} of {len(kernels)} kernels"] if count else []
+        if who:
+            said.append(f"{' and '.join(who)} {did}")
+    if not said:
+        return None
+    return (
+        f"split '{result.split}' overlaps days that {', and '.join(said)}: its figures flatter them"
+    )
+
+
+def overall_cells(result: EvaluationResult) -> list[list[str]]:
+    """Titles, and a line for each task and what serves its rows: backbone, kernel of all traffic,
+    auto, and the true probabilities where they are known.
+    """
+    rows = [["task", "served by", *(METRIC_TITLES[metric] for metric in METRICS)]]
+    for task in TASK_NAMES:
+        cells = result.overall[task]
+        sides = {"backbone": [cells[metric].backbone for metric in METRICS]}
+        if result.has_all:
+            sides["all"] = [cells[metric].all for metric in METRICS]
+        sides["auto"] = [cells[metric].kernel for metric in METRICS]
+        if result.oracle:
+            sides["best reachable"] = [result.oracle[task][metric] for metric in METRICS]
+        rows += [[task.upper(), side, *map(show_figure, found)] for side, found in sides.items()]
+    return rows
+
+
+def _difference(delta: Figure, ci95: Interval, metric: str) -> str:
+    if isinstance(delta, str):
+        return UNDEFINED
+    interval = ci95 if isinstance(ci95, str) else ", ".join(_signed(end, metric) for end in ci95)
+    return f"{_signed(delta, metric)} [{interval}]"
+
+
 def _signed(difference: float, metric: str) -> str:
     return f"{difference * POINTS:+.2f}" if metric in ("auc", "gauc") else f"{difference:+.4f}"
 
 
 def _wrap(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, _WIDTH, subsequent_indent=indent)
+    return textwrap.wrap(text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _domain_lines(domains: Mapping[str, DomainResult]) -> list[str]:
-    figures = [["task", "backbone -> kernel", "gain"]]
-    for domain in domains.values():
+def _domain_lines(result: EvaluationResult) -> list[str]:
+    table = [["", "task", "backbone -> kernel", "over backbone", "over all"]]
+    for domain in result.domains.values():
         for task in RANKING_TASKS:
             cell = domain.tasks[task]["auc"]
-            figures.append([task.upper(), show_pair(cell), show_gain(cell, "auc")])
-    header, *right = align(figures)
-    width = _WIDTH - len(header) - len(_INDENT)
-    lines = [f"{'domain':<{width}}{_INDENT}{header}"]
-    for index, (name, domain) in enumerate(domains.items()):
-        left = [name, f"{_INDENT}{domain.rows:,} rows, {'kernel' if domain.active else 'off'}"]
-        if len(name) > width:
-            lines += _wrap(name, _INDENT)
-            left = [left[1], ""]
+            gains = [show_gain(cell, "auc"), show_gain_over_all(cell, "auc")]
+            table.append(["", task.upper(), show_pair(cell), *gains])
+    header, *rows = align(table if result.has_all else [cells[:-1] for cells in table])
+    lines = [header]
+    for index, (name, domain) in enumerate(result.domains.items()):
         start = index * len(RANKING_TASKS)
-        cells = zip(left, right[start : start + len(RANKING_TASKS)], strict=True)
-        lines += [f"{words:<{width}}{_INDENT}{shown}" for words, shown in cells]
+        lines += [*_about(name, domain), *rows[start : start + len(RANKING_TASKS)]]
     return lines
 
 
-def _mean_lines(result: EvaluationResult) -> list[str]:
-    means = {task: result.mean_gain(task) for task in RANKING_TASKS}
-    return align(
-        [
-            [task.upper(), show_gain(mean, "auc"), f"over {count_domains(mean)}"]
-            for task, mean in means.items()
-        ]
+def _about(name: str, domain: DomainResult) -> list[str]:
+    """``scene=home: 16,290 rows, 2,700 CTR and 480 CTCVR positives; kernel, version 1``, and why
+    it is off where it is.
+    """
+    counts = f"{domain.rows:,} rows"
+    if domain.positives:
+        shown = (f"{domain.positives[task]:,} {task.upper()}" for task in RANKING_TASKS)
+        counts += f", {' and '.join(shown)} positives"
+    reason = "" if domain.active else show_decision(domain)
+    return _wrap(
+        f"{show_name(name)}: {counts}; {show_served(domain)}{f': {reason}' if reason else ''}",
+        _INDENT * 2,
     )
 
 
-def _overall_cells(result: EvaluationResult) -> list[list[str]]:
-    rows = [["metric", *(task.upper() for task in TASK_NAMES)]]
-    for metric in METRICS:
-        pairs = (show_pair(result.overall[task][metric]) for task in TASK_NAMES)
-        rows.append([METRIC_TITLES[metric], *pairs])
-    if result.oracle:
-        best = (show_figure(result.oracle[task]["auc"]) for task in TASK_NAMES)
-        rows.append(["best reachable AUC", *best])
-    return rows
+def _mean_lines(result: EvaluationResult) -> list[str]:
+    rows = [["task", "over backbone", "over all", "domains"]]
+    for task in RANKING_TASKS:
+        mean = result.mean_gain(task)
+        gains = [show_gain(mean, "auc"), show_gain_over_all(mean, "auc")]
+        rows.append([task.upper(), *gains, count_domains(mean)])
+    return align(rows if result.has_all else [[*cells[:2], cells[3]] for cells in rows])

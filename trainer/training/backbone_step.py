@@ -10,7 +10,7 @@ from configs import Experiment
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
-from trainer.backbone.model import BIAS
+from trainer.backbone.model import BIAS, intercepts_of
 from trainer.losses import Objectives, log_probabilities
 from trainer.training.optimizers import FusedAdam, RowWiseAdagrad
 
@@ -68,6 +68,8 @@ class Learner:
         with tf.GradientTape() as tape:
             heads = self.model(feature_tensors(columns, self.model), training=True)
             logits = heads["logits"]
+            if (served := intercepts_of(self.model)) is not None:
+                logits -= served.value  # they jump, and are not learned
             if BIAS in heads:  # position moves the click, not the conversion after it
                 logits = tf.stack([logits[:, 0] + heads[BIAS], logits[:, 1]], axis=1)
             loss = self.objectives.loss(log_probabilities(logits), columns)

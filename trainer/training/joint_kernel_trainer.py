@@ -40,6 +40,7 @@ multiple of it.
 
 # our choice: a domain too small for this many rows in every batch takes part in fewer batches
 _MIN_ROWS = 64
+_FEWEST_STEPS = 16
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 
@@ -74,9 +75,11 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
     """An epoch's batches: for every step the rows of every domain (maybe none).
 
     Every row of every domain occurs once; a domain's share of a batch is its share of all rows. The
-    order of a domain's rows is a function of seed, epoch and its name.
+    order of a domain's rows is a function of seed, epoch and its name. Where an epoch would have
+    fewer than ``_FEWEST_STEPS`` batches, they are smaller, but of at least ``_MIN_ROWS`` rows.
     """
-    steps = max(1, ceil(sum(len(domain.rows) for domain in domains) / batch_size))
+    total = sum(len(domain.rows) for domain in domains)
+    steps = max(1, ceil(total / batch_size), min(_FEWEST_STEPS, ceil(total / _MIN_ROWS)))
     batches: list[list[Rows]] = [[np.empty(0, np.int64) for _ in domains] for _ in range(steps)]
     for index, domain in enumerate(domains):
         parts = min(steps, ceil(len(domain.rows) / _MIN_ROWS))

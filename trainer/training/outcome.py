@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from configs.schema import RANKING_TASKS
 from trainer.metrics.formatting import align
-from trainer.registry.decision import decision, reason
+from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelRecord
 from trainer.registry.overview import auc_figure, gain_cell
 
@@ -16,20 +16,35 @@ class Outcome:
 
     Attributes:
       domain: its name.
-      version: of the kernel that was stored; None where the domain has no rows.
-      record: what was stored of it; None where there is no kernel.
-      active: the version that is served after the run; None where none is.
+      rows: that its kernel learned from.
+      record: of the new kernel; None where there is none.
+      decision: what was decided; None where the domain is pinned.
+      note: why nothing was decided; empty where something was.
+      before: the version that was served before the run; None where none was.
     """
 
     domain: str
-    version: int | None = None
-    record: KernelRecord | None = None
-    active: int | None = None
+    rows: int
+    record: KernelRecord | None
+    decision: Decision | None
+    note: str = ""
+    before: int | None = None
+
+    @property
+    def changed(self) -> bool:
+        """Whether the run changed what the domain is served by."""
+        return self.decision is not None and self.decision.active != self.before
+
+    @classmethod
+    def pinned(cls, domain: str, active: int | None) -> "Outcome":
+        """Of a domain that is left alone."""
+        stays = f"version {active} stays active" if active else "it stays off"
+        return cls(domain, 0, None, None, f"pinned: {stays}; kernels unpin lets it be tuned")
 
 
 def render_outcomes(outcomes: Iterable[Outcome]) -> str:
-    """A table: domain, version, rows learned from, gains on validation in AUC points with their
-    95% intervals, and what was decided and why.
+    """A table: domain, version, rows learned from, gains over the backbone on validation in AUC
+    points with their 95% intervals, and what was decided and why.
     """
     gains = [f"{task.upper()}-AUC gain" for task in RANKING_TASKS]
     rows = [["domain", "version", "rows", *gains, "decision"]]
@@ -38,21 +53,16 @@ def render_outcomes(outcomes: Iterable[Outcome]) -> str:
 
 
 def _cells(outcome: Outcome) -> list[str]:
-    record = outcome.record
-    if record is None:
-        nothing = ["-" for _ in RANKING_TASKS]
-        return [outcome.domain, "-", "0", *nothing, "no kernel: no rows in the window"]
+    record, decision = outcome.record, outcome.decision
     return [
         outcome.domain,
-        str(outcome.version),
-        f"{record.rows.train:,}",
-        *(gain_cell(auc_figure(record, task)) for task in RANKING_TASKS),
-        f"{decision(record)}: {reason(record)}{_served(outcome)}",
+        str(decision.version or "-") if decision else "-",
+        f"{outcome.rows:,}",
+        *(gain_cell(auc_figure(record, task) if record else None) for task in RANKING_TASKS),
+        _decided(decision) if decision else outcome.note,
     ]
 
 
-def _served(outcome: Outcome) -> str:
-    """What goes on being served where the new version is not."""
-    if outcome.active in (None, outcome.version):
-        return ""
-    return f"; version {outcome.active} stays active"
+def _decided(decision: Decision) -> str:
+    said = f"{decision.words}: {decision.reason}"
+    return said if decision.outcome == "activate" else f"{said}; {decision.answering} answers"

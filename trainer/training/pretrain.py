@@ -31,6 +31,7 @@ from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.golden_scores import keep_requests
 from trainer.training.backbone_step import Learner
 from trainer.training.early_stopping import EarlyStopping
+from trainer.training.intercepts import A_FEW_ROWS, set_intercepts
 from trainer.training.progressive_validation import fill_cold_rows, learn_window
 
 _FEW_CORES = 2
@@ -40,7 +41,6 @@ MOST_AT_ONCE = 10
 _DECISIVE = (
     "seed",
     "features",
-    "topics",
     "tasks",
     "backbone",
     "pretrain",
@@ -65,7 +65,8 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
       InputError: no such dataset, a dataset of other settings, or a job directory with a run of
         other settings.
     """
-    dataset = Dataset.open(data, experiment)
+    read = {name: experiment.topics[name] for name in experiment.backbone.topics}
+    dataset = Dataset.open(data, experiment, read)
     _claim(job, experiment, dataset)
     if job.finished:
         print(
@@ -83,7 +84,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
     if dataset.manifest.golden_requests:  # else fine-tuning asks for them
         keep_requests(dataset, job)
     write_json(
-        job.backbone / "fingerprint.json", model_fingerprint(run.model, dataset.fitted.digest)
+        job.backbone / "fingerprint.json", model_fingerprint(run.model, job.fitted().digest)
     )  # last: it says 'finished'
 
 
@@ -99,7 +100,9 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
     theirs = job.experiment().model_dump(
         mode="json"
     )  # as read now: with the defaults of settings that are younger than the job
-    for section in _DECISIVE:
+    for side in (ours, theirs):  # a topic that the body does not read is no matter of the backbone
+        side["topics"] = [(name, side["topics"][name]) for name in side["backbone"]["topics"]]
+    for section in (*_DECISIVE, "topics"):
         if theirs[section] != ours[section]:
             raise InputError(
                 f"{job.folder}: holds a backbone with other '{section}' settings; choose another"
@@ -110,10 +113,11 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
             f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose"
             " another --job-dir"
         )
-    if job.fitted().digest != dataset.fitted.digest:
+    if not dataset.fitted.same_outputs_as(job.fitted()):
         raise InputError(
             f"{job.folder}: holds a backbone of another dataset (its transform differs); choose"
-            " another --job-dir"
+            " another --job-dir, or, for new logs under that backbone, run python -m"
+            f" preprocessing.task with --transform {job.folder}"
         )
 
 
@@ -179,6 +183,8 @@ class _Run:
         if self.state.stopping.when != self.state.total_steps:
             self._restore(self.best, self._updates)
             print(f"kept: step {self.state.stopping.when}, the best on validation", file=sys.stderr)
+        found = set_intercepts(self.inference, self.dataset, self.experiment)
+        print(f"intercepts: CTR {found[0]:+.4f}, CVR {found[1]:+.4f}", file=sys.stderr)
         self.writer.flush()
 
     def _restore(self, checkpoints: tf.train.CheckpointManager, others: dict[str, Any]) -> bool:
@@ -253,6 +259,7 @@ class _Run:
             self.settings.progressive
         ):  # rows of validation may hold ids that the window is the first to teach
             fill_cold_rows(self.learner, self.experiment)
+        set_intercepts(self.inference, self.dataset, self.experiment, A_FEW_ROWS)
         outputs = run_frozen(
             self.inference, self.dataset, self.settings.validation, tap=None, title="validation"
         )

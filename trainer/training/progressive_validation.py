@@ -33,6 +33,7 @@ from trainer.data.progress_bar import row_bar
 from trainer.job import Job
 from trainer.training.any_rows import for_any_rows
 from trainer.training.backbone_step import Learner
+from trainer.training.intercepts import A_FEW_ROWS, set_intercepts
 
 _BATCH = 16_384
 _MOMENT = "row/timestamp"
@@ -46,8 +47,9 @@ def learn_window(
     """Scores and then learns every part of ``finetune.split``, in order of time, and leaves the
     scores in ``<job>/backbone/taps``.
 
-    The optimisers go on as pre-training left them, at its rates and batch size. An interrupted pass
-    starts again from the end of pre-training; what it left is removed.
+    The optimisers go on as pre-training left them, at its rates and batch size. Intercepts are set
+    anew before every part and at the end, so that what is stored is scored as what is served. An
+    interrupted pass starts again from the end of pre-training; what it left is removed.
 
     Args:
       experiment: settings and seed.
@@ -68,6 +70,7 @@ def learn_window(
             for number, rows in enumerate(parts):
                 part = {name: values[rows] for name, values in columns.items()}
                 fill_cold_rows(learner, experiment)
+                set_intercepts(inference, dataset, experiment, A_FEW_ROWS)
                 _score(inference, part, rows, files)
                 _learn(
                     learner,
@@ -79,7 +82,8 @@ def learn_window(
         for file in files.values():
             file.flush()
         fill_cold_rows(learner, experiment)
-        backbone = model_fingerprint(learner.model, dataset.fitted.digest)["fingerprint"]
+        set_intercepts(inference, dataset, experiment)
+        backbone = model_fingerprint(learner.model, job.fitted().digest)["fingerprint"]
         about = [
             {"first": int(moments[rows].min()), "last": int(moments[rows].max()), "rows": len(rows)}
             for rows in parts

@@ -31,4 +31,19 @@ def initial_kernels(
         return None
     if warm_start == "all":
         return kernels[ALL]
-    return [next(kernels[name] for name in domain.parents if name in kernels) for domain in domains]
+    return [kernels[start_name(warm_start, domain, kernels)] for domain in domains]
+
+
+def start_name(warm_start: str, domain: Domain, kernels: dict[str, KernelWeights]) -> str:
+    """The domain whose kernel a domain starts from; ``a new kernel`` where it starts from none.
+
+    Args:
+      warm_start: ``all``, ``none`` or ``parent``.
+      domain: that starts.
+      kernels: as ``initial_kernels`` has them; none where the domain starts from a new one.
+    """
+    if warm_start == "none" or not kernels:
+        return "a new kernel"
+    if warm_start == "all":
+        return ALL
+    return next(name for name in domain.parents if name in kernels)

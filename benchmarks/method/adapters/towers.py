@@ -1,7 +1,7 @@
 """The frozen towers as arrays, both tasks side by side: what adapters feed or change."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from typing import Any
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from configs import InputError
 from trainer.backbone.frozen_pass import Floats
-from trainer.backbone.model import TASKS
+from trainer.backbone.model import TASKS, intercepts_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def tower_logits(towers: tuple[TowerLayer, ...], representation: Any) -> Any:
 
 def towers_of(backbone: keras.Model) -> tuple[TowerLayer, ...]:
     """Reads the towers of a frozen backbone (``trainer.backbone.saving.load_frozen``): the hidden
-    layers in order, then the logit.
+    layers in order, then the logit with the backbone's intercepts.
 
     Raises:
       InputError: its towers are not plain: a layer ``TASK_tower_0``, ``TASK_tower_1``, ...,
@@ -88,6 +88,8 @@ def towers_of(backbone: keras.Model) -> tuple[TowerLayer, ...]:
             for name in ("kernel", "bias")
         )
         towers.append(TowerLayer(weights, biases, found[0].activation))
+    if (intercepts := intercepts_of(backbone)) is not None:
+        towers[-1] = replace(towers[-1], bias=towers[-1].bias + intercepts.numpy()[:, np.newaxis])
     _check(backbone, tuple(towers))
     return tuple(towers)
 

@@ -12,6 +12,7 @@ from benchmarks.method.adapters.prompt import Prompt
 from benchmarks.method.bench import Bench
 from benchmarks.method.methods.backbone import backbone
 from benchmarks.method.methods.boosted import boosted
+from benchmarks.method.methods.calibration import calibration
 from benchmarks.method.methods.full import full
 from benchmarks.method.methods.id_biases import id_biases
 from benchmarks.method.methods.oracle import oracle
@@ -32,6 +33,7 @@ METHODS: dict[str, Callable[[Bench, Experiment, list[str], dict[str, Any]], dict
     "prompt": baseline(Prompt.of),
     "tower_input": tower_input,
     "id_biases": id_biases,
+    "calibration": calibration,
     "full": full,
     "update": update,
     "scratch": scratch,

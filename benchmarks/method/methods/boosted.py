@@ -22,7 +22,7 @@ from configs.section import Section
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.data.progress_bar import row_bar
 from trainer.kernels.kernel import Rows
-from trainer.training.finetune import stopping_rows
+from trainer.training.judging_users import stopping_rows
 
 _CLIP = 1e-6
 

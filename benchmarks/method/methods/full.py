@@ -61,6 +61,6 @@ def full(
         split: {ALL: trainee.score(data, data.domain_rows(Domain(ALL)))}
         for split, data in scored.items()
     }
-    active = [ALL] if trainee.passes_activation_rule(validation, Domain(ALL)) else []
-    before = Outcome(logits, trainee.parameters, rows, seconds, active, {"stopping_auc": figures})
-    return {"": train_domains(trainee, window, validation, domains, scored, before)}
+    judged = [trainee.judged(validation, Domain(ALL))]
+    before = Outcome(logits, trainee.parameters, rows, seconds, notes={"stopping_auc": figures})
+    return {"": train_domains(trainee, window, validation, domains, scored, before, judged)}

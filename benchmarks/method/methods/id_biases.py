@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field, PositiveFloat, model_validator
 
+from benchmarks.method.activation import Judged, active_gains
 from benchmarks.method.bench import Bench
 from benchmarks.method.bias_tables import PASSES, Table, fit_biases
 from benchmarks.method.methods.tuned import kernels
@@ -21,10 +22,8 @@ from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.backbone.model import TASKS
 from trainer.backbone.stored_taps import split_columns
-from trainer.evaluation.activation import passes_activation_rule
-from trainer.evaluation.comparison import compare
 from trainer.kernels.scoring import task_rows
-from trainer.training.finetune import judges
+from trainer.training.judging_users import judges
 
 Logits = dict[str, Floats]
 """Split -> logits ``[rows of a domain, 2]``."""
@@ -79,7 +78,7 @@ def id_biases(
     rows = {split: _with_ids(bench, split, settings.features) for split in scored}
 
     own: dict[str, dict[str, Floats]] = {split: {} for split in splits}
-    active, seconds = [], {}
+    judged, seconds = [], {}
     for domain in [
         domain for domain in experiment.domains if domain.name in plain[""].logits[window]
     ]:
@@ -89,13 +88,11 @@ def id_biases(
         seconds[domain.name] = time.perf_counter() - begun
         inside = rows[validation].domain_rows(domain)
         kept = judges(rows[validation], inside)
-        if passes_activation_rule(
-            compare(experiment, rows[validation], inside[kept], after[validation][kept])
-        ):
-            active.append(domain.name)
+        judged.append(Judged(domain, inside[kept], after[validation][kept]))
         for split in splits:
             own[split][domain.name] = after[split]
 
+    active = active_gains(experiment, rows[validation], judged)
     count = len(settings.tasks) * sum(size - shared for size, shared in ranges.values())
 
     def outcome(suffix: str, names: list[str]) -> Outcome:
@@ -114,7 +111,7 @@ def id_biases(
                 if domain.name in names
             ),
             seconds=under.seconds + sum(seconds[name] for name in names),
-            active=[name for name in names if name in active],
+            active={name: active[name] for name in names if name in active},
         )
 
     return {"": outcome("", list(seconds)), "all": outcome("all", [ALL])}

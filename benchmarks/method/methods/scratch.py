@@ -52,5 +52,5 @@ def scratch(
 
     scored = {split: read_rows(bench.dataset, [split]) for split in splits}
     logits = {split: {ALL: bench.rows(split).logits} for split in splits}
-    before = Outcome(logits, trainee.parameters, 0, seconds, [], {"stopping_auc": {}})
+    before = Outcome(logits, trainee.parameters, 0, seconds, notes={"stopping_auc": {}})
     return {"": train_domains(trainee, data, validation, domains, scored, before)}

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from benchmarks.method.activation import Judged, active_gains
 from benchmarks.method.bench import Bench
 from benchmarks.method.options import chosen_domains, read_options
 from benchmarks.method.outcome import Outcome
@@ -19,14 +20,13 @@ from configs.domains import ALL, Domain
 from configs.random_streams import Purpose, random_stream
 from configs.section import Section
 from trainer.backbone.frozen_pass import BackboneOutputs
-from trainer.evaluation.activation import passes_activation_rule
-from trainer.evaluation.comparison import compare
 from trainer.kernels.gate import GATE
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights
 from trainer.kernels.mutual_information import information
 from trainer.kernels.scoring import score_rows
-from trainer.training.finetune import judging_rows, stopping_rows, train_kernels
 from trainer.training.gate_fitting import with_gate, with_support
+from trainer.training.judging_users import judging_rows, stopping_rows
+from trainer.training.kernel_training import train_kernels
 from trainer.training.warm_start import initial_kernels, levels
 
 _DAY = 86_400
@@ -124,18 +124,12 @@ def tune(
         )
     seconds = time.perf_counter() - start
 
-    active = []
-    for domain in (everyone, *tuned):
-        judged = judging_rows(validation, domain)
-        if passes_activation_rule(
-            compare(
-                experiment,
-                validation,
-                judged,
-                score_rows(adapter, trained[domain.name], validation, judged),
-            )
-        ):
-            active.append(domain.name)
+    judged = [
+        Judged(domain, rows, score_rows(adapter, trained[domain.name], validation, rows))
+        for domain in (everyone, *tuned)
+        for rows in [judging_rows(validation, domain)]
+    ]
+    active = active_gains(experiment, validation, judged)
     own, shared = {}, {}
     for split in splits:
         data = bench.rows(split, tap)
@@ -174,7 +168,7 @@ def tune(
             parameters,
             rows_of_all * settings.epochs,
             all_seconds,
-            [ALL] if ALL in active else [],
+            {name: gain for name, gain in active.items() if name == ALL},
             notes,
         ),
     }

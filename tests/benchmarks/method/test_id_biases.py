@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from benchmarks.method.activation import Judged, active_gains
 from benchmarks.method.bench import Bench
 from benchmarks.method.bias_tables import PASSES, Table, fit_biases
 from benchmarks.method.columns import read_rows
@@ -21,9 +22,7 @@ from configs.domains import ALL
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
-from trainer.evaluation.activation import passes_activation_rule
-from trainer.evaluation.comparison import compare
-from trainer.training.finetune import judging_rows
+from trainer.training.judging_users import judging_rows
 
 USERS = {"features": ["user_id"], "precision": [2.0], "base": "backbone"}
 
@@ -232,21 +231,20 @@ def test_what_it_leaves(bench: Bench, columns: dict[str, BackboneOutputs]) -> No
     assert shared.rows == PASSES * len(window.logits)
     assert own.rows == PASSES * sum(len(window.domain_rows(domain)) for domain in present)
     validation = bench.rows("validation")
-    judged = {
-        domain.name: passes_activation_rule(
-            compare(
-                experiment,
-                validation,
-                rows := judging_rows(validation, domain),
-                own.logits["validation"][domain.name][
-                    np.searchsorted(validation.domain_rows(domain), rows)
-                ],
-            )
+    judged = [
+        Judged(
+            domain,
+            rows,
+            own.logits["validation"][domain.name][
+                np.searchsorted(validation.domain_rows(domain), rows)
+            ],
         )
         for domain in present
-    }
-    assert own.active == [name for name, active in judged.items() if active]
-    assert shared.active == ([ALL] if judged[ALL] else [])
+        for rows in [judging_rows(validation, domain)]
+    ]
+    active = active_gains(experiment, validation, judged)
+    assert own.active == active
+    assert shared.active == {name: gain for name, gain in active.items() if name == ALL}
     assert (validation.columns.keys() & {"feature/user_id", "feature/shop_id"}) <= {
         "feature/user_id"
     }  # the bench's rows stay as they were

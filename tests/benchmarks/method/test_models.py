@@ -30,7 +30,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.kernels.scoring import mean_auc, probabilities
 from trainer.metrics.task_metrics import auc, log_loss
-from trainer.training.finetune import stopping_rows
+from trainer.training.judging_users import stopping_rows
 
 SPLITS = ["test"]
 STEPS = {"batch_size": 256}
@@ -212,7 +212,7 @@ def test_full_without_epochs_scores_as_the_backbone(bench: Bench, experiment: Ex
             outcome.logits["test"][domain.name], rows.logits[rows.domain_rows(domain)], atol=1e-5
         )
     assert outcome.rows == 0
-    assert outcome.active == []
+    assert outcome.active == {}
 
 
 def test_a_domain_does_not_depend_on_those_trained_before_it(

@@ -11,7 +11,7 @@ from benchmarks.method.outcome import AUTO
 from benchmarks.method.results import Results, estimate
 from configs import Experiment, InputError
 from configs.random_streams import Purpose, random_stream
-from trainer.metrics.task_metrics import auc
+from trainer.metrics.task_metrics import auc, log_loss
 
 USERS = np.array([3, 3, 1, 1, 2, 2, 2, 5], np.int64)
 LABELS = np.array([1, 0, 0, 1, 0, 1, 0, 1], np.float32)
@@ -43,11 +43,25 @@ def test_draws_of_a_slice_are_those_of_the_split() -> None:
     np.testing.assert_allclose(drawn, masked, atol=1e-6)
 
 
+def test_a_draw_of_log_loss_counts_every_user_as_often_as_drawn() -> None:
+    rows, weights = np.array([0, 1, 3, 4, 5, 7]), np.arange(1, 9, dtype=np.float32)
+    draws = Draws(USERS, weights, resamples=20, seed=4)
+    value, drawn = draws.log_loss(LABELS[rows], SCORES[rows], rows)
+    assert value == log_loss(LABELS[rows], SCORES[rows], weights[rows])
+    losses = -np.log(np.where(LABELS == 1, SCORES, 1 - SCORES))[rows]
+    for draw, found in enumerate(drawn):
+        counts = np.bincount(
+            random_stream(4, Purpose.BOOTSTRAP, draw).integers(4, size=4), minlength=4
+        )
+        times = weights[rows] * counts[np.unique(USERS, return_inverse=True)[1]][rows]
+        expected = losses @ times / times.sum() if times.any() else value
+        assert found == pytest.approx(expected, abs=1e-6)
+
+
 def test_one_class_is_no_figure() -> None:
-    assert Draws(USERS, ONES, resamples=3).auc(np.zeros(8, np.float32), SCORES, np.arange(8)) == (
-        None,
-        [],
-    )
+    draws, zeros = Draws(USERS, ONES, resamples=3), np.zeros(8, np.float32)
+    assert draws.auc(zeros, SCORES, np.arange(8)) == (None, [])
+    assert draws.log_loss(zeros, SCORES, np.arange(8)) == (None, [])
 
 
 def test_an_estimate_is_the_mean_over_seeds_with_the_spread_of_users() -> None:
@@ -106,11 +120,34 @@ def test_gains_average_domains_and_leave_out_what_is_not_active(experiment: Expe
     assert plain.value == pytest.approx(-1.0)
     assert served.value == pytest.approx(1.0)
     assert served.low == pytest.approx(served.high)  # both sides move by the same in every draw
+    own["splits"]["test"]["b|served"] = outcome_of(None, x=0.73)["splits"]["test"]["x"]
+    by_another = results.gain("own", "zero", "test", ["a", "b"], "ctr", activated=True)
+    assert by_another and by_another.value == pytest.approx((2.0 + 3.0) / 2)
     routed = results.gain("own", "zero", "test", [AUTO], "ctr", activated=True)
     assert routed and routed.value == pytest.approx(5.0)
     assert results.gain("own", "zero", "test", ["missing"], "ctr") is None
     share = results.ratio("own", "own", "zero", "test", ["a"], "ctr")
     assert share and (share.value, share.low, share.high) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_a_gain_in_log_loss_is_what_it_goes_down_by_and_older_cells_have_none(
+    experiment: Experiment,
+) -> None:
+    zero, own = outcome_of(None, a=0.6), outcome_of(None, a=0.62)
+    older = {("zero", 1): zero, ("own", 1): own}
+    asked = ("own", "zero", "test", ["a"], "ctr")
+    assert Results(older, experiment.domains).gain(*asked, metric="log_loss") is None
+    for outcome, loss in ((zero, 0.5), (own, 0.496)):
+        outcome["splits"]["test"]["a"]["ctr"] |= {
+            "log_loss": loss,
+            "log_loss_draws": [loss, loss - 0.1],
+        }
+    gain = Results(older, experiment.domains).gain(*asked, metric="log_loss")
+    assert gain and (gain.value, gain.low, gain.high) == pytest.approx((4.0, 4.0, 4.0))
+    share = Results(older, experiment.domains).ratio(
+        "own", "own", "zero", "test", ["a"], "ctr", metric="log_loss"
+    )
+    assert share and share.value == pytest.approx(1.0)
 
 
 def test_a_share_is_of_the_mean_gains_and_has_the_spread_of_what_is_not_shared(

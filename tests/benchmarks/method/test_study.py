@@ -62,6 +62,12 @@ def _study(**changed: Any) -> Study:
                     "rows": [{"method": "kernels"}],
                 },
                 {
+                    "id": "log_loss",
+                    "title": "Log loss",
+                    "kind": "log_loss",
+                    "rows": [{"method": "kernels"}, {"method": "kernels/all"}],
+                },
+                {
                     "id": "domains",
                     "title": "Domains",
                     "kind": "domains",
@@ -148,12 +154,18 @@ def test_zero_shot_gains_nothing_over_itself_and_the_report_holds_every_section(
     result = report_of(study, results, "command")
     assert [section["id"] for section in result["sections"]] == [
         "main",
+        "log_loss",
         "domains",
         "curve",
         "activity",
         "absent",
     ]
     assert [bar["met"] is None for bar in result["bars"]] == [False, False]
+    (losses,) = result["sections"][1]["tables"]
+    kernels, shared = (row["cells"] for row in losses["rows"])
+    gain = results.gain("kernels", "zero_shot", "test", results.scope(), "ctr", metric="log_loss")
+    assert gain and kernels[1] == gain.cell()
+    assert shared[3] is None or shared[3].endswith("%]")
     json.dumps(result, allow_nan=False)
     assert "kernels" in render_text(result)
     write_report(result, tmp_path / "report.html")

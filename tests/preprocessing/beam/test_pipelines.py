@@ -15,6 +15,7 @@ from preprocessing import filesystem
 from preprocessing.beam import dataset_job as job_module
 from preprocessing.beam.dataset_job import Job
 from preprocessing.dataset.manifest import Manifest, load_manifest
+from preprocessing.features import kept_columns
 from preprocessing.features.fitted import Fitted
 from preprocessing.hashing import fingerprint64
 from preprocessing.logs.readers import as_column
@@ -100,6 +101,12 @@ def test_the_manifest_counts_every_row_file_and_domain(dataset: Path, rows: list
         assert summary.domains["scene=home,period=early"].labels["click"] == sum(
             row["click"] for row in early
         )
+        dear = [row for row in expected if row["price"] is not None and row["price"] >= 15]
+        assert summary.domains["value=dear"].rows == len(dear)
+        both = [row for row in expected if "i3_7" in row["history"]]
+        assert summary.domains["seen=i3_7"].rows == len(both)
+        later = [row for row in expected if {"i3_7", "i0_1"} & set(row["history"])]
+        assert summary.domains["seen=i0_1"].rows == len(later) - len(both)
     assert sum(split.rows for split in manifest.splits.values()) + manifest.outside_splits == len(
         rows
     )
@@ -124,9 +131,18 @@ def test_blocks_hold_the_rows_labels_and_keys_of_the_logs(dataset: Path, rows: l
         assert np.array_equal(
             columns["row/request"], fingerprint64(as_column([str(row["request"]) for row in found]))
         )
-        assert columns["topic/scene"].tolist() == [
-            {"home": 1, "search": 2, "other": 0}[row["scene"]] for row in found
-        ]
+        for name in ("scene", "user", "item", "history"):
+            values = json.loads((dataset / "dictionaries" / f"{name}.json").read_text())
+            codes = columns[f"raw/{name}"].reshape(len(found), -1)
+            decoded = [[values[code - 1] for code in row if code] for row in codes]
+            assert [set(row) for row in decoded] == [
+                set(row[name]) if name == "history" else {row[name]} for row in found
+            ]
+        prices = np.array([np.nan if row["price"] is None else row["price"] for row in found])
+        np.testing.assert_array_equal(columns["raw/price"], prices.astype(np.float32))
+        assert {name for name in columns if name.startswith(("raw/", "topic/"))} == {
+            f"raw/{name}" for name in ("scene", "user", "item", "history", "price")
+        }
         assert columns["feature/history"].shape == (len(found), 3)
         assert columns["feature/history"].astype(bool).sum(1).tolist() == [
             min(3, len(row["history"])) for row in found
@@ -152,7 +168,7 @@ def test_every_format_gives_the_same_dataset(
         mine, theirs = read_split(tmp_path / "data", split), read_split(dataset, split)
         order, reference = np.argsort(mine["row/truth"]), np.argsort(theirs["row/truth"])
         for name in expected.columns:
-            assert np.array_equal(mine[name][order], theirs[name][reference]), name
+            np.testing.assert_array_equal(mine[name][order], theirs[name][reference], name)
 
 
 @pytest.mark.parametrize(
@@ -274,6 +290,81 @@ def test_bad_rows_are_set_aside_and_nothing_is_lost(
     )  # batches are cut elsewhere
 
 
+def test_dictionaries_are_those_of_all_splits_by_frequency(dataset: Path, rows: list[Row]) -> None:
+    """The last day is in no split: what it alone holds is in none of them."""
+    counted = {
+        name: Counter(
+            value
+            for row in rows
+            if split_of(row)
+            for value in (row[name] if name == "history" else [row[name]])
+        )
+        for name in ("scene", "user", "item", "history")
+    }
+    for name, counts in counted.items():
+        values = json.loads((dataset / "dictionaries" / f"{name}.json").read_text())
+        assert values == sorted(counts, key=lambda value: (-counts[value], value))
+        assert load_manifest(dataset).dictionaries[name].rows == len(values)
+
+
+def test_text_of_a_feature_with_many_values_is_not_kept(
+    tmp_path: Path, parquet_logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept_columns, "MOST_VALUES", 50)  # 40 users, 120 items
+    assert build(parquet_logs, tmp_path / "few").dictionaries.keys() == {
+        "scene",
+        "user",
+        "history",
+    }
+    asked = build(parquet_logs, tmp_path / "asked", "data.topic_columns=[item, stock]")
+    assert asked.dictionaries.keys() == {"scene", "user", "history", "item"}
+    assert asked.columns["raw/stock"].dtype == "float32"
+    check_files(tmp_path / "asked")
+    build(parquet_logs, tmp_path / "asked")  # what is asked for no longer is no longer there
+    check_files(tmp_path / "asked")
+
+
+def test_lists_that_are_cut_are_said(
+    tmp_path: Path, rows: list[Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = [*rows[:200], {**rows[0], "request": 7, "history": [f"h{n}" for n in range(99)]}]
+    write_json(tmp_path / "logs" / "a.jsonl", [*long, *rows[200:]])
+    manifest = build(tmp_path / "logs", tmp_path / "data")
+    assert manifest.columns["raw/history"].length == 64
+    assert (
+        "warning: column 'history': 1 rows list more than 64 different values; for later topics"
+        in capsys.readouterr().err
+    )
+
+
+def test_domains_without_rows_are_named_with_the_nearest_value(
+    tmp_path: Path, parquet_logs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def warned(*overrides: str) -> list[str]:
+        build(parquet_logs, tmp_path / "data", *overrides)
+        lines = capsys.readouterr().err.splitlines()
+        return [line.removeprefix("warning: ") for line in lines if line.startswith("warning")]
+
+    assert warned() == []
+    assert warned(
+        "topics.scene.values=[home, serch, qqqqq]",
+        "topics.seen.contains=[i3_7, j0_1]",
+        "topics.value.ranges={none: [-5, -1], some: [-1, ~]}",
+    ) == [
+        "no row of any split is of scene=serch (column 'scene' never holds 'serch'; did you mean"
+        " 'search'?), scene=qqqqq (column 'scene' never holds 'qqqqq'), value=none, seen=j0_1"
+        " (column 'history' never holds 'j0_1'; did you mean 'i0_1'?)"
+    ]
+    crossed = "cross_topics=[[scene, also]]"
+    also = "topics.also={column: scene, values: [home, search]}"
+    assert warned(also, crossed) == [
+        "no row of any split is of scene=home,also=search, scene=search,also=home"
+    ]
+    many = ", ".join(f"v{number}" for number in range(100))
+    (line,) = warned(f"topics.scene.values=[{many}]")
+    assert line.endswith(", and 80 more")
+
+
 def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> None:
     def error(changed: list[Row], *overrides: str) -> str:
         write_json(tmp_path / "logs" / "a.jsonl", changed)
@@ -293,7 +384,8 @@ def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> N
     )
     assert error([row for row in few if split_of(row) != "test"]) == (
         ": no rows in split 'test' (2024-01-04T00:00:00+00:00 to 2024-01-05T00:00:00+00:00); "
-        "the logs' sound rows are from 2024-01-01T00:00:00+00:00 to 2024-01-05T22:48:00+00:00"
+        "the logs' sound rows are from 2024-01-01T00:00:00+00:00 to 2024-01-05T22:48:00+00:00;"
+        " logs of new days alone need --transform"
     )
     assert error([{**row, "stock": row["click"]} for row in few]) == (
         "column 'stock' equals label 'click' on all 20 pre-training rows; it cannot be a feature"
@@ -302,9 +394,9 @@ def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> N
         {("usr" if name == "user" else name): value for name, value in row.items()} for row in few
     ]
     assert error(renamed) == (": missing: user; unexpected: usr")
-    assert error(few, "splits.rejected={start: 2024-01-01, end: 2024-01-02}").startswith(
-        "splits: 'rejected' is a folder of its own"
-    )
+    for name in ("rejected", "dictionaries"):
+        split = f"splits.{name}={{start: 2024-01-01, end: 2024-01-02}}"
+        assert error(few, split).startswith(f"splits: '{name}' is a folder of its own")
 
 
 def test_unreadable_files_are_all_named_and_the_former_dataset_stays(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import InputError, parse_experiment
+from configs import Experiment, InputError, parse_experiment
 from preprocessing.features.fitted import Fitted
 from tests.preprocessing.features.test_transform import CONFIG, EXPERIMENT, FITTED
 
@@ -150,15 +150,13 @@ def test_a_cut_vocabulary_has_another_digest(folder: Path) -> None:
         "features.price.log1p=false",
         "features.here.time_zone=UTC",
         "features.new={kind: numeric, side: item}",
-        "topics.scene.values=[home]",
-        "topics.period.time_zone=UTC",
     ],
 )
 def test_other_settings_are_named(override: str) -> None:
     section = ".".join(override.split("=")[0].split(".")[:2])
     with pytest.raises(
         InputError,
-        match=f"^data: fitted for other settings of {section}; run preprocessing.task again$",
+        match=rf"^data: fitted for other settings of {section}; run preprocessing\.task again \(",
     ):
         FITTED.check_matches(parse_experiment(CONFIG, [override]), "data")
 
@@ -166,10 +164,30 @@ def test_other_settings_are_named(override: str) -> None:
 def test_every_other_setting_is_named_at_once() -> None:
     other = parse_experiment(
         CONFIG.replace("  city: {kind: categorical, side: user, hash_buckets: 7}\n", ""),
-        ["topics.scene.values=[home]"],
+        ["features.price.log1p=false"],
     )
-    with pytest.raises(InputError, match=r"other settings of features\.city, topics\.scene;"):
-        FITTED.check_matches(other, "data")
+    with pytest.raises(
+        InputError, match=r"other settings of features\.city, features\.price; ask somebody$"
+    ):
+        FITTED.check_matches(other, "data", "ask somebody")
+
+
+def test_another_order_of_features_is_named() -> None:
+    values = EXPERIMENT.model_dump(mode="json")
+    values["features"] = dict(reversed(values["features"].items()))
+    reordered = Experiment.model_validate(values)
+    with pytest.raises(InputError, match="other settings of the order of features; "):
+        FITTED.check_matches(reordered, "data")
+
+
+def test_topics_of_an_older_transform_are_part_of_its_digest_alone() -> None:
+    """Before datasets held raw columns, a transform's settings had the experiment's topics."""
+    older_settings = {**json.loads(FITTED.settings), "topics": {"scene": {"column": "scene"}}}
+    older_settings["order"] = {**older_settings["order"], "topics": {"scene": ["home"]}}
+    older = replace(FITTED, settings=json.dumps(older_settings, sort_keys=True))
+    older.check_matches(EXPERIMENT, "data")
+    assert older.same_outputs_as(FITTED)
+    assert older.digest != FITTED.digest
 
 
 @pytest.mark.parametrize(
@@ -179,6 +197,8 @@ def test_every_other_setting_is_named_at_once() -> None:
         "features.user.dimension=3",
         "features.user.id_dropout=0.2",
         "seed=1",
+        "topics={scene: {column: scene, values: [home]}}",
+        "data.topic_columns=[scene]",
     ],
 )
 def test_settings_of_training_alone_still_match(override: str) -> None:

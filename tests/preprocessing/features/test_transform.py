@@ -48,10 +48,6 @@ features:
   age: {kind: numeric, side: item, log1p: true, quantile_buckets: 100}
   here: {kind: timestamp, side: context, column: time, time_zone: America/New_York}
   there: {kind: timestamp, side: context, column: time, time_zone: "UTC+05:45", parts: [hour]}
-topics:
-  scene: {column: scene, values: [home, search, "25"]}
-  owner: {column: user, values: [anna, "7"]}
-  period: {column: time, time_zone: Europe/London, hours: {night: 23-05, noon: 12-12}}
 """
 )
 EXPERIMENT = parse_experiment(CONFIG)
@@ -100,12 +96,7 @@ class Saved:
         }
 
         def apply(raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            features = {
-                f"feature/{name}": tensor for name, tensor in transform.features(raw).items()
-            }
-            return features | {
-                f"topic/{name}": tensor for name, tensor in transform.topics(raw).items()
-            }
+            return {f"feature/{name}": tensor for name, tensor in transform.features(raw).items()}
 
         tf.saved_model.save(
             module,
@@ -425,41 +416,6 @@ def test_hour_and_weekday_in_each_features_own_zone() -> None:
     assert column("there_hour", *moments) == [6, 13]  # 05:15 and 12:45
 
 
-@pytest.mark.parametrize(
-    ("topic", "raw", "values", "expected"),
-    [
-        (
-            "scene",
-            "scene",
-            ["home", "search", "25", "Home", "", None, "home\n"],
-            [1, 2, 3, 0, 0, 0, 0],
-        ),
-        ("owner", "user", ["anna", "7", "7.0", None], [1, 2, 0, 0]),
-        (
-            "period",
-            "time",
-            [1_704_110_399, 1_704_110_400, 1_704_114_000, 1_704_063_600, 1_704_088_800, 0, -1],
-            [0, 2, 0, 1, 0, 0, 0],
-        ),
-    ],
-)
-def test_topics_by_values_and_by_hours(
-    topic: str, raw: str, values: list[Any], expected: list[int]
-) -> None:
-    outputs = TRANSFORM.apply_batch(batch_of([{raw: value} for value in values]))
-    assert outputs[f"topic/{topic}"].tolist() == expected
-
-
-def test_hour_topics_follow_summer_time() -> None:
-    noon = [
-        int(datetime(2024, month, 5, hour, 30, tzinfo=UTC).timestamp())
-        for month, hour in ((1, 12), (7, 11), (7, 12))
-    ]
-    assert TRANSFORM.apply_batch(batch_of([{"time": second} for second in noon]))[
-        "topic/period"
-    ].tolist() == [2, 2, 0]
-
-
 def test_outputs_say_their_kind_table_size_and_length() -> None:
     size = len(VOCABULARY)
     assert TRANSFORM.outputs == {
@@ -490,9 +446,7 @@ def test_outputs_say_their_kind_table_size_and_length() -> None:
 @given(rows=HOSTILE_ROWS)
 def test_every_output_is_what_its_description_says(rows: list[Row]) -> None:
     arrays = TRANSFORM.apply_batch(batch_of(rows))
-    assert set(arrays) == {f"feature/{name}" for name in TRANSFORM.outputs} | {
-        f"topic/{name}" for name in EXPERIMENT.topics
-    }
+    assert set(arrays) == {f"feature/{name}" for name in TRANSFORM.outputs}
     for name, output in TRANSFORM.outputs.items():
         array = arrays[f"feature/{name}"]
         assert array.shape == ((len(rows), output.length) if output.kind == "ids" else (len(rows),))
@@ -502,9 +456,6 @@ def test_every_output_is_what_its_description_says(rows: list[Row]) -> None:
         else:
             assert array.dtype == np.int32
             assert ((array >= 0) & (array < output.size)).all()
-    for name, topic in EXPERIMENT.topics.items():
-        assert arrays[f"topic/{name}"].dtype == np.int32
-        assert arrays[f"topic/{name}"].max() <= len(topic.names)
 
 
 def test_no_rows(saved: Saved) -> None:

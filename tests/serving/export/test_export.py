@@ -19,9 +19,9 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
-from configs.domains import hours_of
 from configs.files import write_json
 from configs.section import parse_time_zone
+from configs.topics import hours_of
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import Transform, transform_outputs
 from preprocessing.hashing import fingerprint64

@@ -19,7 +19,14 @@ from tests.trainer.conftest import change_json, one_line, variant
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import feature_tensors, run_frozen
 from trainer.backbone.layers.embedding import RowEmbedding
-from trainer.backbone.model import BIAS, TASKS, build_backbone, inference_model, read_tap
+from trainer.backbone.model import (
+    BIAS,
+    TASKS,
+    build_backbone,
+    inference_model,
+    intercepts_of,
+    read_tap,
+)
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
 from trainer.job import Job
@@ -245,6 +252,19 @@ def test_inference_does_not_read_position(
     np.testing.assert_array_equal(
         heads_of(frozen, columns)["logits"], heads_of(model, columns)["logits"]
     )
+
+
+def test_intercepts_move_the_logits_and_the_tap_of_them_alone(
+    model: keras.Model, experiment: Experiment, columns: dict[str, Any]
+) -> None:
+    frozen, intercepts = inference_model(model, experiment), intercepts_of(model)
+    assert intercepts is not None
+    before, values = heads_of(frozen, columns), np.array([0.5, -2.0], np.float32)
+    intercepts.assign(values)
+    after = heads_of(frozen, columns)
+    intercepts.assign(0.0 * values)
+    np.testing.assert_allclose(after.pop("logits"), before.pop("logits") + values, atol=1e-6)
+    np.testing.assert_equal(after, before)
 
 
 def test_without_debias_position_is_a_feature_like_any_other(

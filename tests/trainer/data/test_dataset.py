@@ -4,6 +4,7 @@ something is missing.
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +40,12 @@ def in_order(dataset: Dataset) -> Columns:
 
 def test_files_are_read_whole_and_in_order(dataset: Dataset, in_order: Columns) -> None:
     assert len(in_order[KEY]) == dataset.rows(SPLIT) == len(np.unique(in_order[KEY]))
-    assert in_order.keys() == dataset.manifest.columns.keys()
+    assert in_order.keys() == dataset.columns.keys()
     counts = [len(batch[KEY]) for batch in dataset.batches(SPLIT, 700)]
     assert counts[:-1] == [700] * (len(counts) - 1)
     sizes = [entry.rows for entry in dataset.manifest.splits[SPLIT].files]
     assert len(sizes) > 1
-    second = joined(
-        Dataset(dataset.folder, without_first_file(dataset), dataset.fitted).batches(SPLIT, 700)
-    )
+    second = joined(replace(dataset, manifest=without_first_file(dataset)).batches(SPLIT, 700))
     np.testing.assert_array_equal(second[KEY], in_order[KEY][sizes[0] :])
 
 
@@ -197,7 +196,6 @@ def test_a_file_that_is_missing_is_named(read: str, folder: Path, experiment: Ex
     [
         ("features.rating.log1p=true", r"features\.rating"),
         ("features.history.max_length=5", r"features\.history"),
-        ("topics.region.values=[r1, r2]", r"topics\.region"),
         ("splits.test.end=2025-03-09T02:00:00Z", "other data, tasks or splits settings"),
         ("data.user=request_id", "other data, tasks or splits settings"),
     ],
@@ -216,6 +214,8 @@ def test_settings_of_training_alone_do_not_need_another_dataset(dataset_dir: Pat
         "pretrain.epochs=7",
         "seed=3",
         "tasks.ctr.loss_weight=0.5",
+        "topics.region.values=[r2]",
+        "data.topic_columns=[device]",
     )
     assert Dataset.open(dataset_dir, other).rows(SPLIT) > 0
 

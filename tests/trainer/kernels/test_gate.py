@@ -44,7 +44,7 @@ from trainer.kernels.gate import (
 from trainer.kernels.kernel import KernelShape, user_columns
 from trainer.kernels.scoring import score_rows
 from trainer.registry.kernel_registry import KernelStore
-from trainer.training.finetune import finetune, stopping_rows
+from trainer.training.finetune import finetune
 from trainer.training.gate_fitting import (
     fit_gate,
     one_standard_error,
@@ -52,6 +52,7 @@ from trainer.training.gate_fitting import (
     with_gate,
     with_support,
 )
+from trainer.training.judging_users import stopping_rows
 
 USERS = 9
 GATED = replace(SHAPE, support=USERS, user="user_id")

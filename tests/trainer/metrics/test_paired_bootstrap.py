@@ -9,6 +9,7 @@ from configs.random_streams import Purpose, random_stream
 from trainer.metrics import paired_bootstrap
 from trainer.metrics.paired_bootstrap import (
     paired_comparison,
+    paired_comparisons,
     paired_deltas,
     significantly_better,
 )
@@ -199,11 +200,34 @@ def test_any_slice_gives_ordered_finite_intervals_or_the_word(seed, users, weigh
             assert cell.ci95[0] <= cell.ci95[1]
 
 
+def test_a_reference_is_compared_as_if_it_stood_alone():
+    labels, backbone, kernel, groups, clusters = simulate(40, seed=6, noise=(1.2, 0.8))
+    references = [backbone, backbone**2, kernel.copy(), backbone.copy()]
+    rest = (kernel, None, groups, clusters, 30, 5)
+    found = paired_comparisons(labels, references, *rest)
+    alone = [paired_comparison(labels, reference, *rest) for reference in references]
+    assert found == alone
+    assert found[0] == found[3] != found[1]
+    for cell in found[2].values():
+        assert (cell.delta, cell.ci95) == (0.0, (0.0, 0.0))
+
+
+def test_deltas_to_a_reference_are_as_if_it_stood_alone():
+    labels, backbone, kernel, groups, clusters = simulate(40, seed=7, noise=(1.2, 0.8))
+    references, draws = [backbone, kernel, backbone**2], UserDraws(clusters, 10, 5)
+    rest = (kernel, None, groups, clusters, draws)
+    found = paired_deltas(labels, references, *rest)
+    assert found.shape == (3, 10, len(METRICS))
+    for reference, deltas in zip(references, found, strict=True):
+        np.testing.assert_array_equal(deltas, paired_deltas(labels, [reference], *rest)[0])
+    assert not found[1].any()
+
+
 def test_deltas_of_all_rows_are_those_behind_the_interval():
     labels, backbone, kernel, groups, clusters = simulate(60, seed=1, noise=(1.2, 0.8))
     found = paired_comparison(labels, backbone, kernel, None, groups, clusters, 40, 9)
     draws = UserDraws(clusters, 40, 9)
-    deltas = paired_deltas(labels, backbone, kernel, None, groups, clusters, draws)
+    (deltas,) = paired_deltas(labels, [backbone], kernel, None, groups, clusters, draws)
     for column, name in enumerate(METRICS):
         assert tuple(np.percentile(deltas[:, column], [2.5, 97.5])) == found[name].ci95
 
@@ -212,9 +236,9 @@ def test_deltas_of_a_slice_count_users_as_often_as_the_split_draws_them():
     labels, backbone, kernel, groups, clusters = simulate(30, seed=2, noise=(1.2, 0.8))
     inside = np.random.default_rng(3).random(len(labels)) < 0.4
     draws = UserDraws(clusters, 12, 5)
-    deltas = paired_deltas(
+    (deltas,) = paired_deltas(
         labels[inside],
-        backbone[inside],
+        [backbone[inside]],
         kernel[inside],
         None,
         groups[inside],
@@ -234,7 +258,7 @@ def test_deltas_of_a_slice_count_users_as_often_as_the_split_draws_them():
 def test_a_draw_that_leaves_one_class_is_nan():
     labels, scores, keys = np.array([1, 0, 0]), np.array([0.9, 0.5, 0.1]), np.arange(3)
     draws = UserDraws(keys, 30, 1)
-    deltas = paired_deltas(labels, scores, scores, None, keys, keys, draws)
+    (deltas,) = paired_deltas(labels, [scores], scores, None, keys, keys, draws)
     defined = (draws.times[:, 0] > 0) & (draws.times[:, 1:].sum(axis=1) > 0)
     assert 0 < defined.sum() < 30
     np.testing.assert_array_equal(np.isnan(deltas[:, 0]), ~defined)

@@ -13,6 +13,7 @@ from configs import InputError
 from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, change_json, one_line, random_kernel
 from trainer.job import Job
 from trainer.registry import kernel_version
+from trainer.registry.decision import Decision
 from trainer.registry.kernel_registry import KernelStore
 
 CROSSED = "region=r1,scene=home"
@@ -194,9 +195,13 @@ NO_NAMES = {
     "empty": "",
     "dots": "..",
     "up": "../scene=home",
+    "hidden": ".scene=home",
+    "surrogate": "scene=\udc80",
+    "very long": "scene=" + 250 * "x",
+}
+ODD_NAMES = {
     "inside": "scene=home/1",
     "absolute": "/scene=home",
-    "hidden": ".scene=home",
     "backslash": "scene\\home",
     "null": "scene=home\0",
     "line": "scene=home\n",
@@ -205,15 +210,11 @@ NO_NAMES = {
     "full width": "scene\uff1dhome",
     "zero width": "scene=home\u200b",
     "combining": "scene=home\u0301",
-    "surrogate": "scene=\udc80",
-    "very long": "scene=" + 250 * "x",
 }
 
 
 @pytest.mark.parametrize("name", NO_NAMES.values(), ids=NO_NAMES)
-def test_names_that_could_be_taken_for_others_or_for_paths_are_refused(
-    name: str, store: KernelStore, job: Job
-) -> None:
+def test_names_that_no_folder_can_have_are_refused(name: str, store: KernelStore, job: Job) -> None:
     store.add("scene=home", random_kernel(SHAPE, 1), MANIFEST)
     before = files(job.folder)
     with pytest.raises(InputError, match="no domain's name") as error:
@@ -226,6 +227,23 @@ def test_names_that_could_be_taken_for_others_or_for_paths_are_refused(
     with pytest.raises(InputError):
         store.remove(name)
     assert files(job.folder) == before
+
+
+@pytest.mark.parametrize("name", ODD_NAMES.values(), ids=ODD_NAMES)
+def test_a_name_that_looks_like_another_or_like_a_path_is_a_domain_of_its_own(
+    name: str, store: KernelStore
+) -> None:
+    store.add("scene=home", random_kernel(SHAPE, 1), MANIFEST)
+    before = files(store.folder / "scene=home")
+    store.activate(name, store.add(name, random_kernel(SHAPE, 2), MANIFEST))
+    store.pin(name)
+    assert name in store.domains()
+    assert store.active() == {"region=r1": 1, name: 1}
+    assert store.pinned() == {name}
+    assert all(path.parent == store.folder for path in store.folder.iterdir())
+    store.remove(name)
+    assert name not in store.domains()
+    assert files(store.folder / "scene=home") == before
 
 
 def test_the_longest_name_is_a_domain_like_any_other(store: KernelStore) -> None:
@@ -283,6 +301,7 @@ def test_rolling_back_goes_to_the_last_version_that_helped(store: KernelStore) -
     store.activate("region=r1", 6)
     store.activate(CROSSED, 1)
     assert [store.rollback("region=r1") for _ in range(3)] == [4, 2, 1]
+    assert store.pinned() == {"region=r1"}, "so that the next run does not undo it"
     assert store.active() == {"region=r1": 1, CROSSED: 1}
     with pytest.raises(
         InputError, match="no version of domain 'region=r1' below 1 helped on validation"
@@ -439,3 +458,102 @@ def test_manifests_are_json_without_nan(store: KernelStore) -> None:
         store.add(CROSSED, random_kernel(SHAPE, 5), {**MANIFEST, "finetune": settings})
     assert store.versions(CROSSED) == [1]
     assert json.loads((store.folder / CROSSED / "1" / "manifest.json").read_text())["version"] == 1
+
+
+def decision(outcome: str, version: int | None, active: int | None) -> Decision:
+    given = {"outcome": outcome, "reason": "why", "against": "all"}
+    return Decision.model_validate(given | {"version": version, "active": active})
+
+
+def test_decisions_are_carried_out_and_kept(store: KernelStore) -> None:
+    first = {"region=r1": decision("activate", 2, 2), "scene=home": decision("keep", None, None)}
+    assert store.decide(first, store.active()) == first == store.decisions()
+    assert store.active() == {"region=r1": 2}
+    second = {"region=r1": decision("deactivate", None, None)}
+    store.decide(second, store.active())
+    assert store.active() == {}
+    assert store.decisions() == first | second, "what another run decided stays"
+    store.remove("region=r1")
+    assert store.decisions() == {"scene=home": first["scene=home"]}
+
+
+def test_what_was_pinned_or_changed_in_the_meantime_is_left_alone(store: KernelStore) -> None:
+    before = store.active()
+    store.pin("region=r1")
+    pinned = store.decide({"region=r1": decision("deactivate", None, None)}, before)
+    assert (pinned["region=r1"].outcome, pinned["region=r1"].active) == ("keep", 1)
+    assert "pinned" in pinned["region=r1"].reason
+    store.activate(CROSSED, 1)
+    changed = store.decide({CROSSED: decision("keep", None, None)}, before)
+    assert "changed by hand" in changed[CROSSED].reason
+    assert store.active() == {"region=r1": 1, CROSSED: 1}
+    assert store.decisions() == pinned | changed
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"half")])
+def test_a_damaged_version_is_not_served_and_nothing_else_of_the_run_is(
+    damage: Callable[[Path], object], store: KernelStore
+) -> None:
+    damage(store.folder / CROSSED / "1" / "weights.npz")
+    made = {"region=r1": decision("deactivate", None, None), CROSSED: decision("activate", 1, 1)}
+    with pytest.raises(InputError, match=r"weights\.npz: damaged") as error:
+        store.decide(made, store.active())
+    one_line(error)
+    assert store.active() == {"region=r1": 1}
+    assert store.decisions() == {}
+
+
+def test_pins_come_and_go_and_are_of_known_domains(store: KernelStore) -> None:
+    assert store.pinned() == set()
+    for domain in ("region=r1", CROSSED, CROSSED):
+        store.pin(domain)
+    assert store.pinned() == {"region=r1", CROSSED}
+    store.unpin(CROSSED)
+    store.unpin(CROSSED)
+    store.remove("region=r1")
+    assert store.pinned() == set()
+    for change in (store.pin, store.unpin):
+        with pytest.raises(InputError, match="no kernel of domain 'region=r9'") as error:
+            change("region=r9")
+        one_line(error)
+
+
+def test_a_domain_of_which_nothing_was_worth_storing_can_be_pinned(store: KernelStore) -> None:
+    store.decide({"region=r9": decision("keep", None, None)}, {})
+    store.pin("region=r9")
+    assert store.pinned() == {"region=r9"}
+    store.unpin("region=r9")
+    assert store.pinned() == set()
+
+
+@pytest.mark.parametrize("content", ["", "{", "{}", "[1]", '["../x"]', '"region=r1"'])
+def test_a_damaged_pinned_json_is_refused_in_one_line(content: str, store: KernelStore) -> None:
+    (store.folder / "pinned.json").write_text(content)
+    for action in (store.pinned, lambda: store.pin("region=r1"), lambda: store.remove("region=r1")):
+        with pytest.raises(InputError, match=r"pinned\.json") as error:
+            action()
+        one_line(error)
+    assert store.domains() == ["region=r1", CROSSED]
+    assert store.active() == {"region=r1": 1}
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"all": 1}', '{"all": {"outcome": "maybe"}}'])
+def test_damaged_decisions_are_one_line_and_the_next_run_writes_them_anew(
+    content: str, store: KernelStore
+) -> None:
+    (store.folder / "decisions.json").write_text(content)
+    with pytest.raises(InputError, match=r"decisions\.json") as error:
+        store.decisions()
+    one_line(error)
+    made = {"region=r1": decision("keep", None, 1)}
+    store.decide(made, store.active())
+    assert store.decisions() == made
+
+
+def test_a_version_that_holds_the_same_is_found(store: KernelStore) -> None:
+    assert store.version_with("region=r1", random_kernel(SHAPE, 1), None) == 1, "the active one"
+    assert store.version_with("region=r1", random_kernel(SHAPE, 2), None) == 2, "the newest one"
+    assert store.version_with("region=r1", random_kernel(SHAPE, 9), None) is None
+    assert store.version_with("region=r9", random_kernel(SHAPE, 1), None) is None
+    (store.folder / "region=r1" / "1" / "weights.npz").write_bytes(b"half")
+    assert store.version_with("region=r1", random_kernel(SHAPE, 1), None) is None

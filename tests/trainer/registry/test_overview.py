@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.conftest import MANIFEST, SHAPE, auc_figures, bare_job, random_kernel
-from trainer.evaluation.activation import passes_activation_rule
-from trainer.registry.decision import decision, reason
+from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelRecord
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.overview import overview, overview_json, render_overview
@@ -18,41 +17,43 @@ ABOVE, BELOW, AROUND, UNDEFINED = [0.01, 0.02], [-0.02, -0.01], [-0.01, 0.01], "
 
 
 def record(ctr: Any, ctcvr: Any) -> KernelRecord:
-    judged = KernelRecord.model_validate({**MANIFEST, "validation": auc_figures(ctr, ctcvr)})
-    return judged.model_copy(update={"activated": passes_activation_rule(judged.validation)})
+    """As it was stored before there were decisions."""
+    return KernelRecord.model_validate({**MANIFEST, "validation": auc_figures(ctr, ctcvr)})
 
 
 @pytest.mark.parametrize(
     ("ctr", "ctcvr", "expected"),
     [
-        (ABOVE, ABOVE, "activated: CTR- and CTCVR-AUC higher"),
-        (ABOVE, AROUND, "activated: CTR-AUC higher"),
-        (UNDEFINED, ABOVE, "activated: CTCVR-AUC higher"),
-        (ABOVE, BELOW, "not activated: CTR-AUC higher, but CTCVR-AUC lower"),
-        (BELOW, BELOW, "not activated: CTR- and CTCVR-AUC lower"),
-        (AROUND, UNDEFINED, "not activated: no interval of CTR- and CTCVR-AUC lies above 0"),
-        (
-            UNDEFINED,
-            UNDEFINED,
-            "not activated: no interval: too few users or one outcome alone",
-        ),
+        (ABOVE, ABOVE, "CTR- and CTCVR-AUC higher"),
+        (ABOVE, AROUND, "CTR-AUC higher"),
+        (UNDEFINED, ABOVE, "CTCVR-AUC higher"),
+        (ABOVE, BELOW, "CTR-AUC higher, but CTCVR-AUC lower"),
+        (BELOW, BELOW, "CTR- and CTCVR-AUC lower"),
+        (AROUND, UNDEFINED, "no interval of CTR- and CTCVR-AUC lies above 0"),
+        (UNDEFINED, UNDEFINED, "no interval: too few users or one outcome alone"),
     ],
 )
-def test_the_reason_names_the_interval_that_decided(ctr: Any, ctcvr: Any, expected: str) -> None:
-    found = record(ctr, ctcvr)
-    assert f"{decision(found)}: {reason(found)}" == expected
+def test_of_older_kernels_the_reason_names_the_interval_that_decided(
+    ctr: Any, ctcvr: Any, expected: str
+) -> None:
+    assert record(ctr, ctcvr).reason == expected
 
 
-def test_the_words_agree_with_the_rule() -> None:
-    """Whatever the intervals: activated means something higher and nothing lower."""
+def test_the_words_agree_with_the_intervals() -> None:
     ends = [ABOVE, BELOW, AROUND, UNDEFINED, [0.0, 0.1], [-0.1, 0.0]]
     for ctr, ctcvr in product(ends, ends):
-        found = record(ctr, ctcvr)
-        assert found.activated == ("higher" in reason(found) and "lower" not in reason(found))
+        reason = record(ctr, ctcvr).reason
+        assert ("higher" in reason) == (ABOVE in (ctr, ctcvr))
+        assert ("lower" in reason) == (BELOW in (ctr, ctcvr))
 
 
 def test_without_figures_it_was_not_judged() -> None:
-    assert reason(KernelRecord.model_validate({**MANIFEST, "validation": {}})) == "not judged"
+    assert KernelRecord.model_validate({**MANIFEST, "validation": {}}).reason == "not judged"
+
+
+def test_what_was_decided_is_the_reason() -> None:
+    made = {"outcome": "keep", "reason": "not better than all", "against": "all"}
+    assert KernelRecord.model_validate({**MANIFEST, "decision": made}).reason == made["reason"]
 
 
 @pytest.fixture
@@ -123,9 +124,50 @@ def test_json_says_the_same(store: KernelStore) -> None:
         },
         "activated": True,
         "reason": "CTR-AUC higher",
+        "pinned": False,
+        "decision": None,
     }
     assert (everything["active"], everything["version"]) == (None, 1)
     assert everything["gain"]["ctcvr"] == {"delta": 0.0, "ci95": None}
+
+
+def decision(**given: Any) -> Decision:
+    return Decision.model_validate({"outcome": "keep", "reason": "why", "against": "all"} | given)
+
+
+def state(store: KernelStore, domain: str) -> str:
+    return next(line.state for line in overview(store) if line.domain == domain)
+
+
+def test_the_list_says_what_was_decided_last_while_it_holds(store: KernelStore) -> None:
+    store.decide({"scene=home": decision(active=2)}, store.active())
+    assert state(store, "scene=home") == "kept: why"
+    store.activate("scene=home", 3)
+    assert state(store, "scene=home") == "activated: CTR-AUC higher"
+    store.deactivate("scene=home")
+    assert state(store, "scene=home") == "deactivated by hand: CTR-AUC higher"
+    store.activate("all", 1)
+    assert state(store, "all").startswith("activated by hand: no interval")
+    gone = decision(outcome="deactivate", reason="what was served is below backbone")
+    store.decide({"all": gone}, store.active())
+    assert state(store, "all") == "deactivated: what was served is below backbone"
+    assert overview_json(overview(store))[0]["decision"] == gone.model_dump(mode="json")
+
+
+def test_the_list_shows_pins_and_domains_of_which_nothing_was_stored(store: KernelStore) -> None:
+    store.pin("all")
+    store.decide({"region=r9": decision(reason="no better than all, from which it started")}, {})
+    store.pin("region=r9")
+    lines = {line["domain"]: line for line in overview_json(overview(store))}
+    assert [name for name, line in lines.items() if line["pinned"]] == ["all", "region=r9"]
+    nothing = lines["region=r9"]
+    assert (nothing["versions"], nothing["version"], nothing["active"]) == ([], None, None)
+    table = render_overview(overview(store)).splitlines()
+    assert "pinned; not activated: no interval" in table[1]
+    assert table[2].split() == [
+        *("region=r9", *"-" * 6, "pinned;"),
+        *["not", "activated:", "no", "better", "than", "all,", "from", "which", "it", "started"],
+    ]
 
 
 def test_a_damaged_manifest_is_a_line_like_any_other(store: KernelStore) -> None:

@@ -51,12 +51,18 @@ CHANGES: dict[str, tuple[Callable[[KernelStore], object], set[str]]] = {
         },
     ),
     "activate": (lambda store: store.activate(HOME, 1), {"kernels/active.json"}),
-    "roll back": (lambda store: store.rollback(HOME), {"kernels/active.json"}),
+    "roll back": (
+        lambda store: store.rollback(HOME),
+        {"kernels/active.json", "kernels/pinned.json"},
+    ),
+    "pin": (lambda store: store.pin(HOME), {"kernels/pinned.json"}),
+    "unpin": (lambda store: store.unpin(HOME), set()),
     "deactivate": (lambda store: store.deactivate(HOME), {"kernels/active.json"}),
     "remove": (
         lambda store: store.remove(HOME),
         {
             "kernels/active.json",
+            "kernels/decisions.json",
             *(
                 f"kernels/{HOME}/{version}/{name}"
                 for version in (1, 2, 3)
@@ -105,7 +111,7 @@ def test_no_other_file_changes_and_no_other_score(
         for path, moment in times.items()
         if path.exists() and path.stat().st_mtime_ns != moment
     }
-    assert written <= {"kernels/active.json"}, "not even written anew"
+    assert written <= {"kernels/active.json", "kernels/decisions.json"}, "not even written anew"
     assert scores() == scored
     assert len(scored) == 10
     assert {name: version for name, version in store.active().items() if name != HOME} == {

@@ -9,7 +9,7 @@ from configs import InputError
 from tests.trainer.conftest import MANIFEST, SHAPE, auc_figures, bare_job, one_line, random_kernel
 from trainer.metrics.score_shift import shift_figures
 from trainer.registry.kernel_registry import KernelStore
-from trainer.registry.version_diff import Difference, kernel_diff, render_diff
+from trainer.registry.version_diff import Difference, ScoredRows, kernel_diff, render_diff
 
 TASKS = ("ctr", "cvr", "ctcvr")
 
@@ -19,26 +19,18 @@ def store(tmp_path: Path) -> KernelStore:
     return KernelStore(bare_job(tmp_path))
 
 
-def figures(auc: float, pcoc: object) -> dict[str, dict[str, dict[str, object]]]:
-    found = auc_figures([0.0, 0.1], "undefined")
-    found["ctr"]["auc"]["kernel"], found["ctr"]["pcoc"]["kernel"] = auc, pcoc
-    return found
-
-
 def add(
     store: KernelStore,
     seed: int,
     scores: list[float] | None,
     requests: str = "a",
-    auc: float = 0.6,
-    pcoc: object = 1.2,
 ) -> int:
     golden = scores and {"requests": requests, "scores": dict.fromkeys(TASKS, scores)}
     rows = {"train": 1_000 * seed, "validation": 5}
     return store.add(
         "all",
         random_kernel(SHAPE, seed),
-        {**MANIFEST, "rows": rows, "validation": figures(auc, pcoc)},
+        {**MANIFEST, "rows": rows},
         golden or None,
     )
 
@@ -47,39 +39,60 @@ def difference(store: KernelStore) -> Difference:
     return kernel_diff(store, "all", 1, 2)
 
 
-def test_weights_rows_and_figures_stand_side_by_side(store: KernelStore) -> None:
-    add(store, 1, [0.5, 0.1], auc=0.625, pcoc=1.5)
-    add(store, 2, [0.25, 0.1], auc=0.75, pcoc=0.5)
+def scored() -> ScoredRows:
+    found = auc_figures([0.01, 0.02], "undefined")
+    found["ctr"]["auc"] |= {"backbone": 0.625, "kernel": 0.75, "delta": 0.125}
+    found["ctr"]["pcoc"] |= {"backbone": "undefined", "kernel": 1.2, "delta": "undefined"}
+    return ScoredRows.model_validate(
+        {"data": "later", "split": "test", "rows": 1_234, "figures": found}
+    )
+
+
+def test_weights_and_rows_stand_side_by_side_and_figures_of_other_rows_do_not(
+    store: KernelStore,
+) -> None:
+    add(store, 1, [0.5, 0.1])
+    add(store, 2, [0.25, 0.1])
     found = difference(store)
     first, second = random_kernel(SHAPE, 1)["weight_0"], random_kernel(SHAPE, 2)["weight_0"]
     norms = [np.linalg.norm(array) for array in (first, second, second - first)]
     assert list(found["weights"]["weight_0"].values()) == pytest.approx(norms)
     assert found["rows"]["train"] == {"first": 1_000, "second": 2_000}
-    assert found["validation"]["ctr"]["auc"] == {"first": 0.625, "second": 0.75, "change": 0.125}
-    assert found["validation"]["ctr"]["pcoc"] == {"first": 1.5, "second": 0.5, "change": -1.0}
-    assert list(found["validation"]) == list(TASKS)
-    lines = [line.split() for line in render_diff(found).splitlines()]
+    assert found["scored"] is found["validation"] is None
+    text = render_diff(found)
+    assert "no figures: give --data" in text
+    assert "AUC" not in text
+    lines = [line.split() for line in text.splitlines()]
     for line in (
         "all: version 1 -> version 2",
-        "ctr PCOC 1.5000 0.5000 -1.0000",
-        "ctr AUC 0.6250 0.7500 0.1250",
         "train 1,000 2,000",
         f"weight_0 {norms[0]:.4f} {norms[1]:.4f} {norms[2]:.4f}",
     ):
         assert line.split() in lines
 
 
-def test_undefined_figures_stay_undefined(store: KernelStore) -> None:
-    add(store, 1, None, pcoc="undefined")
+def test_figures_are_of_the_same_rows_and_say_which(store: KernelStore) -> None:
+    add(store, 1, None)
     add(store, 2, None)
-    found = difference(store)
-    assert found["validation"]["ctr"]["pcoc"] == {
-        "first": "undefined",
-        "second": 1.2,
-        "change": "undefined",
+    found = kernel_diff(store, "all", 1, 2, scored())
+    assert found["scored"] == {"data": "later", "split": "test", "rows": 1_234}
+    assert list(found["validation"]) == list(TASKS)
+    assert found["validation"]["ctr"]["auc"] == {
+        "first": 0.625,
+        "second": 0.75,
+        "change": 0.125,
+        "ci95": [0.01, 0.02],
     }
-    assert ["ctr", "PCOC", "undefined", "1.2000", "undefined"] in [
-        line.split() for line in render_diff(found).splitlines()
+    text = render_diff(found)
+    assert "1,234 rows of split 'test' of later" in text
+    lines = [line.split() for line in text.splitlines()]
+    assert ["ctr", "AUC", "0.6250", "0.7500", "0.1250", "+0.0100", "to", "+0.0200"] in lines
+    assert next(line for line in lines if line[:2] == ["ctr", "PCOC"])[:5] == [
+        "ctr",
+        "PCOC",
+        "undefined",
+        "1.2000",
+        "undefined",
     ]
 
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from configs import Experiment
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import variant
-from trainer.backbone.model import build_backbone
+from trainer.backbone.model import build_backbone, intercepts_of
 from trainer.data.dataset import Dataset
 from trainer.training.backbone_step import Learner
 
@@ -37,3 +37,15 @@ def test_steps_in_one_call_are_the_steps_one_by_one(dataset: Dataset, precision:
     np.testing.assert_allclose(losses, expected, rtol=1e-6)
     for ours, theirs in zip(together.model.weights, one_by_one.model.weights, strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_intercepts_are_no_part_of_what_is_learned(dataset: Dataset) -> None:
+    experiment = variant()
+    batches = dataset.shuffled_batches(experiment.pretrain.split, 100, seed=3).take(3).cache()
+    plain, shifted = (learner_of(experiment, dataset) for _ in range(2))
+    intercepts = intercepts_of(shifted.model)
+    assert intercepts is not None
+    intercepts.assign([3.0, -2.0])
+    for batch in batches:
+        np.testing.assert_allclose(shifted.step(batch), plain.step(batch), rtol=1e-5)
+    np.testing.assert_array_equal(intercepts, [3.0, -2.0])

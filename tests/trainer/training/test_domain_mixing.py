@@ -11,8 +11,8 @@ from tests.trainer.conftest import SHAPE, domains_of, random_kernel, random_rows
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.training import domain_mixing
 from trainer.training.domain_mixing import agreements, learned_shares, mix, training_data
-from trainer.training.finetune import train_kernels
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
+from trainer.training.kernel_training import train_kernels
 
 ROWS = random_rows(600)
 OWN = np.arange(0, 600, 5)  # 120 rows

@@ -19,7 +19,9 @@ from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training import finetune as module
-from trainer.training.finetune import finetune, judging_rows, stopping_rows, train_kernels
+from trainer.training.finetune import finetune
+from trainer.training.judging_users import judging_rows, stopping_rows
+from trainer.training.kernel_training import train_kernels
 
 SHAPE = KernelShape((5, 4, 1), "relu", residual=True, tap="tower")
 HOME = "scene=home"

@@ -11,8 +11,9 @@ from tests.trainer.conftest import SHAPE, domains_of, random_kernel, random_rows
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training import finetune as module
-from trainer.training.finetune import finetune, train_kernels
+from trainer.training.finetune import finetune
 from trainer.training.joint_kernel_trainer import JointTrainer
+from trainer.training.kernel_training import train_kernels
 from trainer.training.warm_start import initial_kernels, levels
 
 NAMES = ("region=r1,scene=home", "scene=home", "region=r1", "region=r2,scene=home")

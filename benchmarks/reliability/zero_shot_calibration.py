@@ -1,0 +1,78 @@
+"""The frozen backbone's predicted over observed positives (PCOC) on its own pre-training rows: the
+quickstart under three seeds, each another world, and under the first with other settings.
+
+"Without" is the same backbone without its intercepts (``trainer.training.intercepts``): the
+position logit left out, and nothing in its place.
+"""
+
+from pathlib import Path
+
+from benchmarks.method.bench import Bench
+from benchmarks.method.study import ROOT
+from benchmarks.speed.options import Figures, Options
+from configs import Experiment, load_experiment
+from configs.schema import RANKING_TASKS
+from trainer.backbone.frozen_pass import open_frozen, run_frozen
+from trainer.backbone.model import intercepts_of
+from trainer.job import Job
+from trainer.kernels.scoring import probabilities
+from trainer.metrics.task_metrics import UNDEFINED, pcoc, to_json
+
+LOWEST, HIGHEST = 0.97, 1.03
+"""What PCOC is to lie between."""
+
+_SEEDS = (17, 18, 19)
+_VARIANTS = {
+    "strong_position": "simulation.position_bias=1.2",
+    "without_debias": "backbone.debias=null",
+    "progressive": "pretrain.progressive=true",
+}
+
+
+def measure(options: Options) -> Figures:
+    """See the module."""
+    worlds = {f"seed_{seed}": [f"seed={seed}"] for seed in _SEEDS[: 1 if options.quick else None]}
+    worlds |= {name: [f"seed={_SEEDS[0]}", setting] for name, setting in _VARIANTS.items()}
+    if options.quick:
+        for settings in worlds.values():
+            settings += ["simulation.rows=30_000", "pretrain.epochs=1", "pretrain.batch_size=256"]
+    figures: Figures = {}
+    for name, settings in worlds.items():
+        experiment = load_experiment(ROOT / "configs" / "quickstart.yaml", settings)
+        bench = Bench(experiment, None, options.folder)
+        found = zero_shot_pcoc(experiment, bench.data, bench.job)
+        figures |= {f"{name}_{figure}": value for figure, value in found.items()}
+    served = [value for name, value in figures.items() if not name.endswith("_without")]
+    return figures | {"outside": sum(not _calibrated(value) for value in served)}
+
+
+def _calibrated(value: float | str) -> bool:
+    return value != UNDEFINED and LOWEST <= float(value) <= HIGHEST
+
+
+def zero_shot_pcoc(
+    experiment: Experiment, data: Path, job: Job, split: str | None = None
+) -> Figures:
+    """PCOC of a job's frozen backbone, and what it would be without its intercepts.
+
+    Args:
+      experiment: that the backbone was trained with.
+      data: folder of a dataset that it can read.
+      job: where the backbone is.
+      split: whose rows are scored; those that it was trained on where None.
+
+    Returns:
+      ``ctr``, ``ctr_without``, ``ctcvr``, ``ctcvr_without``; "undefined" where the rows are of one
+      class.
+    """
+    dataset, backbone = open_frozen(experiment, data, job)
+    rows = run_frozen(backbone, dataset, split or experiment.pretrain.split, None, "zero-shot")
+    intercepts = intercepts_of(backbone)
+    plain = rows.logits - (0.0 if intercepts is None else intercepts.numpy())
+    served, without = probabilities(rows.logits), probabilities(plain)
+    figures: Figures = {}
+    for task in RANKING_TASKS:
+        labels = rows.labels(getattr(experiment.tasks, task).label)
+        figures[task] = to_json(pcoc(labels, served[task], rows.weights))
+        figures[f"{task}_without"] = to_json(pcoc(labels, without[task], rows.weights))
+    return figures

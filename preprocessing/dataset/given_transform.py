@@ -1,0 +1,45 @@
+"""A transform that was fitted before, to be applied to other logs."""
+
+import json
+
+from configs import Experiment, InputError
+from preprocessing import filesystem
+from preprocessing.dataset.manifest import MANIFEST
+from preprocessing.features.fitted import Fitted
+
+_PLACES = (
+    ("backbone/fingerprint.json", "transform", "backbone/transform"),
+    (MANIFEST, "transform_digest", "transform"),
+)
+"""Of a job and of a dataset: the file that is written last, its key with the transform's digest,
+and the transform's folder.
+"""
+
+
+def given_transform(source: str, experiment: Experiment) -> Fitted:
+    """The transform of a finished job or dataset, on any Beam filesystem.
+
+    Raises:
+      InputError: there is none, it is damaged, or it was fitted for other features.
+    """
+    where = f"--transform: {source}"
+    try:
+        there = [place for place in _PLACES if filesystem.exists(filesystem.join(source, place[0]))]
+    except ValueError as error:  # no such filesystem
+        raise InputError(f"{where}: {error}") from None
+    if not there:
+        raise InputError(
+            f"{where}: neither a job with a finished backbone ({_PLACES[0][0]}) nor a finished"
+            f" dataset ({MANIFEST})"
+        )
+    record, key, folder = there[0]
+    fitted = Fitted.load(filesystem.join(source, folder))
+    try:
+        digest = json.loads(filesystem.read(filesystem.join(source, record)))[key]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{where}: {record} is damaged: {error!r}") from None
+    if fitted.digest != digest:
+        raise InputError(f"{where}: {folder} is damaged: its sha256 is not the one in {record}")
+    advice = "expected the config that it was fitted for, or no --transform"
+    fitted.check_matches(experiment, where, advice)
+    return fitted

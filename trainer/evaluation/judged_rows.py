@@ -1,0 +1,114 @@
+"""The rows of a split beside their two references: the backbone, and the kernel of all traffic."""
+
+import numpy as np
+
+from configs import Experiment
+from configs.schema import TASK_NAMES
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
+from trainer.kernels.kernel import Rows
+from trainer.kernels.scoring import Probabilities, probabilities, score_rows, task_rows
+from trainer.metrics.results import DomainComparison, DomainComparisons, Figure, RoutedFigures
+from trainer.metrics.task_metrics import METRICS, UNDEFINED, task_metrics, to_json
+from trainer.registry.kernel_registry import StoredKernel
+
+TaskFigures = dict[str, dict[str, Figure]]
+"""Task -> metric -> figure."""
+
+
+class JudgedRows:
+    """A split that is judged.
+
+    Args:
+      experiment: names the labels.
+      rows: of the split.
+      all_traffic: the kernel of all traffic; None where there is none.
+
+    Attributes:
+      every: indices of all rows ``[N]``.
+    """
+
+    def __init__(
+        self, experiment: Experiment, rows: BackboneOutputs, all_traffic: StoredKernel | None
+    ) -> None:
+        self._experiment, self._rows, self._all_traffic = experiment, rows, all_traffic
+        self.every = np.arange(len(rows.logits))
+        self._of_all = _score(all_traffic, rows, self.every) if all_traffic else None
+
+    def logits(self, kernel: StoredKernel | None, chosen: Rows) -> Floats:
+        """Of chosen rows, ``[len(chosen), 2]``, under a kernel; the backbone's where None."""
+        if kernel is None:
+            return self._rows.logits[chosen]
+        of_all = self.logits_of_all(chosen) if kernel is self._all_traffic else None
+        return _score(kernel, self._rows, chosen) if of_all is None else of_all
+
+    def logits_of_all(self, chosen: Rows) -> Floats | None:
+        """Of chosen rows under the kernel of all traffic; None where there is none."""
+        return None if self._of_all is None else self._of_all[chosen]
+
+    def positives(self, chosen: Rows) -> dict[str, int]:
+        """task -> how many of the chosen rows have its label."""
+        found = {}
+        for task in TASK_NAMES:
+            _, labels = task_rows(self._experiment, self._rows, chosen, task)
+            found[task] = int(labels.sum())
+        return found
+
+    def figures(self, scores: Probabilities, chosen: Rows) -> TaskFigures:
+        """task -> metric -> value over chosen rows, in whose order ``scores`` are."""
+        figures = {}
+        for task in TASK_NAMES:
+            inside, labels = task_rows(self._experiment, self._rows, chosen, task)
+            index = chosen[inside]
+            metrics = task_metrics(
+                labels,
+                scores[task][inside],
+                self._rows.weights[index],
+                self._rows.columns["row/request"][index],
+            )
+            figures[task] = {name: to_json(value) for name, value in metrics.items()}
+        return figures
+
+    def without_kernel(self, chosen: Rows) -> DomainComparisons:
+        """The references of chosen rows, in the form of
+        ``trainer.evaluation.comparison.compare_with_both``.
+        """
+        return {
+            task: {
+                metric: DomainComparison(
+                    kernel=UNDEFINED, delta=UNDEFINED, ci95=UNDEFINED, **metrics[metric]
+                )
+                for metric in METRICS
+            }
+            for task, metrics in self._references(chosen).items()
+        }
+
+    def overall(self, served: Floats) -> dict[str, dict[str, RoutedFigures]]:
+        """All rows as they are served, logits ``[N, 2]``, beside the references."""
+        after = self.figures(probabilities(served), self.every)
+        return {
+            task: {
+                metric: RoutedFigures(kernel=after[task][metric], **metrics[metric])
+                for metric in METRICS
+            }
+            for task, metrics in self._references(self.every).items()
+        }
+
+    def _references(self, chosen: Rows) -> dict[str, dict[str, dict[str, Figure]]]:
+        """task -> metric -> ``backbone`` and ``all``."""
+        before = self.figures(probabilities(self._rows.logits[chosen]), chosen)
+        logits = self.logits_of_all(chosen)
+        of_all = None if logits is None else self.figures(probabilities(logits), chosen)
+        return {
+            task: {
+                metric: {
+                    "backbone": before[task][metric],
+                    "all": of_all[task][metric] if of_all else UNDEFINED,
+                }
+                for metric in METRICS
+            }
+            for task in TASK_NAMES
+        }
+
+
+def _score(kernel: StoredKernel, rows: BackboneOutputs, chosen: Rows) -> Floats:
+    return score_rows(kernel.shape, kernel.weights, rows, chosen)

@@ -1,0 +1,261 @@
+"""Draws the report's figures of domains, a row each: gain over the backbone, and calibration."""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from configs.schema import RANKING_TASKS, TASK_NAMES
+from trainer.metrics.formatting import POINTS, is_number
+from trainer.metrics.results import EvaluationResult, Interval
+from trainer.metrics.results import Figure as Value
+from trainer.metrics.task_metrics import UNDEFINED
+from trainer.reports.plots import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    STYLE,
+    gain_range,
+    note_undefined,
+    panel,
+    svg_text,
+)
+from trainer.reports.text_table import show_name
+
+_ROW_INCHES = 0.24
+_LETTER_INCHES = 0.078  # of 9 points: what is wide enough is said, since measuring takes long
+_LONGEST_LABEL = 26
+_AUTO = "auto"
+_ALL_TRAFFIC: dict[str, Any] = {"marker": "D", "color": GREEN, "markerfacecolor": "white"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a drawing of domains: a domain, or ``auto`` over all rows.
+
+    Attributes:
+      label: on the left.
+      filled: whether its kernel is served.
+      backbone: the metric under the backbone.
+      all: under the kernel of all traffic.
+      kernel: under its own.
+      ci95: of kernel - backbone; undefined where it was not worked out.
+    """
+
+    label: str
+    filled: bool
+    backbone: Value
+    all: Value
+    kernel: Value
+    ci95: Interval
+
+    @property
+    def gain(self) -> float | None:
+        """Kernel - backbone, in points; None where undefined."""
+        return _points(self.kernel, self.backbone)
+
+    @property
+    def gain_of_all(self) -> float | None:
+        """That of the kernel of all traffic."""
+        return _points(self.all, self.backbone)
+
+    @property
+    def span(self) -> list[float]:
+        """The ends of the gain's interval in points; the gain twice where there is none."""
+        if isinstance(self.ci95, str):
+            return [] if self.gain is None else [self.gain, self.gain]
+        return [float(end) * POINTS for end in self.ci95]
+
+
+def plot_gains(result: EvaluationResult, order: Sequence[str]) -> list[str]:
+    """Forest plots of CTR-AUC and CTCVR-AUC: each domain's gain over the backbone, in points, with
+    its 95% interval, and that of the kernel of all traffic on the same rows; above them ``auto``.
+
+    Args:
+      result: of the evaluation.
+      order: names of domains from top to bottom.
+    """
+    drawn = []
+    with mpl.rc_context(STYLE):
+        for task in RANKING_TASKS:
+            rows = _rows(result, order, task, "auc")
+            figure, axes = _rows_figure(rows)
+            axes.axvline(0, color=GREY, linewidth=1)
+            spans = [row.span for row in rows if row.gain is not None]
+            axes.set_xlim(gain_range(spans))
+            _points_of_all(axes, rows)
+            for filled in (True, False):
+                _gains(
+                    axes,
+                    {place: row for place, row in enumerate(rows) if row.filled is filled},
+                    filled,
+                )
+            axes.set_title(f"{task.upper()}-AUC")
+            axes.set_xlabel("gain, AUC points")
+            entries: list[tuple[str, dict[str, Any]]] = [
+                ("kernel", {"marker": "o", "color": BLUE}),
+                ("off", {"marker": "o", "color": GREY, "markerfacecolor": "white"}),
+            ]
+            if result.has_all:
+                entries.append(("kernel of all traffic", _ALL_TRAFFIC))
+            _legend(figure, axes, entries)
+            drawn.append(svg_text(figure))
+    return drawn
+
+
+def plot_calibration(result: EvaluationResult, order: Sequence[str]) -> list[str]:
+    """Predicted over observed (PCOC) of backbone, kernel of all traffic and kernel, for each task,
+    ``auto`` and every domain; 1 is calibrated.
+    """
+    drawn = []
+    with mpl.rc_context(STYLE):
+        for task in TASK_NAMES:
+            rows = _rows(result, order, task, "pcoc")
+            figure, axes = _rows_figure(rows)
+            axes.axvline(1, color=GREY, linewidth=1)
+            places, before, after = [], [], []
+            for place, row in enumerate(rows):
+                if is_number(row.backbone) and is_number(row.kernel):
+                    places.append(place)
+                    before.append(row.backbone)
+                    after.append(row.kernel)
+                else:
+                    note_undefined(axes, 1.0, place)
+            between = [(place, row.all) for place, row in enumerate(rows) if is_number(row.all)]
+            axes.hlines(places, before, after, color=GREY, linewidth=1, zorder=1)
+            sides: list[tuple[str, Sequence[Any], Sequence[int], dict[str, Any]]] = [
+                (
+                    "backbone",
+                    before,
+                    places,
+                    {"marker": "s", "color": ORANGE, "markerfacecolor": "white"},
+                ),
+                (
+                    "kernel of all traffic",
+                    [value for _, value in between],
+                    [place for place, _ in between],
+                    _ALL_TRAFFIC,
+                ),
+                ("kernel", after, places, {"marker": "o", "color": BLUE}),
+            ]
+            for _, values, at, style in sides:
+                axes.plot(values, at, linestyle="", markersize=5, **style)
+            axes.set_title(task.upper())
+            axes.set_xlabel("predicted / observed")
+            _legend(
+                figure, axes, [(name, style) for name, values, _, style in sides if len(values)]
+            )
+            drawn.append(svg_text(figure))
+    return drawn
+
+
+def _rows(result: EvaluationResult, order: Sequence[str], task: str, metric: str) -> list[Row]:
+    overall = result.overall[task][metric]
+    rows = [Row(_AUTO, True, overall.backbone, overall.all, overall.kernel, UNDEFINED)]
+    for name in order:
+        domain = result.domains[name]
+        cell = domain.tasks[task][metric]
+        rows.append(
+            Row(_label(name), domain.active, cell.backbone, cell.all, cell.kernel, cell.ci95)
+        )
+    return rows
+
+
+def _label(name: str) -> str:
+    """A domain's name, cut in its middle where it is long: the tables have it whole."""
+    shown = show_name(name)
+    if len(shown) <= _LONGEST_LABEL:
+        return shown
+    half = (_LONGEST_LABEL - 1) // 2
+    return f"{shown[:-half][: _LONGEST_LABEL - 1 - half]}\u2026{shown[-half:]}"
+
+
+def _rows_figure(rows: Sequence[Row]) -> tuple[Figure, Axes]:
+    """A panel with its rows from top to bottom."""
+    longest = max(_cells(row.label) for row in rows)
+    figure, axes = panel(_ROW_INCHES * len(rows), left=0.15 + _LETTER_INCHES * longest, bottom=0.75)
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_yticks([])
+    for place, row in enumerate(rows):
+        axes.text(
+            -0.02, place, row.label, transform=axes.get_yaxis_transform(), ha="right", va="center"
+        )
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines["left"].set_visible(False)
+    return figure, axes
+
+
+def _cells(label: str) -> int:
+    """Width of a label in letters, of which East Asian ones take two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in label)
+
+
+def _legend(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Below the panel."""
+    for name, style in entries:
+        axes.plot([], [], linestyle="", markersize=5, label=name, **style)
+    figure.legend(
+        loc="lower center",
+        ncols=len(entries),
+        frameon=False,
+        borderaxespad=0.1,
+        handletextpad=0.2,
+        columnspacing=1.2,
+    )
+
+
+def _points(value: Value, reference: Value) -> float | None:
+    if isinstance(value, str) or isinstance(reference, str):
+        return None
+    return (value - reference) * POINTS
+
+
+def _points_of_all(axes: Axes, rows: Sequence[Row]) -> None:
+    """Marks the gains of the kernel of all traffic; one beyond the edge stands at it."""
+    low, high = axes.get_xlim()
+    known = [
+        (min(max(gain, low), high), place)
+        for place, row in enumerate(rows)
+        if (gain := row.gain_of_all) is not None
+    ]
+    if known:
+        axes.plot(
+            *zip(*known, strict=True), linestyle="", markersize=7, clip_on=False, **_ALL_TRAFFIC
+        )
+
+
+def _gains(axes: Axes, rows: Mapping[int, Row], filled: bool) -> None:
+    """Draws gains by place, alike ones as one artist: drawing takes most of a report's time."""
+    colour = BLUE if filled else GREY
+    low, high = axes.get_xlim()
+    points: dict[str, list[tuple[float, int]]] = {"<": [], "o": [], ">": []}
+    known = {place: row for place, row in rows.items() if row.gain is not None}
+    for place, row in rows.items():
+        if row.gain is None:
+            note_undefined(axes, 0.0, place)
+            continue
+        marker = "<" if row.gain < low else ">" if row.gain > high else "o"
+        points[marker].append((min(max(row.gain, low), high), place))
+    spans = [row.span for row in known.values()]
+    axes.hlines(
+        list(known),
+        [start for start, _ in spans],
+        [end for _, end in spans],
+        color=colour,
+        linewidth=1.6,
+    )
+    for marker, drawn in points.items():
+        if drawn:
+            axes.plot(
+                *zip(*drawn, strict=True),
+                marker,
+                color=colour,
+                markersize=4,
+                markerfacecolor=colour if filled else "white",
+                clip_on=False,
+            )

@@ -1,0 +1,101 @@
+"""The report's tables, as HTML."""
+
+from collections.abc import Iterable, Mapping
+
+from configs.schema import RANKING_TASKS
+from trainer.metrics.formatting import METRIC_TITLES
+from trainer.metrics.results import EvaluationResult
+from trainer.metrics.task_metrics import METRICS
+from trainer.reports.html_page import escape
+from trainer.reports.text_table import (
+    overall_cells,
+    show_decision,
+    show_gain,
+    show_gain_over_all,
+    show_name,
+    show_pair,
+    show_served,
+)
+
+TABLE_STYLE = """
+thead th { vertical-align: bottom; } td small { display: block; }
+tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; max-width: 16rem; }
+.domains :is(th, td):nth-child(n+2):nth-child(-n+4) { text-align: right; }
+.domains td:last-child { white-space: normal; min-width: 16rem; }
+@media screen { tbody th { position: sticky; left: 0;
+  background: var(--page) padding-box; } }
+@page tables { size: landscape; }
+@media print { section { page: tables; } tbody th, .domains td:last-child { min-width: 0; } }
+"""
+"""For ``trainer.reports.html_page.render_page``: tables in a ``section`` are whole on paper."""
+
+
+def domains_table(result: EvaluationResult, order: Iterable[str], cards: Mapping[str, str]) -> str:
+    """Rows and positives of every domain, what answers it, and why.
+
+    Args:
+      result: of the evaluation.
+      order: names of domains from top to bottom.
+      cards: domain -> address of its kernel's card; empty where there is none.
+    """
+    counted = [f"{task.upper()} positives" for task in RANKING_TASKS]
+    rows = []
+    for name in order:
+        domain = result.domains[name]
+        positives = domain.positives or {}
+        numbers = [domain.rows, *(positives.get(task) for task in RANKING_TASKS)]
+        card = f"version {domain.version}" if domain.version else ""
+        if cards[name]:
+            card = f'<a href="{escape(cards[name])}">{card}</a>'
+        served = f"<td{'' if domain.active else ' class=off'}>{escape(show_served(domain))}</td>"
+        rows.append(
+            f"<tr>{_row_header(name)}"
+            + "".join(f"<td>{'' if number is None else f'{number:,}'}</td>" for number in numbers)
+            + f"{served}<td>{card}</td><td>{escape(show_decision(domain))}</td></tr>"
+        )
+    header = ["domain", "rows", *counted, "serves", "card", "why"]
+    return _table("", header, rows, "domains")
+
+
+def overall_table(result: EvaluationResult) -> str:
+    """All rows under backbone, kernel of all traffic and auto, and the best reachable figures."""
+    header, *cells = overall_cells(result)
+    rows = [
+        f"<tr><th scope=row>{escape(task)}</th>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        + "</tr>"
+        for task, *rest in cells
+    ]
+    return _table("Overall", header, rows)
+
+
+def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> str:
+    """A task's figures in every domain: the kernel's beside both references'."""
+    rows = []
+    for name in order:
+        cells = []
+        for metric in METRICS:
+            cell = result.domains[name].tasks[task][metric]
+            gains = [show_gain(cell, metric)]
+            if result.has_all:
+                gains.append(f"all: {show_gain_over_all(cell, metric)}")
+            shown = "".join(f"<small>{escape(gain)}</small>" for gain in gains)
+            cells.append(f"<td>{escape(show_pair(cell))}{shown}</td>")
+        rows.append(f"<tr>{_row_header(name)}{''.join(cells)}</tr>")
+    return _table(f"{task.upper()} by domain", ["domain", *METRIC_TITLES.values()], rows)
+
+
+def _row_header(name: str) -> str:
+    """A domain's name, which may be broken between its topics."""
+    return f"<th scope=row>{escape(show_name(name)).replace(',', ',<wbr>')}</th>"
+
+
+def _table(caption: str, header: Iterable[str], rows: Iterable[str], style: str = "") -> str:
+    titles = "".join(f"<th scope=col>{escape(title)}</th>" for title in header)
+    return (
+        f"<div class=wide><table{f' class={style}' if style else ''}>"
+        + (f"<caption>{escape(caption)}</caption>" if caption else "")
+        + f"<thead><tr>{titles}</tr></thead>\n<tbody>"
+        + "\n".join(rows)
+        + "</tbody></table></div>"
+    )
