@@ -53,7 +53,7 @@ _ERROR = {"ctr": 0.9, "ctcvr": 1.8}  # spread of the backbone's error, in logits
 _SHARED = 0.8  # part of an error's variance that all models share,
 _OF_BOTH_TASKS = 0.5  # of the rest, part that a model's two tasks have in common,
 _OF_USER = 0.4  # and of either, part that is the user's and not the row's
-_REFERENCE_ROWS = 400_000
+_REFERENCE_ROWS = 200_000
 _LARGEST = 3.0  # error that qualities are looked up in, as a multiple of the backbone's
 
 

@@ -3,9 +3,10 @@ domain above.
 
 A kernel is compared with what would answer its domain's rows otherwise, on the same judging rows:
 the version that is served now, else the domain's fallback. Domains are decided from above (all
-traffic, then one topic, then two), because what answers below depends on what is served above. A
-level of n of the run's N domains has n/N of the error that the run may make, so the whole run keeps
-to it whatever the levels have in common (our choice).
+traffic, then one topic, then two), because what answers below depends on what is served above. The
+levels of a run have equal shares of the error that it may make, so the whole run keeps to it
+whatever the levels have in common (our choice: by its number of domains the kernel of all traffic,
+which answers most rows, would hardly have any).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -79,9 +80,10 @@ def decide(
     """
     served = dict(others) | {c.domain.name: c.served for c in candidates if c.served}
     found: dict[str, Decision] = {}
-    for depth in sorted({len(candidate.domain.conditions) for candidate in candidates}):
+    depths = sorted({len(candidate.domain.conditions) for candidate in candidates})
+    for depth in depths:
         level = [c for c in candidates if len(c.domain.conditions) == depth]
-        run = _Level(experiment, data, level, served, len(level) / len(candidates))
+        run = _Level(experiment, data, level, served, 1.0 / len(depths))
         for candidate, decision in zip(level, run.decisions(), strict=True):
             name = candidate.domain.name
             found[name] = decision

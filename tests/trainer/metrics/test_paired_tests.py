@@ -53,7 +53,10 @@ def test_the_difference_is_that_of_the_metrics(metric: str) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_the_standard_error_is_the_bootstrap_s(seed: int, metric: str) -> None:
     arguments = rows(300, seed)
-    deltas = paired_deltas(*arguments, UserDraws(arguments[-1], 400))[:, METRICS.index(metric)]
+    labels, reference, *others = arguments
+    draws = UserDraws(arguments[-1], 400)
+    deltas = np.squeeze(paired_deltas(labels, [reference], *others, draws))
+    deltas = deltas[:, METRICS.index(metric)]
     # 400 resamples know a standard error to 3.5%, so three of these and a little for bias.
     assert found(arguments, metric).standard_error == pytest.approx(deltas.std(), rel=0.13)
 
