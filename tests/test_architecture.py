@@ -347,7 +347,9 @@ WRITTEN_ELSEWHERE = {
     "trainer.backbone.stored_taps": {"np.lib.format.open_memmap": "into an atomic_directory"},
     "trainer.registry.kernel_version": {"np.savez": "into memory"},
     "trainer.reports.plots": {"figure.savefig": "into memory"},
-    "trainer.training.finetune": {"tf.summary.create_file_writer": "TensorBoard's logs grow"},
+    "trainer.training.kernel_training": {
+        "tf.summary.create_file_writer": "TensorBoard's logs grow"
+    },
     "trainer.training.pretrain": {
         "dataset.fitted.save": "into an atomic_directory",
         "tf.summary.create_file_writer": "TensorBoard's logs grow",

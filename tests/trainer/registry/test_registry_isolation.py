@@ -113,7 +113,7 @@ def test_no_other_file_changes_and_no_other_score(
     }
     assert written <= {"kernels/active.json", "kernels/decisions.json"}, "not even written anew"
     assert scores() == scored
-    assert len(scored) == 10
+    assert len(scored) == len(store.domains()) - (HOME in store.domains()) > 5
     assert {name: version for name, version in store.active().items() if name != HOME} == {
         name: version for name, version in active.items() if name != HOME
     }

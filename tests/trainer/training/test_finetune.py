@@ -1,5 +1,5 @@
-"""Fine-tuning: the backbone stays as it was, kernels that do not help are kept but not served,
-and the same seed gives the same kernels.
+"""Fine-tuning: the backbone stays as it was, the same seed gives the same kernels, and what is
+served afterwards is what was decided.
 """
 
 import shutil
@@ -11,17 +11,23 @@ import numpy as np
 import pytest
 
 from configs import Experiment, InputError
+from configs.domains import Domain
 from configs.files import read_json
+from tests.preprocessing.shop_logs import digests
 from tests.trainer.conftest import domains_of, one_line, random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
+from trainer.evaluation import deciding
+from trainer.evaluation.activation import Verdict
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training import finetune as module
+from trainer.training import kernel_training
 from trainer.training.finetune import finetune
-from trainer.training.judging_users import judging_rows, stopping_rows
+from trainer.training.judging_users import judging_rows, run_key, stopping_rows, with_judges
 from trainer.training.kernel_training import train_kernels
+from trainer.training.outcome import render_outcomes
 
 SHAPE = KernelShape((5, 4, 1), "relu", residual=True, tap="tower")
 HOME = "scene=home"
@@ -69,21 +75,30 @@ def test_the_same_seed_gives_the_same_kernels(again: Path, job_dir: Path) -> Non
         assert second.load(domain, 1).manifest == first.load(domain, 1).manifest
 
 
-def test_every_domain_with_rows_has_a_kernel_and_an_honest_manifest(
+def test_every_domain_is_decided_and_what_was_stored_has_an_honest_manifest(
     experiment: Experiment, job_dir: Path, window: Any, dataset: Any, validation: BackboneOutputs
 ) -> None:
-    store = KernelStore(Job(job_dir))
-    assert set(store.domains()) == {
-        domain.name for domain in experiment.domains if EMPTY not in domain.name
-    }
+    store, key = KernelStore(Job(job_dir)), run_key(experiment, dataset)
+    judged = with_judges(validation, key)
+    decisions = store.decisions()
+    assert set(decisions) == {domain.name for domain in experiment.domains}
     for domain in experiment.domains:
+        decision = decisions[domain.name]
+        assert decision.active == store.active().get(domain.name)
         if domain.name not in store.domains():
+            assert decision.version is None
+            said = "no rows in split" if EMPTY in domain.name else "no better than all, from which"
+            assert said in decision.reason
             continue
         manifest = store.load(domain.name, 1).manifest
         assert manifest.backbone == Job(job_dir).fingerprint()["fingerprint"]
         assert manifest.rows.train == len(window.domain_rows(domain))
         assert manifest.rows.train == dataset.manifest.splits["finetune"].domains[domain.name].rows
-        assert manifest.rows.validation == len(judging_rows(validation, domain))
+        assert manifest.rows.validation == len(judging_rows(judged, domain))
+        assert manifest.judges == key
+        assert manifest.decision
+        assert manifest.decision.reason == decision.reason == manifest.reason
+        assert manifest.decision.tests.keys() == {"ctr", "ctcvr"}
         assert manifest.activated is (domain.name in store.active())
         assert manifest.finetune == experiment.finetune.model_dump(mode="json")
 
@@ -100,13 +115,34 @@ def test_kernels_that_do_not_help_are_kept_but_not_served(
     assert "Not activated" in (store.folder / card / "1" / "card.md").read_text()
 
 
+def test_no_stored_kernel_is_one_that_stands_above_it(job_dir: Path) -> None:
+    store = KernelStore(Job(job_dir))
+    kernels = {domain: store.load(domain, 1).weights for domain in store.domains()}
+    assert len(kernels) < len(store.decisions()), "some were no better than where they started"
+    for domain, weights in kernels.items():
+        for above in {*Domain(domain).parents} & kernels.keys() - {domain}:
+            assert any(np.any(weights[name] != kernels[above][name]) for name in weights)
+
+
+ONE_EPOCH = "finetune.epochs=1"
+
+
+@pytest.fixture
+def moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every kernel leaves its start: what is newest counts as better."""
+    monkeypatch.setattr(kernel_training, "mean_auc", lambda *_: None)
+
+
+def says(monkeypatch: pytest.MonkeyPatch, helps: bool, harms: bool = False) -> None:
+    """What is compared with what would answer otherwise is found better, or not."""
+    verdict = Verdict(helps, harms, "said so")
+    monkeypatch.setattr(deciding, "judge", lambda evidence, *_: dict.fromkeys(evidence, verdict))
+
+
 @pytest.mark.parametrize("helpful", [True, False])
+@pytest.mark.usefixtures("moved")
 def test_the_rule_alone_decides_what_is_served(
-    helpful: bool,
-    experiment: Experiment,
-    dataset_dir: Path,
-    job_copy: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    helpful: bool, dataset_dir: Path, job_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One domain, warm-started from the stored kernel of all traffic, which is not trained
     again; what is served elsewhere stays.
@@ -115,22 +151,157 @@ def test_the_rule_alone_decides_what_is_served(
     if HOME in store.active():
         store.deactivate(HOME)
     before = store.active()
-    monkeypatch.setattr(module, "passes_activation_rule", lambda figures: helpful)
-    faster = experiment.model_copy(
-        update={"finetune": experiment.finetune.model_copy(update={"epochs": 1})}
-    )
-    finetune(faster, dataset_dir, Job(job_copy), [HOME])
+    says(monkeypatch, helpful)
+    (outcome,) = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
     assert store.versions(HOME) == [1, 2]
     assert store.versions("all") == [1]
     assert store.active() == ({**before, HOME: 2} if helpful else before)
+    assert store.decisions()[HOME] == outcome.decision == store.load(HOME, 2).manifest.decision
 
 
-def test_a_domain_without_rows_gets_a_message_and_no_kernel(
-    experiment: Experiment, dataset_dir: Path, job_copy: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.usefixtures("moved")
+def test_a_served_version_that_is_below_its_fallback_is_deactivated(
+    dataset_dir: Path, job_copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finetune(experiment, dataset_dir, Job(job_copy), [EMPTY])
-    assert f"{EMPTY}: no rows in split 'finetune'; no kernel" in capsys.readouterr().err
+    store = KernelStore(Job(job_copy))
+    store.activate(HOME, 1)
+    says(monkeypatch, helps=False, harms=True)
+    (outcome,) = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    assert outcome.decision
+    assert outcome.decision.words == "deactivated"
+    assert "said so" in outcome.decision.reason
+    assert HOME not in store.active()
+    assert store.versions(HOME) == [1, 2], "the versions stay"
+
+
+def test_the_same_run_again_stores_nothing_twice_and_changes_nothing(
+    experiment: Experiment, dataset_dir: Path, job_copy: Path
+) -> None:
+    store = KernelStore(Job(job_copy))
+    before = digests(store.folder)
+    finetune(experiment, dataset_dir, Job(job_copy), [])
+    after = digests(store.folder)
+    assert after.keys() == before.keys()
+    assert {name for name in before if after[name] != before[name]} <= {"decisions.json"}
+
+
+@pytest.mark.usefixtures("moved")
+def test_a_run_that_died_before_it_decided_is_finished_by_the_next(
+    dataset_dir: Path, job_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = KernelStore(Job(job_copy))
+    says(monkeypatch, helps=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(KernelStore, "decide", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    assert store.versions(HOME) == [1, 2]
+    finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    assert store.versions(HOME) == [1, 2]
+    assert store.active()[HOME] == 2
+
+
+def test_what_is_pinned_is_neither_trained_nor_decided(
+    dataset_dir: Path, job_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = KernelStore(Job(job_copy))
+    active = next(name for name in store.active() if name != HOME)
+    store.deactivate(HOME)
+    for domain in (HOME, active):
+        store.pin(domain)
+    before = digests(store.folder)
+    monkeypatch.setattr(module, "open_frozen", lambda *_: pytest.fail("nothing is to be done"))
+    first, second = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME, active])
+    assert "pinned: it stays off" in first.note
+    assert "pinned: version 1 stays active" in second.note
+    assert digests(store.folder) == before
+
+
+@pytest.mark.usefixtures("moved")
+def test_kernels_of_another_shape_never_block_an_export(
+    dataset_dir: Path, job_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tuned alone, a domain of another width is refused before any work; tuned together, all that
+    is served has the new one, or is no longer served.
+    """
+    store, other = KernelStore(Job(job_copy)), variant(ONE_EPOCH, "kernel.width=5")
+    before = store.active()
+    with pytest.raises(InputError, match="has another shape than this config's kernels") as error:
+        finetune(other, dataset_dir, Job(job_copy), [HOME])
+    one_line(error)
+    pinned = next(iter(before))
+    store.pin(pinned)
+    with pytest.raises(InputError, match=f"'{pinned}' has another shape.*; unpin and tune it"):
+        finetune(other, dataset_dir, Job(job_copy), [])
+    store.unpin(pinned)
+    assert store.active() == before
+    says(monkeypatch, helps=False)
+    outcomes = finetune(other, dataset_dir, Job(job_copy), [])
+    assert store.active() == {}
+    gone = [o.decision for o in outcomes if o.domain in before]
+    assert all(d and d.outcome == "deactivate" and "another shape" in d.reason for d in gone)
+    says(monkeypatch, helps=True)
+    finetune(other, dataset_dir, Job(job_copy), [])
+    shapes = {store.load(*item).shape.widths[1] for item in store.active().items()}
+    assert shapes == {5}
+
+
+@pytest.mark.usefixtures("moved")
+def test_a_damaged_version_that_was_served_is_replaced_or_deactivated(
+    dataset_dir: Path, job_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = KernelStore(Job(job_copy))
+    store.activate(HOME, 1)
+    (store.folder / HOME / "1" / "weights.npz").write_bytes(b"half")
+    says(monkeypatch, helps=False)
+    with pytest.raises(InputError, match=r"weights\.npz: damaged.*; tune all domains") as error:
+        finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), ["region=r1"])
+    one_line(error)
+    (outcome,) = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    assert outcome.decision
+    assert outcome.decision.words == "deactivated"
+    assert "version 1, which was served, cannot be read" in outcome.decision.reason
+    assert "\n" not in outcome.decision.reason
+    assert HOME not in store.active()
+
+
+@pytest.mark.usefixtures("moved")
+def test_a_damaged_kernel_is_no_start(
+    dataset_dir: Path, job_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """That of all traffic is then trained anew, and decided, too."""
+    store = KernelStore(Job(job_copy))
+    if "all" in store.active():
+        store.deactivate("all")
+    (store.folder / "all" / "1" / "weights.npz").write_bytes(b"half")
+    outcomes = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    assert [outcome.domain for outcome in outcomes] == ["all", HOME]
+    assert store.versions("all") == [1, 2]
+    assert "warning: no domain starts from 'all'" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("moved")
+def test_active_domains_below_one_that_changed_are_named(
+    dataset_dir: Path,
+    job_copy: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    store = KernelStore(Job(job_copy))
+    says(monkeypatch, helps=True)
+    finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), ["all"])
+    below = ", ".join(sorted(set(store.active()) - {"all"}))
+    assert f"note: what answers above {below} has changed" in capsys.readouterr().err
+
+
+def test_a_domain_without_rows_says_so_and_what_answers(
+    dataset_dir: Path, job_copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcomes = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [EMPTY])
+    said = "not activated: no rows in split 'finetune'; backbone answers"
+    assert said in render_outcomes(outcomes)
     assert KernelStore(Job(job_copy)).versions(EMPTY) == []
+    assert KernelStore(Job(job_copy)).decisions()[EMPTY].outcome == "keep"
 
 
 def test_an_unknown_domain_is_refused_before_any_work(
@@ -148,7 +319,7 @@ def test_an_unknown_domain_is_refused_before_any_work(
 def test_without_a_backbone_there_is_nothing_to_tune(
     experiment: Experiment, dataset_dir: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"fingerprint\.json: not found") as error:
+    with pytest.raises(InputError, match="holds no finished backbone") as error:
         finetune(experiment, dataset_dir, Job(tmp_path), [])
     one_line(error)
 
@@ -181,7 +352,7 @@ def test_a_backbone_from_before_a_head_is_refused_where_the_head_is_read_and_use
 def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(
     experiment: Experiment, other_dataset_dir: Path, job_dir: Path
 ) -> None:
-    with pytest.raises(InputError, match="is not the one the backbone was trained on") as error:
+    with pytest.raises(InputError, match="is not the one that the backbone of") as error:
         finetune(experiment, other_dataset_dir, Job(job_dir), [HOME])
     assert str(other_dataset_dir) in one_line(error)
 
@@ -198,10 +369,10 @@ def trained(
     experiment = variant("finetune.epochs=6", "finetune.patience=2", *settings)
     given = iter(scores)
     epochs = []
-    original = module.schedule
-    monkeypatch.setattr(module, "mean_auc", lambda *_: next(given))
+    original = kernel_training.schedule
+    monkeypatch.setattr(kernel_training, "mean_auc", lambda *_: next(given))
     monkeypatch.setattr(
-        module, "schedule", lambda *arguments: epochs.append(1) or original(*arguments)
+        kernel_training, "schedule", lambda *arguments: epochs.append(1) or original(*arguments)
     )
     (kernel,) = train_kernels(experiment, SHAPE, ROWS, ROWS, domains_of(experiment, "all"))
     return kernel, len(epochs)

@@ -6,6 +6,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows, variant
 from trainer.kernels.kernel import Rows
@@ -251,6 +253,24 @@ def test_an_epoch_holds_every_row_of_every_domain_once() -> None:
     assert max(sizes) <= 2 * 90
 
 
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 5_000), min_size=1, max_size=6), st.integers(64, 8_192))
+def test_an_epoch_of_few_rows_has_enough_steps_and_no_tiny_batches(
+    sizes: list[int], batch_size: int
+) -> None:
+    """16 batches, unless the rows are too few for 64 in each; as many as ``batch_size`` asks for
+    where that is more.
+    """
+    domains = [DomainData(str(index), np.arange(size)) for index, size in enumerate(sizes)]
+    made, total = schedule(domains, batch_size, seed=1, epoch=0), sum(sizes)
+    asked = -(-total // batch_size)
+    assert len(made) == max(1, asked, min(16, -(-total // 64)))
+    for index, domain in enumerate(domains):
+        np.testing.assert_array_equal(np.sort(joined(made, index)), domain.rows)
+        parts = [len(batch[index]) for batch in made if len(batch[index])]
+        assert min(parts, default=64) >= min(len(domain.rows), 32)
+
+
 def test_the_order_is_a_function_of_seed_epoch_and_name_alone() -> None:
     home = joined(schedule(DATA, 90, seed=1, epoch=0), 1)
     np.testing.assert_array_equal(home, joined(schedule([DATA[1]], 50, seed=1, epoch=0), 0))
@@ -272,8 +292,8 @@ def test_a_domains_share_of_a_batch_is_its_share_of_all_rows_and_a_tiny_one_take
         DomainData("scene=home", np.arange(2_000)),
         DomainData("period=lunch", np.arange(65)),
     ]
-    made = schedule(large, batch_size=800, seed=1, epoch=0)
-    assert len(made) == 11
+    made = schedule(large, batch_size=400, seed=1, epoch=0)
+    assert len(made) == 21
     for batch in made:
         assert abs(len(batch[0]) - 3 * len(batch[1])) <= 4
     assert sorted(len(batch[2]) for batch in made)[-3:] == [0, 32, 33]

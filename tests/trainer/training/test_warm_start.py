@@ -11,6 +11,7 @@ from tests.trainer.conftest import SHAPE, domains_of, random_kernel, random_rows
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training import finetune as module
+from trainer.training import kernel_training
 from trainer.training.finetune import finetune
 from trainer.training.joint_kernel_trainer import JointTrainer
 from trainer.training.kernel_training import train_kernels
@@ -55,7 +56,7 @@ def test_a_domain_starts_from_its_first_single_topic_that_has_a_kernel(
 def test_each_domain_can_be_given_a_start_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Scores that only fall keep every domain at its start."""
     rows, given = random_rows(300), [random_kernel(SHAPE, seed) for seed in (1, 2)]
-    monkeypatch.setattr(module, "mean_auc", lambda *_: 0.5)
+    monkeypatch.setattr(kernel_training, "mean_auc", lambda *_: 0.5)
     experiment = variant("finetune.epochs=1")
     trained = train_kernels(
         experiment, SHAPE, rows, rows, domains_of(experiment, "all", "scene=home"), given
@@ -78,7 +79,7 @@ def test_the_parent_is_the_prior_where_it_is_asked_for_and_there_is_one(
             received.append(arguments[4])
             super().__init__(*arguments)
 
-    monkeypatch.setattr(module, "JointTrainer", Remembering)
+    monkeypatch.setattr(kernel_training, "JointTrainer", Remembering)
     experiment, rows, start = (
         variant("finetune.epochs=1", f"finetune.prior={prior}"),
         random_rows(100),
