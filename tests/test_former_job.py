@@ -20,6 +20,7 @@ from tests.serving.export.test_golden_cases import cases, worst
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
+from trainer.registry.overview import overview, overview_json
 from trainer.registry.verify import verify
 from trainer.reports.html_report import write_report
 from trainer.training.finetune import finetune
@@ -51,6 +52,18 @@ def test_its_kernels_are_sound(former: Path) -> None:
     verdicts = verify(job)
     assert len(verdicts) == 6
     assert all(verdict.sound for verdict in verdicts), verdicts
+
+
+def test_its_kernels_are_listed_and_pinned(former: Path, tmp_path: Path) -> None:
+    """It has neither pins nor decisions."""
+    store = KernelStore(Job(shutil.copytree(former / "job", tmp_path / "job")))
+    assert (store.pinned(), store.decisions()) == (set(), {})
+    lines = overview_json(overview(store))
+    assert {line["domain"]: line["active"] for line in lines if line["active"]} == ACTIVE
+    assert all(line["reason"] and line["decision"] is None for line in lines)
+    store.pin("all")
+    assert store.pinned() == {"all"}
+    assert store.active() == ACTIVE
 
 
 def test_its_evaluation_is_repeated_and_reported(former: Path, tmp_path: Path) -> None:

@@ -258,6 +258,26 @@ def test_kernels_are_listed_activated_deactivated_and_removed(
     assert f"region=r1,{HOME}" in left
 
 
+def test_kernels_are_pinned_and_unpinned(job_copy: Path, command: Command) -> None:
+    where = ("--job-dir", job_copy)
+    code, out, _ = command("kernels", "pin", HOME, *where)
+    assert code == 0
+    assert "pinned;" in row(out, HOME)
+    (line,) = [
+        line
+        for line in json.loads(command("kernels", "list", "--json", *where)[1])
+        if line["domain"] == HOME
+    ]
+    assert line["pinned"] is True
+    assert line["decision"]["reason"]
+    code, out, _ = command("kernels", "unpin", HOME, *where)
+    assert code == 0
+    assert "pinned;" not in row(out, HOME)
+    code, _, err = command("kernels", "pin", "scene=hme", *where)
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "did you mean 'scene=home'?" in err
+
+
 def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command: Command) -> None:
     store, where = KernelStore(Job(job_copy)), ("--job-dir", job_copy)
     former = store.load(HOME, 1)
