@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from configs import Experiment, parse_experiment
-from preprocessing.dataset.manifest import load_manifest
+from preprocessing.beam.dataset_job import Job
+from preprocessing.dataset.manifest import Manifest, load_manifest
 from preprocessing.dataset.record_format import decode_block
 from tests.configs import TASKS_AND_SPLITS
 
@@ -49,6 +50,9 @@ START = int(datetime(2024, 1, 1, tzinfo=UTC).timestamp())
 ROWS = 500
 
 Row = dict[str, Any]
+
+IN_PROCESS = ("--runner=FnApiRunner",)
+SPLITS = ("pretrain", "finetune", "validation", "test")
 
 
 def experiment(*overrides: str) -> Experiment:
@@ -161,3 +165,27 @@ def read_rejected(dataset: Path) -> list[dict[str, Any]]:
     """All rejected rows, in the manifest's order of files."""
     files = [dataset / file.path for file in load_manifest(dataset).rejected_files]
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def build(
+    logs: Path, output: Path, *overrides: str, flags: tuple[str, ...] = IN_PROCESS
+) -> Manifest:
+    """Runs the Beam job."""
+    return Job(experiment(*overrides), str(logs), str(output), flags).run()
+
+
+def split_of(row: Row) -> str | None:
+    """The split of a row; None on the last day."""
+    day = (row["time"] - START) // 86_400
+    return SPLITS[day] if day < 4 else None
+
+
+def check_files(dataset: Path) -> Manifest:
+    """Every file is in the manifest with its true sha256, and the other way round; returns the
+    manifest.
+    """
+    manifest = load_manifest(dataset)
+    found = digests(dataset)
+    found.pop("manifest.json")
+    assert {entry.path: entry.sha256 for entry in manifest.files()} == found
+    return manifest

@@ -15,15 +15,18 @@ from preprocessing.beam.dataset_job import Job
 from preprocessing.dataset.manifest import Manifest, load_manifest
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import Transform
-from tests.preprocessing.beam.test_pipelines import IN_PROCESS, SPLITS, check_files, split_of
 from tests.preprocessing.shop_logs import (
+    IN_PROCESS,
+    SPLITS,
     START,
     Row,
+    check_files,
     digests,
     experiment,
     make_rows,
     read_rejected,
     read_split,
+    split_of,
     write_json,
     write_parquet,
 )

@@ -13,72 +13,29 @@ import pytest
 from configs import InputError
 from preprocessing import filesystem
 from preprocessing.beam import dataset_job as job_module
-from preprocessing.beam.dataset_job import Job
-from preprocessing.dataset.manifest import Manifest, load_manifest
-from preprocessing.features import kept_columns
+from preprocessing.dataset.manifest import load_manifest
 from preprocessing.features.fitted import Fitted
 from preprocessing.hashing import fingerprint64
 from preprocessing.logs.readers import as_column
 from tests.preprocessing.shop_logs import (
+    IN_PROCESS,
     ROWS,
-    START,
+    SPLITS,
     Row,
+    build,
+    check_files,
     csv_lines,
     digests,
     experiment,
     make_rows,
     read_rejected,
     read_split,
+    split_of,
     write_csv,
     write_json,
     write_parquet,
     write_text,
 )
-
-IN_PROCESS = ("--runner=FnApiRunner",)
-SPLITS = ("pretrain", "finetune", "validation", "test")
-
-
-def build(
-    logs: Path, output: Path, *overrides: str, flags: tuple[str, ...] = IN_PROCESS
-) -> Manifest:
-    return Job(experiment(*overrides), str(logs), str(output), flags).run()
-
-
-def split_of(row: Row) -> str | None:
-    day = (row["time"] - START) // 86_400
-    return SPLITS[day] if day < 4 else None
-
-
-def check_files(dataset: Path) -> Manifest:
-    """Every file is in the manifest with its true sha256, and the other way round; returns the
-    manifest.
-    """
-    manifest = load_manifest(dataset)
-    found = digests(dataset)
-    found.pop("manifest.json")
-    assert {entry.path: entry.sha256 for entry in manifest.files()} == found
-    return manifest
-
-
-@pytest.fixture(scope="session")
-def rows() -> list[Row]:
-    return [*make_rows(ROWS, seed=0), *make_rows(ROWS, seed=1)]
-
-
-@pytest.fixture(scope="session")
-def parquet_logs(tmp_path_factory: pytest.TempPathFactory, rows: list[Row]) -> Path:
-    logs = tmp_path_factory.mktemp("parquet")
-    write_parquet(logs / "first.parquet", rows[:ROWS])
-    write_parquet(logs / "second.parquet", rows[ROWS:], row_group_size=170)
-    return logs
-
-
-@pytest.fixture(scope="session")
-def dataset(tmp_path_factory: pytest.TempPathFactory, parquet_logs: Path) -> Path:
-    output = tmp_path_factory.mktemp("data") / "shop"
-    build(parquet_logs, output)
-    return output
 
 
 def test_the_manifest_counts_every_row_file_and_domain(dataset: Path, rows: list[Row]) -> None:
@@ -288,81 +245,6 @@ def test_bad_rows_are_set_aside_and_nothing_is_lost(
     assert learned.moments["price"] == pytest.approx(
         clean.moments["price"], rel=1e-12
     )  # batches are cut elsewhere
-
-
-def test_dictionaries_are_those_of_all_splits_by_frequency(dataset: Path, rows: list[Row]) -> None:
-    """The last day is in no split: what it alone holds is in none of them."""
-    counted = {
-        name: Counter(
-            value
-            for row in rows
-            if split_of(row)
-            for value in (row[name] if name == "history" else [row[name]])
-        )
-        for name in ("scene", "user", "item", "history")
-    }
-    for name, counts in counted.items():
-        values = json.loads((dataset / "dictionaries" / f"{name}.json").read_text())
-        assert values == sorted(counts, key=lambda value: (-counts[value], value))
-        assert load_manifest(dataset).dictionaries[name].rows == len(values)
-
-
-def test_text_of_a_feature_with_many_values_is_not_kept(
-    tmp_path: Path, parquet_logs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(kept_columns, "MOST_VALUES", 50)  # 40 users, 120 items
-    assert build(parquet_logs, tmp_path / "few").dictionaries.keys() == {
-        "scene",
-        "user",
-        "history",
-    }
-    asked = build(parquet_logs, tmp_path / "asked", "data.topic_columns=[item, stock]")
-    assert asked.dictionaries.keys() == {"scene", "user", "history", "item"}
-    assert asked.columns["raw/stock"].dtype == "float32"
-    check_files(tmp_path / "asked")
-    build(parquet_logs, tmp_path / "asked")  # what is asked for no longer is no longer there
-    check_files(tmp_path / "asked")
-
-
-def test_lists_that_are_cut_are_said(
-    tmp_path: Path, rows: list[Row], capsys: pytest.CaptureFixture[str]
-) -> None:
-    long = [*rows[:200], {**rows[0], "request": 7, "history": [f"h{n}" for n in range(99)]}]
-    write_json(tmp_path / "logs" / "a.jsonl", [*long, *rows[200:]])
-    manifest = build(tmp_path / "logs", tmp_path / "data")
-    assert manifest.columns["raw/history"].length == 64
-    assert (
-        "warning: column 'history': 1 rows list more than 64 different values; for later topics"
-        in capsys.readouterr().err
-    )
-
-
-def test_domains_without_rows_are_named_with_the_nearest_value(
-    tmp_path: Path, parquet_logs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def warned(*overrides: str) -> list[str]:
-        build(parquet_logs, tmp_path / "data", *overrides)
-        lines = capsys.readouterr().err.splitlines()
-        return [line.removeprefix("warning: ") for line in lines if line.startswith("warning")]
-
-    assert warned() == []
-    assert warned(
-        "topics.scene.values=[home, serch, qqqqq]",
-        "topics.seen.contains=[i3_7, j0_1]",
-        "topics.value.ranges={none: [-5, -1], some: [-1, ~]}",
-    ) == [
-        "no row of any split is of scene=serch (column 'scene' never holds 'serch'; did you mean"
-        " 'search'?), scene=qqqqq (column 'scene' never holds 'qqqqq'), value=none, seen=j0_1"
-        " (column 'history' never holds 'j0_1'; did you mean 'i0_1'?)"
-    ]
-    crossed = "cross_topics=[[scene, also]]"
-    also = "topics.also={column: scene, values: [home, search]}"
-    assert warned(also, crossed) == [
-        "no row of any split is of scene=home,also=search, scene=search,also=home"
-    ]
-    many = ", ".join(f"v{number}" for number in range(100))
-    (line,) = warned(f"topics.scene.values=[{many}]")
-    assert line.endswith(", and 80 more")
 
 
 def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> None:
