@@ -88,9 +88,11 @@ def open_page(page: Path, folder: Path) -> Opened:
 
 
 class Page(HTMLParser):
-    """Collects tags, ids, text, addresses and images; and checks that what is opened is closed."""
+    """Collects tags, ids, text, addresses, links and images; and checks that what is opened is
+    closed.
+    """
 
-    VOID = ("meta", "img", "br", "link")
+    VOID = ("meta", "img", "br", "link", "wbr")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -98,6 +100,7 @@ class Page(HTMLParser):
         self.tags: list[str] = []
         self.ids: list[str | None] = []
         self.addresses: list[str | None] = []
+        self.links: list[str] = []
         self.images: list[dict[str, str | None]] = []
         self.text = ""
         self.feed(text)
@@ -107,9 +110,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.ids += [value for name, value in attrs if name == "id"]
-        self.addresses += [
-            value for name, value in attrs if name in ("src", "href", "srcset", "data", "action")
-        ]
+        for name, value in attrs:
+            if (tag, name) == ("a", "href"):
+                self.links.append(value or "")  # followed by a click alone
+            elif name in ("src", "href", "srcset", "data", "action"):
+                self.addresses.append(value)
         self.images += [dict(attrs)] if tag == "img" else []
         if tag not in self.VOID:
             self.open.append(tag)
@@ -134,6 +139,7 @@ def assert_loads_nothing(text: str) -> None:
     """Fails where a page or a drawing in it names anything outside the page."""
     page = Page(text)
     assert all((address or "").startswith(("data:", "#")) for address in page.addresses)
+    assert not [link for link in page.links if re.match(r"//|[A-Za-z][A-Za-z0-9+.-]*:", link)]
     assert not re.search(r"https?:|url\(|@import|<script|<link", text)
     for drawing in page.drawings():
         assert not re.search(r"(?:href|src)\s*=\s*[\"'](?!#)|<!DOCTYPE|<script|@import", drawing)

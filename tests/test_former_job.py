@@ -37,6 +37,13 @@ def former(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def shared(figures: Any, keys: Any) -> Any:
+    """The part of a nested result whose keys the other has, too."""
+    if not isinstance(figures, dict):
+        return figures
+    return {name: shared(figures[name], value) for name, value in keys.items()}
+
+
 def numbers(figures: Any) -> list[float]:
     """All numbers of a nested result, in the order of its keys."""
     if isinstance(figures, dict):
@@ -73,6 +80,7 @@ def test_its_evaluation_is_repeated_and_reported(former: Path, tmp_path: Path) -
     evaluate(job.experiment(), former / "data", job)
     again = json.loads((job.reports / "metrics.json").read_text())
     assert again.keys() >= stored.keys()
+    del stored["oracle"]  # the archive holds no true probabilities
     for part in stored:
         if part == "domains":
             assert stored[part].keys() == again[part].keys()
@@ -83,7 +91,8 @@ def test_its_evaluation_is_repeated_and_reported(former: Path, tmp_path: Path) -
                         same.pop("ci95"), cell.pop("ci95")  # other draws of users
                         np.testing.assert_allclose(numbers(same), numbers(cell), atol=1e-6)
         else:
-            np.testing.assert_allclose(numbers(again[part]), numbers(stored[part]), atol=1e-6)
+            same = shared(again[part], stored[part])
+            np.testing.assert_allclose(numbers(same), numbers(stored[part]), atol=1e-6)
 
 
 def test_its_kernels_can_be_tuned_again(former: Path, tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_evaluate_prints_json_alone_on_stdout(
     code, out, _ = command("evaluate", *where)
     assert code == 0
     assert "CTR-AUC" in out
-    assert f"\n{HOME} " in out
+    assert f"\n{HOME}: " in out
     assert "undefined" in out
     assert command.refused("evaluate", *where, "--split", "tset")
     code, out, _ = command("report", "--job-dir", job_copy)

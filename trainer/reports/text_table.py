@@ -183,5 +183,6 @@ def _mean_lines(result: EvaluationResult) -> list[str]:
     for task in RANKING_TASKS:
         mean = result.mean_gain(task)
         gains = [show_gain(mean, "auc"), show_gain_over_all(mean, "auc")]
-        rows.append([task.upper(), *gains, count_domains(mean)])
+        off = f" ({mean.off} off)" if mean.off else ""
+        rows.append([task.upper(), *gains, f"{mean.domains}{off}"])
     return align(rows if result.has_all else [[*cells[:2], cells[3]] for cells in rows])

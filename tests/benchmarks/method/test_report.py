@@ -236,7 +236,7 @@ def test_report_shows_a_group_once(report):
 def test_contents_lead_to_the_sections_in_order(report):
     text = report.read_text(encoding="utf-8")
     page = Page(text)
-    assert [address for address in page.addresses if address.startswith("#")] == [
+    assert [link for link in page.links if link.startswith("#")] == [
         "#main",
         "#a-width",
     ]

@@ -2,7 +2,9 @@
 reachable ones.
 """
 
+import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +20,13 @@ from sklearn.metrics import log_loss, roc_auc_score
 from configs import Experiment, InputError
 from configs.domains import is_single_topic
 from configs.section import read_section
-from tests.trainer.conftest import change_json, one_line
+from tests.trainer.conftest import MANIFEST, change_json, one_line, random_kernel
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
+from trainer.backbone.model import read_tap
 from trainer.data.dataset import Dataset
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
+from trainer.kernels.kernel import KernelShape
 from trainer.kernels.scoring import probabilities, score_rows
 from trainer.losses import TASK_NAMES
 from trainer.metrics.results import EvaluationResult
@@ -32,11 +36,36 @@ from trainer.registry.kernel_registry import KernelStore
 EMPTY = "region=r9"
 
 
+NAMES = ("all", "scene=home", "scene=search", "region=r1", "region=r2", "region=r1,scene=home")
+ACTIVE = ("all", "scene=home", "region=r1", "region=r1,scene=home")
+
+
 @pytest.fixture(scope="module")
-def job(job_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Job:
+def job(
+    experiment: Experiment,
+    job_dir: Path,
+    frozen: keras.Model,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Job:
+    """The small job with kernels that do something, whatever its fine-tuning found."""
     folder = tmp_path_factory.mktemp("evaluate") / "job"
     shutil.copytree(job_dir, folder, ignore=shutil.ignore_patterns("checkpoints", "tensorboard"))
+    store = KernelStore(Job(folder))
+    shape = KernelShape.of(
+        experiment.kernel, read_tap(frozen.output, experiment.kernel.tap).shape[-1]
+    )
+    for seed, name in enumerate(NAMES):
+        record = MANIFEST | {"shape": shape.to_json()}
+        version = store.add(name, random_kernel(shape, seed, scale=0.3), record)
+        if name in ACTIVE:
+            store.activate(name, version)
     return Job(folder)
+
+
+@pytest.fixture
+def job_copy(job: Job, tmp_path: Path) -> Path:
+    """A copy of it, to change."""
+    return shutil.copytree(job.folder, tmp_path / "job")
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +81,8 @@ def rows(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> Backb
 def test_the_json_has_exactly_the_keys_of_the_contract(
     result: dict[str, Any], experiment: Experiment
 ) -> None:
-    assert list(result) == ["split", "overall", "domains", "oracle", "mean"]
+    keys = ["split", "overall", "domains", "oracle", "mean", "config", "backbone_seen"]
+    assert list(result) == keys
     assert result["split"] == "test"
     assert list(result["domains"]) == [domain.name for domain in experiment.domains]
     assert set(METRICS) == {"auc", "gauc", "log_loss", "ne", "pcoc"}
@@ -65,20 +95,27 @@ def test_the_json_has_exactly_the_keys_of_the_contract(
     for task in TASK_NAMES:
         assert set(result["overall"][task]) == set(result["oracle"][task]) == set(METRICS)
         assert all(
-            set(figure) == {"backbone", "kernel"} for figure in result["overall"][task].values()
+            set(figure) == {"backbone", "kernel", "all"}
+            for figure in result["overall"][task].values()
         )
         assert set(result["mean"][task]) == set(METRICS)
         assert all(
-            set(mean) == {"delta", "ci95", "domains", "off"}
+            set(mean) == {"delta", "ci95", "domains", "off", "delta_all", "ci95_all"}
             for mean in result["mean"][task].values()
         )
         for domain in result["domains"].values():
-            assert list(domain) == ["rows", "active", *TASK_NAMES]
+            about = ["served_domain", "version", "decision", "seen", "positives"]
+            assert list(domain) == ["rows", "active", *about, *TASK_NAMES]
             assert set(domain[task]) == set(METRICS)
-            assert all(
-                set(figure) == {"backbone", "kernel", "delta", "ci95"}
-                for figure in domain[task].values()
-            )
+            keys = {"backbone", "kernel", "delta", "ci95", "all", "delta_all", "ci95_all"}
+            assert all(set(figure) == keys for figure in domain[task].values())
+            assert domain["decision"] is None or list(domain["decision"]) == [
+                "outcome",
+                "reason",
+                "against",
+                "version",
+                "active",
+            ]
 
 
 def test_the_json_is_strict_and_is_what_the_report_reads(result: dict[str, Any], job: Job) -> None:
@@ -160,7 +197,92 @@ def test_a_domains_kernel_is_its_own_active_or_not(
             )
             assert figure["ci95"][0] <= figure["ci95"][1]
             compared += 1
-    assert compared == 3 * 11
+    assert compared >= 3 * len(NAMES)
+
+
+def test_the_kernel_of_all_traffic_is_the_second_reference(
+    result: dict[str, Any], rows: BackboneOutputs, job: Job, experiment: Experiment
+) -> None:
+    kernel = KernelStore(job).active_or_newest("all")
+    assert kernel is not None
+    everything = np.arange(len(rows.logits))
+    logits = score_rows(kernel.shape, kernel.weights, rows, everything)
+    for task in TASK_NAMES:
+        overall = result["overall"][task]["auc"]["all"]
+        assert overall == pytest.approx(auc_of(rows, everything, logits, task), abs=1e-9)
+        for domain in experiment.domains:
+            if EMPTY in domain.name:
+                continue
+            inside = rows.domain_rows(domain)
+            figure = result["domains"][domain.name][task]["auc"]
+            expected = auc_of(rows, inside, logits[inside], task)
+            assert figure["all"] == pytest.approx(expected, abs=1e-9)
+            if figure["kernel"] == "undefined":
+                assert figure["delta_all"] == "undefined"
+                continue
+            difference = figure["kernel"] - figure["all"]
+            assert figure["delta_all"] == pytest.approx(difference, abs=1e-12)
+            assert figure["ci95_all"][0] <= figure["ci95_all"][1]
+        for figure in result["domains"]["all"][task].values():
+            assert figure["all"] == figure["kernel"]
+            assert (figure["delta_all"], figure["ci95_all"]) == (0.0, [0.0, 0.0])
+
+
+def test_every_domain_says_what_is_judged_what_was_decided_and_what_answers(
+    result: dict[str, Any], rows: BackboneOutputs, job: Job, experiment: Experiment
+) -> None:
+    store = KernelStore(job)
+    active, decisions = store.active(), store.decisions()
+    assert decisions
+    for domain in experiment.domains:
+        found = result["domains"][domain.name]
+        assert found["version"] == store.active_or_newest_version(domain.name)
+        decision = decisions[domain.name].model_dump(mode="json", exclude={"tests"})
+        assert found["decision"] == decision
+        assert found["served_domain"] in (*active, "backbone")
+        assert (found["served_domain"] == domain.name) is found["active"]
+        inside = rows.domain_rows(domain)
+        assert found["positives"] == {
+            "ctr": rows.labels("click")[inside].sum(),
+            "cvr": rows.labels("conversion")[inside].sum(),
+            "ctcvr": rows.labels("conversion")[inside].sum(),
+        }
+    assert result["config"] == hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("split", "backbone", "kernels", "line"),
+    [
+        ("test", [], [], ""),
+        ("pretrain", ["train"], [], "the backbone learned from: its figures flatter them"),
+        ("finetune", [], ["train"], r"\d+ of \1 kernels learned from: its figures flatter them"),
+        (
+            "validation",
+            ["validation"],
+            ["validation"],
+            r"the backbone and \d+ of \1 kernels were stopped or judged by: its figures flatter",
+        ),
+    ],
+)
+def test_days_that_trained_or_judged_are_said_to_flatter(
+    experiment: Experiment,
+    dataset_dir: Path,
+    job_copy: Path,
+    capsys: pytest.CaptureFixture[str],
+    split: str,
+    backbone: list[str],
+    kernels: list[str],
+    line: str,
+) -> None:
+    result = evaluate(experiment, dataset_dir, Job(job_copy), split).to_json()
+    assert result["backbone_seen"] == backbone
+    stored = [domain for domain in result["domains"].values() if domain["version"]]
+    assert all(domain["seen"] == kernels for domain in stored)
+    said = [text for text in capsys.readouterr().err.splitlines() if "overlaps days" in text]
+    assert len(said) == bool(line)
+    if line:
+        pattern = f"split '{split}' overlaps days that {line}"
+        assert re.match(pattern.replace(r"\1", str(len(stored))), said[0])
 
 
 def auto_domain(row: dict[str, int], active: set[str], experiment: Experiment) -> str:
@@ -308,21 +430,47 @@ def test_without_kernels_everything_is_the_backbone(
         )
         assert result["domains"]["all"][task]["auc"] == {
             "backbone": result["overall"][task]["auc"]["backbone"],
-            "kernel": "undefined",
-            "delta": "undefined",
-            "ci95": "undefined",
+            **dict.fromkeys(
+                ("kernel", "delta", "ci95", "all", "delta_all", "ci95_all"), "undefined"
+            ),
         }
         assert result["mean"][task]["auc"] == {
-            "delta": "undefined",
-            "ci95": "undefined",
+            **dict.fromkeys(("delta", "ci95", "delta_all", "ci95_all"), "undefined"),
             "domains": 0,
             "off": 0,
         }
+    for domain in result["domains"].values():
+        about = (domain["served_domain"], domain["version"], domain["decision"], domain["seen"])
+        assert about == ("backbone", None, None, [])
+
+
+def test_without_a_kernel_of_all_traffic_there_is_no_second_reference(
+    experiment: Experiment, dataset_dir: Path, job_copy: Path, result: dict[str, Any]
+) -> None:
+    KernelStore(Job(job_copy)).remove("all")
+    without = evaluate(experiment, dataset_dir, Job(job_copy)).to_json()
+    for task in TASK_NAMES:
+        assert {cell["all"] for cell in without["overall"][task].values()} == {"undefined"}
+        before, after = (found["domains"]["scene=home"][task]["auc"] for found in (result, without))
+        second = {"all": "undefined", "delta_all": "undefined", "ci95_all": "undefined"}
+        assert after == before | second
+
+
+def test_a_domain_without_a_kernel_has_both_references(
+    experiment: Experiment, dataset_dir: Path, job_copy: Path, result: dict[str, Any]
+) -> None:
+    KernelStore(Job(job_copy)).remove("scene=home")
+    without = evaluate(experiment, dataset_dir, Job(job_copy)).to_json()["domains"]["scene=home"]
+    for task in TASK_NAMES:
+        for metric, cell in without[task].items():
+            before = result["domains"]["scene=home"][task][metric]
+            assert (cell["backbone"], cell["all"]) == (before["backbone"], before["all"])
+            assert {cell[key] for key in ("kernel", "delta", "delta_all")} == {"undefined"}
 
 
 def test_a_dataset_that_the_backbone_was_not_trained_for_is_refused(
     experiment: Experiment, other_dataset_dir: Path, job: Job
 ) -> None:
-    with pytest.raises(InputError, match="is not the one the backbone was trained on") as error:
+    with pytest.raises(InputError, match="is not the one that the backbone") as error:
         evaluate(experiment, other_dataset_dir, job)
     one_line(error)

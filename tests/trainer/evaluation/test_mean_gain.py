@@ -7,8 +7,8 @@ from configs.domains import Domain
 from configs.random_streams import Purpose, random_stream
 from configs.schema import TASK_NAMES
 from tests.trainer.conftest import domains_of, random_rows, variant
-from trainer.backbone.frozen_pass import BackboneOutputs
-from trainer.evaluation.comparison import compare
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
+from trainer.evaluation.comparison import compare_with_both
 from trainer.evaluation.mean_gain import MeanGains
 from trainer.kernels.scoring import probabilities, task_rows
 from trainer.metrics.results import DomainResult
@@ -21,6 +21,7 @@ ROWS = BackboneOutputs(
     DRAWN.taps,
     {**DRAWN.columns, "row/user": DRAWN.columns["row/request"] % 7},  # a request has one user
 )
+ALL_TRAFFIC = ROWS.logits + 0.2 * np.stack([ROWS.labels("click"), ROWS.labels("click")], 1)
 BETTER = ROWS.logits + 0.5 * np.stack([ROWS.labels("click"), ROWS.labels("conversion")], 1)
 NAMES = ("all", "scene=home", "scene=search", "region=r1", "region=r1,scene=home")
 
@@ -34,17 +35,20 @@ def taken_in(rows: BackboneOutputs, active: set[str]) -> tuple[MeanGains, dict[s
     gains, results = MeanGains(EXPERIMENT, rows), {}
     for domain in domains_of(EXPERIMENT, *NAMES):
         inside = rows.domain_rows(domain)
-        figures = compare(EXPERIMENT, rows, inside, BETTER[inside])
-        gains.add(domain.name, inside, BETTER[inside], figures)
+        sides = (BETTER[inside], ALL_TRAFFIC[inside])
+        figures = compare_with_both(EXPERIMENT, rows, inside, *sides)
+        gains.add(domain.name, inside, *sides, figures)
         results[domain.name] = DomainResult(
             rows=len(inside), active=domain.name in active, tasks=figures
         )
     return gains, results
 
 
-def delta_of(domain: Domain, task: str, name: str, times: dict[int, int]) -> float | None:
-    """The difference in a domain where each user counts as often as drawn; nothing is shared with
-    what is tested but the metrics.
+def delta_of(
+    domain: Domain, task: str, name: str, times: dict[int, int], reference: Floats
+) -> float | None:
+    """The difference to a reference in a domain where each user counts as often as drawn; nothing
+    is shared with what is tested but the metrics.
     """
     inside = ROWS.domain_rows(domain)
     kept, labels = task_rows(EXPERIMENT, ROWS, inside, task)
@@ -54,19 +58,22 @@ def delta_of(domain: Domain, task: str, name: str, times: dict[int, int]) -> flo
         task_metrics(
             labels, probabilities(logits)[task][rows], weights, ROWS.columns["row/request"][rows]
         )[name]
-        for logits in (ROWS.logits, BETTER)
+        for logits in (reference, BETTER)
     )
     return None if before is None or after is None else after - before
 
 
+@pytest.mark.parametrize("second", [False, True], ids=["over the backbone", "over all"])
 @pytest.mark.parametrize("name", METRICS)
 @pytest.mark.parametrize("task", TASK_NAMES)
 def test_mean_and_interval_are_those_of_users_drawn_in_all_domains_at_once(
-    taken: tuple[MeanGains, dict[str, DomainResult]], task: str, name: str
+    taken: tuple[MeanGains, dict[str, DomainResult]], task: str, name: str, second: bool
 ) -> None:
     gains, results = taken
     single = domains_of(EXPERIMENT, "scene=home", "scene=search", "region=r1")
-    own = {domain.name: results[domain.name].tasks[task][name].delta for domain in single}
+    cells = {domain.name: results[domain.name].tasks[task][name] for domain in single}
+    own = {key: (cell.delta, cell.delta_all)[second] for key, cell in cells.items()}
+    reference = ALL_TRAFFIC if second else ROWS.logits
     users = np.unique(ROWS.columns["row/user"])
     means = []
     for draw in range(25):
@@ -75,12 +82,26 @@ def test_mean_and_interval_are_those_of_users_drawn_in_all_domains_at_once(
         )
         counts = np.bincount(drawn, minlength=len(users))
         times = dict(zip(users.tolist(), counts.tolist(), strict=True))
-        found = {domain.name: delta_of(domain, task, name, times) for domain in single}
+        found = {domain.name: delta_of(domain, task, name, times, reference) for domain in single}
         means.append(np.mean([own[key] if found[key] is None else found[key] for key in own]))
     mean = gains.results(results)[task][name]
     assert (mean.domains, mean.off) == (3, 2)
-    assert mean.delta == pytest.approx(np.mean(list(own.values())))
-    assert mean.ci95 == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])))
+    delta, ci95 = (mean.delta_all, mean.ci95_all) if second else (mean.delta, mean.ci95)
+    assert delta == pytest.approx(np.mean(list(own.values())))
+    assert ci95 == pytest.approx(tuple(np.percentile(means, [2.5, 97.5])))
+
+
+def test_without_a_kernel_of_all_traffic_the_mean_over_it_is_undefined() -> None:
+    gains, results = MeanGains(EXPERIMENT, ROWS), {}
+    for domain in domains_of(EXPERIMENT, *NAMES):
+        inside = ROWS.domain_rows(domain)
+        figures = compare_with_both(EXPERIMENT, ROWS, inside, BETTER[inside], None)
+        gains.add(domain.name, inside, BETTER[inside], None, figures)
+        results[domain.name] = DomainResult(rows=len(inside), active=True, tasks=figures)
+    mean = gains.results(results)["ctr"]["auc"]
+    assert mean.delta != "undefined"
+    assert mean.ci95 != "undefined"
+    assert (mean.delta_all, mean.ci95_all) == ("undefined", "undefined")
 
 
 def test_a_domain_without_a_gain_is_not_counted() -> None:
