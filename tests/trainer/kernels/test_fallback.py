@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.domains import ALL, BACKBONE, Domain, Topic, enumerate_domains
-from trainer.kernels.fallback import answering_domain, spellings
+from configs.domains import ALL, BACKBONE, Topic, enumerate_domains
+from trainer.kernels.fallback import answering_domain
 
 TOPICS = {
     "scene": Topic(column="scene", values=("home", "search")),
@@ -51,8 +51,3 @@ def test_what_answers_is_active_and_holds_every_row_of_the_domain(
         assert set(DOMAINS[answer].conditions) <= set(conditions)
     wider = {other for other in gains if set(DOMAINS[other].conditions) <= set(conditions)}
     assert (answer == BACKBONE) == (not wider)
-
-
-def test_topics_may_be_named_in_any_order() -> None:
-    assert spellings(CROSS) == ["region=r1,scene=home", "scene=home,region=r1"]
-    assert spellings(Domain(ALL)) == [ALL]
