@@ -12,8 +12,10 @@ from configs.domains import Domain
 from configs.topics import WAYS, Topic, hours_of
 from tests.configs import accept, refusal
 
-TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), min_size=1)
-"""What may be a value."""
+TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Cn"]), min_size=1, max_size=12
+)
+"""What may be a value, and is short enough for the name of a folder."""
 
 
 def topic(settings: dict[str, Any]) -> Topic:

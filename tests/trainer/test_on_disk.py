@@ -76,10 +76,12 @@ def test_kernels_are_on_disk_before_they_appear(
     recorder.check(job.kernels)
     active = job.kernels / "active.json"
     first, second = job.kernels / "all", job.kernels / "all" / "2"
-    assert recorder.appeared == [first, active, second, active, active]
+    pinned = job.kernels / "pinned.json"
+    assert recorder.appeared == [first, active, second, active, pinned, active]
     store.remove("all")
     recorder.check(job.kernels)
-    assert [path.name for path in job.kernels.iterdir() if path.name != ".lock"] == ["active.json"]
+    left = sorted(path.name for path in job.kernels.iterdir() if path.name != ".lock")
+    assert left == ["active.json", "pinned.json"]
 
 
 def test_reports_are_on_disk_before_they_appear(

@@ -29,7 +29,7 @@ from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.scoring import score_rows
 from trainer.losses import Objectives, log_probabilities
-from trainer.training import finetune
+from trainer.training import kernel_training
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
 
 KERNEL = sum(
@@ -322,12 +322,12 @@ def test_training_lowers_the_loss_and_leaves_the_backbone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The last weights are kept, since no validation score is defined."""
-    monkeypatch.setattr(finetune, "mean_auc", lambda *_: None)
+    monkeypatch.setattr(kernel_training, "mean_auc", lambda *_: None)
     adapter, names = make(backbone), ("all", "scene=home")
     experiment = variant("finetune.regulariser=none", "finetune.epochs=2")
     data, before = windows[adapter.tap], backbone.get_weights()
     domains = domains_of(experiment, *names)
-    trained = finetune.train_kernels(experiment, adapter, data, data, domains)
+    trained = kernel_training.train_kernels(experiment, adapter, data, data, domains)
     np.testing.assert_equal(backbone.get_weights(), before)
     for domain, weights in zip(domains, trained, strict=True):
         rows = data.domain_rows(domain)
@@ -339,7 +339,9 @@ def test_training_lowers_the_loss_and_leaves_the_backbone(
             for logits in (data.logits[rows], score_rows(adapter, weights, data, rows))
         )
         assert end < start - 1e-3
-    warm = finetune.train_kernels(experiment, adapter, data, data, domains[1:], start=trained[0])
+    warm = kernel_training.train_kernels(
+        experiment, adapter, data, data, domains[1:], start=trained[0]
+    )
     assert warm[0].keys() == trained[0].keys()
 
 

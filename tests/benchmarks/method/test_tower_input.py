@@ -26,7 +26,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.kernels.kernel import KernelShape, kernel_logits
 from trainer.kernels.scoring import score_rows
-from trainer.training import finetune
+from trainer.training import kernel_training
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
 
 BOTH: tuple[Enters, ...] = ("tower", "both")
@@ -223,7 +223,7 @@ def test_joint_training_equals_training_one_by_one(
 def test_the_study_method_honours_the_kernels_settings(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(finetune, "mean_auc", lambda *_: None)  # the last weights are kept
+    monkeypatch.setattr(kernel_training, "mean_auc", lambda *_: None)  # the last weights are kept
     experiment = variant("kernel.width=3", "kernel.decoder_layers=[4]", "finetune.epochs=1")
     found = tower_input(bench, experiment, ["test"], {"enters": "both"})
     assert found.keys() == {"", "all"}

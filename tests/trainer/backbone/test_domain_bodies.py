@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from configs import ConfigError, Experiment
 from configs.training import Backbone
+from preprocessing.features.topic import topic_index
 from preprocessing.features.transform import Transform, transform_outputs
 from preprocessing.logs.schema import served_columns
 from serving.export.supported_ops import check_stock, read_meta_graph
@@ -401,7 +402,10 @@ def test_the_exported_signatures_give_the_scores_of_the_keras_path(
     loaded = tf.saved_model.load(str(path))
     raw = {name: tf.constant(values) for name, values in raw_rows(experiment_)}
     transform, frozen = Transform(experiment_, job.fitted()), load_frozen(job, experiment_)
-    topics = {f"topic/{name}": index for name, index in transform.topics(raw).items()}
+    topics = {
+        f"topic/{name}": topic_index(topic, raw[topic.column])
+        for name, topic in experiment_.topics.items()
+    }
     outputs = {**transform.features(raw), **topics}
     heads = frozen({name: outputs[name] for name in frozen.input}, training=False)
     zero_shot = probabilities(heads["logits"].numpy())

@@ -391,7 +391,7 @@ def test_a_transform_that_is_not_the_fingerprints_is_refused(
 ) -> None:
     vocabulary = backbone_copy.backbone / "transform" / "shop_id.txt"
     vocabulary.write_text(vocabulary.read_text() + "another\n")
-    with pytest.raises(InputError, match="is not the one the backbone was trained on") as error:
+    with pytest.raises(InputError, match="is not the one that the backbone's fingerprint") as error:
         load_frozen(backbone_copy, experiment)
     one_line(error)
 

@@ -373,8 +373,9 @@ def test_fine_tuning_leaves_gates_that_were_fitted_on_its_own_stopping_rows(
     validation = run_frozen(
         frozen, dataset, "validation", experiment.kernel.tap, "validation", keep
     )
-    for domain in domains_of(experiment, "all", "scene=home"):
-        stored = KernelStore(job).load(domain.name, 1)
+    store = KernelStore(job)
+    for domain in domains_of(experiment, *store.domains()):
+        stored = store.load(domain.name, 1)
         assert stored.manifest.gate == tuple(map(tuple, stored.weights[GATE].tolist()))
         ids = window.columns["feature/user_id"].astype(np.int64)
         seen = np.bincount(ids[ids > 1], minlength=shape.support)

@@ -302,7 +302,7 @@ def test_a_domain_without_rows_says_so_and_what_answers(
     dataset_dir: Path, job_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcomes = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [EMPTY])
-    said = "not activated: no rows in split 'finetune'; backbone answers"
+    said = "not activated: no rows in split 'finetune'; all answers"
     assert said in render_outcomes(outcomes)
     assert KernelStore(Job(job_copy)).versions(EMPTY) == []
     assert KernelStore(Job(job_copy)).decisions()[EMPTY].outcome == "keep"

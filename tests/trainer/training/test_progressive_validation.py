@@ -33,6 +33,7 @@ from trainer.kernels.kernel import KernelShape
 from trainer.metrics.task_metrics import auc
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training import finetune as tuning
+from trainer.training import kernel_training
 from trainer.training import pretrain as pretraining
 from trainer.training import progressive_validation as module
 from trainer.training.backbone_step import Learner
@@ -370,7 +371,7 @@ def test_kernels_train_on_what_is_stored(
     trained: Trained, job_copied: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Validation is made to have no say, so that the last kernel is kept."""
-    monkeypatch.setattr(tuning, "mean_auc", lambda *_: None)
+    monkeypatch.setattr(kernel_training, "mean_auc", lambda *_: None)
     other = Job(Path(shutil.copytree(trained.job.folder, tmp_path / "other")))
     path = other.backbone / "taps" / f"{trained.experiment.kernel.tap.partition('+')[0]}.npy"
     np.save(path, np.load(path)[::-1])
