@@ -41,7 +41,13 @@ from apache_beam.internal import pickler
 import configs, preprocessing
 
 experiment = configs.load_experiment(files("configs") / "quickstart.yaml")
-arguments = {configs.Experiment: experiment, str: "x", frozenset[str]: frozenset({"x"})}
+arguments = {
+    configs.Experiment: experiment,
+    str: "x",
+    bool: True,
+    frozenset[str]: frozenset({"x"}),
+    dict[str, int]: {"x": 1},
+}
 modules = {
     name: importlib.import_module(name)
     for package in (configs, preprocessing)

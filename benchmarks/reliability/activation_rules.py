@@ -8,9 +8,10 @@ rule to take is that of the least regret among those whose errors are bounded.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing import get_context
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy.stats import binomtest
@@ -141,21 +142,33 @@ def figures(quick: bool = False) -> Figures:
     for task in RANKING_TASKS:
         error_of(task, 0.0)  # looked up once, before processes are forked
     found: Figures = {"domains": len(DOMAINS)}
-    with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
+    with _workers(quick) as each:
         for scenario in SCENARIOS:
             without = scenario == "no_gain"
             many, few = (
                 (_RUNS, _RUNS_QUICK) if without else (_RUNS_WITH_GAINS, _RUNS_WITH_GAINS_QUICK)
             )
             jobs = [(scenario, seed, quick) for seed in range(few if quick else many)]
-            runs = pool.map(_decided, jobs, chunksize=1)
+            runs = each(_decided, jobs)
             found |= {f"{scenario}_runs": len(runs)} | _scenario_figures(scenario, runs)
         tests = _TESTS_QUICK if quick else _TESTS
-        sizes = pool.map(_test_size, [(positives, tests) for positives in _POSITIVES])
+        sizes = each(_test_size, [(positives, tests) for positives in _POSITIVES])
     return found | {
         f"test_size_{positives}_ratio": size
         for positives, size in zip(_POSITIVES, sizes, strict=True)
     }
+
+
+@contextmanager
+def _workers(quick: bool) -> Iterator[Callable[[Any, list[Any]], list[Any]]]:
+    """``map`` over processes; in this one for a quick run, which may have threads of TensorFlow's
+    that a forked process would wait for.
+    """
+    if quick:
+        yield lambda function, jobs: [function(job) for job in jobs]
+        return
+    with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
+        yield lambda function, jobs: pool.map(function, jobs, chunksize=1)
 
 
 class _Decided:

@@ -23,7 +23,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr
 
 from configs.section import Section
 from preprocessing.auc import dot, place_positives
@@ -139,6 +138,8 @@ def _sums(user: NDArray[np.intp], values: Floats) -> Floats:
 
 def _test(delta: float, means: list[_Mean]) -> PairedTest | None:
     """A t test of ``delta``, whose error is the sum of the means' errors."""
+    from scipy.special import stdtr  # SciPy takes its time: not for who only looks at results
+
     left = np.prod([1.0 - mean.shares for mean in means], axis=0)
     if left.min() <= _ROUNDING:
         return None
