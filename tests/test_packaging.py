@@ -47,12 +47,17 @@ arguments = {
     bool: True,
     frozenset[str]: frozenset({"x"}),
     dict[str, int]: {"x": 1},
+    tuple[str, ...]: ("x",),
 }
 modules = {
     name: importlib.import_module(name)
     for package in (configs, preprocessing)
     for _, name, _ in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
 }
+from preprocessing.features.kept_columns import KeptValues
+from preprocessing.features.statistics import Statistics
+
+arguments[type[Statistics] | type[KeptValues]] = Statistics
 steps = {}
 for module in modules.values():
     for name, step in inspect.getmembers(module, inspect.isclass):

@@ -23,7 +23,7 @@ from configs.training import Kernel
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
-from trainer.backbone.model import build_backbone, inference_model
+from trainer.backbone.model import build_backbone, inference_model, intercepts_of
 from trainer.kernels.kernel import KernelShape, kernel_logits
 from trainer.kernels.scoring import score_rows
 from trainer.training import kernel_training
@@ -137,6 +137,7 @@ def test_against_the_backbones_own_layers_in_numpy(
             kernel, bias = bench.backbone.get_layer(f"{name}_{part}").get_weights()
             h = np.maximum(h @ kernel + bias, lowest)
         expected[:, task] = h[:, 0] + (x[:, 6] if enters == "both" else 0.0)
+    expected += intercepts_of(bench.backbone).numpy()
     np.testing.assert_allclose(scored, expected, rtol=1e-4, atol=1e-5)
     assert np.abs(scored - window.logits[rows]).max() > 0.1
 
