@@ -14,6 +14,13 @@ import pytest
 
 from serving.selfcheck import running_server
 from tests.test_architecture import FLOORS
+from trainer.metrics.results import (
+    DomainComparison,
+    DomainDecision,
+    DomainResult,
+    EvaluationResult,
+    MeanGain,
+)
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -103,6 +110,15 @@ def test_the_drawn_floors_are_the_enforced_ones() -> None:
     assert {package: [set(floor) for floor in floors] for package, floors in drawn.items()} == {
         package: [set(floor) for floor in floors] for package, floors in enforced.items()
     }
+
+
+def test_every_key_of_an_evaluation_is_explained() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    section = page.partition("### What `evaluate --json` prints")[2].partition("\n### ")[0]
+    kinds = (EvaluationResult, DomainResult, DomainDecision, DomainComparison, MeanGain)
+    keys = {key for kind in kinds for key in kind.model_fields} - {"tasks"}
+    explained = set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
+    assert keys <= explained
 
 
 def test_light_and_dark_drawings_differ_in_their_style_alone() -> None:

@@ -26,7 +26,6 @@ from benchmarks.reliability.simulated_runs import (
     Run,
     draw_log,
     draw_scores,
-    error_of,
     evidence_of,
 )
 from benchmarks.speed.options import Figures, Options
@@ -139,8 +138,6 @@ def figures(quick: bool = False) -> Figures:
     Args:
       quick: a few runs of a small log, which show that everything runs.
     """
-    for task in RANKING_TASKS:
-        error_of(task, 0.0)  # looked up once, before processes are forked
     found: Figures = {"domains": len(DOMAINS)}
     with _workers(quick) as each:
         for scenario in SCENARIOS:
@@ -161,13 +158,13 @@ def figures(quick: bool = False) -> Figures:
 
 @contextmanager
 def _workers(quick: bool) -> Iterator[Callable[[Any, list[Any]], list[Any]]]:
-    """``map`` over processes; in this one for a quick run, which may have threads of TensorFlow's
-    that a forked process would wait for.
+    """``map`` over processes, spawned since the section ``day_two`` calls this beside TensorFlow's
+    threads; in this one for a quick run, which takes less than their start.
     """
     if quick:
         yield lambda function, jobs: [function(job) for job in jobs]
         return
-    with get_context("fork").Pool(len(os.sched_getaffinity(0))) as pool:
+    with get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
         yield lambda function, jobs: pool.map(function, jobs, chunksize=1)
 
 

@@ -2,7 +2,7 @@
 cross-topic (our choice).
 """
 
-from configs.domains import ALL, Domain
+from configs.domains import ALL, BACKBONE, Domain
 from trainer.kernels.kernel import KernelWeights
 
 
@@ -35,7 +35,8 @@ def initial_kernels(
 
 
 def start_name(warm_start: str, domain: Domain, kernels: dict[str, KernelWeights]) -> str:
-    """The domain whose kernel a domain starts from; ``a new kernel`` where it starts from none.
+    """The domain whose kernel a domain starts from; ``backbone`` where it starts from a new one,
+    whose delta is 0.
 
     Args:
       warm_start: ``all``, ``none`` or ``parent``.
@@ -43,7 +44,7 @@ def start_name(warm_start: str, domain: Domain, kernels: dict[str, KernelWeights
       kernels: as ``initial_kernels`` has them; none where the domain starts from a new one.
     """
     if warm_start == "none" or not kernels:
-        return "a new kernel"
+        return BACKBONE
     if warm_start == "all":
         return ALL
     return next(name for name in domain.parents if name in kernels)
