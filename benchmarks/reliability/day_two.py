@@ -23,6 +23,7 @@ from benchmarks.reliability.hot_add import Answers
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.processes import run_process
 from configs import Experiment, load_experiment
+from configs.domain_definitions import definition_of
 from configs.domain_names import (
     ALL,
     AUTO,
@@ -31,6 +32,7 @@ from configs.domain_names import (
     domain_name,
     is_single_topic,
 )
+from configs.domains import Domain
 from configs.files import read_json
 from serving.client import Client
 from serving.selfcheck import running_server
@@ -86,6 +88,20 @@ def equal_to_parent(job: Job) -> list[str]:
             if any(_same(kernel.weights, other.weights) for other in others):
                 found.append(f"{domain} {kernel.version}")
     return found
+
+
+def plant(
+    store: KernelStore, domain: str, source: str, experiment: Experiment, factor: float
+) -> int:
+    """Stores a version that no training gave: the newest of ``source``, its weights times
+    ``factor``.
+    """
+    kernel = store.load(source, store.versions(source)[-1])
+    topics = experiment.topics
+    definition = definition_of(Domain.parse(domain, topics), topics)
+    weights = {name: factor * array for name, array in kernel.weights.items()}
+    record = kernel.manifest.model_copy(update={"definition": definition})
+    return store.add(domain, weights, record)
 
 
 def _a_day_later(experiment: Experiment) -> dict[str, dict[str, str]]:
@@ -196,18 +212,25 @@ class _Scene:
         shutil.rmtree(self.data / "pretrain")
 
     def added_value(self, name: str, data: Path, job: Job) -> Figures:
-        """Adds the fourth region to a finished job."""
+        """Adds the fourth region to a finished job; where its rows teach a kernel nothing that
+        that of all traffic does not know, a made-up one stands in, so that it is seen how it is
+        served.
+        """
         models = self.models if job == self.job else self.folder / "models-of-day-one"
         words = ("--data", str(data), "--job-dir", str(job.folder), "--domains", _ADDED)
         self.run(f"{name}-finetune", "trainer.task finetune", *words)
-        by_rule = _ADDED in KernelStore(job).active()
+        store = KernelStore(job)
+        by_rule, learned = _ADDED in store.active(), bool(store.versions(_ADDED))
+        if not learned:
+            plant(store, _ADDED, ALL, self.experiment(), 0.9)
         if not by_rule:
             self.kernels(f"{name}-activate", job, "activate", _ADDED, "1")
         before = Answers(models / "1", job)
         after = Answers(self.export(f"{name}-export", job, models), job)
-        others = [*KernelStore(job).active(), AUTO, BACKBONE]
+        others = [*store.active(), AUTO, BACKBONE]
         named = [domain for domain in others if domain not in (_ADDED, AUTO)]
         return {
+            f"{name}_learned_a_kernel": int(learned),
             f"{name}_activated_by_rule": int(by_rule),
             f"{name}_served": int(after.served(_ADDED) == {_ADDED}),
             f"{name}_other_domains": len(named),
@@ -289,9 +312,7 @@ class _Scene:
         before = store.active()
         pinned, stale = [name for name in before if is_single_topic(name)][:2]
         self.kernels("pin", self.job, "pin", pinned)
-        kernel = store.load(stale, before[stale])
-        upside_down = {name: -3.0 * array for name, array in kernel.weights.items()}
-        planted = store.add(stale, upside_down, kernel.manifest)
+        planted = plant(store, stale, stale, self.experiment(), -3.0)
         self.kernels("plant", self.job, "activate", stale, str(planted))
         self.kernels("unpin", self.job, "unpin", stale)
         shifted = (f"splits={json.dumps(_a_day_later(self.experiment()))}",)
