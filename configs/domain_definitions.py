@@ -42,6 +42,13 @@ class Condition(Section):
     ) -> dict[str, Any]:
         return {name: value for name, value in handler(self).items() if value is not None}
 
+    @property
+    def words(self) -> str:
+        """``period=lunch: column timestamp, hours 11-13, time zone UTC``."""
+        shown = self.model_dump(mode="json", exclude={"topic", "value", "way"})
+        details = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
+        return f"{self.topic}={self.value}: {details}"
+
 
 Definition = tuple[Condition, ...]
 """A domain's conditions, in the order of its name; none for ``all``."""

@@ -1,6 +1,5 @@
 """Defines domains: what topics, and pairs of topics, cut the traffic into."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from configs.domain_names import BACKBONE as BACKBONE
 from configs.domain_names import conditions_of as conditions_of
 from configs.domain_names import domain_name, sorted_conditions
 from configs.domain_names import is_single_topic as is_single_topic
-from configs.errors import InputError
+from configs.errors import InputError, did_you_mean
 from configs.topics import Topic as Topic
 
 
@@ -42,7 +41,7 @@ class Domain:
                     domain_name([(other, v)]) for other, spec in topics.items() for v in spec.names
                 ]
                 raise InputError(
-                    f"domain '{name}': '{part}' is no value of a topic{_did_you_mean(part, known)};"
+                    f"domain '{name}': '{part}' is no value of a topic{did_you_mean(part, known)};"
                     f" topics: {', '.join(topics) or 'none'}"
                 )
             conditions.append((topic, topics[topic].names.index(value) + 1))
@@ -101,19 +100,10 @@ def named_domains(domains: Iterable[Domain], names: Iterable[str], where: str) -
     for spelling, name in asked.items():
         if spelling not in known:
             there = [domain.name for domain in known.values()]
-            raise InputError(
-                f"{where}: '{name}' is no domain of this config{_did_you_mean(name, there)};"
-                f" there are: {', '.join(there)}"
-            )
+            near = did_you_mean(name, there, sorted_conditions)
+            raise InputError(f"{where}: '{name}' is no domain of this config{near}")
     return [known[spelling] for spelling in asked] or list(known.values())
 
 
 def _is_value(topic: str, value: str, topics: Mapping[str, Topic]) -> bool:
     return topic in topics and value in topics[topic].names
-
-
-def _did_you_mean(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'scene=home'?``, or nothing where no name is near."""
-    in_order = {sorted_conditions(other): other for other in known}
-    near = difflib.get_close_matches(sorted_conditions(name), in_order, n=1)
-    return f"; did you mean '{in_order[near[0]]}'?" if near else ""

@@ -1,7 +1,7 @@
 """Errors a user can cause. Every command prints their one line on stderr and exits with code 2."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 _MOST_NAMES = 10
 
@@ -19,12 +19,20 @@ class ConfigError(InputError):
     """An experiment file (or a ``--set`` override) that does not describe a valid experiment."""
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(
+    name: str, known: Iterable[str], spelling: Callable[[str], str] = lambda name: name
+) -> str:
     """The end of a sentence about an unknown name: the nearest known one; where none is near, what
     there is (the first ten).
+
+    Args:
+      name: the unknown one.
+      known: those that there are.
+      spelling: a form in which names are compared; as they are by default.
     """
     names = list(known)
-    if close := difflib.get_close_matches(name, names, n=1):
-        return f"; did you mean '{close[0]}'?"
+    spelt = {spelling(other): other for other in names}
+    if close := difflib.get_close_matches(spelling(name), spelt, n=1):
+        return f"; did you mean '{spelt[close[0]]}'?"
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     return f"; there are: {', '.join(names[:_MOST_NAMES]) or 'none'}{more}"

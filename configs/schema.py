@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from datetime import timedelta
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -114,6 +115,11 @@ class Split(Section):
 
     start: UtcDatetime
     end: UtcDatetime
+
+    @property
+    def days(self) -> float:
+        """How long it is."""
+        return (self.end - self.start) / timedelta(days=1)
 
     @model_validator(mode="after")
     def _not_empty(self) -> "Split":

@@ -117,6 +117,12 @@ class Kernel(Section):
     )
 
 
+DRIFT = 0.0012
+"""AUC. Measured on a news portal's log, whose content is another every day, on days that test
+nothing (``benchmarks.reliability --section drift``); taken for other logs, too (our choice).
+"""
+
+
 class Activation(Section):
     """How it is decided, on judging rows, whether a kernel is better than what would answer."""
 
@@ -135,6 +141,14 @@ class Activation(Section):
         description="that bound; 0.1 for 'benjamini_hochberg' and 0.05 otherwise, where null",
     )
     metric: Literal["auc", "gauc"] = Field("auc", description="whose difference is tested")
+    drift: NonNegativeFloat = Field(
+        DRIFT,
+        description=(
+            "standard deviation, in units of the metric, of how much a kernel is better than what"
+            " it is compared with from one day to another; it is part of the error of every test,"
+            " less where the validation split has more days"
+        ),
+    )
     minimum_positives: NonNegativeInt = Field(
         20, description="a task with fewer positives among a domain's judging rows is not tested"
     )

@@ -20,6 +20,7 @@ from serving.export.version_writer import export
 from tests.conftest import QUICKSTART, SMALL
 from tests.trainer.conftest import MANIFEST, random_kernel
 from trainer.job import Job
+from trainer.registry.decision import Decision
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training.finetune import finetune
 
@@ -58,6 +59,14 @@ def tuned(experiment: Experiment, data: Path, job: Job, *names: str) -> None:
         store.activate(name, store.versions(name)[-1])
 
 
+def not_worth_storing(experiment: Experiment, job: Job, name: str) -> None:
+    """Decides a domain as a run does whose kernel never left its start."""
+    why = {"outcome": "keep", "reason": "no better than tier=2", "against": "tier=2"}
+    definition = definition_of(Domain.parse(name, experiment.topics), experiment.topics)
+    store = KernelStore(job)
+    store.decide({name: Decision.model_validate(why | {"definition": definition})}, store.active())
+
+
 def unchanged(before: Answers, after: Answers, domains: list[str]) -> bool:
     return all(before.scores(domain) == after.scores(domain) for domain in domains) and (
         before.side_by_side(domains) == after.side_by_side(domains)
@@ -77,13 +86,15 @@ def test_domains_are_added_to_a_finished_job(
     shutil.rmtree(data / "pretrain")  # whoever reads it fails
     first = [*KernelStore(job).active(), BACKBONE]
     before = Answers(models / "1", job)
-    added = ["tier=2", "period=night", "tier=1,period=lunch"]
+    added, unstored = ["tier=2", "period=night", "tier=1,period=lunch"], "tier=2,period=dinner"
     tuned(config(*LATER), data, job, *added)
+    not_worth_storing(config(*LATER), job, unstored)
     after = Answers(export(job, models), job)
     assert unchanged(before, after, first)
     assert [after.served(domain) for domain in added] == [{domain} for domain in added]
     assert after.served("period=lunch,tier=1") == {"tier=1,period=lunch"}
     assert after.served(AUTO) & set(added)
+    assert after.served(unstored) <= {"tier=2", "period=dinner"}
     served = set(KernelStore(job).active())
     assert after.served("tier=1") == {"all" if "all" in served else BACKBONE}
     nobodys = 'region="New York, NY"'  # of the config, but no kernel of a run defines it

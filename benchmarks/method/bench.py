@@ -45,7 +45,7 @@ class Bench:
 
     def __init__(self, experiment: Experiment, logs: str | None, folder: Path) -> None:
         self.experiment, self.folder = experiment, folder
-        logs = logs or self._simulated()
+        self.logs = logs = logs or self._simulated()
         self.data = folder / "data" / _digest([experiment.data_digest, logs])
         with _alone(self.data):
             if not (self.data / "manifest.json").exists():

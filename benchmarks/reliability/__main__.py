@@ -18,6 +18,7 @@ SECTIONS = (
     "thousand_domains",
     "zero_shot_calibration",
     "activation_rules",
+    "drift",
     "day_two",
 )
 """Modules of this package; each has ``measure(options: Options) -> Figures``."""

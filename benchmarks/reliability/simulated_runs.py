@@ -178,6 +178,7 @@ def evidence_of(
             log.request[rows],
             log.user[rows],
             settings.metric,
+            settings.drift,
         )
         for task in RANKING_TASKS
     }

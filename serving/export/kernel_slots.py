@@ -112,17 +112,21 @@ class Layout:
         )
 
     def refuses(
-        self, experiment: Experiment, kernels: Sequence[StoredKernel], slots: int | None
+        self,
+        experiment: Experiment,
+        kernels: Sequence[StoredKernel],
+        others: Iterable[str],
+        slots: int | None,
     ) -> str:
-        """Why a graph of this layout cannot serve such kernels from so many slots (None: any
-        number); empty where it can.
+        """Why a graph of this layout cannot serve such kernels, and know such other domains, from
+        so many slots (None: any number); empty where it can.
         """
         if common_shape(kernels) not in (None, self.shape):
             return "has kernels of another shape"
         if len(kernels) >= self.slots or slots not in (None, self.slots):
             return f"has {self.slots} slots"
-        unknown = domains_outside_config(experiment, (kernel.domain for kernel in kernels))
-        unknown -= set(self.others)
+        asked = (*(kernel.domain for kernel in kernels), *others)
+        unknown = domains_outside_config(experiment, asked) - set(self.others)
         return f"does not know the domain '{min(unknown)}'" if unknown else ""
 
 
@@ -146,6 +150,10 @@ def common_shape(kernels: Sequence[StoredKernel]) -> KernelShape | None:
     """
     shapes = {kernel.shape for kernel in kernels}
     if len(shapes) > 1:
-        described = "; ".join(f"{kernel.domain} has {kernel.shape}" for kernel in kernels)
-        raise InputError(f"kernels of different shapes cannot share one bank: {described}")
+        one = {kernel.shape: kernel.domain for kernel in reversed(kernels)}
+        described = "; ".join(f"'{domain}' has {shape.words}" for shape, domain in one.items())
+        raise InputError(
+            f"active kernels of different shapes cannot be exported together: {described}; tune all"
+            " domains by one config, or deactivate those of one shape (trainer.task kernels)"
+        )
     return next(iter(shapes), None)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from configs import Experiment, InputError
 from configs.asides import make_folder
-from configs.domains import ALL, is_domain
+from configs.domains import ALL
 from configs.files import atomic_directory, link, write_unsynced
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import Transform
@@ -43,7 +43,7 @@ from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
-from trainer.registry.routes import job_routes
+from trainer.registry.routes import job_routes, names_known
 
 
 @dataclass(frozen=True)
@@ -80,11 +80,7 @@ class _Wanted:
                 f"--slots {slots}: expected at least {len(kernels) + 1}, one for each active kernel"
                 " and one for the backbone"
             )
-        others = [
-            name
-            for name in sorted(domains_outside_config(experiment, store.domains()))
-            if is_domain(name, experiment.topics)
-        ]
+        others = sorted(domains_outside_config(experiment, names_known(store, experiment)))
         requests = job.golden_requests(experiment)
         return cls(job, experiment, kernels, tuple(others), requests, slots)
 
@@ -149,7 +145,7 @@ def _reason(
     if record is None:
         return f"version {former.name} does not say what it is made of"
     problem = record.unusable(former, sources) or record.layout.refuses(
-        wanted.experiment, wanted.kernels, wanted.slots
+        wanted.experiment, wanted.kernels, wanted.others, wanted.slots
     )
     return problem and f"version {former.name} {problem}"
 

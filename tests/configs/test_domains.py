@@ -59,10 +59,13 @@ def test_the_condition_that_is_wrong_is_named_with_the_nearest() -> None:
     )
 
 
-def test_where_nothing_is_near_nothing_is_suggested() -> None:
+def test_where_nothing_is_near_what_there_is_is_said() -> None:
     with pytest.raises(InputError) as error:
         Domain.parse("weather", {})
-    assert str(error.value) == "domain 'weather': 'weather' is no value of a topic; topics: none"
+    assert (
+        str(error.value)
+        == "domain 'weather': 'weather' is no value of a topic; there are: none; topics: none"
+    )
 
 
 def test_parents_are_the_single_topics_in_order_and_then_all() -> None:
@@ -90,13 +93,12 @@ def test_named_domains_are_given_once_in_the_order_of_the_names() -> None:
     [
         ("scene=hom", "; did you mean 'scene=home'?"),
         ("scene=home,region=r3", "; did you mean 'region=r2,scene=home'?"),  # the other way round
-        ("xyz", ""),
+        ("xyz", f"; there are: {', '.join(domain.name for domain in DOMAINS[:10])}"),
     ],
 )
 def test_a_name_that_is_not_there_is_refused_with_the_nearest(name: str, meant: str) -> None:
     with pytest.raises(InputError) as error:
         named_domains(DOMAINS, ["all", name], "--domains")
-    assert str(error.value) == (
-        f"--domains: '{name}' is no domain of this config{meant}; there are:"
-        f" {', '.join(domain.name for domain in DOMAINS)}"
-    )
+    said = str(error.value)
+    assert said.startswith(f"--domains: '{name}' is no domain of this config{meant}")
+    assert said.endswith((meant, " more"))

@@ -76,9 +76,10 @@ class TopicColumns:
         held = self._manifest.columns.get(column)
         if held is None:
             raise InputError(
-                f"{self._folder}: topic '{name}' reads column '{topic.column}', which this dataset"
-                f" does not hold ({self._held()}); run python -m preprocessing.task with this"
-                f" config, --transform {self._folder} and another --output"
+                f"{self._folder}: topic '{name}', of this config or of an active kernel, reads"
+                f" column '{topic.column}', which this dataset does not hold ({self._held()}); run"
+                f" python -m preprocessing.task with a config that has this topic, --transform"
+                f" {self._folder} and another --output, and go on with that config"
             )
         form = "number"
         if topic.column in (self._manifest.dictionaries or {}):

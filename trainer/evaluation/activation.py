@@ -55,17 +55,21 @@ class Verdict:
     reason: str
 
 
-def gather_evidence(pairs: Iterable[tuple[str, PairedRows]], settings: Activation) -> Evidence:
+def gather_evidence(
+    pairs: Iterable[tuple[str, PairedRows]], settings: Activation, days: float = 1.0
+) -> Evidence:
     """Tests a domain's ranking tasks.
 
     Args:
       pairs: each task and its rows, as ``trainer.evaluation.comparison.paired_rows`` yields them;
         their ``backbone`` is what the kernel is compared with.
-      settings: which metric.
+      settings: which metric, and how it drifts.
+      days: that the rows are of; 1 by default.
     """
+    drift = settings.drift / np.sqrt(max(days, 1.0))
     ranking = {task: pair for task, pair in pairs if task in RANKING_TASKS}
     return Evidence(
-        {task: paired_test(*pair, settings.metric) for task, pair in ranking.items()},
+        {task: paired_test(*pair, settings.metric, drift) for task, pair in ranking.items()},
         {task: int(pair.labels[pair.weights > 0].sum()) for task, pair in ranking.items()},
     )
 

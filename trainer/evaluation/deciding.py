@@ -137,11 +137,13 @@ class _Level:
             tests = dict(evidence.tests) if evidence else {}
             if verdict and verdict.helps and name not in harmful:
                 outcome, reason = "activate", f"better than {against}: {verdict.reason}"
+                reason = _joined(reason, self._below_backbone(candidate), candidate.otherwise)
             elif name in stale:
                 outcome = "deactivate"
                 reason = f"what was served is below {fallback}: {aged[name][1].reason}"
             elif candidate.must_go:
-                outcome, reason = "deactivate", candidate.otherwise
+                unproven = _unproven(candidate, verdict, against) if verdict else ""
+                outcome, reason = "deactivate", _joined(unproven, candidate.otherwise)
             else:
                 outcome, reason = "keep", _unproven(candidate, verdict, against)
                 if verdict and verdict.helps:
@@ -153,11 +155,25 @@ class _Level:
             )
         return decided
 
+    def _below_backbone(self, candidate: Candidate) -> str:
+        """Says where a kernel that is better than what it replaces is below the backbone itself,
+        since what is above it is, too: nobody but a person can choose the backbone.
+        """
+        name = candidate.domain.name
+        if self._fallbacks[name].name == BACKBONE:
+            return ""
+        (_, verdict) = self._judge({name: (candidate.new, self._backbone)})[name]
+        return f"both are below the backbone: {verdict.reason}" if verdict.harms else ""
+
+    @property
+    def _backbone(self) -> Answering:
+        return Answering(BACKBONE, 0.0, lambda rows: self._data.logits[rows])
+
     def _fallback(self, candidate: Candidate, served: Mapping[str, Answering]) -> Answering:
         above = {name: s for name, s in served.items() if name != candidate.domain.name}
         name = answering_domain(candidate.domain, {name: s.gain for name, s in above.items()})
         if name == BACKBONE:
-            return Answering(BACKBONE, 0.0, lambda rows: self._data.logits[rows])
+            return self._backbone
         return Answering(name, above[name].gain, above[name].scores)
 
     def _judge(
@@ -165,6 +181,7 @@ class _Level:
     ) -> dict[str, tuple[Evidence, Verdict]]:
         """Judges the first of every pair against the second; what has no first is left out."""
         settings: Activation = self._experiment.finetune.activation
+        days = self._experiment.splits[self._experiment.finetune.validation].days
         rows_of = {candidate.domain.name: candidate.rows for candidate in self._level}
         evidence = {}
         for name, (one, other) in pairs.items():
@@ -174,9 +191,13 @@ class _Level:
             compared = paired_rows(
                 self._experiment, self._data, rows, one.scores(rows), other.scores(rows)
             )
-            evidence[name] = gather_evidence(compared, settings)
+            evidence[name] = gather_evidence(compared, settings, days)
         verdicts = judge(evidence, settings, self._share)
         return {name: (evidence[name], verdict) for name, verdict in verdicts.items()}
+
+
+def _joined(*clauses: str) -> str:
+    return "; ".join(filter(None, clauses))
 
 
 def _unproven(candidate: Candidate, verdict: Verdict | None, against: str) -> str:

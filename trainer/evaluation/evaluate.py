@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from configs import Experiment, InputError
-from configs.domains import ALL, Domain
+from configs.domains import ALL, AUTO, Domain
 from configs.files import write_json
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats, open_frozen, run_frozen
 from trainer.data.dataset import Dataset
@@ -22,7 +22,7 @@ from trainer.kernels.kernel import user_columns
 from trainer.kernels.scoring import route
 from trainer.metrics.results import DomainResult, EvaluationResult
 from trainer.registry.kernel_registry import KernelStore, common_tap
-from trainer.registry.routes import topics_with
+from trainer.registry.routes import job_routes, names_known, topics_with
 from trainer.reports.text_table import describe_seen
 
 
@@ -52,7 +52,7 @@ def evaluate(
     store, trained_with = KernelStore(job), job.experiment()
     topics = topics_with(store, trained_with, experiment)
     dataset, backbone = open_frozen(experiment, data, job, topics)
-    active = store.active()
+    active, known = store.active(), names_known(store, job_routes(store, trained_with))
     named = [domain.name for domain in experiment.domains]
     every = {name: Domain.parse(name, topics) for name in dict.fromkeys((*named, *active))}
     found = {name: store.active_or_newest(name) for name in every}
@@ -86,7 +86,7 @@ def evaluate(
         domains[name] = DomainResult(
             rows=len(inside),
             active=name in active,
-            served_domain=answering_domain(domain, gains),
+            served_domain=answering_domain(domain, gains) if name in known else AUTO,
             version=kernel.version if kernel else None,
             decision=last_decision(decisions.get(name), manifest),
             seen=seen_by_kernel(manifest, trained_with, window) if manifest else (),

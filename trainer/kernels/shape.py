@@ -56,6 +56,15 @@ class KernelShape:
             settings.tap,
         )
 
+    @property
+    def words(self) -> str:
+        """``widths 99 - 16 - 1 on tap representation+input``, and what else is not the default."""
+        said = [f"widths {' - '.join(map(str, self.widths))} on tap {self.tap}"]
+        said += [f"activation {self.activation}"] if self.activation != "relu" else []
+        said += [] if self.residual else ["replacing the logit"]
+        said += [f"a gate by '{self.user}'"] if self.support else []
+        return ", ".join(said)
+
     def to_json(self) -> dict[str, Any]:
         """JSON form; ``from_json`` reads it. Without a gate it is what it was before there were
         gates.

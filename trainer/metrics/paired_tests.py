@@ -17,6 +17,10 @@ squared error, and the number of squared errors that the variance stands on is n
 degrees of freedom. For one row a user and a constant reference this is the test of Brunner and
 Munzel (2000), and DeLong's variance; dividing by 1 - h and counting by sum(h^2) where users have
 several rows is our choice, after Bell and McCaffrey (2002), who do so for regressions.
+
+Users say how far a difference is known for the days that judge. What it is on the days to come
+moves by itself, and with a hundred thousand rows a day this is most of the error: ``drift`` adds it
+(``benchmarks.reliability --section drift`` measures it).
 """
 
 from typing import Literal, NamedTuple
@@ -36,7 +40,7 @@ class PairedTest(Section):
 
     Attributes:
       delta: kernel - reference.
-      standard_error: of ``delta``, over users; 0 where both sides rank alike.
+      standard_error: of ``delta``, over users and days; 0 where both sides rank alike.
       better: one-sided p-value of a kernel that is no better; small where it is better.
       worse: one-sided p-value of a kernel that is no worse.
     """
@@ -55,6 +59,7 @@ def paired_test(
     groups: ArrayLike,
     clusters: ArrayLike,
     metric: Literal["auc", "gauc"] = "auc",
+    drift: float = 0.0,
 ) -> PairedTest | None:
     """Tests the difference of two sets of scores of the same rows.
 
@@ -66,6 +71,7 @@ def paired_test(
       groups: ``[N]`` integers, the request of each row; read by GAUC alone.
       clusters: ``[N]`` integers, the user of each row.
       metric: ``auc`` (default) or ``gauc``.
+      drift: standard deviation of the difference between these days and others; 0 by default.
 
     Returns:
       The test; None where the metric is undefined, where one user has all rows, all positives or
@@ -97,7 +103,7 @@ def paired_test(
         gains = np.nan_to_num(gains)
     delta = dot(classes[0], gains) / float(classes[0].sum())
     _, user = np.unique(users, return_inverse=True)
-    return _test(delta, [_by_user(user, weight, gains - delta) for weight in classes])
+    return _test(delta, [_by_user(user, weight, gains - delta) for weight in classes], drift)
 
 
 def _placements(labels: Floats, scores: Floats, weights: Floats) -> Floats:
@@ -136,8 +142,8 @@ def _sums(user: NDArray[np.intp], values: Floats) -> Floats:
     return np.bincount(user, values).astype(np.float64, copy=False)
 
 
-def _test(delta: float, means: list[_Mean]) -> PairedTest | None:
-    """A t test of ``delta``, whose error is the sum of the means' errors."""
+def _test(delta: float, means: list[_Mean], drift: float) -> PairedTest | None:
+    """A t test of ``delta``, whose error is the sum of the means' errors, and the drift's."""
     from scipy.special import stdtr  # SciPy takes its time: not for who only looks at results
 
     left = np.prod([1.0 - mean.shares for mean in means], axis=0)
@@ -151,6 +157,8 @@ def _test(delta: float, means: list[_Mean]) -> PairedTest | None:
     variances = np.array([(mean.errors**2 / (1.0 - mean.shares)).sum() for mean in means])
     freedoms = np.array([1.0 / dot(mean.shares, mean.shares) - 1.0 for mean in means])
     freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum()
+    users, error = error, float(np.hypot(error, drift))
+    freedom *= (error / users) ** 4  # Satterthwaite: the drift's variance is taken as known
     ratio = delta / error
     return PairedTest(
         delta=delta,

@@ -126,7 +126,8 @@ class DomainResult(Section):
       rows: how many rows the domain has in the split.
       active: whether its kernel is served.
       served_domain: whose kernel answers rows that name the domain: its own where it is active,
-        else the nearest active one above it, else ``backbone``.
+        else the nearest active one above it, else ``backbone``; ``auto`` where no export would know
+        the domain, since it was never tuned.
       version: of the kernel that is judged: the active one, else the newest; None where there is
         none.
       decision: what fine-tuning last decided; None where it was never asked to.

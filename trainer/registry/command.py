@@ -136,6 +136,15 @@ def _verify(job: Job, arguments: argparse.Namespace) -> None:
         sys.exit(1)
 
 
+def _activate(job: Job, arguments: argparse.Namespace) -> None:
+    from trainer.registry.routes import check_servable
+
+    store, (version,) = KernelStore(job), arguments.version
+    check_servable(store, job.experiment(), arguments.domain, version)
+    store.activate(arguments.domain, version)
+    _list(job, arguments)
+
+
 def _then_list(change: Callable[..., object]) -> Callable[[Job, argparse.Namespace], None]:
     def run(job: Job, arguments: argparse.Namespace) -> None:
         change(KernelStore(job), arguments.domain, *arguments.version)
@@ -164,7 +173,7 @@ class _Action:
 _ACTIONS = {
     "list": _Action(_list, needs_domain=None, prints_json=True),
     "show": _Action(_show, (0, 1)),
-    "activate": _Action(_then_list(KernelStore.activate), (1,)),
+    "activate": _Action(_activate, (1,)),
     "deactivate": _Action(_then_list(KernelStore.deactivate)),
     "rollback": _Action(_then_list(KernelStore.rollback)),
     "pin": _Action(_then_list(KernelStore.pin)),

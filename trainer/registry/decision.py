@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from configs.domain_definitions import Definition
 from configs.schema import RANKING_TASKS
 from configs.section import Section
 from trainer.metrics.paired_bootstrap import significantly_better
@@ -28,6 +29,9 @@ class Decision(Section):
       active: the version that is served after the run; None where none is.
       tests: task -> the test of the new kernel against that, on the judging rows; None where it is
         undefined. Empty where there was no new kernel.
+      definition: which rows are the domain's, so that a server knows it also where no kernel was
+        worth storing; None in decisions that are older than it, and in manifests, which hold it
+        themselves.
     """
 
     outcome: Literal["activate", "keep", "deactivate"]
@@ -36,6 +40,7 @@ class Decision(Section):
     version: int | None = None
     active: int | None = None
     tests: dict[str, PairedTest | None] = Field(default_factory=dict)
+    definition: Definition | None = None
 
     @property
     def answering(self) -> str:

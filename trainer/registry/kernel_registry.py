@@ -106,6 +106,13 @@ class KernelStore:
                 f"{path}: damaged: {error.errors()[0]['msg']}; the next finetune writes it anew"
             ) from None
 
+    def known(self) -> dict[str, Definition | None]:
+        """Every domain that has a version or was decided, by name, and which rows a decision says
+        are its. A server must know them all: where they have no kernel, one above them answers.
+        """
+        decided = {domain: found.definition for domain, found in self._known_decisions().items()}
+        return {domain: decided.get(domain) for domain in sorted({*self.domains(), *decided})}
+
     def version_with(
         self, domain: str, weights: Weights, definition: Definition | None
     ) -> int | None:
@@ -299,6 +306,11 @@ class KernelStore:
     def check_known(self, domain: str) -> None:
         """Raises ``InputError`` where a domain has no kernel."""
         if domain not in self.domains():
+            if decision := self._known_decisions().get(domain):
+                raise InputError(
+                    f"{self.folder}: no kernel of domain '{domain}' was worth storing:"
+                    f" {decision.reason}"
+                )
             raise InputError(
                 f"{self.folder}: no kernel of domain '{domain}'"
                 f"{did_you_mean(domain, self.domains())}"

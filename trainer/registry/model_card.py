@@ -21,6 +21,7 @@ def card(manifest: KernelManifest) -> str:
         f"# Kernel of `{manifest.domain}`, version {manifest.version}",
         "",
         f"- Backbone: `{manifest.backbone}`",
+        *(f"- Rows of {condition.words}" for condition in manifest.definition or ()),
         (
             f"- Tap: {shape.tap}; widths {' - '.join(map(str, shape.widths))};"
             f" {'residual' if shape.residual else 'replacing'}"

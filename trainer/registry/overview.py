@@ -57,7 +57,7 @@ class Overview:
             words = "activated" if self.manifest.activated else "not activated"
             return f"{pinned}{words}: {self.manifest.reason}"
         by_hand = "activated by hand" if self.active else "deactivated by hand"
-        return f"{pinned}{by_hand}: {self.manifest.reason}"
+        return f"{pinned}{by_hand}; when tuned: {self.manifest.reason}"
 
 
 def overview(store: KernelStore) -> list[Overview]:
@@ -113,7 +113,9 @@ def overview_json(lines: Iterable[Overview]) -> list[dict[str, Any]]:
             "activated": line.manifest.activated if line.manifest else None,
             "reason": line.manifest.reason if line.manifest else line.state,
             "pinned": line.pinned,
-            "decision": line.decision.model_dump(mode="json") if line.decision else None,
+            "decision": line.decision.model_dump(mode="json", exclude={"definition"})
+            if line.decision
+            else None,
         }
         for line in lines
     ]

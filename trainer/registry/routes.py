@@ -5,11 +5,12 @@ A kernel may be younger than its backbone's experiment: of another value, anothe
 cross. Whoever serves or judges a job's kernels goes by the experiment that this gives.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 
 from configs import Experiment, InputError
 from configs.domain_definitions import Definition, definition_of, merged_topics
-from configs.domains import Domain, Topic
+from configs.domains import Domain, Topic, is_domain
 from trainer.registry.kernel_manifest import KernelManifest
 from trainer.registry.kernel_registry import KernelStore
 
@@ -31,7 +32,9 @@ def definition(manifest: KernelManifest, experiment: Experiment) -> Definition:
 
 
 def routed_experiment(
-    experiment: Experiment, active: Sequence[KernelManifest], stored: Sequence[KernelManifest] = ()
+    experiment: Experiment,
+    active: Mapping[str, Definition],
+    idle: Mapping[str, Definition] = MappingProxyType({}),
 ) -> Experiment:
     """The experiment of a backbone with the topics by which rows find its kernels: its own, in
     their order, then those that kernels have brought, by name.
@@ -40,18 +43,18 @@ def routed_experiment(
 
     Args:
       experiment: that the backbone was trained with.
-      active: kernels that are served.
-      stored: kernels that are not, but may be asked for by name; one that contradicts the rest is
+      active: domains whose kernels are served.
+      idle: domains that have none, but may be asked for by name; one that contradicts the rest is
         left out.
 
     Raises:
       InputError: two active kernels contradict each other, or one contradicts a topic that the
         backbone's body reads.
     """
-    known = {kernel.domain: definition(kernel, experiment) for kernel in active}
+    known = dict(active)
     topics = merged_topics(known, experiment.topics)
-    for kernel in sorted(stored, key=lambda kernel: kernel.domain):
-        more = {kernel.domain: definition(kernel, experiment), **known}
+    for domain, meant in sorted(idle.items(), key=lambda item: item[0]):
+        more = {domain: meant, **known}
         try:
             topics, known = merged_topics(more, experiment.topics), more
         except InputError:
@@ -70,22 +73,74 @@ def routed_experiment(
 
 
 def job_routes(store: KernelStore, experiment: Experiment) -> Experiment:
-    """``routed_experiment`` of everything that a job holds: what is served, and the newest version
-    of every other domain. Raises ``InputError`` also where an active kernel's manifest is damaged.
+    """``routed_experiment`` of everything that a job knows: what is served, the newest version of
+    every other domain, and the domains of which no kernel was worth storing. Raises ``InputError``
+    also where an active kernel's manifest is damaged.
     """
-    active = store.active()
-    others: dict[str, KernelManifest] = {}
-    for domain in store.domains():
-        if domain in active:
+    active = {
+        domain: definition(store.manifest(domain, version), experiment)
+        for domain, version in store.active().items()
+    }
+    idle = {
+        domain: meant
+        for domain, decided in store.known().items()
+        if domain not in active
+        and (meant := _newest_definition(store, domain, experiment) or decided) is not None
+    }
+    return routed_experiment(experiment, active, idle)
+
+
+def _newest_definition(
+    store: KernelStore, domain: str, experiment: Experiment
+) -> Definition | None:
+    """By the newest version of a domain that can be read; None where there is none."""
+    for version in reversed(store.versions(domain)):
+        try:
+            return definition(store.manifest(domain, version), experiment)
+        except InputError:  # damaged, and not served: `kernels verify` tells
             continue
-        for version in reversed(store.versions(domain)):
-            try:
-                others[domain] = store.manifest(domain, version)
-                break
-            except InputError:  # damaged, and not served: `kernels verify` tells
-                continue
-    manifests = [store.manifest(domain, version) for domain, version in active.items()]
-    return routed_experiment(experiment, manifests, list(others.values()))
+    return None
+
+
+def names_known(store: KernelStore, experiment: Experiment) -> set[str]:
+    """The domains that an export of a job knows by name: those of ``job_routes``, and every other
+    one that its topics allow and the job has tuned. Requests for others are routed as ``auto``.
+
+    Args:
+      store: of the job.
+      experiment: as ``job_routes`` gives it.
+    """
+    tuned = {name for name in store.known() if is_domain(name, experiment.topics)}
+    return tuned | {domain.name for domain in experiment.domains}
+
+
+def check_servable(store: KernelStore, experiment: Experiment, domain: str, version: int) -> None:
+    """Refuses a version that could not be exported beside what is served.
+
+    Args:
+      store: of the job.
+      experiment: that its backbone was trained with.
+      domain: exact name.
+      version: that is to be served.
+
+    Raises:
+      InputError: it is missing or damaged, has another shape than an active kernel, or contradicts
+        an active kernel's definition.
+    """
+    kernel = store.load(domain, version)
+    means = {domain: definition(kernel.manifest, experiment)}
+    for other, number in store.active().items():
+        if other == domain:
+            continue
+        manifest = store.manifest(other, number)
+        if manifest.shape != kernel.shape:
+            raise InputError(
+                f"version {version} of '{domain}' has {kernel.shape.words}, and the active kernel"
+                f" of '{other}' has {manifest.shape.words}: kernels of different shapes cannot be"
+                " exported together; deactivate the others, or tune all domains by one config"
+            )
+        means[other] = definition(manifest, experiment)
+    routed_experiment(experiment, means)
 
 
 def topics_with(

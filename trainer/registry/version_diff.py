@@ -27,8 +27,10 @@ _SHIFTS = {
 Difference = dict[str, Any]
 """JSON-ready: ``domain``, ``first``, ``second`` (versions); ``weights``: name -> Euclidean norms
 ``first``, ``second`` and that of the ``change`` (null where an array is missing or its shape
-changed); ``rows``: part -> ``first``, ``second``; ``scored``: the rows that both were scored on,
-``data``, ``split``, ``rows``; ``validation``: their figures there, task -> metric -> ``first``,
+changed); ``definition``: null where both mean the same rows, else ``first``, ``second``, each a
+list of its conditions in words (null in versions that are older than definitions); ``rows``: part
+-> ``first``, ``second``; ``scored``: the rows that both were scored on, ``data``, ``split``,
+``rows``; ``validation``: their figures there, task -> metric -> ``first``,
 ``second``, ``change`` (a number or "undefined"), ``ci95`` of the change (both null where no dataset
 was given); ``golden``: task -> ``shift.shift_figures`` of the golden requests, null where the
 versions were not scored on the same ones."""
@@ -75,6 +77,7 @@ def kernel_diff(
             name: _norms(one, other, name)
             for name in sorted(one.weights.keys() | other.weights.keys())
         },
+        "definition": _definitions(one, other),
         "rows": {
             part: {"first": rows, "second": getattr(other.manifest.rows, part)}
             for part, rows in one.manifest.rows.model_dump().items()
@@ -91,6 +94,11 @@ def render_diff(difference: Difference) -> str:
         f"{difference['domain']}: version {difference['first']} -> version {difference['second']}",
         "",
     ]
+    if means := difference["definition"]:
+        lines += ["the two versions are of different rows:"]
+        lines += [f"  {side}: {_means(means[side])}" for side in ("first", "second")] + [""]
+        if difference["scored"]:
+            lines += ["both are scored on the rows of the second", ""]
     for title, rows in _tables(difference):
         columns = ["first", "second", "change"]
         intervals = ["95% interval"] if any(len(row) > 1 + len(columns) for row in rows) else []
@@ -180,6 +188,20 @@ def _figures(figures: TaskComparisons) -> dict[str, dict[str, Any]]:
 
 def _interval(ends: Any) -> str:
     return ends if isinstance(ends, str) else f"{ends[0]:+.4f} to {ends[1]:+.4f}"
+
+
+def _definitions(one: StoredKernel, other: StoredKernel) -> dict[str, list[str] | None] | None:
+    means = {"first": one.manifest.definition, "second": other.manifest.definition}
+    if means["first"] == means["second"]:
+        return None
+    return {
+        side: None if meant is None else [condition.words for condition in meant]
+        for side, meant in means.items()
+    }
+
+
+def _means(conditions: list[str] | None) -> str:
+    return "as the backbone's experiment says" if conditions is None else "; ".join(conditions)
 
 
 def _golden(one: StoredKernel, other: StoredKernel) -> dict[str, dict[str, float]] | None:

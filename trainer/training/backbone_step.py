@@ -68,7 +68,8 @@ class Learner:
         with tf.GradientTape() as tape:
             heads = self.model(feature_tensors(columns, self.model), training=True)
             logits = heads["logits"]
-            if (served := intercepts_of(self.model)) is not None:
+            served = intercepts_of(self.model)
+            if served is not None:
                 logits -= served.value  # they jump, and are not learned
             if BIAS in heads:  # position moves the click, not the conversion after it
                 logits = tf.stack([logits[:, 0] + heads[BIAS], logits[:, 1]], axis=1)

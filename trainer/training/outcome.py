@@ -57,7 +57,7 @@ def _cells(outcome: Outcome) -> list[str]:
     return [
         outcome.domain,
         str(decision.version or "-") if decision else "-",
-        f"{outcome.rows:,}",
+        f"{outcome.rows:,}" if decision else "-",
         *(gain_cell(auc_figure(record, task) if record else None) for task in RANKING_TASKS),
         _decided(decision) if decision else outcome.note,
     ]

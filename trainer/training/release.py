@@ -191,7 +191,8 @@ class _Release:
             scores = run.golden.scores_for(run.shape, self.trained.kernel)
             version = run.store.add(name, self.trained.kernel, record, scores)
         active = {"activate": version, "keep": self.active, "deactivate": None}[decision.outcome]
-        return decision.model_copy(update={"version": version, "active": active})
+        numbers = {"version": version, "active": active}
+        return decision.model_copy(update=numbers | {"definition": self.trained.definition})
 
 
 def _served(run: Released, trained: Trained, version: int | None) -> tuple[Answering | None, str]:

@@ -636,8 +636,8 @@ def test_kernels_of_different_shapes_are_refused_by_name(
     )
     with pytest.raises(InputError, match="different shapes") as caught:
         export(job, tmp_path / "models")
-    assert "region=r1 has" in str(caught.value)
-    assert "scene=home has" in str(caught.value)
+    assert "'region=r1' has" in str(caught.value)
+    assert "'all' has" in str(caught.value)
     assert not (tmp_path / "models").exists()
 
 

@@ -227,6 +227,21 @@ def test_evidence_is_gathered_from_the_rows_that_judge() -> None:
     assert judge({"all": lost}, rule(level=0.2))["all"].harms
 
 
+def test_more_days_of_rows_drift_less() -> None:
+    knowing = ROWS.logits + 4 * np.stack([ROWS.labels("click"), ROWS.labels("conversion")], 1)
+    pairs = list(paired_rows(variant(), ROWS, EVERY, knowing))
+
+    def error(drift: float, days: float = 1.0) -> float:
+        test = gather_evidence(pairs, rule(drift=drift), days).tests["ctr"]
+        assert test is not None
+        return test.standard_error
+
+    users = error(0.0)
+    assert error(0.03) == pytest.approx(np.hypot(users, 0.03))
+    assert error(0.03, 9.0) == pytest.approx(np.hypot(users, 0.01))
+    assert error(0.03, 0.5) == error(0.03), "a part of a day is a day"
+
+
 def test_a_kernel_against_itself_is_no_gain() -> None:
     figures = compare(variant(), ROWS, EVERY, ROWS.logits)
     for task in TASK_NAMES:

@@ -145,8 +145,23 @@ def test_what_cannot_stay_goes_whatever_its_figures_say() -> None:
     gone = {"otherwise": "version 1 has another shape", "must_go": True}
     assert decided(candidate(HOME, None, **gone))[HOME].outcome == "deactivate"
     worse = decided(candidate(HOME, -1.0, **gone))[HOME]
-    assert (worse.outcome, worse.reason) == ("deactivate", gone["otherwise"])
-    assert decided(candidate(HOME, 1.0, **gone))[HOME].outcome == "activate"
+    assert worse.outcome == "deactivate"
+    assert worse.reason.startswith("not better than backbone: ")
+    assert worse.reason.endswith(f"; {gone['otherwise']}")
+    better = decided(candidate(HOME, 1.0, **gone))[HOME]
+    assert better.outcome == "activate"
+    assert better.reason.startswith("better than backbone: ")
+    assert better.reason.endswith(f"; {gone['otherwise']}")
+
+
+def test_a_kernel_that_is_better_than_all_and_below_the_backbone_says_so() -> None:
+    others = {"all": answering("all", -3.0)}
+    domain = domain_of(HOME)
+    new = Candidate(domain, ROWS.domain_rows(domain), answering("the new kernel", -1.0), None)
+    found = decide(EXPERIMENT, ROWS, [new], others)[HOME]
+    assert found.outcome == "activate"
+    assert found.reason.startswith("better than all: ")
+    assert "; both are below the backbone: " in found.reason
 
 
 @pytest.mark.parametrize(("strength", "outcome"), [(1.0, "activate"), (-1.0, "deactivate")])

@@ -215,3 +215,15 @@ def test_any_slice_gives_a_test_in_json_or_none(
         assert test.standard_error >= 0.0
         assert 0.0 <= min(test.better, test.worse) <= max(test.better, test.worse) <= 1.0
         assert test.better + test.worse == pytest.approx(2.0 if not test.standard_error else 1.0)
+
+
+@pytest.mark.parametrize("metric", METRIC_NAMES)
+def test_drift_is_part_of_the_error(metric: Any) -> None:
+    arguments = rows(200, 6)
+    plain, drifting, far = (paired_test(*arguments, metric, drift) for drift in (0.0, 0.01, 1e6))
+    assert plain and drifting and far
+    assert drifting.delta == plain.delta
+    assert drifting.standard_error == pytest.approx(np.hypot(plain.standard_error, 0.01))
+    assert abs(drifting.better - 0.5) < abs(plain.better - 0.5)
+    assert drifting.better + drifting.worse == pytest.approx(1.0)
+    assert far.better == pytest.approx(0.5, abs=1e-4)

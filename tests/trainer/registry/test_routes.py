@@ -1,39 +1,50 @@
 """What rows are routed by: the kernels' own definitions, beside the backbone's experiment."""
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from configs import Experiment, InputError, load_experiment
-from configs.domain_definitions import definition_of
+from configs.domain_definitions import Definition, definition_of
 from configs.domains import Domain
 from tests.conftest import QUICKSTART, SMALL
 from tests.trainer.conftest import MANIFEST, SHAPE, one_line, random_kernel
 from trainer.job import Job
+from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelManifest
 from trainer.registry.kernel_registry import KernelStore
-from trainer.registry.routes import job_routes, routed_experiment, topics_with
+from trainer.registry.routes import (
+    check_servable,
+    definition,
+    job_routes,
+    names_known,
+    routed_experiment,
+    topics_with,
+)
 
 
 def config(*settings: str) -> Experiment:
     return load_experiment(QUICKSTART, [*SMALL, *settings])
 
 
-def kernel(domain: str, experiment: Experiment | None) -> KernelManifest:
-    """A manifest of a domain as an experiment defines it; one that is older where None."""
-    own: dict[str, Any] = {"domain": domain, "version": 1, "backbone": "b"}
-    if experiment:
-        parsed = Domain.parse(domain, experiment.topics)
-        own["definition"] = definition_of(parsed, experiment.topics)
-    return KernelManifest.model_validate(MANIFEST | own)
+def meant(experiment: Experiment, *domains: str) -> dict[str, Definition]:
+    """Domains as an experiment defines them."""
+    topics = experiment.topics
+    return {name: definition_of(Domain.parse(name, topics), topics) for name in domains}
 
 
-def test_older_kernels_are_routed_by_the_backbones_experiment() -> None:
+def test_older_kernels_are_of_the_backbones_experiment() -> None:
+    def older(domain: str) -> KernelManifest:
+        own = {"domain": domain, "version": 1, "backbone": "b"}
+        return KernelManifest.model_validate(MANIFEST | own)
+
     first = config()
-    assert routed_experiment(first, [kernel("all", None), kernel("scene=home", None)]) is first
+    known = {name: definition(older(name), first) for name in ("all", "scene=home")}
+    assert known == meant(first, "all", "scene=home")
+    assert routed_experiment(first, known) is first
     with pytest.raises(InputError, match="'region=r7' is no value of a topic"):
-        routed_experiment(first, [kernel("region=r7", None)])
+        definition(older("region=r7"), first)
 
 
 def test_kernels_bring_values_and_topics_that_the_backbone_has_never_heard_of() -> None:
@@ -43,7 +54,7 @@ def test_kernels_bring_values_and_topics_that_the_backbone_has_never_heard_of() 
         "topics.period.hours={lunch: 11-13, dinner: 17-20, night: 22-02}",
     )
     names = ["region=New York", "tier=2", "period=night", "region=r1,tier=1", "scene=home"]
-    routed = routed_experiment(config(), [kernel(name, later) for name in names])
+    routed = routed_experiment(config(), meant(later, *names))
     assert list(routed.topics) == ["scene", "period", "region", "tier"]
     assert routed.topics["region"].names == ("r1", "r2", "r9", "New York")  # its own come first
     assert routed.topics["period"].names == ("lunch", "dinner", "night")
@@ -56,10 +67,10 @@ def test_kernels_bring_values_and_topics_that_the_backbone_has_never_heard_of() 
 
 def test_a_kernels_definition_counts_where_it_contradicts_the_experiment() -> None:
     later = config("topics.period.hours={lunch: 12-14, dinner: 17-20}")
-    routed = routed_experiment(config(), [kernel("period=lunch", later)])
+    routed = routed_experiment(config(), meant(later, "period=lunch"))
     assert routed.topics["period"].hours == {"lunch": "12-14", "dinner": "17-20"}
     later = config("topics.period.hours={late_lunch: 13-15}")
-    routed = routed_experiment(config(), [kernel("period=late_lunch", later)])
+    routed = routed_experiment(config(), meant(later, "period=late_lunch"))
     assert routed.topics["period"].hours == {"dinner": "17-20", "late_lunch": "13-15"}
 
 
@@ -73,17 +84,17 @@ def test_a_kernels_definition_counts_where_it_contradicts_the_experiment() -> No
     ],
 )
 def test_served_kernels_that_contradict_each_other_are_refused(domain: str, setting: str) -> None:
-    others = kernel("period=lunch,region=r1", config())
+    others = meant(config(), "period=lunch,region=r1")
     with pytest.raises(InputError, match="define topic 'period' differently") as error:
-        routed_experiment(config(), [others, kernel(domain, config(setting, "cross_topics=[]"))])
+        routed_experiment(config(), others | meant(config(setting, "cross_topics=[]"), domain))
     assert "'period=lunch,region=r1'" in one_line(error)
     assert f"'{domain}'" in one_line(error)
 
 
 def test_one_that_is_not_served_is_left_out_where_it_contradicts() -> None:
     late = config("topics.period.hours={lunch: 12-14, tea: 15-16}")
-    idle = [kernel("period=lunch", late), kernel("period=tea", late)]
-    routed = routed_experiment(config(), [kernel("period=lunch", config())], idle)
+    idle = meant(late, "period=lunch", "period=tea")
+    routed = routed_experiment(config(), meant(config(), "period=lunch"), idle)
     assert routed.topics["period"].hours == {
         "lunch": "11-13",
         "dinner": "17-20",
@@ -95,9 +106,9 @@ def test_a_topic_that_the_body_reads_stays_as_it_is() -> None:
     star = ("backbone.body=star", "backbone.topics=[region]")
     later = config(*star, "topics.region.values=[r1, r2, r9, r4]")
     with pytest.raises(InputError, match="the backbone's body reads") as error:
-        routed_experiment(config(*star), [kernel("region=r4", later)])
+        routed_experiment(config(*star), meant(later, "region=r4"))
     assert one_line(error).startswith("topic 'region': ")
-    routed = routed_experiment(config(*star), [kernel("region=r1", later)])
+    routed = routed_experiment(config(*star), meant(later, "region=r1"))
     assert routed.topics["region"].names == ("r1", "r2", "r9")
 
 
@@ -135,3 +146,38 @@ def test_another_config_must_mean_the_same_by_a_name(
     assert one_line(error).startswith("'period=lunch' ")
     topics = topics_with(store, experiment, moved, {"period=lunch"})
     assert topics["period"].hours["lunch"] == "12-14"
+
+
+def test_a_domain_that_was_tuned_is_known_where_no_kernel_of_it_was_worth_storing(
+    store: KernelStore, experiment: Experiment
+) -> None:
+    later = config("topics.city={column: city_tier, values: ['1']}", "cross_topics=[[city, scene]]")
+    crossed = "city=1,scene=home"
+    assert crossed not in names_known(store, job_routes(store, experiment))
+    why = {"outcome": "keep", "reason": "no better than all", "against": "all"}
+    decision = Decision.model_validate(why | {"definition": meant(later, crossed)[crossed]})
+    store.decide({crossed: decision}, store.active())
+    assert crossed in names_known(store, job_routes(store, experiment))
+    with pytest.raises(InputError, match="was worth storing: no better than all"):
+        store.check_known(crossed)
+
+
+def test_what_could_not_be_exported_beside_what_is_served_is_refused(
+    store: KernelStore, experiment: Experiment
+) -> None:
+    for name in list(store.active()):
+        store.deactivate(name)
+    added(store, "period=lunch,region=r1", experiment)
+    check_servable(store, experiment, "period=lunch,region=r1", 1)
+    moved = config("topics.period.hours={lunch: 12-14}")
+    record = MANIFEST | {"definition": meant(moved, "period=lunch")["period=lunch"]}
+    version = store.add("period=lunch", random_kernel(SHAPE, 1), record)
+    with pytest.raises(InputError, match="define topic 'period' differently"):
+        check_servable(store, experiment, "period=lunch", version)
+    wide = replace(SHAPE, widths=(*SHAPE.widths[:-2], 99, 1))
+    record = MANIFEST | {"shape": wide.to_json()}
+    version = store.add("scene=home", random_kernel(wide, 1), record)
+    with pytest.raises(InputError, match="kernels of different shapes cannot be exported") as error:
+        check_servable(store, experiment, "scene=home", version)
+    assert f"of 'scene=home' has {wide.words}" in one_line(error)
+    assert f"'period=lunch,region=r1' has {SHAPE.words}" in one_line(error)
