@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from configs.errors import ConfigError
 from configs.features import FEATURE_KINDS
 from configs.schema import Experiment
+from configs.yaml_text import parse_yaml
 
 _MAX_BYTES = 1_000_000
 
@@ -48,7 +48,7 @@ def parse_experiment(
     """Validates an experiment given as YAML text; ``source`` names it in errors. Raises
     ``ConfigError``.
     """
-    values = _parse_yaml(text, source)
+    values = parse_yaml(text, source)
     if not isinstance(values, dict):
         raise ConfigError(f"{source}: expected a YAML mapping, received {type(values).__name__}")
     for override in overrides:
@@ -59,42 +59,6 @@ def parse_experiment(
         raise ConfigError(
             f"{source}: " + "; ".join(_describe(item) for item in error.errors())
         ) from None
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Safe loading that refuses a key that stands twice; YAML itself would take the last one
-    without a word.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """See the class."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key '{key.value}' stands twice", key.start_mark
-                    )
-                seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def _parse_yaml(text: str, source: str) -> Any:
-    try:
-        return _UniqueKeys(text).get_single_data()
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(
-            f"{source}{where}: not valid YAML: {getattr(error, 'problem', None) or 'unreadable'}"
-        ) from None
-    except (
-        ValueError,
-        TypeError,
-    ) as error:  # a day that does not exist, a number of thousands of digits
-        raise ConfigError(f"{source}: not valid YAML: {error}") from None
-    except RecursionError:
-        raise ConfigError(f"{source}: not valid YAML: nested too deeply") from None
 
 
 def _apply(values: dict[str, Any], override: str) -> None:
@@ -111,7 +75,7 @@ def _apply(values: dict[str, Any], override: str) -> None:
             )
         section[key] = dict(below or {})  # a copy: YAML aliases share one mapping
         section = section[key]
-    section[keys[-1]] = _parse_yaml(text, f"--set {override}")
+    section[keys[-1]] = parse_yaml(text, f"--set {override}")
 
 
 def _describe(item: Any) -> str:

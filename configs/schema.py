@@ -53,6 +53,22 @@ class Data(Section):
             "tolerated share of rows with a conversion but no click; such rows are rejected"
         ),
     )
+    max_rejected: float = Field(
+        0.05,
+        ge=0.0,
+        le=1.0,
+        description=(
+            "tolerated share of rows that are rejected for other reasons, and, of the rows that"
+            " could carry a label, of those whose label is none; beyond it the job stops"
+        ),
+    )
+    null_values: tuple[str, ...] = Field(
+        ("", "NULL", "\\N"),
+        description=(
+            "text that means a missing value in CSV and JSON, also as an element of a list; empty"
+            " text always does"
+        ),
+    )
     topic_columns: tuple[str, ...] = Field(
         (),
         description=(
@@ -229,9 +245,12 @@ class Experiment(Section):
         """The same with other settings of the transform: datasets that are older than raw columns
         have topics among them.
         """
+        same_rows = {"input", "topic_columns", "max_rejected"}
+        if self.data.null_values == Data.model_fields["null_values"].default:
+            same_rows.add("null_values")  # datasets that are older than it keep their digest
         shown = {
             **transform_settings,
-            "data": self.data.model_dump(mode="json", exclude={"input", "topic_columns"}),
+            "data": self.data.model_dump(mode="json", exclude=same_rows),
             "tasks": self.tasks.model_dump(
                 mode="json", exclude={name: {"loss_weight"} for name in TASK_NAMES}
             ),

@@ -7,12 +7,20 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 
 from configs.errors import InputError
 from configs.files import read_json
 
 _FIXED_OFFSET = re.compile(r"UTC([+-])([01]\d|2[0-3]):([0-5]\d)")
+_DIGITS = re.compile(r"\s*[-+]?[\d.]+\s*")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
 
@@ -106,5 +114,14 @@ def _assume_utc(moment: datetime) -> datetime:
         raise ValueError(f"{moment.isoformat()} has no UTC time") from None
 
 
-UtcDatetime = Annotated[datetime, AfterValidator(_assume_utc)]
-"""A moment; read as UTC where it names no time zone."""
+def _refuse_digits(value: Any) -> Any:
+    if isinstance(value, int | float) or (isinstance(value, str) and _DIGITS.fullmatch(value)):
+        raise ValueError(
+            f"{value} could be a date or seconds since 1970; expected ISO 8601, such as 2024-01-02"
+            " or 2024-01-02T03:00:00Z"
+        )
+    return value
+
+
+UtcDatetime = Annotated[datetime, BeforeValidator(_refuse_digits), AfterValidator(_assume_utc)]
+"""A moment, written as ISO 8601; read as UTC where it names no time zone."""

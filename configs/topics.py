@@ -16,7 +16,7 @@ _HOURS = re.compile(r"(\d\d)-(\d\d)")
 
 
 def _as_text(value: object) -> object:
-    if isinstance(value, bool | float):  # YAML reads NO as false and 1.10 as 1.1
+    if isinstance(value, bool | float):  # YAML reads True as true and 1.10 as 1.1
         raise ValueError(f"YAML reads a value as {value}; put it in quotes")
     if not isinstance(value, str | int):
         raise ValueError(f"expected text or whole numbers, received {type(value).__name__}")

@@ -16,7 +16,7 @@ text, UTF-8 bytes   itself, at most 4096 bytes  decimal numbers, true and   ISO 
                                                                             do not count
 true, false         ``true``, ``false``         1, 0                        refused
 whole number        its digits                  itself                      seconds since 1970
-fraction            ``3`` for 3.0, otherwise    itself                      seconds since 1970
+fraction, decimal   ``3`` for 3.0, otherwise    itself                      seconds since 1970
                     the shortest decimal form
 NaN, infinity       refused                     refused, in text too        refused
 date, datetime      ISO 8601, as Arrow writes   refused                     itself (UTC where it
@@ -29,6 +29,10 @@ whole seconds and lie from 1990 to 2100, so that milliseconds are refused and no
 alone are seconds, never a date such as 20240101. Numbers in text are ASCII, without underscores,
 hexadecimal digits or thousands separators.
 
+CSV has no types, so there ``3.0`` in a column of text is ``3``, and ``True`` is ``true``, as the
+same column is written by JSON or Parquet; nothing else is taken for a number (``007``, ``1.10``).
+Text of JSON and Parquet is itself.
+
 A label is a number that is 0 or 1; a weight is a number of at least 0. A list holds texts, all from
 values of one type (whole numbers and fractions are one type); missing elements are left out, and a
 missing list is empty. A field of a CSV file holds a list as ``a|b|c`` or as a JSON array.
@@ -40,7 +44,7 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal
+from decimal import Context, Decimal
 
 MAX_TEXT_BYTES = 4096
 LIST_SEPARATOR = "|"
@@ -49,8 +53,16 @@ EXACT_FLOAT = 2.0**53
 column becomes one of floats on its way through pandas.
 """
 
+WHOLE_FRACTION = r"-?(0|[1-9][0-9]{0,14})\.0+"
+"""A fraction that is whole, as programs write it in CSV; fifteen digits are exact."""
+
+TRUTH_VALUES = ("True", "False", "TRUE", "FALSE")
+"""Truth values as programs write them in CSV, beside ``true`` and ``false``."""
+
 FIRST_SECOND = int(datetime(1990, 1, 1, tzinfo=UTC).timestamp())
 LAST_SECOND = int(datetime(2100, 1, 1, tzinfo=UTC).timestamp())
+MICROSECONDS = 10**6
+"""In a second."""
 
 NO_TEXT = "expected text"
 NO_UTF8 = "expected UTF-8 text"
@@ -59,6 +71,7 @@ NO_NUMBER = "expected a number"
 NOT_FINITE = "expected a finite number"
 NO_LABEL = "expected 0 or 1"
 NO_WEIGHT = "expected a finite number of at least 0"
+NEGATIVE_WEIGHT = "expected a weight of at least 0"
 NO_TIMESTAMP = "expected a timestamp, ISO 8601 text or seconds since 1970"
 OUT_OF_RANGE = "expected a timestamp from 1990 to 2100"
 NO_LIST = "expected a list"
@@ -70,6 +83,7 @@ _NUMBER = re.compile(
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LONGEST_WHOLE = 10**MAX_TEXT_BYTES
 _SHOWN = 80
+_EXACTLY = Context(prec=MAX_TEXT_BYTES)  # Arrow's decimals have 76 digits, Python's default 28
 
 
 class UnreadableValueError(ValueError):
@@ -151,7 +165,7 @@ def weight_of(value: object) -> float | None:
     except UnreadableValueError:
         raise UnreadableValueError(NO_WEIGHT, value) from None
     if number is not None and number < 0:
-        raise UnreadableValueError(NO_WEIGHT, value)
+        raise UnreadableValueError(NEGATIVE_WEIGHT, value)
     return number
 
 
@@ -159,13 +173,19 @@ def seconds_of(value: object) -> int | None:
     """Reads a value as a moment, in whole seconds since 1970 (UTC); None where it is missing.
     Raises ``UnreadableValueError``.
     """
+    microseconds = microseconds_of(value)
+    return None if microseconds is None else microseconds // MICROSECONDS
+
+
+def microseconds_of(value: object) -> int | None:
+    """The same before it is cut, in microseconds: rows are told apart by it."""
     if value is None:
         return None
     if isinstance(value, datetime):
         moment = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return _in_range((moment - _EPOCH) // timedelta(seconds=1), value)
+        return _in_range((moment - _EPOCH) // timedelta(microseconds=1), value)
     if isinstance(value, date):
-        return _in_range((value - _EPOCH.date()).days * 86_400, value)
+        return _in_range((value - _EPOCH.date()).days * 86_400 * MICROSECONDS, value)
     if isinstance(value, str | bytes):
         text = _decoded(value)
         seconds = parse_seconds(text) if text else None
@@ -173,10 +193,10 @@ def seconds_of(value: object) -> int | None:
             if text:
                 raise UnreadableValueError(NO_TIMESTAMP, value)
             return None
-        return _in_range(seconds, value)
+        return _in_range(_rounded(seconds), value)
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         raise UnreadableValueError(NO_TIMESTAMP, value)
-    return _in_range(_double(value), value)
+    return _in_range(_rounded(_double(value)), value)
 
 
 def texts_of(value: object) -> list[str]:
@@ -198,13 +218,26 @@ def texts_of(value: object) -> list[str]:
     return [text for text in texts if text is not None]
 
 
+def text_of_field(text: str | bytes | None) -> str | None:
+    """Reads text in a field of a CSV file; None where it is missing. Raises
+    ``UnreadableValueError``.
+    """
+    found = text_of(text)
+    if found is None:
+        return None
+    if found in TRUTH_VALUES:
+        return found.lower()
+    return text_of(float(found)) if re.fullmatch(WHOLE_FRACTION, found) else found
+
+
 def texts_of_field(text: str | bytes | None) -> list[str]:
     """Reads a list in a field of a CSV file: a JSON array where the text begins with ``[``,
     separated text otherwise. Raises ``UnreadableValueError``.
     """
     decoded = _decoded(text or "")
     if not decoded.startswith("["):
-        return texts_of(decoded.split(LIST_SEPARATOR))
+        found = map(text_of_field, decoded.split(LIST_SEPARATOR))
+        return [element for element in found if element is not None]
     return texts_of(parse_array(decoded))
 
 
@@ -215,8 +248,12 @@ READERS: Mapping[str, Callable[[object], object]] = {
     "label": label_of,
     "weight": weight_of,
     "timestamp": seconds_of,
+    "double": double_of,
+    "microseconds": microseconds_of,
 }
-"""The reader of every kind of column."""
+"""The reader of every kind of column; the last two are those of numbers and moments where rows are
+told apart by them.
+"""
 
 
 def parse_number(text: str) -> float | None:
@@ -245,11 +282,16 @@ def parse_array(text: str) -> object:
         return text
 
 
-def _in_range(seconds: float, value: object) -> int:
-    whole = math.floor(seconds) if math.isfinite(seconds) else 0
-    if not FIRST_SECOND <= whole <= LAST_SECOND:
+def _rounded(seconds: float) -> int:
+    """Microseconds; what a double holds of them is exact up to far beyond 2100."""
+    product = seconds * MICROSECONDS
+    return round(product) if math.isfinite(product) else 0
+
+
+def _in_range(microseconds: int, value: object) -> int:
+    if not FIRST_SECOND <= microseconds // MICROSECONDS <= LAST_SECOND:
         raise UnreadableValueError(OUT_OF_RANGE, value)
-    return whole
+    return microseconds
 
 
 def _double(value: float | Decimal) -> float:
@@ -287,9 +329,10 @@ def _written(value: object) -> str:
             raise UnreadableValueError(LONG_TEXT, value)
         return str(value)
     if isinstance(value, float) and math.isfinite(value):
-        return _shortest(value)
+        whole = value.is_integer() and abs(value) < EXACT_FLOAT
+        return str(int(value)) if whole else _shortest(Decimal(repr(value)))
     if isinstance(value, Decimal) and value.is_finite():
-        return str(value) if "E+" not in str(value) else f"{value:f}"
+        return f"{value:.0f}" if value == value.to_integral_value() else _shortest(value)
     if isinstance(value, datetime):
         zone = "Z" if value.tzname() == "UTC" else value.strftime("%z")
         return value.replace(tzinfo=None).isoformat(" ", "microseconds") + zone
@@ -298,13 +341,11 @@ def _written(value: object) -> str:
     raise UnreadableValueError(NO_TEXT, value)
 
 
-def _shortest(value: float) -> str:
-    """The shortest decimal form, as Arrow writes it: with an exponent below 1e-6 and from 1e10
-    on.
+def _shortest(value: Decimal) -> str:
+    """The shortest decimal form, as Arrow writes it of floats: with an exponent below 1e-6 and
+    from 1e10 on.
     """
-    if value.is_integer() and abs(value) < EXACT_FLOAT:
-        return str(int(value))
-    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    sign, digits, exponent = _EXACTLY.normalize(value).as_tuple()
     assert isinstance(exponent, int)  # noqa: S101 - it is text for infinities alone
     figures = "".join(map(str, digits))
     point = len(figures) + exponent  # where the decimal point is, counted from the first figure

@@ -29,7 +29,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("features", "simulation", "training"),
         ("section",),
         ("files",),
-        ("asides",),
+        ("asides", "yaml_text"),
         ("domain_names", "errors", "progress", "random_streams", "tensorflow_import", "values"),
     ),
     "preprocessing": (

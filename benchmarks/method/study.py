@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from configs import InputError
 from configs.section import SafeName, Section
+from configs.yaml_text import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 STUDIES = Path(__file__).parent / "studies"
@@ -180,14 +180,12 @@ def load_study(name: str) -> Study:
     """Reads a study by name (a file in ``studies/``) or path. Raises ``InputError``."""
     path = Path(name) if name.endswith(".yaml") else STUDIES / f"{name}.yaml"
     try:
-        return Study.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        return Study.model_validate(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
     except UnicodeDecodeError:
         raise InputError(f"{path}: expected UTF-8 text") from None
     except FileNotFoundError:
         known = ", ".join(sorted(found.stem for found in STUDIES.glob("*.yaml")))
         raise InputError(f"{path}: no such study; there are: {known}") from None
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""

@@ -24,7 +24,12 @@ from preprocessing.features.kept_columns import dictionary_path
 from preprocessing.features.statistics import fit
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch, read_piece
-from preprocessing.validation.row_checks import CheckedBatch, rejected_rows, validate
+from preprocessing.validation.row_checks import (
+    CheckedBatch,
+    first_of_each_rule,
+    rejected_rows,
+    validate,
+)
 from preprocessing.validation.splits import split_masks
 
 
@@ -209,11 +214,21 @@ def count_rows(checked: CheckedBatch, experiment: Experiment) -> Tally:
     """Rows of a batch by split and by rule."""
     masks = split_masks(checked.rows, experiment)
     seconds = checked.rows.column(experiment.data.timestamp).to_numpy(zero_copy_only=False)
+    labels = {name: checked.rows.column(name).to_numpy() for name in experiment.label_columns}
+    place, path = checked.raw.place, checked.raw.source.path
     return Tally(
         rows=checked.raw.row_count,
         rejected=Counter(rejection.rule for rejection in checked.rejections),
+        examples={
+            rule: (place, row.row, f"{path} row {row.row}: {row.reason}")
+            for rule, row in first_of_each_rule(checked).items()
+        },
         outside=int(len(seconds) - np.count_nonzero(np.logical_or.reduce(list(masks.values())))),
         splits=Counter({name: int(np.count_nonzero(mask)) for name, mask in masks.items()}),
+        positives={
+            split: Counter({name: int(values[mask].sum()) for name, values in labels.items()})
+            for split, mask in masks.items()
+        },
         first=int(seconds.min()) if len(seconds) else None,
         last=int(seconds.max()) if len(seconds) else None,
         json_names=set(checked.raw.names) if checked.raw.source.format == "json" else None,

@@ -16,10 +16,9 @@ from apache_beam.transforms.window import GlobalWindows
 from configs import Experiment
 from preprocessing import filesystem
 from preprocessing.beam.pass_summary import Tally
-from preprocessing.hashing import combine_fingerprints
 from preprocessing.logs.readers import place_name
 from preprocessing.validation.row_checks import CheckedBatch
-from preprocessing.validation.row_keys import fingerprint_of
+from preprocessing.validation.row_keys import row_keys
 
 # groups that duplicates are looked for in; one must fit in a worker's memory, a few times 20 bytes
 # a row
@@ -59,9 +58,7 @@ class KeysOfRows(beam.DoFn):
     def process(self, checked: CheckedBatch) -> Iterator[tuple[int, PartOfKeys]]:
         """Fingerprints one batch."""
         keys = np.empty(len(checked.index), KEYS)
-        keys["key"] = combine_fingerprints(
-            [fingerprint_of(checked.rows.column(name)) for name in self._experiment.data.row_key]
-        )
+        keys["key"] = row_keys(checked, self._experiment)
         keys["file"], keys["batch"], keys["row"] = (
             checked.raw.source.order,
             checked.raw.number,

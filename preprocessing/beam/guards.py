@@ -1,8 +1,10 @@
 """What stops a job before it writes, and what it warns of."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from configs import Experiment, InputError
+from configs.values import NEGATIVE_WEIGHT, NO_LABEL
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.progress import say
 from preprocessing.features.kept_columns import MOST_MEMBERS
@@ -11,6 +13,7 @@ from preprocessing.logs.schema import raw_columns
 from preprocessing.validation.row_checks import CONVERSION_WITHOUT_CLICK
 
 _SHOWN_ERRORS = 3
+_SHOWN_RULES = 3
 
 
 def warn_of_overlap(experiment: Experiment) -> None:
@@ -44,22 +47,7 @@ def check_rows(tally: Tally, experiment: Experiment, logs: str, fitting: bool) -
     needed = raw_columns(experiment)
     if tally.json_names and needed.keys() - tally.json_names:
         raise missing_columns_error(logs, sorted(tally.json_names), needed)
-    refused = tally.rejected.total()
-    if refused == tally.rows:
-        rule, count = min(tally.rejected.items(), key=lambda item: (-item[1], item[0]))
-        raise InputError(
-            f"{logs}: all {tally.rows} rows were rejected; most often ({count} rows): {rule}"
-        )
-    without_click = tally.rejected[CONVERSION_WITHOUT_CLICK]
-    share = without_click / tally.rows
-    if share > experiment.data.max_conversion_without_click:
-        cvr = experiment.tasks.cvr
-        raise InputError(
-            f"{logs}: {without_click} of {tally.rows} rows have {cvr.label} = 1 with {cvr.space} ="
-            f" 0, a share of {share:.6f}; data.max_conversion_without_click allows"
-            f" {experiment.data.max_conversion_without_click}; with a larger share they go to"
-            " rejected/ and the rest goes on"
-        )
+    _check_rejected(tally, experiment, logs)
     empty = [name for name in experiment.splits if not tally.splits[name]]
     if empty and fitting:
         split = experiment.splits[empty[0]]
@@ -71,6 +59,59 @@ def check_rows(tally: Tally, experiment: Experiment, logs: str, fitting: bool) -
         raise InputError(f"{logs}: no rows in any split; {_span(tally)}")
     if empty:
         say(f"warning: no rows in splits {', '.join(empty)}: they stay empty; {_span(tally)}")
+    for said in _one_class_alone(tally, experiment):
+        if fitting:
+            raise InputError(
+                f"{logs}: {said}; expected both, from a longer window or another column"
+            )
+        say(f"warning: {said}: nothing can be learned from it, or judged by it")
+
+
+def _check_rejected(tally: Tally, experiment: Experiment, logs: str) -> None:
+    """Refuses logs of which too much is rejected, by what they then lack."""
+    settings, tasks = experiment.data, experiment.tasks
+    without_click = tally.rejected[CONVERSION_WITHOUT_CLICK]
+    share = without_click / tally.rows
+    if share > settings.max_conversion_without_click:
+        raise InputError(
+            f"{logs}: {without_click} of {tally.rows} rows have {tasks.cvr.label} = 1 with"
+            f" {tasks.cvr.space} = 0, a share of {share:.6f};"
+            f" data.max_conversion_without_click allows {settings.max_conversion_without_click};"
+            " with a larger share they go to rejected/ and the rest goes on"
+        )
+    if settings.weight and (rule := f"{settings.weight}: {NEGATIVE_WEIGHT}") in tally.examples:
+        raise InputError(
+            f"{logs}: {tally.rejected[rule]} of {tally.rows} rows have a negative weight; the"
+            f" first: {tally.examples[rule][2]}; leave such rows out of the logs"
+        )
+    for label in experiment.label_columns:
+        refused = tally.rejected[rule := f"{label}: {NO_LABEL}"]
+        positives = sum(counts[label] for counts in tally.positives.values())
+        if refused and refused / (refused + positives) > settings.max_rejected:
+            raise InputError(
+                f"{logs}: label '{label}' is neither 0 nor 1 in {refused} rows, and 1 in"
+                f" {positives} of the splits; data.max_rejected allows {settings.max_rejected:g}"
+                f" of both; the first: {tally.examples[rule][2]}"
+            )
+    others = tally.rejected.total() - without_click
+    if others > settings.max_rejected * tally.rows or others == tally.rows:
+        reasons = sorted(tally.rejected.items(), key=lambda item: (-item[1], item[0]))
+        shown = "; ".join(f"{count} rows: {rule}" for rule, count in reasons[:_SHOWN_RULES])
+        raise InputError(
+            f"{logs}: {others} of {tally.rows} rows were rejected, {others / tally.rows:.1%};"
+            f" data.max_rejected allows {settings.max_rejected:.1%}; {shown}; the first of the"
+            f" most frequent: {tally.examples[reasons[0][0]][2]}"
+        )
+
+
+def _one_class_alone(tally: Tally, experiment: Experiment) -> Iterator[str]:
+    """Says of which splits a label has one value alone."""
+    for split in experiment.splits:
+        for label in experiment.label_columns:
+            rows = tally.splits[split]
+            if rows and (positives := tally.positives[split][label]) in (0, rows):
+                value = positives // rows
+                yield f"label '{label}' is {value} on all {rows} rows of split '{split}'"
 
 
 def warn_of_long_lists(tally: Tally) -> None:

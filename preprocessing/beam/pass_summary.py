@@ -20,8 +20,11 @@ class Tally:
     Attributes:
       rows: rows read, broken ones included.
       rejected: rows by the rule they broke.
+      examples: by rule, the first row of the logs that broke it: place (``RawBatch.place``), row in
+        its file, and where it is and what was received, in words.
       outside: sound rows in no split.
       splits: rows by split; with overlapping windows a row counts in each.
+      positives: split -> label -> rows that carry it.
       first, last: range of the timestamps of sound rows, seconds.
       json_names: every name that rows of JSON lines had; None where no JSON was read.
       duplicated: keys of the batches that hold rows to drop.
@@ -39,8 +42,10 @@ class Tally:
 
     rows: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, tuple[str, int, str]] = field(default_factory=dict)
     outside: int = 0
     splits: Counter[str] = field(default_factory=Counter)
+    positives: dict[str, Counter[str]] = field(default_factory=dict)
     first: int | None = None
     last: int | None = None
     json_names: set[str] | None = None
@@ -60,7 +65,11 @@ class Tally:
         self.rows += other.rows
         self.outside += other.outside
         self.rejected.update(other.rejected)
+        for rule, example in other.examples.items():
+            self.examples[rule] = min(example, self.examples.get(rule, example))
         self.splits.update(other.splits)
+        for split, counts in other.positives.items():
+            self.positives.setdefault(split, Counter()).update(counts)
         self.first = min(
             (value for value in (self.first, other.first) if value is not None), default=None
         )
@@ -101,6 +110,8 @@ class Tally:
             values["json_names"] = set(values["json_names"])
         for name in ("rejected", "splits"):
             values[name] = Counter(values[name])
+        values["examples"] = {rule: tuple(found) for rule, found in values["examples"].items()}
+        values["positives"] = {split: Counter(n) for split, n in values["positives"].items()}
         values["domains"] = {
             split: {domain: Counter(counts) for domain, counts in domains.items()}
             for split, domains in values["domains"].items()

@@ -8,7 +8,7 @@ import pyarrow as pa
 from configs import Experiment
 from configs.features import ReadAs
 
-Kind = ReadAs | Literal["label", "weight"]
+Kind = ReadAs | Literal["label", "weight", "double", "microseconds"]
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
     "string": pa.string(),
@@ -17,9 +17,11 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "timestamp": pa.int64(),
     "label": pa.float32(),
     "weight": pa.float32(),
+    "double": pa.float64(),
+    "microseconds": pa.int64(),
 }
 """Type of a validated column: null strings and numbers are missing, timestamps are whole seconds
-since 1970 (UTC).
+since 1970 (UTC). No column is of the last two kinds: keys are compared in them.
 """
 
 

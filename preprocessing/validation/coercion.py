@@ -5,6 +5,8 @@ What a value may look like is said in ``configs.values``: Arrow reads columns of
 hold it equal to those functions; they read themselves what Arrow has no type for.
 """
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -25,22 +27,47 @@ from preprocessing.validation.scalar_coercion import (
     SCALARS,
     Coerced,
     Mask,
+    as_typed,
     decode_text,
     is_text,
     mask_of,
+    without_nulls,
 )
 
 
-def coerce(column: RawColumn, kind: Kind, lists_as_text: bool = False) -> Coerced:
-    """Reads a raw column as ``kind``; with ``lists_as_text`` (CSV), lists are read from text."""
+@dataclass(frozen=True)
+class Carrier:
+    """What a file format leaves open.
+
+    Attributes:
+      untyped: whether every value is written as text, as in CSV; False by default.
+      nulls: text that means a missing value, beside empty text; none by default.
+    """
+
+    untyped: bool = False
+    nulls: tuple[str, ...] = ()
+
+
+TYPED = Carrier()
+"""Of formats that say themselves what a value is: Parquet."""
+
+
+def coerce(column: RawColumn, kind: Kind, carrier: Carrier = TYPED) -> Coerced:
+    """Reads a raw column as ``kind``."""
     if isinstance(column, list):
-        return _join(len(column), _read_types(column, kind), kind)
+        return _join(len(column), _read_types(column, kind, carrier), kind)
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     if pa.types.is_null(column.type):
         column = column.cast(pa.string())
+    if is_text(column.type):
+        column = without_nulls(column, carrier.nulls)
     if kind == "strings":
-        return _lists(column, lists_as_text)
+        return _lists(column, carrier)
+    if kind == "string" and carrier.untyped and is_text(column.type):
+        column, problems = decode_text(column)
+        texts = SCALARS[kind](as_typed(column))
+        return Coerced(texts.values, [*problems, *texts.problems])
     return SCALARS[kind](column)
 
 
@@ -64,7 +91,7 @@ def _join(rows: int, parts: list[_Part], kind: Kind) -> Coerced:
     )
 
 
-def _read_types(values: list[object], kind: Kind) -> list[_Part]:
+def _read_types(values: list[object], kind: Kind, carrier: Carrier) -> list[_Part]:
     """Reads values of several types, those of each type together."""
     by_type: dict[type, list[int]] = {}
     for row, value in enumerate(values):
@@ -73,7 +100,10 @@ def _read_types(values: list[object], kind: Kind) -> list[_Part]:
     for rows in by_type.values():
         alike = [values[row] for row in rows]
         column = as_column(alike)
-        read = _read_singly(alike, kind) if isinstance(column, list) else coerce(column, kind)
+        if isinstance(column, list):
+            read = _read_singly(alike, kind)
+        else:
+            read = coerce(column, kind, carrier)
         parts.append((np.array(rows), read))
     return parts
 
@@ -104,15 +134,15 @@ def _is_list(type_: pa.DataType) -> bool:
     )
 
 
-def _lists(values: pa.Array, lists_as_text: bool) -> Coerced:
-    if lists_as_text and is_text(values.type):
+def _lists(values: pa.Array, carrier: Carrier) -> Coerced:
+    if carrier.untyped and is_text(values.type):
         values, problems = decode_text(values)
-        return _split(values, problems)
+        return _split(values, problems, carrier)
     if not _is_list(values.type):
         return Coerced(_no_lists(len(values)), [(NO_LIST, mask_of(values.is_valid()))])
     lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
     parent = np.repeat(np.arange(len(values)), lengths)
-    elements, problems = coerce(values.flatten(), "string")
+    elements, problems = coerce(values.flatten(), "string", carrier)
     spread = []
     for rule, mask in problems:
         if mask.any():
@@ -135,17 +165,19 @@ def _no_lists(rows: int) -> pa.Array:
     ).cast(ARROW_TYPES["strings"])
 
 
-def _split(text: pa.Array, problems: list[tuple[str, Mask]]) -> Coerced:
-    """Lists of a CSV file: JSON arrays where the text begins with ``[``, separated text
-    otherwise.
+def _split(text: pa.Array, problems: list[tuple[str, Mask]], carrier: Carrier) -> Coerced:
+    """Lists of a CSV file: JSON arrays, which have types, where the text begins with ``[``,
+    separated text otherwise.
     """
     is_json = mask_of(pc.starts_with(text, "["))
     if not is_json.any():
-        lists = _lists(pc.split_pattern(text, LIST_SEPARATOR), False)
+        lists = _lists(pc.split_pattern(text, LIST_SEPARATOR), carrier)
         return Coerced(lists.values, [*problems, *lists.problems])
     arrays, rest = np.flatnonzero(is_json), np.flatnonzero(~is_json)
     parsed = [parse_array(value) for value in text.filter(pa.array(is_json)).to_pylist()]
-    parts = [(arrays[where], read) for where, read in _read_types(parsed, "strings")]
-    parts.append((rest, _lists(pc.split_pattern(text.take(pa.array(rest)), LIST_SEPARATOR), False)))
+    typed = replace(carrier, untyped=False)
+    parts = [(arrays[where], read) for where, read in _read_types(parsed, "strings", typed)]
+    separated = pc.split_pattern(text.take(pa.array(rest)), LIST_SEPARATOR)
+    parts.append((rest, _lists(separated, carrier)))
     coerced = _join(len(text), parts, "strings")
     return Coerced(coerced.values, [*problems, *coerced.problems])

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import NamedTuple
@@ -10,17 +10,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs import Experiment
+from configs.schema import TASK_NAMES
 from preprocessing.logs.readers import RawBatch, RawColumn
 from preprocessing.logs.schema import raw_columns
-from preprocessing.validation.coercion import coerce
+from preprocessing.validation.coercion import TYPED, Carrier, coerce
 
 CONVERSION_WITHOUT_CLICK = "conversion without click"
 _SHOWN = 80  # characters of a received value that a reason repeats
 
 Mask = npt.NDArray[np.bool_]
 Rows = npt.NDArray[np.intp]
+Problems = list[tuple[str, Mask]]
 
 
 class Rejection(NamedTuple):
@@ -98,15 +101,16 @@ def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
             broken[fresh] = True
 
     arrays: dict[str, pa.Array] = {}
-    for name, column in raw_columns(experiment).items():
-        values, problems = coerce(
-            raw.columns[name], column.kind, lists_as_text=raw.source.format == "csv"
-        )
-        for rule, mask in problems:
+    columns, carrier = raw_columns(experiment), _carrier(raw, experiment)
+    problems = {}
+    for name, column in columns.items():
+        arrays[name], problems[name] = coerce(raw.columns[name], column.kind, carrier)
+    _fill_undefined_labels(arrays, problems, experiment)
+    for name, column in columns.items():
+        for rule, mask in problems[name]:
             refuse(f"{name}: {rule}", name, mask)
-        if column.required and values.null_count:
-            refuse(f"{name}: missing", None, values.is_null().to_numpy(zero_copy_only=False))
-        arrays[name] = values
+        if column.required and arrays[name].null_count:
+            refuse(f"{name}: missing", None, arrays[name].is_null().to_numpy(zero_copy_only=False))
     refuse(CONVERSION_WITHOUT_CLICK, None, _conversion_without_click(arrays, experiment))
 
     index = np.flatnonzero(~broken)
@@ -114,6 +118,29 @@ def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
     if len(index) < count:
         rows = rows.filter(pa.array(~broken))
     return CheckedBatch(raw, rows, index, tuple(sorted(_rejections(raw, found))))
+
+
+def _carrier(raw: RawBatch, experiment: Experiment) -> Carrier:
+    """How the batch's format writes values."""
+    if raw.source.format == "parquet":
+        return TYPED
+    return Carrier(raw.source.format == "csv", experiment.data.null_values)
+
+
+def _fill_undefined_labels(
+    arrays: dict[str, pa.Array], problems: Mapping[str, Problems], experiment: Experiment
+) -> None:
+    """A label that is missing where its sample space excludes the row is 0: nobody buys what they
+    have not clicked, and ESMM's CTCVR is defined on every impression.
+    """
+    for task in (getattr(experiment.tasks, name) for name in TASK_NAMES):
+        if task.space == "all":
+            continue
+        excluded = pc.fill_null(pc.equal(arrays[task.space], 0.0), False)
+        undefined = pc.and_(excluded, arrays[task.label].is_null())
+        for _, mask in problems[task.label]:  # what is no label is not missing
+            undefined = pc.and_(undefined, pa.array(~mask))
+        arrays[task.label] = pc.if_else(undefined, pa.scalar(0.0, pa.float32()), arrays[task.label])
 
 
 def _conversion_without_click(arrays: dict[str, pa.Array], experiment: Experiment) -> Mask:
@@ -132,13 +159,24 @@ def _rejections(raw: RawBatch, found: list[tuple[str, str | None, Rows]]) -> Ite
             yield Rejection(int(raw.rows[position]), rule, position, column)
 
 
+def first_of_each_rule(checked: CheckedBatch) -> dict[str, RejectedRow]:
+    """The first rejection of a batch by each rule."""
+    first: dict[str, Rejection] = {}
+    for rejection in checked.rejections:
+        first.setdefault(rejection.rule, rejection)
+    return dict(zip(first, _as_shown(checked.raw, list(first.values())), strict=True))
+
+
 def rejected_rows(checked: CheckedBatch) -> Iterator[RejectedRow]:
     """The rejections of a batch with reasons and values, ready for JSON."""
-    raw = checked.raw
-    positions = [rejection.position for rejection in checked.rejections if not rejection.broken]
+    return _as_shown(checked.raw, checked.rejections)
+
+
+def _as_shown(raw: RawBatch, rejections: Sequence[Rejection]) -> Iterator[RejectedRow]:
+    positions = [rejection.position for rejection in rejections if not rejection.broken]
     columns = {name: _values_at(column, positions) for name, column in raw.columns.items()}
     rows = iter(range(len(positions)))
-    for rejection in checked.rejections:
+    for rejection in rejections:
         if rejection.broken:
             line = raw.broken[rejection.position]
             yield RejectedRow(rejection.row, _reason(line.rule, line.received), line.text)

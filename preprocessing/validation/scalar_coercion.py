@@ -2,8 +2,8 @@
 moments. ``configs.values`` says what is accepted.
 """
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from configs.values import (
     LAST_SECOND,
     LONG_TEXT,
     MAX_TEXT_BYTES,
+    MICROSECONDS,
+    NEGATIVE_WEIGHT,
     NO_LABEL,
     NO_NUMBER,
     NO_TEXT,
@@ -24,12 +26,15 @@ from configs.values import (
     NO_WEIGHT,
     NOT_FINITE,
     OUT_OF_RANGE,
+    TRUTH_VALUES,
+    WHOLE_FRACTION,
     parse_number,
     parse_seconds,
+    text_of,
 )
 from preprocessing.logs.schema import ARROW_TYPES, Kind
 
-_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}  # in a second
 
 Mask = npt.NDArray[np.bool_]
 
@@ -54,6 +59,26 @@ def refuse_all(values: pa.Array, kind: Kind, rule: str) -> Coerced:
 
 def _blank(values: pa.Array, bad: Mask) -> pa.Array:
     return pc.if_else(pa.array(bad), pa.scalar(None, values.type), values) if bad.any() else values
+
+
+def without_nulls(values: pa.Array, nulls: Sequence[str]) -> pa.Array:
+    """Text or bytes of which those that mean a missing value are null."""
+    known = pc.is_in(values, value_set=pa.array(nulls, values.type)) if nulls else None
+    return values if known is None else _blank(values, mask_of(known))
+
+
+def as_typed(text: pa.Array) -> pa.Array:
+    """Text of a CSV file, of which whole fractions and truth values are as a format with types
+    has them (``configs.values.text_of_field``).
+    """
+    spelt = pc.is_in(text, value_set=pa.array(TRUTH_VALUES, text.type))
+    text = pc.if_else(spelt, pc.utf8_lower(text), text)
+    whole = pc.match_substring_regex(text, f"^{WHOLE_FRACTION}$")
+    if not pc.any(whole).as_py():
+        return text
+    digits = pc.replace_substring_regex(text, r"\.0+$", "")
+    digits = pc.if_else(pc.equal(digits, "-0"), "0", digits)
+    return pc.if_else(whole, digits, text)
 
 
 def is_text(type_: pa.DataType) -> bool:
@@ -82,10 +107,11 @@ def read_texts(values: pa.Array) -> Coerced:
         bad = mask_of(pc.invert(pc.is_finite(values)))
         problems = [(NO_TEXT, bad)]
         values = _text_of_floats(_blank(values, bad))
+    elif pa.types.is_decimal(type_):
+        values = _by_distinct(values, text_of, pa.string())
     elif (
         pa.types.is_integer(type_)
         or pa.types.is_boolean(type_)
-        or pa.types.is_decimal(type_)
         or pa.types.is_date(type_)
         or pa.types.is_timestamp(type_)
     ):
@@ -158,13 +184,18 @@ def _parse_numbers(text: pa.Array) -> tuple[pa.Array, Mask]:
 def _parse_distinct(
     text: pa.Array, parse: Callable[[str], float | None], type_: pa.DataType
 ) -> tuple[pa.Array, Mask]:
-    """Parses with a Python function, once a distinct value; None, and a bad mask, where it finds
-    nothing.
-    """
-    encoded = text.dictionary_encode()
-    parsed = pa.array([parse(value) for value in encoded.dictionary.to_pylist()], type_)
-    values = parsed.take(encoded.indices)
+    """Parses with a Python function; None, and a bad mask, where it finds nothing."""
+    values = _by_distinct(text, parse, type_)
     return values, mask_of(pc.and_(values.is_null(), text.is_valid()))
+
+
+def _by_distinct(
+    values: pa.Array, function: Callable[[Any], object], type_: pa.DataType
+) -> pa.Array:
+    """Applies a Python function, once a distinct value."""
+    encoded = values.dictionary_encode()
+    found = pa.array([function(value) for value in encoded.dictionary.to_pylist()], type_)
+    return found.take(encoded.indices)
 
 
 def _finite(values: pa.Array) -> Coerced:
@@ -184,13 +215,20 @@ def _labels(values: pa.Array) -> Coerced:
 
 def _weights(values: pa.Array) -> Coerced:
     numbers, problems = _finite(values)
-    bad = mask_of(pc.less(numbers, 0.0))
+    negative = mask_of(pc.less(numbers, 0.0))
+    bad = np.zeros_like(negative)
     for _, mask in problems:
         bad = bad | mask
-    return Coerced(_blank(numbers, bad), [(NO_WEIGHT, bad)])
+    return Coerced(_blank(numbers, bad | negative), [(NO_WEIGHT, bad), (NEGATIVE_WEIGHT, negative)])
 
 
 def _timestamps(values: pa.Array) -> Coerced:
+    exact, problems = _microseconds(values)
+    # Integers are divided towards 0, and no moment is before 1990.
+    return Coerced(pc.divide(exact, MICROSECONDS), problems)
+
+
+def _microseconds(values: pa.Array) -> Coerced:
     type_ = values.type
     problems: list[tuple[str, Mask]] = []
     if pa.types.is_date(type_):
@@ -198,8 +236,9 @@ def _timestamps(values: pa.Array) -> Coerced:
         type_ = values.type
     if pa.types.is_timestamp(type_):
         ticks = pc.fill_null(values.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
-        seconds = (ticks // _UNITS[type_.unit]).astype(np.float64)
-        known = values.is_valid()
+        unit = _UNITS[type_.unit]
+        seconds = (ticks // unit).astype(np.float64)
+        parts = ticks % unit * MICROSECONDS // unit
     else:
         if is_text(type_):
             values, problems = decode_text(values)
@@ -208,15 +247,18 @@ def _timestamps(values: pa.Array) -> Coerced:
         elif pa.types.is_boolean(type_) or not (
             pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)
         ):
-            return refuse_all(values, "timestamp", NO_TIMESTAMP)
+            return refuse_all(values, "microseconds", NO_TIMESTAMP)
         else:
             values = values.cast(pa.float64(), safe=False)
-        known = values.is_valid()
-        seconds = np.floor(pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False))
+        doubles = pc.fill_null(values, 0.0).to_numpy(zero_copy_only=False)
+        with np.errstate(over="ignore", invalid="ignore"):
+            seconds = np.rint(doubles * MICROSECONDS) // MICROSECONDS
+            parts = np.nan_to_num(np.rint(doubles * MICROSECONDS) % MICROSECONDS)
     inside = (seconds >= FIRST_SECOND) & (seconds <= LAST_SECOND)  # False for NaN
-    outside = ~inside & known.to_numpy(zero_copy_only=False)
-    whole = np.where(inside, seconds, 0).astype(np.int64)
-    return Coerced(pa.array(whole, mask=~inside), [*problems, (OUT_OF_RANGE, outside)])
+    outside = ~inside & values.is_valid().to_numpy(zero_copy_only=False)
+    whole = np.where(inside, seconds, 0).astype(np.int64) * MICROSECONDS
+    exact = whole + np.where(inside, parts, 0).astype(np.int64)
+    return Coerced(pa.array(exact, mask=~inside), [*problems, (OUT_OF_RANGE, outside)])
 
 
 def _parse_timestamps(text: pa.Array) -> tuple[pa.Array, Mask]:
@@ -243,4 +285,6 @@ SCALARS: dict[Kind, Callable[[pa.Array], Coerced]] = {
     "label": _labels,
     "weight": _weights,
     "timestamp": _timestamps,
+    "double": _numbers,
+    "microseconds": _microseconds,
 }

@@ -38,7 +38,7 @@ INDIA = timezone(timedelta(hours=5, minutes=30))
         (10**400, "1" + "0" * 400, values.NOT_FINITE, values.OUT_OF_RANGE),
         (3.4028235e38, "3.4028235e+38", 3.4028234663852886e38, values.OUT_OF_RANGE),
         (3.41e38, "3.41e+38", values.NOT_FINITE, values.OUT_OF_RANGE),
-        (Decimal("1.50"), "1.50", 1.5, values.OUT_OF_RANGE),
+        (Decimal("1.50"), "1.5", 1.5, values.OUT_OF_RANGE),
         ("1_000", "1_000", values.NO_NUMBER, values.NO_TIMESTAMP),
         ("20240101", "20240101", 20240101.0 - 1, values.OUT_OF_RANGE),  # float32 has 24 bits
         ("2024-01-01", "2024-01-01", values.NO_NUMBER, START),
@@ -78,7 +78,7 @@ def test_scalars(value: object, text: Any, number: Any, seconds: Any) -> None:
         ("0", 0.0, 0.0),
         (1.0000000001, values.NO_LABEL, 1.0),
         (2, values.NO_LABEL, 2.0),
-        (-1, values.NO_LABEL, values.NO_WEIGHT),
+        (-1, values.NO_LABEL, values.NEGATIVE_WEIGHT),
         ("x", values.NO_LABEL, values.NO_WEIGHT),
     ],
 )

@@ -2,6 +2,7 @@
 keeps its key.
 """
 
+from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from preprocessing.beam import duplicates
 from preprocessing.logs.files import find_sources, plan
 from preprocessing.logs.readers import read_piece
 from preprocessing.validation.row_checks import validate
-from tests.preprocessing.shop_logs import experiment, make_rows, write_parquet
+from preprocessing.validation.row_keys import row_keys
+from tests.preprocessing.shop_logs import experiment, make_rows, write_json, write_parquet
 
 
 @pytest.mark.parametrize("in_memory", [1 << 20, 150])
@@ -41,3 +43,23 @@ def test_every_row_after_the_first_of_its_key_is_found(
             found.setdefault(place, []).extend(positions.tolist())
     expected = {"00000000-00000002": [50, 51, 52], "00000001-00000000": [0, 2]}
     assert {place: sorted(positions) for place, positions in found.items()} == expected
+
+
+def test_rows_are_told_apart_at_full_precision(tmp_path: Path) -> None:
+    shop = experiment("data.row_key=[user, time, price]")
+    base = make_rows(1)[0] | {"price": 16_777_216.0}
+    second = base["time"]
+    rows = [
+        base,
+        base | {"time": second + 0.4},
+        base | {"time": f"{datetime.fromtimestamp(second, UTC):%Y-%m-%dT%H:%M:%S}.4Z"},
+        base | {"price": 16_777_217},  # float32 makes it the first row's
+        base | {"price": "16777217"},
+        base | {"user": "another"},
+    ]
+    write_json(tmp_path / "a.jsonl", rows)
+    (piece,) = plan(find_sources(str(tmp_path / "a.jsonl"), shop), shop).pieces
+    (raw,) = read_piece(piece, shop)
+    a, b, c, d, e, f = row_keys(validate(raw, shop), shop).tolist()
+    assert (b, d) == (c, e)
+    assert len({a, b, d, f}) == 4

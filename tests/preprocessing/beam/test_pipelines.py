@@ -159,7 +159,7 @@ HOSTILE: list[tuple[Row, str]] = [
     ({"price": "cheap"}, "price: expected a number"),
     ({"price": "nan"}, "price: expected a finite number"),
     ({"price": "1e39"}, "price: expected a finite number"),
-    ({"weight": -1}, "weight: expected a finite number of at least 0"),
+    ({"weight": "inf"}, "weight: expected a finite number of at least 0"),
     ({"time": "yesterday"}, "time: expected a timestamp, ISO 8601 text or seconds since 1970"),
     ({"time": "1970-01-02"}, "time: expected a timestamp from 1990 to 2100"),
     ({"scene": "x" * 5000}, "scene: expected text of at most 4096 bytes"),
@@ -256,11 +256,30 @@ def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> N
         return str(caught.value).removeprefix(f"{tmp_path}/logs")
 
     few = rows[:ROWS:5]
-    assert (
-        error([{**row, "click": 7} for row in few])
-        == ": all 100 rows were rejected; most often (100 rows): click: expected 0 or 1"
+    twice = [{**row, "click": 2 * row["click"], "order": 0} for row in few]
+    assert error(twice) == (
+        f": label 'click' is neither 0 nor 1 in {sum(row['click'] for row in few)} rows, and 1 in 0"
+        f" of the splits; data.max_rejected allows 0.05 of both; the first: {tmp_path}/logs/a.jsonl"
+        f" row {[row['click'] for row in few].index(1)}: click: expected 0 or 1, received 2"
     )
-    assert error([{**row, "order": 1} for row in few]).startswith(": ")
+    bad = [{**row, "price": "dear" if index < 6 else 1} for index, row in enumerate(few)]
+    assert error(bad) == (
+        ": 6 of 100 rows were rejected, 6.0%; data.max_rejected allows 5.0%; 6 rows: price:"
+        f" expected a number; the first of the most frequent: {tmp_path}/logs/a.jsonl row 0: price:"
+        " expected a number, received 'dear'"
+    )
+    assert error([{**row, "price": "dear"} for row in few], "data.max_rejected=1").startswith(
+        ": 100 of 100 rows were rejected"
+    )
+    assert error([*few[:-1], {**few[-1], "weight": -0.5}]) == (
+        f": 1 of 100 rows have a negative weight; the first: {tmp_path}/logs/a.jsonl row 99:"
+        " weight: expected a weight of at least 0, received -0.5; leave such rows out of the logs"
+    )
+    none = [{**row, "order": row["order"] * (split_of(row) != "validation")} for row in few]
+    assert error(none) == (
+        ": label 'order' is 0 on all 20 rows of split 'validation'; expected both, from a longer"
+        " window or another column"
+    )
     assert "rows have order = 1 with click = 0, a share of" in error(
         [{**row, "order": 1} for row in few]
     )

@@ -81,7 +81,7 @@ def test_every_format_gives_the_same_ones(tmp_path: Path) -> None:
 
 
 def test_a_small_split_gives_what_it_has(tmp_path: Path) -> None:
-    rows = make_rows(50)
+    rows = make_rows(150)
     assert (
         golden(tmp_path, rows).count(b"\n")
         == sum(START + 86_400 <= row["time"] < START + 2 * 86_400 for row in rows)
@@ -90,10 +90,9 @@ def test_a_small_split_gives_what_it_has(tmp_path: Path) -> None:
 
 
 def test_duplicates_are_not_drawn(tmp_path: Path) -> None:
-    rows = make_rows(30)
-    lines = golden(
-        tmp_path, [*rows, *rows], write_json, "a.jsonl", "data.batch_rows=7"
-    ).splitlines()
+    rows = make_rows(150)
+    settings = ("data.batch_rows=7", "data.max_rejected=0.5")
+    lines = golden(tmp_path, [*rows, *rows], write_json, "a.jsonl", *settings).splitlines()
     assert len(lines) == len(set(lines)) == load_manifest(tmp_path / "data").splits["finetune"].rows
 
 

@@ -1,8 +1,10 @@
 """What a value may look like, and the rule that every other value breaks."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,17 +15,19 @@ from hypothesis import strategies as st
 
 from configs import values as rules
 from preprocessing.hashing import combine_fingerprints, fingerprint64, permutation
-from preprocessing.logs.files import Source
-from preprocessing.logs.readers import RawBatch, as_column
+from preprocessing.logs.files import Source, find_sources, plan
+from preprocessing.logs.readers import RawBatch, as_column, read_piece
 from preprocessing.logs.schema import ARROW_TYPES, Kind, raw_columns
-from preprocessing.validation.coercion import coerce
+from preprocessing.validation.coercion import Carrier, coerce
 from preprocessing.validation.row_checks import rejected_rows, validate
-from tests.preprocessing.shop_logs import START, experiment, make_rows
+from tests.preprocessing.shop_logs import START, experiment, make_rows, write_csv, write_json
+
+EXPERIMENT = experiment()
 
 
 def outcome(column: Any, kind: Kind, lists_as_text: bool = False) -> list[Any]:
     """Each row's canonical value, or the rule it breaks (rules begin with 'expected')."""
-    values, problems = coerce(column, kind, lists_as_text)
+    values, problems = coerce(column, kind, Carrier(lists_as_text))
     assert values.type == ARROW_TYPES[kind]
     result = values.to_pylist()
     for rule, mask in reversed(problems):
@@ -45,7 +49,9 @@ def outcome(column: Any, kind: Kind, lists_as_text: bool = False) -> list[Any]:
         (pa.array([0.1], pa.float32()), ["0.1"]),
         (pa.array([np.float16(2.0)]), ["2"]),
         (pa.array([float("nan"), float("inf")]), [rules.NO_TEXT] * 2),
-        (pa.array([Decimal("1.50")]), ["1.50"]),
+        (pa.array([Decimal("1.50"), Decimal("3.00"), Decimal(0)]), ["1.5", "3", "0"]),
+        (pa.array([Decimal(10**30 + 7), None]), [str(10**30 + 7), None]),
+        (pa.array([Decimal("0.00000010")]), ["1e-7"]),
         (pa.array([date(2024, 1, 2)]), ["2024-01-02"]),
         (pa.array([b"a", b"\xff"]), ["a", rules.NO_UTF8]),
         (
@@ -114,7 +120,7 @@ def test_label(column: pa.Array, expected: list[Any]) -> None:
     [
         (
             pa.array([0.0, 2.5, -1.0, float("nan"), 1e39, None]),
-            [0.0, 2.5, *[rules.NO_WEIGHT] * 3, None],
+            [0.0, 2.5, rules.NEGATIVE_WEIGHT, *[rules.NO_WEIGHT] * 2, None],
         ),
         (pa.array(["1", "x"]), [1.0, rules.NO_WEIGHT]),
     ],
@@ -253,7 +259,7 @@ def raw(rows: list[dict[str, Any]]) -> RawBatch:
         ({"price": "abc"}, "price: expected a number, received 'abc'"),
         ({"price": float("nan")}, "price: expected a finite number, received nan"),
         ({"price": float("-inf")}, "price: expected a finite number, received -inf"),
-        ({"weight": -1.5}, "weight: expected a finite number of at least 0, received -1.5"),
+        ({"weight": -1.5}, "weight: expected a weight of at least 0, received -1.5"),
         ({"time": 12}, "time: expected a timestamp from 1990 to 2100, received 12"),
         (
             {"time": "soon"},
@@ -371,3 +377,63 @@ FIRST_THREE = [
     7042897942682368591,
     0,
 ]  # datasets hold fingerprints: they must never change
+
+
+NULLS = Carrier(nulls=("NULL", r"\N"))
+
+
+@pytest.mark.parametrize(
+    ("column", "kind", "expected"),
+    [
+        (pa.array(["a", "NULL", r"\N", "", "null"]), "string", ["a", None, None, None, "null"]),
+        (pa.array([b"1.5", b"NULL"]), "number", [1.5, None]),
+        (pa.array(["NULL", "2024-01-02"]), "timestamp", [None, 1_704_153_600]),
+        (pa.array([["a", "NULL", "b"], ["NULL"]]), "strings", [["a", "b"], []]),
+        (["NULL", 7], "string", [None, "7"]),
+        ([["NULL", 7], "NULL", ["x"]], "strings", [rules.NO_TEXT_LIST, [], ["x"]]),
+    ],
+)
+def test_null_values_are_missing(column: Any, kind: Kind, expected: list[Any]) -> None:
+    values, problems = coerce(column, kind, NULLS)
+    found = values.to_pylist()
+    for rule, mask in problems:
+        for row in np.flatnonzero(mask):
+            found[row] = rule
+    assert found == expected
+
+
+def test_a_list_of_a_csv_file_leaves_null_values_out() -> None:
+    text = pa.array([b"a|NULL|b", b"NULL", b'["NULL", "c"]', b""])
+    values, _ = coerce(text, "strings", replace(NULLS, untyped=True))
+    assert values.to_pylist() == [["a", "b"], [], ["c"], []]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_label_may_be_missing_where_its_sample_space_excludes_the_row(
+    tmp_path: Path, suffix: str
+) -> None:
+    base = make_rows(1)[0]
+    rows = [
+        base | {"click": click, "order": order}
+        for click, order in [
+            (0, None),
+            (1, None),
+            (0, "NULL"),
+            (1, 1),
+            (0, 0),
+            (0, "x"),
+            (None, None),
+        ]
+    ]
+    path = tmp_path / f"a.{suffix}"
+    (write_csv if suffix == "csv" else write_json)(path, rows)
+    (piece,) = plan(find_sources(str(path), EXPERIMENT), EXPERIMENT).pieces
+    (raw,) = read_piece(piece, EXPERIMENT)
+    checked = validate(raw, EXPERIMENT)
+    assert checked.index.tolist() == [0, 2, 3, 4]
+    assert checked.rows.column("order").to_pylist() == [0.0, 0.0, 1.0, 0.0]
+    assert [rejection.rule for rejection in checked.rejections] == [
+        "order: missing",
+        "order: expected 0 or 1",
+        "click: missing",
+    ]
