@@ -36,6 +36,12 @@ def check_features(
                     f"features.{name}: column '{column}' is a label; a label cannot be a feature"
                 )
         owner = settings.shares_ids_of
+        hashed = owner is not None and owner in features and features[owner].hashed_ids
+        if hashed and settings.dropped_ids:
+            raise ValueError(
+                f"features.{name}.id_dropout: '{owner}' hashes its values, and hashed ids have no"
+                " out-of-vocabulary ids to drop to"
+            )
         if owner is not None and not (owner in features and features[owner].gives_value_ids):
             raise ValueError(
                 f"features.{name}.shares: '{owner}' is no categorical feature of this config"
@@ -149,6 +155,7 @@ def check_columns(
       keys: columns that hold one value a row, whoever reads them.
     """
     read_as: dict[str, str] = {}
+    inputs: dict[str, str] = {}
 
     def read(where: str, column: str, way: str) -> None:
         if read_as.setdefault(column, way) != way:
@@ -159,11 +166,18 @@ def check_columns(
 
     def read_served(where: str, column: str, way: str) -> None:
         read(where, column, way)
-        if column in ("domain", "self") or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column):
+        if column.lower() in ("domain", "self") or not re.fullmatch(
+            r"[A-Za-z][A-Za-z0-9_]*", column
+        ):
             raise ValueError(
                 f"{where}: column '{column}' cannot name an input of the served model; expected"
                 " letters, digits and '_' that begin with a letter, and neither 'domain' nor"
                 " 'self'; rename the column in the logs"
+            )
+        if (other := inputs.setdefault(column.lower(), column)) != column:
+            raise ValueError(
+                f"{where}: columns '{other}' and '{column}' cannot both name inputs of the served"
+                " model, which tells no capital letters from small ones; rename one in the logs"
             )
 
     for where, column, way in _served(features, topics):

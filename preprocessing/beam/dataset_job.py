@@ -172,6 +172,8 @@ class Job:
         if tally.fit_errors:
             raise InputError(min(tally.fit_errors))
         guards.warn_of_long_lists(tally)
+        if self.transform is None:
+            guards.warn_of_fractions(Fitted.load(self._transform_folder))
         with Progress("write") as progress:
             written = pipelines.apply(
                 planned.pieces,

@@ -1,5 +1,6 @@
 """What stops a job before it writes, and what it warns of."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -7,6 +8,7 @@ from configs import Experiment, InputError
 from configs.values import NEGATIVE_WEIGHT, NO_LABEL
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.progress import say
+from preprocessing.features.fitted import Fitted
 from preprocessing.features.kept_columns import MOST_MEMBERS
 from preprocessing.logs.files import missing_columns_error
 from preprocessing.logs.schema import raw_columns
@@ -14,6 +16,7 @@ from preprocessing.validation.row_checks import CONVERSION_WITHOUT_CLICK
 
 _SHOWN_ERRORS = 3
 _SHOWN_RULES = 3
+_FRACTION = re.compile(r"-?\d+\.\d+(e[+-]?\d+)?|-?\d+e-\d+")
 
 
 def warn_of_overlap(experiment: Experiment) -> None:
@@ -122,6 +125,20 @@ def warn_of_long_lists(tally: Tally) -> None:
                 f"warning: column '{column}': {rows:,} rows list more than {MOST_MEMBERS} different"
                 f" values; for later topics {MOST_MEMBERS} of each are kept: those that this"
                 " config's topics ask for, then the most frequent"
+            )
+
+
+def warn_of_fractions(fitted: Fitted) -> None:
+    """Names the features whose ids are mostly fractions: a vector or a number that is read as text
+    gets an id for each value, of which no later row has the same.
+    """
+    for name, values in sorted(fitted.vocabularies.items()):
+        fractions = [value for value in values if _FRACTION.fullmatch(value)]
+        if 2 * len(fractions) > len(values):
+            say(
+                f"warning: feature '{name}': {len(fractions):,} of the {len(values):,} values in"
+                f" its vocabulary are fractions such as {fractions[0]}, each with an id of its own;"
+                " numbers belong in numeric features"
             )
 
 

@@ -12,6 +12,8 @@ from configs import Experiment, InputError
 from preprocessing import filesystem
 
 _SETTINGS = "transform.json"
+_VERSION = 2
+"""Of what a transform computes from its constants; those that name none are of version 1."""
 _AGAIN = "run preprocessing.task again (--transform JOB for data of a job's backbone)"
 
 
@@ -35,12 +37,20 @@ class Fitted:
       moments: feature -> mean and standard deviation (of a numeric feature; after log1p where it
         asks for it).
       boundaries: feature -> ascending boundaries (of a numeric feature's buckets).
+      version: of what is computed from them; a backbone that learned from an older one goes on
+        reading it.
     """
 
     settings: str
     vocabularies: dict[str, tuple[str, ...]]
     moments: dict[str, tuple[float, float]]
     boundaries: dict[str, tuple[float, ...]]
+    version: int = _VERSION
+
+    @property
+    def fills_with_mean(self) -> bool:
+        """Whether a missing number that is not standardised becomes the mean, no longer 0."""
+        return self.version > 1
 
     @classmethod
     def of(cls, experiment: Experiment, features: Mapping[str, FittedFeature]) -> "Fitted":
@@ -80,6 +90,8 @@ class Fitted:
                 name: [value.hex() for value in values] for name, values in self.boundaries.items()
             },
         }
+        if self.version > 1:
+            constants["version"] = self.version
         files = {_SETTINGS: json.dumps(constants, sort_keys=True, indent=1).encode()}
         for name, values in self.vocabularies.items():
             files[f"{name}.txt"] = "".join(f"{value}\n" for value in values).encode()
@@ -117,6 +129,7 @@ class Fitted:
                     name: tuple(float.fromhex(value) for value in values)
                     for name, values in constants["boundaries"].items()
                 },
+                version=_known_version(constants.get("version", 1)),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder}: not a fitted transform: {error}") from None
@@ -149,7 +162,13 @@ class Fitted:
     def _decisive(self) -> tuple[Any, ...]:
         settings = json.loads(self.settings)
         features = settings["features"], settings["order"]["features"]
-        return features, self.vocabularies, self.moments, self.boundaries
+        return features, self.vocabularies, self.moments, self.boundaries, self.version
+
+
+def _known_version(version: object) -> int:
+    if type(version) is not int or not 1 <= version <= _VERSION:
+        raise ValueError(f"version {version!r}, expected 1 to {_VERSION}: a newer program wrote it")
+    return version
 
 
 def _read(folder: str, name: str) -> bytes:

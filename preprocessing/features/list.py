@@ -27,7 +27,8 @@ class List:
         """Counts of the values, unless they are hashed or another feature's."""
         if self.settings.hash_buckets or self.settings.shares:
             return None
-        return VocabularyStatistic(self._column, self.settings.vocabulary or Vocabulary())
+        kept = self.settings.vocabulary or Vocabulary()
+        return VocabularyStatistic(self._column, kept, self.settings.max_length)
 
     def outputs(self, fitted: Fitted) -> list[Output]:
         """``max_length`` ids a row."""

@@ -5,9 +5,17 @@ from functools import cache
 
 from configs.section import parse_time_zone
 from configs.tensorflow_import import tf
+from configs.values import FIRST_SECOND, LAST_SECOND
 
 _FIRST_YEAR, _LAST_YEAR = 1970, 2100
 _DAY = 86_400
+
+
+def known(seconds: tf.Tensor) -> tf.Tensor:
+    """Whether moments are there: logs hold none outside 1990 to 2100, so milliseconds in a request
+    are missing, and not another moment.
+    """
+    return tf.logical_and(seconds >= FIRST_SECOND, seconds <= LAST_SECOND)
 
 
 def day_and_hour(seconds: tf.Tensor, time_zone: str) -> tuple[tf.Tensor, tf.Tensor]:

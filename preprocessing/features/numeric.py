@@ -15,6 +15,7 @@ from preprocessing.features.feature_kind import Constants, Output, Tensor
 from preprocessing.features.fitted import Fitted, FittedFeature
 
 _SAMPLE = 100_000  # rows kept for quantiles: the error of a quantile's rank is about 0.2%
+_ROUNDING = 1e-24  # of a sum of squares of doubles, relative to the square of their mean
 _STANDARD_SCORE_LIMIT = 10.0  # our choice: a hostile number may be an outlier, never an overflow
 
 Floats = npt.NDArray[np.float64]
@@ -77,8 +78,11 @@ class Numeric:
             values = tf.clip_by_value(
                 (values - mean) / deviation, -_STANDARD_SCORE_LIMIT, _STANDARD_SCORE_LIMIT
             )
-        number = tf.cast(values, tf.float32)
-        return {self.name: tf.where(missing, tf.zeros_like(column), number)}
+        filled = 0.0
+        if not self.settings.standardise and constants.fitted.fills_with_mean:
+            filled = constants.fitted.moments[self.name][0]
+        number = tf.cast(tf.where(missing, tf.cast(filled, tf.float64), values), tf.float32)
+        return {self.name: number}
 
     def batch(self, columns: BatchColumns, constants: Constants) -> dict[str, Array]:
         """The same."""
@@ -118,7 +122,7 @@ class Moments:
 
     def fit(self) -> FittedFeature:
         """Mean and standard deviation; ``fsum`` rounds once, so the order of batches does not
-        matter. A constant has deviation 1.
+        matter. A constant has deviation 1, and what varies by more than doubles round varies.
         """
         total = sum(n for n, _, _ in self.partials)
         if not total:
@@ -127,7 +131,7 @@ class Moments:
         variance = (
             fsum(m2 + n * (batch_mean - mean) ** 2 for n, batch_mean, m2 in self.partials) / total
         )
-        deviation = sqrt(variance) if variance > 1e-12 * max(1.0, mean * mean) else 1.0
+        deviation = sqrt(variance) if variance > _ROUNDING * mean * mean else 1.0
         return FittedFeature(moments=(mean, deviation))
 
 
@@ -160,13 +164,26 @@ class QuantileSample:
         """Nothing waits."""
 
     def fit(self) -> FittedFeature:
-        """The distinct boundaries of buckets with equal shares of the rows."""
-        _, values = self.sample
-        if not len(values):
-            return FittedFeature(boundaries=())
-        shares = np.linspace(0, 1, self.buckets + 1)[1:-1]
-        inner = np.quantile(values, shares, method="lower")
-        return FittedFeature(boundaries=tuple(float(value) for value in np.unique(inner)))
+        """Boundaries of buckets with equal shares of the rows. A value that has more than a share
+        by itself has a bucket of its own, and the buckets that are left share the rows above it.
+        """
+        values = np.sort(self.sample[1])
+        boundaries: list[float] = []
+        start, count = 0, len(values)  # of the rows that have no bucket yet
+        for left in range(self.buckets, 1, -1):
+            wanted = start + -(-(count - start) // left)
+            if wanted >= count:
+                break
+            # A bucket ends where another value begins: before the value that the share ends in,
+            # or, where that is the bucket's first value, after it.
+            end = int(np.searchsorted(values, values[wanted], "left"))
+            if end == start:
+                end = int(np.searchsorted(values, values[wanted], "right"))
+            if end == count:
+                break
+            boundaries.append(float(values[end]))
+            start = end
+        return FittedFeature(boundaries=tuple(boundaries))
 
 
 def _present(column: pa.Array, log1p: bool) -> Floats:

@@ -38,13 +38,13 @@ class Timestamp:
         1, 0 is missing.
         """
         from configs.tensorflow_import import tf
-        from preprocessing.features.local_time import day_and_hour
+        from preprocessing.features.local_time import day_and_hour, known
 
         (seconds,) = raw
         day, hour = day_and_hour(seconds, self.settings.time_zone)
         parts = {"hour": hour, "weekday": (day + 3) % 7}  # 1970-01-01 was a Thursday; Monday is 0
         return {
-            output: tf.where(seconds > 0, 1 + tf.cast(parts[part], tf.int32), 0)
+            output: tf.where(known(seconds), 1 + tf.cast(parts[part], tf.int32), 0)
             for output, part in self._named_parts()
         }
 

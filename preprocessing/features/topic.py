@@ -90,13 +90,13 @@ def _index_of_text(topic: Topic, text: Any) -> Any:
 
 def _index_of_hours(topic: Topic, seconds: Any) -> Any:
     from configs.tensorflow_import import tf
-    from preprocessing.features.local_time import day_and_hour
+    from preprocessing.features.local_time import day_and_hour, known
 
     by_hour = np.zeros(24, np.int32)
     for index, text in enumerate(topic.hours.values(), 1):
         by_hour[list(hours_of(text))] = index
     _, hour = day_and_hour(seconds, topic.time_zone)
-    return tf.where(seconds > 0, tf.gather(tf.constant(by_hour), hour), 0)
+    return tf.where(known(seconds), tf.gather(tf.constant(by_hour), hour), 0)
 
 
 def _index_of_numbers(topic: Topic, numbers: Any) -> Any:

@@ -26,7 +26,7 @@ class Transform(tf.Module):
 
     Raw tensors by column name: strings ``[N]`` (empty = missing), lists ``[N, L]`` padded with
     empty strings, numbers float32 ``[N]`` (NaN = missing), timestamps int64 ``[N]`` in seconds
-    since 1970 UTC (0 or less = missing).
+    since 1970 UTC (outside 1990 to 2100 = missing).
     """
 
     def __init__(self, experiment: Experiment, fitted: Fitted) -> None:

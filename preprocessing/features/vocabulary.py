@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.features import FeatureSettings, Vocabulary
 from preprocessing.features.feature_kind import Lookup
@@ -16,22 +17,26 @@ from preprocessing.features.value_counts import ValueCounts
 
 @dataclass
 class VocabularyStatistic:
-    """Counts the values of a column; those of a list one by one.
+    """Counts the values of a column; those of a list one by one, as many as are read.
 
     Attributes:
       column: what is counted.
       kept: how often a value must occur, and how many are kept.
+      longest: how many values of a list are read; all where None.
       counts: rows by value.
     """
 
     column: str
     kept: Vocabulary
+    longest: int | None = None
     counts: ValueCounts = field(default_factory=ValueCounts)
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Adds a batch's rows."""
         values = batch.column(self.column)
-        self.counts.add(values.flatten() if pa.types.is_list(values.type) else values)
+        if pa.types.is_list(values.type):
+            values = pc.list_slice(values, 0, self.longest).flatten()
+        self.counts.add(values)
 
     def merge(self, other: "VocabularyStatistic") -> None:
         """Adds another's rows."""

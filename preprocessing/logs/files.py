@@ -199,18 +199,29 @@ def _match(pattern: str) -> tuple[str, list[str]]:
         paths = [
             path for path in paths if _format(path)
         ]  # a folder may hold a README; a glob means what it says
+    if filesystem.is_local(pattern) and Path(pattern).exists():
+        return pattern.rpartition("/")[0], paths
     fixed = min((pattern.index(sign) for sign in "*?[" if sign in pattern), default=len(pattern))
     return pattern[:fixed].rpartition("/")[0], paths
 
 
 def _files(pattern: str) -> list[str]:
+    if filesystem.is_local(pattern) and Path(pattern).exists():  # a name may hold a glob's signs
+        path = Path(pattern)
+        found = [str(file) for file in path.iterdir() if file.is_file()] if path.is_dir() else []
+        return _shown(found or [pattern] * path.is_file())
     try:
         found = [
             file.path for match in FileSystems.match([pattern]) for file in match.metadata_list
         ]
     except (ValueError, BeamIOError) as error:
         raise InputError(f"{pattern}: cannot be listed: {error}") from None
-    return [path for path in found if not path.rpartition("/")[2].startswith((".", "_"))]
+    return _shown(found)
+
+
+def _shown(paths: list[str]) -> list[str]:
+    """Those that are not hidden."""
+    return [path for path in paths if not path.rpartition("/")[2].startswith((".", "_"))]
 
 
 def _format(path: str) -> Format | None:
@@ -239,8 +250,10 @@ def _plan_file(source: Source, experiment: Experiment) -> list[Piece]:
 def _plan_parquet(source: Source, experiment: Experiment) -> list[Piece]:
     file = open_parquet(source)
     needed = raw_columns(experiment)
-    if needed.keys() - set(file.schema_arrow.names):
-        raise missing_columns_error(source.path, file.schema_arrow.names, needed)
+    names = file.schema_arrow.names
+    if needed.keys() - set(names):
+        raise missing_columns_error(source.path, names, needed)
+    _check_once(source, names, needed)
     pieces: list[Piece] = []
     first_batch = first_row = rows = start = 0
     groups = file.metadata.num_row_groups
@@ -254,10 +267,22 @@ def _plan_parquet(source: Source, experiment: Experiment) -> list[Piece]:
     return pieces
 
 
+def _check_once(source: Source, names: list[str], needed: Iterable[str]) -> None:
+    if repeated := sorted(name for name in needed if names.count(name) > 1):
+        raise InputError(
+            f"{source.path}: column {repeated[0]} appears {names.count(repeated[0])} times"
+        )
+
+
 def _plan_csv(source: Source, start: bytes, experiment: Experiment) -> list[Piece]:
-    header, newline, rest = start.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").partition(b"\n")
-    if not header.strip():
+    start = start.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+    header, newline, rest = start.partition(b"\n")
+    if not start.strip():
         return []
+    if not header.strip():
+        raise InputError(
+            f"{source.path}: expected a header line of column names, received a line of blanks"
+        )
     try:
         names = next(csv.reader(io.StringIO(header.decode())))
     except (UnicodeDecodeError, csv.Error):
@@ -267,9 +292,5 @@ def _plan_csv(source: Source, start: bytes, experiment: Experiment) -> list[Piec
     needed = raw_columns(experiment)
     if needed.keys() - set(names):
         raise missing_columns_error(source.path, names, needed)
-    if repeated := sorted(name for name in needed if names.count(name) > 1):
-        raise InputError(
-            f"{source.path}: column {repeated[0]} appears {names.count(repeated[0])} times in the"
-            " header"
-        )
+    _check_once(source, names, needed)
     return [Piece(source)] if newline and rest.strip() else []

@@ -464,6 +464,23 @@ def test_hashed_ids_cannot_be_dropped_onto_an_id_of_their_own() -> None:
     assert "hashed ids have no out-of-vocabulary ids" in refusal("features.item.id_dropout=0.1")
 
 
+def test_a_list_cannot_drop_onto_another_feature_s_hashed_ids() -> None:
+    said = refusal("features.history.id_dropout=0.1")
+    assert "features.history.id_dropout: 'item' hashes its values" in said
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "features.other={kind: categorical, side: user, column: Scene, hash_buckets: 9}",
+        "topics.town={column: SCENE, values: [a]}",
+        "data.topic_columns=[sCENE]",
+    ],
+)
+def test_columns_of_a_request_differ_by_more_than_capitals(override: str) -> None:
+    assert "cannot both name inputs of the served model" in refusal(override)
+
+
 def test_an_override_leaves_what_shares_its_alias_alone() -> None:
     user = "user: {kind: categorical, side: user, vocabulary: {min_count: 2}}"
     text = CONFIG.replace(user, "user: &user {kind: categorical, side: user}")

@@ -289,7 +289,8 @@ def test_guards_stop_the_job_with_one_line(tmp_path: Path, rows: list[Row]) -> N
         " logs of new days alone need --transform"
     )
     assert error([{**row, "stock": row["click"]} for row in few]) == (
-        "column 'stock' equals label 'click' on all 20 pre-training rows; it cannot be a feature"
+        "column 'stock' equals label 'click' on all 20 pre-training rows (1 where it is 1, 0 where"
+        " it is 0); it cannot be a feature"
     )
     renamed = [
         {("usr" if name == "user" else name): value for name, value in row.items()} for row in few

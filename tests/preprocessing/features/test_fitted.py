@@ -82,15 +82,21 @@ def test_the_digest_never_changes() -> None:
     """It is stored in manifests and fingerprints: another release that computed it otherwise
     would refuse every dataset there is.
     """
-    assert (
-        Fitted(
-            '{"features": {}, "topics": {}}', {"a": ("x", "é")}, {"n": (0.5, 2.0)}, {"b": (1.0,)}
-        ).digest
-        == DIGEST
-    )
+    settings = '{"features": {}, "topics": {}}'
+    constants = {"a": ("x", "é")}, {"n": (0.5, 2.0)}, {"b": (1.0,)}
+    digests = {version: Fitted(settings, *constants, version).digest for version in (1, 2)}
+    assert digests == {
+        1: "d47dfcb4a743c349c71a130aa8aecb385dbe5c74508217d5a5f7ec4e79f28796",
+        2: "8957c7d368de45d333523a27e2bcaa90adf04611a99d61c65c03d7ce8088a94d",
+    }
 
 
-DIGEST = "d47dfcb4a743c349c71a130aa8aecb385dbe5c74508217d5a5f7ec4e79f28796"
+@pytest.mark.parametrize("version", [0, 3, "2", None, True])
+def test_an_unknown_version_is_refused(folder: Path, version: object) -> None:
+    path = folder / "transform.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": version}))
+    with pytest.raises(InputError, match="a newer program wrote it"):
+        Fitted.load(str(folder))
 
 
 @pytest.mark.parametrize("name", ["transform.json", "tags.txt"])

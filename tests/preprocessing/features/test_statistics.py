@@ -148,8 +148,8 @@ def test_moments_of_a_small_spread_around_a_large_mean() -> None:
 
 def test_the_largest_numbers_do_not_overflow() -> None:
     largest = float(np.finfo(np.float32).max)
-    mean, deviation = fitted_on(batch_of(price=[largest, -largest])).moments["price"]
-    assert (mean, deviation) == (0.0, pytest.approx(largest))
+    mean, deviation = fitted_on(batch_of(price=[largest, -largest, 0.0])).moments["price"]
+    assert (mean, deviation) == (0.0, pytest.approx(largest * np.sqrt(2 / 3)))
 
 
 @pytest.mark.parametrize("value", [0.0, 7.5, -1e30])
@@ -221,10 +221,43 @@ def test_quantile_buckets_hold_equal_shares() -> None:
 def test_quantile_buckets_of_skewed_data() -> None:
     values = [0.0] * 950 + [float(value) for value in range(1, 51)]
     boundaries = fitted_on(batch_of(stock=values, age=values)).boundaries
-    for name in ("stock", "age"):
-        assert list(boundaries[name]) == sorted(set(boundaries[name]))
-        assert boundaries[name][0] == 0.0
-    assert len(boundaries["stock"]) == 1
+    # Nearly all rows have one value: it has a bucket of its own, and the rest share the others.
+    assert boundaries["stock"] == (1.0, 18.0, 35.0)
+    assert list(boundaries["age"]) == sorted(set(boundaries["age"]))
+    assert len(boundaries["age"]) == 9
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 0.0, 0.0, 1.0, 2.0, 5.0, -3.0]) | st.floats(-9, 9), min_size=2)
+)
+def test_a_number_that_varies_leaves_buckets_that_vary(values: list[float]) -> None:
+    values = [float(np.float32(value)) for value in values]
+    nobody = [0.0] * len(values)
+    batch = batch_of(stock=values, price=values, click=nobody, order=nobody)
+    fitted = fitted_on(batch)
+    outputs = Transform(EXPERIMENT, fitted).apply_batch(batch)
+    for name in ("stock", "price"):
+        assert (len(set(outputs[f"feature/{name}"].tolist())) > 1) == (len(set(values)) > 1)
+    assert len(fitted.boundaries["stock"]) < 4
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e-3, 1.0, 1e9])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e6])
+def test_numbers_of_any_scale_are_standardised(scale: float, offset: float) -> None:
+    drawn = scale * (offset + np.random.default_rng(0).standard_normal(1_000))
+    values = [float(value) for value in drawn.astype(np.float32)]
+    mean, deviation = fitted_on(batch_of(price=values)).moments["price"]
+    assert mean == pytest.approx(np.mean(values), rel=1e-9, abs=1e-9 * scale)
+    assert deviation == pytest.approx(np.std(values), rel=1e-6)
+    assert fitted_on(batch_of(price=[values[0]] * 7)).moments["price"][1] == 1.0
+
+
+def test_a_list_s_vocabulary_is_of_what_is_read() -> None:
+    short = parse_experiment(CONFIG, ["features.tags.max_length=2"])
+    statistics = Statistics.empty(short).add(
+        batch_of(short, tags=[["a", "b", "never read"], ["c"], [], ["b", "a", "d"]])
+    )
+    assert fit(short, statistics).vocabularies["tags"] == ("a", "b", "c")
 
 
 def test_quantiles_of_a_sample_stay_near_those_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,6 +277,10 @@ def test_quantiles_of_a_sample_stay_near_those_of_all_rows(monkeypatch: pytest.M
         ({"price": [0.0, 1.0, 0.0, 1.0]}, "price", "click"),
         ({"stock": [0.0, 0.0, 0.0, 1.0]}, "stock", "order"),
         ({"item": ["0", "1", "0", "1"]}, "item", "click"),
+        ({"item": ["0", "true", "False", "1.0"]}, "item", "click"),
+        ({"price": [1.0, 0.0, 1.0, 0.0]}, "price", "click"),
+        ({"item": ["N", "Y", "N", "Y"]}, "item", "click"),
+        ({"city": [None, None, None, "berlin"]}, "city", "order"),
     ],
 )
 def test_a_column_equal_to_a_label_is_refused_by_both_names(
@@ -256,7 +293,7 @@ def test_a_column_equal_to_a_label_is_refused_by_both_names(
 
 
 @pytest.mark.parametrize(
-    "prices", [[0.0, 1.0, 0.0, None], [0.0, 1.0, 0.0, 0.5], [1.0, 0.0, 1.0, 0.0]]
+    "prices", [[0.0, 1.0, 0.0, None], [0.0, 1.0, 0.0, 0.5], [1.0, 0.0, 1.0, 1.0]]
 )
 def test_a_column_almost_equal_to_a_label_is_a_feature(prices: list[float | None]) -> None:
     assert fitted_on(batch_of(price=prices)).moments["price"][0] != 0.0

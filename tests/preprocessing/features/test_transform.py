@@ -4,6 +4,7 @@ bit.
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,12 @@ from hypothesis import strategies as st
 from tensorflow.core.protobuf import saved_model_pb2
 
 from configs import Experiment, parse_experiment
+from configs.topics import Topic
+from configs.values import FIRST_SECOND, LAST_SECOND
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.numeric import signed_log1p
 from preprocessing.features.statistics import Statistics, fit
+from preprocessing.features.topic import topic_index
 from preprocessing.features.transform import Output, Transform, vocabulary_sizes
 from preprocessing.logs.schema import ARROW_TYPES, raw_columns
 from preprocessing.validation.coercion import coerce
@@ -388,7 +392,24 @@ def test_numbers_are_logarithms_and_standard_scores_with_missing_at_the_mean() -
         0.0,
         0.0,
     ]
-    assert column("plain", 1e30, -2.5, None) == [float(np.float32(1e30)), -2.5, 0.0]
+    numbers = [float(np.float32(1e30)), -2.5]
+    mean = float(np.float32(FITTED.moments["plain"][0]))
+    assert column("plain", *numbers, None) == [*numbers, mean]
+    older = Transform(EXPERIMENT, replace(FITTED, version=1)).apply_batch(
+        batch_of([{"plain": None}])
+    )
+    assert older["feature/plain"].tolist() == [0.0], "what an older backbone has learned from"
+
+
+def test_a_moment_that_no_log_may_hold_is_missing() -> None:
+    second = int(datetime(2024, 1, 1, 5, tzinfo=UTC).timestamp())
+    first, last = FIRST_SECOND, LAST_SECOND
+    outside = [0, -1, first - 1, last + 1, second * 1_000, 2**62]
+    hours = TRANSFORM.features({"time": tf.constant([second, first, last, *outside], tf.int64)})
+    assert (hours["here_hour"].numpy() > 0).tolist() == [True] * 3 + [False] * len(outside)
+    topic = Topic(column="time", hours={"night": "00-05"})
+    index = topic_index(topic, tf.constant([second, *outside], tf.int64))
+    assert index.numpy().tolist() == [1, *[0] * len(outside)]
 
 
 def test_buckets_include_their_lower_boundary_and_0_is_missing() -> None:

@@ -4,6 +4,8 @@ import gzip
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from configs import InputError
@@ -247,3 +249,29 @@ def test_gzip_is_read_whole_even_in_several_members(tmp_path: Path) -> None:
     members = [gzip.compress("".join(part).encode()) for part in (lines[:100], lines[100:])]
     (tmp_path / "a.csv.gz").write_bytes(b"".join(members))
     assert sum(batch.row_count for batch in read(tmp_path / "a.csv.gz")) == 250
+
+
+@pytest.mark.parametrize("name", ["day[1].jsonl", "a*b.jsonl", "what?.jsonl"])
+def test_a_file_or_folder_may_be_called_like_a_glob(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "logs[2024]"
+    write_json(folder / name, make_rows(3))
+    write_json(folder / "day1.jsonl", make_rows(3, seed=1))
+    shop = experiment()
+    (one,) = find_sources(str(folder / name), shop)
+    assert (one.path, one.name) == (str(folder / name), name)
+    assert {source.name for source in find_sources(str(folder), shop)} == {name, "day1.jsonl"}
+
+
+def test_a_line_of_blanks_is_no_header(tmp_path: Path) -> None:
+    path = write_text(tmp_path / "a.csv", "  \n" + "".join(csv_lines(make_rows(3))))
+    with pytest.raises(InputError, match="expected a header line of column names, received a line"):
+        plan(find_sources(str(path), experiment()), experiment())
+    assert plan(find_sources(str(write_text(path, " \n \n")), experiment()), experiment()).empty
+
+
+def test_a_column_that_a_parquet_file_has_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_pylist(make_rows(3))
+    twice = table.append_column("user", table.column("user"))
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(InputError, match=r"a\.parquet: column user appears 2 times"):
+        plan(find_sources(str(tmp_path), experiment()), experiment())

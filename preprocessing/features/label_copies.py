@@ -1,0 +1,94 @@
+"""Finds columns that are a copy of a label: a model that reads one learns nothing else."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_SPELLINGS = {"1": ("1", "1.0", "true"), "0": ("0", "0.0", "false")}
+"""Texts that mean the same, whatever the case of their letters."""
+
+_MOST = 2  # values of a label, so of a copy
+
+
+@dataclass
+class LabelCopies:
+    """Columns of two values, of which one stands on the rows with a label and the other on the
+    rest: equal to it, inverted, or spelt ``Y`` and ``N``. A missing value is a value, too.
+
+    Attributes:
+      values: (column, label) -> each value of the column so far, as text, and the label's value on
+        all of its rows; of pairs that may still be copies.
+    """
+
+    values: dict[tuple[str, str], dict[str | None, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, columns: Iterable[str], labels: Iterable[str]) -> "LabelCopies":
+        """Of no rows: every column may be a copy of every label."""
+        pairs = [(column, label) for column in columns for label in labels]
+        return cls({pair: {} for pair in pairs})
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Adds a batch's rows."""
+        for column in {column for column, _ in self.values}:
+            encoded = _spelt(batch.column(column)).dictionary_encode("encode")
+            texts = encoded.dictionary.to_pylist()
+            for pair in [pair for pair in self.values if pair[0] == column]:
+                if len(texts) > _MOST:
+                    del self.values[pair]
+                else:
+                    labels = batch.column(pair[1]).to_numpy(zero_copy_only=False)
+                    self._meet(pair, _told(texts, encoded.indices.to_numpy(), labels))
+
+    def merge(self, other: "LabelCopies") -> None:
+        """Adds another's rows."""
+        for pair in list(self.values):
+            self._meet(pair, other.values.get(pair))
+
+    def found(self) -> Iterator[tuple[str, str, str, str]]:
+        """Column, label, and the column's value where the label is 1 and where it is 0, of every
+        copy.
+        """
+        for (column, label), told in sorted(self.values.items()):
+            if sorted(told.values()) == [0.0, 1.0]:
+                one, zero = (
+                    next(text for text, value in told.items() if value == wanted)
+                    for wanted in (1.0, 0.0)
+                )
+                yield column, label, one or "nothing", zero or "nothing"
+
+    def _meet(self, pair: tuple[str, str], told: dict[str | None, float] | None) -> None:
+        """Adds what other rows tell of a pair; None that it is no copy."""
+        known = self.values[pair]
+        both = known | (told or {})
+        agree = told is not None and all(known.get(text, told[text]) == told[text] for text in told)
+        if agree and len(both) <= _MOST:
+            self.values[pair] = both
+        else:
+            del self.values[pair]
+
+
+def _told(
+    texts: list[str | None], codes: np.ndarray[tuple[int], np.dtype[np.int32]], labels: pa.Array
+) -> dict[str | None, float] | None:
+    """Value -> the label on all of its rows; None where a value has rows of both classes."""
+    told = {}
+    for code, text in enumerate(texts):
+        classes = np.unique(labels[codes == code])
+        if len(classes) != 1:
+            return None
+        told[text] = float(classes[0])
+    return told
+
+
+def _spelt(values: pa.Array) -> pa.Array:
+    """As text of one spelling."""
+    if not pa.types.is_string(values.type):
+        values = values.cast(pa.string())
+    values = pc.utf8_lower(values)
+    for meaning, spellings in _SPELLINGS.items():
+        values = pc.if_else(pc.is_in(values, value_set=pa.array(spellings)), meaning, values)
+    return values
