@@ -10,10 +10,9 @@ separate batches where no padding is asked for, and where a batch fails its requ
 one, so that no request fails for what another one sent.
 """
 
-import math
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,23 +24,34 @@ from serving.server.batching_parameters import Parameters
 from serving.server.failures import status_of
 from serving.server.servable import Servable
 from serving.server.tensors import encode
-from serving.wire.errors import StatusError, deadline_exceeded, invalid
+from serving.wire.errors import StatusError, invalid
 
+_LOOK_SECONDS = 0.05
+"""How often it is looked whether a waiting request is still wanted."""
 Protos = dict[str, Message]
 _Key = tuple[Any, ...]
 
 
 @dataclass(eq=False)
 class _Task:
-    """A request in a batch: ``inputs`` with ``rows`` rows, and, when ``done``, its outputs or
-    why there are none.
+    """A request in a batch: ``inputs`` with ``rows`` rows, ``check`` that raises where nobody waits
+    for it any more, and, when ``done``, its outputs or why there are none.
     """
 
     inputs: Protos
     rows: int
-    deadline: float
+    check: Callable[[], None]
     done: threading.Event = field(default_factory=threading.Event)
     outputs: Protos | StatusError = field(default_factory=dict)
+
+    def is_wanted(self) -> bool:
+        """Whether it is to be run; finishes it where it is not."""
+        try:
+            self.check()
+        except StatusError as error:
+            self.finish(error)
+            return False
+        return True
 
     def finish(self, outputs: Protos | StatusError) -> None:
         self.outputs = outputs
@@ -56,7 +66,6 @@ class _Batch:
     servable: Servable
     signature: str
     aliases: list[str]
-    most_bytes: int
     due: float
     tasks: list[_Task] = field(default_factory=list)
     rows: int = 0
@@ -66,9 +75,15 @@ class _Batch:
 class Batcher:
     """Collects requests of all models in batches and runs these in threads of its own."""
 
-    def __init__(self, parameters: Parameters) -> None:
-        """Starts the threads."""
+    def __init__(self, parameters: Parameters, most_bytes: int = 1 << 30) -> None:
+        """Starts the threads.
+
+        Args:
+          parameters: how requests are batched.
+          most_bytes: what each of the joined tensors may take.
+        """
         self._parameters = parameters
+        self._most_bytes = most_bytes
         self._waiting: list[
             _Batch
         ] = []  # oldest first; the last one of a kind takes more requests until it is full
@@ -88,7 +103,7 @@ class Batcher:
         inputs: Mapping[str, Message],
         output_filter: Sequence[str],
         most_bytes: int,
-        seconds: float | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> Protos:
         """As ``Servable.predict``, in a batch with others. The caller keeps the servable loaded
         meanwhile.
@@ -99,12 +114,13 @@ class Batcher:
           inputs: every one with the same first dimension.
           output_filter: see there.
           most_bytes: see there.
-          seconds: how long the answer is of use; None for ever.
+          check: raises ``StatusError`` where the answer is of no use any more.
 
         Raises:
           StatusError: as ``Servable.predict``; INVALID_ARGUMENT for inputs that cannot be joined or
             have too many rows; FAILED_PRECONDITION for outputs that cannot be taken apart;
-            UNAVAILABLE where too much is waiting; DEADLINE_EXCEEDED.
+            UNAVAILABLE where too much is waiting; what ``check`` raises, for a request that is not
+            being run yet.
         """
         checked, aliases = servable.checked(signature_name, inputs, output_filter, most_bytes)
         rows = _rows(checked)
@@ -114,15 +130,17 @@ class Batcher:
                 f" {self._parameters.max_batch_size}"
             )
         inner = () if self._parameters.pad_variable_length_inputs else _inner_shapes(checked)
-        task = _Task(checked, rows, math.inf if seconds is None else time.monotonic() + seconds)
+        task = _Task(checked, rows, check)
         key = (id(servable), signature_name, tuple(aliases), inner)
         due = time.monotonic() + self._parameters.batch_timeout_micros / 1e6
-        self._enqueue(_Batch(key, servable, signature_name, aliases, most_bytes, due), task)
-        if not task.done.wait(None if seconds is None else min(seconds, threading.TIMEOUT_MAX)):
-            self._withdraw(task)
-        # what is being run keeps the servable in use, so it is waited for even though nobody wants
-        # the answer
-        task.done.wait()
+        self._enqueue(_Batch(key, servable, signature_name, aliases, due), task)
+        # What is being run keeps the servable in use, so it is waited for even though nobody wants
+        # the answer.
+        while not task.done.wait(_LOOK_SECONDS):
+            try:
+                check()
+            except StatusError as error:
+                self._withdraw(task, error)
         if isinstance(task.outputs, StatusError):
             raise task.outputs
         return task.outputs
@@ -153,26 +171,24 @@ class Batcher:
             batch.full = batch.rows >= self._parameters.max_batch_size
             self._changed.notify()
 
-    def _withdraw(self, task: _Task) -> None:
+    def _withdraw(self, task: _Task, why: StatusError) -> None:
         """Takes a task out of its batch, unless it is being run."""
         with self._changed:
             for batch in self._waiting:
                 if task in batch.tasks:
                     batch.tasks.remove(task)
                     batch.rows -= task.rows
-                    task.finish(deadline_exceeded())
+                    task.finish(why)
 
     def _work(self) -> None:
         while (batch := self._next()) is not None:
-            now = time.monotonic()
-            tasks = [
-                task for task in batch.tasks if task.deadline > now
-            ]  # whoever sent the others has gone
-            for task in batch.tasks:
-                if task.deadline <= now:
-                    task.finish(deadline_exceeded())
-            if tasks:
-                self._run(batch, tasks)
+            try:
+                self._run(batch, batch.tasks)
+            except Exception as error:  # the thread must live, and nobody may wait for ever
+                failure = status_of(error)
+                for task in batch.tasks:
+                    if not task.done.is_set():
+                        task.finish(failure)
 
     def _next(self) -> _Batch | None:
         """Waits for a batch that is full or due; None in the end."""
@@ -189,6 +205,9 @@ class Batcher:
                 )
 
     def _run(self, batch: _Batch, tasks: list[_Task]) -> None:
+        tasks = [task for task in tasks if task.is_wanted()]
+        if not tasks:
+            return
         try:
             answers = self._answers(batch, tasks)
         except Exception as error:
@@ -207,7 +226,7 @@ class Batcher:
         results = servable.run(
             batch.signature,
             batch.aliases,
-            concatenate_requests([task.inputs for task in tasks], size, batch.most_bytes),
+            concatenate_requests([task.inputs for task in tasks], size, self._most_bytes),
         )
         outputs = servable.signatures[batch.signature].outputs
         parts = split_results(dict(zip(batch.aliases, results, strict=True)), sizes, size)

@@ -9,6 +9,9 @@ from configs.cli import CommandParser
 from configs.errors import InputError
 from serving.wire.argument_types import seconds, whole_number, with_dashes
 
+MOST_ROWS = 1 << 16
+"""Rows of a request, unless a flag says otherwise."""
+
 
 def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     """The command line, flags with dashes or, as TensorFlow Serving spells them, underscores.
@@ -32,6 +35,11 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
         parser.error(
             "--rest-api-port would tell of one process alone: not with --processes above 1"
         )
+    if arguments.reload_config_root is not None and arguments.processes > 1:
+        parser.error(
+            "--reload-config-root would change one process alone: not with --processes above 1; let"
+            " all of them poll a --model-config-file"
+        )
     if arguments.rest_api_port and arguments.rest_api_port == arguments.port:
         parser.error("--rest-api-port and --port must differ")
     return arguments
@@ -39,9 +47,10 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
 
 def check_paths(arguments: argparse.Namespace) -> None:
     """Raises ``InputError`` where a folder or file that the command line names is not there."""
-    base = arguments.model_base_path
-    if base is not None and not base.is_dir():
-        raise InputError(f"--model-base-path: no such directory: {base}")
+    for name in ("model_base_path", "reload_config_root"):
+        base = getattr(arguments, name)
+        if base is not None and not base.is_dir():
+            raise InputError(f"--{name.replace('_', '-')}: no such directory: {base}")
     for name in (
         "model_config_file",
         "batching_parameters_file",
@@ -108,6 +117,15 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="look for new versions; 0: only at the start (1)",
     )
+    parser.add_argument(
+        "--reload-config-root",
+        type=Path,
+        metavar="DIR",
+        help=(
+            "let every peer change which models are served (HandleReloadConfigRequest), from base"
+            " paths below DIR (refused)"
+        ),
+    )
     _add_switch(
         parser,
         "--allow-version-labels-for-unavailable-models",
@@ -153,6 +171,13 @@ def _add_listening(parser: argparse.ArgumentParser) -> None:
         default=64 << 20,
         metavar="N",
         help="largest request (64 MiB)",
+    )
+    parser.add_argument(
+        "--max-rows",
+        type=whole_number(1),
+        default=MOST_ROWS,
+        metavar="N",
+        help="rows of a request (%(default)s)",
     )
     parser.add_argument(
         "--max-concurrent-requests",

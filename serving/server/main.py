@@ -25,11 +25,12 @@ from serving.server.batching_parameters import Parameters, read_parameters
 from serving.server.flags import arguments_of
 from serving.server.grpc_endpoint import Endpoint, start, try_address
 from serving.server.health import Health
+from serving.server.memory import keep_out_of_collections
 from serving.server.model_config import ModelConfig, model_configs
 from serving.server.model_manager import Models
 from serving.server.prediction_service import Service
-from serving.server.prometheus import Metrics
-from serving.server.rest_api import http_server, metrics_path
+from serving.server.rest.prometheus import Metrics
+from serving.server.rest.rest_api import http_server, metrics_path
 from serving.server.servable import Servable
 from serving.server.servable_loader import load
 from serving.server.settings_protos import ModelServerConfig, read_text
@@ -40,8 +41,8 @@ from serving.wire.errors import StatusError
 _DRAIN_SECONDS = 10.0
 """How long requests that are being run may take to finish after SIGTERM."""
 _DECODED = 8
-"""How many times its message a request's decoded inputs may take: short strings grow that much,
-and a shape may claim anything.
+"""How many times the largest message a request's decoded inputs may take, and what is joined of
+several.
 """
 
 
@@ -95,6 +96,7 @@ def _serve(
     tf.get_logger().setLevel(
         logging.ERROR
     )  # the session loader calls itself deprecated; it is what the C++ server does
+    keep_out_of_collections()
     health = Health()
     endpoint, parameters, metrics_at = (
         _endpoint(arguments),
@@ -106,14 +108,16 @@ def _serve(
         return
     with ExitStack() as running:
         running.callback(models.close)
-        batcher = Batcher(parameters) if parameters else None
+        most_bytes = _DECODED * arguments.max_message_bytes
+        batcher = Batcher(parameters, most_bytes) if parameters else None
         if batcher:
             running.callback(batcher.close)
         service = Service(
             models,
-            _DECODED * arguments.max_message_bytes,
+            most_bytes,
             batcher,
-            reconfigurable=arguments.processes == 1,
+            most_rows=arguments.max_rows,
+            reload_root=arguments.reload_config_root,
         )
         metrics = Metrics(lambda name: models.get(name) is not None) if metrics_at else None
         if arguments.rest_api_port is not None:

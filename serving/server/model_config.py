@@ -2,7 +2,7 @@
 ``ModelServerConfig`` says, checked.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,8 @@ def _model_config(entry: Any) -> ModelConfig:
         )
     if entry.HasField("logging_config"):
         raise invalid(f"{where}: logging_config is not supported")
+    if "\0" in entry.base_path:
+        raise invalid(f"{where}: base_path must be a path, received one with a NUL character")
     if not Path(entry.base_path).is_absolute():
         raise invalid(
             f'Expected {where} to have an absolute path; got base_path()="{entry.base_path}"'
@@ -101,6 +103,19 @@ def _policy(where: str, policy: Any) -> VersionPolicy:
             return VersionPolicy(specific=frozenset(policy.specific.versions))
         case _:
             return VersionPolicy(latest=max(policy.latest.num_versions, 1))
+
+
+def check_below(configs: Iterable[ModelConfig], root: Path) -> None:
+    """Raises ``StatusError``, PERMISSION_DENIED, where a base path does not lie at or below
+    ``root``, links followed.
+    """
+    for config in configs:
+        if not config.base_path.resolve().is_relative_to(root.resolve()):
+            raise StatusError(
+                grpc.StatusCode.PERMISSION_DENIED,
+                f"model {config.name}: base_path {config.base_path} is not below {root}, under"
+                " which this server loads what peers name",
+            )
 
 
 def unknown_label(label: str) -> StatusError:

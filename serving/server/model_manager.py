@@ -46,10 +46,14 @@ class Models(Generic[S]):
         self._changed = changed
         self._models: dict[str, Model[S]] = {}
         self._labels: dict[str, Mapping[str, int]] = {}
+        self._failed: dict[str, Model[S]] = {}
         self._configuring = threading.Lock()
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._configure(list(configs))
+        configs = list(configs)
+        for config in configs:
+            self._check_labels(config)
+        self._commit(configs, {config.name: self._new(config) for config in configs})
 
     @property
     def available(self) -> bool:
@@ -93,40 +97,64 @@ class Models(Generic[S]):
     def reconfigure(self, configs: Iterable[ModelConfig]) -> None:
         """Serves these models and no others; returns when the new ones are available.
 
+        A model that is new, or has another base path, is loaded beside the served ones first; only
+        when each of them has a version does anything change.
+
         Raises:
-          StatusError: FAILED_PRECONDITION, and nothing has changed, for a label whose version is
-            not served; UNKNOWN, and everything else has changed, where a new model has no version
-            that can be loaded (it is tried again at every poll).
+          StatusError: FAILED_PRECONDITION for a label whose version is not served; UNKNOWN where
+            such a model has no version that can be loaded. Nothing has changed then.
         """
         configs = list(configs)
         with self._configuring:
-            known = set(self._models)
-            self._configure(configs)
-            failed = []
             for config in configs:
-                problem = self._models[config.name].refresh()
-                if config.name not in known and self._models[config.name].version is None:
-                    failed.append(problem)
+                self._check_labels(config)
+            models, problems = {}, []
+            for config in configs:
+                model = self._models.get(config.name)
+                if model is None or model.base_path != config.base_path:
+                    model = self._tried(config)
+                    if (problem := model.refresh()) and model.version is None:
+                        problems.append(problem)
+                models[config.name] = model
+            fresh = {name: model for name, model in models.items() if model not in list(self)}
+            if problems:
+                # What failed is kept, so that the same files are not loaded at every attempt.
+                self._failed = {
+                    name: model for name, model in fresh.items() if model.version is None
+                }
+                self._close([model for model in fresh.values() if model.version is not None])
+                raise StatusError(
+                    grpc.StatusCode.UNKNOWN,
+                    f"Some models did not become available: {{{', '.join(problems)}}}; the former"
+                    " config stays",
+                )
+            self._failed = {}
+            self._commit(configs, models)
+            for model in models.values():
+                model.refresh()
             self._changed(self.available)
-        if failed:
-            raise StatusError(
-                grpc.StatusCode.UNKNOWN,
-                f"Some models did not become available: {{{', '.join(failed)}}}",
-            )
 
-    def _configure(self, configs: list[ModelConfig]) -> None:
+    def _new(self, config: ModelConfig) -> Model[S]:
+        return Model(config.name, config.base_path, self._load, self._report, config.policy)
+
+    def _tried(self, config: ModelConfig) -> Model[S]:
+        """A model to try: the one that failed before, where it is the same."""
+        model = self._failed.get(config.name)
+        if model is None or model.base_path != config.base_path:
+            return self._new(config)
+        model.policy = config.policy
+        return model
+
+    def _commit(self, configs: list[ModelConfig], models: dict[str, Model[S]]) -> None:
         for config in configs:
-            self._check_labels(config)
-        models = {}
-        for config in configs:
-            model = self._models.get(config.name) or Model(
-                config.name, config.base_path, self._load, self._report
-            )
-            model.base_path, model.policy = config.base_path, config.policy
-            models[config.name] = model
-        gone = [model for name, model in self._models.items() if name not in models]
+            models[config.name].policy = config.policy
+        gone = [model for model in self if model is not models.get(model.name)]
         self._models, self._labels = models, {config.name: config.labels for config in configs}
-        for model in gone:
+        self._close(gone)
+
+    def _close(self, models: list[Model[S]]) -> None:
+        """Unloads models after their last requests, however long these take."""
+        for model in models:
             threading.Thread(
                 target=model.close, args=(None,), name=f"close-{model.name}", daemon=True
             ).start()
@@ -157,11 +185,21 @@ class Models(Generic[S]):
         self.every(seconds, look, "poll-versions")
 
     def every(self, seconds: float, call: Callable[[], None], name: str) -> None:
-        """Calls a function every so many seconds, in a thread of that name, until ``close``."""
+        """Calls a function every so many seconds, in a thread of that name, until ``close``; what
+        it raises is reported, once while it stays the same, and does not end the thread.
+        """
 
         def loop() -> None:
+            said = ""
             while not self._stopped.wait(seconds):
-                call()
+                problem = ""
+                try:
+                    call()
+                except Exception as error:
+                    problem = f"{name}: {type(error).__name__}: {error}; it goes on"
+                if problem and problem != said:
+                    self._report(problem)
+                said = problem
 
         self._threads.append(threading.Thread(target=loop, name=name, daemon=True))
         self._threads[-1].start()

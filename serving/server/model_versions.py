@@ -92,8 +92,7 @@ class Model(Generic[S]):
 
     Attributes:
       base_path: directory with a directory for each version.
-      policy: which versions are wanted; another one, like another base path, counts from the next
-        ``refresh``.
+      policy: which versions are wanted; another one counts from the next ``refresh``.
     """
 
     def __init__(
@@ -144,7 +143,12 @@ class Model(Generic[S]):
           Why not all wanted versions are served, in one line; empty where they are.
         """
         with self._refreshing:
-            return "" if self._closed else self._refresh()
+            try:
+                return "" if self._closed else self._refresh()
+            except Exception as error:  # whoever looks goes on looking, at other models too
+                return (
+                    f"cannot look for versions in {self.base_path}: {type(error).__name__}: {error}"
+                )
 
     def _refresh(self) -> str:
         try:
@@ -265,7 +269,13 @@ class Model(Generic[S]):
             if not self._changed.wait_for(lambda: not self._users.get(id(servable)), patience):
                 return
             self._users.pop(id(servable), None)
-        servable.close()
+        try:
+            servable.close()
+        except Exception as error:
+            self._report(
+                f"{self.name} version {servable.version} could not be freed:"
+                f" {type(error).__name__}: {error}"
+            )
         with self._changed:
             # The version may have come back meanwhile (a newer one appeared and was deleted).
             if self._statuses[servable.version].state is State.UNLOADING:

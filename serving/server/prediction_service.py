@@ -2,14 +2,18 @@
 GetModelStatus, HandleReloadConfigRequest.
 """
 
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
 
+from serving.server import row_parts
 from serving.server.batch_scheduler import Batcher
-from serving.server.model_config import model_configs
+from serving.server.flags import MOST_ROWS
+from serving.server.model_config import check_below, model_configs
 from serving.server.model_manager import Models
 from serving.server.model_versions import Model
 from serving.server.servable import Servable
@@ -22,6 +26,10 @@ from serving.wire.messages import (
 )
 from serving.wire.signatures import DEFAULT_SIGNATURE
 
+_DECODED, _FREE = 16, 64 << 10
+"""How many bytes a request's decoded inputs may take for each byte of it, and beside that: the
+shortest texts grow thirteenfold, and a shape may claim anything.
+"""
 _METADATA_FIELD = "signature_def"
 
 
@@ -38,39 +46,47 @@ class Service:
         most_bytes: int,
         batcher: Batcher | None = None,
         *,
-        reconfigurable: bool = True,
+        most_rows: int = MOST_ROWS,
+        reload_root: Path | None = None,
     ) -> None:
         """Serves the models.
 
         Args:
           models: what is served.
-          most_bytes: what the decoded inputs of a request may take.
+          most_bytes: what the decoded inputs of a request may take, however large it is; they may
+            not take more than a multiple of its own size either.
           batcher: runs requests together; None: each alone.
-          reconfigurable: whether a peer may change which models are served.
+          most_rows: the largest first dimension of an input.
+          reload_root: folder below which base paths must lie that a peer's
+            HandleReloadConfigRequest names; None: peers may not change which models are served.
         """
         self._models = models
         self._most_bytes = most_bytes
+        self._most_rows = most_rows
         self._batcher = batcher
-        self._reconfigurable = reconfigurable
+        self._reload_root = reload_root
 
     def predict(self, request: Message, context: grpc.ServicerContext) -> Message:
-        """Runs a signature; DEADLINE_EXCEEDED, without running it, for a request whose deadline
-        passed while it waited.
+        """Runs a signature; DEADLINE_EXCEEDED or CANCELLED, without running it, for a request that
+        nobody waits for any more.
         """
-        remaining = context.time_remaining()
-        if remaining is not None and remaining <= 0:
-            raise deadline_exceeded()
+        check = partial(_check_wanted, context)
+        check()
         model, version = self._find(request)
+        self._check_rows(request)
+        most_bytes = min(self._most_bytes, _DECODED * request.ByteSize() + _FREE)
         name, wanted = (
             request.model_spec.signature_name or DEFAULT_SIGNATURE,
             list(request.output_filter),
         )
         with model.acquire(version) as servable:
             if self._batcher is None:
-                outputs = servable.predict(name, request.inputs, wanted, self._most_bytes)
+                outputs = row_parts.predict(
+                    servable, name, request.inputs, wanted, most_bytes, check
+                )
             else:
                 outputs = self._batcher.predict(
-                    servable, name, request.inputs, wanted, self._most_bytes, remaining
+                    servable, name, request.inputs, wanted, most_bytes, check
                 )
             response = PredictResponse(model_spec=_spec(model, servable, name))
         for alias, proto in outputs.items():
@@ -127,27 +143,48 @@ class Service:
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
         """Serves the models that the request lists and no others, as ``Models.reconfigure``;
-        answers when the new ones are available.
+        answers when the new ones are available. PERMISSION_DENIED unless the server allows it.
         """
-        if not self._reconfigurable:
+        if self._reload_root is None:
             words = (
-                "several processes share this port and a request reaches one of them; let all of"
-                " them poll a --model_config_file"
+                "this server takes no config from peers; start it with --reload-config-root DIR to"
+                " let them name base paths below DIR, or let it poll a --model-config-file"
             )
-            raise StatusError(grpc.StatusCode.UNIMPLEMENTED, words)
+            raise StatusError(grpc.StatusCode.PERMISSION_DENIED, words)
         if request.config.WhichOneof("config") != "model_config_list":
             words = (
                 "ServerModelConfig type not supported by HandleReloadConfigRequest. Only"
                 " ModelConfigList is currently supported"
             )
             raise invalid(words)
-        self._models.reconfigure(model_configs(request.config))
+        configs = model_configs(request.config)
+        check_below(configs, self._reload_root)
+        self._models.reconfigure(configs)
         return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})
+
+    def _check_rows(self, request: Any) -> None:
+        for alias, proto in request.inputs.items():
+            dims = proto.tensor_shape.dim
+            if dims and dims[0].size > self._most_rows:
+                raise invalid(
+                    f"input {alias} has {dims[0].size} rows; this server takes at most"
+                    f" {self._most_rows} (--max-rows): send them in several requests"
+                )
 
     def _find(self, request: Any) -> tuple[Model[Servable], int | None]:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         return self._models.find(request.model_spec)
+
+
+def _check_wanted(context: grpc.ServicerContext) -> None:
+    remaining = context.time_remaining()
+    if remaining is not None and remaining <= 0:
+        raise deadline_exceeded()
+    if not context.is_active():
+        raise StatusError(
+            grpc.StatusCode.CANCELLED, "the peer has gone before the request was answered"
+        )
 
 
 def _spec(model: Model[Servable], servable: Servable, signature_name: str) -> Message:

@@ -11,9 +11,11 @@ from google.protobuf.message import Message
 from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 
 from configs.tensorflow_import import tf
+from serving.server.memory import free_memory
 from serving.server.tensors import decode, encode
 from serving.wire.errors import StatusError, invalid
 from serving.wire.messages import DataType
+from serving.wire.signatures import EXPORT_FILE
 from serving.wire.tensor_protos import (
     Array,
     claimed_bytes,
@@ -34,6 +36,8 @@ class Servable:
     Attributes:
       version: number of the version.
       signatures: name -> ``SignatureDef``.
+      row_wise: whether a row's outputs depend on no other row, so that a request may be run in
+        parts: known of what ``serving.export`` has written.
     """
 
     def __init__(self, version: int, path: Path, session_config: Any = None) -> None:
@@ -49,6 +53,7 @@ class Servable:
           OSError, RuntimeError, tf.errors.OpError: not a SavedModel that can be loaded.
         """
         self.version = version
+        self.row_wise = (path / EXPORT_FILE).is_file()
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config)
         try:
@@ -156,9 +161,11 @@ class Servable:
             raise invalid(bytes(error.object).decode(errors="replace")) from None
 
     def close(self) -> None:
-        """Frees the session; no request may be running."""
+        """Frees the session and the memory that its graph took; no request may be running."""
         self._callables.clear()
         self._session.close()
+        del self._session
+        free_memory()
 
     def _callable(self, name: str, aliases: tuple[str, ...]) -> Callable[..., list[Any]]:
         """Takes the inputs in the order of their names. What ``Session.run`` looks up at every call

@@ -144,6 +144,7 @@ class Slow:
     def __init__(self, version: int, path: Path) -> None:
         self.version = version
         self.signatures: dict[str, Any] = {}
+        self.row_wise = False
         self.entered, self.closed = threading.Event(), threading.Event()
         self.go = threading.Event()
 
@@ -170,6 +171,7 @@ class Peer:
         batcher: Batcher | None = None,
         observe: Observe | None = None,
         labels_before_versions: bool = False,
+        reload_root: Path | None = Path("/"),
         **endpoint: Any,
     ) -> None:
         self.lines: list[str] = []
@@ -184,7 +186,7 @@ class Peer:
         self.model: Model[Servable] = next(iter(self.models))
         self.problems = self.models.refresh()
         self.batcher = batcher
-        self.service = Service(self.models, MOST_BYTES, batcher)
+        self.service = Service(self.models, MOST_BYTES, batcher, reload_root=reload_root)
         self.server, port = start(
             self.service, Endpoint(**{"most_bytes": MOST_BYTES, **endpoint}), self.health, observe
         )

@@ -22,10 +22,10 @@ from serving.server.batch_tensors import concatenate_requests
 from serving.server.batching_parameters import Parameters, read_parameters
 from serving.server.model_config import ModelConfig
 from serving.server.servable import Servable
-from serving.wire.errors import StatusError
+from serving.wire.errors import StatusError, deadline_exceeded
 from serving.wire.messages import PredictRequest, TensorProto
 from serving.wire.tensor_protos import decode, encode
-from tests.serving.conftest import NAME, Peer, good_inputs, good_request
+from tests.serving.conftest import MOST_BYTES, NAME, Peer, good_inputs, good_request
 
 STRING, FLOAT = tf.string.as_datatype_enum, tf.float32.as_datatype_enum
 WAIT = 300_000
@@ -56,7 +56,7 @@ def batched(exported: dict[int, Path]) -> Iterator[Callable[..., tuple[Peer, Cou
     peers: list[Peer] = []
 
     def begin(**parameters: Any) -> tuple[Peer, Counted]:
-        batcher = Batcher(Parameters(num_batch_threads=1, **parameters))
+        batcher = Batcher(Parameters(num_batch_threads=1, **parameters), MOST_BYTES)
         peer = Peer(
             ModelConfig(NAME, exported[10].parent), load=Counted, batcher=batcher, threads=32
         )
@@ -228,6 +228,16 @@ def test_a_full_queue_is_unavailable(batched: Callable[..., tuple[Peer, Counted]
     assert len(running.result().outputs) == len(waiting.result().outputs) == 3
 
 
+def until(moment: float) -> Callable[[], None]:
+    """A check as the service makes it."""
+
+    def check() -> None:
+        if time.monotonic() > moment:
+            raise deadline_exceeded()
+
+    return check
+
+
 def test_a_request_whose_deadline_passes_in_the_queue_is_not_run(exported: dict[int, Path]) -> None:
     servable, batcher = Counted(10, exported[10]), Batcher(Parameters(num_batch_threads=1))
     servable.gate.clear()
@@ -237,7 +247,9 @@ def test_a_request_whose_deadline_passes_in_the_queue_is_not_run(exported: dict[
         )
         assert servable.entered.wait(5)
         with pytest.raises(StatusError, match="DEADLINE_EXCEEDED"):
-            batcher.predict(servable, "serving_default", good_inputs(), [], 1 << 20, 0.05)
+            batcher.predict(
+                servable, "serving_default", good_inputs(), [], 1 << 20, until(time.monotonic())
+            )
         servable.gate.set()
         assert len(running.result()) == 3
     batcher.close()

@@ -67,7 +67,7 @@ RECOMMENDER = "recommender"
 
 def command(kind: str) -> list[str]:
     if kind == "embedded":
-        return [sys.executable, "-m", "serving.server"]
+        return [sys.executable, "-m", "serving.server", "--reload_config_root=/"]
     return [
         os.environ[BINARY],
         "--max_num_load_retries=0",

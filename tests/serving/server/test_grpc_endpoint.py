@@ -28,8 +28,8 @@ from serving.server import main
 from serving.server.flags import arguments_of
 from serving.server.health import SERVICES
 from serving.server.model_config import VersionPolicy
-from serving.server.prometheus import Metrics
-from serving.server.rest_api import http_server, metrics_path
+from serving.server.rest.prometheus import Metrics
+from serving.server.rest.rest_api import http_server, metrics_path
 from serving.server.settings_protos import SSLConfig
 from serving.server.tls import server_credentials
 from tests.serving.conftest import NAME, Slow, good_request, serving
@@ -386,9 +386,9 @@ def test_sigterm_lets_running_requests_end_and_refuses_new_ones(base: Path) -> N
         assert process.wait(15) == 0
 
 
-def test_a_reload_reaches_one_of_several_processes_so_it_is_refused(base: Path) -> None:
+def test_peers_change_nothing_by_default(base: Path) -> None:
     with (
-        command(f"--model_name={NAME}", f"--model_base_path={base}", "--processes=2") as process,
+        command(f"--model_name={NAME}", f"--model_base_path={base}") as process,
         grpc.insecure_channel(line(process).split()[-1]) as channel,
     ):
         with pytest.raises(grpc.RpcError) as caught:
@@ -396,8 +396,8 @@ def test_a_reload_reaches_one_of_several_processes_so_it_is_refused(base: Path) 
                 model_management_pb2.ReloadConfigRequest(), timeout=10
             )
         assert (
-            caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-            and "--model_config_file" in caught.value.details()
+            caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
+            and "--reload-config-root" in caught.value.details()
         )
         process.terminate()
         assert process.wait(15) == 0
@@ -408,6 +408,7 @@ def test_a_reload_reaches_one_of_several_processes_so_it_is_refused(base: Path) 
     [
         (["--model_base_path=a", "--model_config_file=b"], "not allowed with argument"),
         (["--model_base_path=a", "--batching_parameters_file=b"], "without --enable-batching"),
+        (["--model_base_path=a", "--reload_config_root=b", "--processes=2"], "one process alone"),
         (
             ["--model_base_path=a", "--enable_batching=maybe"],
             "must be true or false, received maybe",

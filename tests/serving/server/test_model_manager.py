@@ -2,6 +2,7 @@
 runs.
 """
 
+import shutil
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -262,14 +263,14 @@ def test_a_removed_model_finishes_what_it_is_running(base: Path) -> None:
         assert servable.closed.wait(5)
 
 
-def test_a_reload_with_a_model_that_cannot_be_served_says_so_and_serves_the_rest(
-    base: Path, tmp_path: Path
+def test_a_reload_with_a_model_that_cannot_be_served_says_so_and_changes_nothing(
+    base: Path, tmp_path: Path, exported: dict[int, Path]
 ) -> None:
     with serving(base) as peer:
         (tmp_path / "broken" / "1").mkdir(parents=True)
         code, message = refused_reload(
             peer,
-            entry(NAME, base),
+            entry("other", exported[10].parent),
             entry("new", tmp_path / "broken"),
             entry("none", tmp_path / "nowhere"),
         )
@@ -277,7 +278,101 @@ def test_a_reload_with_a_model_that_cannot_be_served_says_so_and_serves_the_rest
             "Some models did not become available: {new version 1 could not be loaded"
         )
         assert "nowhere" in message
-        assert answered(peer) == 9 and not peer.models.available
+        assert answered(peer) == 9 and peer.models.available
+        assert [model.name for model in peer.models] == [NAME]
+        assert not peer.models.refresh()
+        # another base path that holds nothing, for a model that is served
+        code, message = refused_reload(peer, entry(NAME, tmp_path / "broken"))
+        assert code == "UNKNOWN" and answered(peer) == 9 and peer.model.base_path == base
+        # a broken version beside a good one is no reason to refuse labels or policies
+        (base / "11").mkdir()
+        reload(peer, entry(NAME, base, "model_version_policy { latest { num_versions: 2 } }"))
+        assert answered(peer) == 9
+
+
+def test_a_reload_to_another_base_path_takes_its_versions(
+    base: Path, exported: dict[int, Path], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Of the same number too: it is other weights."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    shutil.copytree(exported[10], elsewhere / "9")
+    with serving(base) as peer:
+        before = peer.predict(request()).outputs["version"].int64_val[0]
+        reload(peer, entry(NAME, elsewhere))
+        assert (before, peer.predict(request()).outputs["version"].int64_val[0]) == (9, 10)
+        assert peer.models.get(NAME) is not peer.model
+        wait_for(lambda: not peer.model.versions)
+
+
+@pytest.mark.parametrize(
+    "path", ["/models\0", "\0", "/models\0/../.."], ids=["at the end", "alone", "within"]
+)
+def test_a_path_that_no_file_can_have_is_refused_and_polling_goes_on(
+    base: Path, publish: Publish, path: str
+) -> None:
+    with serving(base) as peer:
+        peer.models.poll(0.05)
+        asked = model_management_pb2.ReloadConfigRequest(
+            config={
+                "model_config_list": {
+                    "config": [{"name": NAME, "base_path": path, "model_platform": "tensorflow"}]
+                }
+            }
+        )
+        code, _ = peer.refused(asked, peer.management.HandleReloadConfigRequest)
+        assert code == "INVALID_ARGUMENT"
+        publish(base, 10)
+        wait_for(lambda: answered(peer) == 10)
+
+
+def test_peers_change_nothing_unless_they_are_allowed_to(base: Path) -> None:
+    with serving(base, reload_root=None) as peer:
+        code, message = refused_reload(peer, entry("other", base))
+        assert code == "PERMISSION_DENIED" and "--reload-config-root" in message
+        assert answered(peer) == 9
+
+
+def test_peers_name_paths_below_the_root_alone(
+    base: Path, tmp_path: Path, exported: dict[int, Path]
+) -> None:
+    allowed, outside = tmp_path / "allowed", exported[10].parent
+    (allowed / "inner").mkdir(parents=True)
+    shutil.copytree(exported[9], allowed / "inner" / "1")
+    (allowed / "link").symlink_to(outside)
+    with serving(base, reload_root=allowed) as peer:
+        for path in (outside, tmp_path, allowed / "inner" / ".." / "..", allowed / "link"):
+            code, _ = refused_reload(peer, entry("other", path))
+            assert code == "PERMISSION_DENIED" and answered(peer) == 9
+        reload(peer, entry("other", allowed / "inner"))
+        assert answered(peer, "other") == 1
+
+
+def test_what_fails_in_a_loop_is_said_once_and_does_not_end_it(base: Path) -> None:
+    calls: list[int] = []
+
+    def fails() -> None:
+        calls.append(1)
+        raise ValueError(f"embedded null byte {len(calls) // 4}")
+
+    with serving(base) as peer:
+        peer.models.every(0.01, fails, "poll-something")
+        wait_for(lambda: len(calls) > 10)
+        assert peer.lines[:2] == [
+            "poll-something: ValueError: embedded null byte 0; it goes on",
+            "poll-something: ValueError: embedded null byte 1; it goes on",
+        ]
+
+
+def test_one_model_that_cannot_be_looked_at_keeps_no_other_from_being_refreshed(
+    base: Path, publish: Publish, exported: dict[int, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strange = ModelConfig("strange", exported[10].parent)
+    with serving(base, strange) as peer:
+        model = peer.models.get("strange")
+        assert model is not None
+        monkeypatch.setattr(model, "_refresh", lambda: 1 / 0)
+        publish(base, 10)
+        assert "ZeroDivisionError" in peer.models.refresh()["strange"] and answered(peer) == 10
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import grpc
 import numpy as np
 import pytest
 
-from serving.server import prometheus
-from serving.server.prometheus import Metrics
+from serving.server.rest import prometheus
+from serving.server.rest.prometheus import Metrics
 from serving.wire.messages import DataType, PredictRequest, PredictResponse
 from serving.wire.signatures import DOMAIN, SERVED_DOMAIN
 from serving.wire.tensor_protos import encode
