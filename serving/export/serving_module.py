@@ -18,6 +18,7 @@ from preprocessing.features.topic import element_index, first_of
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import Column, served_columns
 from serving.export.kernel_slots import Slots
+from serving.export.shape_checks import check_rows
 from serving.wire.signatures import SERVED_DOMAIN
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
 from trainer.kernels.bank import SLOT, domain_model
@@ -111,21 +112,26 @@ class Recommender(tf.Module):
         }
 
     def _serving_default(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return self._of_rows(check_rows(inputs))
+
+    def _of_rows(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         raw = {name: tensor for name, tensor in inputs.items() if name != "domain"}
         return self._scores(
             self._transform.features(raw), lambda: self._topics(raw), inputs["domain"]
         )
 
     def _examples(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        inputs = check_rows(inputs)
         raw = tf.io.parse_example(
             inputs["examples"], {column.name: _PARSED[column.kind] for column in self.columns}
         )
-        return self._serving_default({**raw, "domain": inputs["domain"]})
+        return self._of_rows({**raw, "domain": inputs["domain"]})
 
     def _rank(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What is the same for every candidate is looked up once; its ids and numbers are
         repeated in front of the backbone.
         """
+        inputs = check_rows(inputs, once=inputs.keys() - set(self._item_columns))
         items = {name: inputs[name] for name in self._item_columns}
         once = {
             column.name: inputs[column.name] for column in self.columns if column.name not in items
@@ -166,6 +172,7 @@ class Recommender(tf.Module):
         return {**{task: tf.exp(value) for task, value in log_p.items()}, SERVED_DOMAIN: served}
 
     def _all_domains(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        raw = check_rows(raw)
         slots: Slots = self._slots.value
         inputs, bank = (
             self._inputs(self._transform.features(raw), lambda: self._topics(raw)),

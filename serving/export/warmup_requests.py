@@ -12,7 +12,7 @@ from configs.domains import AUTO
 from configs.tensorflow_import import tf
 from serving.export.golden_cases import Row
 from serving.wire.request_encoding import encoded
-from serving.wire.signatures import DOMAIN, EXAMPLES
+from serving.wire.signatures import DOMAIN, DOMAINS, EXAMPLES, RANK_SIGNATURE
 from serving.wire.tf_examples import example
 
 
@@ -21,6 +21,10 @@ def write_warmup(
 ) -> None:
     """Writes a TFRecord of ``PredictionLog``: for each signature one row and all of them, under one
     domain and under ``auto``.
+
+    The stock server runs them as it runs requests, and does not load the version where it refuses
+    one. Request batching refuses inputs of different first dimensions and outputs that have no row
+    for each row, so ``rank`` is asked for one item alone, and ``all_domains`` for its scores.
 
     Args:
       path: of the file.
@@ -31,24 +35,22 @@ def write_warmup(
     """
     with tf.io.TFRecordWriter(str(path)) as file:
         for request in _requests(meta_graph, model, rows, domain):
-            log = prediction_log_pb2.PredictLog(
-                request=predict_pb2.PredictRequest.FromString(request)
-            )
+            log = prediction_log_pb2.PredictLog(request=request)
             file.write(prediction_log_pb2.PredictionLog(predict_log=log).SerializeToString())
 
 
 def _requests(
     meta_graph: meta_graph_pb2.MetaGraphDef, model: str, rows: list[Row], domain: str
-) -> Iterator[bytes]:
+) -> Iterator[predict_pb2.PredictRequest]:
     for name, signature in sorted(meta_graph.signature_def.items()):
         if name.startswith("__"):
             continue
         for asked in (domain, AUTO) if DOMAIN in signature.inputs else (None,):
-            for some in (rows[:1], rows):
-                yield encoded(
-                    signature,
-                    model,
-                    name,
-                    [{EXAMPLES: example(row)} for row in some] if name == EXAMPLES else some,
-                    asked,
+            for some in (rows[:1], rows) if name != RANK_SIGNATURE else (rows[:1],):
+                sent = [{EXAMPLES: example(row)} for row in some] if name == EXAMPLES else some
+                request = predict_pb2.PredictRequest.FromString(
+                    encoded(signature, model, name, sent, asked)
                 )
+                if DOMAINS in signature.outputs:
+                    request.output_filter.extend(sorted(signature.outputs.keys() - {DOMAINS}))
+                yield request

@@ -29,10 +29,13 @@ from configs.values import (
 )
 from serving.wire.errors import StatusError
 from serving.wire.messages import DataType
-from serving.wire.signatures import DOMAIN, DOMAINS, EXAMPLES
+from serving.wire.signatures import DOMAIN, DOMAINS, EXAMPLES, LIST_LENGTH
 from serving.wire.tensor_protos import decode, dtype_name, encode
 
 Row = Mapping[str, object]
+
+_LONGEST_STATED = 10_000
+"""Elements to which a list is padded at most, whatever a server states."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,8 @@ def encode_rows(
     place: Callable[[int], str] = "row {}".format,
 ) -> dict[str, Message]:
     """The inputs of a request: ``[N]`` for each input of rank 1, ``[N, L]`` for rank 2, L being the
-    longest list of these rows.
+    longest list of these rows, or the length that the signature states (``LIST_LENGTH``) where that
+    is more.
 
     Args:
       signature: its inputs say names, data types and ranks.
@@ -183,7 +187,7 @@ def _encode_rows(
                 ) from None
         array = np.empty(len(rows), kind.array)
         if rank == 2:
-            length = max(1, max(map(len, cells), default=0))
+            length = max(stated_length(info), max(map(len, cells), default=0))
             array = np.full(
                 (len(rows), length), 0 if kind.missing is None else kind.missing, kind.array
             )
@@ -191,6 +195,14 @@ def _encode_rows(
             array[(index, slice(0, len(cell))) if rank == 2 else index] = cell
         encoded[name] = encode(array, info.dtype, packed=True)
     return encoded
+
+
+def stated_length(info: Message) -> int:
+    """The elements of a list that the model reads, as its input states; 1 where it does not."""
+    name = info.tensor_shape.dim[1].name
+    number = name.removeprefix(LIST_LENGTH)
+    is_stated = name.startswith(LIST_LENGTH) and number.isascii() and number.isdigit()
+    return max(1, min(int(number), _LONGEST_STATED)) if is_stated and len(number) < 10 else 1
 
 
 def _refuse_unknown(row: Row, known: set[str], place: str) -> None:

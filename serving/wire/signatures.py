@@ -21,6 +21,12 @@ themselves.
 """
 
 
+LIST_LENGTH = "max_length="
+"""What the second dimension of a list's input is called, with the number of elements that the model
+reads after it: requests that all pad their lists to it can be joined without more padding.
+"""
+
+
 SERVED_DOMAIN = "served_domain"
 """The output that says whose kernel has answered each row."""
 

@@ -164,7 +164,8 @@ def test_warm_up_requests_are_answered(models: Path, job: Job) -> None:
         assert request.model_spec.name == models.name
     assert {signature for signature, _ in asked} == SIGNATURES
     for signature in SIGNATURES:
-        assert {rows for name, rows in asked if name == signature} == {1, GOLDEN}
+        rows = {1} if signature == "rank" else {1, GOLDEN}  # batching joins no several items
+        assert {count for name, count in asked if name == signature} == rows
     servable.close()
 
 

@@ -1,0 +1,37 @@
+"""States in a version's signatures how many elements of each list the model reads."""
+
+from pathlib import Path
+
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.saved_model import fingerprinting_utils
+
+from configs import Experiment
+from configs.files import write_unsynced
+from serving.wire.signatures import LIST_LENGTH
+
+
+def list_lengths(experiment: Experiment) -> dict[str, int]:
+    """Column -> the largest ``max_length`` of the features that read it as a list."""
+    lengths: dict[str, int] = {}
+    for name, feature in experiment.features.items():
+        if feature.kind == "list":
+            column = experiment.column_of(name)
+            lengths[column] = max(lengths.get(column, 1), feature.max_length)
+    return lengths
+
+
+def state_list_lengths(version: Path, experiment: Experiment) -> None:
+    """Writes them into the names of the inputs' second dimensions (``LIST_LENGTH``), where a
+    client finds them.
+
+    A server that joins requests pads the shorter lists, and the stock one pads with the list's own
+    first value; where all lists have this length it has nothing to pad.
+    """
+    path, lengths = version / "saved_model.pb", list_lengths(experiment)
+    model = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for meta_graph in model.meta_graphs:
+        for signature in meta_graph.signature_def.values():
+            for name in lengths.keys() & signature.inputs.keys():
+                signature.inputs[name].tensor_shape.dim[1].name = f"{LIST_LENGTH}{lengths[name]}"
+    write_unsynced(path, model.SerializeToString(deterministic=True))
+    fingerprinting_utils.write_fingerprint(str(version))
