@@ -77,7 +77,10 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
         type=whole_number(1, MOST_ATTEMPTS),
         default=MOST_ATTEMPTS,
         metavar="N",
-        help="how often to send a request while the server is UNAVAILABLE, at most (%(default)s)",
+        help=(
+            "how often to send a request while the server is UNAVAILABLE or overloaded, at most"
+            " (%(default)s)"
+        ),
     )
     parser.add_argument(
         "--strict-domain",

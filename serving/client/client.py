@@ -69,8 +69,8 @@ class Client:
           version: the version that must answer, by its number or its label; None for the newest.
           deadline_seconds: for each request to the server, whatever its attempts.
           batch_size: most rows in a request of ``predict``.
-          attempts: how often a request is sent while the server is UNAVAILABLE, at most
-            (``connection.open_channel``).
+          attempts: how often a request is sent while the server is UNAVAILABLE or overloaded, at
+            most (``connection.open_channel``).
           wait_for_ready: wait, whatever ``attempts``, for a server that cannot be reached;
             DEADLINE_EXCEEDED when the deadline passes.
           tls: None for an unencrypted connection.

@@ -53,11 +53,11 @@ def open_channel(
 ) -> grpc.Channel:
     """A channel, which connects when the first request is sent.
 
-    A request that the server answers with UNAVAILABLE, or that finds no server, is sent again after
-    about 0.1, 0.2, 0.4 and 0.8 seconds, never past its deadline. gRPC does that itself (its retry
-    policy): it adds the jitter, knows which requests never left, and stops when too many fail, so
-    that clients do not bury a server that comes back. Predict changes nothing, so sending it twice
-    does no harm.
+    A request that the server answers with UNAVAILABLE, or with RESOURCE_EXHAUSTED as it has no
+    thread left, or that finds no server, is sent again after about 0.1, 0.2, 0.4 and 0.8 seconds,
+    never past its deadline. gRPC does that itself (its retry policy): it adds the jitter, knows
+    which requests never left, and stops when too many fail, so that clients do not bury a server
+    that comes back. Predict changes nothing, so sending it twice does no harm.
 
     Args:
       target: ``HOST:PORT``.
@@ -155,7 +155,10 @@ def _retries(attempts: int) -> dict[str, Any]:
         "initialBackoff": "0.1s",
         "maxBackoff": "2s",
         "backoffMultiplier": 2,
-        "retryableStatusCodes": [grpc.StatusCode.UNAVAILABLE.name],
+        "retryableStatusCodes": [
+            grpc.StatusCode.UNAVAILABLE.name,
+            grpc.StatusCode.RESOURCE_EXHAUSTED.name,
+        ],
     }
     return {
         "methodConfig": [{"name": [{}], "retryPolicy": policy}],

@@ -2,11 +2,17 @@
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from configs.cli import CommandParser
 from configs.errors import InputError
+from serving.server.stock_flags import (
+    add_stock_flags,
+    refused_stock_flag,
+    warn_of_stock_flags,
+)
 from serving.wire.argument_types import seconds, whole_number, with_dashes
 
 MOST_ROWS = 1 << 16
@@ -24,7 +30,12 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     _add_models(parser)
     _add_listening(parser)
     _add_running(parser)
+    add_stock_flags(parser)
     arguments = parser.parse_args([with_dashes(word) for word in argv])
+    if arguments.model_config_file is None and arguments.model_base_path is None:
+        parser.error("one of the arguments --model-base-path --model-config-file is required")
+    if problem := refused_stock_flag(arguments):
+        parser.error(problem)
     if arguments.batching_parameters_file and not arguments.enable_batching:
         parser.error("--batching-parameters-file is set without --enable-batching")
     if arguments.monitoring_config_file and arguments.rest_api_port is None:
@@ -46,7 +57,15 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def check_paths(arguments: argparse.Namespace) -> None:
-    """Raises ``InputError`` where a folder or file that the command line names is not there."""
+    """Raises ``InputError`` where a folder or file that the command line names is not there; warns
+    of flags that have no effect.
+    """
+    warn_of_stock_flags(arguments)
+    if arguments.model_config_file is not None and arguments.model_base_path is not None:
+        print(
+            "warning: --model-base-path has no effect beside --model-config-file", file=sys.stderr
+        )
+        arguments.model_base_path = None
     for name in ("model_base_path", "reload_config_root"):
         base = getattr(arguments, name)
         if base is not None and not base.is_dir():
@@ -70,6 +89,19 @@ def _switch(text: str) -> bool:
     raise argparse.ArgumentTypeError(f"must be true or false, received {text}")
 
 
+def _channel_arguments(text: str) -> tuple[tuple[str, int | str], ...]:
+    found: list[tuple[str, int | str]] = []
+    for part in filter(None, text.split(",")):
+        name, equals, value = part.partition("=")
+        if not name or not equals:
+            raise argparse.ArgumentTypeError(f"must be NAME=VALUE,..., received {text}")
+        try:
+            found.append((name, int(value)))
+        except ValueError:
+            found.append((name, value))
+    return tuple(found)
+
+
 def _add_switch(parser: argparse.ArgumentParser, flag: str, default: bool, what: str) -> None:
     shown = str(default).lower()
     parser.add_argument(
@@ -90,14 +122,13 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="what requests call the model (%(default)s)",
     )
-    which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument(
+    parser.add_argument(
         "--model-base-path",
         type=Path,
         metavar="DIR",
         help="directory with a directory for each version",
     )
-    which.add_argument(
+    parser.add_argument(
         "--model-config-file",
         type=Path,
         metavar="FILE",
@@ -157,7 +188,28 @@ def _add_listening(parser: argparse.ArgumentParser) -> None:
         "--rest-api-port",
         type=whole_number(0, 65535),
         metavar="PORT",
-        help="HTTP for model status and metrics; 0 for a free one (none)",
+        help="HTTP for predictions, models and metrics; 0 for a free one (none)",
+    )
+    parser.add_argument(
+        "--rest-api-num-threads",
+        type=whole_number(1),
+        default=4 * (os.cpu_count() or 1),
+        metavar="N",
+        help="HTTP requests run at once (%(default)s)",
+    )
+    parser.add_argument(
+        "--rest-api-timeout-in-ms",
+        type=whole_number(1),
+        default=30_000,
+        metavar="MS",
+        help="how long an HTTP request may take (%(default)s)",
+    )
+    parser.add_argument(
+        "--grpc-channel-arguments",
+        type=_channel_arguments,
+        default=(),
+        metavar="A=B,...",
+        help="settings of gRPC's own (none)",
     )
     parser.add_argument(
         "--monitoring-config-file",

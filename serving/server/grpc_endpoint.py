@@ -1,6 +1,7 @@
 """Starts the gRPC server with its limits, TLS and health, and turns failures into status codes."""
 
 import socket
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,10 +11,16 @@ from typing import Any
 import grpc
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2_grpc
-from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    regression_pb2,
+)
 
 from serving.server.failures import status_of
-from serving.server.health import SERVICES, Health
+from serving.server.health import Health
 from serving.server.prediction_service import Service
 from serving.wire.errors import StatusError
 from serving.wire.messages import GetModelMetadataRequest, PredictRequest
@@ -21,6 +28,7 @@ from serving.wire.messages import GetModelMetadataRequest, PredictRequest
 Observe = Callable[[Any, grpc.StatusCode, float, Message | None], None]
 """Takes a request that was answered, its code, its seconds, and the answer where there is one."""
 
+_SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
 _MOST_PENDING = 1 << 16
 
 
@@ -35,6 +43,7 @@ class Endpoint:
       most_waiting: requests run and waiting together; what comes on top is refused with
         RESOURCE_EXHAUSTED.
       most_bytes: size of a request message; a larger one is refused with RESOURCE_EXHAUSTED.
+      arguments: more of gRPC's channel arguments.
       shared: whether other processes listen on the port too (``processes.shared_port``).
       credentials: TLS; None for plain text.
     """
@@ -44,6 +53,7 @@ class Endpoint:
     threads: int = 4
     most_waiting: int = 1024
     most_bytes: int = 64 << 20
+    arguments: tuple[tuple[str, int | str], ...] = ()
     shared: bool = False
     credentials: grpc.ServerCredentials | None = None
 
@@ -76,6 +86,7 @@ def start(
         # CANCELLED, which says nothing to a peer.
         ("grpc.server.max_pending_requests", _MOST_PENDING),
         ("grpc.server.max_pending_requests_hard_limit", _MOST_PENDING),
+        *endpoint.arguments,
     ]
     pool = ThreadPoolExecutor(endpoint.threads, thread_name_prefix="grpc")
     server = grpc.server(pool, options=options, maximum_concurrent_rpcs=endpoint.most_waiting)
@@ -120,6 +131,9 @@ def _handlers(service: Service, observe: Observe | None) -> Sequence[grpc.Generi
     prediction_methods = {
         "Predict": _method(service.predict, PredictRequest, observe),
         "GetModelMetadata": _method(service.get_model_metadata, GetModelMetadataRequest),
+        "Classify": _method(service.classify, classification_pb2.ClassificationRequest),
+        "Regress": _method(service.regress, regression_pb2.RegressionRequest),
+        "MultiInference": _method(service.multi_inference, inference_pb2.MultiInferenceRequest),
     }
     model_methods = {
         "GetModelStatus": _method(
@@ -131,7 +145,7 @@ def _handlers(service: Service, observe: Observe | None) -> Sequence[grpc.Generi
     }
     return [
         grpc.method_handlers_generic_handler(name, methods)
-        for name, methods in zip(SERVICES, (prediction_methods, model_methods), strict=True)
+        for name, methods in zip(_SERVICES, (prediction_methods, model_methods), strict=True)
     ]
 
 
@@ -157,7 +171,10 @@ def _method(
         failure = result if isinstance(result, StatusError) else None
         if observe is not None and not isinstance(request, DecodeError):
             code = failure.code if failure else grpc.StatusCode.OK
-            observe(request, code, time.perf_counter() - start, None if failure else result)
+            try:
+                observe(request, code, time.perf_counter() - start, None if failure else result)
+            except Exception as error:  # what is only watched must be answered
+                print(f"metrics: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
         # Outside any except clause: abort raises too, and neither exception may show up as the
         # cause of the other.
         return context.abort(failure.code, failure.message) if failure else result

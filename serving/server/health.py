@@ -5,13 +5,11 @@ before and while the server drains.
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckResponse
 
-SERVICES = ("tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
-"""Services whose health can be asked, beside that of the server as a whole (the empty name)."""
-
 
 class Health(health.HealthServicer):  # type: ignore[misc, unused-ignore]
     """What health checks are answered; NOT_SERVING at first. ``enter_graceful_shutdown`` ends it
-    with NOT_SERVING for good.
+    with NOT_SERVING for good. It is asked for under the empty name, the only one that TensorFlow
+    Serving's server knows; NOT_FOUND for others.
     """
 
     def __init__(self) -> None:
@@ -24,8 +22,4 @@ class Health(health.HealthServicer):  # type: ignore[misc, unused-ignore]
         if available is self._available:
             return
         self._available = available
-        for service in ("", *SERVICES):
-            self.set(
-                service,
-                HealthCheckResponse.SERVING if available else HealthCheckResponse.NOT_SERVING,
-            )
+        self.set("", HealthCheckResponse.SERVING if available else HealthCheckResponse.NOT_SERVING)

@@ -20,8 +20,8 @@ from typing import Any
 from configs.cli import run
 from configs.errors import InputError
 from configs.tensorflow_import import tf
-from serving.server.batch_scheduler import Batcher
-from serving.server.batching_parameters import Parameters, read_parameters
+from serving.server.batching.batch_scheduler import Batcher
+from serving.server.batching.batching_parameters import Parameters, read_parameters
 from serving.server.flags import arguments_of
 from serving.server.grpc_endpoint import Endpoint, start, try_address
 from serving.server.health import Health
@@ -123,7 +123,16 @@ def _serve(
         if arguments.rest_api_port is not None:
             texts = {metrics_at: metrics.text} if metrics and metrics_at else {}
             http_port = running.enter_context(
-                http_server(arguments.host, arguments.rest_api_port, service, texts)
+                http_server(
+                    arguments.host,
+                    arguments.rest_api_port,
+                    service,
+                    texts,
+                    report=_report,
+                    observe=partial(metrics.observe, entrypoint="REST") if metrics else None,
+                    seconds=arguments.rest_api_timeout_in_ms / 1000,
+                    threads=arguments.rest_api_num_threads,
+                )
             )
         server, port = start(service, endpoint, health, metrics.observe if metrics else None)
         running.callback(lambda: server.stop(_DRAIN_SECONDS).wait())
@@ -190,6 +199,7 @@ def _endpoint(arguments: argparse.Namespace) -> Endpoint:
         threads=arguments.grpc_max_threads,
         most_waiting=arguments.max_concurrent_requests,
         most_bytes=arguments.max_message_bytes,
+        arguments=arguments.grpc_channel_arguments,
         shared=arguments.processes > 1,
         credentials=(
             server_credentials(arguments.ssl_config_file) if arguments.ssl_config_file else None

@@ -72,15 +72,26 @@ class Models(Generic[S]):
         """
         if not spec.name:
             raise invalid("ModelSpec has no name specified.")
-        version = int(spec.version.value) if spec.HasField("version") else None
-        if spec.version_label:
-            version = self._labels.get(spec.name, {}).get(spec.version_label)
-            if version is None:
-                raise unknown_label(spec.version_label)
+        version = self.version_of(spec)
         model = self._models.get(spec.name)
         if model is None:
             raise not_found(spec.name, version, self._models)
         return model, version
+
+    def version_of(self, spec: Any) -> int | None:
+        """The version that a ``ModelSpec`` names by its number or its label; None for the newest.
+        Raises ``StatusError``, INVALID_ARGUMENT, for a label that the model does not have, the
+        empty one included.
+        """
+        choice = spec.WhichOneof("version_choice")
+        if choice is None:
+            return None
+        if choice == "version":
+            return int(spec.version.value)
+        version = self._labels.get(spec.name, {}).get(spec.version_label)
+        if version is None:
+            raise unknown_label(spec.version_label)
+        return version
 
     def get(self, name: str) -> Model[S] | None:
         """The model of this name."""

@@ -4,14 +4,14 @@ GetModelStatus, HandleReloadConfigRequest.
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from google.protobuf.message import Message
 from tensorflow_serving.apis import get_model_status_pb2, model_management_pb2
 
-from serving.server import row_parts
-from serving.server.batch_scheduler import Batcher
+from serving.server.batching import row_parts
+from serving.server.batching.batch_scheduler import Batcher
 from serving.server.flags import MOST_ROWS
 from serving.server.model_config import check_below, model_configs
 from serving.server.model_manager import Models
@@ -30,6 +30,9 @@ _DECODED, _FREE = 16, 64 << 10
 """How many bytes a request's decoded inputs may take for each byte of it, and beside that: the
 shortest texts grow thirteenfold, and a shape may claim anything.
 """
+CLASSIFY, REGRESS = "tensorflow/serving/classify", "tensorflow/serving/regress"
+_METHODS = {CLASSIFY: "classification", REGRESS: "regression"}
+_PREDICT_ALONE = "this server answers Predict alone; ask for the same signature with it"
 _METADATA_FIELD = "signature_def"
 
 
@@ -114,10 +117,10 @@ class Service:
         request: get_model_status_pb2.GetModelStatusRequest,
         context: grpc.ServicerContext | None,
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """State of every version met so far, newest first, or of the one asked for."""
-        if not request.HasField("model_spec"):
-            raise invalid("Missing ModelSpec")
-        spec = request.model_spec
+        """State of every version met so far, newest first, or of the one whose number is asked for
+        (a label is not looked at, as in TensorFlow Serving).
+        """
+        spec = self._spec_of(request)
         model = self._models.get(spec.name)
         statuses = model.statuses() if model else {}
         if spec.HasField("version"):
@@ -162,6 +165,51 @@ class Service:
         self._models.reconfigure(configs)
         return model_management_pb2.ReloadConfigResponse(status={"error_code": 0})
 
+    def classify(self, request: Any, context: grpc.ServicerContext) -> Message:
+        """Refuses a signature that is none for ``Classify``, as TensorFlow Serving does:
+        INVALID_ARGUMENT. UNIMPLEMENTED for one that is.
+        """
+        self.refuse_method(CLASSIFY, self._spec_of(request))
+
+    def regress(self, request: Any, context: grpc.ServicerContext) -> Message:
+        """The same for ``Regress``."""
+        self.refuse_method(REGRESS, self._spec_of(request))
+
+    def multi_inference(self, request: Any, context: grpc.ServicerContext) -> Message:
+        """The same for each of the tasks; UNIMPLEMENTED for a task of another kind."""
+        first = request.tasks[0].model_spec if request.tasks else ModelSpec()
+        self._models.find(first)
+        for task in request.tasks:
+            if task.method_name not in _METHODS:
+                words = f"Unsupported signature method_name: {task.method_name}"
+                raise StatusError(grpc.StatusCode.UNIMPLEMENTED, words)
+            self._check_method(task.method_name, task.model_spec)
+        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _PREDICT_ALONE)
+
+    def refuse_method(self, method: str, spec: Any) -> NoReturn:
+        """Raises what a call of ``Classify`` or ``Regress`` is answered with."""
+        self._check_method(method, spec)
+        raise StatusError(grpc.StatusCode.UNIMPLEMENTED, _PREDICT_ALONE)
+
+    def _check_method(self, method: str, spec: Any) -> None:
+        signature = self.signature(spec)
+        if signature.method_name != method:
+            raise invalid(
+                f"Expected {_METHODS[method]} signature method_name to be {method}. Was:"
+                f" {signature.method_name}"
+            )
+
+    def signature(self, spec: Any) -> Any:
+        """The ``SignatureDef`` that a ``ModelSpec`` names. Raises ``StatusError``, as ``predict``
+        but INVALID_ARGUMENT for one that there is not.
+        """
+        model, version = self._models.find(spec)
+        name = spec.signature_name or DEFAULT_SIGNATURE
+        with model.acquire(version) as servable:
+            if name not in servable.signatures:
+                raise invalid(f'Serving signature name: "{name}" not found in signature def')
+            return servable.signatures[name]
+
     def _check_rows(self, request: Any) -> None:
         for alias, proto in request.inputs.items():
             dims = proto.tensor_shape.dim
@@ -172,9 +220,12 @@ class Service:
                 )
 
     def _find(self, request: Any) -> tuple[Model[Servable], int | None]:
+        return self._models.find(self._spec_of(request))
+
+    def _spec_of(self, request: Any) -> Any:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
-        return self._models.find(request.model_spec)
+        return request.model_spec
 
 
 def _check_wanted(context: grpc.ServicerContext) -> None:

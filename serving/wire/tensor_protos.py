@@ -101,8 +101,7 @@ def decode(proto: Message) -> Array:
 
     As TensorFlow reads it: ``tensor_content`` if there is any, else the repeated field of the data
     type; with fewer values than elements the last one is repeated, and no value at all means zeros
-    or empty strings. Stricter than TensorFlow in one thing: more values than elements are refused
-    and not cut off. Check ``claimed_bytes`` first.
+    or empty strings, and values beyond the elements are left out. Check ``claimed_bytes`` first.
 
     Raises:
       ValueError: content that does not fit the shape or the data type, and a data type that NumPy
@@ -115,10 +114,10 @@ def decode(proto: Message) -> Array:
     if proto.tensor_content:
         return _decode_content(proto.tensor_content, shape, kind).reshape(shape)
     if field == "string_val":
-        values = proto.string_val
-        _check_count(field, len(values), shape)
-        flat: Array = np.full(math.prod(shape), values[-1] if values else b"", np.object_)
-        flat[: len(values)] = list(values)
+        count = math.prod(shape)
+        values = list(proto.string_val[:count])
+        flat: Array = np.full(count, values[-1] if values else b"", np.object_)
+        flat[: len(values)] = values
         return flat.reshape(shape)
     return _decode_numbers(proto, shape, field, kind).reshape(shape)
 
@@ -127,10 +126,9 @@ def strings_message(proto: Message) -> Array:
     """A message of strings, serialized, as the scalar that ``tf.io.parse_tensor`` takes; refused
     where ``decode`` would refuse it.
     """
+    shape_of(proto)
     if proto.tensor_content:
         decode(proto)
-    else:
-        _check_count("string_val", len(proto.string_val), shape_of(proto))
     message: Array = np.array(proto.SerializeToString(), np.object_)
     return message
 
@@ -165,13 +163,6 @@ def encode(value: Any, dtype: int, *, packed: bool = False) -> Message:
         flat = array.ravel()
         getattr(proto, field).extend(flat.view(_IN_FIELD.get(kind, (kind, 1))[0]).tolist())
     return proto
-
-
-def _check_count(field: str, given: int, shape: tuple[int, ...]) -> None:
-    if given > math.prod(shape):
-        raise ValueError(
-            f"{field} has {given} values; shape {_brief(shape)} needs {math.prod(shape)}"
-        )
 
 
 def varint(number: int) -> bytes:
@@ -227,14 +218,15 @@ def _decode_numbers(proto: Message, shape: tuple[int, ...], field: str, kind: An
     given, left_over = divmod(len(values), parts)
     if left_over:
         raise ValueError(f"{field} has {len(values)} values, which is no whole number of elements")
-    _check_count(field, given, shape)
+    count = math.prod(shape)
+    given = min(given, count)
     try:
-        part: Array = np.fromiter(values, stored, len(values)).view(kind)
+        part: Array = np.fromiter(values[: given * parts], stored, given * parts).view(kind)
     except (OverflowError, ValueError):
         raise ValueError(f"{field} has a value outside {dtype_name(proto.dtype)}") from None
-    if given == math.prod(shape):
+    if given == count:
         return part
-    flat: Array = np.full(math.prod(shape), part[-1] if given else 0, kind)
+    flat: Array = np.full(count, part[-1] if given else 0, kind)
     flat[:given] = part
     return flat
 

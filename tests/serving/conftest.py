@@ -13,7 +13,7 @@ import tensorflow as tf
 from google.protobuf.message import Message
 from tensorflow_serving.apis import model_service_pb2_grpc, predict_pb2, prediction_service_pb2_grpc
 
-from serving.server.batch_scheduler import Batcher
+from serving.server.batching.batch_scheduler import Batcher
 from serving.server.grpc_endpoint import Endpoint, Observe, start
 from serving.server.health import Health
 from serving.server.model_config import ModelConfig, VersionPolicy

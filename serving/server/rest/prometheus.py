@@ -58,7 +58,12 @@ class Metrics:
         )
 
     def observe(
-        self, request: Any, code: grpc.StatusCode, seconds: float, response: Any = None
+        self,
+        request: Any,
+        code: grpc.StatusCode,
+        seconds: float,
+        response: Any = None,
+        entrypoint: str = "GRPC",
     ) -> None:
         """Counts one request; its time and its rows too if it was answered.
 
@@ -67,12 +72,13 @@ class Metrics:
           code: how it ended.
           seconds: that it took.
           response: the answer; None where there is none.
+          entrypoint: how it came, ``GRPC`` or ``REST``.
         """
         name = request.model_spec.name if self._known(request.model_spec.name) else ""
         self._count.labels(name, code.name).inc()
         if code is not grpc.StatusCode.OK:
             return
-        self._latency.labels(name, "Predict", "GRPC").observe(seconds * 1e6)
+        self._latency.labels(name, "Predict", entrypoint).observe(seconds * 1e6)
         if response is None or not (DOMAIN in request.inputs and SERVED_DOMAIN in response.outputs):
             return
         asked = request.inputs[DOMAIN].string_val

@@ -12,8 +12,8 @@ from tensorflow_serving.apis import predict_pb2
 from benchmarks.reliability import reload
 from benchmarks.reliability.malformed import METHODS, PREDICT, malformed
 from benchmarks.reliability.versioned import NAME, ROWS, request, save, whole_version
-from serving.server.batch_scheduler import Batcher
-from serving.server.batching_parameters import Parameters
+from serving.server.batching.batch_scheduler import Batcher
+from serving.server.batching.batching_parameters import Parameters
 from serving.server.model_config import ModelConfig
 from serving.server.servable_loader import load
 from tests.serving.conftest import Peer

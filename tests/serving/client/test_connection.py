@@ -21,6 +21,8 @@ from serving.wire.errors import StatusError
 class Answering:
     """A server that knows one method and says UNAVAILABLE the first so many times."""
 
+    code = grpc.StatusCode.UNAVAILABLE
+
     def __init__(
         self, refusals: int = 0, credentials: grpc.ServerCredentials | None = None, port: int = 0
     ) -> None:
@@ -41,7 +43,7 @@ class Answering:
     def answer(self, request: bytes, context: grpc.ServicerContext) -> bytes:
         self.calls += 1
         if self.calls <= self.refusals:
-            context.abort(grpc.StatusCode.UNAVAILABLE, "drained")
+            context.abort(self.code, "drained")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.metadata["signature_def"].Pack(get_model_metadata_pb2.SignatureDefMap())
         return bytes(response.SerializeToString())
@@ -67,17 +69,20 @@ def code_of(client: Client) -> str:
     return caught.value.code.name
 
 
-def test_unavailable_is_tried_again_so_often_and_no_more(
-    answering: Callable[..., Answering],
+@pytest.mark.parametrize("code", ["UNAVAILABLE", "RESOURCE_EXHAUSTED"])
+def test_an_overloaded_server_is_tried_again_so_often_and_no_more(
+    answering: Callable[..., Answering], code: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The stock server refuses with RESOURCE_EXHAUSTED when it has no thread left."""
+    monkeypatch.setattr(Answering, "code", grpc.StatusCode[code])
     server = answering(refusals=2)
     with Client(server.target, "m") as client:
         assert client.signatures() == {}
     assert server.calls == 3
     server = answering(refusals=9)
-    assert code_of(Client(server.target, "m", attempts=2)) == "UNAVAILABLE" and server.calls == 2
+    assert code_of(Client(server.target, "m", attempts=2)) == code and server.calls == 2
     server = answering(refusals=9)
-    assert code_of(Client(server.target, "m", attempts=1)) == "UNAVAILABLE" and server.calls == 1
+    assert code_of(Client(server.target, "m", attempts=1)) == code and server.calls == 1
 
 
 def test_tries_end_with_the_deadline(answering: Callable[..., Answering]) -> None:

@@ -22,7 +22,7 @@ from configs import Experiment
 from preprocessing.logs.schema import served_columns
 from serving.export.supported_ops import read_meta_graph
 from serving.export.version_writer import export
-from serving.server.batching_parameters import read_parameters
+from serving.server.batching.batching_parameters import read_parameters
 from serving.server.failures import status_of
 from serving.server.servable import Servable, feed
 from serving.server.servable_loader import warm_up_requests

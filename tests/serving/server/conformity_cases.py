@@ -102,6 +102,14 @@ ANSWERED = [
         changed(domain=tensor(TEXT, 2, string_val=[b"all"])),
         expected={"ctr": SCORES},
     ),
+    Case(
+        "values beyond the shape are left out",
+        changed(
+            price=tensor(F32, 2, float_val=[0.25, np.nan, 7.0]),
+            domain=tensor(TEXT, 2, string_val=[b"all", b"scene=home", b"x"]),
+        ),
+        expected=outputs(10),
+    ),
     Case("a version by number", GOOD, {"version": {"value": 9}}, expected=outputs(9)),
     Case("a version by label", GOOD, {"version_label": "stable"}, expected=outputs(9)),
     Case("the other label", GOOD, {"version_label": "canary"}, expected=outputs(10)),
@@ -146,6 +154,7 @@ REFUSED = [
     Case("unknown model", GOOD, {"name": "nope"}, codes=("NOT_FOUND",)),
     Case("unknown version", GOOD, {"version": {"value": 3}}, codes=("NOT_FOUND",)),
     Case("unknown label", GOOD, {"version_label": "nope"}, codes=(INVALID,)),
+    Case("an empty label", GOOD, {"version_label": ""}, codes=(INVALID,)),
     Case("no name", GOOD, {"name": ""}, codes=(INVALID,)),
     Case("missing input", changed(price=None), codes=(INVALID,)),
     Case("extra input", changed(cost=GOOD["price"]), codes=(INVALID,)),

@@ -17,9 +17,9 @@ from google.protobuf.message import Message
 from tensorflow_serving.apis import predict_pb2
 
 from configs import InputError
-from serving.server.batch_scheduler import Batcher
-from serving.server.batch_tensors import concatenate_requests
-from serving.server.batching_parameters import Parameters, read_parameters
+from serving.server.batching.batch_scheduler import Batcher
+from serving.server.batching.batch_tensors import concatenate_requests
+from serving.server.batching.batching_parameters import Parameters, read_parameters
 from serving.server.model_config import ModelConfig
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, deadline_exceeded

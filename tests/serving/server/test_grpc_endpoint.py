@@ -25,8 +25,7 @@ from tensorflow_serving.apis import (
 
 from configs import InputError
 from serving.server import main
-from serving.server.flags import arguments_of
-from serving.server.health import SERVICES
+from serving.server.flags import arguments_of, check_paths
 from serving.server.model_config import VersionPolicy
 from serving.server.rest.prometheus import Metrics
 from serving.server.rest.rest_api import http_server, metrics_path
@@ -50,10 +49,10 @@ def test_health_is_serving_while_every_model_has_a_version(
     base: Path, publish: Callable[[Path, int], None]
 ) -> None:
     with serving(base, policy=VersionPolicy(specific=frozenset({10}))) as peer:
-        assert {health_of(peer.channel, service) for service in ("", *SERVICES)} == {"NOT_SERVING"}
+        assert health_of(peer.channel) == "NOT_SERVING"
         publish(base, 10)
         peer.models.refresh()
-        assert {health_of(peer.channel, service) for service in ("", *SERVICES)} == {"SERVING"}
+        assert health_of(peer.channel) == "SERVING"
         with pytest.raises(grpc.RpcError) as caught:
             health_of(peer.channel, "nope")
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
@@ -234,7 +233,7 @@ def test_model_status_over_http(base: Path, publish: Callable[[Path, int], None]
         ):
             code, _, text = get(port, f"/v1/models/{path}")
             assert code == 404 and words in json.loads(text)["error"]
-        assert get(port, "/v1/models/../../etc/passwd")[0] == get(port, "/")[0] == 404
+        assert get(port, "/v1/models/../../etc/passwd")[0] == 400 and get(port, "/")[0] == 404
 
 
 def test_where_metrics_are_served(tmp_path: Path) -> None:
@@ -406,7 +405,9 @@ def test_peers_change_nothing_by_default(base: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--model_base_path=a", "--model_config_file=b"], "not allowed with argument"),
+        ([], "one of the arguments --model-base-path --model-config-file is required"),
+        (["--model_base_path=a", "--use_alts_credentials"], "there is no ALTS here"),
+        (["--model_base_path=a", "--grpc_channel_arguments=x"], "must be NAME=VALUE"),
         (["--model_base_path=a", "--batching_parameters_file=b"], "without --enable-batching"),
         (["--model_base_path=a", "--reload_config_root=b", "--processes=2"], "one process alone"),
         (
@@ -425,6 +426,37 @@ def test_bad_flags(flags: list[str], words: str, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit) as stopped:
         arguments_of(flags)
     assert stopped.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_stock_flags_without_effect_are_accepted_and_say_so(
+    capsys: pytest.CaptureFixture[str], base: Path, tmp_path: Path
+) -> None:
+    """The command line of a stock server's deployment."""
+    (tmp_path / "config").touch()
+    given = [
+        "--max_num_load_retries=3",
+        "--load_retry_interval_micros=5",
+        "--num_load_threads=2",
+        "--flush_filesystem_caches=false",
+        "--enable_grpc_healthcheck_service",
+        "--rest_api_enable_cors_support=true",
+        "--saved_model_tags=serve",
+        "--use_alts_credentials=false",
+    ]
+    heeded = [
+        "--rest_api_timeout_in_ms=500",
+        "--rest_api_num_threads=3",
+        "--grpc_channel_arguments=grpc.max_connection_age_ms=2000,x=y",
+        f"--model_config_file={tmp_path / 'config'}",
+        f"--model_base_path={base}",
+    ]
+    arguments = arguments_of([*given, *heeded])
+    check_paths(arguments)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(given) and all(" has no effect " in line for line in said)
+    assert arguments.model_base_path is None
+    assert (arguments.rest_api_timeout_in_ms, arguments.rest_api_num_threads) == (500, 3)
+    assert arguments.grpc_channel_arguments == (("grpc.max_connection_age_ms", 2000), ("x", "y"))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf.message import Message
 
-from serving.server import row_parts
+from serving.server.batching import row_parts
 from serving.server.prediction_service import Service
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, deadline_exceeded

@@ -31,7 +31,7 @@ Publish = Callable[[Path, int], None]
 
 def request(name: str = NAME, version: int | None = None, label: str = "") -> Message:
     asked = good_request()
-    asked.model_spec.CopyFrom(ModelSpec(name=name, version_label=label))
+    asked.model_spec.CopyFrom(ModelSpec(name=name, version_label=label or None))
     if version is not None:
         asked.model_spec.version.value = version
     return asked

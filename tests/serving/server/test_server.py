@@ -23,10 +23,12 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_pb2,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 
 from configs import InputError
@@ -180,8 +182,6 @@ DOUBLES = encode([0.25, 1.0], tf.float64.as_datatype_enum)
             ".",
         ),  # rows of different number: the graph's own words
         ("price", proto(tf.float32, 2, tensor_content=b"1234567"), "has 7 bytes"),
-        ("price", proto(tf.float32, 2, float_val=[1, 2, 3]), "has 3 values"),
-        ("user", proto(tf.string, 2, string_val=[b"a", b"b", b"c"]), "has 3 values"),
         ("price", proto(tf.float32, -2), "negative dimension"),
         (
             "price",
@@ -257,11 +257,29 @@ def test_model_spec(peer: Peer, spec: dict[str, Any] | None, refusal: tuple[str,
     assert peer.refused(request) == refusal
 
 
-def test_other_methods_are_unimplemented(peer: Peer) -> None:
-    assert (
-        peer.refused(classification_pb2.ClassificationRequest(), peer.prediction.Classify)[0]
-        == "UNIMPLEMENTED"
-    )
+def test_other_methods_are_refused_as_the_stock_server_refuses_them(peer: Peer) -> None:
+    """The model has no signature for them, so it is the request that is wrong."""
+    for request, call, kind in (
+        (classification_pb2.ClassificationRequest, peer.prediction.Classify, "classification"),
+        (regression_pb2.RegressionRequest, peer.prediction.Regress, "regression"),
+    ):
+        code, message = peer.refused(request(model_spec={"name": NAME}), call)
+        assert code == "INVALID_ARGUMENT" and message.startswith(f"Expected {kind} signature")
+        assert peer.refused(request(), call) == ("INVALID_ARGUMENT", "Missing ModelSpec")
+        assert peer.refused(request(model_spec={"name": "nope"}), call)[0] == "NOT_FOUND"
+        spec = {"name": NAME, "signature_name": "nope"}
+        assert peer.refused(request(model_spec=spec), call)[0] == "INVALID_ARGUMENT"
+    multi = inference_pb2.MultiInferenceRequest
+    for tasks, expected in (
+        ([], "INVALID_ARGUMENT"),
+        ([{"model_spec": {"name": "nope"}}], "NOT_FOUND"),
+        ([{"model_spec": {"name": NAME}, "method_name": "x"}], "UNIMPLEMENTED"),
+        (
+            [{"model_spec": {"name": NAME}, "method_name": "tensorflow/serving/classify"}],
+            "INVALID_ARGUMENT",
+        ),
+    ):
+        assert peer.refused(multi(tasks=tasks), peer.prediction.MultiInference)[0] == expected
     assert (
         peer.refused(
             model_management_pb2.ReloadConfigRequest(), peer.management.HandleReloadConfigRequest

@@ -11,7 +11,7 @@ import yaml
 
 import serving
 from configs.errors import InputError
-from serving.server.batching_parameters import read_parameters
+from serving.server.batching.batching_parameters import read_parameters
 from serving.server.flags import arguments_of
 from serving.server.model_config import model_configs
 from serving.server.settings_protos import (

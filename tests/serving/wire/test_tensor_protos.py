@@ -117,11 +117,28 @@ def test_fewer_values_repeat_the_last_as_tensorflow_does() -> None:
 
 
 @pytest.mark.parametrize(
+    ("message", "dtype"),
+    [
+        (proto(tf.float32, 2, float_val=[1, 2, 3]), tf.float32),
+        (proto(tf.float32, 0, float_val=[1]), tf.float32),
+        (proto(tf.string, 1, string_val=[b"a", b"b"]), tf.string),
+        (proto(tf.int64, 1, 2, int64_val=[1, 2, 3, 4]), tf.int64),
+        (proto(tf.complex64, 1, scomplex_val=[1.0, 2.0, 3.0, 4.0]), tf.complex64),
+        (proto(tf.float16, 1, half_val=[15360, 16384]), tf.float16),
+        (proto(tf.bool, 1, bool_val=[True, False]), tf.bool),
+    ],
+)
+def test_values_beyond_the_shape_are_left_out_as_tensorflow_leaves_them(
+    message: Message, dtype: tf.DType
+) -> None:
+    expected = tf.io.parse_tensor(message.SerializeToString(), dtype).numpy()
+    np.testing.assert_array_equal(decode(message), expected)
+
+
+@pytest.mark.parametrize(
     "message",
     [
         proto(tf.float32, 2, tensor_content=b"abc"),
-        proto(tf.float32, 2, float_val=[1, 2, 3]),
-        proto(tf.string, 1, string_val=[b"a", b"b"]),
         proto(tf.string, 2, tensor_content=b"\xff\xff\xff\xff\xff"),
         proto(tf.string, 1, tensor_content=b"\x02a"),
         proto(tf.string, 1, tensor_content=b"\x01ab"),

@@ -19,8 +19,8 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from serving.server.batch_tensors import concatenate_requests, split_results
-from serving.server.batching_parameters import Parameters
+from serving.server.batching.batch_tensors import concatenate_requests, split_results
+from serving.server.batching.batching_parameters import Parameters
 from serving.server.failures import status_of
 from serving.server.servable import Servable
 from serving.server.tensors import encode

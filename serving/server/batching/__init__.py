@@ -1,0 +1,1 @@
+"""Several requests run as one, and one of many rows in parts."""
