@@ -29,10 +29,17 @@ PREDICT, METADATA = (
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 METHODS = (PREDICT, METADATA, STATUS, RELOAD)
+OTHERS = tuple(
+    f"/tensorflow.serving.PredictionService/{name}"
+    for name in ("Classify", "Regress", "MultiInference")
+)
+"""Methods that no signature of the model is for."""
 
 _BAD = frozenset({"INVALID_ARGUMENT"})
 _UNREADABLE = _BAD | {"INTERNAL"}
 """What answers bytes that are no message, or a message of something else."""
+_REFUSED = frozenset({"PERMISSION_DENIED"})
+"""What answers a config of a peer, unless the server is told to take it."""
 _DAMAGED = _UNREADABLE | {"OK", "NOT_FOUND", "FAILED_PRECONDITION"}
 """What may answer a good request with some bytes changed: they may have hit anything, or nothing
 that counts.
@@ -72,11 +79,11 @@ def _random_bytes(draw: random.Random) -> _Drawn:
     while True:
         data = draw.randbytes(draw.choice([0, 1, 3, 10, 100, 5_000]))
         if method != RELOAD or not _is_valid_reload(data):
-            return method, data, _DAMAGED
+            return method, data, _DAMAGED | _REFUSED
 
 
 def _damaged_predict(draw: random.Random) -> _Drawn:
-    return PREDICT, _damaged(draw, _good()), _DAMAGED
+    return PREDICT, damaged(draw, _good()), _DAMAGED
 
 
 def _damaged_others(draw: random.Random) -> _Drawn:
@@ -96,7 +103,7 @@ def _damaged_others(draw: random.Random) -> _Drawn:
             ),
         ]
     )
-    return method, _damaged(draw, message.SerializeToString()), _DAMAGED
+    return method, damaged(draw, message.SerializeToString()), _DAMAGED
 
 
 def _wrong_names(draw: random.Random) -> _Drawn:
@@ -166,7 +173,10 @@ def _wrong_specs(draw: random.Random) -> _Drawn:
     """Models, versions, labels, signatures and outputs that there are not."""
     asked = request()
     text = draw.choice(["", "nope", "../../etc/passwd", "x" * 10_000, "\0", "ä" * 500])
-    match draw.randrange(5):
+    match draw.randrange(6):
+        case 5:
+            asked.model_spec.version_label = ""
+            return PREDICT, asked.SerializeToString(), _BAD
         case 0:
             asked.model_spec.name = text
             return PREDICT, asked.SerializeToString(), frozenset({"NOT_FOUND", "INVALID_ARGUMENT"})
@@ -217,13 +227,44 @@ def _huge_when_decoded(draw: random.Random) -> _Drawn:
     return PREDICT, asked.SerializeToString(), _BAD
 
 
+def _many_rows_claimed(draw: random.Random) -> _Drawn:
+    """A few hundred bytes whose every input claims the same great number of rows: the one value
+    that it has would stand for all of them.
+    """
+    asked, rows = request(rows=1), draw.choice([10_000, 60_000, 500_000, 1 << 40])
+    for message in asked.inputs.values():
+        message.tensor_shape.dim[0].size = rows
+        if message.tensor_content:
+            kind = "int64_val" if message.dtype == 9 else "float_val"
+            message.ClearField("tensor_content")
+            getattr(message, kind).append(1)
+    return PREDICT, asked.SerializeToString(), _BAD
+
+
+def _values_beyond_the_shape(draw: random.Random) -> _Drawn:
+    """They are left out, as TensorFlow does."""
+    asked = request()
+    message = asked.inputs["user"]
+    message.string_val.extend([b"x"] * draw.choice([1, 100, 10_000]))
+    return PREDICT, asked.SerializeToString(), frozenset({"OK"})
+
+
+def _other_methods(draw: random.Random) -> _Drawn:
+    """Examples for signatures that are for none."""
+    spec = draw.choice([b"", _field(1, _field(1, NAME.encode())), _field(1, b"\xff"), b"\xff"])
+    method = draw.choice(OTHERS)
+    codes = _UNREADABLE | {"NOT_FOUND", "UNIMPLEMENTED"}
+    return method, spec + draw.choice([b"", draw.randbytes(30)]), codes
+
+
 def _wrong_configs(draw: random.Random) -> _Drawn:
     """Configs that must leave the served ones alone."""
     config: dict[str, Any] = {"name": NAME, "base_path": "/models", "model_platform": "tensorflow"}
     wrong = draw.choice(
         [
             {"name": ""},
-            {"base_path": draw.choice(["", "models", "../models"])},
+            {"base_path": draw.choice(["", "models", "../models", "/models\0", "/\0/models"])},
+            {"base_path": draw.choice(["/", "/etc", "/models/../..", "/proc/self"])},
             {"model_platform": "x" * draw.choice([0, 9])},
         ]
     )
@@ -236,14 +277,14 @@ def _wrong_configs(draw: random.Random) -> _Drawn:
     return (
         RELOAD,
         message.SerializeToString(),
-        frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION"}),
+        frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION"}) | _REFUSED,
     )
 
 
 def _no_such_method(draw: random.Random) -> _Drawn:
     service, method = (
         draw.choice(["PredictionService", "ModelService", "Nope"]),
-        draw.choice(["Classify", "MultiInference", "nope"]),
+        draw.choice(["SessionRun", "predict", "nope"]),
     )
     return (
         f"/tensorflow.serving.{service}/{method}",
@@ -264,6 +305,9 @@ _KINDS: tuple[Callable[[random.Random], _Drawn], ...] = (
     _deep_nesting,
     _too_large,
     _huge_when_decoded,
+    _many_rows_claimed,
+    _values_beyond_the_shape,
+    _other_methods,
     _wrong_configs,
     _no_such_method,
 )
@@ -273,7 +317,7 @@ def _good() -> bytes:
     return bytes(request().SerializeToString(deterministic=True))
 
 
-def _damaged(draw: random.Random, good: bytes) -> bytes:
+def damaged(draw: random.Random, good: bytes) -> bytes:
     """Bytes changed, cut out, doubled, cut off."""
     data = bytearray(good)
     for _ in range(draw.choice([1, 1, 2, 5, 50])):

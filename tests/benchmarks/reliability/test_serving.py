@@ -9,12 +9,14 @@ import grpc
 import pytest
 from tensorflow_serving.apis import predict_pb2
 
-from benchmarks.reliability import reload
+from benchmarks.reliability import fuzz, reload
 from benchmarks.reliability.malformed import METHODS, PREDICT, malformed
+from benchmarks.reliability.malformed_http import malformed_http
 from benchmarks.reliability.versioned import NAME, ROWS, request, save, whole_version
 from serving.server.batching.batch_scheduler import Batcher
 from serving.server.batching.batching_parameters import Parameters
 from serving.server.model_config import ModelConfig
+from serving.server.rest.rest_api import http_server
 from serving.server.servable_loader import load
 from tests.serving.conftest import Peer
 
@@ -86,5 +88,22 @@ def test_a_change_of_versions_counts_once_the_new_one_answers() -> None:
         seen.extend([1, 2])
         return 2
 
-    reload._change([publish, lambda: 3], 0.3, seen, waits)
-    assert len(waits) == 1  # version 3 never answered
+    memory: list[float] = []
+    reload._change([publish, lambda: 3], 0.3, seen, waits, memory, lambda: 5.0)
+    assert len(waits) == 1 and memory == [5.0]  # version 3 never answered
+
+
+def test_growth_counts_from_the_tenth_change() -> None:
+    assert not reload._growth([1.0] * 10)
+    figures = reload._growth([1.0] * 9 + [200.0] + [190.0, 203.0, 201.0])
+    assert figures["memory_growth_percent"] == pytest.approx(1.5)
+    assert figures["memory_after_all_changes_mib"] == 201.0
+
+
+def test_malformed_http_requests_are_answered_as_they_should_be(peer: Peer) -> None:
+    with http_server("127.0.0.1", 0, peer.service, {}) as port:
+        asked = fuzz._Peer(peer.target, port)
+        good = asked.good_answer()
+        for number, sent in enumerate(malformed_http(5, 160)):
+            counted = asked.judge(good, number, sent)
+            assert len(counted) == 1, (sent, counted)

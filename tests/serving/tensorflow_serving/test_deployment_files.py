@@ -125,6 +125,14 @@ def test_the_image_is_pinned_and_the_same_everywhere(container: Any, composed: A
     assert composed["image"] == container["image"]
 
 
+def test_every_command_line_leaves_threads_for_requests_to_wait_in(
+    container: Any, composed: Any
+) -> None:
+    """By default the stock server has four for each core, and refuses what comes on top."""
+    for words in (container["args"], composed["command"]):
+        assert int(flags(words)["grpc_max_threads"]) >= 1024
+
+
 def test_objects_mean_the_same_pods(deployment: Any, pod: Any) -> None:
     labels = pod["metadata"]["labels"]
     assert (
