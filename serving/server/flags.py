@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from configs.cli import CommandParser
@@ -26,6 +27,9 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     parser = CommandParser(
         prog="python -m serving.server",
         description="Serve SavedModels over gRPC, as TensorFlow Serving does.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"TensorFlow Library: {version('tensorflow')}"
     )
     _add_models(parser)
     _add_listening(parser)

@@ -11,6 +11,8 @@ import shutil
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,12 +24,15 @@ import pytest
 from google.protobuf import text_format
 from google.protobuf.message import Message
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    regression_pb2,
 )
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -38,6 +43,7 @@ from serving.server.servable import Servable
 from serving.server.worker_processes import shared_port
 from serving.wire.errors import StatusError
 from serving.wire.messages import PredictRequest
+from serving.wire.row_codec import encode_rank, encode_rows
 from serving.wire.tensor_protos import decode, encode
 from serving.wire.tf_examples import example
 from tests.serving.conftest import NAME
@@ -45,6 +51,7 @@ from tests.serving.server.conformity_cases import (
     ANSWERED,
     F32,
     GOOD,
+    INVALID,
     NO_ROWS,
     REFUSED,
     SCORES,
@@ -63,6 +70,7 @@ SERVERS = [
     ),
 ]
 RECOMMENDER = "recommender"
+Inputs = dict[str, Any]
 
 
 def command(kind: str) -> list[str]:
@@ -226,6 +234,59 @@ def test_floats_come_back_in_float_val(server: Server) -> None:
     scores = server.predict(Case("good", GOOD).request()).outputs["ctr"]
     assert scores.dtype == F32 and not scores.tensor_content
     np.testing.assert_allclose(list(scores.float_val), SCORES, rtol=1e-5)
+
+
+def test_methods_that_the_model_has_no_signature_for(server: Server) -> None:
+    """INVALID_ARGUMENT: it is the request that is wrong (read in TensorFlow Serving's sources)."""
+    spec = {"name": NAME}
+    stub = server.prediction
+    for method, request in (
+        (stub.Classify, classification_pb2.ClassificationRequest(model_spec=spec)),
+        (stub.Regress, regression_pb2.RegressionRequest(model_spec=spec)),
+        (
+            stub.MultiInference,
+            inference_pb2.MultiInferenceRequest(
+                tasks=[{"model_spec": spec, "method_name": "tensorflow/serving/classify"}]
+            ),
+        ),
+        (stub.Classify, classification_pb2.ClassificationRequest()),
+    ):
+        assert code(lambda method=method, request=request: method(request, timeout=20)) == INVALID  # type: ignore[misc]
+
+
+def recommended(server: Server, name: str, rows: list[dict[str, Any]], domain: str) -> Inputs:
+    """What the client sends of rows."""
+    with Client(server.target, RECOMMENDER) as client:
+        signature = client.signature(name)
+    if name == "rank":
+        return encode_rank(signature, rows[0], rows, domain, ignore_unknown=True)
+    return encode_rows(signature, rows, domain, ignore_unknown=True)
+
+
+def golden_rows(server: Server) -> list[dict[str, Any]]:
+    [version] = server.states(RECOMMENDER)
+    extra = server.base / RECOMMENDER / str(version) / "assets.extra"
+    cases = json.loads((extra / "golden.json").read_text())["cases"]
+    rows: list[dict[str, Any]] = next(
+        case["rows"] for case in cases if case["signature"] == "serving_default"
+    )
+    return rows
+
+
+def test_rows_that_do_not_belong_together_are_refused(server: Server) -> None:
+    """The stock server looks at data types and names alone; the graph looks at the rest."""
+
+    def asked(name: str, **changed: Message) -> str:
+        inputs = recommended(server, name, golden_rows(server)[:3], "all") | changed
+        spec = {"name": RECOMMENDER, "signature_name": name}
+        return code(lambda: server.predict(PredictRequest(model_spec=spec, inputs=inputs)))
+
+    assert asked("serving_default") == asked("rank") == "OK"
+    for names in ([], [b"all"], [b"all"] * 2, [b"all"] * 4):
+        domains = encode(np.array(names, object), TEXT)
+        assert asked("serving_default", domain=domains) == INVALID
+        assert asked("rank", domain=domains) == ("OK" if len(names) == 1 else INVALID)
+    assert asked("rank", user_id=encode([b"u1", b"u2", b"u3"], TEXT)) == INVALID
 
 
 def test_requests_that_are_none(server: Server) -> None:
@@ -414,6 +475,97 @@ def test_a_version_with_a_broken_warm_up_file_disturbs_nothing(
 
 
 @pytest.mark.parametrize("kind", SERVERS)
+def test_an_exported_version_is_served_with_the_batching_file_that_is_shipped(
+    kind: str, models: Path
+) -> None:
+    """Its warm-up is taken, and lists of any length, as the client sends them, disturb none."""
+    file = Path(serving.__file__).parent / "tensorflow_serving" / "batching_parameters.pbtxt"
+    model = [f"--model_name={RECOMMENDER}", f"--model_base_path={models / RECOMMENDER}"]
+    batching = ["--enable_batching=true", f"--batching_parameters_file={file}"]
+    threads = "--grpc_max_threads=64"
+    with process(kind, [*model, *batching, threads]) as (running, target):
+        server = Server(running, target, models)
+        wait_for(lambda: code(lambda: server.states(RECOMMENDER)) == "OK", running)
+        wait_for(
+            lambda: [entry.state for entry in server.states(RECOMMENDER).values()] == [AVAILABLE],
+            running,
+        )
+        rows = golden_rows(server)
+        lists = [name for name, value in rows[0].items() if isinstance(value, list)]
+        assert lists
+        slates = [
+            [row | {name: ["x", "shop_id1", "shop_id2"][:length] for name in lists} for row in some]
+            for length in range(4)
+            for some in (rows[:1], rows[1:4])
+        ]
+        spec = {"name": RECOMMENDER}
+        requests = [
+            PredictRequest(
+                model_spec=spec, inputs=recommended(server, "serving_default", slate, "auto")
+            )
+            for slate in slates
+        ]
+        alone = [decode(server.predict(request).outputs["ctcvr"]) for request in requests]
+        together = [
+            server.prediction.Predict.future(request, timeout=20) for request in requests * 10
+        ]
+        for index, answer in enumerate(together):
+            np.testing.assert_allclose(
+                decode(answer.result().outputs["ctcvr"]), alone[index % len(alone)], rtol=1e-5
+            )
+        server.channel.close()
+
+
+# ---- HTTP
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_http(kind: str, models: Path) -> None:
+    with shared_port("127.0.0.1", 0) as port:
+        pass
+    model = [f"--model_name={NAME}", f"--model_base_path={models / NAME}"]
+    with process(kind, [*model, f"--rest_api_port={port}"]) as (running, target):
+        server = Server(running, target, models)
+
+        def ask(path: str, body: Any = None) -> tuple[int, Any]:
+            data = None if body is None else json.dumps(body).encode()
+            try:
+                url = f"http://127.0.0.1:{port}/v1/models{path}"
+                with urllib.request.urlopen(url, data, timeout=10) as answer:
+                    return answer.status, json.loads(answer.read())
+            except urllib.error.HTTPError as error:
+                return error.code, json.loads(error.read())
+
+        wait_for(lambda: code(lambda: server.predict(ANSWERED[0].request())) == "OK", running)
+        columns = {name: plain(decode(proto).tolist()) for name, proto in GOOD.items()}
+        columns["price"][1] = -1.0  # what the model takes for a missing one
+        rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        status, answer = ask(f"/{NAME}:predict", {"instances": rows})
+        assert status == 200
+        np.testing.assert_allclose([row["ctr"] for row in answer["predictions"]], SCORES, rtol=1e-5)
+        status, answer = ask(f"/{NAME}/versions/10:predict", {"inputs": columns})
+        assert status == 200 and answer["outputs"]["served_domain"] == ["all", "scene=home"]
+        assert ask(f"/{NAME}:predict", {"inputs": columns, "instances": rows})[0] == 400
+        assert ask(f"/{NAME}:predict", {"instances": [rows[0] | {"price": "1"}]})[0] == 400
+        assert ask(f"/{NAME}:predict", {"instances": [rows[0], {}]})[0] == 400
+        assert ask(f"/{NAME}/labels/x:predict", {"instances": rows})[0] == 400
+        assert ask("/nope:predict", {"instances": rows})[0] == 404
+        status, answer = ask(f"/{NAME}/metadata")
+        assert status == 200 and answer["model_spec"]["version"] == "10"
+        assert "serving_default" in answer["metadata"]["signature_def"]["signature_def"]
+        assert ask("/nope/metadata")[0] == ask("/nope")[0] == 404
+        assert ask(f"/{NAME}/x")[0] == ask("")[0] == 400
+        server.channel.close()
+
+
+def plain(value: Any) -> Any:
+    """Bytes as text, at any depth."""
+    if isinstance(value, list):
+        return [plain(element) for element in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+@pytest.mark.parametrize("kind", SERVERS)
 def test_batching_with_the_file_that_is_shipped(kind: str, models: Path) -> None:
     file = Path(serving.__file__).parent / "tensorflow_serving" / "batching_parameters.pbtxt"
     model = [f"--model_name={NAME}", f"--model_base_path={models / NAME}"]
@@ -422,16 +574,20 @@ def test_batching_with_the_file_that_is_shipped(kind: str, models: Path) -> None
     ) as (running, target):
         server = Server(running, target, models)
         wait_for(lambda: code(lambda: server.predict(ANSWERED[0].request())) == "OK", running)
-        longer = {
-            name: encode([[b"u2"] * 5, [b"u3"] * 5], TEXT) if name == "clicks" else proto
-            for name, proto in GOOD.items()
-        }
+        # of one length, as clients must pad them: the stock server pads with a list's first value
+        short, longer = (
+            GOOD | {"clicks": encode([first, second], TEXT)}
+            for first, second in (
+                ([b"u2", b"", b"", b"", b""], [b"u3", b"u1", b"", b"", b""]),
+                ([b"u2"] * 5, [b"u3"] * 5),
+            )
+        )
         alone = [
-            server.predict(Case("", inputs).request()).outputs["ctr"] for inputs in (GOOD, longer)
+            server.predict(Case("", inputs).request()).outputs["ctr"] for inputs in (short, longer)
         ]
         together = [
             server.prediction.Predict.future(Case("", inputs).request(), timeout=20)
-            for inputs in (GOOD, longer) * 20
+            for inputs in (short, longer) * 20
         ]
         for index, answer in enumerate(together):
             np.testing.assert_allclose(
