@@ -76,7 +76,7 @@ class Service:
         check = partial(_check_wanted, context)
         check()
         model, version = self._find(request)
-        self._check_rows(request)
+        rows = self._checked_rows(request)
         most_bytes = min(self._most_bytes, _DECODED * request.ByteSize() + _FREE)
         name, wanted = (
             request.model_spec.signature_name or DEFAULT_SIGNATURE,
@@ -85,7 +85,7 @@ class Service:
         with model.acquire(version) as servable:
             if self._batcher is None:
                 outputs = row_parts.predict(
-                    servable, name, request.inputs, wanted, most_bytes, check
+                    servable, name, request.inputs, wanted, most_bytes, rows, check
                 )
             else:
                 outputs = self._batcher.predict(
@@ -210,14 +210,15 @@ class Service:
                 raise invalid(f'Serving signature name: "{name}" not found in signature def')
             return servable.signatures[name]
 
-    def _check_rows(self, request: Any) -> None:
-        for alias, proto in request.inputs.items():
-            dims = proto.tensor_shape.dim
-            if dims and dims[0].size > self._most_rows:
-                raise invalid(
-                    f"input {alias} has {dims[0].size} rows; this server takes at most"
-                    f" {self._most_rows} (--max-rows): send them in several requests"
-                )
+    def _checked_rows(self, request: Any) -> int:
+        """The largest first dimension of the inputs."""
+        rows = max((_rows(proto) for proto in request.inputs.values()), default=0)
+        if rows > self._most_rows:
+            raise invalid(
+                f"the request has {rows} rows; this server takes at most {self._most_rows}"
+                " (--max-rows): send them in several requests"
+            )
+        return rows
 
     def _find(self, request: Any) -> tuple[Model[Servable], int | None]:
         return self._models.find(self._spec_of(request))
@@ -226,6 +227,11 @@ class Service:
         if not request.HasField("model_spec"):
             raise invalid("Missing ModelSpec")
         return request.model_spec
+
+
+def _rows(proto: Message) -> int:
+    dims = proto.tensor_shape.dim
+    return int(dims[0].size) if dims else 0
 
 
 def _check_wanted(context: grpc.ServicerContext) -> None:

@@ -24,6 +24,7 @@ def predict(
     inputs: Mapping[str, Message],
     output_filter: Sequence[str],
     most_bytes: int,
+    rows: int,
     check: Callable[[], None],
 ) -> dict[str, Message]:
     """As ``Servable.predict``; where the version's rows do not depend on one another, in parts of
@@ -35,12 +36,13 @@ def predict(
       inputs: see there.
       output_filter: see there.
       most_bytes: see there.
+      rows: the largest first dimension of the inputs.
       check: is called before each part; raises where the answer is of no use any more.
 
     Raises:
       StatusError, tf.errors.OpError: as ``Servable.predict``, and what ``check`` raises.
     """
-    if not (servable.row_wise and any(_rows(proto) > PART_ROWS for proto in inputs.values())):
+    if rows <= PART_ROWS or not servable.row_wise:
         return servable.predict(signature_name, inputs, output_filter, most_bytes)
     checked, aliases = servable.checked(signature_name, inputs, output_filter, most_bytes)
     signature = servable.signatures[signature_name]
@@ -49,11 +51,11 @@ def predict(
         for alias in checked
         if (dims := signature.inputs[alias].tensor_shape.dim) and dims[0].size == -1
     ]
-    sizes = {_rows(checked[alias]) for alias in per_row}
-    if len(sizes) != 1:  # the graph says what is wrong with it
+    sizes = {shape_of(checked[alias])[0] for alias in per_row}
+    if sizes != {rows}:  # the graph says what is wrong with it
         return servable.predict(signature_name, inputs, output_filter, most_bytes)
     found: list[list[Any]] = []
-    for feeds in _parts(checked, per_row, sizes.pop()):
+    for feeds in _parts(checked, per_row, rows):
         check()
         found.append(servable.run(signature_name, aliases, feeds))
     return {
@@ -100,8 +102,3 @@ def _is_written_out(proto: Message) -> bool:
     return proto.dtype == DataType.DT_STRING and len(proto.string_val) == np.prod(
         shape_of(proto), dtype=np.int64
     )
-
-
-def _rows(proto: Message) -> int:
-    dims = proto.tensor_shape.dim
-    return int(dims[0].size) if dims else 0

@@ -3,6 +3,7 @@ waits for it any more.
 """
 
 import shutil
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,10 @@ def test_a_limit_on_rows(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer.service, "_most_rows", 2)
     assert len(peer.predict(good_request(2)).outputs["ctr"].float_val) == 2
     code, message = peer.refused(good_request(3))
-    assert code == "INVALID_ARGUMENT" and "has 3 rows; this server takes at most 2" in message
+    assert (
+        code == "INVALID_ARGUMENT"
+        and "the request has 3 rows; this server takes at most 2" in message
+    )
 
 
 @pytest.fixture
@@ -94,7 +98,9 @@ def test_parts_give_what_the_whole_gives(row_wise: Servable, rows: int, packed: 
                 for alias, message in inputs.items()
             }
         checks.clear()
-        parts = row_parts.predict(row_wise, name, inputs, [], 1 << 20, lambda: checks.append(1))
+        parts = row_parts.predict(
+            row_wise, name, inputs, [], 1 << 20, rows, lambda: checks.append(1)
+        )
         assert len(checks) == (0 if rows <= 4 else -(-rows // 4))
         whole = row_wise.predict(name, inputs)
         assert parts.keys() == whole.keys()
@@ -104,14 +110,16 @@ def test_parts_give_what_the_whole_gives(row_wise: Servable, rows: int, packed: 
 
 def test_parts_of_values_that_stand_for_the_rest(row_wise: Servable) -> None:
     inputs = repeated(9, good_inputs(3)) | {"domain": proto(tf.string, 9, string_val=[b"all"])}
-    parts = row_parts.predict(row_wise, "serving_default", inputs, ["ctr"], 1 << 20, lambda: None)
+    parts = row_parts.predict(
+        row_wise, "serving_default", inputs, ["ctr"], 1 << 20, 9, lambda: None
+    )
     assert parts == row_wise.predict("serving_default", inputs, ["ctr"])
 
 
 def test_inputs_of_different_length_are_refused_whole(row_wise: Servable) -> None:
     inputs = repeated(9, good_inputs(3)) | {"price": encode([0.5] * 8, FLOAT)}
     with pytest.raises(tf.errors.InvalidArgumentError):
-        row_parts.predict(row_wise, "serving_default", inputs, [], 1 << 20, lambda: None)
+        row_parts.predict(row_wise, "serving_default", inputs, [], 1 << 20, 9, lambda: None)
 
 
 def test_nothing_more_is_run_for_a_request_that_nobody_waits_for(row_wise: Servable) -> None:
@@ -127,7 +135,7 @@ def test_nothing_more_is_run_for_a_request_that_nobody_waits_for(row_wise: Serva
     row_wise.run = lambda *arguments: runs.append(1) or run(*arguments)  # type: ignore[method-assign, func-returns-value]
     with pytest.raises(StatusError, match="DEADLINE_EXCEEDED"):
         inputs = repeated(40, good_inputs(3))
-        row_parts.predict(row_wise, "serving_default", inputs, [], 1 << 20, check)
+        row_parts.predict(row_wise, "serving_default", inputs, [], 1 << 20, 40, check)
     assert len(runs) == 2
 
 
@@ -144,3 +152,11 @@ def test_a_request_of_a_peer_that_has_gone_is_not_run(peer: Peer) -> None:
     with pytest.raises(StatusError) as caught:
         service.predict(PredictRequest(model_spec={"name": NAME}), _Gone())  # type: ignore[arg-type]
     assert caught.value.code is grpc.StatusCode.CANCELLED
+
+
+def test_a_closed_version_leaves_no_graph_behind(exported: dict[int, Path]) -> None:
+    servable = Servable(10, exported[10])
+    servable.predict("serving_default", good_inputs())
+    graph = weakref.ref(servable._session.graph)
+    servable.close()
+    assert graph() is None
