@@ -7,16 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
 )
 
+from benchmarks.reliability.malformed_configs import REFUSED, RELOAD, is_valid_reload, wrong_configs
 from benchmarks.reliability.versioned import NAME, request
-from serving.server.model_config import model_configs
-from serving.wire.errors import StatusError
 from serving.wire.messages import TensorProto
 from serving.wire.tensor_protos import varint
 
@@ -27,7 +24,6 @@ PREDICT, METADATA = (
     "/tensorflow.serving.PredictionService/GetModelMetadata",
 )
 STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
-RELOAD = "/tensorflow.serving.ModelService/HandleReloadConfigRequest"
 METHODS = (PREDICT, METADATA, STATUS, RELOAD)
 OTHERS = tuple(
     f"/tensorflow.serving.PredictionService/{name}"
@@ -38,8 +34,6 @@ OTHERS = tuple(
 _BAD = frozenset({"INVALID_ARGUMENT"})
 _UNREADABLE = _BAD | {"INTERNAL"}
 """What answers bytes that are no message, or a message of something else."""
-_REFUSED = frozenset({"PERMISSION_DENIED"})
-"""What answers a config of a peer, unless the server is told to take it."""
 _DAMAGED = _UNREADABLE | {"OK", "NOT_FOUND", "FAILED_PRECONDITION"}
 """What may answer a good request with some bytes changed: they may have hit anything, or nothing
 that counts.
@@ -78,8 +72,8 @@ def _random_bytes(draw: random.Random) -> _Drawn:
     method = draw.choice(METHODS)
     while True:
         data = draw.randbytes(draw.choice([0, 1, 3, 10, 100, 5_000]))
-        if method != RELOAD or not _is_valid_reload(data):
-            return method, data, _DAMAGED | _REFUSED
+        if method != RELOAD or not is_valid_reload(data):
+            return method, data, _DAMAGED | REFUSED
 
 
 def _damaged_predict(draw: random.Random) -> _Drawn:
@@ -257,30 +251,6 @@ def _other_methods(draw: random.Random) -> _Drawn:
     return method, spec + draw.choice([b"", draw.randbytes(30)]), codes
 
 
-def _wrong_configs(draw: random.Random) -> _Drawn:
-    """Configs that must leave the served ones alone."""
-    config: dict[str, Any] = {"name": NAME, "base_path": "/models", "model_platform": "tensorflow"}
-    wrong = draw.choice(
-        [
-            {"name": ""},
-            {"base_path": draw.choice(["", "models", "../models", "/models\0", "/\0/models"])},
-            {"base_path": draw.choice(["/", "/etc", "/models/../..", "/proc/self"])},
-            {"model_platform": "x" * draw.choice([0, 9])},
-        ]
-    )
-    configs = draw.choice(
-        [[config | wrong], [config, config], [config | {"version_labels": {"stable": 77}}]]
-    )
-    message = model_management_pb2.ReloadConfigRequest(
-        config={"model_config_list": {"config": configs}}
-    )
-    return (
-        RELOAD,
-        message.SerializeToString(),
-        frozenset({"INVALID_ARGUMENT", "FAILED_PRECONDITION"}) | _REFUSED,
-    )
-
-
 def _no_such_method(draw: random.Random) -> _Drawn:
     service, method = (
         draw.choice(["PredictionService", "ModelService", "Nope"]),
@@ -308,7 +278,7 @@ _KINDS: tuple[Callable[[random.Random], _Drawn], ...] = (
     _many_rows_claimed,
     _values_beyond_the_shape,
     _other_methods,
-    _wrong_configs,
+    wrong_configs,
     _no_such_method,
 )
 
@@ -334,18 +304,6 @@ def damaged(draw: random.Random, good: bytes) -> bytes:
             case _:
                 del data[len(data) - draw.randrange(1, 4) :]
     return bytes(data)
-
-
-def _is_valid_reload(data: bytes) -> bool:
-    """Whether a server would do as it is told."""
-    try:
-        message = model_management_pb2.ReloadConfigRequest.FromString(data)
-        return (
-            message.config.WhichOneof("config") == "model_config_list"
-            and model_configs(message.config) is not None
-        )
-    except (DecodeError, StatusError):
-        return False
 
 
 def _field(number: int, data: bytes) -> bytes:
