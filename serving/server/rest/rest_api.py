@@ -2,6 +2,7 @@
 columns, and metrics for Prometheus.
 """
 
+import contextlib
 import json
 import re
 import time
@@ -213,7 +214,8 @@ def _predicted(
         raise
     finally:
         if observe is not None:
-            observe(request, code, time.perf_counter() - began, response)
+            with contextlib.suppress(Exception):  # what is only watched must be answered
+                observe(request, code, time.perf_counter() - began, response)
 
 
 def _unquoted(text: str | None) -> str | None:
