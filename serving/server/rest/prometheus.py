@@ -1,5 +1,6 @@
 """Tells Prometheus about Predict requests, under TensorFlow Serving's names."""
 
+import sys
 from collections import Counter as Tally
 from collections.abc import Callable
 from typing import Any
@@ -73,7 +74,17 @@ class Metrics:
           seconds: that it took.
           response: the answer; None where there is none.
           entrypoint: how it came, ``GRPC`` or ``REST``.
+
+        What fails here is said on stderr and raises nothing: what is only watched must be answered.
         """
+        try:
+            self._observe(request, code, seconds, response, entrypoint)
+        except Exception as error:
+            print(f"metrics: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+    def _observe(
+        self, request: Any, code: grpc.StatusCode, seconds: float, response: Any, entrypoint: str
+    ) -> None:
         name = request.model_spec.name if self._known(request.model_spec.name) else ""
         self._count.labels(name, code.name).inc()
         if code is not grpc.StatusCode.OK:

@@ -2,7 +2,6 @@
 columns, and metrics for Prometheus.
 """
 
-import contextlib
 import json
 import re
 import time
@@ -214,8 +213,7 @@ def _predicted(
         raise
     finally:
         if observe is not None:
-            with contextlib.suppress(Exception):  # what is only watched must be answered
-                observe(request, code, time.perf_counter() - began, response)
+            observe(request, code, time.perf_counter() - began, response)
 
 
 def _unquoted(text: str | None) -> str | None:

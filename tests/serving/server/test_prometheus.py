@@ -60,3 +60,10 @@ def test_what_failed_or_names_no_domain_counts_no_row() -> None:
     metrics.observe(request, grpc.StatusCode.NOT_FOUND, 0.1)
     assert rows(metrics) == {}
     assert b'status="NOT_FOUND"' in metrics.text()
+
+
+def test_what_fails_in_watching_is_said_and_raises_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Metrics(lambda name: 1 / 0 > 0).observe(PredictRequest(), grpc.StatusCode.OK, 0.1)
+    assert capsys.readouterr().err == "metrics: ZeroDivisionError: division by zero\n"
