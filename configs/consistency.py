@@ -4,6 +4,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from keyword import iskeyword
 from math import inf
 
 from configs.domain_names import folder_name
@@ -18,6 +19,9 @@ _TOPICS_READ = {
     "hamur": (1, 1, "exactly one topic"),
     "pepnet": (1, inf, "at least one topic"),
 }
+
+_OTHER_INPUTS = ("domain", "examples", "self")
+"""What else is an input of a signature, or an argument of one."""
 
 Reader = tuple[str, str, str]
 """Where in the config a column is read, the column, and how."""
@@ -166,13 +170,13 @@ def check_columns(
 
     def read_served(where: str, column: str, way: str) -> None:
         read(where, column, way)
-        if column.lower() in ("domain", "self") or not re.fullmatch(
-            r"[A-Za-z][A-Za-z0-9_]*", column
-        ):
+        reserved = column.lower() in _OTHER_INPUTS or iskeyword(column)
+        if reserved or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column):
             raise ValueError(
                 f"{where}: column '{column}' cannot name an input of the served model; expected"
-                " letters, digits and '_' that begin with a letter, and neither 'domain' nor"
-                " 'self'; rename the column in the logs"
+                f" letters, digits and '_' that begin with a letter, and neither"
+                f" {', '.join(_OTHER_INPUTS)} nor a word of Python such as 'class'; rename the"
+                " column in the logs"
             )
         if (other := inputs.setdefault(column.lower(), column)) != column:
             raise ValueError(

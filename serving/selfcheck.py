@@ -180,6 +180,8 @@ def main() -> None:
     load_manifest(arguments.data)
     if not arguments.models.is_dir():
         raise InputError(f"--models: no such directory: {arguments.models}")
+    if not any(path.name.isdecimal() for path in arguments.models.iterdir()):
+        raise InputError(f"{arguments.models}: holds no version; run python -m serving.export")
     experiment = job_routes(KernelStore(job), job.experiment())
     result = check(experiment, arguments.data, job, arguments.models, arguments.rows)
     print(json.dumps(result, indent=1))

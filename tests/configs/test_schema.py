@@ -469,6 +469,12 @@ def test_a_list_cannot_drop_onto_another_feature_s_hashed_ids() -> None:
     assert "features.history.id_dropout: 'item' hashes its values" in said
 
 
+@pytest.mark.parametrize("column", ["class", "None", "Domain", "examples", "self", "my shelf", "0"])
+def test_what_cannot_name_an_input_is_refused(column: str) -> None:
+    said = refusal(f"features.x={{kind: numeric, side: user, column: '{column}'}}")
+    assert f"features.x: column '{column}' cannot name an input of the served model" in said
+
+
 @pytest.mark.parametrize(
     "override",
     [
