@@ -28,6 +28,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("topics",),
         ("features", "simulation", "training"),
         ("section",),
+        ("digests",),
         ("files",),
         ("asides", "yaml_text"),
         ("domain_names", "errors", "progress", "random_streams", "tensorflow_import", "values"),
