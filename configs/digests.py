@@ -101,9 +101,7 @@ def unsealed(content: Mapping[str, Any], path: Path | str, advice: str) -> dict[
     """
     bare = {name: value for name, value in content.items() if name != SEAL}
     if SEAL in content and content[SEAL] != digest_of(bare):
-        raise InputError(
-            f"{path}: damaged: its content is not what was written (sha256); {advice}"
-        )
+        raise InputError(f"{path}: damaged: its content is not what was written (sha256); {advice}")
     return bare
 
 
@@ -112,7 +110,9 @@ def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
     write_json(path, sealed(content))
 
 
-def read_sealed(path: Path, advice: str, *keys: str, optional: Iterable[str] = ()) -> dict[str, Any]:
+def read_sealed(
+    path: Path, advice: str, *keys: str, optional: Iterable[str] = ()
+) -> dict[str, Any]:
     """Reads a JSON object and checks its seal, where it has one.
 
     Args:

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from configs.digests import unsealed
 from configs.errors import InputError
 from configs.files import read_json
 
@@ -49,14 +50,17 @@ S = TypeVar("S", bound=Section)
 
 
 def read_section(path: Path, kind: type[S]) -> S:
-    """Reads a section that a step has written as JSON.
+    """Reads a section that a step has written as JSON, sealed or not.
 
     Raises:
-      InputError: the file is missing, no JSON, or no such section; names the first key that is
-        wrong.
+      InputError: the file is missing, no JSON, damaged, or no such section; names the first key
+        that is wrong.
     """
+    content = read_json(path)
+    if isinstance(content, dict):
+        content = unsealed(content, path, "run the step that writes it again")
     try:
-        return kind.model_validate(read_json(path))
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""

@@ -107,9 +107,14 @@ def _own_and_others(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
                 )
             )
     ours, rest = parser.parse_known_args(arguments)
-    _, unknown = beam.parse_known_args(rest)
+    known_options, unknown = beam.parse_known_args(rest)
     if unknown:
         parser.error(f"unexpected argument '{unknown[0]}'")
+    if (workers := known_options.direct_num_workers or 0) < 0:
+        parser.error(
+            f"argument --direct_num_workers: expected 0 (one for each core) or more, received"
+            f" {workers}"
+        )
     return ours, rest
 
 

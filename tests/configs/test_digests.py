@@ -1,7 +1,6 @@
 """Files and JSON are what was written, or are refused in one line that names them."""
 
 import json
-import random
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +110,7 @@ def test_every_flipped_bit_of_sealed_json_is_noticed_or_changes_nothing(tmp_path
             assert str(path) in str(error)
             noticed += 1
     assert noticed > 8 * len(whole) * 0.99
-    for size in random.Random(1).sample(range(len(whole)), 20):
+    for size in range(0, len(whole), 7):
         path.write_bytes(whole[:size])
         with pytest.raises(InputError, match=r"file\.json"):
             read_sealed(path, "write it again", "rows", optional=content)
