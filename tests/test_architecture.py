@@ -336,9 +336,6 @@ WRITTEN_ELSEWHERE = {
     "preprocessing.beam.dataset_job": {"given.save": "by preprocessing.filesystem"},
     "preprocessing.beam.duplicates": {"np.save": "into memory"},
     "preprocessing.features.ids": {"path.write_text": "into the transform's temporary folder"},
-    "preprocessing.features.transform": {
-        "tempfile.TemporaryDirectory": "for TensorFlow to read vocabularies from, while it builds",
-    },
     "preprocessing.filesystem": {
         "remote.create": "Beam's",
         "remote.rename": "Beam's",
@@ -354,6 +351,9 @@ WRITTEN_ELSEWHERE = {
     "trainer.training.pretrain": {
         "dataset.fitted.save": "into an atomic_directory",
         "tf.summary.create_file_writer": "TensorBoard's logs grow",
+        "self.checkpoints.save": "TensorFlow's own way; a run without them starts again",
+    },
+    "trainer.training.checkpoints": {
         "tf.train.CheckpointManager": "TensorFlow's own way; a run without them starts again",
         "self.best.save": "TensorFlow's own way; a run without them starts again",
         "self.latest.save": "TensorFlow's own way; a run without them starts again",
