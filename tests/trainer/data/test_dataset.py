@@ -16,10 +16,12 @@ import tensorflow as tf
 from configs import Experiment, InputError
 from configs.digests import SEAL
 from preprocessing.dataset.manifest import load_manifest
+from preprocessing.dataset.record_format import column_formats, encode_blocks
 from tests.trainer.conftest import change_json, one_line, variant
 from trainer.backbone.frozen_pass import run_frozen
 from trainer.data import dataset as dataset_module
 from trainer.data.dataset import Dataset
+from trainer.data.row_weights import check_weights
 
 SPLIT = "pretrain"
 KEY = "row/truth"  # fingerprints of impressions: they tell rows apart
@@ -282,3 +284,35 @@ def test_a_manifest_that_is_none_is_refused_in_one_line(content: bytes, tmp_path
     with pytest.raises(InputError, match=r"manifest\.json") as error:
         load_manifest(tmp_path)
     one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (0.0, r"every sample weight \(data\.weight, column 'price'\) is 0"),
+        (3e38, r"column 'price'\) sum to .*: scale them down"),
+    ],
+)
+def test_weights_that_nothing_can_be_learned_from_are_said(
+    weight: float, said: str, tmp_path: Path
+) -> None:
+    columns = {"row/weight": np.full(3_000, weight, np.float32)}
+    path = tmp_path / "rows.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for block in encode_blocks(columns):
+            writer.write(block)
+    form = column_formats(columns)["row/weight"]
+    with pytest.raises(InputError, match=said) as error:
+        check_weights([str(path)], form, "price", "data: split 'pretrain'")
+    assert one_line(error).startswith("data: split 'pretrain': ")
+
+
+def test_the_weights_of_a_split_are_looked_at_where_a_column_gives_them(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(dataset_module, "check_weights", lambda *found: seen.append(found))
+    next(dataset.batches(SPLIT, 100))
+    assert seen == []
+    next(replace(dataset, weight="price").batches(SPLIT, 100))
+    assert [found[2] for found in seen] == ["price"]

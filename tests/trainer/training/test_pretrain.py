@@ -450,3 +450,10 @@ def test_training_moves_every_weight_and_learns(
 
 def test_progress_is_logged_for_tensorboard(job_dir: Path) -> None:
     assert list((job_dir / "tensorboard" / "pretrain").glob("events.out.tfevents.*"))
+
+
+def test_a_loss_that_is_no_number_is_one_line(dataset_dir: Path, tmp_path: Path) -> None:
+    experiment = variant("pretrain.learning_rate=1e6", "pretrain.embedding_learning_rate=1e6")
+    with pytest.raises(InputError, match=r"lower pretrain\.learning_rate") as error:
+        pretrain(experiment, dataset_dir, Job(tmp_path / "job"))
+    one_line(error)
