@@ -5,6 +5,7 @@ what a user can cause.
 import argparse
 import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -91,6 +92,9 @@ _OF_THE_DISK = tuple(
 """What libraries quote of the operating system where a file cannot be written or read."""
 
 
+_WHERE_IN_THE_GRAPH = re.compile(r"^\{\{[^}]*\}\} | \[Op:\w+\][^;]*$")
+
+
 @contextmanager
 def tensorflow_file_errors() -> Iterator[None]:
     """Raises ``InputError`` where TensorFlow, or a library that it or Keras writes with, finds a
@@ -106,7 +110,7 @@ def tensorflow_file_errors() -> Iterator[None]:
         if isinstance(error, memory_or_rights) or any(words in said for words in _OF_THE_DISK):
             lines = said.splitlines() or [type(error).__name__]
             first = (line for line in lines if any(words in line for words in _OF_THE_DISK))
-            raise InputError(next(first, lines[0])) from None
+            raise InputError(_WHERE_IN_THE_GRAPH.sub("", next(first, lines[0]))) from None
         raise
 
 

@@ -342,7 +342,10 @@ WRITTEN_ELSEWHERE = {
     },
     "preprocessing.simulate": {"pq.write_table": "into an atomic_directory"},
     "trainer.backbone.saving": {"model.save": "into an atomic_file or atomic_directory"},
-    "trainer.backbone.stored_taps": {"np.lib.format.open_memmap": "into an atomic_directory"},
+    "trainer.backbone.stored_taps": {
+        "np.lib.format.open_memmap": "into an atomic_directory",
+        "path.open": "the same file, whose place on the disk is taken",
+    },
     "trainer.registry.kernel_version": {"np.savez": "into memory"},
     "trainer.reports.plots": {"figure.savefig": "into memory"},
     "trainer.training.kernel_training": {

@@ -45,7 +45,8 @@ def main() -> None:
 def _tensorflow() -> Iterator[None]:
     """Loads TensorFlow, which takes seconds, once a step is known to be possible.
 
-    The same run gives the same bits; a damaged file of the dataset is an ``InputError``.
+    The same run gives the same bits. Files are checked before they are read, so TensorFlow finds
+    damage only where it came later: an ``InputError``, too.
     """
     from configs.tensorflow_import import tf
 
@@ -55,8 +56,8 @@ def _tensorflow() -> Iterator[None]:
             yield
     except tf.errors.DataLossError as error:
         raise InputError(
-            "a file of the dataset is damaged; run python -m preprocessing.task again:"
-            f" {error.message}"
+            f"a file was damaged while this run read it: {error.message}; run this again: it says"
+            " what to do"
         ) from None
 
 

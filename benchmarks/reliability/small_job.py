@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,16 @@ WITH_CONFIG = ["--config", str(CONFIG), *(word for text in _SMALL for word in ("
 
 SERVED = {"all": 1, "scene=home": 3}
 """How many versions are added of domains that are then served."""
+
+_STEPS = (
+    "preprocessing.beam.dataset_job",
+    "trainer.training.pretrain",
+    "trainer.training.finetune",
+    "trainer.evaluation.evaluate",
+    "serving.export.version_writer",
+    "serving.server.main",
+)
+"""What the commands import when they need it."""
 
 Command = Callable[[], None]
 
@@ -124,6 +135,8 @@ class Small:
         """Every step in turn, and kernels that are served whatever was learned: ``SERVED``. Raises
         ``InputError`` where one fails.
         """
+        for name in _STEPS:
+            import_module(name)  # once, and not in every process that is forked
         steps = [self.simulate(), self.preprocess(), self.train("pretrain"), self.train("finetune")]
         steps += [lambda: _add_kernels(self.job), self.train("evaluate"), self.export()]
         for step in steps:

@@ -2,6 +2,7 @@
 taps that its own training left behind.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,19 @@ def taps_folder(job: Job) -> Path:
 
 
 def create_taps(folder: Path, model: keras.Model, rows: int) -> Files:
-    """Makes the files of every stored head, to be filled in place."""
-    return {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}.npy", "w+", np.float32, (rows, *model.output[name].shape[1:])
-        )
-        for name in STORED
-    }
+    """Makes the files of every stored head, to be filled in place. Their place on the disk is taken
+    at once: where that is full, writing into the mapped memory would end the process.
+
+    Raises:
+      OSError: it is full.
+    """
+    files: Files = {}
+    for name in STORED:
+        path, shape = folder / f"{name}.npy", (rows, *model.output[name].shape[1:])
+        files[name] = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return files
 
 
 def describe_taps(
