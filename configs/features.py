@@ -4,8 +4,7 @@ from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from configs.bounds import Count, Width
-from configs.section import Section, TimeZoneName
+from configs.section import Count, Section, TimeZoneName, Width
 
 Side = Literal["user", "item", "context"]
 

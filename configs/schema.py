@@ -9,7 +9,6 @@ from typing import Any
 
 from pydantic import Field, PositiveInt, model_validator
 
-from configs.bounds import Count, Seed, Weight
 from configs.consistency import (
     check_body_topics,
     check_columns,
@@ -21,7 +20,7 @@ from configs.consistency import (
 )
 from configs.domains import Domain, Topic, enumerate_domains
 from configs.features import Feature
-from configs.section import SafeName, Section, UtcDatetime
+from configs.section import Count, SafeName, Section, Seed, UtcDatetime, Weight
 from configs.simulation import Simulation
 from configs.training import Backbone, Finetune, Kernel, Pretrain
 

@@ -4,8 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from configs.bounds import Count, Rate
-from configs.section import Section, TimeZoneName, UtcDatetime
+from configs.section import Count, Rate, Section, TimeZoneName, UtcDatetime
 
 
 class Simulation(Section):

@@ -4,8 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from configs.bounds import Count, CountOrNone, Depth, Rate, Weight, Width
-from configs.section import SafeName, Section
+from configs.section import Count, CountOrNone, Depth, Rate, SafeName, Section, Weight, Width
 
 
 class Debias(Section):
