@@ -4,6 +4,7 @@ What is missing or damaged here is said: a run never goes on from less than it h
 """
 
 import json
+import logging
 import re
 import shutil
 from dataclasses import asdict, dataclass, field
@@ -90,16 +91,8 @@ class Checkpoints:
         self._updates = {
             "updates": learner.adagrad.updates
         }  # in the best: a row learned after it counts as unseen again
-        self.latest = tf.train.CheckpointManager(
-            tf.train.Checkpoint(**self._weights, **self._beside),
-            str(job.checkpoints / "latest"),
-            max_to_keep=1,
-        )
-        self.best = tf.train.CheckpointManager(
-            tf.train.Checkpoint(**self._weights, **self._updates),
-            str(job.checkpoints / "best"),
-            max_to_keep=1,
-        )
+        self.latest = _manager(job, "latest", **self._weights, **self._beside)
+        self.best = _manager(job, "best", **self._weights, **self._updates)
 
     def save(self, state: RunState) -> None:
         """Saves everything."""
@@ -178,3 +171,14 @@ class Checkpoints:
         return InputError(
             f"{checkpoints.latest_checkpoint}: of another version of this program; {self._advice}"
         )
+
+
+def _manager(job: Job, name: str, **parts: Any) -> tf.train.CheckpointManager:
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)  # of a damaged file it warns; who restores says it
+    try:
+        folder = str(job.checkpoints / name)
+        return tf.train.CheckpointManager(tf.train.Checkpoint(**parts), folder, max_to_keep=1)
+    finally:
+        logger.setLevel(level)
