@@ -156,8 +156,10 @@ class Checkpoints:
                 raise self._other_program(checkpoints) from None
             # TensorFlow raises what its C++ happens to map to, IndexError too; the file is to blame
             except Exception as error:
-                said = str(getattr(error, "message", error))
-                raise InputError(f"{path}: damaged: {said[:200]}; {self._advice}") from None
+                files = sorted(Path(path).parent.glob(f"{Path(path).name}.*"))
+                where = " or ".join(map(str, files)) or path
+                said = str(getattr(error, "message", error)).rpartition("}} ")[2][:200]
+                raise InputError(f"{where}: damaged: {said}; {self._advice}") from None
 
     def _experiment(self) -> str | None:
         path = self._job.backbone / "experiment.json"
