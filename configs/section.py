@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from configs.digests import unsealed
+from configs.digests.sealed_json import unsealed
 from configs.errors import InputError
 from configs.files import read_json
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from configs import Experiment, InputError
-from configs.digests import Listed, check_files, read_sealed, sha256_of, write_sealed
+from configs.digests.listed_files import Listed, check_files, sha256_of
+from configs.digests.sealed_json import read_sealed, write_sealed
 from configs.files import read_object
 from preprocessing.dataset.manifest import GOLDEN_FILE
 

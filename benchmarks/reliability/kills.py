@@ -22,7 +22,7 @@ import numpy as np
 
 from benchmarks.reliability.small_job import Command, Small, begin, finish, kill
 from benchmarks.speed.options import Figures, Options
-from configs.digests import sha256_of
+from configs.digests.listed_files import sha256_of
 from configs.files import read_object
 from preprocessing.beam.progress import say
 from trainer.job import Job

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from pydantic import Field, PositiveInt, ValidationError
 
-from configs.digests import Listed, check_files, digest_of, read_listed, sealed, unsealed
+from configs.digests.listed_files import Listed, check_files, read_listed
+from configs.digests.sealed_json import digest_of, sealed, unsealed
 from configs.errors import InputError
 from configs.files import read_object
 from configs.section import Section

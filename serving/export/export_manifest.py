@@ -17,7 +17,8 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 
 from configs import Experiment, InputError
-from configs.digests import Listed, check_files, sha256_of, write_sealed
+from configs.digests.listed_files import Listed, check_files, sha256_of
+from configs.digests.sealed_json import write_sealed
 from configs.section import Section, read_section
 from serving.export.kernel_slots import Layout
 from serving.wire.version_files import EXTRA as EXTRA

@@ -4,7 +4,8 @@
 
 from pathlib import Path
 
-from configs.digests import Listed, check_files, read_sealed
+from configs.digests.listed_files import Listed, check_files
+from configs.digests.sealed_json import read_sealed
 from configs.errors import InputError
 
 EXTRA = "assets.extra"

@@ -8,19 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import InputError, digests
-from configs.digests import (
-    SEAL,
-    Listed,
-    check_files,
-    digest_of,
-    read_listed,
-    read_sealed,
-    sealed,
-    sha256_of,
-    unsealed,
-    write_sealed,
-)
+from configs import InputError
+from configs.digests import listed_files
+from configs.digests.listed_files import Listed, check_files, read_listed, sha256_of
+from configs.digests.sealed_json import SEAL, digest_of, read_sealed, sealed, unsealed, write_sealed
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -37,7 +28,7 @@ def listed(path: Path, content: bytes = b"rows") -> Listed:
 def test_sound_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [listed(tmp_path / str(number)) for number in range(6)]
     check_files(files, "manifest.json", "run it again")
-    monkeypatch.setattr(digests, "sha256_of", pytest.fail)
+    monkeypatch.setattr(listed_files, "sha256_of", pytest.fail)
     check_files(files, "manifest.json", "run it again")
 
 

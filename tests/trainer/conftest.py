@@ -18,7 +18,8 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError, load_experiment
-from configs.digests import SEAL, sealed, sha256_of
+from configs.digests.listed_files import sha256_of
+from configs.digests.sealed_json import SEAL, sealed
 from configs.domains import Domain
 from configs.files import write_json
 from preprocessing.features.fitted import Fitted

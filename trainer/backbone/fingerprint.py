@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import InputError
-from configs.digests import digest_of
+from configs.digests.sealed_json import digest_of
 
 if TYPE_CHECKING:  # fingerprints are compared where no model is
     import keras

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment, InputError
-from configs.digests import Listed, check_files, read_sealed, sha256_of, write_sealed
+from configs.digests.listed_files import Listed, check_files, sha256_of
+from configs.digests.sealed_json import read_sealed, write_sealed
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Columns, Dataset

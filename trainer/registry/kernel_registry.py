@@ -19,7 +19,7 @@ from configs.asides import sole_writer
 from configs.domain_definitions import Definition
 from configs.domain_names import folder_domain, folder_name
 from configs.errors import InputError, did_you_mean
-from configs.files import discard, publish, read_object, write_json
+from configs.files import discard, publish
 from trainer.job import Job
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelManifest, KernelRecord
@@ -33,9 +33,8 @@ from trainer.registry.kernel_version import (
     stored_at,
 )
 from trainer.registry.kernel_version import common_tap as common_tap
-from trainer.registry.state_files import ACTIVE, PINNED, StateFiles
+from trainer.registry.state_files import ACTIVE, DECISIONS, PINNED, StateFiles
 
-_DECISIONS = "decisions.json"
 _ALL_DECISIONS = TypeAdapter(dict[str, Decision])
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
@@ -116,19 +115,21 @@ class KernelStore:
         """Domain -> what the newest run of fine-tuning that tuned it decided; none in jobs that are
         older than decisions.
         """
-        path = self.folder / _DECISIONS
+        content = self._files.read(DECISIONS)
         try:
-            return _ALL_DECISIONS.validate_python(read_object(path)) if path.exists() else {}
+            return {} if content is None else _ALL_DECISIONS.validate_python(content)
         except ValidationError as error:
             raise InputError(
-                f"{path}: damaged: {error.errors()[0]['msg']}; the next finetune writes it anew"
+                f"{self.folder / DECISIONS}: damaged: {error.errors()[0]['msg']}; the next finetune"
+                " writes it anew"
             ) from None
 
     def known(self) -> dict[str, Definition | None]:
         """Every domain that has a version or was decided, by name, and which rows a decision says
         are its. A server must know them all: where they have no kernel, one above them answers.
+        Raises ``InputError`` where ``decisions.json`` is damaged.
         """
-        decided = {domain: found.definition for domain, found in self._known_decisions().items()}
+        decided = {domain: found.definition for domain, found in self.decisions().items()}
         return {domain: decided.get(domain) for domain in sorted({*self.domains(), *decided})}
 
     def version_with(
@@ -363,7 +364,7 @@ class KernelStore:
         return self.folder / folder_name(domain)
 
     def _known_decisions(self) -> dict[str, Decision]:
-        """For writers: what can be read of them. They say why, not what is served."""
+        """For writers, who write them anew: what can be read of them."""
         try:
             return self.decisions()
         except InputError:
@@ -371,7 +372,7 @@ class KernelStore:
 
     def _write_decisions(self, decisions: Mapping[str, Decision]) -> None:
         shown = {name: found.model_dump(mode="json") for name, found in sorted(decisions.items())}
-        write_json(self.folder / _DECISIONS, shown)
+        self._files.write(DECISIONS, shown)
 
     def _write_pinned(self, domains: set[str]) -> None:
         if domains != self.pinned():

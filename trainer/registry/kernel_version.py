@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import InputError
-from configs.digests import sealed, unsealed
+from configs.digests.sealed_json import sealed, unsealed
 from configs.files import read_object, write_unsynced
 from trainer.backbone.fingerprint import fingerprint_difference
 from trainer.kernels.shape import KernelShape

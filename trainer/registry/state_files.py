@@ -1,4 +1,4 @@
-"""The small files beside a job's kernels that say what is served and what is pinned, and
+"""The small files beside a job's kernels that say what is served, pinned and decided, and
 ``sums.json``, which says that they are what was written.
 
 A file is listed with the sha256 that it may have: while it is written its former and its new one,
@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from configs.digests import read_sealed, write_sealed
+from configs.digests.sealed_json import read_sealed, write_sealed
 from configs.errors import InputError
 from configs.files import read_json, write_json
 
-ACTIVE, PINNED = "active.json", "pinned.json"
+ACTIVE, PINNED, DECISIONS = "active.json", "pinned.json", "decisions.json"
 _SUMS = "sums.json"
 _LOOKS, _MOMENT = 5, 0.02
 """How often a reader looks, and seconds between: a writer may be between two of its files."""
@@ -63,7 +63,7 @@ class StateFiles:
         path = self._folder / _SUMS
         if not path.exists():
             return {}
-        found = read_sealed(path, "restore it, or delete it", optional=(ACTIVE, PINNED))
+        found = read_sealed(path, "restore it, or delete it", optional=(ACTIVE, PINNED, DECISIONS))
         if not all(isinstance(sums, list) for sums in found.values()):
             raise InputError(f"{path}: damaged: expected lists of sha256; restore it, or delete it")
         return found

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import Experiment, InputError
-from configs.digests import sha256_of
+from configs.digests.listed_files import sha256_of
 from configs.random_streams import STREAMS
 from configs.tensorflow_import import tf
 from trainer.backbone.layers.chunked_tables import release

@@ -18,7 +18,7 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
-from configs.digests import sealed
+from configs.digests.sealed_json import sealed
 from configs.files import write_json
 from configs.schema import TASK_NAMES
 from serving.export import export_manifest as recording

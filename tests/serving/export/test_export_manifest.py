@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from configs import InputError
-from configs.digests import sealed
+from configs.digests.sealed_json import sealed
 from serving.export.export_manifest import EXTRA, FileEntry, KernelEntry, Record, files_of
 from serving.export.kernel_slots import Layout
 from trainer.kernels.kernel import KernelShape

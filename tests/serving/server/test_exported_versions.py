@@ -8,7 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
-from configs.digests import SEAL, sealed, sha256_of
+from configs.digests.listed_files import sha256_of
+from configs.digests.sealed_json import SEAL, sealed
 from serving.server.flags import arguments_of
 from serving.server.servable_loader import load
 from serving.wire.errors import StatusError

@@ -14,7 +14,7 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
-from configs.digests import SEAL
+from configs.digests.sealed_json import SEAL
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.dataset.record_format import column_formats, encode_blocks
 from tests.trainer.conftest import change_json, one_line, variant

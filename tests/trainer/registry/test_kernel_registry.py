@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from configs import InputError
-from configs.digests import sealed
+from configs.digests.sealed_json import sealed
 from configs.files import write_json
 from tests.disk import full_disk
 from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, change_json, one_line, random_kernel

@@ -1,24 +1,18 @@
-"""The one place that says "these files are what was written": sha256 of files and of JSON.
+"""Files with the sha256 that they must have: whoever writes a file that others rely on lists it,
+and whoever reads it asks here.
 
-Whoever writes a file that others rely on lists its sha256, or seals it: a JSON object holds the
-sha256 of its other keys under ``sha256``. Whoever reads it asks here. A file is hashed once a
-process, however often it is read: a file that changes while a run is at work is not looked for.
+A file is hashed once a process, however often it is read: a file that changes while a run is at
+work is not looked for.
 """
 
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from configs.errors import InputError
-from configs.files import read_object, write_json
-
-SEAL = "sha256"
-"""The key of a sealed JSON object; objects that are older than seals have none."""
 
 _THREADS = 4
 _sound: set[tuple[str, str, int, int, int]] = set()
@@ -39,12 +33,6 @@ def sha256_of(path: Path) -> str:
     """Sha256 of a file, in hexadecimal. Raises ``OSError``."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def digest_of(content: Any) -> str:
-    """Sha256 of JSON content, whatever the order of its keys and the spaces between them."""
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def check_files(files: Iterable[Listed], listed_in: str, advice: str) -> None:
@@ -76,57 +64,6 @@ def read_listed(file: Listed, listed_in: str, advice: str) -> bytes:
         raise InputError(f"{file.path}: {_unreadable(error, listed_in)}; {advice}") from None
     if hashlib.sha256(content).hexdigest() != file.sha256:
         raise InputError(f"{file.path}: {_damaged(listed_in)}; {advice}")
-    return content
-
-
-def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object with its seal."""
-    bare = {name: value for name, value in content.items() if name != SEAL}
-    return {**bare, SEAL: digest_of(bare)}
-
-
-def unsealed(content: Mapping[str, Any], path: Path | str, advice: str) -> dict[str, Any]:
-    """A JSON object without its seal, which is checked; one that is older than seals as it is.
-
-    Who reads it refuses keys that it does not know, so that a damaged name of the seal's key is
-    noticed, too.
-
-    Args:
-      content: as it was read.
-      path: where, for the message.
-      advice: what to do where it is damaged; the message ends with it.
-
-    Raises:
-      InputError: something in it is not what was written.
-    """
-    bare = {name: value for name, value in content.items() if name != SEAL}
-    if SEAL in content and content[SEAL] != digest_of(bare):
-        raise InputError(f"{path}: damaged: its content is not what was written (sha256); {advice}")
-    return bare
-
-
-def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes a JSON object with its seal, as ``configs.files.write_json`` does."""
-    write_json(path, sealed(content))
-
-
-def read_sealed(
-    path: Path, advice: str, *keys: str, optional: Iterable[str] = ()
-) -> dict[str, Any]:
-    """Reads a JSON object and checks its seal, where it has one.
-
-    Args:
-      path: of the file.
-      advice: what to do where it is damaged; the message ends with it.
-      keys: that it must have.
-      optional: that it may have; there are no others.
-
-    Raises:
-      InputError: the file is missing or damaged, or holds something else.
-    """
-    content = unsealed(read_object(path, *keys), path, advice)
-    if strange := content.keys() - {*keys, *optional}:
-        raise InputError(f"{path}: damaged: unknown key {ascii(min(strange))[:100]}; {advice}")
     return content
 
 
