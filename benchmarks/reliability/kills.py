@@ -73,6 +73,7 @@ def measure(options: Options) -> Figures:
     random = np.random.default_rng(_SEED)
     figures: Figures = {}
     for step in steps(work):
+        say(f"{step.name} ...")
         kills = _KILLS_QUICK if options.quick else _KILLS
         figures |= killed(step, sound.folder, work.folder, kills, random)
     totals = ("kills", "other_results", "left_over", "left_processes")
