@@ -108,6 +108,20 @@ def work_folder(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Has this process, and those that it forks, keep temporary files (its libraries', too) in an
+    aside of the system's folder for them: what a killed process left there is removed by the next.
+    """
+    former = tempfile.tempdir
+    with aside(Path(tempfile.gettempdir())) as place:
+        tempfile.tempdir = str(place)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = former
+
+
 def make_folder(folder: Path) -> None:
     """Makes a folder and those above it, for good, where they are missing."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]

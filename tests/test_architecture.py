@@ -336,6 +336,9 @@ WRITTEN_ELSEWHERE = {
     "preprocessing.beam.dataset_job": {"given.save": "by preprocessing.filesystem"},
     "preprocessing.beam.duplicates": {"np.save": "into memory"},
     "preprocessing.features.ids": {"path.write_text": "into the transform's temporary folder"},
+    "preprocessing.features.transform": {
+        "tempfile.TemporaryDirectory": "for TensorFlow to read vocabularies from, while it builds",
+    },
     "preprocessing.filesystem": {
         "remote.create": "Beam's",
         "remote.rename": "Beam's",

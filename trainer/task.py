@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import InputError
+from configs.asides import temporary_files
 from configs.cli import (
     CommandParser,
     add_config_arguments,
@@ -52,7 +53,7 @@ def _tensorflow() -> Iterator[None]:
 
     tf.config.experimental.enable_op_determinism()
     try:
-        with tensorflow_file_errors():
+        with tensorflow_file_errors(), temporary_files():
             yield
     except tf.errors.DataLossError as error:
         raise InputError(

@@ -31,8 +31,8 @@ from trainer.registry.kernel_registry import KernelStore
 _SEED, _KILLS, _KILLS_QUICK = 1304, 20, 1
 _PATIENCE = 20.0
 """Seconds that processes of a killed run may take to notice."""
-_HIDDEN = (".aside-", ".partial", "tmp", "_temp", "vocabularies-")
-"""What the names of unfinished files have in them."""
+_HIDDEN = (".aside-", ".partial", "tmp", "_temp")
+"""What the names of unfinished files have in them; temporary files must all be gone."""
 _DOMAIN = "scene=home"
 
 Outcome = dict[str, str]
@@ -195,9 +195,7 @@ def killed(step: Step, sound: Path, work: Path, kills: int, random: np.random.Ge
             other += 1
             names = {n for n, _ in expected.items() ^ received.items()}
             say(f"{step.name}, kill {number + 1}: others than undisturbed: {sorted(names)[:8]}")
-        traces = [
-            path for folder in (work, Path(tempfile.gettempdir())) for path in _traces(folder)
-        ]
+        traces = _traces(work) + list(Path(tempfile.gettempdir()).iterdir())
         left_over += bool(traces)
         for path in traces:
             say(f"{step.name}, kill {number + 1}: left over: {path}")

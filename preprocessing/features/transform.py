@@ -6,14 +6,11 @@ is padding or missing, then the out-of-vocabulary buckets, then the vocabulary.
 """
 
 import tempfile
-import weakref
-from contextlib import ExitStack
 from pathlib import Path
 
 import pyarrow as pa
 
 from configs import Experiment
-from configs.asides import aside
 from configs.tensorflow_import import tf
 from preprocessing.features.batch_columns import Array, BatchColumns
 from preprocessing.features.feature_kind import Constants
@@ -37,16 +34,14 @@ class Transform(tf.Module):
         self.experiment = experiment
         self.fitted = fitted
         self.outputs = transform_outputs(experiment, fitted)
-        # Table initialisers read files; export copies them as assets. What a killed process left
-        # is removed by the next one.
-        with ExitStack() as stack:
-            folder = stack.enter_context(aside(Path(tempfile.gettempdir())))
-            self._remove = weakref.finalize(self, stack.pop_all().close)
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="vocabularies-"
+        )  # table initialisers read files; export copies them as assets
         self._features = features_of(experiment)
         self._ids = {
             name: lookup
             for name, feature in self._features.items()
-            if (lookup := feature.lookup(fitted, folder)) is not None
+            if (lookup := feature.lookup(fitted, Path(self._folder.name))) is not None
         }
         self._constants = Constants(fitted, self._ids)
 
