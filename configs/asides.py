@@ -21,6 +21,7 @@ ASIDE = ".aside-"
 FORMER = ".former"
 """In an aside: what a folder that is replaced was until now."""
 _LOCK = ".lock"
+_TEMPORARY = "TMPDIR"
 _RESERVE = 1 << 16
 """Bytes that a folder's lock holds for when the disk is full: what removes things needs some."""
 _SYNCING_THREADS = 8
@@ -110,16 +111,20 @@ def work_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def temporary_files() -> Iterator[None]:
-    """Has this process, and those that it forks, keep temporary files (its libraries', too) in an
+    """Has this process, and those that it starts, keep temporary files (its libraries', too) in an
     aside of the system's folder for them: what a killed process left there is removed by the next.
     """
-    former = tempfile.tempdir
+    former, environment = tempfile.tempdir, os.environ.get(_TEMPORARY)
     with aside(Path(tempfile.gettempdir())) as place:
-        tempfile.tempdir = str(place)
+        tempfile.tempdir = os.environ[_TEMPORARY] = str(place)
         try:
             yield
         finally:
             tempfile.tempdir = former
+            if environment is None:
+                del os.environ[_TEMPORARY]
+            else:
+                os.environ[_TEMPORARY] = environment
 
 
 def make_folder(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Where writers build: who may be there, and what becomes of what they leave."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -64,6 +65,7 @@ def test_temporary_files_of_a_killed_process_are_removed_by_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("TMPDIR", raising=False)
 
     def stuck() -> None:
         with temporary_files():
@@ -77,5 +79,7 @@ def test_temporary_files_of_a_killed_process_are_removed_by_the_next(
     with temporary_files():
         (place,) = tmp_path.iterdir()
         assert Path(tempfile.mkdtemp()).parent == place
+        assert os.environ["TMPDIR"] == str(place)
     assert not list(tmp_path.iterdir())
     assert tempfile.gettempdir() == str(tmp_path)
+    assert "TMPDIR" not in os.environ
