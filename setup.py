@@ -60,7 +60,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
-    packages=find_packages(include=["configs", "preprocessing*", "trainer*", "serving*"]),
+    packages=find_packages(include=["configs*", "preprocessing*", "trainer*", "serving*"]),
     package_data={
         "configs": ["*.yaml", "py.typed"],
         "preprocessing": ["py.typed"],

@@ -21,6 +21,9 @@ ASIDE = ".aside-"
 FORMER = ".former"
 """In an aside: what a folder that is replaced was until now."""
 _LOCK = ".lock"
+_TEMPORARY = "TMPDIR"
+_RESERVE = 1 << 16
+"""Bytes that a folder's lock holds for when the disk is full: what removes things needs some."""
 _SYNCING_THREADS = 8
 
 
@@ -48,9 +51,13 @@ def aside(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def sole_writer(folder: Path) -> Iterator[Path]:
+def sole_writer(folder: Path, *, full: bool = False) -> Iterator[Path]:
     """Waits until no other process or thread writes into a folder; gives an empty folder in it to
     build in, removed in the end.
+
+    Args:
+      folder: is made where it is missing.
+      full: on a full disk, take the bytes that earlier writers have set aside for this.
 
     Whatever else is hidden here while the lock is held was left by a writer that was killed, and
     is removed first. Readers need no lock: they see only what was renamed into place.
@@ -69,11 +76,17 @@ def sole_writer(folder: Path) -> Iterator[Path]:
         except BlockingIOError:
             print(f"{folder}: waiting for another writer", file=sys.stderr)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        _empty(folder, lambda name: name.startswith(".") and not name.startswith(ASIDE))
-        with aside(folder) as place:
-            new = place / "new"
-            new.mkdir()
-            yield new
+        if full:
+            lock.truncate(0)
+        try:
+            _empty(folder, lambda name: name.startswith(".") and not name.startswith(ASIDE))
+            with aside(folder) as place:
+                new = place / "new"
+                new.mkdir()
+                yield new
+        finally:
+            with suppress(OSError):  # there is no room for it now
+                os.posix_fallocate(lock.fileno(), 0, _RESERVE)
 
 
 @contextmanager
@@ -94,6 +107,24 @@ def work_folder(folder: Path) -> Iterator[None]:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+@contextmanager
+def temporary_files() -> Iterator[None]:
+    """Has this process, and those that it starts, keep temporary files (its libraries', too) in an
+    aside of the system's folder for them: what a killed process left there is removed by the next.
+    """
+    former, environment = tempfile.tempdir, os.environ.get(_TEMPORARY)
+    with aside(Path(tempfile.gettempdir())) as place:
+        tempfile.tempdir = os.environ[_TEMPORARY] = str(place)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = former
+            if environment is None:
+                del os.environ[_TEMPORARY]
+            else:
+                os.environ[_TEMPORARY] = environment
 
 
 def make_folder(folder: Path) -> None:

@@ -3,7 +3,9 @@ what a user can cause.
 """
 
 import argparse
+import errno
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -75,17 +77,41 @@ def read_config(arguments: argparse.Namespace) -> "Experiment":
     return load_experiment(arguments.config, arguments.set)
 
 
+_OF_THE_DISK = tuple(
+    os.strerror(number)
+    for number in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EIO,
+        errno.EFBIG,
+        errno.EMFILE,
+        errno.EACCES,
+    )
+)
+"""What libraries quote of the operating system where a file cannot be written or read."""
+
+
+_WHERE_IN_THE_GRAPH = re.compile(r"^\{\{[^}]*\}\} | \[Op:\w+\][^;]*$")
+
+
 @contextmanager
 def tensorflow_file_errors() -> Iterator[None]:
-    """Raises ``InputError`` where TensorFlow finds a disk full or a file that it may not write or
-    read.
+    """Raises ``InputError`` where TensorFlow, or a library that it or Keras writes with, finds a
+    disk full or a file that it may not write or read, whatever class the error is of.
     """
     from configs.tensorflow_import import tf
 
     try:
         yield
-    except (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError) as error:
-        raise InputError(error.message) from None
+    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+        said = str(getattr(error, "message", error))
+        memory_or_rights = (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError)
+        if isinstance(error, memory_or_rights) or any(words in said for words in _OF_THE_DISK):
+            lines = said.splitlines() or [type(error).__name__]
+            first = (line for line in lines if any(words in line for words in _OF_THE_DISK))
+            raise InputError(_WHERE_IN_THE_GRAPH.sub("", next(first, lines[0]))) from None
+        raise
 
 
 def run(command: Callable[[], None]) -> None:

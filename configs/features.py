@@ -2,9 +2,9 @@
 
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
-from configs.section import Section, TimeZoneName
+from configs.section import Count, Section, TimeZoneName, Width
 
 Side = Literal["user", "item", "context"]
 
@@ -17,8 +17,8 @@ class Vocabulary(Section):
     (``Experiment.fitted_on``) and nothing else.
     """
 
-    min_count: PositiveInt = 1
-    max_size: PositiveInt = 1_000_000
+    min_count: Count = 1
+    max_size: Count = 1_000_000
 
 
 class FeatureSettings(Section):
@@ -94,7 +94,7 @@ class _Feature(FeatureSettings):
 
 
 class _Embedded(_Feature):
-    dimension: PositiveInt | None = Field(
+    dimension: Width | None = Field(
         None, description="embedding width; backbone.embedding_dimension where absent"
     )
 
@@ -103,10 +103,10 @@ class _Categorical(_Embedded):
     training_only = _Embedded.training_only | {"id_dropout"}
 
     vocabulary: Vocabulary | None = None
-    hash_buckets: PositiveInt | None = Field(
+    hash_buckets: Count | None = Field(
         None, description="hash into this many ids instead of keeping a vocabulary"
     )
-    oov_buckets: PositiveInt = Field(1, description="ids for values outside the vocabulary")
+    oov_buckets: Count = Field(1, description="ids for values outside the vocabulary")
     id_dropout: float = Field(
         0.0,
         ge=0.0,
@@ -235,7 +235,7 @@ class CrossFeature(FeatureSettings):
         Field(min_length=2, description="raw columns read as strings, joined in this order"),
     ]
     hash_buckets: Annotated[int, Field(ge=1, lt=2**31 - 1, description="ids are 1..hash_buckets")]
-    dimension: PositiveInt | None = Field(
+    dimension: Width | None = Field(
         None, description="embedding width; backbone.embedding_dimension where absent"
     )
 

@@ -57,11 +57,12 @@ def write_unsynced(path: Path, content: bytes) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"{ASIDE}{secrets.token_hex(8)}")
-    try:
-        half.write_bytes(content)
-        half.replace(path)
-    finally:
-        half.unlink(missing_ok=True)
+    with _named(path):
+        try:
+            half.write_bytes(content)
+            half.replace(path)
+        finally:
+            half.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -69,7 +70,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     """The path of a file to write, of the same name; it becomes ``path`` when the block ends
     well, in place of a former one, and is removed when it does not.
     """
-    with aside(path.parent) as place:
+    with _named(path), aside(path.parent) as place:
         new = place / path.name
         yield new
         publish([(new, path)])
@@ -88,7 +89,7 @@ def atomic_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
     Raises:
       InputError: somebody else has written ``target`` meanwhile; theirs stays.
     """
-    with aside(target.parent) as place:
+    with _named(target), aside(target.parent) as place:
         new = place / target.name
         new.mkdir()
         yield new
@@ -152,6 +153,19 @@ def delete(path: Path) -> None:
     else:
         return
     sync(path.parent)
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Names what was being written in an error of the operating system that names nothing, such as
+    that of a full disk.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
 
 
 def _tree(path: Path) -> list[Path]:

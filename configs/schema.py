@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from configs.consistency import (
     check_body_topics,
@@ -20,7 +20,7 @@ from configs.consistency import (
 )
 from configs.domains import Domain, Topic, enumerate_domains
 from configs.features import Feature
-from configs.section import SafeName, Section, UtcDatetime
+from configs.section import Count, SafeName, Section, Seed, UtcDatetime, Weight
 from configs.simulation import Simulation
 from configs.training import Backbone, Finetune, Kernel, Pretrain
 
@@ -86,7 +86,7 @@ class Task(Section):
 
     label: str = Field(description="0/1 column")
     space: str = Field("all", description="'all' rows, or the rows on which this 0/1 column is 1")
-    loss_weight: NonNegativeFloat = 1.0
+    loss_weight: Weight = 1.0
 
 
 class Tasks(Section):
@@ -159,7 +159,7 @@ class Evaluation(Section):
     """How results are judged."""
 
     split: str = "test"
-    bootstrap: PositiveInt = Field(200, description="resamples of users for each interval")
+    bootstrap: Count = Field(200, description="resamples of users for each interval")
     truth: Truth | None = None
 
 
@@ -167,7 +167,7 @@ class Experiment(Section):
     """One experiment; the only thing that commands read settings from."""
 
     name: SafeName
-    seed: NonNegativeInt = 17
+    seed: Seed = 17
     data: Data
     tasks: Tasks
     splits: dict[SafeName, Split] = Field(min_length=1)

@@ -12,10 +12,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     ValidationError,
     model_validator,
 )
 
+from configs.digests.sealed_json import unsealed
 from configs.errors import InputError
 from configs.files import read_json
 
@@ -49,14 +51,17 @@ S = TypeVar("S", bound=Section)
 
 
 def read_section(path: Path, kind: type[S]) -> S:
-    """Reads a section that a step has written as JSON.
+    """Reads a section that a step has written as JSON, sealed or not.
 
     Raises:
-      InputError: the file is missing, no JSON, or no such section; names the first key that is
-        wrong.
+      InputError: the file is missing, no JSON, damaged, or no such section; names the first key
+        that is wrong.
     """
+    content = read_json(path)
+    if isinstance(content, dict):
+        content = unsealed(content, path, "run the step that writes it again")
     try:
-        return kind.model_validate(read_json(path))
+        return kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
@@ -125,3 +130,30 @@ def _refuse_digits(value: Any) -> Any:
 
 UtcDatetime = Annotated[datetime, BeforeValidator(_refuse_digits), AfterValidator(_assume_utc)]
 """A moment, written as ISO 8601; read as UTC where it names no time zone."""
+
+
+# The bounds of numbers: no setting is so large that a program which takes it fails in the middle of
+# its work.
+
+LARGEST_INDEX = 2**31 - 2
+"""The largest int32 that still has a successor: ids, rows and steps are counted in int32."""
+
+Count = Annotated[int, Field(ge=1, le=LARGEST_INDEX)]
+"""How many: rows, steps, epochs, ids."""
+
+CountOrNone = Annotated[int, Field(ge=0, le=LARGEST_INDEX)]
+"""The same, or none."""
+
+Width = Annotated[int, Field(ge=1, le=65_536)]
+"""Units of a layer, or layers and parts of a model."""
+
+Depth = Annotated[int, Field(ge=0, le=1_000)]
+"""Layers that a model may also do without."""
+
+Rate = Annotated[float, Field(ge=1e-30, le=1e6)]
+"""A learning rate, a standard deviation: float32 holds it and its square."""
+
+Weight = Annotated[float, Field(ge=0.0, le=1e6)]
+"""How much something counts; 0 is not at all."""
+
+Seed = Annotated[int, Field(ge=0, lt=2**63)]

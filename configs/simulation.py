@@ -1,8 +1,10 @@
 """Defines the settings of the simulated food-delivery marketplace."""
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from typing import Annotated
 
-from configs.section import Section, TimeZoneName, UtcDatetime
+from pydantic import Field, model_validator
+
+from configs.section import Count, Rate, Section, TimeZoneName, UtcDatetime
 
 
 class Simulation(Section):
@@ -10,18 +12,16 @@ class Simulation(Section):
     of it our choice).
     """
 
-    rows: PositiveInt = Field(
-        300_000, description="impressions over all days, about; --rows overrides"
-    )
+    rows: Count = Field(300_000, description="impressions over all days, about; --rows overrides")
     start: UtcDatetime = Field(description="beginning of the first day; every day lasts 24 hours")
-    days: PositiveInt = 14
+    days: Annotated[int, Field(ge=1, le=10_000)] = 14
     time_zone: TimeZoneName = Field(
         "UTC", description="where meals are eaten: the period is read from the local hour"
     )
-    users: PositiveInt = 20_000
-    shops: PositiveInt = 2_000
-    cuisines: int = Field(20, ge=2)
-    regions: PositiveInt = Field(
+    users: Count = 20_000
+    shops: Count = 2_000
+    cuisines: int = Field(20, ge=2, le=65_536)
+    regions: Count = Field(
         4, description="delivery regions r1, r2, ...; a shop delivers in one of them"
     )
     candidates: int = Field(
@@ -56,7 +56,7 @@ class Simulation(Section):
     drift_start: UtcDatetime | None = Field(
         None, description="when they begin to move; the start of the fine-tuning split where absent"
     )
-    drift_days: PositiveFloat = Field(1.0, description="days until they have arrived and stay")
+    drift_days: Rate = Field(1.0, description="days until they have arrived and stay")
 
     @property
     def examination(self) -> tuple[float, ...]:

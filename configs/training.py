@@ -2,9 +2,9 @@
 
 from typing import Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field
 
-from configs.section import SafeName, Section
+from configs.section import Count, CountOrNone, Depth, Rate, SafeName, Section, Weight, Width
 
 
 class Debias(Section):
@@ -13,7 +13,7 @@ class Debias(Section):
     """
 
     feature: str
-    layers: tuple[PositiveInt, ...] = (16,)
+    layers: tuple[Width, ...] = (16,)
 
 
 class Backbone(Section):
@@ -32,16 +32,14 @@ class Backbone(Section):
             "whose values are the domains of star, hamur (one topic) and pepnet (any number)"
         ),
     )
-    crosses: NonNegativeInt = Field(
-        0, description="DCN-v2 cross layers between embeddings and body"
-    )
-    embedding_dimension: PositiveInt = 16
-    experts: PositiveInt = Field(4, description="of mmoe; of ple, those of each task in each level")
-    shared_experts: PositiveInt = Field(
+    crosses: Depth = Field(0, description="DCN-v2 cross layers between embeddings and body")
+    embedding_dimension: Width = 16
+    experts: Width = Field(4, description="of mmoe; of ple, those of each task in each level")
+    shared_experts: Width = Field(
         2, description="of ple: those that all tasks share, in each level"
     )
-    levels: PositiveInt = Field(2, description="of ple")
-    expert_layers: tuple[PositiveInt, ...] = Field((128, 64), min_length=1)
+    levels: Width = Field(2, description="of ple")
+    expert_layers: tuple[Width, ...] = Field((128, 64), min_length=1)
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description=(
@@ -49,8 +47,8 @@ class Backbone(Section):
             " is float32 in either"
         ),
     )
-    tower_layers: tuple[PositiveInt, ...] = Field((64,), min_length=1)
-    attention_layers: tuple[PositiveInt, ...] = (32,)
+    tower_layers: tuple[Width, ...] = Field((64,), min_length=1)
+    attention_layers: tuple[Width, ...] = (32,)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     debias: Debias | None = None
 
@@ -60,25 +58,23 @@ class Pretrain(Section):
 
     split: str = "pretrain"
     validation: str = "validation"
-    epochs: PositiveInt = 1
-    batch_size: PositiveInt = 4096
-    learning_rate: PositiveFloat = Field(0.001, description="Adam, for everything but embeddings")
-    embedding_learning_rate: PositiveFloat = Field(
-        0.02, description="row-wise Adagrad, for embeddings"
-    )
-    embedding_accumulator: PositiveFloat = Field(
+    epochs: Count = 1
+    batch_size: Count = 4096
+    learning_rate: Rate = Field(0.001, description="Adam, for everything but embeddings")
+    embedding_learning_rate: Rate = Field(0.02, description="row-wise Adagrad, for embeddings")
+    embedding_accumulator: Rate = Field(
         0.01,
         description=(
             "where the accumulators of row-wise Adagrad start: the larger, the smaller the first"
             " steps of a row"
         ),
     )
-    validations_per_epoch: PositiveInt = 1
-    patience: PositiveInt = Field(2, description="validations without improvement before stopping")
+    validations_per_epoch: Count = 1
+    patience: Count = Field(2, description="validations without improvement before stopping")
     monitor: Literal["auc", "loss"] = Field(
         "auc", description="validation figure: mean of CTR- and CTCVR-AUC, or the summed loss"
     )
-    checkpoint_steps: PositiveInt = Field(
+    checkpoint_steps: Count = Field(
         200, description="steps between checkpoints that an interrupted run resumes from"
     )
     progressive: bool = Field(
@@ -88,7 +84,7 @@ class Pretrain(Section):
             " learning it; kernels then train on these out-of-sample taps"
         ),
     )
-    progressive_parts: PositiveInt = Field(
+    progressive_parts: Count = Field(
         8, description="parts of that pass, of about as many rows each"
     )
 
@@ -104,8 +100,8 @@ class Kernel(Section):
             " body's input, the logits; several joined by '+'"
         ),
     )
-    width: PositiveInt = Field(50, description="d_e, the bottleneck of the encoder")
-    decoder_layers: tuple[PositiveInt, ...] = ()
+    width: Width = Field(50, description="d_e, the bottleneck of the encoder")
+    decoder_layers: tuple[Width, ...] = ()
     activation: Literal["relu", "gelu", "tanh"] = "relu"
     residual: bool = Field(True, description="add to the backbone's logit; otherwise replace it")
     gate: Literal["none", "support"] = Field(
@@ -141,7 +137,7 @@ class Activation(Section):
         description="that bound; 0.1 for 'benjamini_hochberg' and 0.05 otherwise, where null",
     )
     metric: Literal["auc", "gauc"] = Field("auc", description="whose difference is tested")
-    drift: NonNegativeFloat = Field(
+    drift: Weight = Field(
         DRIFT,
         description=(
             "standard deviation, in units of the metric, of how much a kernel is better than what"
@@ -149,7 +145,7 @@ class Activation(Section):
             " less where the validation split has more days"
         ),
     )
-    minimum_positives: NonNegativeInt = Field(
+    minimum_positives: CountOrNone = Field(
         20, description="a task with fewer positives among a domain's judging rows is not tested"
     )
 
@@ -173,7 +169,7 @@ class Finetune(Section):
             " nothing"
         ),
     )
-    beta: NonNegativeFloat = Field(1.0, description="weight of KL(w || w0) / rows, nats a row")
+    beta: Weight = Field(1.0, description="weight of KL(w || w0) / rows, nats a row")
     prior: Literal["standard", "parent"] = Field(
         "standard",
         description=(
@@ -181,12 +177,12 @@ class Finetune(Section):
             " traffic has no parent"
         ),
     )
-    prior_sigma: PositiveFloat = Field(0.1, description="standard deviation of the parent prior")
-    code_beta: NonNegativeFloat = Field(
+    prior_sigma: Rate = Field(0.1, description="standard deviation of the parent prior")
+    code_beta: Weight = Field(
         0.001,
         description="weight of the coding rate, nats a row; 1 is an upper bound of the information",
     )
-    code_noise: PositiveFloat = Field(
+    code_noise: Rate = Field(
         0.5,
         description=(
             "standard deviation of the noise against which the code's information is measured"
@@ -205,12 +201,12 @@ class Finetune(Section):
         lt=1.0,
         description="share of the outside rows in the weight; of 'learned' the most it can be",
     )
-    epochs: PositiveInt = 12
-    batch_size: PositiveInt = 8192
-    learning_rate: PositiveFloat = Field(
+    epochs: Count = 12
+    batch_size: Count = 8192
+    learning_rate: Rate = Field(
         0.03, description="Adam; weights start from N(0, 1), so steps are larger than usual"
     )
-    child_learning_rate: PositiveFloat | None = Field(
+    child_learning_rate: Rate | None = Field(
         0.003, description="of kernels that start from another domain's; 'learning_rate' where null"
     )
     rate_power: float = Field(
@@ -223,10 +219,10 @@ class Finetune(Section):
             " cross-topic one from the first of its single-topic domains that has a kernel"
         ),
     )
-    patience: PositiveInt = Field(
+    patience: Count = Field(
         3, description="epochs without improvement on validation before a domain's kernel stops"
     )
-    initial_sigma: PositiveFloat = Field(
+    initial_sigma: Rate = Field(
         0.1, description="starting standard deviation of the variational reading"
     )
     activation: Activation = Activation()

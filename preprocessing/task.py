@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs import InputError
+from configs.asides import temporary_files
 from configs.cli import CommandParser, add_config_arguments, read_config, run
 from preprocessing.beam.logging import keep_quiet
 from preprocessing.beam.progress import say
@@ -107,9 +108,14 @@ def _own_and_others(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
                 )
             )
     ours, rest = parser.parse_known_args(arguments)
-    _, unknown = beam.parse_known_args(rest)
+    known_options, unknown = beam.parse_known_args(rest)
     if unknown:
         parser.error(f"unexpected argument '{unknown[0]}'")
+    if (workers := known_options.direct_num_workers or 0) < 0:
+        parser.error(
+            f"argument --direct_num_workers: expected 0 (one for each core) or more, received"
+            f" {workers}"
+        )
     return ours, rest
 
 
@@ -181,7 +187,8 @@ def main(arguments: list[str]) -> None:
     from preprocessing.beam.dataset_job import Job
 
     flags = _with_worker_requirements(_with_local_defaults(others))
-    manifest = Job(experiment, logs, ours.output, tuple(flags), ours.transform).run()
+    with temporary_files():
+        manifest = Job(experiment, logs, ours.output, tuple(flags), ours.transform).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
     applied = f"; transform of {ours.transform}" if ours.transform is not None else ""
     say(

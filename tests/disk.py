@@ -1,9 +1,11 @@
-"""What a loss of power or a killed writer would leave."""
+"""What a loss of power or a killed writer would leave, and a disk that is full."""
 
 import os
 import signal
+import subprocess
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
@@ -151,3 +153,28 @@ def check_sweeping(
     kill(living)
     act()
     assert asides(folder) == set()
+
+
+@contextmanager
+def full_disk(folder: Path, mib: int = 4) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A small disk at a folder, and what fills it to the last byte. Skips the test where this
+    user may not mount one.
+    """
+    folder.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(folder)]
+    if os.geteuid() or subprocess.run(words, capture_output=True, check=False).returncode:
+        pytest.skip("a disk can be mounted by root alone")
+
+    def fill() -> None:
+        with (folder / "filler").open("ab", buffering=0) as file:
+            for size in (1 << 16, 1 << 12, 1 << 6, 1):
+                try:
+                    while file.write(b"x" * size):
+                        pass
+                except OSError:
+                    continue
+
+    try:
+        yield folder, fill
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)

@@ -28,6 +28,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("topics",),
         ("features", "simulation", "training"),
         ("section",),
+        ("digests",),
         ("files",),
         ("asides", "yaml_text"),
         ("domain_names", "errors", "progress", "random_streams", "tensorflow_import", "values"),
@@ -344,7 +345,10 @@ WRITTEN_ELSEWHERE = {
     },
     "preprocessing.simulate": {"pq.write_table": "into an atomic_directory"},
     "trainer.backbone.saving": {"model.save": "into an atomic_file or atomic_directory"},
-    "trainer.backbone.stored_taps": {"np.lib.format.open_memmap": "into an atomic_directory"},
+    "trainer.backbone.stored_taps": {
+        "np.lib.format.open_memmap": "into an atomic_directory",
+        "path.open": "the same file, whose place on the disk is taken",
+    },
     "trainer.registry.kernel_version": {"np.savez": "into memory"},
     "trainer.reports.plots": {"figure.savefig": "into memory"},
     "trainer.training.kernel_training": {
@@ -353,6 +357,9 @@ WRITTEN_ELSEWHERE = {
     "trainer.training.pretrain": {
         "dataset.fitted.save": "into an atomic_directory",
         "tf.summary.create_file_writer": "TensorBoard's logs grow",
+        "self.checkpoints.save": "TensorFlow's own way; a run without them starts again",
+    },
+    "trainer.training.checkpoints": {
         "tf.train.CheckpointManager": "TensorFlow's own way; a run without them starts again",
         "self.best.save": "TensorFlow's own way; a run without them starts again",
         "self.latest.save": "TensorFlow's own way; a run without them starts again",

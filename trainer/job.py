@@ -8,11 +8,19 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from configs import Experiment, InputError
-from configs.files import read_json, read_object
+from configs.digests.listed_files import Listed, check_files, sha256_of
+from configs.digests.sealed_json import read_sealed, write_sealed
+from configs.files import read_object
 from preprocessing.dataset.manifest import GOLDEN_FILE
 
 if TYPE_CHECKING:
     from preprocessing.features.fitted import Fitted
+
+
+_FINGERPRINT, _EXPERIMENT = "fingerprint.json", "experiment.json"
+_UNZIPPED = ("model/config.json", "model/metadata.json")
+"""Of a backbone that is not zipped; its weights are part of the fingerprint."""
+_ANEW = "restore the job, or train it anew in another --job-dir"
 
 
 @dataclass(frozen=True)
@@ -51,7 +59,7 @@ class Job:
     @property
     def finished(self) -> bool:
         """Whether a finished backbone is here."""
-        return (self.backbone / "fingerprint.json").exists()
+        return (self.backbone / _FINGERPRINT).exists()
 
     def check_finished(self) -> None:
         """Raises ``InputError``, which names the missing step, where there is no finished
@@ -63,18 +71,36 @@ class Job:
 
     def experiment(self) -> Experiment:
         """The experiment that the backbone was trained with. Raises ``InputError`` where there
-        is no finished backbone.
+        is no finished backbone, or its file is damaged.
         """
-        path = self.backbone / "experiment.json"
+        path = self.backbone / _EXPERIMENT
         try:
-            return Experiment.model_validate(read_json(path))
+            return Experiment.model_validate(self.raw_experiment())
         except ValidationError as error:
-            raise InputError(f"{path}: not an experiment: {error.errors()[0]['msg']}") from None
+            raise InputError(
+                f"{path}: not an experiment: {error.errors()[0]['msg']}; {_ANEW}"
+            ) from None
+
+    def raw_experiment(self) -> dict[str, Any]:
+        """The experiment as its file has it, without settings that are younger than it. Raises
+        ``InputError`` as ``experiment``.
+        """
+        self._check(_EXPERIMENT)
+        return read_object(self.backbone / _EXPERIMENT)
+
+    def check_model(self) -> None:
+        """Raises ``InputError`` where what stands beside the weights of a backbone that is not
+        zipped is damaged.
+        """
+        self._check("model/")
 
     def fitted(self) -> "Fitted":
-        """The transform that the backbone was trained on."""
+        """The transform that the backbone was trained on. Raises ``InputError`` where it is
+        missing or damaged.
+        """
         from preprocessing.features.fitted import Fitted  # Beam's file systems: not for a path
 
+        self._check("transform/")
         return Fitted.load(str(self.backbone / "transform"))
 
     @property
@@ -92,8 +118,10 @@ class Job:
             job's may read columns that are not in the file: these are missing in every request.
 
         Raises:
-          InputError: the job has none.
+          InputError: the job has none, or they are damaged.
         """
+        if self.golden.exists():
+            self._check(GOLDEN_FILE)
         from preprocessing.logs.schema import served_columns  # Arrow: not for a path
 
         names = [column.name for column in served_columns(self.experiment())]
@@ -112,7 +140,7 @@ class Job:
                 f"{self.golden}: not found; trainer.task finetune copies it from a dataset; older"
                 " datasets need preprocessing.task again"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"{self.golden}: damaged: expected a JSON object with {', '.join(names)} on every"
                 f" line: {error!r}"
@@ -120,8 +148,49 @@ class Job:
 
     def fingerprint(self) -> dict[str, Any]:
         """The backbone's fingerprint: ``fingerprint``, ``transform`` and ``tensors`` (sha256 of
-        each by path).
+        each by path); of younger backbones also ``architecture`` and ``settings``
+        (``trainer.backbone.fingerprint``). Raises ``InputError`` where there is none or a damaged
+        one.
         """
-        return read_object(
-            self.backbone / "fingerprint.json", "fingerprint", "transform", "tensors"
+        return {
+            name: value for name, value in self._last().items() if name not in ("files", "rows")
+        }
+
+    @property
+    def rows(self) -> dict[str, str] | None:
+        """Split -> digest of the rows that the backbone was trained and validated on; None of
+        backbones that are older than it.
+        """
+        return self._last().get("rows")
+
+    def finish(self, fingerprint: dict[str, Any], rows: dict[str, str]) -> None:
+        """Writes the fingerprint, which says that the backbone is finished, and lists the files
+        beside it that its own parts do not cover.
+
+        Args:
+          fingerprint: of the backbone.
+          rows: split -> digest of the rows that it has learned from or was validated on.
+        """
+        listed = [_EXPERIMENT, "history.json", GOLDEN_FILE, *_UNZIPPED]
+        listed += [f"transform/{path.name}" for path in (self.backbone / "transform").iterdir()]
+        there = [name for name in sorted(listed) if (self.backbone / name).is_file()]
+        files = {name: sha256_of(self.backbone / name) for name in there}
+        write_sealed(self.backbone / _FINGERPRINT, fingerprint | {"rows": rows, "files": files})
+
+    def _last(self) -> dict[str, Any]:
+        """What says that the backbone is finished."""
+        return read_sealed(
+            self.backbone / _FINGERPRINT,
+            _ANEW,
+            *("fingerprint", "transform", "tensors"),
+            optional=("architecture", "settings", "rows", "files"),
         )
+
+    def _check(self, prefix: str) -> None:
+        """Raises ``InputError`` where one of a finished backbone's files is not as it was; of
+        backbones that are older than such lists nothing is known.
+        """
+        files = self._last().get("files", {}) if self.finished else {}
+        wanted = {name: sha256 for name, sha256 in files.items() if name.startswith(prefix)}
+        listed = [Listed(self.backbone / name, sha256) for name, sha256 in wanted.items()]
+        check_files(listed, _FINGERPRINT, _ANEW)

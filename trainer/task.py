@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import InputError
+from configs.asides import temporary_files
 from configs.cli import (
     CommandParser,
     add_config_arguments,
@@ -45,18 +46,19 @@ def main() -> None:
 def _tensorflow() -> Iterator[None]:
     """Loads TensorFlow, which takes seconds, once a step is known to be possible.
 
-    The same run gives the same bits; a damaged file of the dataset is an ``InputError``.
+    The same run gives the same bits. Files are checked before they are read, so TensorFlow finds
+    damage only where it came later: an ``InputError``, too.
     """
     from configs.tensorflow_import import tf
 
     tf.config.experimental.enable_op_determinism()
     try:
-        with tensorflow_file_errors():
+        with tensorflow_file_errors(), temporary_files():
             yield
     except tf.errors.DataLossError as error:
         raise InputError(
-            "a file of the dataset is damaged; run python -m preprocessing.task again:"
-            f" {error.message}"
+            f"a file was damaged while this run read it: {error.message}; run this again: it says"
+            " what to do"
         ) from None
 
 

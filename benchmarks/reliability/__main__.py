@@ -14,6 +14,8 @@ SECTIONS = (
     "reload",
     "registry",
     "fuzz",
+    "damage",
+    "kills",
     "hot_add",
     "thousand_domains",
     "zero_shot_calibration",

@@ -49,6 +49,7 @@ from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import KernelStore
+from trainer.registry.state_files import ACTIVE, StateFiles
 
 BINARY = "TENSORFLOW_MODEL_SERVER"
 """Environment variable that names the C++ server's binary, the peer."""
@@ -121,6 +122,7 @@ def drawn_kernels(
     bank = Job(folder / "bank")
     shutil.copytree(job.backbone, bank.backbone)
     write_json(bank.backbone / "experiment.json", experiment.model_dump(mode="json"))
+    bank.finish(bank.fingerprint(), bank.rows or {})  # its files are as they should be
     width = read_tap(load_frozen(bank, experiment).output, experiment.kernel.tap).shape[-1]
     store, shape = KernelStore(bank), KernelShape.of(experiment.kernel, width)
     settings = {
@@ -152,7 +154,7 @@ def drawn_kernels(
 
 def activate(job: Job, domains: list[str]) -> None:
     """Lets these domains' first kernels be served and no others."""
-    write_json(job.kernels / "active.json", dict.fromkeys(domains, 1))
+    StateFiles(job.kernels).write(ACTIVE, dict.fromkeys(domains, 1))
 
 
 def candidates(experiment: Experiment, logged: pa.RecordBatch) -> Rows:

@@ -275,10 +275,7 @@ class Job:
         """Takes the former dataset away, manifest first, and moves the new one into place,
         manifest last.
         """
-        filesystem.write(
-            filesystem.join(self._partial, MANIFEST),
-            (manifest.model_dump_json(indent=1) + "\n").encode(),
-        )
+        filesystem.write(filesystem.join(self._partial, MANIFEST), manifest.to_json())
         filesystem.delete(
             [filesystem.join(self.output, MANIFEST), filesystem.join(self.output, GOLDEN_FILE)]
         )

@@ -36,7 +36,7 @@ def given_transform(source: str, experiment: Experiment) -> Fitted:
     fitted = Fitted.load(filesystem.join(source, folder))
     try:
         digest = json.loads(filesystem.read(filesystem.join(source, record)))[key]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{where}: {record} is damaged: {error!r}") from None
     if fitted.digest != digest:
         raise InputError(f"{where}: {folder} is damaged: its sha256 is not the one in {record}")

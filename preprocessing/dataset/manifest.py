@@ -1,19 +1,24 @@
 """Defines ``manifest.json``: what a dataset is, and every file with its rows and sha256. It is
-written last, so a dataset without one is not finished.
+written last and sealed, so a dataset without one is not finished, and a damaged one is noticed.
 """
 
 import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import Field, PositiveInt, ValidationError
 
+from configs.digests.listed_files import Listed, check_files, read_listed
+from configs.digests.sealed_json import digest_of, sealed, unsealed
 from configs.errors import InputError
+from configs.files import read_object
 from configs.section import Section
 
 MANIFEST = "manifest.json"
 GOLDEN_FILE = "golden_requests.jsonl"
 FORMAT = 1
+
+_AGAIN = "run preprocessing.task again"
 
 
 class FileEntry(Section):
@@ -44,8 +49,8 @@ class ColumnFormat(Section):
     list.
     """
 
-    dtype: str
-    length: int | None = None
+    dtype: str = Field(pattern=r"^(u?int(8|16|32|64)|float(16|32|64)|bool)$")
+    length: PositiveInt | None = None
 
 
 class Manifest(Section):
@@ -97,6 +102,28 @@ class Manifest(Section):
             *(file for split in self.splits.values() for file in split.files),
         ]
 
+    def rows_digest(self, name: str) -> str:
+        """Sha256 of what says that a split's rows are the same, in the same order: the files'
+        sha256, and how they are read.
+        """
+        files = [file.sha256 for file in self.splits[name].files]
+        columns = {key: column.model_dump() for key, column in self.columns.items()}
+        return digest_of([files, columns])
+
+    def check_split_files(self, folder: Path, name: str) -> None:
+        """Raises ``InputError``, which names the file, where a file of a split is missing or is not
+        the one that was written; ``folder`` is the dataset's.
+        """
+        _check(folder, self.splits[name].files)
+
+    def check_transform_files(self, folder: Path) -> None:
+        """The same for the fitted transform."""
+        _check(folder, self.transform_files)
+
+    def to_json(self) -> bytes:
+        """The file's content."""
+        return (json.dumps(sealed(self.model_dump(mode="json")), indent=1) + "\n").encode()
+
     def check_splits(self, folder: Path, names: Iterable[str]) -> None:
         """Raises ``InputError`` where one of these splits has no row; ``folder`` is the dataset's.
 
@@ -112,20 +139,39 @@ class Manifest(Section):
             )
 
 
+def _check(folder: Path, files: Iterable[FileEntry]) -> None:
+    check_files((Listed(folder / file.path, file.sha256) for file in files), MANIFEST, _AGAIN)
+
+
+def read_entry(folder: Path, entry: FileEntry) -> bytes:
+    """Content of a small file of a dataset. Raises ``InputError`` where it is missing or is not
+    the one that the manifest lists.
+    """
+    return read_listed(Listed(folder / entry.path, entry.sha256), MANIFEST, _AGAIN)
+
+
 def load_manifest(data: Path) -> Manifest:
-    """Reads a dataset's manifest. Raises ``InputError`` where there is no finished dataset."""
+    """Reads a dataset's manifest. Raises ``InputError`` where there is no finished dataset, or the
+    manifest is damaged.
+    """
     path = data / MANIFEST
+    if not path.exists():
+        raise InputError(f"{path}: not found; expected a dataset written by preprocessing.task")
     try:
-        manifest = Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: not found; expected a dataset written by preprocessing.task"
-        ) from None
-    except (OSError, json.JSONDecodeError, ValidationError) as error:
-        raise InputError(f"{path}: not a manifest: {str(error).splitlines()[0]}") from None
+        manifest = Manifest.model_validate(unsealed(read_object(path), path, _AGAIN))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise InputError(f"{path}: not a manifest: {where}: {first['msg']}; {_AGAIN}") from None
     if manifest.format != FORMAT:
         raise InputError(
             f"{path}: dataset format {manifest.format}, expected {FORMAT}; run preprocessing.task"
             " again"
         )
+    for name, split in manifest.splits.items():  # the seal of older ones is this alone
+        if split.rows != sum(file.rows for file in split.files):
+            raise InputError(
+                f"{path}: damaged: split '{name}' has {split.rows} rows, its files together"
+                f" {sum(file.rows for file in split.files)}; {_AGAIN}"
+            )
     return manifest

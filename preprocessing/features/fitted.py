@@ -113,14 +113,18 @@ class Fitted:
     @classmethod
     def load(cls, folder: str) -> "Fitted":
         """Reads what ``save`` wrote. Raises ``InputError`` where a file is missing or damaged."""
+        read = _SETTINGS
+
+        def values(name: str) -> tuple[str, ...]:
+            nonlocal read
+            read = f"{name}.txt"
+            return tuple(_read(folder, read).decode().split("\n")[:-1])
+
         try:
             constants = json.loads(_read(folder, _SETTINGS))
             return cls(
                 settings=json.dumps(constants["settings"], sort_keys=True),
-                vocabularies={
-                    name: tuple(_read(folder, f"{name}.txt").decode().split("\n")[:-1])
-                    for name in constants["vocabularies"]
-                },
+                vocabularies={name: values(name) for name in constants["vocabularies"]},
                 moments={
                     name: (float.fromhex(a), float.fromhex(b))
                     for name, (a, b) in constants["moments"].items()
@@ -131,8 +135,16 @@ class Fitted:
                 },
                 version=_known_version(constants.get("version", 1)),
             )
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(f"{folder}: not a fitted transform: {error}") from None
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
+            where = f"{folder}: not a fitted transform: {read}"
+            raise InputError(f"{where}: {error!r}; {_AGAIN}") from None
 
     def check_matches(self, experiment: Experiment, where: str, advice: str = _AGAIN) -> None:
         """Raises ``InputError`` where the experiment's features are not those it was fitted for.

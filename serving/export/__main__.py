@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from configs.asides import temporary_files
 from configs.cli import CommandParser, run, tensorflow_file_errors
 from trainer.job import Job
 
@@ -44,7 +45,7 @@ def main() -> None:
     import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
     from serving.export.version_writer import export
 
-    with tensorflow_file_errors():
+    with tensorflow_file_errors(), temporary_files():
         path = export(
             job,
             arguments.output,

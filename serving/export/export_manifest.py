@@ -17,15 +17,16 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, InstanceOf, PlainSerializer
 
 from configs import Experiment, InputError
-from configs.files import write_json
+from configs.digests.listed_files import Listed, check_files, sha256_of
+from configs.digests.sealed_json import write_sealed
 from configs.section import Section, read_section
 from serving.export.kernel_slots import Layout
+from serving.wire.version_files import EXTRA as EXTRA
+from serving.wire.version_files import RECORD
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.registry.kernel_registry import StoredKernel
 
-EXTRA = "assets.extra"
-_FILE = f"{EXTRA}/export.json"
 _PACKAGES = ("configs", "preprocessing", "trainer", "serving")
 
 
@@ -80,7 +81,7 @@ class Record(Section):
     @classmethod
     def load(cls, version: Path) -> "Record":
         """A version's record. Raises ``InputError`` where it has none or a damaged one."""
-        return read_section(version / _FILE, cls)
+        return read_section(version / RECORD, cls)
 
     @classmethod
     def read(cls, version: Path) -> "Record | None":
@@ -92,25 +93,26 @@ class Record(Section):
 
     def write(self, version: Path) -> None:
         """Writes it into a version's folder."""
-        write_json(version / _FILE, self.model_dump(mode="json"))
+        write_sealed(version / RECORD, self.model_dump(mode="json"))
 
     def unusable(self, version: Path, sources: dict[str, str]) -> str:
         """Why a new version of such sources cannot share this one's files, read from its folder;
-        empty where it can.
+        empty where it can. Every file is hashed: what is linked is what was written.
         """
         other = [name for name in sources if self.sources.get(name) != sources[name]]
         if other:
             return f"was made of another {', '.join(other)}"
-        for name, known in self.files.items():
-            path = version / name
-            if not path.exists() or path.stat().st_size != known.bytes:
-                return f"is damaged: {name}"
-        graph = "saved_model.pb"
-        return (
-            ""
-            if graph in self.files and _sha256(version / graph) == self.files[graph].sha256
-            else f"is damaged: {graph}"
-        )
+        if "saved_model.pb" not in self.files:
+            return "is damaged: saved_model.pb"
+        try:
+            check_files(
+                (Listed(version / name, known.sha256) for name, known in self.files.items()),
+                RECORD.name,
+                "",
+            )
+        except InputError as error:
+            return f"is damaged: {str(error).removeprefix(f'{version}/').partition(': ')[0]}"
+        return ""
 
 
 def newest(models: Path) -> Path | None:
@@ -138,7 +140,7 @@ def sources_of(job: Job, experiment: Experiment) -> dict[str, str]:
         "backbone": job.fingerprint()["fingerprint"],
         "experiment": _digest(settings),
         "set of topics": _digest(topics),
-        "golden requests": _sha256(job.golden),
+        "golden requests": sha256_of(job.golden),
         "code": _code(),
         "libraries": libraries,
     }
@@ -175,7 +177,7 @@ def files_of(
             and path.samefile(former / name)
         )
         files[name] = (
-            known[name] if shared else FileEntry(bytes=path.stat().st_size, sha256=_sha256(path))
+            known[name] if shared else FileEntry(bytes=path.stat().st_size, sha256=sha256_of(path))
         )
     return files
 
@@ -194,8 +196,3 @@ def _code() -> str:
             f"{path.relative_to(root)}\n".encode() + hashlib.sha256(path.read_bytes()).digest()
         )
     return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -33,12 +33,13 @@ from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import served_columns
 from serving.export.reference_scores import TrainerScores, frozen_rows
 from serving.wire.signatures import SERVED_DOMAIN
+from serving.wire.version_files import GOLDEN
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import KernelShape, user_columns
 from trainer.registry.golden_scores import TOLERANCE, record_batch
 from trainer.registry.kernel_registry import StoredKernel
 
-FILE = "golden.json"
+FILE = GOLDEN.name
 TAPS = "golden_taps.npz"
 """The backbone's outputs for the golden rows: with them a version that has the same backbone
 computes its cases without it.

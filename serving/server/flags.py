@@ -173,6 +173,12 @@ def _add_models(parser: argparse.ArgumentParser) -> None:
         True,
         "run a version's assets.extra/tf_serving_warmup_requests before it is served",
     )
+    _add_switch(
+        parser,
+        "--check-exported-versions",
+        True,
+        "before a version of serving.export is served, check its files and its golden scores",
+    )
 
 
 def _add_listening(parser: argparse.ArgumentParser) -> None:

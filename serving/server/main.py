@@ -161,6 +161,7 @@ def _models(arguments: argparse.Namespace, health: Health) -> Models[Servable]:
                 load,
                 session_config=_session_config(arguments),
                 warm_up=arguments.enable_model_warmup,
+                check=arguments.check_exported_versions,
             ),
             _report,
             labels_before_versions=arguments.allow_version_labels_for_unavailable_models,

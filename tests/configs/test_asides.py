@@ -1,11 +1,13 @@
 """Where writers build: who may be there, and what becomes of what they leave."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from configs import InputError
-from configs.asides import aside, work_folder
+from configs.asides import aside, temporary_files, work_folder
 from tests.disk import forever, kill, started, wait_for
 
 
@@ -57,3 +59,27 @@ def test_what_is_no_aside_stays(tmp_path: Path) -> None:
     with aside(tmp_path):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {".hidden", ".aside-file"}
+
+
+def test_temporary_files_of_a_killed_process_are_removed_by_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("TMPDIR", raising=False)
+
+    def stuck() -> None:
+        with temporary_files():
+            tempfile.mkdtemp()
+            forever()
+
+    process = started(stuck)
+    wait_for(lambda: bool(list(tmp_path.glob(".aside-*/tmp*"))))
+    kill(process)
+    assert list(tmp_path.iterdir())
+    with temporary_files():
+        (place,) = tmp_path.iterdir()
+        assert Path(tempfile.mkdtemp()).parent == place
+        assert os.environ["TMPDIR"] == str(place)
+    assert not list(tmp_path.iterdir())
+    assert tempfile.gettempdir() == str(tmp_path)
+    assert "TMPDIR" not in os.environ

@@ -71,5 +71,16 @@ def test_a_full_disk_is_one_line_whoever_finds_it() -> None:
     for kind in (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError):
         with pytest.raises(InputError, match=r"^no room$"), tensorflow_file_errors():
             raise kind(None, None, "no room")
+    disk: list[Exception] = [
+        tf.errors.UnknownError(None, None, "{{node A}} /job/ckpt; No space left on device [Op:B]"),
+        RuntimeError("Can't close\nerrno = 28, error message = 'No space left on device'"),
+        ValueError("/job/model.keras: Disk quota exceeded"),
+    ]
+    for error in disk:
+        with pytest.raises(InputError, match=r"No space|quota") as caught, tensorflow_file_errors():
+            raise error
+        assert "\n" not in str(caught.value)
+        assert "{{" not in str(caught.value)
+        assert "[Op" not in str(caught.value)
     with pytest.raises(tf.errors.InvalidArgumentError), tensorflow_file_errors():
         raise tf.errors.InvalidArgumentError(None, None, "a mistake of ours")

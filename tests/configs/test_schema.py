@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -501,3 +502,39 @@ def test_an_override_leaves_what_shares_its_alias_alone() -> None:
         1,
         5,
     )  # type: ignore[union-attr]
+
+
+def unbounded(schema: Any, where: str = "") -> Iterator[str]:
+    """Where a JSON schema takes a number without an upper bound."""
+    if isinstance(schema, dict):
+        number = schema.get("type") in ("integer", "number")
+        if number and not {"maximum", "exclusiveMaximum"} & schema.keys():
+            yield where
+        for name, below in schema.items():
+            yield from unbounded(below, f"{where}/{name}")
+    elif isinstance(schema, list):
+        for below in schema:
+            yield from unbounded(below, where)
+
+
+def test_every_number_has_an_upper_bound() -> None:
+    """But for a topic's ranges, which are numbers of the logs."""
+    found = set(unbounded(Experiment.model_json_schema()))
+    assert {where for where in found if not where.startswith("/$defs/Topic/")} == set()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "seed",
+        "pretrain.batch_size",
+        "finetune.batch_size",
+        "backbone.embedding_dimension",
+        "features.item.hash_buckets",
+        "tasks.ctr.loss_weight",
+        "finetune.beta",
+    ],
+)
+@pytest.mark.parametrize("value", ["1" + "0" * 30, "3.4e38", "-1"])
+def test_a_number_beyond_its_bound_is_refused(setting: str, value: str) -> None:
+    assert setting in refusal(f"{setting}={value}")

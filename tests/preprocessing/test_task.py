@@ -62,6 +62,9 @@ def test_unknown_options_are_refused_with_the_nearest_known_one(
     assert "argument --direct_num_workers: invalid int value: 'two'" in failure(
         capsys, *base, "--direct_num_workers=two"
     )
+    assert "argument --direct_num_workers: expected 0 (one for each core) or more" in failure(
+        capsys, *base, "--direct_num_workers=-1"
+    )
     assert "the following arguments are required: --config, --output" in failure(capsys)
 
 

@@ -15,9 +15,8 @@ from configs.files import write_json
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
 from preprocessing.logs.schema import Kind, served_columns
-from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.model import build_backbone, read_tap
-from trainer.backbone.saving import load_frozen
+from trainer.backbone.saving import job_fingerprint, load_frozen
 from trainer.job import Job
 from trainer.kernels.gate import BUCKETS, GATE, SUPPORT
 from trainer.kernels.kernel import KernelShape
@@ -58,7 +57,7 @@ def loud_job(folder: Path, experiment: Experiment, fitted: Fitted) -> Job:
     model.save(job.backbone / "model.keras")
     fitted.save(str(job.backbone / "transform"))
     write_json(job.backbone / "experiment.json", experiment.model_dump(mode="json"))
-    write_json(job.backbone / "fingerprint.json", model_fingerprint(model, fitted.digest))
+    write_json(job.backbone / "fingerprint.json", job_fingerprint(model, job))
     kinds = {column.name: column.kind for column in served_columns(experiment)}
     rows = [
         {name: _value(name, kind, fitted, random) for name, kind in kinds.items()}

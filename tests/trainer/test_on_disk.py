@@ -77,11 +77,19 @@ def test_kernels_are_on_disk_before_they_appear(
     active = job.kernels / "active.json"
     first, second = job.kernels / "all", job.kernels / "all" / "2"
     pinned = job.kernels / "pinned.json"
-    assert recorder.appeared == [first, active, second, active, pinned, active]
+    sums = job.kernels / "sums.json"
+    written = [first, active, second, active, pinned, active]
+    assert [path for path in recorder.appeared if path != sums] == written
+    around = [
+        recorder.appeared[place - 1 : place + 2]
+        for place, path in enumerate(recorder.appeared)
+        if path in (active, pinned)
+    ]
+    assert all((before, after) == (sums, sums) for before, _, after in around)
     store.remove("all")
     recorder.check(job.kernels)
     left = sorted(path.name for path in job.kernels.iterdir() if path.name != ".lock")
-    assert left == ["active.json", "pinned.json"]
+    assert left == ["active.json", "pinned.json", "sums.json"]
 
 
 def test_reports_are_on_disk_before_they_appear(

@@ -1,13 +1,18 @@
 """A backbone on disk: written whole or not at all, reloaded in safe mode, frozen and checked."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from configs import Experiment, InputError
 from configs.files import atomic_directory, atomic_file
 from trainer.backbone.bodies.builder import TASKS as TASKS
-from trainer.backbone.fingerprint import check_fingerprint, model_fingerprint
+from trainer.backbone.fingerprint import (
+    check_fingerprint,
+    model_fingerprint,
+    settings_digest,
+)
 from trainer.backbone.model import inference_model
 from trainer.job import Job
 
@@ -41,6 +46,11 @@ def _saved_path(folder: Path) -> Path:
     return unzipped if unzipped.is_dir() else folder / "model.keras"
 
 
+def job_fingerprint(model: keras.Model, job: Job) -> dict[str, Any]:
+    """The fingerprint of a model with a job's transform and settings."""
+    return model_fingerprint(model, job.fitted().digest, settings_digest(job.raw_experiment()))
+
+
 def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
     """Reloads a job's backbone in Keras's safe mode, for inference and with no weight trainable.
 
@@ -50,15 +60,21 @@ def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
     """
     path = _saved_path(job.backbone)
     expected = job.fingerprint()
+    job.check_model()
+    where = path / "model.weights.h5" if path.is_dir() else path
     try:
         model = keras.saving.load_model(path, compile=False)
     # Keras raises what its parts raise (zip, JSON, HDF5); the file is the user's, so is the mistake
     except Exception as error:
         raise InputError(
-            f"{path}: not a saved backbone:"
-            f" {next(iter(str(error).splitlines()), type(error).__name__)}"
+            f"{where}: not a saved backbone:"
+            f" {next(iter(str(error).splitlines()), type(error).__name__)}; restore the job from a"
+            " copy, or train it anew in another --job-dir"
         ) from None
-    check_fingerprint(expected, model_fingerprint(model, job.fitted().digest), str(job.backbone))
+    check_fingerprint(expected, job_fingerprint(model, job), str(where))
+    job.fitted().check_matches(
+        job.experiment(), str(job.backbone / "experiment.json"), "restore the job from a copy"
+    )
     frozen = inference_model(model, experiment)
     frozen.trainable = False
     return frozen

@@ -2,6 +2,7 @@
 taps that its own training left behind.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment, InputError
-from configs.files import read_object, write_json
+from configs.digests.listed_files import Listed, check_files, sha256_of
+from configs.digests.sealed_json import read_sealed, write_sealed
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Columns, Dataset
@@ -22,6 +24,7 @@ STORED = ("logits", "tower", "representation", "input")
 
 _BATCH = 16_384
 _ABOUT = "window.json"
+_ANEW = "restore the job, or train it anew in another --job-dir"
 
 Files = dict[str, "np.memmap[Any, np.dtype[np.float32]]"]
 """Head -> memory-mapped float32 ``[rows, ...]``, in the order of the split's files."""
@@ -33,19 +36,25 @@ def taps_folder(job: Job) -> Path:
 
 
 def create_taps(folder: Path, model: keras.Model, rows: int) -> Files:
-    """Makes the files of every stored head, to be filled in place."""
-    return {
-        name: np.lib.format.open_memmap(
-            folder / f"{name}.npy", "w+", np.float32, (rows, *model.output[name].shape[1:])
-        )
-        for name in STORED
-    }
+    """Makes the files of every stored head, to be filled in place. Their place on the disk is taken
+    at once: where that is full, writing into the mapped memory would end the process.
+
+    Raises:
+      OSError: it is full.
+    """
+    files: Files = {}
+    for name in STORED:
+        path, shape = folder / f"{name}.npy", (rows, *model.output[name].shape[1:])
+        files[name] = np.lib.format.open_memmap(path, "w+", np.float32, shape)
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return files
 
 
 def describe_taps(
     folder: Path, backbone: str, dataset: Dataset, split: str, parts: list[dict[str, int]]
 ) -> None:
-    """Writes down which rows the taps are of and which backbone left them.
+    """Writes down which rows the taps are of, which backbone left them, and what they are.
 
     Args:
       folder: of the files.
@@ -55,9 +64,15 @@ def describe_taps(
       parts: of every part ``first`` and ``last``, seconds since 1970 of its first and last row, and
         its number of ``rows``.
     """
-    write_json(
+    write_sealed(
         folder / _ABOUT,
-        {"backbone": backbone, "split": split, "files": _files(dataset, split), "parts": parts},
+        {
+            "backbone": backbone,
+            "split": split,
+            "files": _files(dataset, split),
+            "parts": parts,
+            "taps": {name: sha256_of(folder / f"{name}.npy") for name in STORED},
+        },
     )
 
 
@@ -92,7 +107,9 @@ def window_rows(
     if not job.experiment().pretrain.progressive:
         return run_frozen(backbone, dataset, split, tap, title, keep)
     folder = taps_folder(job)
-    about = read_object(folder / _ABOUT, "backbone", "split", "files")
+    about = read_sealed(
+        folder / _ABOUT, _ANEW, "backbone", "split", "files", "parts", optional=["taps"]
+    )
     if about["backbone"] != job.fingerprint()["fingerprint"]:
         raise InputError(f"{folder}: taps of another backbone than this job's")
     if about["split"] != split:
@@ -105,6 +122,8 @@ def window_rows(
             f"{folder}: taps of other rows than split '{split}' of {dataset.folder} holds; choose"
             " another --job-dir"
         )
+    stored = about.get("taps", {}).items()  # older taps have no digests
+    check_files((Listed(folder / f"{name}.npy", sha256) for name, sha256 in stored), _ABOUT, _ANEW)
     names = tap.split("+") if tap else []
     columns = split_columns(
         dataset, split, lambda name: name in keep or not name.startswith("feature/")

@@ -15,6 +15,7 @@ from configs.topics import Topic
 from preprocessing.dataset.manifest import ColumnFormat, Manifest, load_manifest
 from preprocessing.dataset.record_format import decode_block
 from preprocessing.features.fitted import Fitted
+from trainer.data.row_weights import WEIGHT, check_weights
 from trainer.data.topic_columns import TopicColumns
 
 _INTERLEAVED_FILES = 16
@@ -29,14 +30,15 @@ Columns = dict[str, npt.NDArray[np.generic]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """A finished dataset: its folder, manifest and fitted transform, and the topics by which its
-    rows are cut.
+    """A finished dataset: its folder, manifest and fitted transform, the topics by which its rows
+    are cut, and the column that sample weights are from, if they are from any.
     """
 
     folder: Path
     manifest: Manifest
     fitted: Fitted
     topics: TopicColumns
+    weight: str | None = None
 
     @classmethod
     def open(
@@ -51,6 +53,7 @@ class Dataset:
           topics: by which its rows are cut; the experiment's where None.
         """
         manifest = load_manifest(folder)
+        manifest.check_transform_files(folder)
         fitted = Fitted.load(str(folder / "transform"))
         if fitted.digest != manifest.transform_digest:
             raise InputError(
@@ -65,7 +68,8 @@ class Dataset:
                 " preprocessing.task again"
             )
         wanted = experiment.topics if topics is None else topics
-        return cls(folder, manifest, fitted, TopicColumns(folder, manifest, fitted, wanted))
+        topic_columns = TopicColumns(folder, manifest, fitted, wanted)
+        return cls(folder, manifest, fitted, topic_columns, experiment.data.weight)
 
     def rows(self, split: str) -> int:
         """Rows of a split. Raises ``InputError`` where there are none."""
@@ -145,11 +149,11 @@ class Dataset:
         return records.map(decode, num_parallel_calls=2, deterministic=True)
 
     def _paths(self, split: str) -> list[str]:
+        """A split's files, which are what the manifest lists: counts are then right, too."""
         self.manifest.check_splits(self.folder, [split])
-        paths = [self.folder / entry.path for entry in self.manifest.splits[split].files]
-        for path in paths:
-            if not path.exists():
-                raise InputError(
-                    f"{path}: listed in the manifest but not found; run preprocessing.task again"
-                )
-        return [str(path) for path in paths]
+        self.manifest.check_split_files(self.folder, split)
+        paths = [str(self.folder / entry.path) for entry in self.manifest.splits[split].files]
+        if self.weight is not None:
+            where = f"{self.folder}: split '{split}'"
+            check_weights(paths, self.manifest.columns[WEIGHT], self.weight, where)
+        return paths

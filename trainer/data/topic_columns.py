@@ -2,7 +2,6 @@
 be younger than the dataset.
 """
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 from configs import InputError
 from configs.tensorflow_import import tf
 from configs.topics import Topic
-from preprocessing.dataset.manifest import Manifest
+from preprocessing.dataset.manifest import Manifest, read_entry
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.topic import element_index, first_of, topic_index
 
@@ -105,14 +104,7 @@ class TopicColumns:
     def _dictionary(self, column: str) -> list[str]:
         if column not in self._dictionaries:
             listed = (self._manifest.dictionaries or {})[column]
-            path = self._folder / listed.path
-            content = path.read_bytes() if path.exists() else b""
-            if hashlib.sha256(content).hexdigest() != listed.sha256:
-                raise InputError(
-                    f"{path}: missing or damaged (sha256 is not the manifest's); run"
-                    " preprocessing.task again"
-                )
-            self._dictionaries[column] = json.loads(content)
+            self._dictionaries[column] = json.loads(read_entry(self._folder, listed))
         return self._dictionaries[column]
 
 

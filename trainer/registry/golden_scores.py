@@ -14,6 +14,7 @@ from configs import Experiment, InputError
 from configs.files import write_bytes
 from configs.tensorflow_import import tf
 from configs.values import READERS, UnreadableValueError
+from preprocessing.dataset.manifest import read_entry
 from preprocessing.features.topic import topics_of_batch
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import ARROW_TYPES, raw_columns
@@ -51,14 +52,7 @@ def keep_requests(dataset: Dataset, job: Job) -> None:
             f"{dataset.folder}: holds no golden requests; run preprocessing.task again, which draws"
             " them"
         )
-    path = dataset.folder / listed.path
-    content = path.read_bytes() if path.exists() else b""
-    if hashlib.sha256(content).hexdigest() != listed.sha256:
-        raise InputError(
-            f"{path}: missing or damaged (sha256 is not the manifest's); run preprocessing.task"
-            " again"
-        )
-    write_bytes(job.golden, content)
+    write_bytes(job.golden, read_entry(dataset.folder, listed))
 
 
 def record_batch(

@@ -19,7 +19,7 @@ from configs.asides import sole_writer
 from configs.domain_definitions import Definition
 from configs.domain_names import folder_domain, folder_name
 from configs.errors import InputError, did_you_mean
-from configs.files import discard, publish, read_json, read_object, write_json
+from configs.files import discard, publish
 from trainer.job import Job
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelManifest, KernelRecord
@@ -33,8 +33,8 @@ from trainer.registry.kernel_version import (
     stored_at,
 )
 from trainer.registry.kernel_version import common_tap as common_tap
+from trainer.registry.state_files import ACTIVE, DECISIONS, PINNED, StateFiles
 
-_PINNED, _DECISIONS = "pinned.json", "decisions.json"
 _ALL_DECISIONS = TypeAdapter(dict[str, Decision])
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
 
@@ -50,6 +50,7 @@ class KernelStore:
         self.job, self.folder = job, job.kernels
         self._backbone = job.fingerprint()
         self.fingerprint: str = self._backbone["fingerprint"]
+        self._files = StateFiles(self.folder)
 
     def domains(self) -> list[str]:
         """Names of the domains that have a kernel, sorted."""
@@ -68,49 +69,67 @@ class KernelStore:
         return sorted(int(name) for name in names if _VERSION.fullmatch(name))
 
     def active(self) -> dict[str, int]:
-        """Domain -> version that is served."""
-        path = self.folder / "active.json"
-        content = read_object(path) if path.exists() else {}
-        for domain, version in content.items():
+        """Domain -> version that is served. Raises ``InputError`` where the file is damaged, or
+        names a version that is not stored.
+        """
+        active, folders = self.named_active(), set(_names(self.folder))
+        for domain, version in active.items():
+            stored = folder_name(domain) in folders
+            if stored and (self._folder_of(domain) / str(version)).is_dir():
+                continue
+            if self.named_active() != active:  # it was changed while this looked
+                return self.active()
+            raise InputError(
+                f"{self.folder / ACTIVE}: damaged: names version {version} of domain {domain!r},"
+                " which is not stored; restore it, or run python -m trainer.task kernels deactivate"
+            )
+        return active
+
+    def named_active(self) -> dict[str, int]:
+        """The same, whether the versions are stored or not."""
+        path, content = self.folder / ACTIVE, self._files.read(ACTIVE)
+        if not isinstance(content, dict | None):
+            raise InputError(f"{path}: damaged: expected a JSON object")
+        for domain, version in (content or {}).items():
             if not _can_be_stored(domain) or type(version) is not int:
                 raise InputError(
                     f"{path}: damaged: expected domains with whole numbers, received {domain!r}:"
                     f" {version!r}"
                 )
-        return content
+        return content or {}
 
     def pinned(self) -> set[str]:
-        """Domains that fine-tuning leaves alone."""
-        path = self.folder / _PINNED
-        if not path.exists():
-            return set()
-        content = read_json(path)
-        if not isinstance(content, list) or not all(
-            isinstance(name, str) and _can_be_stored(name) for name in content
+        """Domains that fine-tuning leaves alone. Raises ``InputError`` where the file is wrong."""
+        content = self._files.read(PINNED)
+        if content is not None and (
+            not isinstance(content, list)
+            or not all(isinstance(name, str) and _can_be_stored(name) for name in content)
         ):
             raise InputError(
-                f"{path}: damaged: expected a list of domains, received {str(content)[:100]!r};"
-                " delete it and pin them again"
+                f"{self.folder / PINNED}: damaged: expected a list of domains, received"
+                f" {str(content)[:100]!r}; delete it and pin them again"
             )
-        return set(content)
+        return set(content or ())
 
     def decisions(self) -> dict[str, Decision]:
         """Domain -> what the newest run of fine-tuning that tuned it decided; none in jobs that are
         older than decisions.
         """
-        path = self.folder / _DECISIONS
+        content = self._files.read(DECISIONS)
         try:
-            return _ALL_DECISIONS.validate_python(read_object(path)) if path.exists() else {}
+            return {} if content is None else _ALL_DECISIONS.validate_python(content)
         except ValidationError as error:
             raise InputError(
-                f"{path}: damaged: {error.errors()[0]['msg']}; the next finetune writes it anew"
+                f"{self.folder / DECISIONS}: damaged: {error.errors()[0]['msg']}; the next finetune"
+                " writes it anew"
             ) from None
 
     def known(self) -> dict[str, Definition | None]:
         """Every domain that has a version or was decided, by name, and which rows a decision says
         are its. A server must know them all: where they have no kernel, one above them answers.
+        Raises ``InputError`` where ``decisions.json`` is damaged.
         """
-        decided = {domain: found.definition for domain, found in self._known_decisions().items()}
+        decided = {domain: found.definition for domain, found in self.decisions().items()}
         return {domain: decided.get(domain) for domain in sorted({*self.domains(), *decided})}
 
     def version_with(
@@ -288,20 +307,25 @@ class KernelStore:
         )
 
     def deactivate(self, domain: str) -> None:
-        """Lets the nearest active kernel above a domain answer for it; its versions stay."""
-        with sole_writer(self.folder):
+        """Lets the nearest active kernel above a domain answer for it; its versions stay. Works on
+        a full disk.
+        """
+        with sole_writer(self.folder, full=True):
             self._deactivate(domain)
 
     def remove(self, domain: str) -> None:
-        """Deletes every version of a domain's kernel, and what is known of the domain."""
-        with sole_writer(self.folder):
+        """Deletes every version of a domain's kernel, and what is known of the domain. Works on a
+        full disk.
+        """
+        with sole_writer(self.folder, full=True):
             pinned = self.pinned()  # before anything changes: it may be damaged
             self._deactivate(domain)
             self._write_pinned(pinned - {domain})
             decisions = self._known_decisions()
             if decisions.pop(domain, None):
                 self._write_decisions(decisions)
-            discard(self._folder_of(domain))
+            if self._folder_of(domain).exists():
+                discard(self._folder_of(domain))
 
     def check_known(self, domain: str) -> None:
         """Raises ``InputError`` where a domain has no kernel."""
@@ -321,10 +345,10 @@ class KernelStore:
         self._write_active({**self.active(), domain: version})
 
     def _deactivate(self, domain: str) -> None:
-        self.check_known(domain)
-        self._write_active(
-            {name: version for name, version in self.active().items() if name != domain}
-        )
+        active = self.named_active()
+        if domain not in active:
+            self.check_known(domain)
+        self._write_active({name: number for name, number in active.items() if name != domain})
 
     def _existing(self, domain: str, version: int) -> Path:
         if not self.versions(domain):
@@ -340,7 +364,7 @@ class KernelStore:
         return self.folder / folder_name(domain)
 
     def _known_decisions(self) -> dict[str, Decision]:
-        """For writers: what can be read of them. They say why, not what is served."""
+        """For writers, who write them anew: what can be read of them."""
         try:
             return self.decisions()
         except InputError:
@@ -348,15 +372,15 @@ class KernelStore:
 
     def _write_decisions(self, decisions: Mapping[str, Decision]) -> None:
         shown = {name: found.model_dump(mode="json") for name, found in sorted(decisions.items())}
-        write_json(self.folder / _DECISIONS, shown)
+        self._files.write(DECISIONS, shown)
 
     def _write_pinned(self, domains: set[str]) -> None:
         if domains != self.pinned():
-            write_json(self.folder / _PINNED, sorted(domains))
+            self._files.write(PINNED, sorted(domains))
 
     def _write_active(self, active: dict[str, int]) -> None:
-        if active != self.active():
-            write_json(self.folder / "active.json", dict(sorted(active.items())))
+        if active != self.named_active():
+            self._files.write(ACTIVE, dict(sorted(active.items())))
 
 
 def _left_alone(decision: Decision, active: int | None, pinned: bool) -> Decision:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import InputError
+from configs.digests.sealed_json import sealed, unsealed
 from configs.files import read_object, write_unsynced
 from trainer.backbone.fingerprint import fingerprint_difference
 from trainer.kernels.shape import KernelShape
@@ -33,6 +34,8 @@ _WEIGHTS, _MANIFEST, _GOLDEN, _BACKBONE, _CARD = (
     "backbone.json",
     "card.md",
 )
+
+_AGAIN = "remove this version's folder, and run python -m trainer.task finetune again"
 
 Weights = dict[str, npt.NDArray[np.float32]]
 
@@ -122,7 +125,7 @@ class VersionFiles:
         content = self._manifest(domain, version)
         files = {
             **self.contents,
-            _MANIFEST: _json(manifest_json(content)),
+            _MANIFEST: _json(sealed(manifest_json(content))),
             _CARD: card(content).encode(),
         }
         for name, data in files.items():
@@ -132,7 +135,7 @@ class VersionFiles:
         """Whether a version's folder holds just this, to the byte."""
         expected = {
             **self.contents,
-            _MANIFEST: _json(manifest_json(self._manifest(domain, version))),
+            _MANIFEST: _json(sealed(manifest_json(self._manifest(domain, version)))),
         }
         return all(
             (folder / name).is_file() and (folder / name).read_bytes() == data
@@ -148,7 +151,8 @@ def read_manifest(folder: Path) -> KernelManifest:
     """A version's manifest alone; its other files are not looked at. Raises ``InputError`` where it
     is missing or damaged.
     """
-    return parse_manifest(read_object(folder / _MANIFEST), folder / _MANIFEST)
+    path = folder / _MANIFEST
+    return parse_manifest(unsealed(read_object(path), path, _AGAIN), path)
 
 
 def read_card(folder: Path) -> str:

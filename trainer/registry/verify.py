@@ -34,7 +34,7 @@ def verify(job: Job, domain: str | None = None) -> list[Verdict]:
     if domain is not None:
         store.check_known(domain)
     domains = store.domains() if domain is None else [domain]
-    active = store.active()
+    active = store.named_active()
     golden = GoldenRows.open(job, load_frozen(job, job.experiment()))
     verdicts = []
     for name in sorted({*domains, *(active if domain is None else ())}):

@@ -175,6 +175,11 @@ class _Tuning:
             experiment, self.shape, self.window, self.validation, domains, start, self.logs
         )
         for domain, begun, kernel in zip(domains, first, kernels, strict=True):
+            if not all(np.isfinite(kernel[name]).all() for name in kernel):
+                raise InputError(
+                    f"the kernel of '{domain.name}' has weights that are no numbers; lower"
+                    " finetune.learning_rate (or child_learning_rate)"
+                )
             stopping = stopping_rows(self.validation, domain)
             moved = any(not np.array_equal(begun[name], kernel[name]) for name in kernel)
             self.trained[domain.name] = Trained(

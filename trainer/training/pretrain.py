@@ -1,27 +1,22 @@
 """Pre-training of the backbone: resumable, repeatable, stopped early on validation."""
 
-import json
 import os
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
 from configs import Experiment, InputError
 from configs.files import atomic_directory, write_json
-from configs.random_streams import STREAMS, Purpose, integer_seed
+from configs.random_streams import Purpose, integer_seed
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import transform_outputs
-from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
-from trainer.backbone.layers.chunked_tables import release
 from trainer.backbone.model import build_backbone, inference_model
-from trainer.backbone.saving import save_backbone
+from trainer.backbone.saving import job_fingerprint, save_backbone
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
 from trainer.job import Job
@@ -30,6 +25,7 @@ from trainer.losses import Objectives, log_probabilities
 from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.golden_scores import keep_requests
 from trainer.training.backbone_step import Learner
+from trainer.training.checkpoints import Checkpoints, RunState, check_rows, rows_of
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.intercepts import A_FEW_ROWS, set_intercepts
 from trainer.training.progressive_validation import fill_cold_rows, learn_window
@@ -63,12 +59,14 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
 
     Raises:
       InputError: no such dataset, a dataset of other settings, or a job directory with a run of
-        other settings.
+        other settings or other rows.
     """
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
     _claim(job, experiment, dataset)
+    rows = rows_of(experiment, dataset)
     if job.finished:
+        check_rows(job, job.rows, rows)
         print(
             f"{job.backbone}: finished already; choose another --job-dir to train again",
             file=sys.stderr,
@@ -83,19 +81,21 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
     write_json(job.backbone / "history.json", run.state.history)
     if dataset.manifest.golden_requests:  # else fine-tuning asks for them
         keep_requests(dataset, job)
-    write_json(
-        job.backbone / "fingerprint.json", model_fingerprint(run.model, job.fitted().digest)
-    )  # last: it says 'finished'
+    job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
 
 
 def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
     """Writes down what is trained in this job directory, or checks that it is the same."""
     path = job.backbone / "experiment.json"
     ours = experiment.model_dump(mode="json")
+    begun = job.finished or any(job.checkpoints.glob("*/checkpoint"))
+    if begun and not path.exists():
+        raise InputError(
+            f"{path}: missing, though this job has trained; restore it, or choose another --job-dir"
+        )
     if not path.exists():
-        if not (job.backbone / "transform").exists():
-            with atomic_directory(job.backbone / "transform") as folder:
-                dataset.fitted.save(str(folder))
+        with atomic_directory(job.backbone / "transform", replace=True) as folder:
+            dataset.fitted.save(str(folder))
         write_json(path, ours)
     theirs = job.experiment().model_dump(
         mode="json"
@@ -121,30 +121,6 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
         )
 
 
-@dataclass
-class _State:
-    """Where a run stands; saved inside every checkpoint."""
-
-    epoch: int = 0
-    step: int = 0  # of this epoch
-    total_steps: int = 0
-    stopping: EarlyStopping = field(default_factory=EarlyStopping)
-    loss_sum: float = 0.0  # since the last validation
-    loss_count: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-    streams: int = STREAMS  # the order of rows that 'step' is a place in
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> "_State | None":
-        """Reads what ``json.dumps(asdict(...))`` gave; None where it is of a program that draws, or
-        stops, otherwise: its order of rows cannot be gone on with.
-        """
-        content = json.loads(text)
-        if content.get("streams") != STREAMS:
-            return None
-        return cls(**{**content, "stopping": EarlyStopping(**content["stopping"])})
-
-
 class _Run:
     """One pre-training run: model, optimisers, position in the data, checkpoints."""
 
@@ -153,60 +129,23 @@ class _Run:
         self.model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
         self.inference = inference_model(self.model, experiment)
         self.learner = Learner(self.model, experiment)
-        self.state = _State(stopping=EarlyStopping(self.settings.patience))
-        self._saved_state = tf.Variable("", dtype=tf.string)
-        self._weights = {"weights": [variable.value for variable in self.model.variables]}
-        self._beside = {**self.learner.state, "state": self._saved_state}
-        self._updates = {
-            "updates": self.learner.adagrad.updates
-        }  # in the best: a row learned after it counts as unseen again
-        everything, best = (
-            tf.train.Checkpoint(**self._weights, **self._beside),
-            tf.train.Checkpoint(**self._weights, **self._updates),
-        )
-        self.latest = tf.train.CheckpointManager(
-            everything, str(job.checkpoints / "latest"), max_to_keep=1
-        )
-        self.best = tf.train.CheckpointManager(best, str(job.checkpoints / "best"), max_to_keep=1)
+        self.state = RunState(stopping=EarlyStopping(self.settings.patience))
+        self.checkpoints = Checkpoints(job, self.learner, rows_of(experiment, dataset))
         self.writer = tf.summary.create_file_writer(str(job.logs / "pretrain"))
 
     def train(self) -> None:
         """Trains to the end, from the last checkpoint where there is one."""
-        if self._restore(self.latest, self._beside):
-            state = _State.from_json(self._saved_state.numpy())
-            if state is None:
-                raise _other_program(self.latest)
+        if state := self.checkpoints.restore():
             self.state = state
-            print(f"resuming after step {self.state.total_steps}", file=sys.stderr)
+            print(f"resuming after step {state.total_steps}", file=sys.stderr)
         while self.state.epoch < self.settings.epochs and not self.state.stopping.stopped:
             self._train_epoch()
         if self.state.stopping.when != self.state.total_steps:
-            self._restore(self.best, self._updates)
+            self.checkpoints.restore_best(self.state.stopping.when)
             print(f"kept: step {self.state.stopping.when}, the best on validation", file=sys.stderr)
         found = set_intercepts(self.inference, self.dataset, self.experiment)
         print(f"intercepts: CTR {found[0]:+.4f}, CVR {found[1]:+.4f}", file=sys.stderr)
         self.writer.flush()
-
-    def _restore(self, checkpoints: tf.train.CheckpointManager, others: dict[str, Any]) -> bool:
-        """Restores the weights and what else the last checkpoint holds; False where there is
-        none. Raises ``InputError``.
-        """
-        path = checkpoints.latest_checkpoint
-        if path is None:
-            return False
-        for table in self.learner.tables:
-            release(table)
-        for part in (
-            self._weights,
-            others,
-        ):  # weights first: what is restored with them may take the place that the tables left
-            try:
-                tf.train.Checkpoint(**part).read(
-                    path
-                ).expect_partial().assert_existing_objects_matched()
-            except (AssertionError, ValueError, tf.errors.InvalidArgumentError):
-                raise _other_program(checkpoints) from None
-        return True
 
     def _train_epoch(self) -> None:
         state, n_rows, batch_size = (
@@ -229,6 +168,12 @@ class _Run:
             while state.step < steps and not state.stopping.stopped:
                 count = self._steps_at_once(min(step for step in validate_at if step > state.step))
                 losses, learned = self.learner.steps(iterator, tf.constant(count))
+                if not np.isfinite(losses.numpy()).all():
+                    raise InputError(
+                        f"the loss is no number after step {state.total_steps + count}; lower"
+                        " pretrain.learning_rate or pretrain.embedding_learning_rate, or look for"
+                        " numbers beyond all others in the logs"
+                    )
                 state.step, state.total_steps = state.step + count, state.total_steps + count
                 state.loss_sum, state.loss_count = (
                     sum(losses.numpy().tolist(), state.loss_sum),
@@ -281,11 +226,10 @@ class _Run:
             monitored(figures, self.settings.monitor), state.total_steps
         )
         if improved and self.settings.epochs * self.settings.validations_per_epoch > 1:
-            self.best.save(state.total_steps)
+            self.checkpoints.save_best(state.total_steps)
 
     def _checkpoint(self) -> None:
-        self._saved_state.assign(json.dumps(asdict(self.state)))
-        self.latest.save(self.state.total_steps)
+        self.checkpoints.save(self.state)
 
     def _log(self, figures: dict[str, float]) -> None:
         with self.writer.as_default(step=self.state.total_steps):
@@ -300,13 +244,6 @@ def _shown(figures: dict[str, float | None]) -> str:
         for name, value in figures.items()
     )
     return ", ".join(shown)
-
-
-def _other_program(checkpoints: tf.train.CheckpointManager) -> InputError:
-    return InputError(
-        f"{checkpoints.latest_checkpoint}: of another version of this program; remove"
-        f" {Path(checkpoints.directory).parent} to train anew"
-    )
 
 
 def validation_figures(

@@ -17,9 +17,9 @@ from configs import Experiment
 from configs.files import atomic_directory, delete
 from configs.random_streams import Purpose, random_stream
 from configs.tensorflow_import import tf
-from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
+from trainer.backbone.saving import job_fingerprint
 from trainer.backbone.stored_taps import (
     STORED,
     Files,
@@ -83,7 +83,7 @@ def learn_window(
             file.flush()
         fill_cold_rows(learner, experiment)
         set_intercepts(inference, dataset, experiment)
-        backbone = model_fingerprint(learner.model, job.fitted().digest)["fingerprint"]
+        backbone = job_fingerprint(learner.model, job)["fingerprint"]
         about = [
             {"first": int(moments[rows].min()), "last": int(moments[rows].max()), "rows": len(rows)}
             for rows in parts

@@ -25,9 +25,10 @@ from configs import Experiment, InputError
 from configs.domains import ALL, Domain
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line
-from trainer.backbone.fingerprint import check_fingerprint, model_fingerprint
+from trainer.backbone.fingerprint import check_fingerprint
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
+from trainer.backbone.saving import job_fingerprint
 from trainer.kernels.scoring import mean_auc, probabilities
 from trainer.metrics.task_metrics import auc, log_loss
 from trainer.training.judging_users import stopping_rows
@@ -196,7 +197,7 @@ def test_update_learns_the_window_and_leaves_the_backbone_alone(
     assert updated.parameters == sum(variable.numpy().size for variable in trainable)
     check_fingerprint(
         bench.job.fingerprint(),
-        model_fingerprint(trainable_copy(bench), bench.job.fitted().digest),
+        job_fingerprint(trainable_copy(bench), bench.job),
         "the file",
     )
     np.testing.assert_array_equal(

@@ -40,6 +40,7 @@ from serving.wire.tf_examples import example
 from tests.serving import jobs
 from tests.serving.conftest import NAME, serving
 from tests.serving.jobs import add_kernel
+from tests.trainer.conftest import as_before_lists
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
@@ -370,6 +371,7 @@ def test_rank_routes_by_topics_of_items_too(
     settings = job.experiment().model_dump(mode="json")
     settings["features"]["scene"]["side"] = "item"
     write_json(job.backbone / "experiment.json", settings)
+    as_before_lists(job)
     shape = KernelShape.of(
         job.experiment().kernel, read_tap(backbone.output, job.experiment().kernel.tap).shape[-1]
     )

@@ -18,6 +18,7 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.digests.sealed_json import sealed
 from configs.files import write_json
 from configs.schema import TASK_NAMES
 from serving.export import export_manifest as recording
@@ -256,7 +257,15 @@ def damage(path: Path) -> None:
 def few_slots(path: Path) -> None:
     content = json.loads(path.read_text())
     content["layout"]["slots"] = 4
-    path.write_text(json.dumps(content))
+    path.write_text(json.dumps(sealed(content)))
+
+
+def flip(path: Path) -> None:
+    """A bit, in place of the file, which other versions may share."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.unlink()
+    path.write_bytes(content)
 
 
 @pytest.mark.parametrize(
@@ -264,6 +273,8 @@ def few_slots(path: Path) -> None:
     [
         ("saved_model.pb", damage, "is damaged: saved_model.pb"),
         ("assets/shop_id.txt", Path.unlink, "is damaged: assets/shop_id.txt"),
+        ("assets/shop_id.txt", flip, "is damaged: assets/shop_id.txt"),
+        (BACKBONE_DATA, flip, f"is damaged: {BACKBONE_DATA}"),
         (BACKBONE_DATA, lambda path: path.write_bytes(b""), f"is damaged: {BACKBONE_DATA}"),
         (f"{EXTRA}/export.json", few_slots, "has 4 slots"),
         (f"{EXTRA}/export.json", Path.unlink, "does not say what it is made of"),
@@ -316,7 +327,7 @@ def test_a_version_without_its_backbones_own_index_is_not_built_on(
     content = json.loads(record.read_text())
     del content["files"][BACKBONE_INDEX]
     content["sources"]["code"] = "older"
-    record.write_text(json.dumps(content))
+    record.write_text(json.dumps(sealed(content)))
     assert said(job, models, capsys) == "full export: version 1 was made of another code"
     assert scores(models / "2", job, "all") == scores(models / "1", job, "all")
     assert said(job, models, capsys) == "new kernels and domain table; the rest is version 2's"

@@ -22,7 +22,7 @@ from tests.trainer.conftest import random_kernel, variant
 from trainer.backbone.fingerprint import model_fingerprint
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import build_backbone, read_tap
-from trainer.backbone.saving import load_frozen
+from trainer.backbone.saving import job_fingerprint, load_frozen
 from trainer.data.dataset import Dataset
 from trainer.job import Job
 from trainer.kernels.bank import SLOT, KernelBank, domain_model
@@ -57,7 +57,8 @@ def built(
     job.backbone.mkdir()
     model.save(job.backbone / "model.keras")
     dataset.fitted.save(str(job.backbone / "transform"))
-    write_json(job.backbone / "fingerprint.json", model_fingerprint(model, dataset.fitted.digest))
+    write_json(job.backbone / "experiment.json", experiment.model_dump(mode="json"))
+    write_json(job.backbone / "fingerprint.json", job_fingerprint(model, job))
     return Built(experiment, model, load_frozen(job, experiment), job)
 
 

@@ -14,9 +14,10 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.files import write_json
 from preprocessing.features.transform import transform_outputs
-from tests.trainer.conftest import change_json, one_line, variant
-from trainer.backbone.fingerprint import model_fingerprint
+from tests.trainer.conftest import as_before_lists, change_json, one_line, variant
+from trainer.backbone.fingerprint import model_fingerprint, settings_digest
 from trainer.backbone.frozen_pass import feature_tensors, run_frozen
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.model import (
@@ -27,7 +28,7 @@ from trainer.backbone.model import (
     intercepts_of,
     read_tap,
 )
-from trainer.backbone.saving import load_frozen
+from trainer.backbone.saving import job_fingerprint, load_frozen
 from trainer.data.dataset import Dataset
 from trainer.job import Job
 from trainer.kernels.bank import SLOT, KernelBank, domain_model
@@ -310,7 +311,7 @@ def test_the_jobs_backbone_loads_in_safe_mode_frozen_with_its_fingerprint(
 ) -> None:
     job = Job(job_dir)
     whole = keras.saving.load_model(job.backbone / "model.keras", safe_mode=True)
-    assert model_fingerprint(whole, job.fitted().digest) == job.fingerprint()
+    assert job_fingerprint(whole, job) == job.fingerprint()
     assert frozen.trainable_weights == []
     np.testing.assert_array_equal(
         heads_of(frozen, columns)["logits"], heads_of(whole, columns)["logits"]
@@ -391,7 +392,74 @@ def test_a_transform_that_is_not_the_fingerprints_is_refused(
 ) -> None:
     vocabulary = backbone_copy.backbone / "transform" / "shop_id.txt"
     vocabulary.write_text(vocabulary.read_text() + "another\n")
+    with pytest.raises(InputError, match=r"transform/shop_id\.txt: damaged") as error:
+        load_frozen(backbone_copy, experiment)
+    one_line(error)
+
+
+def test_a_former_backbone_is_read_and_checked(backbone_copy: Job, experiment: Experiment) -> None:
+    as_before_lists(backbone_copy)
+    load_frozen(backbone_copy, experiment)
+    vocabulary = backbone_copy.backbone / "transform" / "shop_id.txt"
+    whole = vocabulary.read_text()
+    vocabulary.write_text(whole + "another\n")
     with pytest.raises(InputError, match="is not the one that the backbone's fingerprint") as error:
+        load_frozen(backbone_copy, experiment)
+    one_line(error)
+    vocabulary.write_text(whole)
+    change_json(
+        backbone_copy.backbone / "experiment.json",
+        lambda content: content["features"]["history"].update(max_length=7),
+    )
+    with pytest.raises(InputError, match=r"experiment\.json: fitted for other settings"):
+        load_frozen(backbone_copy, experiment)
+
+
+CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
+    "max_length": lambda content: content["features"]["history"].update(max_length=7),
+    "oov_buckets": lambda content: content["features"]["shop_id"].update(oov_buckets=3),
+    "time zone": lambda content: content["features"]["time"].update(time_zone="UTC-02:00"),
+    "timestamp": lambda content: content["data"].update(timestamp="moment"),
+    "body": lambda content: content["backbone"].update(experts=3),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_settings_that_decide_scores_are_part_of_the_fingerprint(
+    change: Callable[[dict[str, Any]], object], backbone_copy: Job, experiment: Experiment
+) -> None:
+    content = backbone_copy.raw_experiment()
+    before = settings_digest(content)
+    change(content)
+    assert settings_digest(content) != before
+    write_json(backbone_copy.backbone / "experiment.json", content)
+    with pytest.raises(InputError, match=r"experiment\.json: damaged") as error:
+        load_frozen(backbone_copy, experiment)
+    one_line(error)
+
+
+def test_settings_that_decide_no_score_are_not(backbone_copy: Job) -> None:
+    content = backbone_copy.raw_experiment()
+    before = settings_digest(content)
+    content["finetune"]["epochs"] += 1
+    content["evaluation"]["bootstrap"] += 1
+    content["new"] = {"of": "a younger program"}
+    assert settings_digest(content) == before
+
+
+def test_the_architecture_is_part_of_the_fingerprint(
+    backbone_copy: Job, experiment: Experiment
+) -> None:
+    """Of a backbone that is not zipped, whose config no checksum covers."""
+    path = backbone_copy.backbone / "model.keras"
+    keras.saving.load_model(path).save(path.with_name("model"), zipped=False)
+    path.unlink()
+    load_frozen(backbone_copy, experiment)
+    config = path.with_name("model") / "config.json"
+    whole = config.read_text()
+    assert '"relu"' in whole
+    config.write_text(whole.replace('"relu"', '"selu"', 1))
+    with pytest.raises(InputError, match=r"the architecture .* differs from the backbone") as error:
         load_frozen(backbone_copy, experiment)
     one_line(error)
 
@@ -411,6 +479,10 @@ def test_the_job_remembers_its_experiment(
 ) -> None:
     assert Job(job_dir).experiment() == experiment
     change_json(backbone_copy.backbone / "experiment.json", lambda content: content.update(seed=-1))
+    with pytest.raises(InputError, match=r"experiment\.json: damaged") as error:
+        backbone_copy.experiment()
+    one_line(error)
+    as_before_lists(backbone_copy)
     with pytest.raises(InputError, match=r"experiment\.json: not an experiment") as error:
         backbone_copy.experiment()
     one_line(error)

@@ -2,6 +2,7 @@
 something is missing.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,10 +14,14 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.digests.sealed_json import SEAL
+from preprocessing.dataset.manifest import load_manifest
+from preprocessing.dataset.record_format import column_formats, encode_blocks
 from tests.trainer.conftest import change_json, one_line, variant
 from trainer.backbone.frozen_pass import run_frozen
 from trainer.data import dataset as dataset_module
 from trainer.data.dataset import Dataset
+from trainer.data.row_weights import check_weights
 
 SPLIT = "pretrain"
 KEY = "row/truth"  # fingerprints of impressions: they tell rows apart
@@ -148,7 +153,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "manifest cut": (
         lambda folder: (folder / "manifest.json").write_text('{"format": 1,'),
-        r"manifest\.json: not a manifest",
+        r"manifest\.json: not readable as JSON",
     ),
     "other format": (
         lambda folder: change_json(folder / "manifest.json", lambda m: m.update(format=99)),
@@ -156,16 +161,16 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "transform missing": (
         lambda folder: shutil.rmtree(folder / "transform"),
-        "not a fitted transform",
+        r"transform/[a-z_]+\.(txt|json): missing: manifest\.json lists it",
     ),
     "vocabulary missing": (
         lambda folder: (folder / "transform" / "shop_id.txt").unlink(),
-        "not a fitted transform",
+        r"transform/shop_id\.txt: missing: manifest\.json lists it",
     ),
-    "transform foreign": (grow_vocabulary, "does not match the manifest"),
+    "transform foreign": (grow_vocabulary, r"transform/shop_id\.txt: damaged"),
     "constants damaged": (
         lambda folder: (folder / "transform" / "transform.json").write_text("{}"),
-        "not a fitted transform",
+        r"transform/transform\.json: damaged",
     ),
 }
 
@@ -186,7 +191,7 @@ def test_a_file_that_is_missing_is_named(read: str, folder: Path, experiment: Ex
     missing = folder / opened.manifest.splits[SPLIT].files[1].path
     missing.unlink()
     arguments = (SPLIT, 100) if read == "batches" else (SPLIT, 100, 1)
-    with pytest.raises(InputError, match="listed in the manifest but not found") as error:
+    with pytest.raises(InputError, match=r"missing: manifest\.json lists it") as error:
         getattr(opened, read)(*arguments)
     assert str(missing) in one_line(error)
 
@@ -229,5 +234,85 @@ def test_fewer_rows_than_the_manifest_says_are_refused(
     with tf.io.TFRecordWriter(str(largest)) as writer:
         for record in records[:-1]:
             writer.write(record)
-    with pytest.raises(InputError, match="split 'test' holds other rows than the"):
+    with pytest.raises(InputError, match=f"{largest.name}: damaged"):
         run_frozen(frozen, Dataset.open(folder, experiment), "test", None, "test")
+
+
+@pytest.mark.parametrize("read", ["batches", "shuffled_batches"])
+@pytest.mark.parametrize("damage", ["flip", "cut", "another split's"])
+def test_a_damaged_file_is_named(
+    read: str, damage: str, folder: Path, experiment: Experiment
+) -> None:
+    opened = Dataset.open(folder, experiment)
+    damaged = folder / opened.manifest.splits[SPLIT].files[-1].path
+    content = bytearray(damaged.read_bytes())
+    if damage == "flip":
+        content[len(content) // 2] ^= 4
+    elif damage == "cut":
+        del content[len(content) // 2 :]
+    else:
+        content = bytearray((folder / opened.manifest.splits["test"].files[0].path).read_bytes())
+    damaged.write_bytes(content)
+    arguments = (SPLIT, 100) if read == "batches" else (SPLIT, 100, 1)
+    with pytest.raises(InputError, match=f"{damaged.name}: damaged") as error:
+        getattr(opened, read)(*arguments)
+    assert "run preprocessing.task again" in one_line(error)
+
+
+def flip_rows(manifest: dict[str, Any]) -> None:
+    manifest["splits"][SPLIT]["rows"] += 1
+
+
+@pytest.mark.parametrize("sealed", [True, False])
+def test_a_flipped_digit_of_rows_is_noticed(
+    sealed: bool, folder: Path, experiment: Experiment
+) -> None:
+    """Also in manifests that are older than seals."""
+    path = folder / "manifest.json"
+    content = json.loads(path.read_text())
+    flip_rows(content)
+    if not sealed:
+        content.pop(SEAL)
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"manifest\.json: damaged"):
+        Dataset.open(folder, experiment)
+
+
+@pytest.mark.parametrize("content", [b"\xff{}", b"[" * 100_000, b"{}", b"[]", b""], ids=range(5))
+def test_a_manifest_that_is_none_is_refused_in_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_bytes(content)
+    with pytest.raises(InputError, match=r"manifest\.json") as error:
+        load_manifest(tmp_path)
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("weight", "said"),
+    [
+        (0.0, r"every sample weight \(data\.weight, column 'price'\) is 0"),
+        (3e38, r"column 'price'\) sum to .*: scale them down"),
+    ],
+)
+def test_weights_that_nothing_can_be_learned_from_are_said(
+    weight: float, said: str, tmp_path: Path
+) -> None:
+    columns = {"row/weight": np.full(3_000, weight, np.float32)}
+    path = tmp_path / "rows.tfrecord"
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for block in encode_blocks(columns):
+            writer.write(block)
+    form = column_formats(columns)["row/weight"]
+    with pytest.raises(InputError, match=said) as error:
+        check_weights([str(path)], form, "price", "data: split 'pretrain'")
+    assert one_line(error).startswith("data: split 'pretrain': ")
+
+
+def test_the_weights_of_a_split_are_looked_at_where_a_column_gives_them(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    monkeypatch.setattr(dataset_module, "check_weights", lambda *found: seen.append(found))
+    next(dataset.batches(SPLIT, 100))
+    assert seen == []
+    next(replace(dataset, weight="price").batches(SPLIT, 100))
+    assert [found[2] for found in seen] == ["price"]

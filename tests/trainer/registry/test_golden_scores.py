@@ -16,7 +16,7 @@ import pytest
 from configs import Experiment, InputError
 from preprocessing.dataset.golden_requests import GOLDEN_FILE, GOLDEN_ROWS
 from preprocessing.logs.schema import served_columns
-from tests.trainer.conftest import change_json, one_line, variant
+from tests.trainer.conftest import as_written, change_json, one_line, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Dataset
@@ -176,7 +176,7 @@ def test_a_damaged_file_of_the_dataset_is_not_copied(
     data = shutil.copytree(dataset_dir, tmp_path / "data")
     damage(data / GOLDEN_FILE)
     (job_copy / "backbone" / GOLDEN_FILE).unlink()
-    with pytest.raises(InputError, match="missing or damaged") as error:
+    with pytest.raises(InputError, match=r"golden_requests\.jsonl: (missing|damaged)") as error:
         keep_requests(Dataset.open(data, experiment), Job(job_copy))
     one_line(error)
     assert not (job_copy / "backbone" / GOLDEN_FILE).exists()
@@ -200,6 +200,7 @@ def test_requests_of_the_wrong_type_are_refused_in_one_line(
     row = json.loads(job.golden.read_text().splitlines()[0])
     assert name in row
     job.golden.write_text(json.dumps({**row, name: value}) + "\n")
+    as_written(job)
     with pytest.raises(InputError, match=f"damaged: {name}") as error:
         GoldenRows.open(job, frozen)
     one_line(error)
@@ -276,6 +277,7 @@ def test_versions_without_golden_scores_are_said_to_have_none(job_copy: Path) ->
 def test_scores_of_other_requests_are_not_compared(job_copy: Path) -> None:
     job = Job(job_copy)
     job.golden.write_text("".join(job.golden.read_text().splitlines(keepends=True)[:5]))
+    as_written(job)
     assert all(
         not verdict.sound and "scored on other golden requests" in verdict.found
         for verdict in verify(job)

@@ -68,7 +68,7 @@ def test_a_version_is_written_as_before_manifests_were_typed(tmp_path: Path) -> 
     version = store.add("all", random_kernel(SHAPE, 1), MANIFEST)
     content = json.loads((store.folder / "all" / str(version) / "manifest.json").read_text())
     assert content == MANIFEST | {
-        name: content[name] for name in ("domain", "version", "files")
+        name: content[name] for name in ("domain", "version", "files", "sha256")
     } | {"backbone": store.fingerprint}
     assert list(content)[:4] == ["domain", "version", "backbone", "files"]
     assert store.add("all", random_kernel(SHAPE, 1), KernelRecord.model_validate(MANIFEST)) == 1

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 
 from configs import InputError
+from configs.digests.sealed_json import sealed
+from configs.files import write_json
+from tests.disk import full_disk
 from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, change_json, one_line, random_kernel
 from trainer.job import Job
-from trainer.registry import kernel_version
+from trainer.registry import kernel_version, state_files
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_registry import KernelStore
 
@@ -90,7 +93,7 @@ def test_rolling_back_changes_active_json_alone(store: KernelStore) -> None:
     before = files(store.folder)
     store.activate("region=r1", 2)
     changed = {name for name, content in files(store.folder).items() if before.get(name) != content}
-    assert changed == {"active.json"}
+    assert changed == {"active.json", "sums.json"}
 
 
 def test_a_failed_add_leaves_no_trace(store: KernelStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -438,8 +441,87 @@ def test_a_damaged_fingerprint_is_refused_in_one_line(content: str, job: Job) ->
 
 def test_an_active_version_whose_folder_is_gone_is_refused(store: KernelStore) -> None:
     shutil.rmtree(store.folder / "region=r1" / "1")
-    with pytest.raises(InputError, match="no version 1 of domain 'region=r1'; there are: 2"):
+    with pytest.raises(InputError, match="names version 1 of domain 'region=r1', which is not"):
         store.active_or_newest("region=r1")
+    store.deactivate("region=r1")
+    assert store.active() == {}
+
+
+def test_an_active_domain_without_a_kernel_is_refused_and_can_be_put_away(
+    store: KernelStore,
+) -> None:
+    """As one damaged letter makes it, in jobs that are older than ``sums.json``, too."""
+    (store.folder / "sums.json").unlink()
+    write_json(store.folder / "active.json", {"region=r3": 1, CROSSED: 1})
+    with pytest.raises(InputError, match=r"active\.json: damaged: names version 1 of .*region=r3"):
+        store.active()
+    with pytest.raises(InputError, match=r"active\.json"):
+        store.activate("region=r1", 1)
+    store.deactivate("region=r3")
+    assert store.active() == {CROSSED: 1}
+
+
+@pytest.mark.parametrize("name", ["active.json", "pinned.json"])
+def test_every_flipped_bit_of_what_is_served_is_noticed(name: str, store: KernelStore) -> None:
+    """Also one that gives another version or domain that is stored."""
+    store.activate("region=r1", 2)
+    store.pin(CROSSED)
+    path = store.folder / name
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 5):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=name) as error:
+            store.active() if name == "active.json" else store.pinned()
+        one_line(error)
+    path.unlink()
+    with pytest.raises(InputError, match=f"{name}: missing"):
+        store.active() if name == "active.json" else store.pinned()
+    path.write_bytes(whole)
+    assert (store.active(), store.pinned()) == ({"region=r1": 2}, {CROSSED})
+
+
+@pytest.mark.parametrize("action", ["deactivate", "remove"])
+def test_what_makes_room_works_on_a_full_disk(action: str, tmp_path: Path) -> None:
+    with full_disk(tmp_path / "disk") as (folder, fill):
+        store = KernelStore(bare_job(folder))
+        for seed in (1, 2):
+            store.add("region=r1", random_kernel(SHAPE, seed), MANIFEST)
+        store.activate("region=r1", 1)
+        store.pin("region=r1")
+        fill()
+        with pytest.raises(OSError, match="No space left"):
+            store.activate("region=r1", 2)
+        getattr(store, action)("region=r1")
+        assert store.active() == {}
+        assert store.domains() == ([] if action == "remove" else ["region=r1"])
+
+
+def test_a_writer_that_is_killed_between_two_files_leaves_nothing_wrong(
+    store: KernelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = store.active()
+    whole = {path.name: path.read_bytes() for path in store.folder.glob("*.json")}
+    for calls in (1, 2):
+        done = 0
+
+        def write(path: Path, content: Any, calls: int = calls) -> None:
+            nonlocal done
+            if done == calls:
+                raise KeyboardInterrupt
+            done += 1
+            write_json(path, content)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(state_files, "write_json", write)
+            patch.setattr(state_files, "write_sealed", lambda path, c: write(path, sealed(c)))
+            store.activate("region=r1", 2)
+        assert store.active() == (before if calls == 1 else {"region=r1": 2})
+        for name, content in whole.items():
+            (store.folder / name).write_bytes(content)
+    store.activate("region=r1", 2)
+    assert store.active() == {"region=r1": 2}
 
 
 def test_leftovers_of_a_killed_add_are_no_versions(store: KernelStore) -> None:

@@ -50,18 +50,25 @@ CHANGES: dict[str, tuple[Callable[[KernelStore], object], set[str]]] = {
             for name in ("weights.npz", "manifest.json", "golden.json", "backbone.json", "card.md")
         },
     ),
-    "activate": (lambda store: store.activate(HOME, 1), {"kernels/active.json"}),
+    "activate": (
+        lambda store: store.activate(HOME, 1),
+        {"kernels/active.json", "kernels/sums.json"},
+    ),
     "roll back": (
         lambda store: store.rollback(HOME),
-        {"kernels/active.json", "kernels/pinned.json"},
+        {"kernels/active.json", "kernels/pinned.json", "kernels/sums.json"},
     ),
-    "pin": (lambda store: store.pin(HOME), {"kernels/pinned.json"}),
+    "pin": (lambda store: store.pin(HOME), {"kernels/pinned.json", "kernels/sums.json"}),
     "unpin": (lambda store: store.unpin(HOME), set()),
-    "deactivate": (lambda store: store.deactivate(HOME), {"kernels/active.json"}),
+    "deactivate": (
+        lambda store: store.deactivate(HOME),
+        {"kernels/active.json", "kernels/sums.json"},
+    ),
     "remove": (
         lambda store: store.remove(HOME),
         {
             "kernels/active.json",
+            "kernels/sums.json",
             "kernels/decisions.json",
             *(
                 f"kernels/{HOME}/{version}/{name}"
@@ -111,7 +118,8 @@ def test_no_other_file_changes_and_no_other_score(
         for path, moment in times.items()
         if path.exists() and path.stat().st_mtime_ns != moment
     }
-    assert written <= {"kernels/active.json", "kernels/decisions.json"}, "not even written anew"
+    state = {"kernels/active.json", "kernels/decisions.json", "kernels/sums.json"}
+    assert written <= state, "not even written anew"
     assert scores() == scored
     assert len(scored) == len(store.domains()) - (HOME in store.domains()) > 5
     assert {name: version for name, version in store.active().items() if name != HOME} == {

@@ -19,7 +19,7 @@ from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, one_line, random_k
 from tests.trainer.registry.test_kernel_registry import files
 from trainer.job import Job
 from trainer.registry import kernel_registry as store_module
-from trainer.registry import kernel_version
+from trainer.registry import kernel_version, state_files
 from trainer.registry.kernel_registry import KernelStore
 
 PROCESSES, ADDS = 3, 6
@@ -145,7 +145,7 @@ def at_active(job: Job) -> None:
     """Stops before ``active.json`` changes."""
 
     def patch(stop: Callable[[], None]) -> None:
-        store_module.write_json = lambda path, content: stop()
+        state_files.write_sealed = lambda path, content: stop()
 
     stop_at(patch, lambda: KernelStore(job).activate("all", 1))
 

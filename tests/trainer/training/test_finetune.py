@@ -14,7 +14,7 @@ from configs import Experiment, InputError
 from configs.domains import Domain
 from configs.files import read_json
 from tests.preprocessing.shop_logs import digests
-from tests.trainer.conftest import domains_of, one_line, random_rows, variant
+from tests.trainer.conftest import as_before_lists, domains_of, one_line, random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.evaluation import deciding
 from trainer.evaluation.activation import Verdict
@@ -341,6 +341,7 @@ def test_a_backbone_from_before_a_head_is_refused_where_the_head_is_read_and_use
         {name: head for name, head in model.output.items() if name != "input"},
         name=model.name,
     ).save(path)
+    as_before_lists(job)
     with pytest.raises(InputError, match="the backbone has no head 'input'; it has: ") as error:
         finetune(experiment, dataset_dir, job, [HOME])
     one_line(error)

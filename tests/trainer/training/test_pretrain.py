@@ -17,15 +17,18 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.files import write_json
 from preprocessing.features.transform import transform_outputs
 from tests.conftest import QUICKSTART, ROOT, SMALL
-from tests.trainer.conftest import one_line, variant
+from tests.trainer.conftest import change_json, one_line, variant
 from trainer.backbone.frozen_pass import run_frozen
 from trainer.backbone.model import build_backbone
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
 from trainer.job import Job
+from trainer.training import checkpoints
 from trainer.training import pretrain as module
+from trainer.training.checkpoints import Checkpoints
 from trainer.training.pretrain import monitored, pretrain
 
 FINGERPRINT = "fingerprint.json"
@@ -102,7 +105,7 @@ def test_interrupted_just_before_the_end_equals_undisturbed(
     experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path
 ) -> None:
     job = Job(tmp_path / "job")
-    cut_short(experiment, dataset_dir, job, "model_fingerprint", calls=0)
+    cut_short(experiment, dataset_dir, job, "job_fingerprint", calls=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             module._Run, "_train_epoch", after(0, module._Run._train_epoch)
@@ -145,7 +148,7 @@ def test_a_checkpoint_of_the_program_that_drew_other_numbers_is_refused_in_one_l
         "stopped": False,
         "history": [],
     }
-    monkeypatch.setattr(module, "asdict", lambda _: older)
+    monkeypatch.setattr(checkpoints, "asdict", lambda _: older)
     cut_short(experiment, dataset_dir, job, "run_frozen", calls=1)
     with pytest.raises(
         InputError,
@@ -260,6 +263,119 @@ def test_settings_of_later_steps_do_not_need_another_backbone(
     )
 
 
+def other_rows(dataset_dir: Path, folder: Path) -> Path:
+    """A sound dataset of the same features, whose labels of one file are another's."""
+    data = shutil.copytree(dataset_dir, folder)
+
+    def swap(content: dict[str, Any]) -> None:
+        first, second = content["splits"]["pretrain"]["files"][:2]
+        for key in ("sha256", "rows", "path"):
+            first[key], second[key] = second[key], first[key]
+
+    change_json(data / "manifest.json", swap)
+    return data
+
+
+def test_a_finished_job_of_other_rows_is_refused(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
+    data = other_rows(dataset_dir, tmp_path / "data")
+    with pytest.raises(InputError, match="backbone of other rows than split 'pretrain'") as error:
+        pretrain(experiment, data, Job(job_dir))
+    one_line(error)
+
+
+def test_an_interrupted_job_is_not_resumed_over_other_rows(
+    experiment: Experiment, dataset_dir: Path, tmp_path: Path
+) -> None:
+    job = Job(tmp_path / "job")
+    cut_short(experiment, dataset_dir, job, "run_frozen", calls=2)
+    data = other_rows(dataset_dir, tmp_path / "data")
+    with pytest.raises(InputError, match="backbone of other rows than split 'pretrain'") as error:
+        pretrain(experiment, data, job)
+    one_line(error)
+    write_json(job.backbone / "experiment.json", job.raw_experiment() | {"name": "other"})
+    with pytest.raises(InputError, match=r"experiment\.json: damaged") as error:
+        pretrain(experiment, dataset_dir, job)
+    one_line(error)
+    (job.backbone / "experiment.json").unlink()
+    with pytest.raises(InputError, match=r"experiment\.json: missing") as error:
+        pretrain(experiment, dataset_dir, job)
+    one_line(error)
+
+
+CHECKPOINT_DAMAGE: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "best gone": ("best", lambda folder: shutil.rmtree(folder)),
+    "best unnamed": ("best", lambda folder: (folder / "checkpoint").unlink()),
+    "best misnamed": ("best", lambda folder: (folder / "checkpoint").write_text("ckpt")),
+    "best index cut": ("best", lambda folder: cut(next(folder.glob("*.index")))),
+    "best data cut": ("best", lambda folder: cut(next(folder.glob("*.data*")))),
+    "best data flipped": ("best", lambda folder: flip(next(folder.glob("*.data*")))),
+    "latest misnamed": ("latest", lambda folder: (folder / "checkpoint").write_text("ckpt")),
+    "latest index gone": ("latest", lambda folder: next(folder.glob("*.index")).unlink()),
+    "latest index cut": ("latest", lambda folder: cut(next(folder.glob("*.index")))),
+    "latest index flipped": ("latest", lambda folder: flip(next(folder.glob("*.index")))),
+    "latest data flipped": ("latest", lambda folder: flip(next(folder.glob("*.data*")))),
+}
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 8
+    path.write_bytes(content)
+
+
+@pytest.fixture(scope="module")
+def almost(dataset_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, Path]:
+    """A job whose best weights are not its last, killed right before it restores them."""
+    experiment = variant("pretrain.epochs=2", "pretrain.validations_per_epoch=1")
+    folder = tmp_path_factory.mktemp("almost") / "job"
+    aucs = iter([0.7, 0.6])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            module,
+            "validation_figures",
+            lambda *_: {"loss": 1.0} | dict.fromkeys(("ctr_auc", "ctcvr_auc"), next(aucs)),
+        )
+        patch.setattr(Checkpoints, "restore_best", after(0, Checkpoints.restore_best))
+        with pytest.raises(PowerCutError):
+            pretrain(experiment, dataset_dir, Job(folder))
+    return experiment, folder
+
+
+@pytest.mark.parametrize(("which", "damage"), CHECKPOINT_DAMAGE.values(), ids=CHECKPOINT_DAMAGE)
+def test_a_damaged_checkpoint_is_named_and_nothing_is_published(
+    which: str,
+    damage: Callable[[Path], object],
+    almost: tuple[Experiment, Path],
+    dataset_dir: Path,
+    tmp_path: Path,
+) -> None:
+    experiment, folder = almost
+    job = Job(shutil.copytree(folder, tmp_path / "job"))
+    damage(job.checkpoints / which)
+    with pytest.raises(InputError, match=f"checkpoints/{which}") as error:
+        pretrain(experiment, dataset_dir, job)
+    assert "to train anew" in one_line(error)
+    assert not job.finished
+
+
+def test_what_tensorflow_leaves_of_a_killed_save_is_removed(
+    almost: tuple[Experiment, Path], dataset_dir: Path, tmp_path: Path
+) -> None:
+    experiment, folder = almost
+    job = Job(shutil.copytree(folder, tmp_path / "job"))
+    (job.checkpoints / "best" / "ckpt-99_temp").mkdir()
+    (job.checkpoints / "latest" / "checkpoint.tmp0a1b").write_text("half")
+    pretrain(experiment, dataset_dir, job)
+    left = {path.name for path in job.checkpoints.rglob("*")}
+    assert not {name for name in left if "tmp" in name or "_temp" in name}
+
+
 def test_a_job_of_another_dataset_is_refused(
     experiment: Experiment, other_dataset_dir: Path, job_dir: Path
 ) -> None:
@@ -334,3 +450,10 @@ def test_training_moves_every_weight_and_learns(
 
 def test_progress_is_logged_for_tensorboard(job_dir: Path) -> None:
     assert list((job_dir / "tensorboard" / "pretrain").glob("events.out.tfevents.*"))
+
+
+def test_a_loss_that_is_no_number_is_one_line(dataset_dir: Path, tmp_path: Path) -> None:
+    experiment = variant("pretrain.learning_rate=1e6", "pretrain.embedding_learning_rate=1e6")
+    with pytest.raises(InputError, match=r"lower pretrain\.learning_rate") as error:
+        pretrain(experiment, dataset_dir, Job(tmp_path / "job"))
+    one_line(error)

@@ -21,7 +21,7 @@ from preprocessing.features.transform import transform_outputs
 from preprocessing.task import parse_arguments
 from tests.conftest import QUICKSTART
 from tests.disk import Recorder, asides, recorded
-from tests.trainer.conftest import change_json, one_line, variant
+from tests.trainer.conftest import as_before_lists, change_json, one_line, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.model import build_backbone, inference_model
@@ -363,6 +363,11 @@ def test_interrupted_and_resumed_equals_undisturbed(
     assert asides(job.backbone) == set()
 
 
+def before_digests(job: Job) -> None:
+    """Makes taps as they were stored before their digests were."""
+    change_json(job.backbone / "taps" / "window.json", lambda about: about.pop("taps") and None)
+
+
 def kernel_of_all(job: Job) -> dict[str, npt.NDArray[Any]]:
     return KernelStore(job).load("all", 1).weights
 
@@ -375,6 +380,9 @@ def test_kernels_train_on_what_is_stored(
     other = Job(Path(shutil.copytree(trained.job.folder, tmp_path / "other")))
     path = other.backbone / "taps" / f"{trained.experiment.kernel.tap.partition('+')[0]}.npy"
     np.save(path, np.load(path)[::-1])
+    with pytest.raises(InputError, match=f"{path.name}: damaged"):
+        tuning.finetune(trained.experiment, trained.data, other, ["all"])
+    before_digests(other)
     for job in (job_copied, other):
         tuning.finetune(trained.experiment, trained.data, job, ["all"])
     assert KernelStore(job_copied).load("all", 1).shape == KernelStore(other).load("all", 1).shape
@@ -430,6 +438,10 @@ def test_damaged_and_missing_taps_are_refused(
     """A forward pass in their place would be in-sample."""
     folder = job_copied.backbone / "taps"
     np.save(folder / "tower.npy", np.load(folder / "tower.npy")[1:])
+    with pytest.raises(InputError, match=r"tower\.npy: damaged") as error:
+        rows_of(job_copied, trained, opened, backbone)
+    one_line(error)
+    before_digests(job_copied)
     with pytest.raises(
         InputError, match=r"tower\.npy: expected float32 .*, received float32"
     ) as error:
@@ -485,6 +497,7 @@ def test_a_job_from_before_there_was_a_pass_is_still_known(
             del content["pretrain"][key]
 
     change_json(job_copy / "backbone" / "experiment.json", older)
+    as_before_lists(Job(job_copy))
     pretrain(experiment, dataset_dir, Job(job_copy))
     assert "finished already" in capsys.readouterr().err
 

@@ -1,0 +1,41 @@
+"""What an exported version says of itself, for whoever exports the next one and whoever serves it:
+``assets.extra/export.json`` lists its files, ``assets.extra/golden.json`` what it must answer.
+"""
+
+from pathlib import Path
+
+from configs.digests.listed_files import Listed, check_files
+from configs.digests.sealed_json import read_sealed
+from configs.errors import InputError
+
+EXTRA = "assets.extra"
+RECORD = Path(EXTRA) / "export.json"
+GOLDEN = Path(EXTRA) / "golden.json"
+
+_AGAIN = "export it again, as another version"
+
+
+def check_version(version: Path) -> bool:
+    """Checks that a version's files are those that were exported.
+
+    Args:
+      version: its folder.
+
+    Returns:
+      Whether the version says what its files are; one that was not exported by
+      ``serving.export`` does not.
+
+    Raises:
+      InputError: names the file that is missing or damaged.
+    """
+    path = version / RECORD
+    if not path.exists():
+        return False
+    record = read_sealed(path, _AGAIN, "sources", "layout", "kernels", "files")
+    files = record["files"]
+    try:
+        listed = [Listed(version / name, entry["sha256"]) for name, entry in files.items()]
+    except (AttributeError, KeyError, TypeError):
+        raise InputError(f"{path}: damaged: expected files with their sha256; {_AGAIN}") from None
+    check_files(listed, RECORD.name, _AGAIN)
+    return True

@@ -1,0 +1,82 @@
+"""The small files beside a job's kernels that say what is served, pinned and decided, and
+``sums.json``, which says that they are what was written.
+
+A file is listed with the sha256 that it may have: while it is written its former and its new one,
+else one alone. So a reader, who never waits, and a writer that is killed find nothing wrong.
+"""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from configs.digests.sealed_json import read_sealed, write_sealed
+from configs.errors import InputError
+from configs.files import read_json, write_json
+
+ACTIVE, PINNED, DECISIONS = "active.json", "pinned.json", "decisions.json"
+_SUMS = "sums.json"
+_LOOKS, _MOMENT = 5, 0.02
+"""How often a reader looks, and seconds between: a writer may be between two of its files."""
+
+
+class StateFiles:
+    """The files of one registry.
+
+    Args:
+      folder: of the kernels.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def read(self, name: str) -> Any:
+        """A file's content; None where there is none and none was written.
+
+        Raises:
+          InputError: it is missing, damaged or not what was written last; jobs that are older than
+            ``sums.json`` are read as they are.
+        """
+        path = self._folder / name
+        for look in range(_LOOKS):
+            allowed, content = self._allowed().get(name), _bytes(path)
+            if allowed is None or _digest(content) in allowed:
+                return None if content is None else read_json(path)
+            time.sleep(_MOMENT * (look + 1))
+        raise InputError(
+            f"{path}: {'missing' if content is None else 'damaged'}: it is not what was written"
+            f" last (sha256 in {_SUMS}); restore it, or, where it is as it should be, delete"
+            f" {self._folder / _SUMS}"
+        )
+
+    def write(self, name: str, content: Any) -> None:
+        """Writes a file, whole or not at all; who calls it holds the registry's lock."""
+        path = self._folder / name
+        new = hashlib.sha256(json.dumps(content, indent=1).encode()).hexdigest()
+        others = {other: sums for other, sums in self._allowed().items() if other != name}
+        write_sealed(self._folder / _SUMS, {**others, name: [_digest(_bytes(path)), new]})
+        write_json(path, content)
+        write_sealed(self._folder / _SUMS, {**others, name: [new]})
+
+    def _allowed(self) -> dict[str, list[str | None]]:
+        path = self._folder / _SUMS
+        if not path.exists():
+            return {}
+        found = read_sealed(path, "restore it, or delete it", optional=(ACTIVE, PINNED, DECISIONS))
+        if not all(isinstance(sums, list) for sums in found.values()):
+            raise InputError(f"{path}: damaged: expected lists of sha256; restore it, or delete it")
+        return found
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _digest(content: bytes | None) -> str | None:
+    return None if content is None else hashlib.sha256(content).hexdigest()
