@@ -7,7 +7,8 @@ never wait.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,7 @@ class KernelStore:
         files = VersionFiles.of(
             self._backbone, weights, KernelRecord.model_validate(record), golden
         )
-        with sole_writer(self.folder) as aside:
+        with self._alone() as aside:
             newest = max(self.versions(domain), default=0)
             if newest and files.same_as(folder / str(newest), domain, newest):
                 return newest  # an interrupted run that is run again stores nothing twice
@@ -237,7 +238,7 @@ class KernelStore:
         Raises:
           InputError: a version that is to be served is missing or damaged; nothing is changed.
         """
-        with sole_writer(self.folder):
+        with self._alone():
             pinned, active = self.pinned(), self.active()
             done = {
                 domain: _left_alone(decision, active.get(domain), domain in pinned)
@@ -260,21 +261,21 @@ class KernelStore:
         """Has fine-tuning leave a domain alone: what it is served by now stays, and where nothing
         of its own is, it stays off. A domain of which no kernel was worth storing can be, too.
         """
-        with sole_writer(self.folder):
+        with self._alone():
             if domain not in self.pinned() | self._known_decisions().keys():
                 self.check_known(domain)
             self._write_pinned(self.pinned() | {domain})
 
     def unpin(self, domain: str) -> None:
         """Lets fine-tuning decide about a domain again."""
-        with sole_writer(self.folder):
+        with self._alone():
             if domain not in self.pinned() | self._known_decisions().keys():
                 self.check_known(domain)
             self._write_pinned(self.pinned() - {domain})
 
     def activate(self, domain: str, version: int) -> None:
         """Makes a version the served one."""
-        with sole_writer(self.folder):
+        with self._alone():
             self._activate(domain, version)
 
     def rollback(self, domain: str) -> int:
@@ -287,7 +288,7 @@ class KernelStore:
         Raises:
           InputError: the domain is not active, or no version below helped.
         """
-        with sole_writer(self.folder):
+        with self._alone():
             self.check_known(domain)
             active = self.active().get(domain)
             if active is None:
@@ -310,14 +311,14 @@ class KernelStore:
         """Lets the nearest active kernel above a domain answer for it; its versions stay. Works on
         a full disk.
         """
-        with sole_writer(self.folder, full=True):
+        with self._alone(full=True):
             self._deactivate(domain)
 
     def remove(self, domain: str) -> None:
         """Deletes every version of a domain's kernel, and what is known of the domain. Works on a
         full disk.
         """
-        with sole_writer(self.folder, full=True):
+        with self._alone(full=True):
             pinned = self.pinned()  # before anything changes: it may be damaged
             self._deactivate(domain)
             self._write_pinned(pinned - {domain})
@@ -339,6 +340,15 @@ class KernelStore:
                 f"{self.folder}: no kernel of domain '{domain}'"
                 f"{did_you_mean(domain, self.domains())}"
             )
+
+    @contextmanager
+    def _alone(self, *, full: bool = False) -> Iterator[Path]:
+        """The only writer here (``configs.asides.sole_writer``); what a killed one left between two
+        files is settled first.
+        """
+        with sole_writer(self.folder, full=full) as new:
+            self._files.settle()
+            yield new
 
     def _activate(self, domain: str, version: int) -> None:
         self.load(domain, version)

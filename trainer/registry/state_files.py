@@ -8,6 +8,7 @@ else one alone. So a reader, who never waits, and a writer that is killed find n
 import hashlib
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,25 @@ class StateFiles:
         """Writes a file, whole or not at all; who calls it holds the registry's lock."""
         path = self._folder / name
         new = hashlib.sha256(json.dumps(content, indent=1).encode()).hexdigest()
-        others = {other: sums for other, sums in self._allowed().items() if other != name}
-        write_sealed(self._folder / _SUMS, {**others, name: [_digest(_bytes(path)), new]})
+        allowed = self._allowed()
+        self._write_sums(allowed | {name: [_digest(_bytes(path)), new]})
         write_json(path, content)
-        write_sealed(self._folder / _SUMS, {**others, name: [new]})
+        self._write_sums(allowed | {name: [new]})
+
+    def settle(self) -> None:
+        """Ends what a writer that was killed between two files had begun: each file may then be
+        what it is, and nothing else. Who calls it holds the registry's lock.
+        """
+        allowed = self._allowed()
+        settled = {
+            name: [found] if (found := _digest(_bytes(self._folder / name))) in sums else sums
+            for name, sums in allowed.items()
+        }
+        if settled != allowed:
+            self._write_sums(settled)
+
+    def _write_sums(self, sums: Mapping[str, list[str | None]]) -> None:
+        write_sealed(self._folder / _SUMS, dict(sorted(sums.items())))
 
     def _allowed(self) -> dict[str, list[str | None]]:
         path = self._folder / _SUMS

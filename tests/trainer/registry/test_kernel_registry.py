@@ -11,7 +11,7 @@ import pytest
 
 from configs import InputError
 from configs.digests.sealed_json import sealed
-from configs.files import write_json
+from configs.files import read_json, write_json
 from tests.disk import full_disk
 from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, change_json, one_line, random_kernel
 from trainer.job import Job
@@ -518,6 +518,9 @@ def test_a_writer_that_is_killed_between_two_files_leaves_nothing_wrong(
             patch.setattr(state_files, "write_sealed", lambda path, c: write(path, sealed(c)))
             store.activate("region=r1", 2)
         assert store.active() == (before if calls == 1 else {"region=r1": 2})
+        store.activate("region=r1", 2)
+        sums = read_json(store.folder / "sums.json")
+        assert [len(allowed) for allowed in sums.values() if isinstance(allowed, list)] == [1]
         for name, content in whole.items():
             (store.folder / name).write_bytes(content)
     store.activate("region=r1", 2)
