@@ -4,6 +4,7 @@ import gc
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import grpc
@@ -35,6 +36,11 @@ def _fork_workers(flags: list[str]) -> None:
         else:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             os._exit(_work(worker_id, control, flags))
+    # The command has ended, or was killed: then Beam's worker may wait for it for ever.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for child in _children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
 
 
 def _report_deaths(number: int, frame: FrameType | None) -> None:

@@ -66,9 +66,10 @@ def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
         model = keras.saving.load_model(path, compile=False)
     # Keras raises what its parts raise (zip, JSON, HDF5); the file is the user's, so is the mistake
     except Exception as error:
+        # Of its own stumbling over what is not there, it says nothing that helps.
+        said = str(error).splitlines() if isinstance(error, ValueError | OSError) else []
         raise InputError(
-            f"{where}: not a saved backbone:"
-            f" {next(iter(str(error).splitlines()), type(error).__name__)}; restore the job from a"
+            f"{where}: not a saved backbone: {next(iter(said), 'damaged')}; restore the job from a"
             " copy, or train it anew in another --job-dir"
         ) from None
     check_fingerprint(expected, job_fingerprint(model, job), str(where))

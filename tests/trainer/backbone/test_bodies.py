@@ -209,7 +209,7 @@ def test_what_a_task_keeps_to_itself_does_not_move_the_other(
     ("setting", "said"),
     [
         *(
-            (f"{key}=0", f"{key}: input should be greater than 0, received 0")
+            (f"{key}=0", f"{key}: input should be greater than or equal to 1, received 0")
             for key in ("experts", "shared_experts", "levels")
         ),
         ("levels=1.5", "levels: input should be a valid integer, .*received 1.5"),

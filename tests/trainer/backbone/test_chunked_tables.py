@@ -145,7 +145,9 @@ def test_a_large_backbone_is_a_folder_and_loads_as_an_archive_does(
     assert frozen.trainable_weights == []
     weights = job.backbone / "model" / "model.weights.h5"
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    with pytest.raises(InputError, match="model: not a saved backbone") as error:
+    with pytest.raises(
+        InputError, match=r"model\.weights\.h5: not a saved backbone: damaged;"
+    ) as error:
         load_frozen(job, experiment)
     one_line(error)
 

@@ -146,7 +146,7 @@ def batch_of(*rows: int) -> pa.RecordBatch:
         "depth": [DEPTHS[row] for row in rows],
         "history": [[f"i{row}", "i1"] for row in rows],
         "time": [1] * len(rows),
-        "click": [float(row % 2) for row in rows],
+        "click": [float(row % 3 == 1) for row in rows],
         "order": [0.0] * len(rows),
     }
     return pa.RecordBatch.from_pydict(

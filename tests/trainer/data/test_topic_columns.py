@@ -242,8 +242,9 @@ def test_a_later_topic_reads_what_the_dataset_holds(
     [
         (
             Topic(column="colour", values=("red",)),
-            r"topic 'new' reads column 'colour', which this dataset does not hold \(it holds: .*"
-            r"scene.*--transform .* and another --output$",
+            r"topic 'new', of this config or of an active kernel, reads column 'colour', which this"
+            r" dataset does not hold \(it holds: .*scene.*; run python -m preprocessing.task with a"
+            r" config that has this topic, --transform .* and another --output, and go on with",
         ),
         (
             Topic(column="region", contains=("r1",)),
@@ -309,7 +310,10 @@ def test_an_older_dataset_refuses_other_topics_in_one_line_and_hours_need_no_col
         InputError, match="it was written before datasets held raw columns"
     ) as error:
         Dataset.open(former / "data", experiment, {**experiment.topics, "region": more})
-    assert "topic 'region' reads column 'region'" in one_line(error)
+    assert (
+        "topic 'region', of this config or of an active kernel, reads column 'region'"
+        in one_line(error)
+    )
     night = Topic(column=experiment.data.timestamp, hours={"night": "22-04"})
     dataset = Dataset.open(former / "data", experiment, {"night": night})
     columns = next(dataset.batches("test", 100_000))

@@ -51,8 +51,8 @@ def test_a_line_a_domain_says_what_was_decided_and_why_and_what_answers() -> Non
         " below; all answers",
         "region=r9           -       0  -                     -                     not activated:"
         " no rows; all answers",
-        "region=r2           -       0  -                     -                     pinned: version"
+        "region=r2           -       -  -                     -                     pinned: version"
         " 4 stays active; kernels unpin lets it be tuned",
-        "region=r3           -       0  -                     -                     pinned: it"
+        "region=r3           -       -  -                     -                     pinned: it"
         " stays off; kernels unpin lets it be tuned",
     ]
