@@ -125,9 +125,14 @@ class Layout:
             return "has kernels of another shape"
         if len(kernels) >= self.slots or slots not in (None, self.slots):
             return f"has {self.slots} slots"
-        asked = (*(kernel.domain for kernel in kernels), *others)
-        unknown = domains_outside_config(experiment, asked) - set(self.others)
-        return f"does not know the domain '{min(unknown)}'" if unknown else ""
+        asked = domains_outside_config(
+            experiment, (*(kernel.domain for kernel in kernels), *others)
+        )
+        if unknown := asked - set(self.others):
+            return f"does not know the domain '{min(unknown)}'"
+        if gone := set(self.others) - asked:  # what a full export would route as `auto`
+            return f"knows the domain '{min(gone)}', which the job no longer does"
+        return ""
 
 
 def domains_outside_config(experiment: Experiment, stored: Iterable[str]) -> set[str]:

@@ -81,7 +81,15 @@ class _Wanted:
                 f"--slots {slots}: expected at least {len(kernels) + 1}, one for each active kernel"
                 " and one for the backbone"
             )
-        others = sorted(domains_outside_config(experiment, names_known(store, experiment)))
+        names = names_known(store, experiment)
+        if contradicted := sorted(store.known().keys() - names):
+            print(
+                f"warning: {', '.join(contradicted)}: not as the active kernels define their topics"
+                " now, so requests that name them are routed as 'auto'; tune them again, or remove"
+                " them",
+                file=sys.stderr,
+            )
+        others = sorted(domains_outside_config(experiment, names))
         requests = job.golden_requests(experiment)
         return cls(job, experiment, kernels, tuple(others), requests, slots)
 

@@ -12,6 +12,8 @@ which answers most rows, would hardly have any).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from configs import Experiment
 from configs.domains import BACKBONE, Domain
 from configs.training import Activation
@@ -21,6 +23,8 @@ from trainer.evaluation.comparison import paired_rows
 from trainer.kernels.fallback import answering_domain
 from trainer.kernels.kernel import Rows
 from trainer.registry.decision import Decision
+
+_DAY = 86_400  # seconds
 
 
 @dataclass(frozen=True)
@@ -155,6 +159,12 @@ class _Level:
             )
         return decided
 
+    def _days(self) -> float:
+        """How many days judge: as long as the split is, but no more than rows are of."""
+        days = self._experiment.splits[self._experiment.finetune.validation].days
+        moments = self._data.columns.get("row/timestamp")
+        return days if moments is None else min(days, len(np.unique(moments // _DAY)))
+
     def _below_backbone(self, candidate: Candidate) -> str:
         """Says where a kernel that is better than what it replaces is below the backbone itself,
         since what is above it is, too: nobody but a person can choose the backbone.
@@ -181,7 +191,7 @@ class _Level:
     ) -> dict[str, tuple[Evidence, Verdict]]:
         """Judges the first of every pair against the second; what has no first is left out."""
         settings: Activation = self._experiment.finetune.activation
-        days = self._experiment.splits[self._experiment.finetune.validation].days
+        days = self._days()
         rows_of = {candidate.domain.name: candidate.rows for candidate in self._level}
         evidence = {}
         for name, (one, other) in pairs.items():

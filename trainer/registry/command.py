@@ -145,6 +145,16 @@ def _activate(job: Job, arguments: argparse.Namespace) -> None:
     _list(job, arguments)
 
 
+def _rollback(job: Job, arguments: argparse.Namespace) -> None:
+    from trainer.registry.routes import check_servable
+
+    store = KernelStore(job)
+    version = store.version_before(arguments.domain)
+    check_servable(store, job.experiment(), arguments.domain, version)
+    store.rollback(arguments.domain)
+    _list(job, arguments)
+
+
 def _then_list(change: Callable[..., object]) -> Callable[[Job, argparse.Namespace], None]:
     def run(job: Job, arguments: argparse.Namespace) -> None:
         change(KernelStore(job), arguments.domain, *arguments.version)
@@ -175,7 +185,7 @@ _ACTIONS = {
     "show": _Action(_show, (0, 1)),
     "activate": _Action(_activate, (1,)),
     "deactivate": _Action(_then_list(KernelStore.deactivate)),
-    "rollback": _Action(_then_list(KernelStore.rollback)),
+    "rollback": _Action(_rollback),
     "pin": _Action(_then_list(KernelStore.pin)),
     "unpin": _Action(_then_list(KernelStore.unpin)),
     "remove": _Action(_then_list(KernelStore.remove)),

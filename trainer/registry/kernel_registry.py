@@ -22,6 +22,7 @@ from configs.domain_names import folder_domain, folder_name
 from configs.errors import InputError, did_you_mean
 from configs.files import discard, publish
 from trainer.job import Job
+from trainer.kernels.shape import KernelShape
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelManifest, KernelRecord
 from trainer.registry.kernel_version import StoredKernel as StoredKernel
@@ -240,12 +241,18 @@ class KernelStore:
         """
         with self._alone():
             pinned, active = self.pinned(), self.active()
-            done = {
-                domain: _left_alone(decision, active.get(domain), domain in pinned)
-                if domain in pinned or active.get(domain) != before.get(domain)
-                else decision
-                for domain, decision in decisions.items()
-            }
+            others = self._activated_beside(decisions, before, active)
+            done = {}
+            for domain, decision in decisions.items():
+                how = ""
+                if domain in pinned:
+                    how = "pinned"
+                elif active.get(domain) != before.get(domain):
+                    how = "changed by hand"
+                elif decision.outcome == "activate" and decision.active is not None and others:
+                    shape = self.manifest(domain, decision.active).shape
+                    how = "" if others == {shape} else "kernels of another shape were activated"
+                done[domain] = _left_alone(decision, active.get(domain), how) if how else decision
             for domain, decision in done.items():
                 if decision.active is None:
                     active.pop(domain, None)
@@ -256,6 +263,18 @@ class KernelStore:
             self._write_active(active)
             self._write_decisions(known | done)
         return done
+
+    def _activated_beside(
+        self, decisions: Mapping[str, Decision], before: Mapping[str, int], active: dict[str, int]
+    ) -> set[KernelShape]:
+        """Shapes of what others have activated since ``before``: kernels of different shapes
+        cannot be exported together.
+        """
+        return {
+            self.manifest(domain, version).shape
+            for domain, version in active.items()
+            if domain not in decisions and before.get(domain) != version
+        }
 
     def pin(self, domain: str) -> None:
         """Has fine-tuning leave a domain alone: what it is served by now stays, and where nothing
@@ -289,19 +308,22 @@ class KernelStore:
           InputError: the domain is not active, or no version below helped.
         """
         with self._alone():
-            self.check_known(domain)
-            active = self.active().get(domain)
-            if active is None:
-                raise InputError(
-                    f"{self.folder}: domain '{domain}' has no active version to roll back from"
-                )
-            for version in reversed(
-                [version for version in self.versions(domain) if version < active]
-            ):
-                if self.load(domain, version).manifest.activated:
-                    self._write_pinned(self.pinned() | {domain})
-                    self._activate(domain, version)
-                    return version
+            version = self.version_before(domain)
+            self._write_pinned(self.pinned() | {domain})
+            self._activate(domain, version)
+        return version
+
+    def version_before(self, domain: str) -> int:
+        """What ``rollback`` makes the served version. Raises ``InputError`` as it does."""
+        self.check_known(domain)
+        active = self.active().get(domain)
+        if active is None:
+            raise InputError(
+                f"{self.folder}: domain '{domain}' has no active version to roll back from"
+            )
+        for version in reversed([known for known in self.versions(domain) if known < active]):
+            if self.load(domain, version).manifest.activated:
+                return version
         raise InputError(
             f"{self.folder}: no version of domain '{domain}' below {active} helped on validation;"
             " activate one by number, or deactivate"
@@ -320,7 +342,8 @@ class KernelStore:
         """
         with self._alone(full=True):
             pinned = self.pinned()  # before anything changes: it may be damaged
-            self._deactivate(domain)
+            if domain not in self._known_decisions() or domain in self.domains():
+                self._deactivate(domain)
             self._write_pinned(pinned - {domain})
             decisions = self._known_decisions()
             if decisions.pop(domain, None):
@@ -393,8 +416,7 @@ class KernelStore:
             self._files.write(ACTIVE, dict(sorted(active.items())))
 
 
-def _left_alone(decision: Decision, active: int | None, pinned: bool) -> Decision:
-    how = "pinned" if pinned else "changed by hand"
+def _left_alone(decision: Decision, active: int | None, how: str) -> Decision:
     left = {"outcome": "keep", "reason": f"{how} while it was tuned", "active": active}
     return decision.model_copy(update=left)
 

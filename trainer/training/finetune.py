@@ -14,6 +14,7 @@ from configs.domains import ALL, Domain, named_domains
 from trainer.backbone.frozen_pass import BackboneOutputs, open_frozen, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import window_rows
+from trainer.evaluation.provenance import seen_by_backbone, seen_by_kernel
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape, KernelWeights, user_columns
 from trainer.registry.golden_scores import GoldenRows, keep_requests
@@ -58,6 +59,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     dataset, backbone = open_frozen(experiment, data, job)
     for topic, value in dataset.topics.values_without_rows():
         print(f"warning: topic '{topic}': no row of {data} has '{value}'", file=sys.stderr)
+    _tell_seen(store, job.experiment(), experiment)
     keep_requests(dataset, job)
     golden = GoldenRows.open(job, backbone)
     tap = experiment.kernel.tap
@@ -81,6 +83,25 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     outcomes = release(run, [tuning.trained[name] for name in decided])
     _tell_undecided(store, outcomes)
     return [*outcomes, *held]
+
+
+def _tell_seen(store: KernelStore, trained_with: Experiment, experiment: Experiment) -> None:
+    """Says where the rows that judge taught the backbone, or a kernel that is served."""
+    split = experiment.splits[experiment.finetune.validation]
+    learned = ["the backbone"] if "train" in seen_by_backbone(trained_with, split) else []
+    for domain, version in store.active().items():
+        try:
+            seen = seen_by_kernel(store.manifest(domain, version), trained_with, split)
+        except InputError:  # damaged: `release` says so
+            continue
+        learned += [f"the active kernel of '{domain}'"] if "train" in seen else []
+    if learned:
+        more = f" and {len(learned) - 3} more" if len(learned) > 3 else ""
+        print(
+            f"warning: {', '.join(learned[:3])}{more} learned from days of split"
+            f" '{experiment.finetune.validation}', which judges here: comparisons are flattered",
+            file=sys.stderr,
+        )
 
 
 def _tell_undecided(store: KernelStore, outcomes: list[Outcome]) -> None:

@@ -1,6 +1,7 @@
 """What is decided of a run's domains: who is compared with whom, level by level."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -204,3 +205,22 @@ def test_decisions_agree_with_what_was_there(
             assert served is not None
         if decision.outcome == "keep" and served is not None:
             assert served > 0, "a kernel that harms does not stay"
+
+
+@pytest.mark.parametrize(("span", "days"), [(3_600, 1), (3 * 86_400, 3), (40 * 86_400, 7)])
+def test_as_many_days_judge_as_rows_are_of(span: int, days: int) -> None:
+    week = (
+        "splits.validation.end=2025-03-14T03:00:00Z",
+        "splits.test={start: 2025-03-15T03:00:00Z, end: 2025-03-16T03:00:00Z}",
+    )
+    start = 20_000 * 86_400
+    moments = np.linspace(start, start + span - 1, len(ROWS.logits)).astype(np.int64)
+    rows = replace(ROWS, columns={**ROWS.columns, "row/timestamp": moments})
+
+    def error(drift: float) -> float:
+        experiment = variant(*week, f"finetune.activation.drift={drift}")
+        test = decide(experiment, rows, [candidate(HOME, 1.0)], {})[HOME].tests["ctr"]
+        assert test is not None
+        return test.standard_error
+
+    assert error(0.5) == pytest.approx(np.hypot(error(0.0), 0.5 / np.sqrt(days)))

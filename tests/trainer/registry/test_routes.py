@@ -181,3 +181,34 @@ def test_what_could_not_be_exported_beside_what_is_served_is_refused(
         check_servable(store, experiment, "scene=home", version)
     assert f"of 'scene=home' has {wide.words}" in one_line(error)
     assert f"'period=lunch,region=r1' has {SHAPE.words}" in one_line(error)
+
+
+def test_a_domain_that_was_only_decided_can_be_forgotten(
+    store: KernelStore, experiment: Experiment
+) -> None:
+    name = "region=r2,scene=search"
+    why = {"outcome": "keep", "reason": "no better than all", "against": "all"}
+    if name in store.domains():
+        store.remove(name)
+    store.decide({name: Decision.model_validate(why)}, store.active())
+    assert name in store.known()
+    store.remove(name)
+    assert name not in store.known()
+
+
+def test_a_decision_is_left_alone_where_another_run_activated_another_shape(
+    store: KernelStore, experiment: Experiment
+) -> None:
+    for name in list(store.active()):
+        store.deactivate(name)
+    before = store.active()
+    wide = replace(SHAPE, widths=(*SHAPE.widths[:-2], 99, 1))
+    mine = store.add("scene=home", random_kernel(SHAPE, 1), MANIFEST)
+    theirs = MANIFEST | {"shape": wide.to_json()}
+    store.activate("region=r1", store.add("region=r1", random_kernel(wide, 1), theirs))
+    why = {"outcome": "activate", "reason": "better", "against": "all", "version": mine}
+    decision = Decision.model_validate(why | {"active": mine})
+    done = store.decide({"scene=home": decision}, before)["scene=home"]
+    assert (done.outcome, done.active) == ("keep", None)
+    assert done.reason == "kernels of another shape were activated while it was tuned"
+    assert list(store.active()) == ["region=r1"]
