@@ -27,10 +27,10 @@ from preprocessing.validation.scalar_coercion import (
     SCALARS,
     Coerced,
     Mask,
-    as_typed,
     decode_text,
     is_text,
     mask_of,
+    read_texts,
     without_nulls,
 )
 
@@ -64,10 +64,8 @@ def coerce(column: RawColumn, kind: Kind, carrier: Carrier = TYPED) -> Coerced:
         column = without_nulls(column, carrier.nulls)
     if kind == "strings":
         return _lists(column, carrier)
-    if kind == "string" and carrier.untyped and is_text(column.type):
-        column, problems = decode_text(column)
-        texts = SCALARS[kind](as_typed(column))
-        return Coerced(texts.values, [*problems, *texts.problems])
+    if kind == "string":
+        return read_texts(column, carrier.untyped)
     return SCALARS[kind](column)
 
 

@@ -67,7 +67,7 @@ def without_nulls(values: pa.Array, nulls: Sequence[str]) -> pa.Array:
     return values if known is None else _blank(values, mask_of(known))
 
 
-def as_typed(text: pa.Array) -> pa.Array:
+def _as_typed(text: pa.Array) -> pa.Array:
     """Text of a CSV file, of which whole fractions and truth values are as a format with types
     has them (``configs.values.text_of_field``).
     """
@@ -98,11 +98,13 @@ def _is_bytes(type_: pa.DataType) -> bool:
     )
 
 
-def read_texts(values: pa.Array) -> Coerced:
+def read_texts(values: pa.Array, untyped: bool = False) -> Coerced:
+    """Reads values of any type as text; with ``untyped``, text is that of a CSV file."""
     type_ = values.type
     problems: list[tuple[str, Mask]] = []
     if is_text(type_):
         values, problems = decode_text(values)
+        values = _as_typed(values) if untyped else values
     elif pa.types.is_floating(type_):
         bad = mask_of(pc.invert(pc.is_finite(values)))
         problems = [(NO_TEXT, bad)]

@@ -342,10 +342,10 @@ class KernelStore:
         """
         with self._alone(full=True):
             pinned = self.pinned()  # before anything changes: it may be damaged
-            if domain not in self._known_decisions() or domain in self.domains():
+            decisions = self._known_decisions()
+            if domain not in decisions or domain in self.domains():
                 self._deactivate(domain)
             self._write_pinned(pinned - {domain})
-            decisions = self._known_decisions()
             if decisions.pop(domain, None):
                 self._write_decisions(decisions)
             if self._folder_of(domain).exists():
