@@ -85,6 +85,17 @@ def check_topics(
             )
 
 
+def check_memory(keys: Mapping[str, Sequence[str]], labels: Sequence[str]) -> None:
+    """No label is part of a key."""
+    for name, columns in keys.items():
+        for column in columns:
+            if column in labels:
+                raise ValueError(
+                    f"memory.keys.{name}: '{column}' is a label; a key must be known before the"
+                    " click"
+                )
+
+
 def check_cross_topics(
     topics: Mapping[str, Topic], cross_topics: Sequence[tuple[str, str]]
 ) -> None:
@@ -144,6 +155,7 @@ def check_timestamp_features(features: Mapping[str, FeatureSettings], timestamp:
 def check_columns(
     features: Mapping[str, FeatureSettings],
     topics: Mapping[str, Topic],
+    remembered: Mapping[str, Sequence[str]],
     kept: Iterable[str],
     others: Iterable[Reader],
     keys: Iterable[str],
@@ -154,6 +166,7 @@ def check_columns(
     Args:
       features: of the experiment.
       topics: of the experiment.
+      remembered: keys of its memory, and the columns of each, which are text.
       kept: columns for topics to come; text where nothing else reads them.
       others: what else reads a column; none of it is served.
       keys: columns that hold one value a row, whoever reads them.
@@ -186,6 +199,9 @@ def check_columns(
 
     for where, column, way in _served(features, topics):
         read_served(where, column, way)
+    for name, columns in remembered.items():
+        for column in columns:
+            read_served(f"memory.keys.{name}", column, "string")
     for column in kept:
         read_served("data.topic_columns", column, read_as.get(column, "string"))
     for reader in others:

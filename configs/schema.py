@@ -15,11 +15,13 @@ from configs.consistency import (
     check_cross_topics,
     check_domains,
     check_features,
+    check_memory,
     check_timestamp_features,
     check_topics,
 )
 from configs.domains import Domain, Topic, enumerate_domains
 from configs.features import Feature
+from configs.memory import Memory
 from configs.section import Count, SafeName, Section, Seed, UtcDatetime, Weight
 from configs.simulation import Simulation
 from configs.training import Backbone, Finetune, Kernel, Pretrain
@@ -177,6 +179,7 @@ class Experiment(Section):
     backbone: Backbone = Backbone()
     pretrain: Pretrain = Pretrain()
     kernel: Kernel = Kernel()
+    memory: Memory | None = None
     finetune: Finetune = Finetune()
     evaluation: Evaluation = Evaluation()
     simulation: Simulation | None = None
@@ -300,6 +303,7 @@ class Experiment(Section):
         debias = self.backbone.debias
         check_features(self.features, self.label_columns, debias.feature if debias else None)
         check_topics(self.topics, self.data.topic_columns, self.data.timestamp, self.label_columns)
+        check_memory(self.memory.keys if self.memory else {}, self.label_columns)
         check_cross_topics(self.topics, self.cross_topics)
         check_domains(self.domains)
         return self
@@ -339,5 +343,6 @@ class Experiment(Section):
         truth = (self.evaluation.truth.key,) if self.evaluation.truth else ()
         check_timestamp_features(self.features, data.timestamp)
         keys = (data.request, data.user, *data.row_key, *truth)
-        check_columns(self.features, self.topics, self.data.topic_columns, others, keys)
+        remembered = self.memory.keys if self.memory else {}
+        check_columns(self.features, self.topics, remembered, self.data.topic_columns, others, keys)
         return self

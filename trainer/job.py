@@ -47,6 +47,11 @@ class Job:
         return self.folder / "kernels"
 
     @property
+    def memory(self) -> Path:
+        """Folder of what kernels remember."""
+        return self.folder / "memory"
+
+    @property
     def reports(self) -> Path:
         """Folder of metrics and reports."""
         return self.folder / "reports"

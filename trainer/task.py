@@ -1,5 +1,5 @@
 """The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report |
-kernels]``.
+kernels | memory]``.
 
 Without a subcommand it runs pretrain, finetune, evaluate and report, which is what a training
 service launches.
@@ -24,6 +24,7 @@ from configs.cli import (
 )
 from configs.domains import named_domains
 from trainer.job import Job
+from trainer.memory import command as memory_arguments
 from trainer.prerequisites import (
     check_dataset,
     check_evaluated,
@@ -31,6 +32,8 @@ from trainer.prerequisites import (
     check_split,
 )
 from trainer.registry.command import add_arguments, kernels_command
+from trainer.registry.kernel_registry import KernelStore
+from trainer.registry.routes import memory_read
 
 if TYPE_CHECKING:
     from trainer.registry.version_diff import ScoredRows
@@ -80,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, (function, text) in _COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function)
-        if name not in ("report", "kernels"):
+        if name not in ("report", "kernels", "memory"):
             add_config_arguments(command)
             command.add_argument(
                 "--data",
@@ -111,6 +114,8 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("--split", help="split to evaluate; evaluation.split by default")
         if name == "kernels":
             add_arguments(command)
+        if name == "memory":
+            memory_arguments.add_arguments(command)
     return parser
 
 
@@ -178,6 +183,19 @@ def _kernels(arguments: argparse.Namespace) -> None:
         kernels_command(arguments, _parser(), _score_both)
 
 
+def _memory(arguments: argparse.Namespace) -> None:
+    memory_arguments.check_arguments(arguments, _parser())
+    job = Job(arguments.job_dir)
+    job.check_finished()
+    memory = memory_read(KernelStore(job))
+    if arguments.action == "refresh":
+        check_dataset(arguments.data)
+        with _tensorflow():
+            memory_arguments.memory_command(arguments, memory)
+    else:
+        memory_arguments.memory_command(arguments, memory)
+
+
 def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
     if arguments.set and not arguments.config:
         raise InputError("--set: needs --config")
@@ -204,6 +222,7 @@ _COMMANDS = {
     "evaluate": (_evaluate, "judge backbone and kernels, domain by domain"),
     "report": (_report, "write reports/report.html from the last evaluation"),
     "kernels": (_kernels, "list, show, compare, verify, activate, roll back or remove kernels"),
+    "memory": (_memory, "refresh, list, activate, roll back or remove what kernels remember"),
 }
 
 if __name__ == "__main__":

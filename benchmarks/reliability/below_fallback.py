@@ -1,5 +1,6 @@
 """Which active kernels of a job are worse than what would answer in their place."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,16 +8,17 @@ import numpy as np
 from configs import Experiment
 from configs.domains import Domain
 from configs.schema import RANKING_TASKS
-from trainer.backbone.frozen_pass import BackboneOutputs, Floats, open_frozen, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.evaluation.comparison import paired_rows
+from trainer.evaluation.kernel_rows import KernelRows
 from trainer.job import Job
 from trainer.kernels.fallback import answering_domain
-from trainer.kernels.kernel import Rows, user_columns
+from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import score_rows
 from trainer.metrics.paired_bootstrap import paired_comparison
 from trainer.metrics.results import Interval
 from trainer.metrics.task_metrics import UNDEFINED
-from trainer.registry.kernel_registry import KernelStore, StoredKernel, common_tap
+from trainer.registry.kernel_registry import KernelStore, StoredKernel
 
 
 def below_fallback(
@@ -34,12 +36,10 @@ def below_fallback(
       Domain -> task -> 95% interval of the AUC difference, of those kernels whose interval lies
       below 0 in a task over all impressions.
     """
-    dataset, backbone = open_frozen(experiment, data, job)
     store = KernelStore(job)
     kernels = {domain: store.load(domain, version) for domain, version in store.active().items()}
-    keep = user_columns(*(kernel.shape for kernel in kernels.values()))
     name = split or experiment.evaluation.split
-    rows = run_frozen(backbone, dataset, name, common_tap(list(kernels.values())), name, keep)
+    rows = KernelRows.open(experiment, data, job, list(kernels.values())).of_split(name, name)
     found: dict[str, dict[str, Interval]] = {}
     for domain in kernels:
         gains = {name: k.measured_gain for name, k in kernels.items() if name != domain}
@@ -59,7 +59,7 @@ def _below(
     own: Floats,
     other: StoredKernel | None,
 ) -> dict[str, Interval]:
-    reference = BackboneOutputs(rows.logits.copy(), rows.taps, rows.columns)
+    reference = replace(rows, logits=rows.logits.copy())
     reference.logits[inside] = _logits(other, rows, inside)
     below: dict[str, Interval] = {}
     for task, pair in paired_rows(experiment, reference, inside, own):

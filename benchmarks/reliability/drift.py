@@ -22,13 +22,12 @@ from configs.domains import ALL, Domain
 from configs.schema import RANKING_TASKS
 from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.task import parse_arguments
-from trainer.backbone.frozen_pass import open_frozen, run_frozen
 from trainer.evaluation.comparison import paired_rows
+from trainer.evaluation.kernel_rows import KernelRows
 from trainer.job import Job
-from trainer.kernels.kernel import user_columns
 from trainer.kernels.scoring import score_rows
 from trainer.metrics.paired_tests import PairedTest, paired_test
-from trainer.registry.kernel_registry import KernelStore, common_tap
+from trainer.registry.kernel_registry import KernelStore
 from trainer.training.finetune import finetune
 
 _DAY = timedelta(days=1)
@@ -108,15 +107,14 @@ def _differences(
     """For each domain that has a kernel of its own and each task, its test against the kernel of
     all traffic on each day where it is defined.
     """
-    dataset, backbone = open_frozen(experiment, data, job)
     store = KernelStore(job)
     kernels = {name: store.load(name, store.versions(name)[-1]) for name in store.domains()}
     if ALL not in kernels:
         return
-    keep = user_columns(*(kernel.shape for kernel in kernels.values()))
+    source = KernelRows.open(experiment, data, job, list(kernels.values()))
     tests: dict[tuple[str, str], list[PairedTest]] = {}
     for name in map(_LATER.format, days):
-        rows = run_frozen(backbone, dataset, name, common_tap(list(kernels.values())), name, keep)
+        rows = source.of_split(name, name)
         for domain, kernel in kernels.items():
             inside = rows.domain_rows(Domain.parse(domain, experiment.topics))
             if domain == ALL or not len(inside):

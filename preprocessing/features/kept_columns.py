@@ -1,7 +1,8 @@
-"""Raw columns that datasets keep, so that a topic may be younger than the dataset it cuts.
+"""Raw columns that datasets keep, so that a topic may be younger than the dataset it cuts, and so
+that memory has its keys.
 
-Kept are the columns that the config's topics read (but for the row's moment, which every dataset
-holds), those that ``data.topic_columns`` names, and, of themselves, columns of text that features
+Kept are the columns that the config's topics and memory read (but for the row's moment, which every
+dataset holds), those that ``data.topic_columns`` names, and, of themselves, columns of text that features
 read, where they have few distinct values: nobody cuts traffic by what a row has for itself.
 """
 
@@ -36,10 +37,11 @@ def dictionary_path(column: str) -> str:
 
 
 def asked_columns(experiment: Experiment) -> tuple[Column, ...]:
-    """The columns that a topic reads or the config names, but for the row's moment."""
+    """The columns that a topic or memory reads, or the config names, but for the row's moment."""
     topics = (topic.column for topic in experiment.topics.values())
+    remembered = experiment.memory.columns if experiment.memory else ()
     columns = raw_columns(experiment)
-    names = dict.fromkeys((*topics, *experiment.data.topic_columns))
+    names = dict.fromkeys((*topics, *remembered, *experiment.data.topic_columns))
     return tuple(columns[name] for name in names if columns[name].kind != "timestamp")
 
 

@@ -35,8 +35,8 @@ class Column:
       required: a null refuses the row; other columns may be missing in a row.
       served: a serving request carries it (features and topic fields do, and columns kept for
         topics to come may one day; labels and keys do not).
-      side: side of its first feature, crosses coming last; ``context`` where only topics read it;
-        None where it is not served.
+      side: side of its first feature, crosses coming last; ``context`` where only topics or memory
+        read it; None where it is not served.
     """
 
     name: str
@@ -60,7 +60,8 @@ def raw_columns(experiment: Experiment) -> dict[str, Column]:
         columns.setdefault(
             topic.column, Column(topic.column, topic.read_as, served=True, side="context")
         )
-    for name in experiment.data.topic_columns:
+    remembered = experiment.memory.columns if experiment.memory else ()
+    for name in (*remembered, *experiment.data.topic_columns):
         columns.setdefault(name, Column(name, "string", served=True, side="context"))
 
     data = experiment.data
@@ -76,8 +77,8 @@ def raw_columns(experiment: Experiment) -> dict[str, Column]:
 
 
 def served_columns(experiment: Experiment) -> list[Column]:
-    """The raw columns of a request: all that features and topics read, less the debias feature's
-    own.
+    """The raw columns of a request: all that features, topics and memory read, less the debias
+    feature's own.
     """
     debias = experiment.backbone.debias
     features = {
@@ -87,6 +88,8 @@ def served_columns(experiment: Experiment) -> list[Column]:
         for column in experiment.columns_of(name)
     }
     read = features | {topic.column for topic in experiment.topics.values()}
+    if experiment.memory:
+        read |= set(experiment.memory.columns)
     return [column for column in raw_columns(experiment).values() if column.name in read]
 
 

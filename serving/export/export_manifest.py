@@ -25,6 +25,7 @@ from serving.wire.version_files import EXTRA as EXTRA
 from serving.wire.version_files import RECORD
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
+from trainer.memory.memory_store import StoredMemory
 from trainer.registry.kernel_registry import StoredKernel
 
 _PACKAGES = ("configs", "preprocessing", "trainer", "serving")
@@ -53,6 +54,16 @@ class KernelEntry(Section):
     sha256: str
 
 
+class MemoryEntry(Section):
+    """The memory of a version: the stored version, the refresh at which it counted, ISO 8601, and
+    the keys that it has, by name.
+    """
+
+    version: int
+    until: str
+    keys: dict[str, int]
+
+
 class FileEntry(Section):
     """A file of a version: its size in bytes and its sha256."""
 
@@ -68,6 +79,7 @@ class Record(Section):
         (``sources_of``).
       layout: what the graph is built for.
       kernels: by domain, in the order of the slots.
+      memory: what they remember; None where they do not.
       files: every other file of the version, by name.
     """
 
@@ -76,6 +88,7 @@ class Record(Section):
         InstanceOf[Layout], BeforeValidator(_read_layout), PlainSerializer(_layout_to_json)
     ]
     kernels: dict[str, KernelEntry]
+    memory: MemoryEntry | None = None
     files: dict[str, FileEntry]
 
     @classmethod
@@ -159,6 +172,14 @@ def kernels_of(kernels: Sequence[StoredKernel], slots: dict[str, int]) -> dict[s
         )
         for domain, slot in slots.items()
     }
+
+
+def memory_entry(memory: StoredMemory | None) -> MemoryEntry | None:
+    """``Record.memory`` of what is served."""
+    if memory is None:
+        return None
+    keys = {name: len(found.hashes) for name, found in memory.counts.keys.items()}
+    return MemoryEntry(version=memory.version, until=memory.until.isoformat(), keys=keys)
 
 
 def files_of(

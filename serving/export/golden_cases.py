@@ -29,15 +29,17 @@ import numpy as np
 from configs import Experiment
 from configs.domains import AUTO, BACKBONE
 from configs.schema import RANKING_TASKS
+from preprocessing.features.key_hashes import PREFIX
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import served_columns
-from serving.export.reference_scores import TrainerScores, frozen_rows
+from serving.export.reference_scores import TrainerScores, frozen_rows, with_memory
 from serving.wire.signatures import SERVED_DOMAIN
 from serving.wire.version_files import GOLDEN
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import KernelShape, user_columns
+from trainer.memory.counts import Counts
 from trainer.registry.golden_scores import TOLERANCE, record_batch
-from trainer.registry.kernel_registry import StoredKernel
+from trainer.registry.kernel_registry import StoredKernel, common_memory
 
 FILE = GOLDEN.name
 TAPS = "golden_taps.npz"
@@ -72,8 +74,10 @@ def golden_taps(
     """
     rows, items, shared = golden_rows(experiment, requests)
     batch = record_batch(experiment, [*rows, *(item | shared for item in items)], "golden requests")
-    frozen = frozen_rows(backbone, transform, experiment.topics, batch, shape.tap)
-    kept = {name for name in frozen.columns if name.startswith("topic/")} | set(user_columns(shape))
+    memory = shape.remembers
+    frozen = frozen_rows(backbone, transform, experiment.topics, batch, shape.tap, memory)
+    kept = {name for name in frozen.columns if name.startswith(("topic/", PREFIX))}
+    kept |= set(user_columns(shape))
     file = io.BytesIO()
     np.savez(
         file,
@@ -91,6 +95,7 @@ def golden_cases(
     kernels: Sequence[StoredKernel],
     served: list[str],
     changed: Sequence[str],
+    counts: Counts | None = None,
 ) -> dict[str, Any]:
     """The content of ``FILE``.
 
@@ -101,11 +106,13 @@ def golden_cases(
       kernels: what is served.
       served: their domains, in the order of the slots.
       changed: domains that are worth a case of their own.
+      counts: what the kernels remember, where they do.
     """
     rows, items, shared = golden_rows(experiment, requests)
     with np.load(taps, allow_pickle=False) as arrays:
         columns = {name: arrays[name] for name in arrays.files}
     both = BackboneOutputs(columns.pop("logits"), columns.pop("taps"), columns)
+    both = with_memory(both, common_memory(kernels), counts)
     scores = [
         TrainerScores(experiment, kernels, part)
         for part in (_part(both, 0, len(rows)), _part(both, len(rows), None))
@@ -135,7 +142,8 @@ def golden_cases(
 
 def _part(rows: BackboneOutputs, start: int, stop: int | None) -> BackboneOutputs:
     columns = {name: values[start:stop] for name, values in rows.columns.items()}
-    return BackboneOutputs(rows.logits[start:stop], rows.taps[start:stop], columns)
+    memory = None if rows.memory is None else rows.memory[start:stop]
+    return BackboneOutputs(rows.logits[start:stop], rows.taps[start:stop], columns, memory)
 
 
 def _case(signature: str, domain: str, rows: list[Row], scores: TrainerScores) -> Case:

@@ -15,6 +15,8 @@ from trainer.kernels.bank import KernelBank
 from trainer.kernels.fallback import answering_domain
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.routing import most_specific_first
+from trainer.memory.counts import Counts
+from trainer.memory.lookup import MemoryTables
 from trainer.registry.kernel_registry import StoredKernel
 
 _FEWEST = 16
@@ -36,10 +38,16 @@ class Slots:
         (``fallback.answering_domain``).
       rank_of: int32 ``[slots]``: the rank of the domain in a slot; 0 where the slot is not used.
         Slots are used from 0 on.
+      memory: what kernels read beside the tap; None where they read nothing.
     """
 
     def __init__(
-        self, domains: list[Domain], shape: KernelShape, slots: int, kernels: Sequence[StoredKernel]
+        self,
+        domains: list[Domain],
+        shape: KernelShape,
+        slots: int,
+        kernels: Sequence[StoredKernel],
+        counts: Counts | None = None,
     ) -> None:
         """Fills the slots.
 
@@ -48,7 +56,10 @@ class Slots:
           shape: of every kernel.
           slots: at least one more than kernels.
           kernels: what is served.
+          counts: what they remember, where they do.
         """
+        memory = shape.remembers
+        self.memory = MemoryTables(memory, counts) if memory and counts else None
         self.domains, self.names = domains, [BACKBONE, *(domain.name for domain in domains)]
         self.bank = KernelBank(slots, shape)
         ranks = {name: rank for rank, name in enumerate(self.names)}
@@ -78,6 +89,7 @@ class Slots:
             "slot_of": self.slot_of,
             "answer_of": self.answer_of,
             "rank_of": self.rank_of,
+            **(self.memory.variables() if self.memory else {}),
         }
 
     def used(self) -> tf.Tensor:

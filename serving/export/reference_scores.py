@@ -3,6 +3,7 @@ the stored kernels, with no exported graph.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,8 +13,10 @@ import pyarrow as pa
 from configs import Experiment
 from configs.domain_names import spellings
 from configs.domains import BACKBONE, Domain
+from configs.memory import Memory
 from configs.tensorflow_import import tf
 from configs.topics import Topic
+from preprocessing.features.key_hashes import keys_of_batch
 from preprocessing.features.topic import topics_of_batch
 from preprocessing.features.transform import Transform
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
@@ -23,7 +26,15 @@ from trainer.job import Job
 from trainer.kernels.fallback import answering_domain
 from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.kernels.scoring import Probabilities, probabilities, score_rows
-from trainer.registry.kernel_registry import KernelStore, StoredKernel, common_tap
+from trainer.memory.counts import Counts
+from trainer.memory.lookup import rates_of_rows
+from trainer.memory.memory_store import MemoryStore
+from trainer.registry.kernel_registry import (
+    KernelStore,
+    StoredKernel,
+    common_memory,
+    common_tap,
+)
 
 
 def frozen_rows(
@@ -32,17 +43,29 @@ def frozen_rows(
     topics: Mapping[str, Topic],
     rows: pa.RecordBatch,
     tap: str,
+    memory: Memory | None = None,
 ) -> BackboneOutputs:
-    """Runs validated rows through Beam's batch transform and the frozen backbone, and cuts them by
-    topics.
+    """Runs validated rows through Beam's batch transform and the frozen backbone, cuts them by
+    topics, and gives them the keys of a memory.
     """
     columns: dict[str, Any] = transform.apply_batch(rows)
-    columns |= topics_of_batch(topics, rows)
+    columns |= topics_of_batch(topics, rows) | keys_of_batch(memory, rows)
     heads = backbone(
         {name: tf.constant(values) for name, values in feature_tensors(columns, backbone).items()},
         training=False,
     )
     return BackboneOutputs(heads["logits"].numpy(), np.asarray(read_tap(heads, tap)), columns)
+
+
+def with_memory(
+    rows: BackboneOutputs, memory: Memory | None, counts: Counts | None
+) -> BackboneOutputs:
+    """Rows that have a memory's keys with what they are served with; as they are where there is
+    none.
+    """
+    if memory is None or counts is None:
+        return rows
+    return replace(rows, memory=rates_of_rows(memory, counts, rows.columns))
 
 
 class TrainerScores:
@@ -109,8 +132,8 @@ def stored_scores(job: Job, experiment: Experiment, rows: pa.RecordBatch) -> Tra
     """
     store = KernelStore(job)
     kernels = [store.load(domain, version) for domain, version in store.active().items()]
-    tap = common_tap(kernels) or experiment.kernel.tap
+    tap, memory = common_tap(kernels) or experiment.kernel.tap, common_memory(kernels)
+    counts = MemoryStore(job).served(memory).counts if memory else None
     backbone, transform = load_frozen(job, experiment), Transform(experiment, job.fitted())
-    return TrainerScores(
-        experiment, kernels, frozen_rows(backbone, transform, experiment.topics, rows, tap)
-    )
+    frozen = frozen_rows(backbone, transform, experiment.topics, rows, tap, memory)
+    return TrainerScores(experiment, kernels, with_memory(frozen, memory, counts))

@@ -14,14 +14,15 @@ import keras
 from configs import Experiment
 from configs.schema import RANKING_TASKS
 from configs.tensorflow_import import tf
+from preprocessing.features.key_hashes import hash_keys, hash_text
 from preprocessing.features.topic import element_index, first_of
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import Column, served_columns
 from serving.export.kernel_slots import Slots
 from serving.export.shape_checks import check_rows
 from serving.wire.signatures import SERVED_DOMAIN
-from trainer.backbone.model import TOPIC_PREFIX, read_tap
-from trainer.kernels.bank import SLOT, domain_model
+from trainer.backbone.model import TOPIC_PREFIX
+from trainer.kernels.bank import MEMORY, SLOT, domain_model, kernel_inputs
 from trainer.kernels.routing import auto_rank
 from trainer.losses import log_probabilities
 
@@ -116,9 +117,7 @@ class Recommender(tf.Module):
 
     def _of_rows(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         raw = {name: tensor for name, tensor in inputs.items() if name != "domain"}
-        return self._scores(
-            self._transform.features(raw), lambda: self._topics(raw), inputs["domain"]
-        )
+        return self._scores(self._transform.features(raw), raw, inputs["domain"])
 
     def _examples(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         inputs = check_rows(inputs)
@@ -145,12 +144,16 @@ class Recommender(tf.Module):
         # reads then and TensorFlow prunes.
         raw = repeated(once) | items
         features = self._transform.features(raw) | repeated(self._transform.features(once))
-        return self._scores(features, lambda: self._topics(raw), tf.gather(inputs["domain"], first))
+        return self._scores(features, raw, tf.gather(inputs["domain"], first))
 
     def _scores(
-        self, features: dict[str, tf.Tensor], topics: _Topics, domain: tf.Tensor
+        self, features: dict[str, tf.Tensor], raw: dict[str, tf.Tensor], domain: tf.Tensor
     ) -> dict[str, tf.Tensor]:
         slots: Slots = self._slots.value
+
+        def topics() -> dict[str, tf.Tensor]:
+            return self._topics(raw)
+
         ranks = self._ranks.lookup(domain)
         automatic = tf.equal(ranks, _AUTO_RANK)
         # requests that name their domain do not pay for what grows with the ways of cutting traffic
@@ -165,7 +168,7 @@ class Recommender(tf.Module):
         )
         slot = tf.gather(slots.answer_of, ranks)
         logits = self._domain_model.value(
-            {**self._inputs(features, topics), SLOT: slot}, training=False
+            {**self._inputs(features, topics), **self._memory(raw), SLOT: slot}, training=False
         )
         log_p = log_probabilities(logits)
         served = tf.gather(tf.constant(slots.names), tf.gather(slots.rank_of, slot))
@@ -179,9 +182,8 @@ class Recommender(tf.Module):
             slots.bank,
         )
         heads, used = self._backbone.value(inputs, training=False), slots.used()
-        logits = bank.every_slot(
-            read_tap(heads, bank.shape.tap), heads["logits"], inputs.get(bank.shape.user), used
-        )
+        taps = kernel_inputs(bank.shape, heads, self._memory(raw).get(MEMORY))
+        logits = bank.every_slot(taps, heads["logits"], inputs.get(bank.shape.user), used)
         log_p = log_probabilities(tf.reshape(logits, [-1, 2]))
         by_row = {
             task: tf.transpose(tf.reshape(tf.exp(log_p[task]), [used, tf.shape(logits)[1]]))
@@ -205,6 +207,17 @@ class Recommender(tf.Module):
             index = tf.gather(element_index(topic, values), places)
             found[name] = first_of(index) if topic.read_as == "strings" else index
         return found
+
+    def _memory(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What rows remember, as an input of the domain model; nothing where kernels do not read
+        it.
+        """
+        slots: Slots = self._slots.value
+        memory = slots.bank.shape.remembers
+        if memory is None or slots.memory is None:
+            return {}
+        keys = hash_keys(memory, {name: hash_text(raw[name]) for name in memory.columns})
+        return {MEMORY: slots.memory.rates(keys)}
 
     def _inputs(self, features: dict[str, tf.Tensor], topics: _Topics) -> dict[str, tf.Tensor]:
         """The backbone's inputs among the transform's outputs; few backbones read topics."""

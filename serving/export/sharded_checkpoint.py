@@ -73,7 +73,8 @@ def write_kernels(former: Path, version: Path, kernels: dict[str, tf.Variable]) 
     index of both.
 
     Args:
-      former: folder of a version whose variables are of the same names, types and shapes.
+      former: folder of a version whose variables are of the same names, types and shapes, but for
+        lengths that are free.
       version: folder of the new one.
       kernels: by name (``Slots.variables``).
     """
@@ -82,7 +83,11 @@ def write_kernels(former: Path, version: Path, kernels: dict[str, tf.Variable]) 
         for folder in (work / "backbone.index", version / BACKBONE_INDEX):
             link(former / BACKBONE_INDEX, folder)
         _join(work, kernels, version)
-    expected, received = _shapes(former), _shapes(version)
+    free = {f"{KERNELS}{name}{_VALUE}" for name, v in kernels.items() if None in v.shape}
+    expected, received = (
+        {name: None if name in free else shape for name, shape in _shapes(folder).items()}
+        for folder in (former, version)
+    )
     if expected != received:
         differing = sorted(name for name, _ in expected.items() ^ received.items())
         raise ValueError(

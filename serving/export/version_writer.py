@@ -23,6 +23,7 @@ from serving.export.export_manifest import (
     Record,
     files_of,
     kernels_of,
+    memory_entry,
     newest,
     sources_of,
 )
@@ -43,6 +44,8 @@ from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
+from trainer.memory.counts import Counts
+from trainer.memory.memory_store import MemoryStore, StoredMemory
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
 from trainer.registry.routes import job_routes, names_known
 
@@ -58,6 +61,7 @@ class _Wanted:
       others: domains that it must know beside the experiment's.
       requests: the golden ones.
       slots: of the bank; None for any number that they fit into.
+      memory: what they remember; None where they do not.
     """
 
     job: Job
@@ -66,6 +70,12 @@ class _Wanted:
     others: tuple[str, ...]
     requests: list[golden_cases.Row]
     slots: int | None
+    memory: StoredMemory | None
+
+    @property
+    def counts(self) -> Counts | None:
+        """What the kernels remember; None where they do not."""
+        return self.memory.counts if self.memory else None
 
     @classmethod
     def of(cls, job: Job, slots: int | None) -> "_Wanted":
@@ -75,7 +85,9 @@ class _Wanted:
         store = KernelStore(job)
         experiment = job_routes(store, job.experiment())
         kernels = [store.load(domain, number) for domain, number in store.active().items()]
-        common_shape(kernels)
+        shape = common_shape(kernels)
+        remembered = shape.remembers if shape else None
+        memory = MemoryStore(job).served(remembered) if remembered else None
         if slots is not None and slots <= len(kernels):
             raise InputError(
                 f"--slots {slots}: expected at least {len(kernels) + 1}, one for each active kernel"
@@ -91,7 +103,7 @@ class _Wanted:
             )
         others = sorted(domains_outside_config(experiment, names))
         requests = job.golden_requests(experiment)
-        return cls(job, experiment, kernels, tuple(others), requests, slots)
+        return cls(job, experiment, kernels, tuple(others), requests, slots, memory)
 
 
 def export(
@@ -141,7 +153,10 @@ def export(
         ]
         _write_extra(aside, wanted, models.resolve().name, list(served), changed)
         files = files_of(aside, former, record.files if record else {})
-        Record(sources=sources, layout=layout, kernels=kernels, files=files).write(aside)
+        memory = memory_entry(wanted.memory)
+        Record(sources=sources, layout=layout, kernels=kernels, memory=memory, files=files).write(
+            aside
+        )
     return models / str(version)
 
 
@@ -169,7 +184,7 @@ def _write_all(aside: Path, wanted: _Wanted) -> tuple[Layout, dict[str, int]]:
         experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1]
     )
     layout = Layout(shape, wanted.slots or head_room(len(kernels)), wanted.others)
-    slots = Slots(layout.domains(experiment), shape, layout.slots, kernels)
+    slots = Slots(layout.domains(experiment), shape, layout.slots, kernels, wanted.counts)
     module = Recommender(experiment, transform, backbone, slots)
     shards = TwoShards()
     options = tf.saved_model.SaveOptions(experimental_sharding_callback=shards)
@@ -188,7 +203,8 @@ def _write_kernels(aside: Path, wanted: _Wanted, former: Path, layout: Layout) -
     """Writes the kernels' data file and the index, and links the rest of an earlier version;
     returns the slots of what it serves.
     """
-    slots = Slots(layout.domains(wanted.experiment), layout.shape, layout.slots, wanted.kernels)
+    domains = layout.domains(wanted.experiment)
+    slots = Slots(domains, layout.shape, layout.slots, wanted.kernels, wanted.counts)
     assets = [path.relative_to(former).as_posix() for path in (former / "assets").glob("*")]
     for name in ("saved_model.pb", f"{EXTRA}/{golden_cases.TAPS}", *assets):
         link(former / name, aside / name)
@@ -208,6 +224,7 @@ def _write_extra(
         wanted.kernels,
         served,
         changed,
+        wanted.counts,
     )
     write_unsynced(extra / golden_cases.FILE, json.dumps(cases, allow_nan=False).encode())
     write_warmup(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from configs import Experiment, InputError
 from configs.domains import Domain, Topic
+from configs.memory import Memory
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Columns, Dataset
@@ -33,11 +34,26 @@ class BackboneOutputs:
         none was asked for.
       columns: the record columns that are no features (labels, topics, row keys), each ``[N]``, and
         the features that were asked for.
+      memory: float32 ``[N, w]``, what each row remembers (``trainer.memory``), which kernels read
+        beside the tap; None where they do not.
     """
 
     logits: Floats
     taps: Floats
     columns: Columns
+    memory: Floats | None = None
+
+    def inputs(self, rows: Any) -> Floats:
+        """What kernels read of rows, float32 ``[*rows.shape, T, d]``: tap and memory.
+
+        Args:
+          rows: indices, of any shape.
+        """
+        taps: Floats = self.taps[rows]
+        if self.memory is None:
+            return taps
+        memory = np.repeat(self.memory[rows][..., np.newaxis, :], taps.shape[-2], axis=-2)
+        return np.concatenate([taps, memory], axis=-1)
 
     def domain_rows(self, domain: Domain) -> npt.NDArray[np.int64]:
         """Indices of a domain's rows, in order."""
@@ -57,7 +73,11 @@ class BackboneOutputs:
 
 
 def open_frozen(
-    experiment: Experiment, data: Path, job: Job, topics: Mapping[str, Topic] | None = None
+    experiment: Experiment,
+    data: Path,
+    job: Job,
+    topics: Mapping[str, Topic] | None = None,
+    memory: Memory | None = None,
 ) -> tuple[Dataset, keras.Model]:
     """Opens a dataset, and the frozen backbone of a job that was trained for it.
 
@@ -66,12 +86,13 @@ def open_frozen(
       data: folder of the dataset.
       job: of the backbone.
       topics: by which the dataset's rows are cut; the experiment's where None.
+      memory: whose keys the dataset's rows are to have; none where None.
 
     Raises:
       InputError: no such dataset, no finished backbone, or one is damaged or not made for the other
         or for this experiment.
     """
-    dataset = Dataset.open(data, experiment, topics)
+    dataset = Dataset.open(data, experiment, topics, memory)
     backbone = load_frozen(job, experiment)
     if not dataset.fitted.same_outputs_as(job.fitted()):
         raise InputError(

@@ -150,11 +150,10 @@ def split_columns(dataset: Dataset, split: str, wanted: Callable[[str], bool]) -
     """
     pieces: dict[str, list[npt.NDArray[Any]]] = {}
     rows = 0
-    for columns in dataset.batches(split, _BATCH):
-        rows += len(columns["row/weight"])
+    for columns in dataset.batches(split, _BATCH, wanted=wanted):
+        rows += len(next(iter(columns.values())))
         for name, values in columns.items():
-            if wanted(name):
-                pieces.setdefault(name, []).append(values)
+            pieces.setdefault(name, []).append(values)
     if rows != dataset.rows(split):
         raise InputError(
             f"{dataset.folder}: split '{split}' holds {rows} rows, its manifest lists"

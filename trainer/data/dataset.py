@@ -1,7 +1,7 @@
 """Reads a dataset as batches of column tensors."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment, InputError
+from configs.memory import Memory
 from configs.random_streams import Purpose, integer_seed, random_stream
 from configs.tensorflow_import import tf
 from configs.topics import Topic
 from preprocessing.dataset.manifest import ColumnFormat, Manifest, load_manifest
 from preprocessing.dataset.record_format import decode_block
 from preprocessing.features.fitted import Fitted
+from trainer.data.key_columns import KeyColumns
+from trainer.data.raw_columns import RAW, RawColumns
 from trainer.data.row_weights import WEIGHT, check_weights
 from trainer.data.topic_columns import TopicColumns
 
@@ -22,8 +25,8 @@ _INTERLEAVED_FILES = 16
 _SHUFFLED_BLOCKS = 256  # blocks drawn from at a time, before the rows of the drawn blocks are mixed
 _SHUFFLED_ROWS = 65_536
 
-_CUT_BY = ("raw/", "topic/")
-"""What the names of the record columns begin with that topics alone are read from."""
+_CUT_BY = (RAW, "topic/")
+"""What the names of the record columns begin with that topics and memory alone are read from."""
 
 Columns = dict[str, npt.NDArray[np.generic]]
 
@@ -31,18 +34,24 @@ Columns = dict[str, npt.NDArray[np.generic]]
 @dataclass(frozen=True)
 class Dataset:
     """A finished dataset: its folder, manifest and fitted transform, the topics by which its rows
-    are cut, and the column that sample weights are from, if they are from any.
+    are cut, the keys of memory that they have, and the column that sample weights are from, if they
+    are from any.
     """
 
     folder: Path
     manifest: Manifest
     fitted: Fitted
     topics: TopicColumns
+    keys: KeyColumns
     weight: str | None = None
 
     @classmethod
     def open(
-        cls, folder: Path, experiment: Experiment, topics: Mapping[str, Topic] | None = None
+        cls,
+        folder: Path,
+        experiment: Experiment,
+        topics: Mapping[str, Topic] | None = None,
+        memory: Memory | None = None,
     ) -> "Dataset":
         """Opens a dataset and checks that it was built for this experiment. Raises
         ``InputError``.
@@ -51,6 +60,7 @@ class Dataset:
           folder: of the dataset.
           experiment: that reads it.
           topics: by which its rows are cut; the experiment's where None.
+          memory: whose keys its rows are to have; none where None.
         """
         manifest = load_manifest(folder)
         manifest.check_transform_files(folder)
@@ -68,8 +78,10 @@ class Dataset:
                 " preprocessing.task again"
             )
         wanted = experiment.topics if topics is None else topics
-        topic_columns = TopicColumns(folder, manifest, fitted, wanted)
-        return cls(folder, manifest, fitted, topic_columns, experiment.data.weight)
+        raw = RawColumns(folder, manifest)
+        topic_columns = TopicColumns(raw, manifest.dictionaries is None, fitted, wanted)
+        keys = KeyColumns(raw, memory)
+        return cls(folder, manifest, fitted, topic_columns, keys, experiment.data.weight)
 
     def rows(self, split: str) -> int:
         """Rows of a split. Raises ``InputError`` where there are none."""
@@ -78,15 +90,15 @@ class Dataset:
 
     @property
     def columns(self) -> dict[str, ColumnFormat]:
-        """Every column of a batch, and its format: the records', with topics in the place of what
-        they are read from.
+        """Every column of a batch, and its format: the records', with topics and keys of memory in
+        the place of what they are read from.
         """
         kept = {
             name: column
             for name, column in self.manifest.columns.items()
             if not name.startswith(_CUT_BY)
         }
-        return kept | {f"topic/{name}": ColumnFormat(dtype="int32") for name in self.topics.names}
+        return kept | self.topics.columns | self.keys.columns
 
     def shuffled_batches(
         self, split: str, batch_size: int, seed: int, epoch: int = 0
@@ -126,25 +138,42 @@ class Dataset:
             .prefetch(4)
         )
 
-    def batches(self, split: str, batch_size: int, every: int = 1) -> Iterator[Columns]:
-        """A split in the order of its files, as NumPy columns; of its blocks of rows every
-        ``every``-th alone.
+    def batches(
+        self,
+        split: str,
+        batch_size: int,
+        every: int = 1,
+        wanted: Callable[[str], bool] | None = None,
+    ) -> Iterator[Columns]:
+        """A split in the order of its files, as NumPy columns.
+
+        Args:
+          split: its name.
+          batch_size: rows of a batch.
+          every: of its blocks of rows every ``every``-th alone.
+          wanted: which columns, by name; nothing else is read. None for all of them.
         """
         records = tf.data.TFRecordDataset(self._paths(split), buffer_size=1 << 22)
-        blocks = self._decode(records.shard(every, 0))
+        blocks = self._decode(records.shard(every, 0), wanted)
         return iter(blocks.rebatch(batch_size).prefetch(4).as_numpy_iterator())
 
-    def _decode(self, records: tf.data.Dataset) -> tf.data.Dataset:
-        formats = {
-            name: column
-            for name, column in self.manifest.columns.items()
-            if name in self.topics.read or not name.startswith(_CUT_BY)
-        }
+    def _decode(
+        self, records: tf.data.Dataset, wanted: Callable[[str], bool] | None = None
+    ) -> tf.data.Dataset:
+        names = [name for name in self.columns if wanted is None or wanted(name)]
+        readers = [
+            reader
+            for reader in (self.topics, self.keys)
+            if any(name in reader.columns for name in names)
+        ]
+        read = set(names).union(*(reader.read for reader in readers))
+        formats = {name: held for name, held in self.manifest.columns.items() if name in read}
 
         def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
-            columns = decode_block(record, formats)
-            topics = self.topics.of(columns)
-            return {name: (columns | topics)[name] for name in self.columns}
+            found = decode_block(record, formats)
+            for reader in readers:
+                found |= reader.of(found)
+            return {name: found[name] for name in names}
 
         return records.map(decode, num_parallel_calls=2, deterministic=True)
 

@@ -9,19 +9,19 @@ from pathlib import Path
 from configs import Experiment, InputError
 from configs.domains import ALL, AUTO, Domain
 from configs.files import write_json
-from trainer.backbone.frozen_pass import BackboneOutputs, Floats, open_frozen, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.data.dataset import Dataset
 from trainer.evaluation.comparison import compare_with_both
 from trainer.evaluation.judged_rows import JudgedRows, TaskFigures
+from trainer.evaluation.kernel_rows import KernelRows
 from trainer.evaluation.mean_gain import MeanGains
 from trainer.evaluation.oracle import true_probabilities
 from trainer.evaluation.provenance import last_decision, seen_by_backbone, seen_by_kernel
 from trainer.job import Job
 from trainer.kernels.fallback import answering_domain
-from trainer.kernels.kernel import user_columns
 from trainer.kernels.scoring import route
 from trainer.metrics.results import DomainResult, EvaluationResult
-from trainer.registry.kernel_registry import KernelStore, common_tap
+from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import job_routes, names_known, topics_with
 from trainer.reports.text_table import describe_seen
 
@@ -51,7 +51,6 @@ def evaluate(
         )
     store, trained_with = KernelStore(job), job.experiment()
     topics = topics_with(store, trained_with, experiment)
-    dataset, backbone = open_frozen(experiment, data, job, topics)
     active, known = store.active(), names_known(store, job_routes(store, trained_with))
     named = [domain.name for domain in experiment.domains]
     every = {name: Domain.parse(name, topics) for name in dict.fromkeys((*named, *active))}
@@ -59,9 +58,8 @@ def evaluate(
     kernels = {name: kernel for name, kernel in found.items() if kernel}
     decisions = store.decisions()
     gains = {name: kernels[name].measured_gain for name in active}
-    keep = user_columns(*(kernel.shape for kernel in kernels.values()))
-    tap = common_tap(list(kernels.values()))
-    rows = run_frozen(backbone, dataset, split, tap, f"evaluate {split}", keep)
+    source = KernelRows.open(experiment, data, job, list(kernels.values()), topics)
+    dataset, rows = source.dataset, source.of_split(split, f"evaluate {split}")
 
     window = experiment.splits[split]
     judged = JudgedRows(experiment, rows, kernels.get(ALL))

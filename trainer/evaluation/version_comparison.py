@@ -6,10 +6,10 @@ from pathlib import Path
 from configs import Experiment, InputError
 from configs.domain_definitions import merged_topics
 from configs.domains import Domain
-from trainer.backbone.frozen_pass import BackboneOutputs, open_frozen, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.evaluation.comparison import compare
+from trainer.evaluation.kernel_rows import KernelRows
 from trainer.job import Job
-from trainer.kernels.kernel import user_columns
 from trainer.kernels.scoring import score_rows
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
 from trainer.registry.routes import definition
@@ -40,18 +40,18 @@ def score_both(
     """
     store = KernelStore(job)
     first, second = (store.load(domain, version) for version in versions)
+    memories = {first.shape.memory, second.shape.memory}
     trained = job.experiment()
     topics = merged_topics({domain: definition(second.manifest, trained)}, trained.topics)
-    dataset, backbone = open_frozen(experiment, data, job, topics)
     split = split or experiment.evaluation.split
-    keep = user_columns(first.shape, second.shape)
-    both = first.shape.tap == second.shape.tap
+    both = first.shape.tap == second.shape.tap and len({"", *memories}) < 3
 
-    def passed(kernel: StoredKernel) -> BackboneOutputs:
-        tap, title = kernel.shape.tap, f"{split}, version {kernel.version}"
-        return run_frozen(backbone, dataset, split, tap, split if both else title, keep)
+    def passed(*kernels: StoredKernel) -> BackboneOutputs:
+        title = f"{split}, version {kernels[0].version}"
+        source = KernelRows.open(experiment, data, job, kernels, topics)
+        return source.of_split(split, split if both else title)
 
-    rows = passed(second)
+    rows = passed(second, *([first] if both else []))
     rows_of_first = rows if both else passed(first)
     inside = rows.domain_rows(Domain.parse(domain, topics))
     if not len(inside):

@@ -22,6 +22,10 @@ name.
 """
 
 
+MEMORY = "kernel/memory"
+"""Input of the domain model: what each row remembers, where kernels read it."""
+
+
 @keras.saving.register_keras_serializable(package="recommender")
 class KernelBank(keras.layers.Layer):
     """Kernels in slots; slot 0 is the identity, the pure backbone.
@@ -144,16 +148,36 @@ class KernelBank(keras.layers.Layer):
         return {**super().get_config(), "slots": self.slots, "shape": self.shape.to_json()}
 
 
-def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
-    """The second graph: the frozen backbone's inputs and ``SLOT`` int32 ``[N]`` -> domain logits
-    ``[N, 2]``.
+def kernel_inputs(shape: KernelShape, heads: dict[str, Any], memory: Any = None) -> Any:
+    """What kernels read, ``[N, T, d_in]``: the tap, and beside it what each row remembers.
+
+    Args:
+      shape: of the kernels.
+      heads: of the backbone.
+      memory: float32 ``[N, w]``, where the kernels read it.
     """
-    slot = keras.Input((), dtype="int32", name="slot")
+    tap = read_tap(heads, shape.tap)
+    if not shape.memory:
+        return tap
+    by_task = keras.ops.repeat(keras.ops.expand_dims(memory, 1), tap.shape[1], axis=1)
+    return keras.ops.concatenate([tap, by_task], axis=-1)
+
+
+def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
+    """The second graph: the frozen backbone's inputs, ``SLOT`` int32 ``[N]``, and ``MEMORY``
+    float32 ``[N, w]`` where kernels read it -> domain logits ``[N, 2]``.
+    """
+    shape, slot = bank.shape, keras.Input((), dtype="int32", name="slot")
     inputs = {
         name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
         for name, tensor in backbone.input.items()
     }
     heads = backbone(inputs, training=False)
-    users = (inputs[bank.shape.user],) if bank.shape.support else ()
-    logits = bank(read_tap(heads, bank.shape.tap), heads["logits"], slot, *users)
-    return keras.Model({**inputs, SLOT: slot}, logits, name="domain_model")
+    users = (inputs[shape.user],) if shape.support else ()
+    remembered = {}
+    if shape.remembers:
+        width = shape.remembers.width(len(TASKS))
+        remembered[MEMORY] = keras.Input((width,), dtype="float32", name="memory")
+    taps = kernel_inputs(shape, heads, remembered.get(MEMORY))
+    logits = bank(taps, heads["logits"], slot, *users)
+    return keras.Model({**inputs, **remembered, SLOT: slot}, logits, name="domain_model")

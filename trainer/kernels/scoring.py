@@ -1,6 +1,7 @@
 """Scores rows under kernels: logits, probabilities, and which rows and labels a task has."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ def score_rows(
     adapter: Adapter, kernel: KernelWeights, data: BackboneOutputs, rows: Rows
 ) -> Floats:
     """Logits ``[len(rows), 2]`` of one kernel, under its gate where it has one (then ``data``
-    holds the user feature's ids).
+    holds the user feature's ids), with memory where it reads it (then ``data`` has it).
     """
     weights = {
         name: tf.constant(values[np.newaxis])
@@ -43,10 +44,12 @@ def score_rows(
         if name not in (GATE, SUPPORT)
     }
     scored = np.empty((len(rows), 2), np.float32)
+    if isinstance(adapter, KernelShape) and not adapter.memory:
+        data = replace(data, memory=None)
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
         taps, logits = (
-            data.taps[part].transpose(1, 0, 2)[np.newaxis],
+            data.inputs(part).transpose(1, 0, 2)[np.newaxis],
             data.logits[part].T[np.newaxis],
         )
         out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))

@@ -4,12 +4,14 @@ Needs NumPy alone, so that the registry reads and checks kernels without TensorF
 with them is ``trainer.kernels.forward``.
 """
 
+import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from configs.memory import Memory, defined_memory, memory_definition
 from configs.random_streams import Purpose, random_stream
 from configs.training import Kernel
 
@@ -37,6 +39,8 @@ class KernelShape:
       support: ids in the table of users that a gate looks up (``trainer.kernels.gate``); 0 where
         kernels have no gate.
       user: the feature whose ids these are; empty where kernels have no gate.
+      memory: definition of what is read beside the tap (``configs.memory.Memory.definition``);
+        empty where that is nothing.
     """
 
     widths: tuple[int, ...]
@@ -45,16 +49,24 @@ class KernelShape:
     tap: str
     support: int = 0
     user: str = ""
+    memory: str = ""
 
     @classmethod
-    def of(cls, settings: Kernel, tap_width: int) -> "KernelShape":
-        """The shape that an experiment's kernels have on a tap of a width."""
+    def of(cls, settings: Kernel, tap_width: int, memory: Memory | None = None) -> "KernelShape":
+        """The shape that an experiment's kernels have on a tap of a width, and on memory."""
+        remembered = memory.width(TOWERS) if memory else 0
         return cls(
-            (tap_width, settings.width, *settings.decoder_layers, 1),
+            (tap_width + remembered, settings.width, *settings.decoder_layers, 1),
             settings.activation,
             settings.residual,
             settings.tap,
+            memory=memory.definition if memory else "",
         )
+
+    @property
+    def remembers(self) -> Memory | None:
+        """The memory that is read beside the tap; None where there is none."""
+        return defined_memory(self.memory) if self.memory else None
 
     @property
     def words(self) -> str:
@@ -63,23 +75,26 @@ class KernelShape:
         said += [f"activation {self.activation}"] if self.activation != "relu" else []
         said += [] if self.residual else ["replacing the logit"]
         said += [f"a gate by '{self.user}'"] if self.support else []
+        said += [f"memory of {self.remembers.words}"] if self.remembers else []
         return ", ".join(said)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON form; ``from_json`` reads it. Without a gate it is what it was before there were
-        gates.
+        """JSON form; ``from_json`` reads it. Without a gate and memory it is what it was before
+        there were any.
         """
         content = {**asdict(self), "widths": list(self.widths)}
-        return (
-            content
-            if self.support
-            else {name: value for name, value in content.items() if name not in ("support", "user")}
-        )
+        absent = {"support", "user"} if not self.support else set()
+        if self.memory:
+            content["memory"] = json.loads(self.memory)
+        else:
+            absent |= {"memory"}
+        return {name: value for name, value in content.items() if name not in absent}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> "KernelShape":
         """Reads what ``to_json`` gave."""
-        return cls(**{**content, "widths": tuple(content["widths"])})
+        memory = memory_definition(content["memory"]) if content.get("memory") else ""
+        return cls(**{**content, "widths": tuple(content["widths"]), "memory": memory})
 
     def variables(self) -> dict[str, tuple[int, ...]]:
         """Shape of every weight of one kernel (of both tasks), less its gate's: all that is

@@ -24,6 +24,7 @@ from trainer.data.dataset import Columns, Dataset
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape, KernelWeights
 from trainer.kernels.scoring import probabilities, score_rows
+from trainer.kernels.shape import TOWERS
 
 TOLERANCE = 1e-5
 """How far a probability may be off on another machine; on the machine that stored it, it is the
@@ -104,9 +105,14 @@ class GoldenRows:
         )
 
     def scores_for(self, shape: KernelShape, kernel: KernelWeights) -> Golden:
-        """Scores of all rows under one kernel, whatever their topics."""
+        """Scores of all rows under one kernel, whatever their topics; where it reads memory, of
+        keys that were never seen: what is remembered changes, and a version does not.
+        """
         logits = self.heads["logits"].numpy()
-        rows = BackboneOutputs(logits, read_tap(self.heads, shape.tap).numpy(), self.columns)
+        memory = shape.remembers
+        nothing = np.zeros((len(logits), memory.width(TOWERS)), np.float32) if memory else None
+        taps = read_tap(self.heads, shape.tap).numpy()
+        rows = BackboneOutputs(logits, taps, self.columns, nothing)
         scores = probabilities(score_rows(shape, kernel, rows, np.arange(len(logits))))
         return {
             "requests": self.requests,

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, JsonValue, PlainSerializer, ValidationErro
 
 from configs import InputError
 from configs.domain_definitions import Definition
+from configs.memory import memory_definition
 from configs.schema import RANKING_TASKS
 from configs.section import Section
 from trainer.kernels.shape import KernelShape
@@ -30,16 +31,20 @@ class JudgedRows(Section):
     validation: int
 
 
-def _known_keys(content: Any) -> Any:
-    """Pydantic would overlook a dataclass's unknown keys."""
+def _shape(content: Any) -> Any:
+    """Pydantic would overlook a dataclass's unknown keys, and does not know what an object of
+    ``memory`` means.
+    """
     if isinstance(content, Mapping):
         for key in content.keys() - {field.name for field in fields(KernelShape)}:
             raise ValueError(f"unknown key '{key}'")
+        if content.get("memory"):
+            return {**content, "memory": memory_definition(content["memory"])}
     return content
 
 
 Shape = Annotated[
-    KernelShape, BeforeValidator(_known_keys), PlainSerializer(lambda shape: shape.to_json())
+    KernelShape, BeforeValidator(_shape), PlainSerializer(lambda shape: shape.to_json())
 ]
 
 

@@ -34,6 +34,7 @@ from trainer.registry.kernel_version import (
     read_version,
     stored_at,
 )
+from trainer.registry.kernel_version import common_memory as common_memory
 from trainer.registry.kernel_version import common_tap as common_tap
 from trainer.registry.state_files import ACTIVE, DECISIONS, PINNED, StateFiles
 

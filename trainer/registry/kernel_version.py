@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy.typing as npt
 from configs import InputError
 from configs.digests.sealed_json import sealed, unsealed
 from configs.files import read_object, write_unsynced
+from configs.memory import Memory
 from trainer.backbone.fingerprint import fingerprint_difference
 from trainer.kernels.shape import KernelShape
 from trainer.registry.kernel_manifest import (
@@ -71,7 +72,7 @@ class StoredKernel:
         return self.manifest.measured_gain
 
 
-def common_tap(kernels: list[StoredKernel]) -> str | None:
+def common_tap(kernels: Sequence[StoredKernel]) -> str | None:
     """The tap that all kernels read; None where there is no kernel. Raises ``InputError`` where
     they read different ones.
     """
@@ -83,6 +84,20 @@ def common_tap(kernels: list[StoredKernel]) -> str | None:
             " again"
         )
     return next(iter(taps), None)
+
+
+def common_memory(kernels: Sequence[StoredKernel]) -> Memory | None:
+    """The memory that those of the kernels read which read any; None where none does. Raises
+    ``InputError`` where they read different ones.
+    """
+    read = {kernel.shape.memory: kernel for kernel in kernels if kernel.shape.memory}
+    if len(read) > 1:
+        described = "; ".join(f"'{one.domain}' has {one.shape.words}" for one in read.values())
+        raise InputError(
+            f"kernels of different memories cannot be used together: {described}; tune one of them"
+            " again"
+        )
+    return next((kernel.shape.remembers for kernel in read.values()), None)
 
 
 @dataclass(frozen=True)

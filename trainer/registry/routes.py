@@ -11,6 +11,7 @@ from types import MappingProxyType
 from configs import Experiment, InputError
 from configs.domain_definitions import Definition, definition_of, merged_topics
 from configs.domains import Domain, Topic, is_domain
+from configs.memory import Memory
 from trainer.registry.kernel_manifest import KernelManifest
 from trainer.registry.kernel_registry import KernelStore
 
@@ -35,9 +36,10 @@ def routed_experiment(
     experiment: Experiment,
     active: Mapping[str, Definition],
     idle: Mapping[str, Definition] = MappingProxyType({}),
+    memory: Memory | None = None,
 ) -> Experiment:
     """The experiment of a backbone with the topics by which rows find its kernels: its own, in
-    their order, then those that kernels have brought, by name.
+    their order, then those that kernels have brought, by name; and with their memory.
 
     Where an active kernel's definition contradicts the experiment's topic, the kernel's counts.
 
@@ -46,6 +48,7 @@ def routed_experiment(
       active: domains whose kernels are served.
       idle: domains that have none, but may be asked for by name; one that contradicts the rest is
         left out.
+      memory: that the active kernels read; None where they read none.
 
     Raises:
       InputError: two active kernels contradict each other, or one contradicts a topic that the
@@ -66,10 +69,14 @@ def routed_experiment(
                 " that the backbone's body reads; deactivate it, and tune it by a topic of another"
                 " name"
             )
-    if topics == experiment.topics and list(topics) == list(experiment.topics):
+    same_topics = topics == experiment.topics and list(topics) == list(experiment.topics)
+    if same_topics and memory == experiment.memory:
         return experiment
-    shown = {name: topic.model_dump(mode="json") for name, topic in topics.items()}
-    return Experiment.model_validate(experiment.model_dump(mode="json") | {"topics": shown})
+    shown = {
+        "topics": {name: topic.model_dump(mode="json") for name, topic in topics.items()},
+        "memory": memory and memory.model_dump(mode="json"),
+    }
+    return Experiment.model_validate(experiment.model_dump(mode="json") | shown)
 
 
 def job_routes(store: KernelStore, experiment: Experiment) -> Experiment:
@@ -87,7 +94,15 @@ def job_routes(store: KernelStore, experiment: Experiment) -> Experiment:
         if domain not in active
         and (meant := _newest_definition(store, domain, experiment) or decided) is not None
     }
-    return routed_experiment(experiment, active, idle)
+    return routed_experiment(experiment, active, idle, memory_read(store))
+
+
+def memory_read(store: KernelStore) -> Memory | None:
+    """The memory that a job's active kernels read; None where none reads any. Raises
+    ``InputError`` where a manifest is damaged.
+    """
+    shapes = (store.manifest(domain, version).shape for domain, version in store.active().items())
+    return next((shape.remembers for shape in shapes if shape.memory), None)
 
 
 def _newest_definition(
@@ -140,7 +155,7 @@ def check_servable(store: KernelStore, experiment: Experiment, domain: str, vers
                 " exported together; deactivate the others, or tune all domains by one config"
             )
         means[other] = definition(manifest, experiment)
-    routed_experiment(experiment, means)
+    routed_experiment(experiment, means, memory=kernel.shape.remembers)
 
 
 def topics_with(

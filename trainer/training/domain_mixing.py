@@ -187,7 +187,7 @@ def _gradient(
     }
     columns["row/weight"] = tf.constant(window.weights[rows])
     taps, logits = (
-        window.taps[rows].transpose(1, 0, 2)[np.newaxis],
+        window.inputs(rows).transpose(1, 0, 2)[np.newaxis],
         window.logits[rows].T[np.newaxis],
     )
     weights = {name: tf.constant(values[np.newaxis]) for name, values in kernel.items()}

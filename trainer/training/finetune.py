@@ -17,6 +17,8 @@ from trainer.backbone.stored_taps import window_rows
 from trainer.evaluation.provenance import seen_by_backbone, seen_by_kernel
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape, KernelWeights, user_columns
+from trainer.memory.memory_store import MemoryStore
+from trainer.memory.row_memory import RowMemory
 from trainer.registry.golden_scores import GoldenRows, keep_requests
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import topics_with
@@ -56,22 +58,27 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
         return held
     tuned = {domain.name for domain in domains}
     topics_with(store, job.experiment(), experiment, tuned)
-    dataset, backbone = open_frozen(experiment, data, job)
+    memory = experiment.memory
+    dataset, backbone = open_frozen(experiment, data, job, memory=memory)
     for topic, value in dataset.topics.values_without_rows():
         print(f"warning: topic '{topic}': no row of {data} has '{value}'", file=sys.stderr)
     _tell_seen(store, job.experiment(), experiment)
     keep_requests(dataset, job)
     golden = GoldenRows.open(job, backbone)
     tap = experiment.kernel.tap
-    shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1])
+    shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1], memory)
     shape = with_support(shape, experiment, dataset.fitted)
     keep = user_columns(shape)
     # before the forward passes, which take most of the wait
     check_shapes(store, shape, tuned, pinned)
+    split, judging = experiment.finetune.split, experiment.finetune.validation
     window = window_rows(job, experiment, backbone, dataset, tap, "taps of the window", keep)
-    validation = run_frozen(
-        backbone, dataset, experiment.finetune.validation, tap, "taps of validation", keep
-    )
+    validation = run_frozen(backbone, dataset, judging, tap, "taps of validation", keep)
+    if memory:
+        remembered = RowMemory(experiment, dataset, MemoryStore(job), memory)
+        both = remembered.of({split: window, judging: validation})
+        window, validation = both[split], both[judging]
+        remembered.serve([split, judging])
     key = run_key(experiment, dataset)
     validation = with_judges(validation, key)
     tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation)

@@ -229,9 +229,7 @@ class JointTrainer:
         tiled = index.reshape(-1, 1, TILE)
         return _Batch(
             {name: tf.constant(values) for name, values in columns.items()},
-            tf.constant(
-                data.taps[tiled, np.arange(data.taps.shape[1])[:, np.newaxis]]
-            ),  # gathered as it is read: nothing to transpose
+            tf.constant(_by_task(data, tiled)),
             tf.constant(data.logits[tiled, np.arange(data.logits.shape[1])[:, np.newaxis]]),
             tf.constant(tile_domain),
             tf.constant(active),
@@ -365,3 +363,14 @@ class JointTrainer:
                 (self.trained[name], new_value),
             ):
                 variable.scatter_update(tf.IndexedSlices(new, active))
+
+
+def _by_task(data: BackboneOutputs, tiled: Rows) -> npt.NDArray[np.float32]:
+    """What kernels read of tiles of rows ``[N, 1, R]``: ``[N, T, R, d]``, gathered as it is read,
+    so that nothing is transposed.
+    """
+    taps = data.taps[tiled, np.arange(data.taps.shape[1])[:, np.newaxis]]
+    if data.memory is None:
+        return taps
+    memory = np.repeat(data.memory[tiled], taps.shape[1], axis=1)
+    return np.concatenate([taps, memory], axis=-1)

@@ -24,10 +24,12 @@ def run_key(experiment: Experiment, dataset: Dataset) -> str:
     same command on the same data is the same run, also after it was interrupted.
 
     Args:
-      experiment: seed, ``kernel`` and ``finetune`` count.
+      experiment: seed, ``kernel``, ``finetune`` and ``memory`` count.
       dataset: the files of the fine-tuning and the validation split count.
     """
     settings = experiment.model_dump(mode="json", include={"seed", "kernel", "finetune"})
+    if experiment.memory:
+        settings["memory"] = experiment.memory.definition
     splits = (experiment.finetune.split, experiment.finetune.validation)
     files = [[file.sha256 for file in dataset.manifest.splits[split].files] for split in splits]
     return hashlib.sha256(json.dumps([settings, files], sort_keys=True).encode()).hexdigest()

@@ -144,11 +144,8 @@ def tune(
         "gates": {n: k[GATE].tolist() for n, k in trained.items() if GATE in k},
     }
     if options.information and isinstance(adapter, KernelShape):
-        shown = validation.taps[
-            random_stream(experiment.seed, Purpose.BENCHMARK_ROWS).permutation(
-                len(validation.taps)
-            )[:_SHOWN_ROWS]
-        ]
+        stream = random_stream(experiment.seed, Purpose.BENCHMARK_ROWS)
+        shown = validation.inputs(stream.permutation(len(validation.taps))[:_SHOWN_ROWS])
         notes["information"] = information(adapter, trained[ALL], shown, settings.code_noise)
     rows_of_all, rows_of_domains = (
         len(window.logits),

@@ -1,0 +1,126 @@
+"""``python -m trainer.task memory``: what kernels remember, on the command line."""
+
+import argparse
+import json
+from pathlib import Path
+
+from configs import InputError
+from configs.cli import add_config_arguments, read_config
+from configs.memory import Memory
+from preprocessing.dataset.manifest import load_manifest
+from trainer.job import Job
+from trainer.memory.memory_store import MemoryManifest, MemoryStore
+from trainer.metrics.formatting import align
+
+_DESCRIPTION = """Refresh what a job's kernels remember, and choose what is served; nothing is trained.
+
+  list                a line a version: the refresh at which it counted, its keys, what is served
+  refresh             count the rows of a dataset of new days (--config, --data) on top of what is
+                      served, store a version, and serve it
+  activate VERSION    serve this version
+  rollback            serve the version before the one that is served
+  remove VERSION      delete a version that is not served
+"""
+_ACTIONS = {"list": False, "refresh": False, "activate": True, "rollback": False, "remove": True}
+"""Action -> whether it takes a version."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Action, version, dataset and ``--json``."""
+    parser.description, parser.formatter_class = _DESCRIPTION, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("action", choices=list(_ACTIONS))
+    parser.add_argument("version", nargs="?", type=int)
+    parser.add_argument("--json", action="store_true", help="list: print JSON")
+    add_config_arguments(parser, required=False)
+    parser.add_argument("--data", type=Path, metavar="DIR", help="refresh: dataset of new days")
+
+
+def check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
+    """Exits with code 2 where an argument is missing or too many."""
+    action = arguments.action
+    if (arguments.version is not None) != _ACTIONS[action]:
+        parser.error(f"memory {action} {'needs a' if _ACTIONS[action] else 'takes no'} version")
+    if arguments.json and action != "list":
+        parser.error(f"memory {action} prints no JSON")
+    given = [name for name in ("config", "set", "data") if getattr(arguments, name)]
+    if given and action != "refresh":
+        parser.error(f"memory {action} takes no --{given[0]}")
+    if action == "refresh" and not (arguments.config and arguments.data):
+        parser.error("memory refresh needs --config and --data")
+
+
+def memory_command(arguments: argparse.Namespace, memory: Memory | None) -> None:
+    """Runs an action, and lists the versions.
+
+    Args:
+      arguments: as ``add_arguments`` describes them.
+      memory: that the active kernels read; None where they read none.
+
+    Raises:
+      InputError: no finished backbone, no such version, or what was read is damaged or does not
+        fit.
+    """
+    job = Job(arguments.job_dir)
+    store = MemoryStore(job)
+    if arguments.action == "refresh":
+        _refresh(arguments, job, store, memory)
+    elif arguments.action == "activate":
+        store.activate(arguments.version)
+    elif arguments.action == "remove":
+        store.remove(arguments.version)
+    elif arguments.action == "rollback":
+        if memory is None:
+            raise InputError(f"{job.kernels}: no active kernel reads memory")
+        store.rollback(store.served(memory).version)
+    _list(store, arguments.json)
+
+
+def _refresh(
+    arguments: argparse.Namespace, job: Job, store: MemoryStore, memory: Memory | None
+) -> None:
+    experiment = read_config(arguments)
+    memory = memory or experiment.memory
+    if memory is None:
+        raise InputError(
+            f"{job.kernels}: no active kernel reads memory, and the config has no memory section"
+        )
+    if experiment.memory and experiment.memory.definition == memory.definition:
+        memory = experiment.memory  # with its bounds of storage
+    manifest = load_manifest(arguments.data)
+    splits = [name for name in experiment.splits if name in manifest.splits]
+    from trainer.data.dataset import Dataset
+    from trainer.memory.row_memory import RowMemory
+
+    dataset = Dataset.open(arguments.data, experiment, {}, memory)
+    base = store.served_or_none(memory)
+    counts = RowMemory(experiment, dataset, store, memory).refreshed(splits, base)
+    if counts is None:
+        served = f", which ends at {base.until:%Y-%m-%d %H:%M}Z" if base else ""
+        raise InputError(
+            f"{arguments.data}: no refresh of memory lies after the first of its rows and after"
+            f" what is served{served}; nothing is changed"
+        )
+    store.add(memory, counts)
+
+
+def _list(store: MemoryStore, as_json: bool) -> None:
+    manifests = [store.manifest(version) for version in store.versions()]
+    if as_json:
+        lines = [
+            found.model_dump(mode="json", exclude={"files"}) | {"active": store.is_active(found)}
+            for found in manifests
+        ]
+        print(json.dumps(lines, indent=1))
+    elif manifests:
+        titles = ["version", "until", "keys", "memory", ""]
+        rows = [_line(found, store.is_active(found)) for found in manifests]
+        print("\n".join(line.rstrip() for line in align([titles, *rows], titles[:1])))
+    else:
+        print(
+            f"{store.folder}: no memory yet; trainer.task finetune with a memory section makes it"
+        )
+
+
+def _line(found: MemoryManifest, active: bool) -> list[str]:
+    keys = ", ".join(f"{count:,} of {name}" for name, count in found.keys.items())
+    return [str(found.version), found.until, keys, found.memory.words, "served" if active else ""]

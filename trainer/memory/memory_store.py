@@ -1,0 +1,282 @@
+"""The memory of a job on disk: ``memory/<version>/`` and ``memory/active.json``.
+
+A version is what counted at one refresh (``counts.Counts``); it appears whole or not at all and
+never changes. ``active.json`` says which version of every definition is served: kernels of another
+definition of memory have another one.
+"""
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+from pydantic import BeforeValidator, PlainSerializer
+
+from configs import InputError
+from configs.asides import sole_writer
+from configs.digests.listed_files import Listed, read_listed
+from configs.digests.sealed_json import read_sealed, sealed, write_sealed
+from configs.files import discard, publish, write_json
+from configs.memory import Memory, defined_memory, memory_definition
+from configs.section import Section, read_section
+from trainer.job import Job
+from trainer.memory.counts import Counts, KeyCounts, border_moment
+
+_ACTIVE, _MANIFEST, _COUNTS = "active.json", "manifest.json", "counts.npz"
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_AGAIN = "remove this version, and run python -m trainer.task memory refresh again"
+
+
+Definition = Annotated[
+    str,
+    BeforeValidator(lambda held: memory_definition(held) if isinstance(held, dict) else held),
+    PlainSerializer(json.loads),
+]
+"""``configs.memory.Memory.definition``, as an object in JSON."""
+
+
+class MemoryManifest(Section):
+    """What a version is.
+
+    Attributes:
+      version: from 1 on.
+      definition: of the memory.
+      labels: columns whose rates they are.
+      border: refresh at which it counted.
+      until: that moment, ISO 8601.
+      keys: how many are remembered, by name.
+      files: the other files and their sha256.
+    """
+
+    version: int
+    definition: Definition
+    labels: tuple[str, ...]
+    border: int
+    until: str
+    keys: dict[str, int]
+    files: dict[str, str]
+
+    @property
+    def memory(self) -> Memory:
+        """What ``definition`` says."""
+        return defined_memory(self.definition)
+
+
+@dataclass(frozen=True)
+class StoredMemory:
+    """A version.
+
+    Attributes:
+      version: its number.
+      memory: its definition.
+      counts: what counted.
+    """
+
+    version: int
+    memory: Memory
+    counts: Counts
+
+    @property
+    def until(self) -> datetime:
+        """The refresh at which it counted."""
+        return _moment(self.memory, self.counts.border)
+
+
+class MemoryStore:
+    """The versions of a job's memory."""
+
+    def __init__(self, job: Job) -> None:
+        self.folder = job.memory
+        self._labels = job.experiment().label_columns
+
+    def versions(self) -> list[int]:
+        """All versions, ascending."""
+        names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
+        return sorted(int(name) for name in names if _VERSION.fullmatch(name))
+
+    def active(self) -> dict[str, int]:
+        """Digest of a definition -> version that is served. Raises ``InputError`` where the file is
+        damaged or names a version that is not stored.
+        """
+        path = self.folder / _ACTIVE
+        if not path.exists():
+            return {}
+        found = read_sealed(path, "restore it, or activate a version", "active")["active"]
+        versions = self.versions()
+        if not isinstance(found, dict) or any(v not in versions for v in found.values()):
+            raise InputError(
+                f"{path}: damaged: expected versions that are stored; activate one of"
+                f" {', '.join(map(str, versions)) or 'none'}"
+            )
+        return found
+
+    def is_active(self, manifest: MemoryManifest) -> bool:
+        """Whether a version is what is served."""
+        return self.active().get(_digest(manifest.definition)) == manifest.version
+
+    def served(self, memory: Memory) -> StoredMemory:
+        """What kernels of a definition are served with. Raises ``InputError`` where there is none
+        or it is damaged.
+        """
+        if (stored := self.served_or_none(memory)) is None:
+            raise InputError(
+                f"{self.folder}: no memory of the active kernels ({memory.words}); run python -m"
+                " trainer.task memory refresh with a dataset of the newest days"
+            )
+        return stored
+
+    def served_or_none(self, memory: Memory) -> StoredMemory | None:
+        """The same; None where there is none."""
+        version = self.active().get(_digest(memory.definition))
+        return None if version is None else self.load(version)
+
+    def newest_at(self, memory: Memory, border: int) -> StoredMemory | None:
+        """The version of a definition that counted last, but not after a border; None where there
+        is none.
+        """
+        found = [
+            manifest
+            for manifest in map(self.manifest, self.versions())
+            if manifest.definition == memory.definition and manifest.border <= border
+        ]
+        newest = max(found, key=lambda one: (one.border, one.version), default=None)
+        return self.load(newest.version) if newest else None
+
+    def manifest(self, version: int) -> MemoryManifest:
+        """A version's manifest. Raises ``InputError`` where it is missing or damaged."""
+        if version not in self.versions():
+            known = ", ".join(map(str, self.versions())) or "none"
+            raise InputError(f"{self.folder}: no version {version}; there are: {known}")
+        manifest = read_section(self.folder / str(version) / _MANIFEST, MemoryManifest)
+        if manifest.labels != self._labels:
+            raise InputError(
+                f"{self.folder / str(version)}: rates of {', '.join(manifest.labels)}; this job's"
+                f" labels are {', '.join(self._labels)}"
+            )
+        return manifest
+
+    def load(self, version: int) -> StoredMemory:
+        """Reads a version. Raises ``InputError`` where it is missing or damaged."""
+        manifest, folder = self.manifest(version), self.folder / str(version)
+        memory = defined_memory(manifest.definition)
+        listed = Listed(folder / _COUNTS, manifest.files.get(_COUNTS, ""))
+        content = read_listed(listed, _MANIFEST, _AGAIN)
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+                keys = {
+                    name: KeyCounts(arrays[f"{name}/hashes"], arrays[f"{name}/sums"])
+                    for name in memory.keys
+                }
+                counts = Counts(manifest.border, arrays["total"], keys)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"{folder / _COUNTS}: no counts of memory: {error}; {_AGAIN}"
+            ) from None
+        return StoredMemory(version, memory, counts)
+
+    def add(self, memory: Memory, counts: Counts) -> int:
+        """Stores a version, unless one holds the same already, and serves it. Returns its
+        number.
+        """
+        content = _bytes(counts)
+        files = {_COUNTS: hashlib.sha256(content).hexdigest()}
+        with self._alone() as aside:
+            version = self._same(memory, files)
+            if version is None:
+                version = max(self.versions(), default=0) + 1
+                manifest = MemoryManifest(
+                    version=version,
+                    definition=memory.definition,
+                    labels=self._labels,
+                    border=counts.border,
+                    until=_moment(memory, counts.border).isoformat(),
+                    keys={name: len(found.hashes) for name, found in counts.keys.items()},
+                    files=files,
+                )
+                new = aside / str(version)
+                new.mkdir()
+                (new / _COUNTS).write_bytes(content)
+                write_json(new / _MANIFEST, sealed(manifest.model_dump(mode="json")))
+                publish([(new, self.folder / new.name)])
+            self._serve(version)
+        return version
+
+    def activate(self, version: int) -> None:
+        """Serves a version."""
+        with self._alone():
+            self.load(version)
+            self._serve(version)
+
+    def rollback(self, version: int) -> int:
+        """Serves the version of the same definition that was stored before an active one; returns
+        it. Raises ``InputError`` where there is none.
+        """
+        with self._alone():
+            definition = self.manifest(version).definition
+            for older in reversed([number for number in self.versions() if number < version]):
+                if self.manifest(older).definition == definition:
+                    self.load(older)
+                    self._serve(older)
+                    return older
+        raise InputError(f"{self.folder}: no version of this definition before {version}")
+
+    def remove(self, version: int) -> None:
+        """Deletes a version that is not served. Works on a full disk."""
+        with self._alone(full=True):
+            if version in self.active().values():
+                raise InputError(
+                    f"{self.folder}: version {version} is served; activate another one first"
+                )
+            if version not in self.versions():
+                self.manifest(version)
+            discard(self.folder / str(version))
+
+    @contextmanager
+    def _alone(self, *, full: bool = False) -> Iterator[Path]:
+        with sole_writer(self.folder, full=full) as new:
+            yield new
+
+    def _serve(self, version: int) -> None:
+        try:
+            active = self.active()
+        except InputError:  # damaged: what it said of other definitions is lost
+            active = {}
+        digest = _digest(self.manifest(version).definition)
+        if active.get(digest) != version:
+            served = dict(sorted((active | {digest: version}).items()))
+            write_sealed(self.folder / _ACTIVE, {"active": served})
+
+    def _same(self, memory: Memory, files: dict[str, str]) -> int | None:
+        for version in reversed(self.versions()):
+            try:
+                manifest = self.manifest(version)
+            except InputError:
+                continue
+            if manifest.definition == memory.definition and manifest.files == files:
+                return version
+        return None
+
+
+def _moment(memory: Memory, border: int) -> datetime:
+    return datetime.fromtimestamp(border_moment(memory, border), UTC)
+
+
+def _digest(definition: str) -> str:
+    return hashlib.sha256(definition.encode()).hexdigest()[:16]
+
+
+def _bytes(counts: Counts) -> bytes:
+    arrays = {"total": counts.total, "border": np.array(counts.border)}
+    for name, found in counts.keys.items():
+        arrays |= {f"{name}/hashes": found.hashes, f"{name}/sums": found.sums}
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
