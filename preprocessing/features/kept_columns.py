@@ -1,9 +1,10 @@
 """Raw columns that datasets keep, so that a topic may be younger than the dataset it cuts, and so
 that memory has its keys.
 
-Kept are the columns that the config's topics and memory read (but for the row's moment, which every
-dataset holds), those that ``data.topic_columns`` names, and, of themselves, columns of text that features
-read, where they have few distinct values: nobody cuts traffic by what a row has for itself.
+Kept are the columns that the config's topics and memory read (but for the row's moment, which
+every dataset holds), those that ``data.topic_columns`` names, and, of themselves, columns of text
+that features read, where they have few distinct values: nobody cuts traffic by what a row has for
+itself.
 """
 
 import json

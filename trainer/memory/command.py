@@ -12,7 +12,7 @@ from trainer.job import Job
 from trainer.memory.memory_store import MemoryManifest, MemoryStore
 from trainer.metrics.formatting import align
 
-_DESCRIPTION = """Refresh what a job's kernels remember, and choose what is served; nothing is trained.
+_DESCRIPTION = """Refresh what a job's kernels remember, and choose what is served.
 
   list                a line a version: the refresh at which it counted, its keys, what is served
   refresh             count the rows of a dataset of new days (--config, --data) on top of what is
