@@ -31,7 +31,9 @@ def check_version(version: Path) -> bool:
     path = version / RECORD
     if not path.exists():
         return False
-    record = read_sealed(path, _AGAIN, "sources", "layout", "kernels", "files")
+    record = read_sealed(
+        path, _AGAIN, "sources", "layout", "kernels", "files", optional=("memory",)
+    )
     files = record["files"]
     try:
         listed = [Listed(version / name, entry["sha256"]) for name, entry in files.items()]
