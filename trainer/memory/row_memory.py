@@ -5,7 +5,7 @@ dataset's labels, and from what the job remembers of the time before them.
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,8 @@ class RowMemory:
             if name in rows or split.start < end
         ]
         every, places = self._labelled(splits, base, rows)
+        if base is None and int(every.moments.min()) >= first:
+            self._tell_empty(first)
         asked = np.zeros(len(every.moments), bool)
         for name in rows:
             asked[places[name]] = True
@@ -167,6 +169,16 @@ class RowMemory:
         requests = columns["row/request"].astype(np.int64)
         rows = LabelledRows(moments, requests, keys, np.stack([*inside, *positive], axis=1))
         return rows.without_counts(twice)
+
+    def _tell_empty(self, first: int) -> None:
+        """Says that the first rows remember nothing."""
+        start = datetime.fromtimestamp(first, UTC)
+        print(
+            f"warning: memory begins with the rows of {start:%Y-%m-%d %H:%M}Z: neither"
+            f" {self.dataset.folder} nor {self.store.folder} holds any before them, so the first of"
+            " them remember nothing",
+            file=sys.stderr,
+        )
 
     def _tell_gap(self, base: StoredMemory, first: datetime) -> None:
         """Says where rows were not known at the last refresh and are not in the dataset, either.
