@@ -88,11 +88,9 @@ class RowMemory:
             self.store.add(self.memory, counts)
 
     def refreshed(self, splits: Collection[str], base: StoredMemory | None) -> Counts | None:
-        """What counts at the end of splits, on top of ``base``; None where that is not after it.
-        Rows that ``base`` does not count, though they were before it, are told.
-        """
+        """What counts at the end of splits, on top of ``base``; None where that is not after it."""
         end = max(self.experiment.splits[name].end for name in splits).timestamp()
-        every, places = self._labelled(splits, base, {})
+        every, _ = self._labelled(splits, base, {})
         if not len(every.moments):
             return None
         ends = np.array([int(end), int(every.moments.max())])
@@ -100,8 +98,6 @@ class RowMemory:
         border = min(last, after + 1)  # a split may end long after its last row
         if base is not None and border <= base.counts.border:
             return None
-        if base is not None:
-            self._tell_gap(base, min(self.experiment.splits[name].start for name in places))
         return counts_at(self.memory, base.counts if base else None, every, border)
 
     def _labelled(
@@ -110,7 +106,8 @@ class RowMemory:
         base: StoredMemory | None,
         known: Mapping[str, BackboneOutputs],
     ) -> tuple[LabelledRows, dict[str, slice]]:
-        """The rows of splits, and where each split's are; what counts already counts 0.
+        """The rows of splits, and where each split's are; what counts already counts 0, and hours
+        that neither counts are told.
 
         Args:
           splits: names.
@@ -136,6 +133,8 @@ class RowMemory:
             before.append(split)
         every = _joined(parts, self.memory)
         if base is not None:
+            if before:
+                self._tell_gap(base, before[0].start)
             again = every.known_at(self.memory) <= base.counts.border
             every = every.without_counts(again)
         return every, places
