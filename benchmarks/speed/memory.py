@@ -143,6 +143,7 @@ def refreshed(bench: Bench, options: Options) -> Figures:
         "day_rows": load_manifest(data).splits[experiment.finetune.split].rows,
         **day.figures("preprocess_day"),
         **refresh.figures("refresh"),
+        "preprocess_and_refresh_seconds": day.seconds + refresh.seconds,
         **{f"keys_{name}": len(held.hashes) for name, held in stored.counts.keys.items()},
         "stored_mib": sum(file.stat().st_size for file in files) / _MIB,
         "served_mib": sum(table.numpy().nbytes for table in tables) / _MIB,
