@@ -115,8 +115,11 @@ def refreshed(bench: Bench, options: Options) -> Figures:
       bench: its dataset ends with validation.
       options: of the section.
     """
-    experiment, job, memory = bench.experiment, bench.job, bench.experiment.memory
+    experiment, memory = bench.experiment, bench.experiment.memory
     assert memory is not None  # noqa: S101 - the section's own
+    # kernels that read memory: without any a refresh is refused
+    job, names = drawn_kernels(bench.job, experiment, 2, options.folder / "refreshed")
+    activate(job, names)
     shutil.rmtree(job.memory, ignore_errors=True)
     store = MemoryStore(job)
     first = _refresh("first_memory", experiment, bench.data, job, options)
