@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/quickstart
 CONFIG := configs/quickstart.yaml
+PROCESSES ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test lint format hooks benchmark clean
@@ -28,8 +29,9 @@ quickstart: install  ## Simulate logs, train, tune 30 domains, export, and check
 	$(BIN)/python -m serving.export --job-dir $(RUN)/job --output $(RUN)/models
 	$(BIN)/python -m serving.selfcheck --data $(RUN)/data --job-dir $(RUN)/job --models $(RUN)/models
 
-test: install  ## Run the whole test suite and print the coverage.
-	$(BIN)/python -m pytest --cov --cov-report=term
+# A file's tests share what it makes, so a file goes to one process.
+test: install  ## Run the whole test suite in two processes and print the coverage.
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --cov --cov-report=term
 
 lint: install  ## Run ruff (rules and format) and mypy, as the pre-commit hooks do.
 	$(BIN)/ruff check .

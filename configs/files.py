@@ -15,6 +15,8 @@ from typing import Any
 from configs.asides import ASIDE, FORMER, aside, make_folder, sync, sync_all
 from configs.errors import InputError
 
+_PATTERN_SIGNS = "*?["
+
 
 def read_json(path: Path) -> Any:
     """Reads JSON. Raises ``InputError`` where the file is missing or no JSON."""
@@ -122,6 +124,17 @@ def publish(moves: Iterable[tuple[Path, Path]]) -> None:
     for source, target in moves:
         source.replace(target)
     sync_all(parents)
+
+
+def check_no_pattern(folder: Path | str) -> None:
+    """Raises ``InputError`` where a folder's path holds a sign of globs: TensorFlow takes the
+    paths of checkpoints, and Beam those of datasets, for patterns, and finds nothing there.
+    """
+    if found := [sign for sign in _PATTERN_SIGNS if sign in str(folder)]:
+        raise InputError(
+            f"{folder}: expected a folder without '*', '?' or '[' in its path, received"
+            f" '{found[0]}': files below it would be looked for as by a pattern; choose another"
+        )
 
 
 def link(source: Path, target: Path) -> None:

@@ -1,6 +1,6 @@
 """Defines what kernels remember: time-decayed counts and rates of the recent past, by keys."""
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
@@ -73,7 +73,7 @@ class Memory(Section):
         """How many numbers a row reads: of every key a rate a task, and its rows."""
         return len(self.keys) * (tasks + 1)
 
-    @cached_property
+    @property
     def definition(self) -> str:
         """What decides the numbers that kernels read, as JSON: all but what bounds the storage."""
         return self.model_dump_json(exclude=_STORAGE)

@@ -161,10 +161,10 @@ def _with_worker_requirements(flags: list[str]) -> list[str]:
 
 def _check_logs(logs: str) -> None:
     """Raises ``InputError`` where a local glob, folder or file names nothing; what Beam alone can
-    tell (``gs://``, ``**``) is left to it.
+    tell (``gs://``, ``**``) is left to it. A name may hold a glob's signs.
     """
     here = "://" not in logs and "**" not in logs
-    if here and not glob.glob(logs):  # noqa: PTH207 - the pattern may be absolute
+    if here and not Path(logs).exists() and not glob.glob(logs):  # noqa: PTH207 - may be absolute
         raise InputError(
             f"{logs}: no file matches; expected logs (CSV, JSON lines or Parquet): a glob, a folder"
             " or a file"

@@ -57,6 +57,14 @@ SMALL = (
 weights.
 """
 
+MEMORY = (
+    "memory={keys: {user: [user_id], shop: [shop_id], shop_scene: [shop_id, scene]},"
+    " refresh_hours: 2, refresh_offset_hours: 1, half_life_hours: 24}"
+)
+"""What its kernels may remember: the columns of the keys are of few values here, so its dataset
+holds them.
+"""
+
 
 @pytest.fixture(scope="session")
 def experiment() -> Experiment:
@@ -102,6 +110,25 @@ def job_dir(experiment: Experiment, dataset_dir: Path) -> Path:
     job = Job(dataset_dir.parent / "job")
     pretrain(experiment, dataset_dir, job)
     finetune(experiment, dataset_dir, job, [])
+    return job.folder
+
+
+@pytest.fixture(scope="session")
+def memory_experiment() -> Experiment:
+    """The small experiment with memory."""
+    return load_experiment(QUICKSTART, [*SMALL, MEMORY])
+
+
+@pytest.fixture(scope="session")
+def memory_job(memory_experiment: Experiment, dataset_dir: Path, job_dir: Path) -> Path:
+    """The job directory with kernels that remember, tuned for a few domains."""
+    import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
+    from trainer.job import Job
+    from trainer.training.finetune import finetune
+
+    job = Job(dataset_dir.parent / "memory_job")
+    shutil.copytree(Job(job_dir).backbone, job.backbone)
+    finetune(memory_experiment, dataset_dir, job, ["scene=home", "scene=search", "region=r1"])
     return job.folder
 
 

@@ -30,7 +30,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("section",),
         ("digests",),
         ("files",),
-        ("asides", "yaml_text"),
+        ("asides",),
         ("domain_names", "errors", "progress", "random_streams", "tensorflow_import", "values"),
     ),
     "preprocessing": (
@@ -349,6 +349,7 @@ WRITTEN_ELSEWHERE = {
         "np.lib.format.open_memmap": "into an atomic_directory",
         "path.open": "the same file, whose place on the disk is taken",
     },
+    "trainer.memory.memory_store": {"np.savez": "into memory"},
     "trainer.registry.kernel_version": {"np.savez": "into memory"},
     "trainer.reports.plots": {"figure.savefig": "into memory"},
     "trainer.training.kernel_training": {

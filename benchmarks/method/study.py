@@ -6,8 +6,8 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from configs import InputError
+from configs.load import parse_yaml
 from configs.section import SafeName, Section
-from configs.yaml_text import parse_yaml
 
 ROOT = Path(__file__).parents[2]
 STUDIES = Path(__file__).parent / "studies"

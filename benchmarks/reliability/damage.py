@@ -59,6 +59,7 @@ _KERNELS = (
     *("active.json", "pinned.json", "sums.json", "decisions.json", "*/*/weights.npz"),
     *("*/*/manifest.json", "*/*/golden.json", "*/*/backbone.json", "*/*/card.md"),
 )
+_MEMORY = ("active.json", "*/manifest.json", "*/counts.npz")
 _MODEL = ("saved_model.pb", "fingerprint.pb", "variables/*", "assets/*", "assets.extra/*")
 _CHECKPOINTS = ("latest", "best")
 
@@ -68,6 +69,7 @@ def _kinds() -> list[Kind]:
         *(Kind("data", pattern, read_dataset) for pattern in _DATASET),
         *(Kind("job", f"backbone/{pattern}", read_job) for pattern in _BACKBONE),
         *(Kind("job", f"kernels/{pattern}", read_job) for pattern in _KERNELS),
+        *(Kind("job", f"memory/{pattern}", read_job) for pattern in _MEMORY),
         Kind("job", "reports/metrics.json", read_job),
         *(Kind("unzipped", f"backbone/model/{name}", read_job) for name in ("*.json", "*.h5")),
         *(Kind("interrupted", f"backbone/checkpoints/{name}/*", resume) for name in _CHECKPOINTS),
@@ -221,16 +223,18 @@ def read_dataset(data: Path) -> Iterator[bytes]:
 
 
 def read_job(folder: Path) -> Iterator[bytes]:
-    """The scores of the golden requests under the backbone and every active kernel, the rows that
-    kernels train on, what is pinned, and the report.
+    """The scores of the golden requests under the backbone and every active kernel, what these
+    remember, the rows that kernels train on, what is pinned, and the report.
     """
     from trainer.backbone.saving import load_frozen
     from trainer.backbone.stored_taps import window_rows
     from trainer.data.dataset import Dataset
     from trainer.job import Job
+    from trainer.memory.lookup import MemoryTables
+    from trainer.memory.memory_store import MemoryStore
     from trainer.registry.golden_scores import GoldenRows
     from trainer.registry.kernel_registry import KernelStore
-    from trainer.registry.routes import job_routes
+    from trainer.registry.routes import job_routes, memory_read
 
     job = Job(folder)
     experiment = job.experiment()
@@ -244,6 +248,14 @@ def read_job(folder: Path) -> Iterator[bytes]:
         kernel = store.load(domain, version)
         scores = golden.scores_for(kernel.shape, kernel.weights)["scores"]
         yield f"{domain} {scores}".encode()
+    remembered = MemoryStore(job)
+    yield repr([remembered.manifest(version) for version in remembered.versions()]).encode()
+    if memory := memory_read(store):
+        yield repr(remembered.active()).encode()
+        for name, tables in (
+            MemoryTables(memory, remembered.served(memory).counts).variables().items()
+        ):
+            yield name.encode() + tables.numpy().tobytes()
     dataset = Dataset.open(folder.parent / "data", experiment)
     rows = window_rows(job, experiment, backbone, dataset, experiment.kernel.tap, "window")
     yield rows.logits.tobytes()

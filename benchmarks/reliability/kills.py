@@ -1,6 +1,6 @@
 """Every step of a small job is killed (kill -9) at a random moment, again and again, and run once
 more: preprocessing in one process and in two, pre-training, fine-tuning, evaluation, export,
-``kernels activate``, ``remove`` and ``rollback``, and a server while it loads.
+``kernels activate``, ``remove`` and ``rollback``, ``memory refresh``, and a server while it loads.
 
 Bars: what the rerun leaves is what an undisturbed run leaves (``STEP_other_results`` is 0), to the
 bit where a step writes the same bits twice; nothing of the killed run is left over, neither files
@@ -22,11 +22,15 @@ import numpy as np
 
 from benchmarks.reliability.small_job import Command, Small, begin, finish, kill
 from benchmarks.speed.options import Figures, Options
+from configs import InputError
 from configs.digests.listed_files import sha256_of
 from configs.files import read_object
+from configs.memory import Memory
 from preprocessing.beam.progress import say
 from trainer.job import Job
+from trainer.memory.memory_store import MemoryStore
 from trainer.registry.kernel_registry import KernelStore
+from trainer.registry.routes import memory_read
 
 _SEED, _KILLS, _KILLS_QUICK = 1304, 20, 1
 _PATIENCE = 20.0
@@ -123,7 +127,10 @@ def steps(work: Small) -> list[Step]:
         ),
         Step("pretrain", ("data",), work.train("pretrain"), backbone),
         Step(
-            "finetune", ("data", "job/backbone"), work.train("finetune"), lambda: _digests(kernels)
+            "finetune",
+            ("data", "job/backbone"),
+            work.train("finetune"),
+            lambda: _digests(kernels) | _digests(job.memory),
         ),
         Step("evaluate", tuned, work.train("evaluate"), lambda: _digests(job.reports)),
         Step("export", ("job",), work.export(), version, lambda: (work.models / "1").exists()),
@@ -149,8 +156,23 @@ def steps(work: Small) -> list[Step]:
             lambda: served() != newest,
             nothing,
         ),
+        Step(
+            "memory_refresh",
+            ("data", "job"),
+            work.memory("refresh"),
+            lambda: _digests(job.memory),
+            lambda: MemoryStore(job).served(_remembered(job)).version == 2,
+            work.memory("activate", "2"),
+        ),
         Step("server", ("models",), partial(_serve, work.models), lambda: _digests(work.models)),
     ]
+
+
+def _remembered(job: Job) -> Memory:
+    memory = memory_read(KernelStore(job))
+    if memory is None:
+        raise InputError(f"{job.kernels}: no active kernel reads memory")
+    return memory
 
 
 def _serve(models: Path) -> None:

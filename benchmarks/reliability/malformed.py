@@ -5,6 +5,8 @@ codes that may answer it.
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from tensorflow_serving.apis import (
@@ -49,20 +51,27 @@ class Malformed:
       method: path of the method that is called.
       data: the message.
       codes: those that may answer it.
+      like: the request whose answer it must get; None where there is no such request.
     """
 
     kind: str
     method: str
     data: bytes
     codes: frozenset[str]
+    like: bytes | None = None
 
 
-def malformed(seed: int, count: int) -> Iterator[Malformed]:
-    """So many requests, the kinds in turns."""
+def malformed(seed: int, count: int, root: Path = Path("/models")) -> Iterator[Malformed]:
+    """So many requests, the kinds in turns; ``root`` is the base path of the model, below which a
+    server may take configs from peers.
+    """
     draw = random.Random(seed)  # noqa: S311 - a seed, so that a failure can be repeated
+    kinds = {kind.__name__.strip("_"): kind for kind in _KINDS}
+    kinds["wrong_configs"] = partial(wrong_configs, root=root)
+    names = list(kinds)
     for number in range(count):
-        kind = _KINDS[number % len(_KINDS)]
-        yield Malformed(kind.__name__.strip("_"), *kind(draw))
+        name = names[number % len(names)]
+        yield Malformed(name, *kinds[name](draw))
 
 
 _Drawn = tuple[str, bytes, frozenset[str]]
@@ -192,13 +201,13 @@ def _deep_nesting(draw: random.Random) -> _Drawn:
     """Tensors within tensors: protocol buffers allow a hundred levels."""
     data = b""
     for _ in range(draw.choice([10, 90, 200, 1_000])):
-        data = _field(
-            15, _field(3, data)
+        data = message_field(
+            15, message_field(3, data)
         )  # TensorProto.variant_val, VariantTensorDataProto.tensors
-    inputs = _field(1, b"price") + _field(2, b"\x08\x15" + data)
+    inputs = message_field(1, b"price") + message_field(2, b"\x08\x15" + data)
     asked = request()
     del asked.inputs["price"]
-    return PREDICT, asked.SerializeToString() + _field(2, inputs), _UNREADABLE
+    return PREDICT, asked.SerializeToString() + message_field(2, inputs), _UNREADABLE
 
 
 def _too_large(draw: random.Random) -> _Drawn:
@@ -245,7 +254,9 @@ def _values_beyond_the_shape(draw: random.Random) -> _Drawn:
 
 def _other_methods(draw: random.Random) -> _Drawn:
     """Examples for signatures that are for none."""
-    spec = draw.choice([b"", _field(1, _field(1, NAME.encode())), _field(1, b"\xff"), b"\xff"])
+    spec = draw.choice(
+        [b"", message_field(1, message_field(1, NAME.encode())), message_field(1, b"\xff"), b"\xff"]
+    )
     method = draw.choice(OTHERS)
     codes = _UNREADABLE | {"NOT_FOUND", "UNIMPLEMENTED"}
     return method, spec + draw.choice([b"", draw.randbytes(30)]), codes
@@ -278,7 +289,6 @@ _KINDS: tuple[Callable[[random.Random], _Drawn], ...] = (
     _many_rows_claimed,
     _values_beyond_the_shape,
     _other_methods,
-    wrong_configs,
     _no_such_method,
 )
 
@@ -306,6 +316,6 @@ def damaged(draw: random.Random, good: bytes) -> bytes:
     return bytes(data)
 
 
-def _field(number: int, data: bytes) -> bytes:
+def message_field(number: int, data: bytes) -> bytes:
     """A length-delimited field of a message."""
     return varint(number << 3 | 2) + varint(len(data)) + data

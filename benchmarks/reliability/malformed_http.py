@@ -42,6 +42,11 @@ def sent(path: str, body: bytes, *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + body
 
 
+def asked(path: str) -> bytes:
+    """A GET as it goes over the line."""
+    return f"GET {path} HTTP/1.1\r\n\r\n".encode()
+
+
 def _random_bytes(draw: random.Random) -> _Drawn:
     return draw.randbytes(draw.choice([1, 10, 1_000, 100_000])) + b"\r\n\r\n", _ANY
 
@@ -92,6 +97,70 @@ def _wrong_paths(draw: random.Random) -> _Drawn:
     return sent(path, json.dumps(good_body()).encode()), frozenset({"400", "404"})
 
 
+def _wrong_columns(draw: random.Random) -> _Drawn:
+    """Columns of other lengths and types, and without the others."""
+    rows = good_body()["instances"]
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    name = draw.choice(sorted(columns))
+    if draw.random() < 0.2:
+        del columns[name]
+    else:
+        wrong: list[Any] = [None, 7, "text", {}, [[[1]]], [None, None], [[1], [1, 2]], [{}, {}]]
+        columns[name] = draw.choice(wrong)
+    body = {"inputs": draw.choice([columns, [columns], list(columns.values())])}
+    return sent(PREDICT_PATH, json.dumps(body).encode()), _BAD
+
+
+def _columns(draw: random.Random) -> _Drawn:
+    """Whole columns are answered, whoever names the signature."""
+    rows = good_body()["instances"]
+    body: Any = {"inputs": {name: [row[name] for row in rows] for name in rows[0]}}
+    if draw.random() < 0.5:
+        body["signature_name"] = "serving_default"
+    version = draw.choice(["", "/versions/1"])
+    path = f"/v1/models/{NAME}{version}:predict"
+    return sent(path, json.dumps(body).encode()), frozenset({"200"})
+
+
+def _described(draw: random.Random) -> _Drawn:
+    """A model's state, signatures and labels, and those of models, versions and labels that there
+    are not.
+    """
+    label = f"/v1/models/{NAME}/labels/{draw.choice(['x', '%00', 'x' * 5_000])}"
+    path, code = draw.choice(
+        [
+            (f"/v1/models/{NAME}", "200"),
+            (f"/v1/models/{NAME}/metadata", "200"),
+            (f"/v1/models/{NAME}/versions/1", "200"),
+            (f"/v1/models/{NAME}/versions/1/metadata", "200"),
+            ("/v1/models/nope", "404"),
+            ("/v1/models/nope/metadata", "404"),
+            (f"/v1/models/{NAME}/versions/99", "404"),
+            (f"/v1/models/{NAME}/versions/99/metadata", "404"),
+            (label, "200"),  # the stock server does not look at it either
+            (f"{label}/metadata", "400"),
+            (f"/v1/models/{NAME}/labels/%ff{draw.choice(['', '/metadata'])}", "400"),
+            (f"/v1/models/{NAME}/labels/", "400"),
+            (f"/v1/models/{NAME}/versions/{draw.choice(['x', '-1', 10**30, '1.0'])}", "400"),
+            (f"/v1/models/{NAME}/", "400"),
+        ]
+    )
+    return asked(path), frozenset({code})
+
+
+def _other_verbs(draw: random.Random) -> _Drawn:
+    """A prediction is posted, and a description is got."""
+    data = draw.choice(
+        [
+            asked(PREDICT_PATH),
+            sent(f"/v1/models/{NAME}/metadata", b"{}"),
+            sent(f"/v1/models/{NAME}", b"{}"),
+            asked(f"/v1/models/{NAME}/metadata").replace(b"GET", draw.choice([b"PUT", b"DELETE"])),
+        ]
+    )
+    return data, frozenset({"400", "405", "501"})
+
+
 def _wrong_lengths(draw: random.Random) -> _Drawn:
     header = draw.choice(
         ["Content-Length: -1", "Content-Length: x", f"Content-Length: {1 << 40}",
@@ -114,5 +183,9 @@ _KINDS: tuple[Callable[[random.Random], _Drawn], ...] = (
     _wrong_forms,
     _wrong_paths,
     _wrong_lengths,
+    _wrong_columns,
+    _columns,
+    _described,
+    _other_verbs,
     _hung_up,
 )

@@ -48,6 +48,7 @@ _SMALL = (
     "pretrain={epochs: 2, batch_size: 256, learning_rate: 0.01, embedding_learning_rate: 0.1,"
     " validations_per_epoch: 2, checkpoint_steps: 3, progressive: true, progressive_parts: 2}",
     "kernel.width=6",
+    "memory={keys: {user: [user_id], shop_scene: [shop_id, scene]}, refresh_hours: 2}",
     "finetune={epochs: 2, batch_size: 64, learning_rate: 0.03, child_learning_rate: 0.01,"
     " activation: {correction: none, level: 0.99}}",
     "evaluation.bootstrap=20",
@@ -126,6 +127,12 @@ class Small:
         """``trainer.task kernels``."""
         return _arguments(trainer_task.main, ["kernels", "--job-dir", str(self.job), *words])
 
+    def memory(self, action: str, *version: str) -> Command:
+        """``trainer.task memory``."""
+        words = ["memory", action, *version, "--job-dir", str(self.job)]
+        new = [*WITH_CONFIG, "--data", str(self.data)] if action == "refresh" else []
+        return _arguments(trainer_task.main, [*words, *new])
+
     def export(self) -> Command:
         """``serving.export``, as version 1."""
         words = ["--job-dir", str(self.job), "--output", str(self.models), "--version", "1"]
@@ -138,7 +145,8 @@ class Small:
         for name in _STEPS:
             import_module(name)  # once, and not in every process that is forked
         steps = [self.simulate(), self.preprocess(), self.train("pretrain"), self.train("finetune")]
-        steps += [lambda: _add_kernels(self.job), self.train("evaluate"), self.export()]
+        steps += [lambda: _add_kernels(self.job), self.memory("refresh"), self.memory("rollback")]
+        steps += [self.train("evaluate"), self.export()]
         for step in steps:
             finish(step, self.folder / "log.txt")
 
@@ -156,7 +164,7 @@ def _add_kernels(folder: Path) -> None:
     backbone = load_frozen(job, experiment)
     golden, store = GoldenRows.open(job, backbone), KernelStore(job)
     tap = read_tap(backbone.output, experiment.kernel.tap)
-    shape = KernelShape.of(experiment.kernel, tap.shape[-1])
+    shape = KernelShape.of(experiment.kernel, tap.shape[-1], experiment.memory)
     random = np.random.default_rng(len(SERVED))
     for domain, versions in SERVED.items():
         for _ in range(versions):

@@ -13,6 +13,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from configs import Experiment, InputError
 from configs.asides import work_folder
+from configs.files import check_no_pattern
 from preprocessing import filesystem
 from preprocessing.beam import guards, pipelines
 from preprocessing.beam.fork_pool import Workers, forks_wanted
@@ -146,8 +147,7 @@ class Job:
         filesystem.delete_folder(self._partial)
 
     def _check_output(self) -> None:
-        if set("*?[") & set(self.output):
-            raise InputError(f"{self.output}: expected a folder without '*', '?' or '['")
+        check_no_pattern(self.output)
         if (
             filesystem.is_local(self.output)
             and Path(self.output).exists()

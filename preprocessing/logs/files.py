@@ -2,6 +2,7 @@
 
 import csv
 import fnmatch
+import glob
 import gzip
 import io
 import zlib
@@ -102,7 +103,7 @@ def find_sources(pattern: str, experiment: Experiment) -> list[Source]:
     folder, paths = _match(pattern)
     if experiment.evaluation.truth:
         truth = (
-            filesystem.join(folder, experiment.evaluation.truth.path)
+            filesystem.join(glob.escape(folder), experiment.evaluation.truth.path)
             if folder
             else experiment.evaluation.truth.path
         )

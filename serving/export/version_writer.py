@@ -14,7 +14,7 @@ from pathlib import Path
 from configs import Experiment, InputError
 from configs.asides import make_folder
 from configs.domains import ALL
-from configs.files import atomic_directory, link, write_unsynced
+from configs.files import atomic_directory, check_no_pattern, link, write_unsynced
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import Transform
 from serving.export import golden_cases
@@ -129,6 +129,7 @@ def export(
       InputError: no finished backbone or no golden requests, a damaged kernel, a version that
         exists already, too few slots, or an operation that TensorFlow Serving does not have.
     """
+    check_no_pattern(models)
     wanted = _Wanted.of(job, slots)
     version = _free(models, version)
     sources, former = sources_of(job, wanted.experiment), newest(models)

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
 from configs.errors import InputError
-from configs.files import read_object
+from configs.files import check_no_pattern, read_object
 from configs.tensorflow_import import tf
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, invalid
@@ -55,8 +55,13 @@ def load(
       OSError, RuntimeError, tf.errors.OpError: as ``Servable``; DATA_LOSS for a damaged warm-up
       file.
       StatusError: a warm-up request that the model refuses, or a file that holds something else, or
-        more than 1,000 of them; DATA_LOSS for a version that is not what was exported.
+        more than 1,000 of them; DATA_LOSS for a version that is not what was exported;
+        INVALID_ARGUMENT for a path that TensorFlow takes for a pattern.
     """
+    try:
+        check_no_pattern(path)
+    except InputError as error:
+        raise invalid(str(error)) from None
     described = check and check_files(path)
     servable = Servable(version, path, session_config)
     with contextlib.ExitStack() as unless_ready:

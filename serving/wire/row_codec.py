@@ -2,7 +2,8 @@
 
 What a value may look like is what a log may hold (``configs.values``), so that a logged row can be
 replayed as it is and means what it meant in training. One value more is taken: NaN, which data
-frames have for a missing number, is missing, as it is on the wire.
+frames have for a missing number, is missing, as it is on the wire. What ``data.null_values`` calls
+missing in CSV and JSON is text here: a request has null.
 """
 
 import difflib

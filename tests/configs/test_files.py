@@ -14,6 +14,7 @@ from configs import InputError
 from configs.files import (
     atomic_directory,
     atomic_file,
+    check_no_pattern,
     delete,
     discard,
     link,
@@ -250,6 +251,14 @@ def test_writers_load_neither_tensorflow_nor_beam() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout
     assert output == "set()\n"
+
+
+@pytest.mark.parametrize("name", ["a*", "a?", "a[1]", "a[1]/b"])
+def test_a_folder_that_would_be_taken_for_a_pattern_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a folder without") as error:
+        check_no_pattern(tmp_path / name)
+    assert str(error.value).startswith(f"{tmp_path / name}: ") and "\n" not in str(error.value)
+    check_no_pattern(tmp_path / "a]{b}")
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "{", b"\xff"], ids=["deep", "cut", "no text"])

@@ -131,7 +131,7 @@ def test_workers_get_the_requirements_beside_the_setup_file(
 def test_a_run_reports_its_passes_and_warns_of_overlapping_windows(
     config: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    logs = write_parquet(tmp_path / "logs" / "a.parquet", make_rows())
+    logs = write_parquet(tmp_path / "logs" / "day[1].parquet", make_rows())  # no glob: it is there
     run(
         lambda: main(
             [

@@ -1,7 +1,7 @@
 """The simulator's true probabilities of a dataset's rows."""
 
 import sys
-from glob import glob
+from glob import escape, glob
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ def true_probabilities(
     truth = experiment.evaluation.truth
     if truth is None:
         return None
-    pattern = str(Path(logs_folder(dataset.manifest.input)) / truth.path)
+    pattern = str(Path(escape(logs_folder(dataset.manifest.input))) / truth.path)
     paths = sorted(map(Path, glob(pattern)))  # noqa: PTH207 - the pattern may be absolute
     if not paths:
         print(

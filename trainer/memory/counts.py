@@ -168,7 +168,7 @@ def rates_when_read(
             for index, table in enumerate(tables):
                 sums = table.at(border, table.places[places[reading]])
                 out[reading, index] = rates(memory, sums, prior)
-    return out.reshape(len(read), -1)
+    return out.reshape(len(read), memory.width(columns // 2))
 
 
 @dataclass
@@ -218,8 +218,8 @@ class _Decaying:
 
 def _sums(places: npt.NDArray[np.intp], counts: Float64s, size: int) -> Float64s:
     """Counts of rows ``[N, 2 T]`` added up by place, ``[size, 2 T]``."""
-    sums: Float64s = np.stack([np.bincount(places, of, size) for of in counts.T], axis=1)
-    return sums
+    sums = np.stack([np.bincount(places, of, size) for of in counts.T], axis=1)
+    return sums.astype(np.float64, copy=False)  # NumPy counts nothing at all in whole numbers
 
 
 def _decay(memory: Memory, borders: Int64s) -> Float64s:

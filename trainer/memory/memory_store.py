@@ -24,7 +24,7 @@ from configs import InputError
 from configs.asides import sole_writer
 from configs.digests.listed_files import Listed, read_listed
 from configs.digests.sealed_json import read_sealed, sealed, write_sealed
-from configs.files import discard, publish, write_json
+from configs.files import discard, publish, write_unsynced
 from configs.memory import Memory, defined_memory, memory_definition
 from configs.section import Section, read_section
 from trainer.job import Job
@@ -201,10 +201,9 @@ class MemoryStore:
                     keys={name: len(found.hashes) for name, found in counts.keys.items()},
                     files=files,
                 )
-                new = aside / str(version)
-                new.mkdir()
-                (new / _COUNTS).write_bytes(content)
-                write_json(new / _MANIFEST, sealed(manifest.model_dump(mode="json")))
+                new, about = aside / str(version), sealed(manifest.model_dump(mode="json"))
+                write_unsynced(new / _COUNTS, content)
+                write_unsynced(new / _MANIFEST, json.dumps(about, indent=1).encode())
                 publish([(new, self.folder / new.name)])
             self._serve(version)
         return version

@@ -5,6 +5,7 @@ dataset's labels, and from what the job remembers of the time before them.
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +90,7 @@ class RowMemory:
         Rows that ``base`` does not count, though they were before it, are told.
         """
         end = max(self.experiment.splits[name].end for name in splits).timestamp()
-        every, _ = self._labelled(splits, base, {})
+        every, places = self._labelled(splits, base, {})
         if not len(every.moments):
             return None
         ends = np.array([int(end), int(every.moments.max())])
@@ -98,7 +99,7 @@ class RowMemory:
         if base is not None and border <= base.counts.border:
             return None
         if base is not None:
-            self._tell_gap(base, int(every.moments.min()))
+            self._tell_gap(base, min(self.experiment.splits[name].start for name in places))
         return counts_at(self.memory, base.counts if base else None, every, border)
 
     def _labelled(
@@ -167,17 +168,19 @@ class RowMemory:
         rows = LabelledRows(moments, requests, keys, np.stack([*inside, *positive], axis=1))
         return rows.without_counts(twice)
 
-    def _tell_gap(self, base: StoredMemory, first: int) -> None:
-        """Says where rows were not known at the last refresh and are not in the dataset, either."""
-        until = border_moment(self.memory, base.counts.border)
-        since = until - int(self.memory.delay_hours * _HOUR)
-        if border_before(self.memory, np.array(first)) > border_before(
-            self.memory, np.array(since)
-        ):
+    def _tell_gap(self, base: StoredMemory, first: datetime) -> None:
+        """Says where rows were not known at the last refresh and are not in the dataset, either.
+
+        Args:
+          base: what was counted last.
+          first: moment from which on the dataset has rows.
+        """
+        since = base.until - timedelta(hours=self.memory.delay_hours)
+        if first > since:
             print(
-                f"warning: {self.dataset.folder} begins {(first - since) / _HOUR:.1f} h after the"
-                f" last row that version {base.version} of memory counts; rows between them are"
-                " remembered by nobody",
+                f"warning: rows of {self.dataset.folder} begin at {first:%Y-%m-%d %H:%M}Z, and"
+                f" version {base.version} of memory counts those before {since:%Y-%m-%d %H:%M}Z;"
+                " rows between them are remembered by nobody",
                 file=sys.stderr,
             )
 

@@ -61,9 +61,9 @@ class Overview:
 
 
 def overview(store: KernelStore) -> list[Overview]:
-    """The lines of all domains that have a kernel or a decision, or are pinned, by name. Only
-    manifests are read; a damaged one is a line like any other (``kernels verify`` looks at all
-    files).
+    """The lines of all domains that have a kernel or a decision, or are pinned, by name. The
+    version that a line is about is read whole; a damaged one is a line like any other (``kernels
+    verify`` looks at all versions, and at what they score).
 
     Raises:
       InputError: ``active.json``, ``pinned.json`` or ``decisions.json`` is damaged.
@@ -87,7 +87,7 @@ def _line(
     if version is None:
         return Overview(domain, None, (), None, None, None)
     try:
-        stored, manifest = store.stored_at(domain, version), store.manifest(domain, version)
+        stored, manifest = store.stored_at(domain, version), store.load(domain, version).manifest
     except (InputError, OSError) as error:
         return Overview(domain, active, versions, version, None, None, str(error))
     return Overview(domain, active, versions, version, stored, manifest)

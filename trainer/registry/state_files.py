@@ -12,11 +12,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from configs.digests.sealed_json import read_sealed, write_sealed
+from configs.digests.sealed_json import SEAL, read_sealed, write_sealed
 from configs.errors import InputError
-from configs.files import read_json, write_json
+from configs.files import read_json, read_object, write_json
 
 ACTIVE, PINNED, DECISIONS = "active.json", "pinned.json", "decisions.json"
+_NAMES = (ACTIVE, PINNED, DECISIONS)
 _SUMS = "sums.json"
 _LOOKS, _MOMENT = 5, 0.02
 """How often a reader looks, and seconds between: a writer may be between two of its files."""
@@ -41,10 +42,16 @@ class StateFiles:
         """
         path = self._folder / name
         for look in range(_LOOKS):
-            allowed, content = self._allowed().get(name), _bytes(path)
-            if allowed is None or _digest(content) in allowed:
+            listed, content = self._listed(), _bytes(path)
+            if listed is None or _digest(content) in listed.get(name, [None]):
                 return None if content is None else read_json(path)
             time.sleep(_MOMENT * (look + 1))
+        if listed is not None and name not in listed:
+            raise InputError(
+                f"{self._folder / _SUMS}: damaged: expected the sha256 of every file beside it,"
+                f" received none of {name}; restore it, or, where {path} is as it should be, delete"
+                " it"
+            )
         raise InputError(
             f"{path}: {'missing' if content is None else 'damaged'}: it is not what was written"
             f" last (sha256 in {_SUMS}); restore it, or, where it is as it should be, delete"
@@ -55,7 +62,10 @@ class StateFiles:
         """Writes a file, whole or not at all; who calls it holds the registry's lock."""
         path = self._folder / name
         new = hashlib.sha256(json.dumps(content, indent=1).encode()).hexdigest()
-        allowed = self._allowed()
+        allowed = self._listed()
+        if allowed is None:  # of a job that is older than it: the others are taken as they are
+            there = {other: _digest(_bytes(self._folder / other)) for other in _NAMES}
+            allowed = {other: [digest] for other, digest in there.items() if digest}
         self._write_sums(allowed | {name: [_digest(_bytes(path)), new]})
         write_json(path, content)
         self._write_sums(allowed | {name: [new]})
@@ -64,7 +74,7 @@ class StateFiles:
         """Ends what a writer that was killed between two files had begun: each file may then be
         what it is, and nothing else. Who calls it holds the registry's lock.
         """
-        allowed = self._allowed()
+        allowed = self._listed() or {}
         settled = {
             name: [found] if (found := _digest(_bytes(self._folder / name))) in sums else sums
             for name, sums in allowed.items()
@@ -75,11 +85,16 @@ class StateFiles:
     def _write_sums(self, sums: Mapping[str, list[str | None]]) -> None:
         write_sealed(self._folder / _SUMS, dict(sorted(sums.items())))
 
-    def _allowed(self) -> dict[str, list[str | None]]:
+    def _listed(self) -> dict[str, list[str | None]] | None:
+        """Name of a file -> the sha256 that it may have, null where it may be missing; None in jobs
+        that are older than ``sums.json``, which has been sealed from the first.
+        """
         path = self._folder / _SUMS
         if not path.exists():
-            return {}
-        found = read_sealed(path, "restore it, or delete it", optional=(ACTIVE, PINNED, DECISIONS))
+            return None
+        if SEAL not in read_object(path):
+            raise InputError(f"{path}: damaged: it has no {SEAL}; restore it, or delete it")
+        found = read_sealed(path, "restore it, or delete it", optional=_NAMES)
         if not all(isinstance(sums, list) for sums in found.values()):
             raise InputError(f"{path}: damaged: expected lists of sha256; restore it, or delete it")
         return found

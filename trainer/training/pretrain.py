@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from configs import Experiment, InputError
-from configs.files import atomic_directory, write_json
+from configs.files import atomic_directory, check_no_pattern, write_json
 from configs.random_streams import Purpose, integer_seed
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import transform_outputs
@@ -94,6 +94,7 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
             f"{path}: missing, though this job has trained; restore it, or choose another --job-dir"
         )
     if not path.exists():
+        check_no_pattern(job.folder)
         with atomic_directory(job.backbone / "transform", replace=True) as folder:
             dataset.fitted.save(str(folder))
         write_json(path, ours)

@@ -9,7 +9,7 @@ import grpc
 import pytest
 from tensorflow_serving.apis import predict_pb2
 
-from benchmarks.reliability import fuzz, reload
+from benchmarks.reliability import peers, reload
 from benchmarks.reliability.malformed import METHODS, PREDICT, malformed
 from benchmarks.reliability.malformed_http import malformed_http
 from benchmarks.reliability.versioned import NAME, ROWS, request, save, whole_version
@@ -23,23 +23,23 @@ from tests.serving.conftest import Peer
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base path with version 7 of the model whose outputs name their version."""
+    """A base path with version 1 of the model whose outputs name their version."""
     base = tmp_path_factory.mktemp("versioned")
-    save(7, base / "7")
+    save(1, base / "1")
     return base
 
 
 @pytest.fixture(scope="module", params=["alone", "batched"])
 def peer(base: Path, request: pytest.FixtureRequest) -> Iterator[Peer]:
     batcher = Batcher(Parameters()) if request.param == "batched" else None
-    running = Peer(ModelConfig(NAME, base), load=load, batcher=batcher)
+    running = Peer(ModelConfig(NAME, base), load=load, batcher=batcher, reload_root=base)
     yield running
     running.close()
 
 
 def test_an_answer_of_one_version_is_whole_and_any_mixture_is_not(peer: Peer) -> None:
     good = peer.predict(request())
-    assert whole_version(good) == 7
+    assert whole_version(good) == 1
     for name in good.outputs:
         mixed = predict_pb2.PredictResponse.FromString(good.SerializeToString())
         values = next(
@@ -58,10 +58,10 @@ def test_malformed_requests_are_drawn_from_the_seed() -> None:
     assert {sent.method for sent in malformed(1, 400)} >= set(METHODS)
 
 
-def test_malformed_requests_are_answered_as_they_should_be(peer: Peer) -> None:
+def test_malformed_requests_are_answered_as_they_should_be(peer: Peer, base: Path) -> None:
     good = peer.predict(request())
     seen = set()
-    for sent in malformed(11, 260):
+    for sent in malformed(11, 320, base):
         try:
             peer.channel.unary_unary(sent.method)(sent.data, timeout=10)
             code = "OK"
@@ -75,6 +75,8 @@ def test_malformed_requests_are_answered_as_they_should_be(peer: Peer) -> None:
         "FAILED_PRECONDITION",
         "INTERNAL",
         "UNIMPLEMENTED",
+        "PERMISSION_DENIED",
+        "UNKNOWN",
         "RESOURCE_EXHAUSTED",
     }
     assert peer.predict(request()) == good and PREDICT in METHODS
@@ -100,10 +102,10 @@ def test_growth_counts_from_the_tenth_change() -> None:
     assert figures["memory_after_all_changes_mib"] == 201.0
 
 
-def test_malformed_http_requests_are_answered_as_they_should_be(peer: Peer) -> None:
+def test_malformed_http_requests_are_answered_as_they_should_be(peer: Peer, base: Path) -> None:
     with http_server("127.0.0.1", 0, peer.service, {}) as port:
-        asked = fuzz._Peer(peer.target, port)
-        good = asked.good_answer()
+        asked = peers.Peer(peer.target, port, peers.Served.versioned(base))
+        good = asked.good_answers()
         for number, sent in enumerate(malformed_http(5, 160)):
             counted = asked.judge(good, number, sent)
             assert len(counted) == 1, (sent, counted)

@@ -260,6 +260,8 @@ def test_a_file_or_folder_may_be_called_like_a_glob(tmp_path: Path, name: str) -
     (one,) = find_sources(str(folder / name), shop)
     assert (one.path, one.name) == (str(folder / name), name)
     assert {source.name for source in find_sources(str(folder), shop)} == {name, "day1.jsonl"}
+    shop = experiment("evaluation.truth.path=day1.*")
+    assert "day1.jsonl" not in {source.name for source in find_sources(str(folder), shop)}
 
 
 def test_a_line_of_blanks_is_no_header(tmp_path: Path) -> None:

@@ -723,6 +723,13 @@ def test_a_base_path_that_is_a_file_is_refused(loud_job: Job, tmp_path: Path) ->
         export(loud_job, tmp_path / "models")
 
 
+def test_a_base_path_that_no_server_could_load_is_refused(loud_job: Job, tmp_path: Path) -> None:
+    """TensorFlow takes the paths of variables for patterns."""
+    with pytest.raises(InputError, match=r"models\[1\]: expected a folder without"):
+        export(loud_job, tmp_path / "models[1]")
+    assert not (tmp_path / "models[1]").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

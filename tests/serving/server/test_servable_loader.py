@@ -15,6 +15,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 from serving.server.model_versions import State
 from serving.server.servable import Servable
 from serving.server.servable_loader import load, warm_up_requests
+from serving.wire.errors import StatusError
 from serving.wire.signatures import WARM_UP_FILE
 from tests.serving.conftest import NAME, good_request, serving
 
@@ -122,6 +123,12 @@ def test_requests_that_cannot_be_run(
     with serving(version.parent, load=load) as peer:
         error = peer.model.statuses()[9].error
         assert error is not None and error.code.name == code and words in error.message
+
+
+def test_a_path_that_tensorflow_takes_for_a_pattern_is_named(version: Path) -> None:
+    with pytest.raises(StatusError, match="expected a folder without") as error:
+        load(9, shutil.copytree(version, version.parent / "models[1]" / "9"))
+    assert error.value.code.name == "INVALID_ARGUMENT" and "models[1]/9: " in error.value.message
 
 
 def test_a_version_that_fails_to_warm_up_leaves_the_old_one_served(

@@ -376,6 +376,15 @@ def test_without_the_truth_there_is_no_oracle(
     assert evaluate(experiment, data, Job(job_copy)).oracle is None
 
 
+def test_the_truth_beside_logs_whose_folder_is_called_like_a_glob(
+    moved: tuple[Path, Path], experiment: Experiment, job_copy: Path, tmp_path: Path
+) -> None:
+    data, truth = moved
+    folder = truth.parent.rename(tmp_path / "logs[1]")
+    change_json(data / "manifest.json", lambda manifest: manifest.update(input=str(folder)))
+    assert evaluate(experiment, data, Job(job_copy)).oracle is not None
+
+
 TRUTH_DAMAGE: dict[str, Callable[[Path], object]] = {
     "a day is missing": lambda truth: sorted(truth.glob("*.parquet"))[-1].unlink(),
     "cut": lambda truth: sorted(truth.glob("*.parquet"))[-1].write_bytes(b"PAR1 and no more"),

@@ -482,6 +482,34 @@ def test_every_flipped_bit_of_what_is_served_is_noticed(name: str, store: Kernel
     assert (store.active(), store.pinned()) == ({"region=r1": 2}, {CROSSED})
 
 
+@pytest.mark.parametrize(
+    "forgetful",
+    [lambda _: {}, lambda _: sealed({}), lambda sums: sealed({"pinned.json": sums["pinned.json"]})],
+)
+def test_sums_that_do_not_know_a_file_that_is_there_are_named(
+    forgetful: Callable[[dict[str, Any]], dict[str, Any]], store: KernelStore
+) -> None:
+    active, path = store.active(), store.folder / "sums.json"
+    store.pin(CROSSED)
+    write_json(path, forgetful(read_json(path)))
+    for act in (store.active, lambda: store.activate("region=r1", 2)):
+        with pytest.raises(InputError, match=r"sums\.json") as error:
+            act()
+        one_line(error)
+    path.unlink()
+    assert store.active() == active
+
+
+def test_a_job_that_is_older_than_sums_has_them_of_all_files_once_one_is_written(
+    store: KernelStore,
+) -> None:
+    active = store.active()
+    (store.folder / "sums.json").unlink()
+    store.pin(CROSSED)
+    assert store.active() == active
+    assert read_json(store.folder / "sums.json").keys() >= {"active.json", "pinned.json"}
+
+
 @pytest.mark.parametrize("action", ["deactivate", "remove"])
 def test_what_makes_room_works_on_a_full_disk(action: str, tmp_path: Path) -> None:
     with full_disk(tmp_path / "disk") as (folder, fill):

@@ -180,6 +180,17 @@ def test_a_damaged_manifest_is_a_line_like_any_other(store: KernelStore) -> None
     assert overview_json(lines)[1]["rows"] is None
 
 
+def test_a_damaged_active_version_is_no_sound_line(store: KernelStore) -> None:
+    store.activate("scene=home", 2)
+    weights = store.folder / "scene=home" / "2" / "weights.npz"
+    content = bytearray(weights.read_bytes())
+    content[len(content) // 2] ^= 1
+    weights.write_bytes(content)
+    line = overview_json(overview(store))[1]
+    assert line["active"] == 2 and line["reason"].startswith(f"damaged: {weights}: damaged: ")
+    assert line["rows"] is None
+
+
 def test_versions_with_gaps_are_told_apart(store: KernelStore) -> None:
     import shutil
 

@@ -253,6 +253,14 @@ def test_a_job_of_other_settings_is_refused(
     one_line(error)
 
 
+def test_a_job_that_could_not_be_resumed_is_not_begun(dataset_dir: Path, tmp_path: Path) -> None:
+    """TensorFlow takes the paths of checkpoints for patterns."""
+    with pytest.raises(InputError, match=r"job\[1\]: expected a folder without") as error:
+        pretrain(variant(), dataset_dir, Job(tmp_path / "job[1]"))
+    one_line(error)
+    assert not (tmp_path / "job[1]").exists()
+
+
 def test_settings_of_later_steps_do_not_need_another_backbone(
     dataset_dir: Path, job_dir: Path
 ) -> None:

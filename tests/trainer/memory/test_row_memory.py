@@ -1,0 +1,227 @@
+"""What a dataset's rows remember, from its raw logs; what a job serves after fine-tuning; and a
+refresh by a dataset of new days alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
+import numpy as np
+import pyarrow as pa
+import pyarrow.dataset as arrow
+import pytest
+
+from configs import Experiment, InputError, load_experiment
+from preprocessing.features.key_hashes import keys_of_batch
+from preprocessing.hashing import fingerprint64
+from tests.conftest import MEMORY, QUICKSTART, SMALL
+from trainer.backbone.frozen_pass import BackboneOutputs, open_frozen, run_frozen
+from trainer.data.dataset import Dataset
+from trainer.job import Job
+from trainer.memory.counts import LabelledRows, border_before, counts_at, rates_when_read
+from trainer.memory.lookup import rates_of_rows
+from trainer.memory.memory_store import MemoryStore
+from trainer.memory.row_memory import RowMemory
+
+SPLITS = ("finetune", "validation", "test")
+
+
+@pytest.fixture(scope="module")
+def rows(
+    memory_experiment: Experiment, dataset_dir: Path, memory_job: Path
+) -> Mapping[str, BackboneOutputs]:
+    """Rows of three splits, with keys, less what they remember."""
+    memory = memory_experiment.memory
+    dataset, backbone = open_frozen(memory_experiment, dataset_dir, Job(memory_job), memory=memory)
+    return {name: run_frozen(backbone, dataset, name, None, name) for name in SPLITS}
+
+
+@pytest.fixture
+def empty(job_dir: Path, tmp_path: Path) -> MemoryStore:
+    """Of a job that remembers nothing."""
+    (tmp_path / "backbone").symlink_to(Job(job_dir).backbone.resolve())
+    return MemoryStore(Job(tmp_path))
+
+
+def source(experiment: Experiment, data: Path, store: MemoryStore) -> RowMemory:
+    memory = experiment.memory
+    assert memory is not None
+    return RowMemory(experiment, Dataset.open(data, experiment, {}, memory), store, memory)
+
+
+def logged(experiment: Experiment, logs: Path) -> LabelledRows:
+    """All rows of the logs, read without anything of the dataset."""
+    table = arrow.dataset(sorted(logs.glob("*.parquet"))).to_table()
+    batch = table.combine_chunks().to_batches()[0]
+    memory = experiment.memory
+    assert memory is not None
+    hashes = keys_of_batch(memory, batch)
+    click, order = (
+        np.array(batch.column(task.label)).astype(float)
+        for task in (experiment.tasks.ctr, experiment.tasks.cvr)
+    )
+    moments = np.array(batch.column(experiment.data.timestamp).cast(pa.int64()))
+    return LabelledRows(
+        moments // 1_000_000,
+        fingerprint64(batch.column(experiment.data.request).cast(pa.string())),
+        {name: hashes[f"memory/{name}"] for name in memory.keys},
+        np.stack([np.ones(len(click)), click, click, click * order], axis=1),
+    )
+
+
+def test_rows_read_what_the_logs_said(
+    memory_experiment: Experiment,
+    dataset_dir: Path,
+    logs: Path,
+    rows: Mapping[str, BackboneOutputs],
+    empty: MemoryStore,
+) -> None:
+    memory = memory_experiment.memory
+    assert memory is not None
+    every = logged(memory_experiment, logs)
+    read = rates_when_read(memory, None, every, np.ones(len(every.moments), bool))
+    places = {
+        (request, *keys): index
+        for index, (request, *keys) in enumerate(
+            zip(every.requests.tolist(), *(k.tolist() for k in every.keys.values()), strict=True)
+        )
+    }
+    found = source(memory_experiment, dataset_dir, empty).of(rows)
+    for split in SPLITS:
+        columns, remembered = found[split].columns, found[split].memory
+        assert remembered is not None
+        named = zip(
+            columns["row/request"].tolist(),
+            *(columns[f"memory/{name}"].tolist() for name in memory.keys),
+            strict=True,
+        )
+        expected = read[[places[row] for row in named]]
+        np.testing.assert_allclose(remembered, expected, rtol=1e-4, atol=1e-5)
+        assert np.abs(remembered).max() > 0.1
+
+
+def test_splits_alone_and_together_read_the_same(
+    memory_experiment: Experiment,
+    dataset_dir: Path,
+    rows: Mapping[str, BackboneOutputs],
+    empty: MemoryStore,
+) -> None:
+    together = source(memory_experiment, dataset_dir, empty)
+    both = together.of(rows)
+    for split in SPLITS:
+        alone = together.of({split: rows[split]})[split].memory
+        np.testing.assert_array_equal(alone, both[split].memory)
+
+
+def test_what_a_job_remembers_goes_on(
+    memory_experiment: Experiment,
+    dataset_dir: Path,
+    memory_job: Path,
+    rows: Mapping[str, BackboneOutputs],
+    empty: MemoryStore,
+) -> None:
+    """Test rows read the same on top of what fine-tuning has stored as from all rows."""
+    store = MemoryStore(Job(memory_job))
+    test = {"test": rows["test"]}
+    going_on = source(memory_experiment, dataset_dir, store).of(test)["test"].memory
+    at_once = source(memory_experiment, dataset_dir, empty).of(test)["test"].memory
+    np.testing.assert_allclose(going_on, at_once, rtol=1e-3, atol=0.02)  # rare keys are forgotten
+
+
+def test_fine_tuning_serves_all_that_it_has_seen(
+    memory_experiment: Experiment, logs: Path, memory_job: Path
+) -> None:
+    memory = memory_experiment.memory
+    assert memory is not None
+    served = MemoryStore(Job(memory_job)).served(memory)
+    end = memory_experiment.splits["validation"].end
+    assert timedelta() <= end - served.until < timedelta(hours=memory.refresh_hours)
+    every = logged(memory_experiment, logs)
+    expected = counts_at(memory, None, every, served.counts.border)
+    for name, found in expected.keys.items():
+        np.testing.assert_array_equal(served.counts.keys[name].hashes, found.hashes)
+        np.testing.assert_allclose(served.counts.keys[name].sums, found.sums, rtol=1e-9)
+
+
+def test_what_is_served_is_what_a_row_at_that_refresh_reads(
+    memory_experiment: Experiment,
+    dataset_dir: Path,
+    memory_job: Path,
+    rows: Mapping[str, BackboneOutputs],
+) -> None:
+    memory, store = memory_experiment.memory, MemoryStore(Job(memory_job))
+    assert memory is not None
+    counts = store.served(memory).counts
+    test = source(memory_experiment, dataset_dir, store).of({"test": rows["test"]})["test"]
+    requests, moments = test.columns["row/request"], test.columns["row/timestamp"].astype(np.int64)
+    _, place = np.unique(requests, return_inverse=True)
+    first = np.full(len(requests), moments.max())
+    np.minimum.at(first, place, moments)
+    now = border_before(memory, first[place]) == counts.border
+    assert now.any()
+    served = rates_of_rows(memory, counts, test.columns)
+    np.testing.assert_array_equal(served[now], np.asarray(test.memory)[now])
+
+
+def test_rows_of_two_splits_count_once(
+    dataset_dir: Path, rows: Mapping[str, BackboneOutputs], empty: MemoryStore, logs: Path
+) -> None:
+    """Windows that overlap hold the same rows; ``validation`` is cut into two that do."""
+    experiment = load_experiment(QUICKSTART, [*SMALL, MEMORY])
+    window = experiment.splits["validation"]
+    again = {**experiment.splits, "again": window}
+    overlapping = experiment.model_copy(update={"splits": again})
+    reader = source(experiment, dataset_dir, empty)
+    held = reader.dataset.manifest
+    twice = held.model_copy(update={"splits": {**held.splits, "again": held.splits["validation"]}})
+    both = replace(reader, experiment=overlapping, dataset=replace(reader.dataset, manifest=twice))
+    once = reader.refreshed(["finetune", "validation"], None)
+    counted = both.refreshed(["finetune", "validation", "again"], None)
+    assert once is not None
+    assert counted is not None
+    np.testing.assert_array_equal(once.total, counted.total)
+
+
+def test_nothing_new_is_no_refresh(
+    memory_experiment: Experiment, dataset_dir: Path, memory_job: Path
+) -> None:
+    store = MemoryStore(Job(memory_job))
+    reader = source(memory_experiment, dataset_dir, store)
+    served = store.served(reader.memory)
+    assert reader.refreshed(["finetune", "validation"], served) is None
+    counts = reader.refreshed(["finetune", "validation", "test"], served)
+    assert counts is not None
+    assert counts.border > served.counts.border
+
+
+def test_hours_that_nobody_counts_are_told(
+    memory_experiment: Experiment,
+    dataset_dir: Path,
+    empty: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reader = source(memory_experiment, dataset_dir, empty)
+    counts = reader.refreshed(["pretrain"], None)
+    assert counts is not None
+    empty.add(reader.memory, counts)
+    reader.refreshed(["finetune", "validation"], empty.served(reader.memory))
+    assert "remembered by nobody" not in capsys.readouterr().err
+    reader.refreshed(["validation"], empty.served(reader.memory))
+    told = capsys.readouterr().err
+    assert "begin at 2025-03-07 03:00Z, and version 1 of memory counts those before" in told
+    assert "2025-03-06 03:00Z; rows between them are remembered by nobody" in told
+
+
+def test_a_column_that_the_dataset_does_not_hold_is_named(
+    memory_experiment: Experiment, dataset_dir: Path
+) -> None:
+    memory = memory_experiment.memory
+    assert memory is not None
+    other = memory.model_copy(update={"keys": {"history": ("history",)}})
+    with pytest.raises(InputError, match=r"memory reads column 'history', .* preprocessing\.task"):
+        Dataset.open(dataset_dir, memory_experiment, {}, other)
+    numbers = memory.model_copy(update={"keys": {"price": ("price_level", "nothing")}})
+    with pytest.raises(InputError, match="memory reads column 'nothing'"):
+        Dataset.open(dataset_dir, memory_experiment, {}, numbers)
