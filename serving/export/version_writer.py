@@ -155,6 +155,8 @@ def export(
         _write_extra(aside, wanted, models.resolve().name, list(served), changed)
         files = files_of(aside, former, record.files if record else {})
         memory = memory_entry(wanted.memory)
+        if memory:
+            print(f"memory: version {memory.version}, until {memory.until}", file=sys.stderr)
         Record(sources=sources, layout=layout, kernels=kernels, memory=memory, files=files).write(
             aside
         )

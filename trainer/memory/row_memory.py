@@ -5,7 +5,7 @@ dataset's labels, and from what the job remembers of the time before them.
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,8 @@ class RowMemory:
             if name in rows or split.start < end
         ]
         every, places = self._labelled(splits, base, rows)
+        if base is None and int(every.moments.min()) >= first:
+            self._tell_empty(first)
         asked = np.zeros(len(every.moments), bool)
         for name in rows:
             asked[places[name]] = True
@@ -86,11 +88,9 @@ class RowMemory:
             self.store.add(self.memory, counts)
 
     def refreshed(self, splits: Collection[str], base: StoredMemory | None) -> Counts | None:
-        """What counts at the end of splits, on top of ``base``; None where that is not after it.
-        Rows that ``base`` does not count, though they were before it, are told.
-        """
+        """What counts at the end of splits, on top of ``base``; None where that is not after it."""
         end = max(self.experiment.splits[name].end for name in splits).timestamp()
-        every, places = self._labelled(splits, base, {})
+        every, _ = self._labelled(splits, base, {})
         if not len(every.moments):
             return None
         ends = np.array([int(end), int(every.moments.max())])
@@ -98,8 +98,6 @@ class RowMemory:
         border = min(last, after + 1)  # a split may end long after its last row
         if base is not None and border <= base.counts.border:
             return None
-        if base is not None:
-            self._tell_gap(base, min(self.experiment.splits[name].start for name in places))
         return counts_at(self.memory, base.counts if base else None, every, border)
 
     def _labelled(
@@ -108,7 +106,8 @@ class RowMemory:
         base: StoredMemory | None,
         known: Mapping[str, BackboneOutputs],
     ) -> tuple[LabelledRows, dict[str, slice]]:
-        """The rows of splits, and where each split's are; what counts already counts 0.
+        """The rows of splits, and where each split's are; what counts already counts 0, and hours
+        that neither counts are told.
 
         Args:
           splits: names.
@@ -134,6 +133,8 @@ class RowMemory:
             before.append(split)
         every = _joined(parts, self.memory)
         if base is not None:
+            if before:
+                self._tell_gap(base, before[0].start)
             again = every.known_at(self.memory) <= base.counts.border
             every = every.without_counts(again)
         return every, places
@@ -167,6 +168,16 @@ class RowMemory:
         requests = columns["row/request"].astype(np.int64)
         rows = LabelledRows(moments, requests, keys, np.stack([*inside, *positive], axis=1))
         return rows.without_counts(twice)
+
+    def _tell_empty(self, first: int) -> None:
+        """Says that the first rows remember nothing."""
+        start = datetime.fromtimestamp(first, UTC)
+        print(
+            f"warning: memory begins with the rows of {start:%Y-%m-%d %H:%M}Z: neither"
+            f" {self.dataset.folder} nor {self.store.folder} holds any before them, so the first of"
+            " them remember nothing",
+            file=sys.stderr,
+        )
 
     def _tell_gap(self, base: StoredMemory, first: datetime) -> None:
         """Says where rows were not known at the last refresh and are not in the dataset, either.

@@ -25,6 +25,7 @@ def card(manifest: KernelManifest) -> str:
         (
             f"- Tap: {shape.tap}; widths {' - '.join(map(str, shape.widths))};"
             f" {'residual' if shape.residual else 'replacing'}"
+            f"{f'; memory of {shape.remembers.words}' if shape.remembers else ''}"
         ),
         (
             f"- Trained on {rows.train:,} rows of split"

@@ -214,6 +214,22 @@ def test_hours_that_nobody_counts_are_told(
     assert "2025-03-06 03:00Z; rows between them are remembered by nobody" in told
 
 
+def test_rows_that_remember_nothing_are_told(
+    memory_experiment: Experiment,
+    dataset_dir: Path,
+    rows: Mapping[str, BackboneOutputs],
+    empty: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    reader = source(memory_experiment, dataset_dir, empty)
+    reader.of({"test": rows["test"]})
+    assert "remember nothing" not in capsys.readouterr().err
+    alone = {"test": memory_experiment.splits["test"]}
+    bare = replace(reader, experiment=memory_experiment.model_copy(update={"splits": alone}))
+    bare.of({"test": rows["test"]})
+    assert "memory begins with the rows of 2025-03-08 " in capsys.readouterr().err
+
+
 def test_a_column_that_the_dataset_does_not_hold_is_named(
     memory_experiment: Experiment, dataset_dir: Path
 ) -> None:
