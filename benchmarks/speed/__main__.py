@@ -21,6 +21,7 @@ SECTIONS = (
     "billion",
     "kernels",
     "serving",
+    "memory",
 )
 """Modules of this package; each has ``measure(options: Options) -> Figures``."""
 

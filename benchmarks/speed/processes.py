@@ -1,5 +1,8 @@
-"""A product's command as a process of its own: its seconds, and the most memory it ever held."""
+"""A product's command as a process of its own: its seconds, by the clock and of the processor, and
+the most memory it ever held.
+"""
 
+import resource
 import subprocess
 import sys
 import time
@@ -19,17 +22,23 @@ class Finished:
 
     Attributes:
       seconds: from start to end, imports included.
+      cpu_seconds: user and system time, of the processes that it started, too.
       peak_mib: the most that was resident (``VmHWM``), libraries included.
       log: what it printed, both streams.
     """
 
     seconds: float
+    cpu_seconds: float
     peak_mib: float
     log: str
 
     def figures(self, stage: str) -> Figures:
         """Seconds and peak, named by stage."""
-        return {f"{stage}_seconds": self.seconds, f"{stage}_peak_mib": self.peak_mib}
+        return {
+            f"{stage}_seconds": self.seconds,
+            f"{stage}_cpu_seconds": self.cpu_seconds,
+            f"{stage}_peak_mib": self.peak_mib,
+        }
 
 
 def run_process(
@@ -45,7 +54,13 @@ def run_process(
     Raises:
       InputError: the command failed, or ended before it was to be killed.
     """
-    start, peak = time.perf_counter(), 0.0
+    start, before, peak = time.perf_counter(), _children_cpu_seconds(), 0.0
+
+    def finished() -> Finished:
+        cpu_seconds = _children_cpu_seconds() - before
+        text = log.read_text(encoding="utf-8")
+        return Finished(time.perf_counter() - start, cpu_seconds, peak, text)
+
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(  # noqa: S603 - our own commands
             [sys.executable, "-m", *words], stdout=output, stderr=subprocess.STDOUT
@@ -55,18 +70,24 @@ def run_process(
             if kill_when is not None and kill_when():
                 process.kill()
                 process.wait()
-                return Finished(time.perf_counter() - start, peak, log.read_text(encoding="utf-8"))
+                return finished()
             time.sleep(_POLL_SECONDS)
-    text = log.read_text(encoding="utf-8")
+    ended = finished()
     if process.returncode or kill_when is not None:
-        last = next(reversed(text.strip().splitlines()), "")
-        ended = (
+        last = next(reversed(ended.log.strip().splitlines()), "")
+        how = (
             f"exit code {process.returncode}"
             if process.returncode
             else "ended before it was to be killed"
         )
-        raise InputError(f"{' '.join(words[:2])}: {ended}; {log} ends with: {last}")
-    return Finished(time.perf_counter() - start, peak, text)
+        raise InputError(f"{' '.join(words[:2])}: {how}; {log} ends with: {last}")
+    return ended
+
+
+def _children_cpu_seconds() -> float:
+    """Of all processes that this one started and that have ended."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def peak_mib(pid: int) -> float:

@@ -54,10 +54,14 @@ from trainer.registry.state_files import ACTIVE, StateFiles
 BINARY = "TENSORFLOW_MODEL_SERVER"
 """Environment variable that names the C++ server's binary, the peer."""
 
-_MODEL, _CANDIDATES, _THREADS, _ROUNDS = "speed", 200, (1, 8), 9
-_ONE_THREAD = tf.compat.v1.ConfigProto(
+MODEL, CANDIDATES = "speed", 200
+"""What servers call the model, and how many candidates a request has."""
+ONE_THREAD = tf.compat.v1.ConfigProto(
     intra_op_parallelism_threads=1, inter_op_parallelism_threads=1
 )
+"""Of a session, as the embedded server has it."""
+
+_THREADS, _ROUNDS = (1, 8), 9
 
 Rows = list[dict[str, Any]]
 
@@ -69,7 +73,7 @@ def measure(options: Options) -> Figures:
     counts = (1, 4) if options.quick else (1, 16, 256, 1000)
     bench = Bench(experiment_of(counts[-1], options.quick), None, options.folder)
     models = exported(bench.job, bench.experiment, counts, options.folder)
-    found = log_rows(bench.experiment, load_manifest(bench.data).input, _CANDIDATES)
+    found = log_rows(bench.experiment, load_manifest(bench.data).input, CANDIDATES)
     serialized = requests(models[counts[0]], candidates(bench.experiment, found))
     figures: Figures = {"candidates": found.num_rows}
     figures |= {f"{name}_request_kib": len(serialized[name]) / 1024 for name in ("default", "rank")}
@@ -83,8 +87,14 @@ def measure(options: Options) -> Figures:
     }
 
 
-def experiment_of(domains: int, quick: bool) -> Experiment:
-    """The quickstart with one topic that has a value for every domain but ``all``."""
+def experiment_of(domains: int, quick: bool, *more: str) -> Experiment:
+    """The quickstart with one topic that has a value for every domain but ``all``.
+
+    Args:
+      domains: how many, at least.
+      quick: whether a tenth of the rows will do.
+      more: ``key.path=value`` on top.
+    """
     values = ", ".join(
         f"r{index}" for index in range(1, max(domains, 5))
     )  # r1 to r4 occur in the logs
@@ -95,7 +105,7 @@ def experiment_of(domains: int, quick: bool) -> Experiment:
     ]
     return load_experiment(
         ROOT / "configs" / "quickstart.yaml",
-        [*settings, f"simulation.rows={6_000 if quick else 60_000}"],
+        [*settings, f"simulation.rows={6_000 if quick else 60_000}", *more],
     )
 
 
@@ -116,7 +126,7 @@ def drawn_kernels(
     job: Job, experiment: Experiment, count: int, folder: Path
 ) -> tuple[Job, list[str]]:
     """A job of the same backbone under ``folder`` with kernels of random weights, none of them
-    active, and their domains' names.
+    active, and their domains' names. They remember what the experiment says.
     """
     shutil.rmtree(folder / "bank", ignore_errors=True)
     bank = Job(folder / "bank")
@@ -124,7 +134,7 @@ def drawn_kernels(
     write_json(bank.backbone / "experiment.json", experiment.model_dump(mode="json"))
     bank.finish(bank.fingerprint(), bank.rows or {})  # its files are as they should be
     width = read_tap(load_frozen(bank, experiment).output, experiment.kernel.tap).shape[-1]
-    store, shape = KernelStore(bank), KernelShape.of(experiment.kernel, width)
+    store, shape = KernelStore(bank), KernelShape.of(experiment.kernel, width, experiment.memory)
     settings = {
         "split": experiment.finetune.split,
         "validation": experiment.finetune.validation,
@@ -180,7 +190,7 @@ def requests(models: Path, rows: Rows) -> dict[str, bytes]:
     return {
         name: encoded(
             signatures[signature],
-            _MODEL,
+            MODEL,
             signature,
             rows,
             domain,
@@ -196,7 +206,7 @@ def in_session(models: dict[int, Path], serialized: dict[str, bytes], repeats: i
     parsed = {name: PredictRequest.FromString(data) for name, data in serialized.items()}
     calls: dict[str, Callable[[], object]] = {}
     least, most = min(models), max(models)
-    servables = {count: Servable(1, base / "1", _ONE_THREAD) for count, base in models.items()}
+    servables = {count: Servable(1, base / "1", ONE_THREAD) for count, base in models.items()}
     for count, servable in servables.items():
         calls[f"session_{count}_domains"] = partial(
             servable.predict, DEFAULT_SIGNATURE, parsed["default"].inputs
@@ -263,15 +273,15 @@ def over_grpc(models: dict[int, Path], serialized: dict[str, bytes], seconds: fl
     processes = len(os.sched_getaffinity(0))
     with ExitStack() as stack:
         servers = {
-            f"server_{count}_domains": stack.enter_context(server_process(base, _MODEL))
+            f"server_{count}_domains": stack.enter_context(server_process(base, MODEL))
             for count, base in models.items()
         }
         of_least, pid = servers[f"server_{least}_domains"]
         several, _ = stack.enter_context(
-            server_process(models[least], _MODEL, f"--processes={processes}")
+            server_process(models[least], MODEL, f"--processes={processes}")
         )
         threaded, _ = stack.enter_context(
-            server_process(models[least], _MODEL, "--tensorflow-session-parallelism=0")
+            server_process(models[least], MODEL, "--tensorflow-session-parallelism=0")
         )
         targets = {name: (target, serialized["default"]) for name, (target, _) in servers.items()}
         targets |= {
@@ -285,7 +295,7 @@ def over_grpc(models: dict[int, Path], serialized: dict[str, bytes], seconds: fl
                 stack.enter_context(_tensorflow_serving(binary, models[least])),
                 serialized["default"],
             )
-        figures = _loaded(targets, seconds)
+        figures = loaded(targets, seconds)
         figures["server_process_peak_mib"] = peak_mib(pid)
     single = {name: float(figures[f"{name}_1_threads_p50_ms"]) for name in targets}
     rate = {name: float(figures[f"{name}_8_threads_requests_per_s"]) for name in targets}
@@ -307,21 +317,34 @@ def over_grpc(models: dict[int, Path], serialized: dict[str, bytes], seconds: fl
     }
 
 
-def in_turns(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Milliseconds of every call, each called once a turn, after some turns that are not
-    counted.
+def in_turns(
+    calls: dict[str, Callable[[], object]],
+    repeats: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, list[float]]:
+    """Milliseconds of every call, each called once a turn, after some turns that are not counted,
+    by a clock that gives seconds.
     """
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(-3, repeats):
         for name, call in calls.items():
-            start = time.perf_counter()
+            start = clock()
             call()
             if turn >= 0:
-                taken[name].append(1_000 * (time.perf_counter() - start))
+                taken[name].append(1_000 * (clock() - start))
     return taken
 
 
-def _loaded(targets: dict[str, tuple[str, bytes]], seconds: float) -> Figures:
+def loaded(targets: dict[str, tuple[str, bytes]], seconds: float) -> Figures:
+    """p50, p99 and requests a second of every server, by number of threads that ask it.
+
+    Args:
+      targets: name -> address and serialized request.
+      seconds: of load for each, in several rounds; the targets take turns.
+
+    Raises:
+      InputError: a request was refused.
+    """
     total = {(name, threads): Load() for name in targets for threads in _THREADS}
     for _ in range(_ROUNDS):
         for (name, threads), whole in total.items():
@@ -352,7 +375,7 @@ def _tensorflow_serving(binary: str, models: Path) -> Iterator[str]:
         pass  # free a moment ago
     flags = [
         f"--port={port}",
-        f"--model_name={_MODEL}",
+        f"--model_name={MODEL}",
         f"--model_base_path={models.resolve()}",
         "--tensorflow_session_parallelism=1",
     ]
@@ -371,7 +394,7 @@ def _tensorflow_serving(binary: str, models: Path) -> Iterator[str]:
 
 def _answers(target: str) -> bool:
     try:
-        with Client(target, _MODEL) as client:
+        with Client(target, MODEL) as client:
             return bool(client.signatures())
     except StatusError:
         return False

@@ -23,7 +23,7 @@ def hash_text(text: Any) -> Any:
     from configs.tensorflow_import import tf
 
     hashed = tf.strings.to_hash_bucket_fast(text, _RANGE)
-    return tf.where(tf.equal(text, ""), tf.zeros_like(hashed), hashed)
+    return tf.where(tf.equal(text, ""), tf.constant(0, tf.int64), hashed)
 
 
 def hash_keys(memory: Memory, hashes: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,7 +31,8 @@ def hash_keys(memory: Memory, hashes: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
       memory: names the keys.
-      hashes: column -> ``hash_text`` of its values ``[N]``; TensorFlow or NumPy.
+      hashes: column -> ``hash_text`` of its values ``[N]``, or ``[1]`` where one holds for all
+        rows; TensorFlow or NumPy. A key whose columns are all ``[1]`` is ``[1]``, too.
     """
     found = {}
     for name, columns in memory.keys.items():
@@ -39,7 +40,7 @@ def hash_keys(memory: Memory, hashes: Mapping[str, Any]) -> dict[str, Any]:
         key, there = first, first != 0
         for other in others:
             key, there = key * _FACTOR + other, there & (other != 0)
-        found[f"{PREFIX}{name}"] = key * _integer(there, key)
+        found[f"{PREFIX}{name}"] = key * _integer(there, key) if others else key
     return found
 
 

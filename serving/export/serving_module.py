@@ -117,7 +117,8 @@ class Recommender(tf.Module):
 
     def _of_rows(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         raw = {name: tensor for name, tensor in inputs.items() if name != "domain"}
-        return self._scores(self._transform.features(raw), raw, inputs["domain"])
+        features = self._transform.features(raw)
+        return self._scores(features, raw, inputs["domain"], self._memory(raw))
 
     def _examples(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         inputs = check_rows(inputs)
@@ -144,10 +145,15 @@ class Recommender(tf.Module):
         # reads then and TensorFlow prunes.
         raw = repeated(once) | items
         features = self._transform.features(raw) | repeated(self._transform.features(once))
-        return self._scores(features, raw, tf.gather(inputs["domain"], first))
+        memory = self._memory(once | items, tf.shape(first)[0])
+        return self._scores(features, raw, tf.gather(inputs["domain"], first), memory)
 
     def _scores(
-        self, features: dict[str, tf.Tensor], raw: dict[str, tf.Tensor], domain: tf.Tensor
+        self,
+        features: dict[str, tf.Tensor],
+        raw: dict[str, tf.Tensor],
+        domain: tf.Tensor,
+        memory: dict[str, tf.Tensor],
     ) -> dict[str, tf.Tensor]:
         slots: Slots = self._slots.value
 
@@ -168,7 +174,7 @@ class Recommender(tf.Module):
         )
         slot = tf.gather(slots.answer_of, ranks)
         logits = self._domain_model.value(
-            {**self._inputs(features, topics), **self._memory(raw), SLOT: slot}, training=False
+            {**self._inputs(features, topics), **memory, SLOT: slot}, training=False
         )
         log_p = log_probabilities(logits)
         served = tf.gather(tf.constant(slots.names), tf.gather(slots.rank_of, slot))
@@ -208,16 +214,23 @@ class Recommender(tf.Module):
             found[name] = first_of(index) if topic.read_as == "strings" else index
         return found
 
-    def _memory(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    def _memory(
+        self, raw: dict[str, tf.Tensor], rows: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """What rows remember, as an input of the domain model; nothing where kernels do not read
         it.
+
+        Args:
+          raw: columns.
+          rows: how many there are, where columns of one row hold for all of them; what these alone
+            decide is hashed and looked up once.
         """
         slots: Slots = self._slots.value
         memory = slots.bank.shape.remembers
         if memory is None or slots.memory is None:
             return {}
         keys = hash_keys(memory, {name: hash_text(raw[name]) for name in memory.columns})
-        return {MEMORY: slots.memory.rates(keys)}
+        return {MEMORY: slots.memory.rates(keys, rows)}
 
     def _inputs(self, features: dict[str, tf.Tensor], topics: _Topics) -> dict[str, tf.Tensor]:
         """The backbone's inputs among the transform's outputs; few backbones read topics."""

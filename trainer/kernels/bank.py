@@ -159,7 +159,7 @@ def kernel_inputs(shape: KernelShape, heads: dict[str, Any], memory: Any = None)
     tap = read_tap(heads, shape.tap)
     if not shape.memory:
         return tap
-    by_task = keras.ops.repeat(keras.ops.expand_dims(memory, 1), tap.shape[1], axis=1)
+    by_task = keras.ops.stack([memory] * tap.shape[1], axis=1)  # one operation, unlike `repeat`
     return keras.ops.concatenate([tap, by_task], axis=-1)
 
 

@@ -9,16 +9,16 @@ from configs.cli import add_config_arguments, read_config
 from configs.memory import Memory
 from preprocessing.dataset.manifest import load_manifest
 from trainer.job import Job
-from trainer.memory.memory_store import MemoryManifest, MemoryStore
+from trainer.memory.memory_store import MemoryStore
 from trainer.metrics.formatting import align
 
 _DESCRIPTION = """Refresh what a job's kernels remember, and choose what is served.
 
-  list                a line a version: the refresh at which it counted, its keys, what is served
+  list                a line a version: the refresh at which it counted, its keys, what is active
   refresh             count the rows of a dataset of new days (--config, --data) on top of what is
                       served, store a version, and serve it
   activate VERSION    serve this version
-  rollback            serve the version before the one that is served
+  rollback            serve the version on top of which the served one counted
   remove VERSION      delete a version that is not served
 """
 _ACTIONS = {"list": False, "refresh": False, "activate": True, "rollback": False, "remove": True}
@@ -33,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="list: print JSON")
     add_config_arguments(parser, required=False)
     parser.add_argument("--data", type=Path, metavar="DIR", help="refresh: dataset of new days")
+    parser.add_argument(
+        "--allow-gap",
+        action="store_true",
+        help="refresh: even where rows are missing between what is served and the dataset",
+    )
 
 
 def check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentParser) -> None:
@@ -42,9 +47,9 @@ def check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentPars
         parser.error(f"memory {action} {'needs a' if _ACTIONS[action] else 'takes no'} version")
     if arguments.json and action != "list":
         parser.error(f"memory {action} prints no JSON")
-    given = [name for name in ("config", "set", "data") if getattr(arguments, name)]
+    given = [name for name in ("config", "set", "data", "allow_gap") if getattr(arguments, name)]
     if given and action != "refresh":
-        parser.error(f"memory {action} takes no --{given[0]}")
+        parser.error(f"memory {action} takes no --{given[0].replace('_', '-')}")
     if action == "refresh" and not (arguments.config and arguments.data):
         parser.error("memory refresh needs --config and --data")
 
@@ -71,7 +76,7 @@ def memory_command(arguments: argparse.Namespace, memory: Memory | None) -> None
     elif arguments.action == "rollback":
         if memory is None:
             raise InputError(f"{job.kernels}: no active kernel reads memory")
-        store.rollback(store.served(memory).version)
+        store.rollback(memory)
     _list(store, arguments.json)
 
 
@@ -79,13 +84,19 @@ def _refresh(
     arguments: argparse.Namespace, job: Job, store: MemoryStore, memory: Memory | None
 ) -> None:
     experiment = read_config(arguments)
-    memory = memory or experiment.memory
     if memory is None:
         raise InputError(
-            f"{job.kernels}: no active kernel reads memory, and the config has no memory section"
+            f"{job.kernels}: no active kernel reads memory; run python -m trainer.task finetune"
+            " with a config that has a memory section"
         )
-    if experiment.memory and experiment.memory.definition == memory.definition:
-        memory = experiment.memory  # with its bounds of storage
+    if experiment.memory is None or experiment.memory.definition != memory.definition:
+        says = experiment.memory.words if experiment.memory else "nothing"
+        raise InputError(
+            f"{arguments.config}: active kernels read memory of {memory.words}, and the config says"
+            f" {says}, or other settings of it; leave its memory section as it was, or tune all"
+            " domains by this config"
+        )
+    memory = experiment.memory  # with its bounds of storage
     manifest = load_manifest(arguments.data)
     splits = [name for name in experiment.splits if name in manifest.splits]
     from trainer.data.dataset import Dataset
@@ -93,27 +104,27 @@ def _refresh(
 
     dataset = Dataset.open(arguments.data, experiment, {}, memory)
     base = store.served_or_none(memory)
-    counts = RowMemory(experiment, dataset, store, memory).refreshed(splits, base)
-    if counts is None:
-        served = f", which ends at {base.until:%Y-%m-%d %H:%M}Z" if base else ""
+    rows = RowMemory(experiment, dataset, store, memory)
+    if not rows.refresh(splits, base, gaps=arguments.allow_gap):
+        until = f"{base.until:%Y-%m-%d %H:%M}Z" if base else "now"
         raise InputError(
-            f"{arguments.data}: no refresh of memory lies after the first of its rows and after"
-            f" what is served{served}; nothing is changed"
+            f"{arguments.data}: what is served counts until {until}, and no later refresh can be"
+            f" counted from these rows (one every {memory.refresh_hours} h,"
+            f" {memory.delay_hours:g} h after the rows); nothing is changed"
         )
-    store.add(memory, counts)
 
 
 def _list(store: MemoryStore, as_json: bool) -> None:
-    manifests = [store.manifest(version) for version in store.versions()]
     if as_json:
+        found = [store.manifest(version) for version in store.versions()]
         lines = [
-            found.model_dump(mode="json", exclude={"files"}) | {"active": store.is_active(found)}
-            for found in manifests
+            one.model_dump(mode="json", exclude={"files"}) | {"active": store.is_active(one)}
+            for one in found
         ]
         print(json.dumps(lines, indent=1))
-    elif manifests:
+    elif store.versions():
         titles = ["version", "until", "keys", "memory", ""]
-        rows = [_line(found, store.is_active(found)) for found in manifests]
+        rows = [_line(store, version) for version in store.versions()]
         print("\n".join(line.rstrip() for line in align([titles, *rows], titles[:1])))
     else:
         print(
@@ -121,6 +132,11 @@ def _list(store: MemoryStore, as_json: bool) -> None:
         )
 
 
-def _line(found: MemoryManifest, active: bool) -> list[str]:
+def _line(store: MemoryStore, version: int) -> list[str]:
+    try:
+        found = store.manifest(version)
+    except InputError as error:
+        return [str(version), "DAMAGED", str(error), "", ""]
     keys = ", ".join(f"{count:,} of {name}" for name, count in found.keys.items())
-    return [str(found.version), found.until, keys, found.memory.words, "served" if active else ""]
+    active = "active" if store.is_active(found) else ""
+    return [str(version), found.until, keys, found.memory.words, active]

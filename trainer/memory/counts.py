@@ -66,10 +66,12 @@ class KeyCounts:
     Attributes:
       hashes: int64 ``[K]``, ascending, none 0.
       sums: decayed counts, float64 ``[K, 2 T]``, columns as of ``LabelledRows.counts``.
+      forgotten: share of the rows, by weight, whose keys were left out as too few or too rare.
     """
 
     hashes: Int64s
     sums: Float64s
+    forgotten: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,11 +108,11 @@ def counts_at(memory: Memory, base: Counts | None, rows: LabelledRows, border: i
     Args:
       memory: the definition.
       base: what counted before; None for nothing.
-      rows: whose labels are not in ``base``; those that are not known at the border are left out.
+      rows: those that ``base`` counts, and those that are not known at the border, are left out.
       border: not before that of ``base``.
     """
     known = rows.known_at(memory)
-    counting = known <= border
+    counting = (known <= border) & _later(known, base)
     rows, age = rows.of(counting), border - known[counting]
     decayed = rows.counts * _decay(memory, age)[:, np.newaxis]
     total = decayed.sum(axis=0)
@@ -138,16 +140,19 @@ def rates_when_read(
 
     Args:
       memory: the definition.
-      base: what counted before all rows; None for nothing.
+      base: what counted at a border that none of the rows that are asked for reads before; None
+        for nothing. The rows that it counts are not counted again.
       rows: in any order.
       asked: bool ``[N]``.
+
+    Raises:
+      ValueError: a row reads before ``base``.
     """
     known, read = rows.known_at(memory), rows.read_at(memory)[asked]
     columns = rows.counts.shape[1]
-    start = int(min(known.min(initial=0), read.min(initial=0)))
-    if base:
-        start = base.border
-        read = np.maximum(read, start)  # a request may have begun before it
+    start = base.border if base else int(min(known.min(initial=0), read.min(initial=0)))
+    if base and len(read) and read.min() < start:
+        raise ValueError(f"a row reads border {read.min()}, before that of the counts, {start}")
     sums = base.total[np.newaxis].copy() if base else np.zeros((1, columns))
     total = _Decaying(memory, np.zeros(len(known), np.int64), sums, np.full(1, start))
     tables = [
@@ -156,7 +161,9 @@ def rates_when_read(
     ]
     out = np.zeros((len(read), len(tables), columns // 2 + 1), np.float32)
     places = np.flatnonzero(asked)
-    by_known, by_read = _grouped(known), _grouped(read)
+    new_rows = np.flatnonzero(_later(known, base))
+    by_known = {at: new_rows[found] for at, found in _grouped(known[new_rows]).items()}
+    by_read = _grouped(read)
     for border in sorted(by_known.keys() | by_read.keys()):
         new = by_known.get(border)
         if new is not None:
@@ -216,6 +223,11 @@ class _Decaying:
         return sums
 
 
+def _later(known: Int64s, base: Counts | None) -> npt.NDArray[np.bool_]:
+    """Which rows, known at borders, ``base`` does not count."""
+    return np.ones(len(known), bool) if base is None else known > base.border
+
+
 def _sums(places: npt.NDArray[np.intp], counts: Float64s, size: int) -> Float64s:
     """Counts of rows ``[N, 2 T]`` added up by place, ``[size, 2 T]``."""
     sums = np.stack([np.bincount(places, of, size) for of in counts.T], axis=1)
@@ -234,7 +246,9 @@ def _remembered(memory: Memory, counts: KeyCounts) -> KeyCounts:
     if len(kept) > memory.most_keys:
         most = np.argsort(-rows[kept], kind="stable")[: memory.most_keys]
         kept = np.sort(kept[most])
-    return KeyCounts(counts.hashes[kept], counts.sums[kept])
+    every = rows.sum()
+    forgotten = 1.0 - rows[kept].sum() / every if every else 0.0
+    return KeyCounts(counts.hashes[kept], counts.sums[kept], float(max(forgotten, 0.0)))
 
 
 def _grouped(borders: Int64s) -> dict[int, Int64s]:

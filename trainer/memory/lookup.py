@@ -61,16 +61,26 @@ class MemoryTables:
             for part, variable in zip(("hashes", "rates"), pair, strict=True)
         }
 
-    def rates(self, keys: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        """``rates_of_rows`` of keys ``memory/NAME``, int64 ``[N]`` each."""
+    def rates(self, keys: Mapping[str, tf.Tensor], rows: tf.Tensor | None = None) -> tf.Tensor:
+        """``rates_of_rows`` of keys ``memory/NAME``, int64 ``[N]`` each.
+
+        Args:
+          keys: of rows; one of static shape ``[1]`` is that of all rows, and looked up once.
+          rows: N, where there is such a key.
+        """
         found = []
         for name, (hashes, values) in self._tables.items():
-            wanted = keys[f"{PREFIX}{name}"]
+            # A search takes rows of sorted values. To leave the axis where it is takes fewer
+            # operations, and in small models their number is what costs.
+            wanted = tf.expand_dims(keys[f"{PREFIX}{name}"], 0)
             known = hashes.read_value()
-            place = tf.searchsorted(known, wanted)
-            there = tf.equal(tf.gather(known, place), wanted)
-            found.append(tf.where(there[:, tf.newaxis], tf.gather(values, place), 0.0))
-        return tf.concat(found, axis=1)
+            place = tf.raw_ops.LowerBound(sorted_inputs=tf.expand_dims(known, 0), values=wanted)
+            there = tf.expand_dims(tf.equal(tf.gather(known, place), wanted), 2)
+            read = tf.where(there, tf.gather(values, place), 0.0)
+            if rows is not None and wanted.shape[1] == 1:
+                read = tf.broadcast_to(read, [1, rows, values.shape[1]])
+            found.append(read)
+        return tf.squeeze(tf.concat(found, axis=2), 0)
 
 
 def _tables(

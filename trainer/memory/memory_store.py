@@ -52,6 +52,7 @@ class MemoryManifest(Section):
       labels: columns whose rates they are.
       border: refresh at which it counted.
       until: that moment, ISO 8601.
+      base: the version on top of which it counted; None where it was the first.
       keys: how many are remembered, by name.
       files: the other files and their sha256.
     """
@@ -61,6 +62,7 @@ class MemoryManifest(Section):
     labels: tuple[str, ...]
     border: int
     until: str
+    base: int | None = None
     keys: dict[str, int]
     files: dict[str, str]
 
@@ -100,7 +102,11 @@ class MemoryStore:
     def versions(self) -> list[int]:
         """All versions, ascending."""
         names = [path.name for path in self.folder.iterdir()] if self.folder.is_dir() else []
-        return sorted(int(name) for name in names if _VERSION.fullmatch(name))
+        return sorted(
+            int(name)
+            for name in names
+            if _VERSION.fullmatch(name) and (self.folder / name).is_dir()
+        )
 
     def active(self) -> dict[str, int]:
         """Digest of a definition -> version that is served. Raises ``InputError`` where the file is
@@ -139,16 +145,17 @@ class MemoryStore:
         return None if version is None else self.load(version)
 
     def newest_at(self, memory: Memory, border: int) -> StoredMemory | None:
-        """The version of a definition that counted last, but not after a border; None where there
-        is none.
+        """What was served of a definition at a border: of the served version and those that it
+        stands on, the last that counted, but not after the border; None where there is none. What
+        was rolled back from is none of them.
         """
-        found = [
-            manifest
-            for manifest in map(self.manifest, self.versions())
-            if manifest.definition == memory.definition and manifest.border <= border
-        ]
-        newest = max(found, key=lambda one: (one.border, one.version), default=None)
-        return self.load(newest.version) if newest else None
+        version = self.active().get(_digest(memory.definition))
+        while version is not None and version in self.versions():
+            manifest = self.manifest(version)
+            if manifest.border <= border:
+                return self.load(version)
+            version = manifest.base
+        return None
 
     def manifest(self, version: int) -> MemoryManifest:
         """A version's manifest. Raises ``InputError`` where it is missing or damaged."""
@@ -182,13 +189,34 @@ class MemoryStore:
             ) from None
         return StoredMemory(version, memory, counts)
 
-    def add(self, memory: Memory, counts: Counts) -> int:
-        """Stores a version, unless one holds the same already, and serves it. Returns its
-        number.
+    def add(
+        self,
+        memory: Memory,
+        counts: Counts,
+        base: StoredMemory | None = None,
+        before: int | None = None,
+    ) -> int:
+        """Stores a version, unless one holds the same already, and serves it. Returns its number.
+
+        Args:
+          memory: its definition.
+          counts: what counted.
+          base: on top of what.
+          before: version that was served when this began to count, 0 for none; None where it does
+            not matter.
+
+        Raises:
+          InputError: another version is served by now, whose rows this does not count.
         """
         content = _bytes(counts)
         files = {_COUNTS: hashlib.sha256(content).hexdigest()}
         with self._alone() as aside:
+            served = self.active().get(_digest(memory.definition), 0)
+            if before is not None and served != before:
+                raise InputError(
+                    f"{self.folder}: another run has changed what is served meanwhile, to version"
+                    f" {served}; nothing is changed, run this again"
+                )
             version = self._same(memory, files)
             if version is None:
                 version = max(self.versions(), default=0) + 1
@@ -198,6 +226,7 @@ class MemoryStore:
                     labels=self._labels,
                     border=counts.border,
                     until=_moment(memory, counts.border).isoformat(),
+                    base=base.version if base else None,
                     keys={name: len(found.hashes) for name, found in counts.keys.items()},
                     files=files,
                 )
@@ -214,34 +243,54 @@ class MemoryStore:
             self.load(version)
             self._serve(version)
 
-    def rollback(self, version: int) -> int:
-        """Serves the version of the same definition that was stored before an active one; returns
-        it. Raises ``InputError`` where there is none.
+    def rollback(self, memory: Memory) -> int:
+        """Serves, of a definition, the version that the served one stands on; where that cannot be
+        read, the newest before it that can. Returns it. Raises ``InputError`` where there is none.
         """
         with self._alone():
-            definition = self.manifest(version).definition
-            for older in reversed([number for number in self.versions() if number < version]):
-                if self.manifest(older).definition == definition:
-                    self.load(older)
-                    self._serve(older)
-                    return older
-        raise InputError(f"{self.folder}: no version of this definition before {version}")
+            version = self.active().get(_digest(memory.definition))
+            if version is None:
+                raise InputError(f"{self.folder}: nothing is served of memory {memory.words}")
+            older = [number for number in reversed(self.versions()) if number < version]
+            for number in (*self._base_of(version), *older):
+                try:
+                    same = self.load(number).memory.definition == memory.definition
+                except InputError:
+                    continue
+                if same:
+                    self._serve(number)
+                    return number
+        raise InputError(f"{self.folder}: no sound version of this definition before {version}")
 
     def remove(self, version: int) -> None:
-        """Deletes a version that is not served. Works on a full disk."""
+        """Deletes a version that is not served, or is damaged. Works on a full disk."""
         with self._alone(full=True):
-            if version in self.active().values():
-                raise InputError(
-                    f"{self.folder}: version {version} is served; activate another one first"
-                )
             if version not in self.versions():
                 self.manifest(version)
+            active = self.active()
+            if version in active.values():
+                try:
+                    self.load(version)
+                except InputError:
+                    left = {digest: other for digest, other in active.items() if other != version}
+                    write_sealed(self.folder / _ACTIVE, {"active": left})
+                else:
+                    raise InputError(
+                        f"{self.folder}: version {version} is served; activate another one first"
+                    )
             discard(self.folder / str(version))
 
     @contextmanager
     def _alone(self, *, full: bool = False) -> Iterator[Path]:
         with sole_writer(self.folder, full=full) as new:
             yield new
+
+    def _base_of(self, version: int) -> list[int]:
+        try:
+            base = self.manifest(version).base
+        except InputError:
+            return []
+        return [] if base is None else [base]
 
     def _serve(self, version: int) -> None:
         try:

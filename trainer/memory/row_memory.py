@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import numpy.typing as npt
 
-from configs import Experiment
+from configs import Experiment, InputError
 from configs.memory import Memory
 from configs.schema import Split
 from preprocessing.features.key_hashes import PREFIX
@@ -22,13 +22,14 @@ from trainer.memory.counts import (
     Counts,
     LabelledRows,
     border_before,
-    border_moment,
     counts_at,
     rates_when_read,
 )
 from trainer.memory.memory_store import MemoryStore, StoredMemory
 
-_HOUR = 3_600
+_NIGHT = timedelta(days=1)
+_MOST_FORGOTTEN = 0.05
+"""Share of the rows whose keys may be forgotten without a word (our choice)."""
 
 
 @dataclass(frozen=True)
@@ -50,47 +51,93 @@ class RowMemory:
     def of(self, rows: Mapping[str, BackboneOutputs]) -> dict[str, BackboneOutputs]:
         """The rows of splits, each with what it read at the last refresh before its request.
 
-        What counts is in the dataset's rows of all splits, up to the last of these, and in the
-        newest memory of the job that is not younger than the first of them.
+        What counts is in the dataset's rows of all splits, up to the last of these, and in what the
+        job remembered when the first of their requests began.
         """
         end = max(self.experiment.splits[name].end for name in rows)
-        moments = [of.columns["row/timestamp"] for of in rows.values()]
-        first = min(int(found.min()) for found in moments)
-        border = int(border_before(self.memory, np.array(first)))
-        base = self.store.newest_at(self.memory, border)
         splits = [
             name
             for name, split in self.experiment.splits.items()
             if name in rows or split.start < end
         ]
-        every, places = self._labelled(splits, base, rows)
-        if base is None and int(every.moments.min()) >= first:
-            self._tell_empty(first)
+        every, places = self._labelled(splits, rows)
         asked = np.zeros(len(every.moments), bool)
         for name in rows:
             asked[places[name]] = True
+        first = int(every.read_at(self.memory)[asked].min())
+        base = self.store.newest_at(self.memory, first)
+        start = min(self.experiment.splits[name].start for name in places)
+        if gap := self._gap(base, every, places):
+            self._warn(gap)
+        if base is None and not (every.known_at(self.memory) <= first).any():
+            self._warn(
+                f"memory begins with the rows of {start:%Y-%m-%d %H:%M}Z: neither"
+                f" {self.dataset.folder} nor {self.store.folder} holds any before them, so the"
+                " first of them remember nothing"
+            )
         read = rates_when_read(self.memory, base.counts if base else None, every, asked)
+        if not read.any():
+            self._warn("no row remembers anything: no refresh lies between rows of a key")
         found = np.zeros((len(asked), read.shape[1]), np.float32)
         found[asked] = read
         return {name: replace(of, memory=found[places[name]]) for name, of in rows.items()}
 
     def serve(self, splits: Collection[str]) -> None:
-        """Stores what counts at the end of splits, with all that came before them, and serves it,
-        unless what is served is as young.
+        """Stores what counts at the end of splits, on top of what is served and with all that the
+        dataset holds of the time before, and serves it; says so where what is served is as young.
         """
-        ends = max(self.experiment.splits[name].end for name in splits)
-        starts = min(self.experiment.splits[name].start for name in splits)
-        every = [name for name, split in self.experiment.splits.items() if split.end <= ends]
-        first = int(border_before(self.memory, np.array(int(starts.timestamp()))))
-        counts = self.refreshed(every, self.store.newest_at(self.memory, first))
+        end = max(self.experiment.splits[name].end for name in splits)
+        every = [name for name, split in self.experiment.splits.items() if split.end <= end]
         served = self.store.served_or_none(self.memory)
-        if counts is not None and (served is None or served.counts.border < counts.border):
-            self.store.add(self.memory, counts)
+        if not self.refresh(every, served) and served and served.until > end:
+            print(
+                f"note: memory that is served counts until {served.until:%Y-%m-%d %H:%M}Z, farther"
+                " than these rows; it stays as it is",
+                file=sys.stderr,
+            )
 
-    def refreshed(self, splits: Collection[str], base: StoredMemory | None) -> Counts | None:
-        """What counts at the end of splits, on top of ``base``; None where that is not after it."""
+    def refresh(
+        self, splits: Collection[str], base: StoredMemory | None, *, gaps: bool = True
+    ) -> bool:
+        """Stores and serves what counts at the end of splits, on top of what is served. Returns
+        whether that is later; nothing is changed where it is not.
+
+        Args:
+          splits: names.
+          base: what is served; None for nothing.
+          gaps: whether rows may be missing between ``base`` and the splits; they are told.
+
+        Raises:
+          InputError: rows are missing, and may not be.
+        """
+        counts = self.counted(splits, base, gaps=gaps)
+        if counts is None:
+            return False
+        for name, held in counts.keys.items():
+            if not len(held.hashes):
+                self._warn(f"no key of '{name}' is remembered: all of them read nothing")
+            elif held.forgotten > _MOST_FORGOTTEN:
+                self._warn(
+                    f"keys of '{name}' of {held.forgotten:.0%} of the rows, by weight, are"
+                    " forgotten (memory.least_rows, memory.most_keys), which kernels were trained"
+                    " with"
+                )
+        self.store.add(self.memory, counts, base, base.version if base else 0)
+        return True
+
+    def counted(
+        self, splits: Collection[str], base: StoredMemory | None, *, gaps: bool = True
+    ) -> Counts | None:
+        """What counts at the end of splits, on top of ``base``; None where that is not after it.
+        Arguments and errors as of ``refresh``.
+        """
         end = max(self.experiment.splits[name].end for name in splits).timestamp()
-        every, _ = self._labelled(splits, base, {})
+        later = [
+            name
+            for name in splits
+            if base is None or self.experiment.splits[name].end + self._delay > base.until
+        ]
+        every, places = self._labelled(later, {})
         if not len(every.moments):
             return None
         ends = np.array([int(end), int(every.moments.max())])
@@ -98,46 +145,44 @@ class RowMemory:
         border = min(last, after + 1)  # a split may end long after its last row
         if base is not None and border <= base.counts.border:
             return None
+        if gap := self._gap(base, every, places):
+            if not gaps:
+                raise InputError(f"{gap}; give a dataset that holds them, or --allow-gap")
+            self._warn(gap)
         return counts_at(self.memory, base.counts if base else None, every, border)
 
+    @property
+    def _delay(self) -> timedelta:
+        return timedelta(hours=self.memory.delay_hours)
+
+    @property
+    def _step(self) -> timedelta:
+        return timedelta(hours=self.memory.refresh_hours)
+
     def _labelled(
-        self,
-        splits: Collection[str],
-        base: StoredMemory | None,
-        known: Mapping[str, BackboneOutputs],
+        self, splits: Collection[str], known: Mapping[str, BackboneOutputs]
     ) -> tuple[LabelledRows, dict[str, slice]]:
-        """The rows of splits, and where each split's are; what counts already counts 0, and hours
-        that neither counts are told.
+        """The rows of splits that have any, in order of time, and where each split's are.
 
         Args:
           splits: names.
-          base: whose counts come before; splits that it counts whole are left out.
           known: splits whose columns have been read.
         """
-        until = border_moment(self.memory, base.counts.border) if base else None
-        delay = self.memory.delay_hours * _HOUR
         parts: list[LabelledRows] = []
         places: dict[str, slice] = {}
         before: list[Split] = []
         start = 0
         for name in sorted(splits, key=lambda name: self.experiment.splits[name].start):
-            split, held = self.experiment.splits[name], self.dataset.manifest.splits.get(name)
-            counted = until is not None and split.end.timestamp() + delay <= until
-            if held is None or not held.rows or (counted and name not in known):
+            held = self.dataset.manifest.splits.get(name)
+            if held is None or not held.rows:
                 continue
             of_split = known[name].columns if name in known else self._read(name)
             part = self._rows_of(of_split, before)
             places[name] = slice(start, start + len(part.moments))
             start = places[name].stop
             parts.append(part)
-            before.append(split)
-        every = _joined(parts, self.memory)
-        if base is not None:
-            if before:
-                self._tell_gap(base, before[0].start)
-            again = every.known_at(self.memory) <= base.counts.border
-            every = every.without_counts(again)
-        return every, places
+            before.append(self.experiment.splits[name])
+        return _joined(parts, self.memory), places
 
     def _read(self, split: str) -> Columns:
         names = {"row/timestamp", "row/request", "row/weight"}
@@ -169,31 +214,26 @@ class RowMemory:
         rows = LabelledRows(moments, requests, keys, np.stack([*inside, *positive], axis=1))
         return rows.without_counts(twice)
 
-    def _tell_empty(self, first: int) -> None:
-        """Says that the first rows remember nothing."""
-        start = datetime.fromtimestamp(first, UTC)
-        print(
-            f"warning: memory begins with the rows of {start:%Y-%m-%d %H:%M}Z: neither"
-            f" {self.dataset.folder} nor {self.store.folder} holds any before them, so the first of"
-            " them remember nothing",
-            file=sys.stderr,
+    def _gap(self, base: StoredMemory | None, rows: LabelledRows, splits: Collection[str]) -> str:
+        """Says where rows are neither counted by ``base`` nor in the dataset; empty where none are
+        known to be missing: its splits begin where ``base`` ends, and its rows within a day (our
+        choice: a quiet night is no gap).
+        """
+        if base is None or not splits:
+            return ""
+        since = base.until - self._delay
+        start = min(self.experiment.splits[name].start for name in splits)
+        first = datetime.fromtimestamp(int(rows.moments.min()), UTC)
+        if start <= since and first <= since + max(_NIGHT, self._step):
+            return ""
+        return (
+            f"rows of {self.dataset.folder} begin at {first:%Y-%m-%d %H:%M}Z, and version"
+            f" {base.version} of memory counts those before {since:%Y-%m-%d %H:%M}Z; rows between"
+            " them are remembered by nobody"
         )
 
-    def _tell_gap(self, base: StoredMemory, first: datetime) -> None:
-        """Says where rows were not known at the last refresh and are not in the dataset, either.
-
-        Args:
-          base: what was counted last.
-          first: moment from which on the dataset has rows.
-        """
-        since = base.until - timedelta(hours=self.memory.delay_hours)
-        if first > since:
-            print(
-                f"warning: rows of {self.dataset.folder} begin at {first:%Y-%m-%d %H:%M}Z, and"
-                f" version {base.version} of memory counts those before {since:%Y-%m-%d %H:%M}Z;"
-                " rows between them are remembered by nobody",
-                file=sys.stderr,
-            )
+    def _warn(self, what: str) -> None:
+        print(f"warning: {what}", file=sys.stderr)
 
 
 def _joined(parts: list[LabelledRows], memory: Memory) -> LabelledRows:

@@ -78,7 +78,6 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
         remembered = RowMemory(experiment, dataset, MemoryStore(job), memory)
         both = remembered.of({split: window, judging: validation})
         window, validation = both[split], both[judging]
-        remembered.serve([split, judging])
     key = run_key(experiment, dataset)
     validation = with_judges(validation, key)
     tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation)
@@ -86,6 +85,8 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     decided = [domain.name for domain in domains]
     if ALL in tuning.trained and ALL not in tuned | pinned:
         decided.insert(0, ALL)
+    if memory:  # before the kernels that read it, and not before they have been trained
+        remembered.serve([split, judging])
     run = Released(experiment, store, shape, validation, key, golden)
     outcomes = release(run, [tuning.trained[name] for name in decided])
     _tell_undecided(store, outcomes)

@@ -32,7 +32,7 @@ def exported_here(words: list[str], log: Path) -> Finished:
     module, _, job, _, models = words
     assert module == "serving.export"
     export(Job(Path(job)), Path(models))
-    return Finished(1.0, 1.0, "")
+    return Finished(1.0, 1.0, 1.0, "")
 
 
 @pytest.fixture

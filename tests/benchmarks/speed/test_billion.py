@@ -68,7 +68,12 @@ def test_a_process_is_timed_and_its_output_kept(tmp_path: Path) -> None:
     assert finished.seconds > 0.2
     assert 0 < finished.peak_mib < 1_000
     assert "loop" in finished.log
-    assert Finished(2.0, 3.0, "").figures("a") == {"a_seconds": 2.0, "a_peak_mib": 3.0}
+    assert 0 < finished.cpu_seconds < finished.seconds  # none while it sleeps
+    assert Finished(2.0, 4.0, 3.0, "").figures("a") == {
+        "a_seconds": 2.0,
+        "a_cpu_seconds": 4.0,
+        "a_peak_mib": 3.0,
+    }
 
 
 def test_a_process_is_killed_when_asked(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def rows(experiment: Experiment, logs: Path) -> list[dict[str, Any]]:
 def serialized(
     models: dict[int, Path], rows: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, bytes]:
-    monkeypatch.setattr(speed, "_MODEL", NAME)  # what the servers of these tests call it
+    monkeypatch.setattr(speed, "MODEL", NAME)  # what the servers of these tests call it
     return speed.requests(models[1], rows)
 
 
@@ -117,7 +117,7 @@ def test_servers_are_loaded_in_turns(
 
 def test_refused_requests_are_no_figures(models: dict[int, Path]) -> None:
     with serving(models[1]) as peer, pytest.raises(InputError, match="INVALID_ARGUMENT"):
-        speed._loaded({"broken": (peer.target, b"")}, 0.1)
+        speed.loaded({"broken": (peer.target, b"")}, 0.1)
 
 
 def test_calls_take_turns() -> None:

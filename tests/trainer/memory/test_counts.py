@@ -131,7 +131,7 @@ def test_what_is_stored_at_a_border_goes_on_as_if_all_rows_were_there(
     end = middle + 60 // settings.refresh_hours
     counted = rows.known_at(settings) <= middle
     first = counts_at(settings, None, rows, middle)
-    second = counts_at(settings, first, rows.of(~counted), end)
+    second = counts_at(settings, first, rows, end)
     at_once = counts_at(settings, None, rows, end)
     np.testing.assert_allclose(second.total, at_once.total, rtol=1e-9)
     for name, found in at_once.keys.items():
@@ -140,10 +140,37 @@ def test_what_is_stored_at_a_border_goes_on_as_if_all_rows_were_there(
         assert not np.any(found.hashes == 0)
     asked = (rows.read_at(settings) >= middle) & ~counted
     if asked.any():
-        going_on = rates_when_read(settings, first, rows.without_counts(counted), asked)
+        going_on = rates_when_read(settings, first, rows, asked)
         np.testing.assert_allclose(
             going_on, rates_when_read(settings, None, rows, asked), rtol=1e-4, atol=1e-5
         )
+
+
+def test_rows_that_a_base_counts_are_not_counted_again_however_old_they_are() -> None:
+    """Sixty days before a base, with a half-life of an hour: their decay is beyond all floats."""
+    settings = memory(refresh_hours=1, half_life_hours=1.0, delay_hours=1.0)
+    hours = np.arange(0, 24 * 60, 7)
+    size = len(hours)
+    keys = {name: np.ones(size, np.int64) for name in ("user", "shop")}
+    counts = np.tile([1.0, 1.0, 1.0, 0.0], (size, 1))
+    rows = LabelledRows(hours * HOUR, np.arange(size), keys, counts)
+    base = counts_at(settings, None, rows, int(hours[-2]))
+    asked = rows.read_at(settings) >= base.border
+    assert asked.sum() == 2
+    read = rates_when_read(settings, base, rows, asked)
+    at_once = rates_when_read(settings, None, rows, asked)
+    np.testing.assert_allclose(read, at_once, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_that_reads_before_its_base_is_refused() -> None:
+    """It would read labels of its own request, which began before."""
+    settings = memory(refresh_hours=1)
+    counts = np.ones((2, 4))
+    keys = {"user": np.ones(2, np.int64), "shop": np.ones(2, np.int64)}
+    rows = LabelledRows(np.array([10 * HOUR - 60, 10 * HOUR + 60]), np.zeros(2, int), keys, counts)
+    base = counts_at(settings, None, rows, 10)
+    with pytest.raises(ValueError, match="a row reads border 9, before that of the counts, 10"):
+        rates_when_read(settings, base, rows, np.array([False, True]))
 
 
 @given(rows=logs(), order=st.randoms())

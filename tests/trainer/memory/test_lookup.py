@@ -52,6 +52,22 @@ def test_numpy_and_the_graph_find_the_same(counts: Counts, data: st.DataObject) 
             np.testing.assert_array_equal(by_key[row, index], expected)
 
 
+def test_a_key_of_all_rows_is_that_of_each() -> None:
+    sums = np.array([[9.0, 3.0, 3.0, 1.0], [20.0, 9.0, 9.0, 4.0]])
+    held = KeyCounts(np.array([5, 7]), sums)
+    counts = Counts(0, np.array([90.0, 20.0, 20.0, 9.0]), dict.fromkeys(MEMORY.keys, held))
+    tables, shops = MemoryTables(MEMORY, counts), tf.constant([5, 8, 7], tf.int64)
+    for user in (7, 6):
+        once = {"memory/user": tf.constant([user], tf.int64), "memory/shop": shops}
+        each = once | {"memory/user": tf.fill([3], tf.constant(user, tf.int64))}
+        np.testing.assert_array_equal(tables.rates(once, tf.constant(3)), tables.rates(each))
+    single = {name: tf.constant([7], tf.int64) for name in once}
+    assert tables.rates(single).shape == (1, MEMORY.width(2))
+    np.testing.assert_array_equal(
+        tables.rates(single, tf.constant(2)), np.tile(tables.rates(single), (2, 1))
+    )
+
+
 @given(
     all_rows=st.lists(st.floats(0.0, 1e9), min_size=2, max_size=2),
     shares=st.lists(st.floats(0.0, 1.0), min_size=2, max_size=2),

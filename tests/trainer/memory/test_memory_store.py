@@ -63,28 +63,69 @@ def test_every_definition_has_its_own(store: MemoryStore) -> None:
     assert found.version == 2
 
 
-def test_rows_read_the_newest_that_is_not_younger(store: MemoryStore) -> None:
-    for border in (5, 9, 7):
-        store.add(MEMORY, counts(border))
+def chain(store: MemoryStore, *borders: int) -> None:
+    """Versions that stand on one another."""
+    for border in borders:
+        store.add(MEMORY, counts(border), store.served_or_none(MEMORY))
+
+
+def test_rows_read_what_was_served_then(store: MemoryStore) -> None:
+    chain(store, 5, 7, 9)
     found = [store.newest_at(MEMORY, border) for border in (4, 5, 8, 20)]
     assert [one.counts.border if one else None for one in found] == [None, 5, 7, 9]
 
 
+def test_nobody_reads_what_was_rolled_back_from(store: MemoryStore) -> None:
+    chain(store, 5, 7)
+    assert store.rollback(MEMORY) == 1
+    read = store.newest_at(MEMORY, 20)
+    assert read is not None
+    assert read.version == 1
+    chain(store, 8)
+    found = [store.newest_at(MEMORY, border) for border in (7, 8)]
+    assert [one.version if one else None for one in found] == [1, 3]
+    assert store.rollback(MEMORY) == 1, "version 3 stands on 1, not on 2"
+
+
+def test_two_runs_at_once_do_not_undo_each_other(store: MemoryStore) -> None:
+    chain(store, 5)
+    first = store.served(MEMORY)
+    store.add(MEMORY, counts(9), first, before=1)
+    with pytest.raises(InputError, match=r"another run has changed what is served .* version 2"):
+        store.add(MEMORY, counts(6), first, before=1)
+    assert store.served(MEMORY).counts.border == 9
+
+
 def test_rolled_back_and_removed(store: MemoryStore) -> None:
-    for border in (5, 6, 7):
-        store.add(MEMORY, counts(border))
-    assert store.rollback(3) == 2
+    chain(store, 5, 6, 7)
+    assert store.rollback(MEMORY) == 2
     assert store.served(MEMORY).version == 2
     store.activate(3)
     with pytest.raises(InputError, match="version 3 is served; activate another one first"):
         store.remove(3)
     store.remove(1)
     assert store.versions() == [2, 3]
-    assert store.rollback(3) == 2
-    with pytest.raises(InputError, match="no version of this definition before 2"):
-        store.rollback(2)
+    assert store.rollback(MEMORY) == 2
+    with pytest.raises(InputError, match="no sound version of this definition before 2"):
+        store.rollback(MEMORY)
     with pytest.raises(InputError, match="no version 9; there are: 2, 3"):
         store.activate(9)
+
+
+@pytest.mark.parametrize("name", ["counts.npz", "manifest.json"])
+def test_what_is_served_and_damaged_is_left_or_removed(store: MemoryStore, name: str) -> None:
+    chain(store, 5, 6)
+    path = store.folder / "2" / name
+    path.write_bytes(path.read_bytes()[:9])
+    with pytest.raises(InputError, match=r"damaged|not readable"):
+        store.served(MEMORY)
+    assert store.rollback(MEMORY) == 1
+    store.remove(2)
+    path = store.folder / "1" / name
+    path.write_bytes(path.read_bytes()[:9])
+    store.remove(1)
+    assert store.versions() == []
+    assert store.active() == {}
 
 
 def test_a_version_is_removed_from_a_full_disk(store: MemoryStore, tmp_path: Path) -> None:

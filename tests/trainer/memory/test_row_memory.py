@@ -177,8 +177,8 @@ def test_rows_of_two_splits_count_once(
     held = reader.dataset.manifest
     twice = held.model_copy(update={"splits": {**held.splits, "again": held.splits["validation"]}})
     both = replace(reader, experiment=overlapping, dataset=replace(reader.dataset, manifest=twice))
-    once = reader.refreshed(["finetune", "validation"], None)
-    counted = both.refreshed(["finetune", "validation", "again"], None)
+    once = reader.counted(["finetune", "validation"], None)
+    counted = both.counted(["finetune", "validation", "again"], None)
     assert once is not None
     assert counted is not None
     np.testing.assert_array_equal(once.total, counted.total)
@@ -190,8 +190,8 @@ def test_nothing_new_is_no_refresh(
     store = MemoryStore(Job(memory_job))
     reader = source(memory_experiment, dataset_dir, store)
     served = store.served(reader.memory)
-    assert reader.refreshed(["finetune", "validation"], served) is None
-    counts = reader.refreshed(["finetune", "validation", "test"], served)
+    assert reader.counted(["finetune", "validation"], served) is None
+    counts = reader.counted(["finetune", "validation", "test"], served)
     assert counts is not None
     assert counts.border > served.counts.border
 
@@ -203,15 +203,59 @@ def test_hours_that_nobody_counts_are_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     reader = source(memory_experiment, dataset_dir, empty)
-    counts = reader.refreshed(["pretrain"], None)
+    counts = reader.counted(["pretrain"], None)
     assert counts is not None
     empty.add(reader.memory, counts)
-    reader.refreshed(["finetune", "validation"], empty.served(reader.memory))
+    reader.counted(["finetune", "validation"], empty.served(reader.memory))
     assert "remembered by nobody" not in capsys.readouterr().err
-    reader.refreshed(["validation"], empty.served(reader.memory))
+    reader.counted(["validation"], empty.served(reader.memory))
     told = capsys.readouterr().err
-    assert "begin at 2025-03-07 03:00Z, and version 1 of memory counts those before" in told
-    assert "2025-03-06 03:00Z; rows between them are remembered by nobody" in told
+    assert "begin at 2025-03-07 0" in told
+    assert "counts those before 2025-03-06 03:00Z; rows between them are remembered by" in told
+    with pytest.raises(InputError, match="remembered by nobody; give a dataset that holds them"):
+        reader.refresh(["validation"], empty.served(reader.memory), gaps=False)
+
+
+def test_a_gap_inside_a_split_is_told(
+    memory_experiment: Experiment, dataset_dir: Path, empty: MemoryStore
+) -> None:
+    """The window reaches back to what is served; the rows in it do not."""
+    reader = source(memory_experiment, dataset_dir, empty)
+    counts = reader.counted(["pretrain"], None)
+    assert counts is not None
+    empty.add(reader.memory, counts)
+    start = memory_experiment.splits["pretrain"].end
+    wide = {
+        "validation": memory_experiment.splits["validation"].model_copy(update={"start": start})
+    }
+    gappy = replace(reader, experiment=memory_experiment.model_copy(update={"splits": wide}))
+    with pytest.raises(InputError, match="remembered by nobody"):
+        gappy.refresh(["validation"], empty.served(reader.memory), gaps=False)
+
+
+def test_tuning_again_loses_nothing_of_what_is_served(
+    memory_experiment: Experiment,
+    dataset_dir: Path,
+    empty: MemoryStore,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What was refreshed before counts on, and what is as young stays."""
+    reader = source(memory_experiment, dataset_dir, empty)
+    reader.serve(["pretrain"])
+    first = empty.served(reader.memory)
+    alone = {name: memory_experiment.splits[name] for name in ("finetune", "validation")}
+    later = replace(reader, experiment=memory_experiment.model_copy(update={"splits": alone}))
+    later.serve(["finetune", "validation"])
+    served = empty.served(reader.memory)
+    assert empty.manifest(served.version).base == first.version
+    at_once = reader.counted(["pretrain", "finetune", "validation"], None)
+    assert at_once is not None
+    np.testing.assert_allclose(served.counts.total, at_once.total, rtol=1e-9)
+    reader.serve(["finetune", "validation"])
+    assert empty.served(reader.memory).version == served.version
+    reader.serve(["pretrain"])
+    assert empty.served(reader.memory).version == served.version
+    assert "farther than these rows; it stays as it is" in capsys.readouterr().err
 
 
 def test_rows_that_remember_nothing_are_told(
