@@ -6,28 +6,49 @@ import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from configs import Experiment, InputError
-from configs.files import read_json, write_json
+from configs.files import atomic_file, read_json, write_json
+from configs.memory import Memory
 from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.beam.progress import say
+from preprocessing.features.kept_columns import asked_columns
+from preprocessing.features.key_hashes import PREFIX
 from preprocessing.simulate import simulate
 from preprocessing.task import parse_arguments
-from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
-from trainer.backbone.stored_taps import window_rows
+from trainer.backbone.stored_taps import split_columns, window_rows
 from trainer.data.dataset import Dataset
 from trainer.job import Job
+from trainer.memory.memory_store import MemoryStore
+from trainer.memory.row_memory import RowMemory
 from trainer.training.pretrain import pretrain
 
 _DECISIVE = ("seed", "features", "topics", "tasks", "backbone", "pretrain")
+_READ_BY_MEMORY = ("row/", "label/", PREFIX)
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What the rows of splits remember.
+
+    Attributes:
+      memory: split -> float32 ``[N, w]``, in the order of the dataset's files.
+      seconds: that it took to work out, when it was.
+    """
+
+    memory: dict[str, Floats]
+    seconds: float
 
 
 class Bench:
@@ -46,7 +67,8 @@ class Bench:
     def __init__(self, experiment: Experiment, logs: str | None, folder: Path) -> None:
         self.experiment, self.folder = experiment, folder
         self.logs = logs = logs or self._simulated()
-        self.data = folder / "data" / _digest([experiment.data_digest, logs])
+        kept = sorted(column.name for column in asked_columns(experiment))
+        self.data = folder / "data" / _digest([experiment.data_digest, logs, kept])
         with _alone(self.data):
             if not (self.data / "manifest.json").exists():
                 _, flags = parse_arguments(["--config", "-", "--output", str(self.data)])
@@ -102,6 +124,33 @@ class Bench:
         made = [rows for (of, _), rows in self._passes.items() if of == split]
         return made[0] if made else self.rows(split)
 
+    def remembered(self, memory: Memory, splits: Sequence[str]) -> Remembered:
+        """What the rows of splits remember, from the labels of the dataset's splits up to the last
+        of these. Worked out once for a definition and kept on disk, since it depends on no seed.
+
+        Args:
+          memory: the definition.
+          splits: names; those that are asked for together are worked out in one pass.
+
+        Raises:
+          InputError: the dataset does not hold a column of a key.
+        """
+        wanted = _digest([self.data.name, memory.definition, list(splits)])
+        path = self.folder / "memory" / f"{wanted}.npz"
+        with _alone(path):
+            if not path.exists():
+                start = time.perf_counter()
+                dataset = Dataset.open(self.data, self.experiment, memory=memory)
+                rows = {split: _labelled(dataset, split) for split in splits}
+                store = MemoryStore(self.job)
+                found = RowMemory(self.experiment, dataset, store, memory).of(rows)
+                arrays: dict[str, Any] = {f"of/{split}": found[split].memory for split in splits}
+                with atomic_file(path) as new:
+                    np.savez(new, seconds=time.perf_counter() - start, **arrays)
+            with np.load(path, allow_pickle=False) as held:
+                by_split = {split: held[f"of/{split}"] for split in splits}
+                return Remembered(by_split, float(held["seconds"]))
+
     def _simulated(self) -> str:
         settings = self.experiment.simulation
         if settings is None:
@@ -125,6 +174,15 @@ class Bench:
     def tap_width(self, tap: str) -> int:
         """Width of a tap."""
         return int(read_tap(self.backbone.output, tap).shape[-1])
+
+
+def _labelled(dataset: Dataset, split: str) -> BackboneOutputs:
+    """A split's moments, requests, labels and keys of memory, which no model has seen."""
+    columns = split_columns(dataset, split, lambda name: name.startswith(_READ_BY_MEMORY))
+    rows = len(columns["row/weight"])
+    return BackboneOutputs(
+        np.empty((rows, 0), np.float32), np.empty((rows, 2, 0), np.float32), columns
+    )
 
 
 @contextmanager

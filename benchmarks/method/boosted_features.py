@@ -2,15 +2,18 @@
 that are too many to branch on.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment
+from configs.memory import Memory
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
+from trainer.backbone.model import TASKS
 
 _CATEGORIES = 256  # our choice: more ids than LightGBM has bins are no category but two rates
 _DAY = 86_400
@@ -28,22 +31,34 @@ class BoostedFeatures:
     - A list as the number of its entries, and whether the candidate is among them where both share
       a vocabulary.
     - The debias feature is left out: serving does not know it.
+    - With ``memory``, what each row remembers, as kernels read it.
+    - With ``frozen``, the frozen backbone's two logits in the place of all that the transform
+      gives; topics and memory stay.
 
     Args:
       experiment: features, topics and labels.
       fitted: of the dataset.
       data: the training rows.
       splits: their splits, whose earliest start is where days are counted from.
+      memory: that rows hold; None for none.
+      frozen: whether to read the backbone's logits, which rows then hold.
     """
 
     def __init__(
-        self, experiment: Experiment, fitted: Fitted, data: BackboneOutputs, splits: list[str]
+        self,
+        experiment: Experiment,
+        fitted: Fitted,
+        data: BackboneOutputs,
+        splits: Sequence[str],
+        memory: Memory | None = None,
+        frozen: bool = False,
     ) -> None:
         debias = experiment.backbone.debias
+        self._frozen, self._memory = frozen, memory
         self._outputs = [
             output
             for output in transform_outputs(experiment, fitted).values()
-            if not debias or output.feature != debias.feature
+            if not frozen and (not debias or output.feature != debias.feature)
         ]
         self._topics = list(experiment.topics)
         self._start = int(min(experiment.splits[split].start for split in splits).timestamp())
@@ -110,7 +125,17 @@ class BoostedFeatures:
                 }
             else:
                 columns[name] = values
+        if self._frozen:
+            columns |= {f"logit_{task}": data.logits[:, at] for at, task in enumerate(TASKS)}
+        if self._memory and data.memory is not None:
+            names = memory_names(self._memory)
+            columns |= dict(zip(names, data.memory.T, strict=True))
         return columns | {f"topic_{name}": data.columns[f"topic/{name}"] for name in self._topics}
+
+
+def memory_names(memory: Memory) -> list[str]:
+    """A name for each number that a row remembers, in their order (``trainer.memory.rates``)."""
+    return [f"memory_{key}_{what}" for key in memory.keys for what in (*TASKS, "rows")]
 
 
 @dataclass(frozen=True)
@@ -156,5 +181,8 @@ class DailyRates:
 
 def _head(data: BackboneOutputs) -> BackboneOutputs:
     return BackboneOutputs(
-        data.logits[:1], data.taps[:1], {name: values[:1] for name, values in data.columns.items()}
+        data.logits[:1],
+        data.taps[:1],
+        {name: values[:1] for name, values in data.columns.items()},
+        None if data.memory is None else data.memory[:1],
     )

@@ -66,6 +66,7 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
                 f" {', '.join(study.methods)}"
             )
     cells = []
+    kept = _kept_columns(study)
     for name, method in study.methods.items():
         if only and name not in only:
             continue
@@ -74,7 +75,7 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
                 f"methods.{name}.run: '{method.run}' is no method; there are: {', '.join(METHODS)}"
             )
         for seed in (seed for seed in seeds if not method.seeds or seed in method.seeds):
-            base = [*study.set, f"seed={seed}", *method.backbone]
+            base = [*study.set, *kept, f"seed={seed}", *method.backbone]
             built = load_experiment(ROOT / study.config, base)
             trained = load_experiment(ROOT / study.config, [*base, *method.set])
             decisive = [
@@ -98,6 +99,19 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
             cell.trained.kernel.tap,
         ),
     )
+
+
+def _kept_columns(study: Study) -> list[str]:
+    """The override by which all datasets of a study hold what any of its methods remembers by, so
+    that methods with memory and without share one.
+    """
+    columns: dict[str, None] = {}
+    for method in study.methods.values():
+        overrides = [*study.set, *method.backbone, *method.set]
+        experiment = load_experiment(ROOT / study.config, overrides)
+        if experiment.memory:
+            columns |= dict.fromkeys((*experiment.data.topic_columns, *experiment.memory.columns))
+    return [f"data.topic_columns={json.dumps(list(columns))}"] if columns else []
 
 
 def run_cells(study: Study, cells: list[Cell], logs: str | None, folder: Path) -> Iterator[Cell]:

@@ -38,6 +38,14 @@ def read_rows(dataset: Dataset, splits: Sequence[str]) -> BackboneOutputs:
     )
 
 
+def joined_rows(parts: Sequence[BackboneOutputs]) -> BackboneOutputs:
+    """Rows of splits that a backbone has seen, one split after the other, without their taps."""
+    logits = np.concatenate([part.logits for part in parts])
+    names = set.intersection(*(set(part.columns) for part in parts))
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in names}
+    return BackboneOutputs(logits, np.empty((len(logits), 2, 0), np.float32), columns)
+
+
 def read_scored_rows(bench: Bench, split: str) -> BackboneOutputs:
     """The rows of a split likewise, with the frozen backbone's logits ``[N, 2]``."""
     return replace(read_rows(bench.dataset, [split]), logits=bench.any_rows(split).logits)

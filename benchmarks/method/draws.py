@@ -8,12 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.kernels.kernel import Rows
-from trainer.metrics.task_metrics import auc, check_rows, log_loss, row_log_loss
+from trainer.metrics.task_metrics import (
+    Floats,
+    auc,
+    check_rows,
+    log_loss,
+    request_auc,
+    row_log_loss,
+)
 from trainer.metrics.user_draws import DrawnAuc, UserDraws
 
 
 class Draws:
-    """The AUC and the log loss of a split's slices under draws of its users (``UserDraws``).
+    """AUC, GAUC and log loss of a split's slices under draws of its users (``UserDraws``).
 
     A cell keeps the figure of every draw; the difference of two cells, draw by draw, is then a
     paired bootstrap (see ``trainer.metrics.paired_bootstrap``), and so is the mean of differences
@@ -68,10 +75,33 @@ class Draws:
         value = log_loss(y, p, weights)
         if value is None:
             return None, []
+        return value, self._means(value, row_log_loss(y, p), weights, rows)
+
+    def gauc(
+        self,
+        labels: npt.NDArray[np.float32],
+        scores: npt.NDArray[np.float32],
+        rows: Rows,
+        requests: npt.NDArray[np.generic],
+    ) -> tuple[float | None, list[float]]:
+        """The AUC inside each request, averaged by rows (``task_metrics.gauc``), as ``auc`` has it;
+        ``requests`` are those of ``rows``.
+        """
+        y, p, weights = check_rows(labels, scores, self._weights[rows])
+        inside = request_auc(y, p, weights, requests)
+        counted = ~np.isnan(inside)
+        inside, weights = inside[counted], weights[counted]
+        if not weights.sum() > 0:
+            return None, []
+        value = float(inside @ weights / weights.sum())
+        return value, self._means(value, inside, weights, rows[counted])
+
+    def _means(self, value: float, values: Floats, weights: Floats, rows: Rows) -> list[float]:
+        """The mean of ``values`` of ``rows`` under every draw; ``value`` where one is empty."""
         users = len(self._draws.users)
-        losses, totals = (
-            self._draws.times @ np.bincount(self._user[rows], values, users)
-            for values in (weights * row_log_loss(y, p), weights)
+        sums, totals = (
+            self._draws.times @ np.bincount(self._user[rows], of_rows, users)
+            for of_rows in (weights * values, weights)
         )
-        drawn = np.divide(losses, totals, out=np.full(len(totals), value), where=totals > 0)
-        return value, [round(float(found), 7) for found in drawn]
+        drawn = np.divide(sums, totals, out=np.full(len(totals), value), where=totals > 0)
+        return [round(float(found), 7) for found in drawn]

@@ -1,5 +1,5 @@
-"""What a method leaves: scores of every domain's rows; and what a study keeps of them: AUC and log
-loss by slice, with resampled users.
+"""What a method leaves: scores of every domain's rows; and what a study keeps of them: AUC,
+GAUC and log loss by slice, with resampled users.
 """
 
 from collections.abc import Iterator
@@ -72,7 +72,7 @@ def figures(
     draws: dict[str, Draws],
 ) -> dict[str, Any]:
     """JSON-ready: the outcome's costs, and split -> slice -> ``{"rows"}`` and task -> ``{"auc",
-    "draws", "log_loss", "log_loss_draws"}``.
+    "draws", "gauc", "gauc_draws", "log_loss", "log_loss_draws"}``.
 
     Slices: every domain; ``DOMAIN|absent``; ``all|activity=0`` and so on; ``DOMAIN|served`` of
       those that another domain's model answers; ``auto``. A figure that is undefined is None, its
@@ -103,10 +103,15 @@ def figures(
                 chosen, labels = task_rows(experiment, data, inside, task)
                 ours = labels, scores[task][chosen], inside[chosen]
                 auc, resampled = draws[split].auc(*ours)
+                within, of_requests = draws[split].gauc(
+                    *ours, data.columns["row/request"][inside[chosen]]
+                )
                 loss, of_losses = draws[split].log_loss(*ours)
                 cell[task] = {
                     "auc": auc,
                     "draws": resampled,
+                    "gauc": within,
+                    "gauc_draws": of_requests,
                     "log_loss": loss,
                     "log_loss_draws": of_losses,
                 }

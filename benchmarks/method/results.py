@@ -16,8 +16,8 @@ POINTS = 100.0
 MILLI = 1_000.0
 _Z = 1.96
 
-Metric = Literal["auc", "log_loss"]
-_DRAWS = {"auc": "draws", "log_loss": "log_loss_draws"}
+Metric = Literal["auc", "gauc", "log_loss"]
+_DRAWS = {"auc": "draws", "gauc": "gauc_draws", "log_loss": "log_loss_draws"}
 """Where a cell keeps a figure's draws."""
 
 
@@ -80,8 +80,8 @@ class Results:
         activated: bool = False,
         metric: Metric = "auc",
     ) -> Estimate | None:
-        """Mean over slices of the AUC difference in points, or of what log loss goes down by, in
-        thousandths of a nat; None where nothing is finished or defined.
+        """Mean over slices of the difference of AUC or GAUC in points, or of what log loss goes
+        down by, in thousandths of a nat; None where nothing is finished or defined.
 
         Args:
           method: name, or name/suffix.
@@ -98,17 +98,19 @@ class Results:
             for seed in self.seeds(method, against)
         ]
         known = [found for found in by_seed if found is not None]
-        return estimate(known, POINTS if metric == "auc" else MILLI) if known else None
+        return estimate(known, MILLI if metric == "log_loss" else POINTS) if known else None
 
-    def auc(self, method: str, split: str, name: str, task: str) -> Estimate | None:
-        """A method's own AUC on a slice; None where nothing is finished or defined."""
+    def level(
+        self, method: str, split: str, name: str, task: str, metric: Metric = "auc"
+    ) -> Estimate | None:
+        """A method's own figure on a slice; None where nothing is finished or defined."""
         cells = [
             self.outcomes[method, seed]["splits"][split].get(name) for seed in self.seeds(method)
         ]
         known = [
-            (cell[task]["auc"], np.array(cell[task]["draws"]))
+            (cell[task][metric], np.array(cell[task][_DRAWS[metric]]))
             for cell in cells
-            if cell and cell[task]["auc"] is not None
+            if cell and cell[task].get(metric) is not None
         ]
         return estimate(known, 1.0) if known else None
 

@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.method.bars import measure
 from benchmarks.method.outcome import ACTIVITY, AUTO
-from benchmarks.method.results import Results, absent
-from benchmarks.method.study import Bar, Column, ReportSection, Study
-from benchmarks.method.text import show_cell
+from benchmarks.method.results import Metric, Results, absent
+from benchmarks.method.study import Column, ReportSection, Study
 from configs.domains import ALL
 from configs.schema import RANKING_TASKS
 
@@ -15,7 +15,7 @@ Table = dict[str, Any]
 
 _METHOD_COLUMNS = (
     "CTR gain", "by seed", "CTCVR gain", "by seed", "CTR-AUC", "CTCVR-AUC",
-    "parameters", "rows", "training", "domains helped",
+    "CTR-GAUC", "CTCVR-GAUC", "parameters", "rows", "training", "domains helped",
 )  # fmt: skip
 _COSTS = (
     "Costs: mean over seeds; numbers trained for one domain (for all where a method is one model);"
@@ -26,10 +26,13 @@ _COSTS = (
 )
 _READING = (
     "Gain: a method's AUC minus that of what it is compared with, both on the same rows, in AUC"
-    " points (AUC x 100). Intervals: 95%, over users (drawn whole, paired), of the mean over seeds;"
-    " what a seed changes stands beside it, seed by seed. A difference is taken under the seeds of"
-    " both."
+    " points (AUC x 100). GAUC: the AUC inside each request, averaged by rows. Intervals: 95%, over"
+    " users (drawn whole, paired), of the mean over seeds; what a seed changes stands beside it,"
+    " seed by seed. A difference is taken under the seeds of both."
 )
+METRICS: tuple[Metric, ...] = ("auc", "gauc")
+"""What is shown of all rows."""
+
 _SHOWN = 4
 """Methods in a plot of domains: more would hide each other."""
 
@@ -52,7 +55,7 @@ def report_of(study: Study, results: Results, command: str) -> dict[str, Any]:
             }
             for section in study.sections
         ],
-        "bars": [_bar(bar, results) for bar in study.bars],
+        "bars": [measure(bar, results) for bar in study.bars],
     }
 
 
@@ -71,16 +74,23 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
             cells: list[Any] = [_title(study, column)]
             for task in RANKING_TASKS:
                 found = results.gain(
-                    column.method, column.against, split, scope, task, column.activated
+                    column.method,
+                    column.against,
+                    split,
+                    scope,
+                    task,
+                    column.activated,
+                    section.metric,
                 )
                 cells += (
                     [found.cell(), " ".join(f"{value:+.2f}" for value in found.seeds)]
                     if found
                     else [None, None]
                 )
-            for task in RANKING_TASKS:
-                auto = results.auc(column.method, split, AUTO, task)
-                cells.append({"value": auto.value, "unit": "auc"} if auto else None)
+            for metric in METRICS:
+                for task in RANKING_TASKS:
+                    auto = results.level(column.method, split, AUTO, task, metric)
+                    cells.append({"value": auto.value, "unit": "auc"} if auto else None)
             cells += _costs(results, column.method)
             rows.append({"cells": cells, "emphasis": False})
         tables.append(
@@ -88,8 +98,8 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
                 "title": f"split '{split}'",
                 "note": (
                     f"Gain: mean over {len(scope)} {'cross' if section.cross else 'single'}-topic"
-                    " domains, AUC points. AUC: all rows, each under its most specific active"
-                    f" domain. {_COSTS}"
+                    f" domains, {section.metric.upper()} points. AUC and GAUC: all rows, each under"
+                    f" its most specific active domain. {_COSTS}"
                 ),
                 "columns": ["method", *_METHOD_COLUMNS],
                 "rows": rows,
@@ -100,7 +110,7 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
             "kind": "scatter",
             "title": f"{task.upper()}, split '{study.splits[0]}': gain and cost",
             "x_label": "training seconds",
-            "y_label": "mean gain, AUC points",
+            "y_label": f"mean gain, {section.metric.upper()} points",
             "log_x": True,
             "points": [
                 {
@@ -119,6 +129,7 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
                         scope,
                         task,
                         column.activated,
+                        section.metric,
                     )
                 )
                 and (seconds := results.mean_of(column.method, _training_seconds))
@@ -219,7 +230,7 @@ def _domains(study: Study, section: ReportSection, results: Results) -> Table:
                     zero = (
                         None
                         if label.startswith("mean of ")
-                        else results.auc(baseline.method, split, label, task)
+                        else results.level(baseline.method, split, label, task)
                     )
                     cells.append({"value": zero.value, "unit": "auc"} if zero else None)
                     for column in section.rows:
@@ -435,64 +446,3 @@ _KINDS = {
     "absent": _absent,
     "notes": _notes,
 }
-
-
-def _bar(bar: Bar, results: Results) -> dict[str, Any]:
-    """One bar: what was asked, what was measured, and whether it is met (None: not measured)."""
-    shown, met = [], []
-    for task, least in zip(RANKING_TASKS, bar.at_least, strict=True):
-        scope = results.scope()
-        if bar.kind in ("never_worse", "absent_never_worse"):
-            names = [absent(name) for name in scope] if bar.kind == "absent_never_worse" else scope
-            found = {
-                name: results.gain(bar.method, bar.against, bar.split, [name], task, bar.activated)
-                for name in names
-            }
-            known = {name: value for name, value in found.items() if value}
-            worse = [name for name, value in known.items() if value.high < 0]
-            lowest = min(known, key=lambda name: known[name].value, default=None)
-            text = (
-                f"{len(worse)} of {len(known)} below, lowest {lowest}"
-                f" {show_cell(known[lowest].cell())}"
-                if lowest
-                else "not measured"
-            )
-            shown.append(
-                f"{task.upper()}: {text}" + (f" (below: {', '.join(worse)})" if worse else "")
-            )
-            met.append(not worse if known else None)
-            continue
-        if bar.kind in ("recovered", "gap_closed"):
-            slices = [AUTO] if bar.kind == "gap_closed" else scope
-            value = results.ratio(
-                bar.method, bar.reference or "", bar.against, bar.split, slices, task, bar.activated
-            )
-            text = (
-                f"{value.value:.0%} [{value.low:.0%}, {value.high:.0%}]"
-                if value
-                else "not measured"
-            )
-        else:
-            value = results.gain(bar.method, bar.against, bar.split, scope, task, bar.activated)
-            text = show_cell(value.cell()) if value else "not measured"
-        shown.append(f"{task.upper()}: {text}")
-        met.append(None if value is None else value.value >= least and value.above_zero)
-    return {
-        "bar": bar.bar,
-        "asked": _asked(bar),
-        "measured": "; ".join(shown),
-        "met": None if None in met else all(met),
-    }
-
-
-def _asked(bar: Bar) -> str:
-    """What a measurement must reach; a gain or a share must also lie above 0, with its interval
-    and under every seed.
-    """
-    if bar.kind.endswith("worse"):
-        return "none significantly below"
-    if not any(bar.at_least):
-        return "above 0: interval and every seed"
-    if bar.kind == "gain":
-        return f">= {bar.at_least[0]:g} / {bar.at_least[1]:g} points"
-    return f">= {bar.at_least[0]:.0%} / {bar.at_least[1]:.0%}"

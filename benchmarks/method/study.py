@@ -71,6 +71,7 @@ class ReportSection(Section):
     x_label: str = ""
     log_x: bool = False
     note: str | None = Field(None, description="key of the outcomes' notes that is shown")
+    metric: Literal["auc", "gauc"] = Field("auc", description="of 'methods': whose gain is shown")
     cross: bool = Field(False, description="over cross-topic domains instead of single-topic ones")
 
     @property
@@ -96,19 +97,29 @@ class ReportSection(Section):
 
 
 class Bar(Section):
-    """A bar of the study: the mean gain (or a difference) that was asked for."""
+    """A bar of the study: the mean gain, a difference or a level that was asked for."""
 
     bar: str
     method: str
     against: str = "zero_shot"
     activated: bool = False
     split: str = "test"
-    kind: Literal["gain", "recovered", "never_worse", "absent_never_worse", "gap_closed"] = "gain"
+    kind: Literal[
+        "gain", "not_below", "level", "recovered", "never_worse", "absent_never_worse", "gap_closed"
+    ] = "gain"
+    metric: Literal["auc", "gauc"] = Field("auc", description="of 'gain', 'not_below', 'level'")
+    slice: str = Field(
+        "auto",
+        description="of 'level': a domain; all rows, each under its active domain, where 'auto'",
+    )
+    tasks: tuple[Literal["ctr", "ctcvr"], ...] = Field(
+        ("ctr", "ctcvr"), min_length=1, description="that the bar asks of"
+    )
     reference: str | None = Field(
         None, description="of 'recovered' and 'gap_closed': the method whose gain is 100%"
     )
     at_least: tuple[float, float] = Field(
-        (0.0, 0.0), description="CTR and CTCVR, AUC points or shares"
+        (0.0, 0.0), description="CTR and CTCVR, AUC points, shares, or levels"
     )
 
     @model_validator(mode="after")

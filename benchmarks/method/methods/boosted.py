@@ -3,6 +3,8 @@
 """
 
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightgbm
@@ -10,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from benchmarks.method.bench import Bench
+from benchmarks.method.bench import Bench, Remembered
 from benchmarks.method.boosted_features import BoostedFeatures
-from benchmarks.method.columns import read_rows
+from benchmarks.method.columns import joined_rows, read_rows
 from benchmarks.method.options import read_options, training_splits
 from benchmarks.method.outcome import Outcome
-from configs import Experiment
+from configs import Experiment, InputError
 from configs.domains import ALL, Domain
 from configs.schema import RANKING_TASKS
 from configs.section import Section
@@ -37,7 +39,11 @@ class Boosted(Section):
       patience: trees without a better AUC on the stopping users of validation before a task stops;
         its best number of trees is kept.
       threads: of the two processors that studies are run on.
-      splits: trained on; ``pretrain.split`` and ``finetune.split`` where empty.
+      splits: trained on; where empty ``finetune.split``, and ``pretrain.split`` too unless
+        ``frozen``: on its own training rows the backbone's logits know the labels.
+      memory: whether trees read what the experiment's ``memory`` section says, too.
+      frozen: whether they read the frozen backbone's logits and the topics in the place of
+        features.
     """
 
     rounds: PositiveInt = 300
@@ -46,6 +52,8 @@ class Boosted(Section):
     patience: PositiveInt = 30
     threads: PositiveInt = 2
     splits: tuple[str, ...] = ()
+    memory: bool = False
+    frozen: bool = False
 
 
 def boosted(
@@ -58,13 +66,20 @@ def boosted(
     of splits; ``rows`` counts every tree's pass over the rows.
     """
     settings = read_options(Boosted, "boosted", options)
-    training = training_splits(experiment, settings.splits, splits)
+    chosen = settings.splits or ((experiment.finetune.split,) if settings.frozen else ())
+    training = training_splits(experiment, chosen, splits)
+    memory = experiment.memory if settings.memory else None
+    if settings.memory and memory is None:
+        raise InputError("options of boosted.memory: the experiment has no memory section")
+    judging = experiment.finetune.validation
+    remembered = bench.remembered(memory, [*training, judging]) if memory else None
     begun = time.perf_counter()
     data, validation = (
-        read_rows(bench.dataset, training),
-        read_rows(bench.dataset, [experiment.finetune.validation]),
+        _rows(bench, of, settings.frozen, remembered) for of in (training, [judging])
     )
-    features = BoostedFeatures(experiment, bench.dataset.fitted, data, training)
+    features = BoostedFeatures(
+        experiment, bench.dataset.fitted, data, training, memory, settings.frozen
+    )
     held_out = stopping_rows(validation, Domain(ALL))
     train_set = lightgbm.Dataset(
         features.matrix(data), feature_name=features.names, categorical_feature=features.categorical
@@ -74,11 +89,12 @@ def boosted(
         task: _train(experiment, settings, task, train_set, data, stop_set, validation, held_out)
         for task in RANKING_TASKS
     }
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - begun + (remembered.seconds if remembered else 0.0)
 
+    remembered = bench.remembered(memory, splits) if memory else None
     logits, clipped = {}, {}
     for split in splits:
-        x = features.matrix(read_rows(bench.dataset, [split]))
+        x = features.matrix(_rows(bench, [split], settings.frozen, remembered))
         raw = {
             task: np.asarray(models[task].predict(x, raw_score=True), np.float64)
             for task in RANKING_TASKS
@@ -100,6 +116,20 @@ def boosted(
             },
         )
     }
+
+
+def _rows(
+    bench: Bench, splits: Sequence[str], frozen: bool, remembered: Remembered | None
+) -> BackboneOutputs:
+    """The rows of splits, one after the other, with what trees read of them."""
+    rows = (
+        joined_rows([bench.any_rows(split) for split in splits])
+        if frozen
+        else read_rows(bench.dataset, splits)
+    )
+    if remembered is None:
+        return rows
+    return replace(rows, memory=np.concatenate([remembered.memory[split] for split in splits]))
 
 
 def task_logits(ctr: npt.NDArray[np.float64], ctcvr: npt.NDArray[np.float64]) -> Floats:

@@ -4,7 +4,8 @@ fine-tuning baselines of their size.
 
 import inspect
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -52,8 +53,11 @@ class Tuned(Section):
 def kernels(
     bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
 ) -> dict[str, Outcome]:
-    """The kernels of the experiment's ``kernel`` and ``finetune`` sections."""
-    shape = KernelShape.of(experiment.kernel, bench.tap_width(experiment.kernel.tap))
+    """The kernels of the experiment's ``kernel`` and ``finetune`` sections, with memory where it
+    has a ``memory`` section.
+    """
+    width = bench.tap_width(experiment.kernel.tap)
+    shape = KernelShape.of(experiment.kernel, width, experiment.memory)
     return tune(
         bench,
         experiment,
@@ -93,9 +97,12 @@ def tune(
     """
     settings, tap, everyone = experiment.finetune, adapter.tap, Domain(ALL)
     start = time.perf_counter()
-    validation = bench.rows(settings.validation, tap)
-    window = part_of(bench.rows(settings.split, tap), options, experiment.seed)
+    rows = {split: bench.rows(split, tap) for split in (settings.split, settings.validation)}
     taps_seconds = time.perf_counter() - start
+    rows, memory_seconds = with_memory(bench, adapter, rows)
+    start = time.perf_counter() - taps_seconds - memory_seconds
+    validation = rows[settings.validation]
+    window = part_of(rows[settings.split], options, experiment.seed)
 
     trained: dict[str, KernelWeights] = {
         ALL: train_kernels(experiment, adapter, window, validation, [everyone])[0]
@@ -132,7 +139,7 @@ def tune(
     active = active_gains(experiment, validation, judged)
     own, shared = {}, {}
     for split in splits:
-        data = bench.rows(split, tap)
+        data = with_memory(bench, adapter, {split: bench.rows(split, tap)}, splits)[0][split]
         shared[split] = {ALL: score_rows(adapter, trained[ALL], data, np.arange(len(data.logits)))}
         own[split] = shared[split] | {
             domain.name: score_rows(adapter, trained[domain.name], data, data.domain_rows(domain))
@@ -141,6 +148,7 @@ def tune(
     parameters = sum(int(values.size) for values in adapter.initial(experiment.seed, ALL).values())
     notes: dict[str, Any] = {
         "taps_seconds": taps_seconds,
+        "memory_seconds": memory_seconds,
         "gates": {n: k[GATE].tolist() for n, k in trained.items() if GATE in k},
     }
     if options.information and isinstance(adapter, KernelShape):
@@ -171,6 +179,29 @@ def tune(
     }
 
 
+def with_memory(
+    bench: Bench,
+    adapter: Adapter,
+    rows: dict[str, BackboneOutputs],
+    together: Sequence[str] | None = None,
+) -> tuple[dict[str, BackboneOutputs], float]:
+    """Rows of splits with what they remember where the adapter reads it, and the seconds that
+    working it out took.
+
+    Args:
+      bench: of the rows.
+      adapter: that reads them.
+      rows: split -> its rows.
+      together: splits whose memory is worked out in one pass; those of ``rows`` where None.
+    """
+    memory = adapter.remembers if isinstance(adapter, KernelShape) else None
+    if memory is None:
+        return rows, 0.0
+    found = bench.remembered(memory, together or list(rows))
+    given = {split: replace(of, memory=found.memory[split]) for split, of in rows.items()}
+    return given, found.seconds
+
+
 def part_of(window: BackboneOutputs, options: Tuned, seed: int) -> BackboneOutputs:
     """The last days of a window, of a share of its users."""
     if options.days is None and options.share == 1.0:
@@ -187,4 +218,5 @@ def part_of(window: BackboneOutputs, options: Tuned, seed: int) -> BackboneOutpu
         window.logits[kept],
         window.taps[kept],
         {name: values[kept] for name, values in window.columns.items()},
+        None if window.memory is None else window.memory[kept],
     )

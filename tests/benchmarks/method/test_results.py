@@ -11,7 +11,7 @@ from benchmarks.method.outcome import AUTO
 from benchmarks.method.results import Results, estimate
 from configs import Experiment, InputError
 from configs.random_streams import Purpose, random_stream
-from trainer.metrics.task_metrics import auc, log_loss
+from trainer.metrics.task_metrics import auc, gauc, log_loss
 
 USERS = np.array([3, 3, 1, 1, 2, 2, 2, 5], np.int64)
 LABELS = np.array([1, 0, 0, 1, 0, 1, 0, 1], np.float32)
@@ -58,10 +58,27 @@ def test_a_draw_of_log_loss_counts_every_user_as_often_as_drawn() -> None:
         assert found == pytest.approx(expected, abs=1e-6)
 
 
+def test_a_draw_of_gauc_counts_every_user_as_often_as_drawn() -> None:
+    rows, weights = np.array([0, 1, 2, 3, 4, 5, 7]), np.arange(1, 9, dtype=np.float32)
+    requests = np.array([7, 7, 8, 8, 9, 9, 4])[::-1].copy()  # of rows; one has a single row
+    draws = Draws(USERS, weights, resamples=20, seed=4)
+    y, p, users = LABELS[rows][::-1].copy(), SCORES[rows][::-1].copy(), USERS[rows][::-1]
+    value, drawn = draws.gauc(y, p, rows[::-1].copy(), requests)
+    assert value == pytest.approx(gauc(y, p, weights[rows][::-1], requests))
+    for draw, found in enumerate(drawn):
+        counts = np.bincount(
+            random_stream(4, Purpose.BOOTSTRAP, draw).integers(4, size=4), minlength=4
+        )
+        times = weights[rows][::-1] * counts[np.searchsorted(np.unique(USERS), users)]
+        expected = gauc(y, p, times, requests)
+        assert found == pytest.approx(value if expected is None else expected, abs=1e-6)
+
+
 def test_one_class_is_no_figure() -> None:
     draws, zeros = Draws(USERS, ONES, resamples=3), np.zeros(8, np.float32)
     assert draws.auc(zeros, SCORES, np.arange(8)) == (None, [])
     assert draws.log_loss(zeros, SCORES, np.arange(8)) == (None, [])
+    assert draws.gauc(zeros, SCORES, np.arange(8), USERS) == (None, [])
 
 
 def test_an_estimate_is_the_mean_over_seeds_with_the_spread_of_users() -> None:

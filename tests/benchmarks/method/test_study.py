@@ -346,13 +346,13 @@ def test_costs_leave_out_what_adapters_share_and_what_is_not_decided(
         "command",
     )
     cells = result["sections"][0]["tables"][0]["rows"][0]["cells"]
-    assert [cell and cell["value"] for cell in cells[7:]] == [1, 2, 1.0, 1]
+    assert [cell and cell["value"] for cell in cells[9:]] == [1, 2, 1.0, 1]
     rows = [{"method": "zero_shot"}]
     study = _study(
         bars=[], sections=[{"id": "main", "title": "Methods", "kind": "methods", "rows": rows}]
     )
     result = report_of(study, Results({("zero_shot", 17): zero}, experiment.domains), "command")
-    assert result["sections"][0]["tables"][0]["rows"][0]["cells"][10] is None
+    assert result["sections"][0]["tables"][0]["rows"][0]["cells"][12] is None
 
 
 @pytest.mark.parametrize(
