@@ -106,7 +106,8 @@ class Record(Section):
 
     def write(self, version: Path) -> None:
         """Writes it into a version's folder."""
-        write_sealed(version / RECORD, self.model_dump(mode="json"))
+        absent = {"memory"} if self.memory is None else set()
+        write_sealed(version / RECORD, self.model_dump(mode="json", exclude=absent))
 
     def unusable(self, version: Path, sources: dict[str, str]) -> str:
         """Why a new version of such sources cannot share this one's files, read from its folder;

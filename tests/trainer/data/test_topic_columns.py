@@ -30,6 +30,7 @@ from tests.configs import accept
 from tests.test_former_job import ARCHIVE
 from tests.trainer.conftest import change_json, one_line
 from trainer.data.dataset import Dataset
+from trainer.data.raw_columns import RawColumns
 from trainer.data.topic_columns import TopicColumns
 from trainer.job import Job
 
@@ -182,7 +183,9 @@ def test_the_dataset_the_rows_and_the_graph_agree_on_every_topic(
     batches = [part for part in (whole.slice(0, cut), whole.slice(cut)) if part.num_rows]
     folder = tmp_path_factory.mktemp("data")
     manifest, columns = written(base, batches, folder)
-    reader = TopicColumns(folder, manifest, FITTED, cut_by)
+    reader = TopicColumns(
+        RawColumns(folder, manifest), manifest.dictionaries is None, FITTED, cut_by
+    )
     found = reader.of({name: columns[name] for name in reader.read})
     of_rows = topics_of_batch(cut_by, whole)
     assert found.keys() == of_rows.keys() == {f"topic/{name}" for name in cut_by}
