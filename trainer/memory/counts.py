@@ -82,11 +82,14 @@ class Counts:
       border: its number.
       total: of all rows, float64 ``[2 T]``.
       keys: by name.
+      covers: seconds since 1970 before which every row counts; None for what is known at the
+        border.
     """
 
     border: int
     total: Float64s
     keys: Mapping[str, KeyCounts]
+    covers: int | None = None
 
 
 def border_before(memory: Memory, moments: Int64s) -> Int64s:

@@ -52,6 +52,8 @@ class MemoryManifest(Section):
       labels: columns whose rates they are.
       border: refresh at which it counted.
       until: that moment, ISO 8601.
+      covers: seconds since 1970 before which every row counts, where that is not what was known
+        then.
       base: the version on top of which it counted; None where it was the first.
       keys: how many are remembered, by name.
       files: the other files and their sha256.
@@ -62,6 +64,7 @@ class MemoryManifest(Section):
     labels: tuple[str, ...]
     border: int
     until: str
+    covers: int | None = None
     base: int | None = None
     keys: dict[str, int]
     files: dict[str, str]
@@ -182,7 +185,7 @@ class MemoryStore:
                     name: KeyCounts(arrays[f"{name}/hashes"], arrays[f"{name}/sums"])
                     for name in memory.keys
                 }
-                counts = Counts(manifest.border, arrays["total"], keys)
+                counts = Counts(manifest.border, arrays["total"], keys, manifest.covers)
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(
                 f"{folder / _COUNTS}: no counts of memory: {error}; {_AGAIN}"
@@ -226,6 +229,7 @@ class MemoryStore:
                     labels=self._labels,
                     border=counts.border,
                     until=_moment(memory, counts.border).isoformat(),
+                    covers=counts.covers,
                     base=base.version if base else None,
                     keys={name: len(found.hashes) for name, found in counts.keys.items()},
                     files=files,

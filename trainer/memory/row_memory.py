@@ -149,7 +149,11 @@ class RowMemory:
             if not gaps:
                 raise InputError(f"{gap}; give a dataset that holds them, or --allow-gap")
             self._warn(gap)
-        return counts_at(self.memory, base.counts if base else None, every, border)
+        counts = counts_at(self.memory, base.counts if base else None, every, border)
+        if (every.known_at(self.memory) > border).any():
+            return counts
+        quiet = int(every.moments.max()) + int(_NIGHT.total_seconds())
+        return replace(counts, covers=min(int(end), quiet))
 
     @property
     def _delay(self) -> timedelta:
@@ -222,6 +226,8 @@ class RowMemory:
         if base is None or not splits:
             return ""
         since = base.until - self._delay
+        if base.counts.covers is not None:
+            since = max(since, datetime.fromtimestamp(base.counts.covers, UTC))
         start = min(self.experiment.splits[name].start for name in splits)
         first = datetime.fromtimestamp(int(rows.moments.min()), UTC)
         if start <= since and first <= since + max(_NIGHT, self._step):
