@@ -233,6 +233,24 @@ def test_a_gap_inside_a_split_is_told(
         gappy.refresh(["validation"], empty.served(reader.memory), gaps=False)
 
 
+def test_quiet_hours_at_the_end_are_no_gap(
+    memory_experiment: Experiment, dataset_dir: Path, empty: MemoryStore
+) -> None:
+    """The last border with rows lies hours before the split ends, where the next dataset begins."""
+    reader = source(memory_experiment, dataset_dir, empty)
+    window = memory_experiment.splits["pretrain"]
+    end = window.end + timedelta(hours=9)
+    late = {**memory_experiment.splits, "pretrain": window.model_copy(update={"end": end})}
+    quiet = replace(reader, experiment=memory_experiment.model_copy(update={"splits": late}))
+    quiet.serve(["pretrain"])
+    served = empty.served(reader.memory)
+    assert served.counts.covers == int(end.timestamp())
+    assert served.until < end
+    after = memory_experiment.splits["validation"].model_copy(update={"start": end})
+    alone = memory_experiment.model_copy(update={"splits": {"finetune": after}})
+    assert replace(reader, experiment=alone).refresh(["finetune"], served, gaps=False)
+
+
 def test_tuning_again_loses_nothing_of_what_is_served(
     memory_experiment: Experiment,
     dataset_dir: Path,
