@@ -10,11 +10,8 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -213,7 +210,7 @@ class MemoryStore:
         """
         content = _bytes(counts)
         files = {_COUNTS: hashlib.sha256(content).hexdigest()}
-        with self._alone() as aside:
+        with sole_writer(self.folder) as aside:
             served = self.active().get(_digest(memory.definition), 0)
             if before is not None and served != before:
                 raise InputError(
@@ -243,7 +240,7 @@ class MemoryStore:
 
     def activate(self, version: int) -> None:
         """Serves a version."""
-        with self._alone():
+        with sole_writer(self.folder):
             self.load(version)
             self._serve(version)
 
@@ -251,7 +248,7 @@ class MemoryStore:
         """Serves, of a definition, the version that the served one stands on; where that cannot be
         read, the newest before it that can. Returns it. Raises ``InputError`` where there is none.
         """
-        with self._alone():
+        with sole_writer(self.folder):
             version = self.active().get(_digest(memory.definition))
             if version is None:
                 raise InputError(f"{self.folder}: nothing is served of memory {memory.words}")
@@ -268,7 +265,7 @@ class MemoryStore:
 
     def remove(self, version: int) -> None:
         """Deletes a version that is not served, or is damaged. Works on a full disk."""
-        with self._alone(full=True):
+        with sole_writer(self.folder, full=True):
             if version not in self.versions():
                 self.manifest(version)
             active = self.active()
@@ -283,11 +280,6 @@ class MemoryStore:
                         f"{self.folder}: version {version} is served; activate another one first"
                     )
             discard(self.folder / str(version))
-
-    @contextmanager
-    def _alone(self, *, full: bool = False) -> Iterator[Path]:
-        with sole_writer(self.folder, full=full) as new:
-            yield new
 
     def _base_of(self, version: int) -> list[int]:
         try:

@@ -66,10 +66,10 @@ class RowMemory:
             asked[places[name]] = True
         first = int(every.read_at(self.memory)[asked].min())
         base = self.store.newest_at(self.memory, first)
-        start = min(self.experiment.splits[name].start for name in places)
         if gap := self._gap(base, every, places):
             self._warn(gap)
         if base is None and not (every.known_at(self.memory) <= first).any():
+            start = min(self.experiment.splits[name].start for name in places)
             self._warn(
                 f"memory begins with the rows of {start:%Y-%m-%d %H:%M}Z: neither"
                 f" {self.dataset.folder} nor {self.store.folder} holds any before them, so the"

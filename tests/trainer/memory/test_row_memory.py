@@ -51,6 +51,13 @@ def source(experiment: Experiment, data: Path, store: MemoryStore) -> RowMemory:
     return RowMemory(experiment, Dataset.open(data, experiment, {}, memory), store, memory)
 
 
+def remember_pretrain(reader: RowMemory) -> None:
+    """Stores what counts at the end of the pre-training rows, and serves it."""
+    counts = reader.counted(["pretrain"], None)
+    assert counts is not None
+    reader.store.add(reader.memory, counts)
+
+
 def logged(experiment: Experiment, logs: Path) -> LabelledRows:
     """All rows of the logs, read without anything of the dataset."""
     table = arrow.dataset(sorted(logs.glob("*.parquet"))).to_table()
@@ -203,9 +210,7 @@ def test_hours_that_nobody_counts_are_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     reader = source(memory_experiment, dataset_dir, empty)
-    counts = reader.counted(["pretrain"], None)
-    assert counts is not None
-    empty.add(reader.memory, counts)
+    remember_pretrain(reader)
     reader.counted(["finetune", "validation"], empty.served(reader.memory))
     assert "remembered by nobody" not in capsys.readouterr().err
     reader.counted(["validation"], empty.served(reader.memory))
@@ -221,9 +226,7 @@ def test_a_gap_inside_a_split_is_told(
 ) -> None:
     """The window reaches back to what is served; the rows in it do not."""
     reader = source(memory_experiment, dataset_dir, empty)
-    counts = reader.counted(["pretrain"], None)
-    assert counts is not None
-    empty.add(reader.memory, counts)
+    remember_pretrain(reader)
     start = memory_experiment.splits["pretrain"].end
     wide = {
         "validation": memory_experiment.splits["validation"].model_copy(update={"start": start})
