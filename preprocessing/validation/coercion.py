@@ -141,12 +141,7 @@ def _lists(values: pa.Array, carrier: Carrier) -> Coerced:
     lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
     parent = np.repeat(np.arange(len(values)), lengths)
     elements, problems = coerce(values.flatten(), "string", carrier)
-    spread = []
-    for rule, mask in problems:
-        if mask.any():
-            rows = np.zeros(len(values), np.bool_)
-            rows[parent[mask]] = True
-            spread.append((NO_TEXT_LIST if rule == NO_TEXT else rule, rows))
+    spread = _first_of_each(len(values), parent, problems)
     if elements.null_count:
         kept = elements.is_valid()
         lengths = np.bincount(parent[kept.to_numpy(zero_copy_only=False)], minlength=len(values))
@@ -155,6 +150,28 @@ def _lists(values: pa.Array, carrier: Carrier) -> Coerced:
     return Coerced(
         pa.ListArray.from_arrays(pa.array(offsets), elements).cast(ARROW_TYPES["strings"]), spread
     )
+
+
+def _first_of_each(
+    lists: int, parent: npt.NDArray[np.intp], problems: list[tuple[str, Mask]]
+) -> list[tuple[str, Mask]]:
+    """The rule that each list breaks first: that of its first broken element, as where the list is
+    read by itself. ``parent`` is the list of each element.
+    """
+    found = np.concatenate(
+        [np.flatnonzero(mask) for _, mask in problems] or [np.array([], np.intp)]
+    )
+    rules = np.repeat(np.arange(len(problems)), [int(mask.sum()) for _, mask in problems])
+    order = np.argsort(found, kind="stable")
+    broken, first = np.unique(parent[found[order]], return_index=True)
+    firsts = rules[order][first]
+    spread = []
+    for number, (rule, _) in enumerate(problems):
+        rows = np.zeros(lists, np.bool_)
+        rows[broken[firsts == number]] = True
+        if rows.any():
+            spread.append((NO_TEXT_LIST if rule == NO_TEXT else rule, rows))
+    return spread
 
 
 def _no_lists(rows: int) -> pa.Array:

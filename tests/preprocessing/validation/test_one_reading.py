@@ -16,7 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from configs.values import UnreadableValueError, text_of_field, texts_of_field
+from configs.values import (
+    LONG_TEXT,
+    MAX_TEXT_BYTES,
+    NO_UTF8,
+    UnreadableValueError,
+    text_of_field,
+    texts_of_field,
+)
 from preprocessing.logs.files import find_sources, plan
 from preprocessing.logs.readers import read_piece
 from preprocessing.logs.schema import Kind
@@ -142,6 +149,28 @@ def test_parquet(tmp_path: Path, kind: Kind, column: list[Any]) -> None:
     path = tmp_path / "a.parquet"
     pq.write_table(table, path)
     assert read(path, kind) == [outcome(kind, value) for value in column]
+
+
+LONG = b"a" * (MAX_TEXT_BYTES + 1)
+
+
+@pytest.mark.parametrize(
+    ("lists", "expected"),
+    [
+        ([[LONG, b"\xff"]], [LONG_TEXT]),
+        ([[b"\xff", LONG]], [NO_UTF8]),
+        ([[b"a", LONG], [b"\xff"], [b"a"], [], None], [LONG_TEXT, NO_UTF8, ["a"], [], []]),
+        ([[b"\xff", None, LONG], [None, LONG, b"\xff"]], [NO_UTF8, LONG_TEXT]),
+    ],
+)
+def test_lists_are_refused_for_their_first_broken_element(
+    tmp_path: Path, lists: list[Any], expected: list[Any]
+) -> None:
+    table = pa.concat_tables([pa.Table.from_pylist([BASE])] * len(lists)).drop_columns("history")
+    path = tmp_path / "a.parquet"
+    pq.write_table(table.append_column("history", pa.array(lists)), path)
+    assert read(path, "strings") == expected
+    assert [outcome("strings", value) for value in lists] == expected
 
 
 @pytest.mark.parametrize(
