@@ -201,16 +201,32 @@ class Finetune(Section):
         lt=1.0,
         description="share of the outside rows in the weight; of 'learned' the most it can be",
     )
-    epochs: Count = 12
-    batch_size: Count = 8192
+    epochs: Count = 3
+    child_epochs: Count | None = Field(
+        1, description="of kernels that start from another domain's; 'epochs' where null"
+    )
+    batch_size: Count = Field(
+        4096,
+        description=(
+            "rows of the largest of the domains that train together in a step; of the others as"
+            " many in proportion"
+        ),
+    )
     learning_rate: Rate = Field(
-        0.03, description="Adam; weights start from N(0, 1), so steps are larger than usual"
+        0.1, description="Adam; weights start from N(0, 1), so steps are larger than usual"
     )
     child_learning_rate: Rate | None = Field(
-        0.003, description="of kernels that start from another domain's; 'learning_rate' where null"
+        0.03, description="of kernels that start from another domain's; 'learning_rate' where null"
+    )
+    rates: Literal["one_cycle", "constant"] = Field(
+        "one_cycle",
+        description=(
+            "'one_cycle': up to the learning rate in the first tenth of the epochs, then down to"
+            " nothing along a cosine"
+        ),
     )
     rate_power: float = Field(
-        0.5, ge=0.0, le=1.0, description="p of the batch-aware learning rate lr * (n_k / (B / K))^p"
+        0.0, ge=0.0, le=1.0, description="p of the batch-aware learning rate lr * (n_k / (B / K))^p"
     )
     warm_start: Literal["all", "none", "parent"] = Field(
         "all",
@@ -220,9 +236,19 @@ class Finetune(Section):
         ),
     )
     patience: Count = Field(
-        3, description="epochs without improvement on validation before a domain's kernel stops"
+        3,
+        description=(
+            "epochs without improvement on validation before a domain's kernel stops; of rates that"
+            " are 'constant'"
+        ),
     )
     initial_sigma: Rate = Field(
         0.1, description="starting standard deviation of the variational reading"
     )
     activation: Activation = Activation()
+
+    @property
+    def of_children(self) -> "Finetune":
+        """The same for kernels that start from another domain's."""
+        own = {"epochs": self.child_epochs, "learning_rate": self.child_learning_rate}
+        return self.model_copy(update={name: value for name, value in own.items() if value})

@@ -50,7 +50,7 @@ SMALL = (
     "kernel.width=6",
     # So that some kernels are served, some are not, and some are not worth storing.
     (
-        "finetune={epochs: 8, patience: 8, batch_size: 64, learning_rate: 0.03,"
+        "finetune={epochs: 2, child_epochs: 2, batch_size: 64, learning_rate: 0.01,"
         " child_learning_rate: 0.01, activation: {correction: none, level: 0.99}}"
     ),
     "evaluation.bootstrap=50",

@@ -54,7 +54,7 @@ def measure(options: Options) -> Figures:
         for domain in experiment.domains
         if domain.name != ALL and len(window.domain_rows(domain))
     ]
-    everyone = train_kernels(experiment, shape, window, validation, [Domain(ALL)])[0]
+    everyone = train_kernels(experiment, shape, window, validation, [Domain(ALL)])[0].weights
     of_all = time.perf_counter() - start
     train_kernels(experiment, shape, window, validation, domains, everyone)
     tuned = time.perf_counter() - start
@@ -126,7 +126,7 @@ def _epoch_seconds(bench: Bench, shape: KernelShape, window: BackboneOutputs, co
     for epoch in range(1 + _REPEATS):
         batches = schedule(data, experiment.finetune.batch_size, experiment.seed, epoch)
         start = time.perf_counter()
-        for _ in trainer.train_epoch(window, batches):
+        for _ in trainer.train_epoch(window, batches, epoch=0):
             pass
         seconds.append(time.perf_counter() - start)
     return min(seconds[1:])

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from configs import Experiment, InputError
 from configs.domains import Domain, Topic
 from configs.memory import Memory
+from trainer.backbone.input_scale import InputScale
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Columns, Dataset
@@ -36,24 +37,29 @@ class BackboneOutputs:
         the features that were asked for.
       memory: float32 ``[N, w]``, what each row remembers (``trainer.memory``), which kernels read
         beside the tap; None where they do not.
+      scale: how tap and memory are standardised while kernels train; None where they are read as
+        they are.
     """
 
     logits: Floats
     taps: Floats
     columns: Columns
     memory: Floats | None = None
+    scale: InputScale | None = None
 
     def inputs(self, rows: Any) -> Floats:
-        """What kernels read of rows, float32 ``[*rows.shape, T, d]``: tap and memory.
+        """What kernels read of rows, tap and memory: float32 ``[..., T, R, d]``, gathered as it is
+        multiplied, so that nothing is transposed.
 
         Args:
-          rows: indices, of any shape.
+          rows: indices ``[..., R]``.
         """
-        taps: Floats = self.taps[rows]
-        if self.memory is None:
-            return taps
-        memory = np.repeat(self.memory[rows][..., np.newaxis, :], taps.shape[-2], axis=-2)
-        return np.concatenate([taps, memory], axis=-1)
+        rows = rows[..., np.newaxis, :]
+        taps: Floats = self.taps[rows, np.arange(self.taps.shape[1])[:, np.newaxis]]
+        if self.memory is not None:
+            memory = np.repeat(self.memory[rows], taps.shape[-3], axis=-3)
+            taps = np.concatenate([taps, memory], axis=-1)
+        return taps if self.scale is None else self.scale.applied(taps)
 
     def domain_rows(self, domain: Domain) -> npt.NDArray[np.int64]:
         """Indices of a domain's rows, in order."""

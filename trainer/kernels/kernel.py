@@ -2,7 +2,7 @@
 (``forward``), and what may stand in its place in training.
 """
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +11,13 @@ from configs.tensorflow_import import tf
 from trainer.kernels.forward import Weights as Weights
 from trainer.kernels.forward import decoded as decoded
 from trainer.kernels.forward import kernel_logits as kernel_logits
+from trainer.kernels.shape import KernelArrays
 from trainer.kernels.shape import KernelShape as KernelShape
 from trainer.kernels.shape import user_columns as user_columns
 
 Rows = npt.NDArray[np.int64]
 
-KernelWeights = dict[str, npt.NDArray[Any]]
+KernelWeights = KernelArrays
 
 
 class Adapter(Protocol):

@@ -17,7 +17,7 @@ from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.losses import log_probabilities
 from trainer.metrics.task_metrics import auc, mean_defined
 
-_CHUNK = 65_536
+_CHUNK = 16_384
 
 
 Probabilities = dict[str, Floats]
@@ -48,10 +48,7 @@ def score_rows(
         data = replace(data, memory=None)
     for start in range(0, len(rows), _CHUNK):
         part = rows[start : start + _CHUNK]
-        taps, logits = (
-            data.inputs(part).transpose(1, 0, 2)[np.newaxis],
-            data.logits[part].T[np.newaxis],
-        )
+        taps, logits = data.inputs(part)[np.newaxis], data.logits[part].T[np.newaxis]
         out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
         scored[start : start + len(part)] = out[0].numpy().T
     if isinstance(adapter, KernelShape) and GATE in kernel:

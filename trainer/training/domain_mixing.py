@@ -186,10 +186,7 @@ def _gradient(
         for label in experiment.label_columns
     }
     columns["row/weight"] = tf.constant(window.weights[rows])
-    taps, logits = (
-        window.inputs(rows).transpose(1, 0, 2)[np.newaxis],
-        window.logits[rows].T[np.newaxis],
-    )
+    taps, logits = window.inputs(rows)[np.newaxis], window.logits[rows].T[np.newaxis]
     weights = {name: tf.constant(values[np.newaxis]) for name, values in kernel.items()}
     with tf.GradientTape() as tape:
         tape.watch(weights)

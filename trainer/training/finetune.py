@@ -24,7 +24,7 @@ from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import topics_with
 from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.judging_users import run_key, stopping_rows, with_judges
-from trainer.training.kernel_training import starting_kernels, train_kernels
+from trainer.training.kernel_training import train_kernels
 from trainer.training.outcome import Outcome
 from trainer.training.release import Released, Trained, check_shapes, release
 from trainer.training.warm_start import initial_kernels, levels, start_name
@@ -199,28 +199,28 @@ class _Tuning:
         if not domains:
             return {}
         start = initial_kernels(warm_start, domains, known) if known else None
-        first = starting_kernels(experiment, self.shape, domains, start)
-        kernels = train_kernels(
+        found = train_kernels(
             experiment, self.shape, self.window, self.validation, domains, start, self.logs
         )
-        for domain, begun, kernel in zip(domains, first, kernels, strict=True):
+        kernels = {domain.name: one.weights for domain, one in zip(domains, found, strict=True)}
+        for domain, one in zip(domains, found, strict=True):
+            kernel = one.weights
             if not all(np.isfinite(kernel[name]).all() for name in kernel):
                 raise InputError(
                     f"the kernel of '{domain.name}' has weights that are no numbers; lower"
                     " finetune.learning_rate (or child_learning_rate)"
                 )
             stopping = stopping_rows(self.validation, domain)
-            moved = any(not np.array_equal(begun[name], kernel[name]) for name in kernel)
             self.trained[domain.name] = Trained(
                 domain,
                 self._definition(domain),
                 rows_of[domain.name],
                 with_gate(experiment, self.shape, kernel, self.window, self.validation, stopping)
-                if moved
+                if one.moved
                 else None,
                 start_name(warm_start, domain, known),
             )
-        return {domain.name: kernel for domain, kernel in zip(domains, kernels, strict=True)}
+        return kernels
 
     def _definition(self, domain: Domain) -> Definition:
         return definition_of(domain, self.experiment.topics)

@@ -5,7 +5,6 @@ optimiser state for each.
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -40,7 +39,9 @@ multiple of it.
 
 # our choice: a domain too small for this many rows in every batch takes part in fewer batches
 _MIN_ROWS = 64
-_FEWEST_STEPS = 16
+_FEWEST_STEPS = 64
+_MOST_ROWS = 65_536
+_WARM_UP = 0.1
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
 
@@ -74,12 +75,20 @@ class DomainData:
 def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) -> list[list[Rows]]:
     """An epoch's batches: for every step the rows of every domain (maybe none).
 
-    Every row of every domain occurs once; a domain's share of a batch is its share of all rows. The
-    order of a domain's rows is a function of seed, epoch and its name. Where an epoch would have
-    fewer than ``_FEWEST_STEPS`` batches, they are smaller, but of at least ``_MIN_ROWS`` rows.
+    Every row of every domain occurs once; a domain's share of a batch is its share of all rows, and
+    the largest domain has at most ``batch_size`` rows in it. The order of a domain's rows is a
+    function of seed, epoch and its name. Where an epoch would have fewer than ``_FEWEST_STEPS``
+    batches, they are smaller, but of at least ``_MIN_ROWS`` rows of the largest domain; a batch has
+    about ``_MOST_ROWS`` rows at most.
     """
     total = sum(len(domain.rows) for domain in domains)
-    steps = max(1, ceil(total / batch_size), min(_FEWEST_STEPS, ceil(total / _MIN_ROWS)))
+    largest = max((len(domain.rows) for domain in domains), default=0)
+    steps = max(
+        1,
+        ceil(largest / batch_size),
+        ceil(total / _MOST_ROWS),
+        min(_FEWEST_STEPS, ceil(largest / _MIN_ROWS)),
+    )
     batches: list[list[Rows]] = [[np.empty(0, np.int64) for _ in domains] for _ in range(steps)]
     for index, domain in enumerate(domains):
         parts = min(steps, ceil(len(domain.rows) / _MIN_ROWS))
@@ -91,6 +100,14 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
         for part, rows in enumerate(np.array_split(order, parts)):
             batches[part * steps // parts][index] = rows
     return batches
+
+
+def one_cycle(done: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Factor of the learning rate, by the share of training that is done: up in a line to 1, then
+    down to 0 along half a cosine (after Smith and Topin 2019; the cosine is our choice).
+    """
+    down = 0.5 * (1.0 + np.cos(np.pi * (done - _WARM_UP) / (1.0 - _WARM_UP)))
+    return np.where(done < _WARM_UP, done / _WARM_UP, down).astype(np.float32)
 
 
 class _Batch(NamedTuple):
@@ -180,25 +197,47 @@ class JointTrainer:
         """A domain's kernel as it would be served: the means, in the variational reading."""
         return {name: variable[index].numpy() for name, variable in self.means.items()}
 
-    def train_batch(self, data: BackboneOutputs, rows: list[Rows]) -> npt.NDArray[np.float32]:
+    def train_batch(
+        self,
+        data: BackboneOutputs,
+        rows: list[Rows],
+        rate: float | npt.NDArray[np.float32] = 1.0,
+    ) -> npt.NDArray[np.float32]:
         """One update from the given rows of every domain. Returns every domain's cross-entropy
         ``[K]``, 0 where it had no rows.
+
+        Args:
+          data: where the rows are.
+          rows: indices, of every domain.
+          rate: what the learning rates are multiplied by, of every domain where it is ``[K]``.
         """
-        return self._update(self._batch(data, rows))
+        return self._update(self._batch(data, rows, rate))
 
     def train_epoch(
-        self, data: BackboneOutputs, batches: list[list[Rows]]
+        self, data: BackboneOutputs, batches: list[list[Rows]], epoch: int
     ) -> Iterator[npt.NDArray[np.float32]]:
         """``train_batch`` of every batch in order, each gathered while the one before it is
-        computed.
+        computed, at the rates of an epoch, which counts from 0.
         """
+        rates = self._cycle(batches, epoch)
         with ThreadPoolExecutor(max_workers=1) as ahead:
-            following = ahead.submit(self._batch, data, batches[0])
-            for _, rows in pairwise([*batches, None]):
+            following = ahead.submit(self._batch, data, batches[0], rates[0])
+            for after in range(1, len(batches) + 1):
                 batch = following.result()
-                if rows is not None:
-                    following = ahead.submit(self._batch, data, rows)
+                if after < len(batches):
+                    following = ahead.submit(self._batch, data, batches[after], rates[after])
                 yield self._update(batch)
+
+    def _cycle(self, batches: list[list[Rows]], epoch: int) -> npt.NDArray[np.float32]:
+        """Factors of the learning rate ``[steps, K]`` in an epoch: each domain goes through the
+        cycle by its own steps, so that others do not change its rates.
+        """
+        present = np.array([[len(part) > 0 for part in rows] for rows in batches])
+        if self.settings.rates == "constant":
+            return np.ones(present.shape, np.float32)
+        own = np.cumsum(present, axis=0) - 0.5
+        done = (epoch + own / np.maximum(present.sum(axis=0), 1)) / self.settings.epochs
+        return one_cycle(done)
 
     def step(self, *batch: Any) -> tf.Tensor:
         """Learns from the parts of a batch, in one graph for any number of rows and domains.
@@ -210,7 +249,9 @@ class JointTrainer:
         losses: npt.NDArray[np.float32] = self.step(*batch).numpy()
         return losses
 
-    def _batch(self, data: BackboneOutputs, rows: list[Rows]) -> _Batch:
+    def _batch(
+        self, data: BackboneOutputs, rows: list[Rows], rate: float | npt.NDArray[np.float32]
+    ) -> _Batch:
         counts = np.array([len(part) for part in rows], np.float32)
         tiles = [ceil(len(part) / TILE) for part in rows]
         active = np.flatnonzero(counts).astype(np.int32)
@@ -226,14 +267,16 @@ class JointTrainer:
             f"label/{label}": data.labels(label)[index] for label in self.experiment.label_columns
         }
         columns["row/weight"] = data.weights[index] * present
-        tiled = index.reshape(-1, 1, TILE)
+        tiled = index.reshape(-1, TILE)
         return _Batch(
             {name: tf.constant(values) for name, values in columns.items()},
-            tf.constant(_by_task(data, tiled)),
-            tf.constant(data.logits[tiled, np.arange(data.logits.shape[1])[:, np.newaxis]]),
+            tf.constant(data.inputs(tiled)),
+            tf.constant(
+                data.logits[tiled[:, np.newaxis], np.arange(data.logits.shape[1])[:, np.newaxis]]
+            ),
             tf.constant(tile_domain),
             tf.constant(active),
-            tf.constant(self._rates(counts)[active]),
+            tf.constant((self._rates(counts) * np.float32(rate))[active]),
             self._draw_noise(counts) if self.settings.regulariser == "variational" else {},
         )
 
@@ -363,14 +406,3 @@ class JointTrainer:
                 (self.trained[name], new_value),
             ):
                 variable.scatter_update(tf.IndexedSlices(new, active))
-
-
-def _by_task(data: BackboneOutputs, tiled: Rows) -> npt.NDArray[np.float32]:
-    """What kernels read of tiles of rows ``[N, 1, R]``: ``[N, T, R, d]``, gathered as it is read,
-    so that nothing is transposed.
-    """
-    taps = data.taps[tiled, np.arange(data.taps.shape[1])[:, np.newaxis]]
-    if data.memory is None:
-        return taps
-    memory = np.repeat(data.memory[tiled], taps.shape[1], axis=1)
-    return np.concatenate([taps, memory], axis=-1)

@@ -2,6 +2,7 @@
 better on its own stopping rows.
 """
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from configs import Experiment
 from configs.domains import Domain
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs
+from trainer.backbone.input_scale import InputScale
 from trainer.data.progress_bar import row_bar
-from trainer.kernels.kernel import Adapter, KernelWeights
+from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights
 from trainer.kernels.scoring import mean_auc, score_rows
 from trainer.training.domain_mixing import training_data
 from trainer.training.early_stopping import EarlyStopping
@@ -19,6 +21,21 @@ from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, sche
 from trainer.training.judging_users import stopping_rows
 
 _NO_ROWS = np.empty(0, np.int64)
+_SCALED_ROWS = 32_768
+"""Rows of the window, evenly spaced, that say how its inputs are standardised."""
+
+
+@dataclass(frozen=True)
+class TrainedKernel:
+    """What training has made of a domain's kernel.
+
+    Attributes:
+      weights: of its best epoch, without a gate.
+      moved: whether that is another kernel than the one that it started from.
+    """
+
+    weights: KernelWeights
+    moved: bool
 
 
 def train_kernels(
@@ -29,13 +46,17 @@ def train_kernels(
     domains: list[Domain],
     start: KernelWeights | list[KernelWeights] | None = None,
     logs: Path | None = None,
-) -> list[KernelWeights]:
+) -> list[TrainedKernel]:
     """Trains the kernels of several domains together.
 
     After every epoch each domain is scored on its own stopping rows (mean of CTR- and CTCVR-AUC);
-    it keeps its best kernel, the one it started from included, and leaves training after
-    ``finetune.patience`` epochs without a better one. A domain whose stopping rows have one class
-    only cannot be scored; it keeps its last kernel.
+    it keeps its best kernel, the one it started from included. At a constant rate it leaves
+    training after ``finetune.patience`` epochs without a better one. A domain whose stopping rows
+    have one class only cannot be scored; it keeps its last kernel.
+
+    A kernel trains on inputs that are standardised over the whole window
+    (``trainer.backbone.input_scale``), where N(0, 1) is what its weights start from and are held
+    to; what is given and returned reads them as they are.
 
     Args:
       experiment: settings and seed.
@@ -46,18 +67,22 @@ def train_kernels(
       start: the kernel that all start from, or one for each in the order of ``domains``; a new one
         for each, a function of seed and name, where None. It is the w0 of the KL where
         ``finetune.prior`` is ``parent``; a new kernel's w0 is N(0, I) always. Those that are given
-        a start train at ``finetune.child_learning_rate``.
+        a start train for ``finetune.child_epochs`` at ``finetune.child_learning_rate``.
       logs: folder for TensorBoard: every domain's training loss and validation AUC by epoch;
         nothing is logged where None.
 
     Returns:
-      Kernels in the order of ``domains``, without gates (``trainer.training.gate_fitting``).
+      In the order of ``domains``.
     """
-    settings = experiment.finetune
-    if start and settings.child_learning_rate:
-        settings = settings.model_copy(update={"learning_rate": settings.child_learning_rate})
-        experiment = experiment.model_copy(update={"finetune": settings})
-    initial = starting_kernels(experiment, adapter, domains, start)
+    settings = experiment.finetune.of_children if start else experiment.finetune
+    experiment = experiment.model_copy(update={"finetune": settings})
+    given = start if isinstance(start, list) else [start] * len(domains)
+    scaling = _Scaling.of(adapter, window)
+    window, validation = scaling.rows(window), scaling.rows(validation)
+    initial = [
+        scaling.standardised(kernel) if kernel else adapter.initial(experiment.seed, domain.name)
+        for kernel, domain in zip(given, domains, strict=True)
+    ]
     data = training_data(experiment, adapter, window, domains, initial)
     trainer = JointTrainer(
         experiment,
@@ -78,8 +103,9 @@ def train_kernels(
         )
 
     writer = tf.summary.create_file_writer(str(logs)) if logs else tf.summary.create_noop_writer()
-    stopping = [EarlyStopping(settings.patience) for _ in domains]
-    best = [trainer.kernel(index) for index in range(len(domains))]
+    patience = settings.patience if settings.rates == "constant" else None
+    stopping = [EarlyStopping(patience) for _ in domains]
+    best = list(initial)
     for index, of_domain in enumerate(stopping):
         of_domain.update(score(index), 0)
     for epoch in range(settings.epochs):
@@ -96,7 +122,8 @@ def train_kernels(
         ) as bar:
             loss, seen = np.zeros(len(domains)), np.zeros(len(domains))
             batches = schedule(present, settings.batch_size, experiment.seed, epoch)
-            for rows, losses in zip(batches, trainer.train_epoch(window, batches), strict=True):
+            learned = trainer.train_epoch(window, batches, epoch)
+            for rows, losses in zip(batches, learned, strict=True):
                 counts = np.array([len(part) for part in rows])
                 loss, seen = loss + counts * losses, seen + counts
                 bar.update(int(counts.sum()))
@@ -109,18 +136,43 @@ def train_kernels(
                 )
             if stopping[index].update(value, epoch + 1):
                 best[index] = trainer.kernel(index)
-    return best
-
-
-def starting_kernels(
-    experiment: Experiment,
-    adapter: Adapter,
-    domains: list[Domain],
-    start: KernelWeights | list[KernelWeights] | None,
-) -> list[KernelWeights]:
-    """What ``train_kernels`` begins each domain with; the arguments are as it has them."""
-    given = start if isinstance(start, list) else [start] * len(domains)
     return [
-        kernel or adapter.initial(experiment.seed, domain.name)
-        for kernel, domain in zip(given, domains, strict=True)
+        TrainedKernel(
+            scaling.raw(kernel) if of_domain.when or not begun else begun, of_domain.when > 0
+        )
+        for kernel, begun, of_domain in zip(best, given, stopping, strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class _Scaling:
+    """How kernels see their inputs while they train.
+
+    Attributes:
+      shape: of the kernels.
+      scale: None where something else than kernels is trained, which reads a tap as it is.
+    """
+
+    shape: KernelShape | None
+    scale: InputScale | None
+
+    @classmethod
+    def of(cls, adapter: Adapter, window: BackboneOutputs) -> "_Scaling":
+        if not isinstance(adapter, KernelShape):
+            return cls(None, None)
+        every = len(window.logits)
+        shown = np.linspace(0, every - 1, min(every, _SCALED_ROWS)).astype(np.int64)
+        return cls(adapter, InputScale.of(np.moveaxis(window.inputs(shown), 0, 1)))
+
+    def rows(self, outputs: BackboneOutputs) -> BackboneOutputs:
+        return replace(outputs, scale=self.scale)
+
+    def standardised(self, kernel: KernelWeights) -> KernelWeights:
+        if self.shape is None or self.scale is None:
+            return kernel
+        return self.shape.standardised(kernel, self.scale)
+
+    def raw(self, kernel: KernelWeights) -> KernelWeights:
+        if self.shape is None or self.scale is None:
+            return kernel
+        return self.shape.raw(kernel, self.scale)

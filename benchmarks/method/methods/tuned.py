@@ -20,7 +20,7 @@ from configs import Experiment, InputError
 from configs.domains import ALL, Domain
 from configs.random_streams import Purpose, random_stream
 from configs.section import Section
-from trainer.backbone.frozen_pass import BackboneOutputs
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights
 from trainer.kernels.mutual_information import information
@@ -31,6 +31,7 @@ from trainer.training.kernel_training import train_kernels
 from trainer.training.warm_start import initial_kernels, levels
 
 _DAY = 86_400
+_SHARES = {"sum": 1.0, "half": 0.5}
 _SHOWN_ROWS = 4_000  # the contrastive estimate compares every row with every other
 
 
@@ -42,12 +43,14 @@ class Tuned(Section):
       days: the last days of the window alone; all of it where None.
       share: of the window's rows, whole users drawn by the experiment's seed.
       information: whether to note what the codes hold (``trainer.kernels.mutual_information``).
+      compose: whether to add up what single-topic domains change too (``composed``).
     """
 
     domains: tuple[str, ...] | None = None
     days: PositiveInt | None = None
     share: float = Field(1.0, gt=0.0, le=1.0)
     information: bool = False
+    compose: bool = False
 
 
 def kernels(
@@ -93,7 +96,8 @@ def tune(
     says.
 
     Returns:
-      ``""``: every domain under its own; ``all``: every domain under the one of all traffic.
+      ``""``: every domain under its own; ``all``: every domain under the one of all traffic; with
+      ``compose`` also ``sum`` and ``half``.
     """
     settings, tap, everyone = experiment.finetune, adapter.tap, Domain(ALL)
     start = time.perf_counter()
@@ -105,7 +109,7 @@ def tune(
     window = part_of(rows[settings.split], options, experiment.seed)
 
     trained: dict[str, KernelWeights] = {
-        ALL: train_kernels(experiment, adapter, window, validation, [everyone])[0]
+        ALL: train_kernels(experiment, adapter, window, validation, [everyone])[0].weights
     }
     all_seconds = time.perf_counter() - start
     wanted = (
@@ -119,7 +123,7 @@ def tune(
         found = (
             train_kernels(experiment, adapter, window, validation, level, first) if level else []
         )
-        trained |= {domain.name: kernel for domain, kernel in zip(level, found, strict=True)}
+        trained |= {domain.name: one.weights for domain, one in zip(level, found, strict=True)}
     for domain in (everyone, *tuned):
         trained[domain.name] = with_gate(
             experiment,
@@ -138,6 +142,7 @@ def tune(
     ]
     active = active_gains(experiment, validation, judged)
     own, shared = {}, {}
+    sums: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in _SHARES}
     for split in splits:
         data = with_memory(bench, adapter, {split: bench.rows(split, tap)}, splits)[0][split]
         shared[split] = {ALL: score_rows(adapter, trained[ALL], data, np.arange(len(data.logits)))}
@@ -145,6 +150,8 @@ def tune(
             domain.name: score_rows(adapter, trained[domain.name], data, data.domain_rows(domain))
             for domain in tuned
         }
+        for name, share in _SHARES.items() if options.compose else ():
+            sums[name][split] = composed(data, tuned, own[split], share)
     parameters = sum(int(values.size) for values in adapter.initial(experiment.seed, ALL).values())
     notes: dict[str, Any] = {
         "taps_seconds": taps_seconds,
@@ -153,21 +160,20 @@ def tune(
     }
     if options.information and isinstance(adapter, KernelShape):
         stream = random_stream(experiment.seed, Purpose.BENCHMARK_ROWS)
-        shown = validation.inputs(stream.permutation(len(validation.taps))[:_SHOWN_ROWS])
+        rows_shown = stream.permutation(len(validation.taps))[:_SHOWN_ROWS]
+        shown = np.moveaxis(validation.inputs(rows_shown), 0, 1)
         notes["information"] = information(adapter, trained[ALL], shown, settings.code_noise)
     rows_of_all, rows_of_domains = (
         len(window.logits),
         sum(len(window.domain_rows(domain)) for domain in tuned),
     )
+    visited = rows_of_all * settings.epochs + rows_of_domains * settings.of_children.epochs
     return {
-        "": Outcome(
-            own,
-            parameters,
-            (rows_of_all + rows_of_domains) * settings.epochs,
-            seconds,
-            active,
-            notes,
-        ),
+        name: Outcome(scored, parameters, visited, seconds, active, notes)
+        for name, scored in sums.items()
+        if options.compose
+    } | {
+        "": Outcome(own, parameters, visited, seconds, active, notes),
         "all": Outcome(
             shared,
             parameters,
@@ -177,6 +183,27 @@ def tune(
             notes,
         ),
     }
+
+
+def composed(
+    data: BackboneOutputs, domains: list[Domain], own: dict[str, Floats], share: float
+) -> dict[str, Floats]:
+    """What domains would get from the kernels of all domains that a row is of: the logits of the
+    kernel of all traffic, and a share of what each single-topic domain's kernel changes in them.
+
+    Args:
+      data: the rows.
+      domains: that have kernels.
+      own: domain -> logits of its rows under its own kernel.
+      share: of each change that is added.
+    """
+    total = own[ALL].copy()
+    rows = {domain.name: data.domain_rows(domain) for domain in domains}
+    for domain in domains:
+        if len(domain.conditions) == 1:
+            inside = rows[domain.name]
+            total[inside] += share * (own[domain.name] - own[ALL][inside])
+    return {ALL: total} | {name: total[inside] for name, inside in rows.items()}
 
 
 def with_memory(

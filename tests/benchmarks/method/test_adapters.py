@@ -324,10 +324,13 @@ def test_training_lowers_the_loss_and_leaves_the_backbone(
     """The last weights are kept, since no validation score is defined."""
     monkeypatch.setattr(kernel_training, "mean_auc", lambda *_: None)
     adapter, names = make(backbone), ("all", "scene=home")
-    experiment = variant("finetune.regulariser=none", "finetune.epochs=2")
+    experiment = variant(
+        "finetune.regulariser=none", "finetune.rates=constant", "finetune.learning_rate=0.03"
+    )
     data, before = windows[adapter.tap], backbone.get_weights()
     domains = domains_of(experiment, *names)
-    trained = kernel_training.train_kernels(experiment, adapter, data, data, domains)
+    found = kernel_training.train_kernels(experiment, adapter, data, data, domains)
+    trained = [kernel.weights for kernel in found]
     np.testing.assert_equal(backbone.get_weights(), before)
     for domain, weights in zip(domains, trained, strict=True):
         rows = data.domain_rows(domain)
@@ -339,10 +342,10 @@ def test_training_lowers_the_loss_and_leaves_the_backbone(
             for logits in (data.logits[rows], score_rows(adapter, weights, data, rows))
         )
         assert end < start - 1e-3
-    warm = kernel_training.train_kernels(
+    (warm, *_) = kernel_training.train_kernels(
         experiment, adapter, data, data, domains[1:], start=trained[0]
     )
-    assert warm[0].keys() == trained[0].keys()
+    assert warm.weights.keys() == trained[0].keys()
 
 
 @pytest.mark.parametrize("count", [0, 3])

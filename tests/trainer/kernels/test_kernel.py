@@ -2,6 +2,7 @@
 one gradient through both graphs.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from configs import Experiment
 from configs.training import Kernel
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
+from trainer.backbone.input_scale import InputScale
 from trainer.data.dataset import Dataset
 from trainer.kernels.bank import SLOT, KernelBank, domain_model
 from trainer.kernels.kernel import KernelShape, kernel_logits, stack
+from trainer.kernels.scoring import score_rows
 from trainer.losses import log_probabilities, loss_by_group
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
 
@@ -274,3 +277,19 @@ def test_gradients_through_the_full_graph_equal_those_through_cached_taps(
         assert np.abs(full[name][1:]).max() > 1e-4
         np.testing.assert_allclose(cached[name], full[name], rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(caught[name], full[name][1:], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("tasks", [1, 2])
+def test_a_kernel_on_standardised_inputs_is_the_same_kernel_on_raw_ones(tasks: int) -> None:
+    rows = random_rows(50)
+    rows = replace(rows, taps=(rows.taps[:, :tasks] * 0.03 + 2.0).astype(np.float32))
+    scale = InputScale.of(rows.taps)
+    every, kernel = np.arange(50), random_kernel(SHAPE, seed=5)
+    standardised = replace(rows, scale=scale)
+    expected = score_rows(SHAPE, kernel, standardised, every)
+    raw = SHAPE.raw(kernel, scale)
+    assert abs(expected - score_rows(SHAPE, kernel, rows, every)).max() > 0.1
+    np.testing.assert_allclose(score_rows(SHAPE, raw, rows, every), expected, atol=1e-3)
+    for name, values in SHAPE.standardised(raw, scale).items():
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values, kernel[name], rtol=1e-4, atol=1e-4)

@@ -21,12 +21,13 @@ from trainer.evaluation.activation import Verdict
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
+from trainer.kernels.scoring import score_rows
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training import finetune as module
 from trainer.training import kernel_training
 from trainer.training.finetune import finetune
 from trainer.training.judging_users import judging_rows, run_key, stopping_rows, with_judges
-from trainer.training.kernel_training import train_kernels
+from trainer.training.kernel_training import TrainedKernel, train_kernels
 from trainer.training.outcome import render_outcomes
 
 SHAPE = KernelShape((5, 4, 1), "relu", residual=True, tap="tower")
@@ -372,7 +373,9 @@ def trained(
     """The kernel of ``all`` where validation gives these scores, the first one before training;
     and the epochs that were trained.
     """
-    experiment = variant("finetune.epochs=6", "finetune.patience=2", *settings)
+    experiment = variant(
+        "finetune.rates=constant", "finetune.epochs=6", "finetune.patience=2", *settings
+    )
     given = iter(scores)
     epochs = []
     original = kernel_training.schedule
@@ -388,8 +391,19 @@ def test_a_kernel_that_never_gets_better_is_the_one_it_started_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kernel, epochs = trained([0.6, 0.5, 0.6], monkeypatch)
-    np.testing.assert_equal(kernel, SHAPE.initial(17, "all"))
+    assert not kernel.moved
+    scored = score_rows(SHAPE, kernel.weights, ROWS, np.arange(len(ROWS.logits)))
+    np.testing.assert_array_equal(scored, ROWS.logits)
     assert epochs == 2
+
+
+def test_a_cycle_of_rates_is_not_left_before_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores fall while rates are high, whatever comes of it."""
+    kernel, epochs = trained(
+        [0.5, 0.4, 0.4, 0.4, 0.4, 0.4, 0.6], monkeypatch, "finetune.rates=one_cycle"
+    )
+    assert epochs == 6
+    assert kernel.moved
 
 
 def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -397,8 +411,9 @@ def test_the_best_epoch_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     assert epochs == 3
     with pytest.MonkeyPatch.context() as patch:
         one_epoch, _ = trained([0.5, 0.6], patch, "finetune.epochs=1")
-    np.testing.assert_equal(best_first, one_epoch)
-    assert (best_first["weight_0"] != SHAPE.initial(17, "all")["weight_0"]).any()
+    np.testing.assert_equal(best_first.weights, one_epoch.weights)
+    assert best_first.moved
+    assert best_first.weights["weight_1"].any()
 
 
 def test_validation_that_is_undefined_keeps_the_last_kernel(
@@ -406,7 +421,8 @@ def test_validation_that_is_undefined_keeps_the_last_kernel(
 ) -> None:
     kernel, epochs = trained([None] * 7, monkeypatch)  # type: ignore[list-item]
     assert epochs == 6
-    assert np.any(kernel["weight_1"] != SHAPE.initial(17, "all")["weight_1"])
+    assert kernel.moved
+    assert kernel.weights["weight_1"].any()
 
 
 def test_no_user_both_stops_and_judges_a_kernel(
@@ -426,7 +442,10 @@ def test_domains_start_from_the_kernel_of_all_traffic_unless_told_otherwise(
 
     def remember(*arguments: Any) -> list[Any]:
         starts.append(arguments[5])
-        return [arguments[1].initial(17, domain.name) for domain in arguments[4]]
+        return [
+            TrainedKernel(arguments[1].initial(17, domain.name), moved=True)
+            for domain in arguments[4]
+        ]
 
     monkeypatch.setattr(module, "train_kernels", remember)
     finetune(experiment, dataset_dir, Job(job_copy), [HOME])

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows, variant
 from trainer.kernels.kernel import Rows
 from trainer.losses import log_probabilities, row_cross_entropy
-from trainer.training.joint_kernel_trainer import TILE, DomainData, JointTrainer, schedule
+from trainer.training.joint_kernel_trainer import (
+    TILE,
+    DomainData,
+    JointTrainer,
+    one_cycle,
+    schedule,
+)
 
 ROWS = random_rows(400)
 DATA = [
@@ -249,8 +255,7 @@ def test_an_epoch_holds_every_row_of_every_domain_once() -> None:
     made = schedule(DATA, batch_size=90, seed=1, epoch=0)
     for index, domain in enumerate(DATA):
         np.testing.assert_array_equal(np.sort(joined(made, index)), domain.rows)
-    sizes = [sum(map(len, batch)) for batch in made]
-    assert max(sizes) <= 2 * 90
+    assert max(len(batch[0]) for batch in made) <= 90
 
 
 @settings(max_examples=60)
@@ -258,13 +263,13 @@ def test_an_epoch_holds_every_row_of_every_domain_once() -> None:
 def test_an_epoch_of_few_rows_has_enough_steps_and_no_tiny_batches(
     sizes: list[int], batch_size: int
 ) -> None:
-    """16 batches, unless the rows are too few for 64 in each; as many as ``batch_size`` asks for
-    where that is more.
+    """64 batches, unless the largest domain's rows are too few for 64 in each; as many as
+    ``batch_size`` asks for where that is more.
     """
     domains = [DomainData(str(index), np.arange(size)) for index, size in enumerate(sizes)]
-    made, total = schedule(domains, batch_size, seed=1, epoch=0), sum(sizes)
-    asked = -(-total // batch_size)
-    assert len(made) == max(1, asked, min(16, -(-total // 64)))
+    made, largest = schedule(domains, batch_size, seed=1, epoch=0), max(sizes)
+    assert len(made) == max(1, -(-largest // batch_size), min(64, -(-largest // 64)))
+    assert max(len(part) for batch in made for part in batch) <= max(batch_size, 64)
     for index, domain in enumerate(domains):
         np.testing.assert_array_equal(np.sort(joined(made, index)), domain.rows)
         parts = [len(batch[index]) for batch in made if len(batch[index])]
@@ -288,15 +293,66 @@ def test_a_domains_share_of_a_batch_is_its_share_of_all_rows_and_a_tiny_one_take
     None
 ):
     large = [
-        DomainData("all", np.arange(6_000)),
-        DomainData("scene=home", np.arange(2_000)),
+        DomainData("all", np.arange(60_000)),
+        DomainData("scene=home", np.arange(20_000)),
         DomainData("period=lunch", np.arange(65)),
     ]
     made = schedule(large, batch_size=400, seed=1, epoch=0)
-    assert len(made) == 21
+    assert len(made) == 150
     for batch in made:
         assert abs(len(batch[0]) - 3 * len(batch[1])) <= 4
     assert sorted(len(batch[2]) for batch in made)[-3:] == [0, 32, 33]
+
+
+def test_a_batch_of_many_domains_is_bounded() -> None:
+    domains = [DomainData(str(index), np.arange(40_000)) for index in range(50)]
+    made = schedule(domains, batch_size=40_000, seed=1, epoch=0)
+    assert len(made) == 64
+    assert max(sum(map(len, batch)) for batch in made) <= 65_536
+    (few,) = schedule([DomainData("all", np.arange(64))], batch_size=64, seed=1, epoch=0)
+    assert len(few[0]) == 64
+
+
+def test_rates_rise_for_a_tenth_and_then_fall_to_nothing() -> None:
+    np.testing.assert_allclose(
+        one_cycle(np.array([0.0, 0.05, 0.1, 0.55, 1.0])), [0.0, 0.5, 1.0, 0.5, 0.0], atol=1e-6
+    )
+
+
+def test_a_domain_goes_through_the_cycle_by_its_own_steps() -> None:
+    """Whatever trains beside it, and however many steps that has."""
+    domains = [
+        DomainData("all", np.arange(6_000)),
+        DomainData("period=lunch", np.arange(200)),
+    ]
+
+    def cycle(names: list[int], epoch: int) -> Any:
+        given = [domains[index] for index in names]
+        kernels = [random_kernel(SHAPE, seed=1 + index) for index in names]
+        trainer = JointTrainer(variant("finetune.epochs=2"), SHAPE, given, kernels)
+        made = schedule(given, batch_size=400, seed=1, epoch=epoch)
+        present = np.array([len(batch[-1]) > 0 for batch in made])
+        return trainer._cycle(made, epoch)[present, -1]
+
+    for epoch in (0, 1):
+        together, alone = cycle([0, 1], epoch), cycle([1], epoch)
+        assert len(together) == 4
+        np.testing.assert_array_equal(together, alone)
+        np.testing.assert_allclose(
+            together, one_cycle((epoch + np.array([0.125, 0.375, 0.625, 0.875])) / 2)
+        )
+
+
+def test_rates_multiply_what_a_step_moves_and_constant_ones_are_one() -> None:
+    constant = trainer_of([0, 1], "finetune.rates=constant")
+    made = schedule(DATA[:2], 90, seed=1, epoch=0)
+    np.testing.assert_array_equal(constant._cycle(made, 1), np.ones((len(made), 2)))
+    still = trainer_of([0, 1, 2])
+    before = [state_of(still, index)["weight_0"] for index in range(3)]
+    still.train_batch(ROWS, batches(0), np.array([0.0, 1.0, 0.0], np.float32))
+    for index in range(3):
+        moved = (state_of(still, index)["weight_0"] != before[index]).any()
+        assert moved == (index == 1)
 
 
 def test_a_domain_without_rows_has_a_place_in_every_batch_and_nothing_in_it() -> None:

@@ -64,7 +64,7 @@ def test_without_a_draw_the_parity_of_the_user_counts() -> None:
     [
         "seed=18",
         "kernel.width=7",
-        "finetune.epochs=2",
+        "finetune.epochs=3",
         "finetune.activation.level=0.1",
         "finetune.warm_start=none",
     ],

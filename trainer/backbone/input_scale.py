@@ -1,0 +1,42 @@
+"""Standardises what kernels read while they train, so that one learning rate fits every tap."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+_LEAST = 1e-6
+"""Deviation of inputs that do not vary: they are left as they are."""
+
+
+@dataclass(frozen=True)
+class InputScale:
+    """An offset for each input and one factor for all inputs of a task (our choice).
+
+    A tap's entries have means far from zero and deviations far below one, so that weights from
+    N(0, 1) hardly move it and a step moves their common offset most. A factor for each input would
+    enlarge those that are mostly noise; measured, it is worse (``benchmarks/NOTES.md``).
+
+    Attributes:
+      mean: of each input, float32 ``[T, d]``.
+      deviation: root of the mean variance of the inputs, float32 ``[T]``.
+    """
+
+    mean: Floats
+    deviation: Floats
+
+    @classmethod
+    def of(cls, inputs: Floats) -> "InputScale":
+        """What standardises inputs ``[N, T, d]``."""
+        mean = inputs.mean(0, dtype=np.float64)
+        deviation = np.sqrt(inputs.var(0, dtype=np.float64).mean(-1))
+        deviation = np.where(deviation < _LEAST, 1.0, deviation)
+        return cls(mean.astype(np.float32), deviation.astype(np.float32))
+
+    def applied(self, inputs: Floats) -> Floats:
+        """Inputs ``[..., T, R, d]``, standardised in place."""
+        inputs -= self.mean[:, np.newaxis]
+        inputs /= self.deviation[:, np.newaxis, np.newaxis]
+        return inputs
