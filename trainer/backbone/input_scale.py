@@ -7,8 +7,11 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
 
-_LEAST = 1e-6
-"""Deviation of inputs that do not vary: they are left as they are."""
+_LEAST = 1e-3
+"""Deviation that inputs have at least, as a share of the size of their means: what varies less
+would be multiplied by so much that float32, in which a stored kernel reads inputs as they are,
+loses it.
+"""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,8 @@ class InputScale:
 
     Attributes:
       mean: of each input, float32 ``[T, d]``.
-      deviation: root of the mean variance of the inputs, float32 ``[T]``.
+      deviation: root of the mean variance of the inputs, float32 ``[T]``; at least a thousandth of
+        the root of their means' mean square, and 1 where all inputs are 0.
     """
 
     mean: Floats
@@ -32,8 +36,8 @@ class InputScale:
         """What standardises inputs ``[N, T, d]``."""
         mean = inputs.mean(0, dtype=np.float64)
         deviation = np.sqrt(inputs.var(0, dtype=np.float64).mean(-1))
-        deviation = np.where(deviation < _LEAST, 1.0, deviation)
-        return cls(mean.astype(np.float32), deviation.astype(np.float32))
+        deviation = np.maximum(deviation, _LEAST * np.sqrt((mean**2).mean(-1))).astype(np.float32)
+        return cls(mean.astype(np.float32), np.where(deviation > 0, deviation, np.float32(1)))
 
     def applied(self, inputs: Floats) -> Floats:
         """Inputs ``[..., T, R, d]``, standardised in place."""

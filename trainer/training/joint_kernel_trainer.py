@@ -41,6 +41,7 @@ multiple of it.
 _MIN_ROWS = 64
 _FEWEST_STEPS = 64
 _MOST_ROWS = 65_536
+_SPREAD = (5**0.5 - 1) / 2  # of an equidistributed sequence: where domains of few batches take part
 _WARM_UP = 0.1
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
 
@@ -78,17 +79,13 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
     Every row of every domain occurs once; a domain's share of a batch is its share of all rows, and
     the largest domain has at most ``batch_size`` rows in it. The order of a domain's rows is a
     function of seed, epoch and its name. Where an epoch would have fewer than ``_FEWEST_STEPS``
-    batches, they are smaller, but of at least ``_MIN_ROWS`` rows of the largest domain; a batch has
-    about ``_MOST_ROWS`` rows at most.
+    batches, they are smaller, but no domain has fewer than about ``_MIN_ROWS`` rows in a batch that
+    it takes part in, whatever ``batch_size`` is; a batch has about ``_MOST_ROWS`` rows at most.
     """
     total = sum(len(domain.rows) for domain in domains)
     largest = max((len(domain.rows) for domain in domains), default=0)
-    steps = max(
-        1,
-        ceil(largest / batch_size),
-        ceil(total / _MOST_ROWS),
-        min(_FEWEST_STEPS, ceil(largest / _MIN_ROWS)),
-    )
+    wanted = max(_FEWEST_STEPS, ceil(largest / batch_size))
+    steps = max(1, ceil(total / _MOST_ROWS), min(wanted, ceil(largest / _MIN_ROWS)))
     batches: list[list[Rows]] = [[np.empty(0, np.int64) for _ in domains] for _ in range(steps)]
     for index, domain in enumerate(domains):
         parts = min(steps, ceil(len(domain.rows) / _MIN_ROWS))
@@ -98,7 +95,8 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
             domain.rows
         )
         for part, rows in enumerate(np.array_split(order, parts)):
-            batches[part * steps // parts][index] = rows
+            place = (part + index * _SPREAD % 1.0) * steps / parts
+            batches[int(place)][index] = rows
     return batches
 
 

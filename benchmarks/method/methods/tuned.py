@@ -167,7 +167,8 @@ def tune(
         len(window.logits),
         sum(len(window.domain_rows(domain)) for domain in tuned),
     )
-    visited = rows_of_all * settings.epochs + rows_of_domains * settings.of_children.epochs
+    of_domains = settings if settings.warm_start == "none" else settings.of_children
+    visited = rows_of_all * settings.epochs + rows_of_domains * of_domains.epochs
     return {
         name: Outcome(scored, parameters, visited, seconds, active, notes)
         for name, scored in sums.items()

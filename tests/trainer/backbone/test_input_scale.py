@@ -1,9 +1,13 @@
 """Inputs of kernels are centred one by one and scaled together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from tests.trainer.conftest import SHAPE, random_kernel, random_rows
 from trainer.backbone.input_scale import InputScale
+from trainer.kernels.scoring import score_rows
 
 GENERATOR = np.random.default_rng(0)
 
@@ -32,8 +36,28 @@ def test_means_become_zero_and_the_mean_variance_of_each_task_one() -> None:
 def test_inputs_that_do_not_vary_become_zero() -> None:
     inputs = np.full((10, 1, 4), 3.0, np.float32)
     scale = InputScale.of(inputs)
-    assert scale.deviation.tolist() == [1.0]
+    assert scale.deviation == pytest.approx([0.003])
     assert not scale.applied(np.moveaxis(inputs, 0, 1).copy()).any()
+    nothing = InputScale.of(np.zeros((10, 1, 4), np.float32))
+    assert nothing.deviation.tolist() == [1.0]
+    assert not nothing.applied(np.zeros((1, 10, 4), np.float32)).any()
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+def test_what_counts_as_varying_has_no_unit(factor: float) -> None:
+    inputs = rows()
+    scaled = InputScale.of((inputs * factor).astype(np.float32))
+    np.testing.assert_allclose(scaled.deviation, InputScale.of(inputs).deviation * factor, 1e-4)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e3, 1e5, 1e6])
+def test_a_kernel_reads_far_inputs_as_it_was_trained_on_them(offset: float) -> None:
+    data = random_rows(200)
+    data = replace(data, taps=(data.taps + offset).astype(np.float32))
+    scale, kernel, every = InputScale.of(data.taps), random_kernel(SHAPE, seed=2), np.arange(200)
+    expected = score_rows(SHAPE, kernel, replace(data, scale=scale), every)
+    found = score_rows(SHAPE, SHAPE.raw(kernel, scale), data, every)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("tasks", [1, 2])

@@ -313,6 +313,23 @@ def test_a_batch_of_many_domains_is_bounded() -> None:
     assert len(few[0]) == 64
 
 
+@pytest.mark.parametrize(("domains", "rows"), [(300, 2_000), (4_000, 64), (100, 700)])
+def test_small_domains_are_spread_over_the_batches(domains: int, rows: int) -> None:
+    given = [DomainData(str(index), np.arange(rows)) for index in range(domains)]
+    made = schedule(given, batch_size=4_096, seed=1, epoch=0)
+    sizes = [sum(map(len, batch)) for batch in made]
+    assert sum(sizes) == domains * rows
+    assert max(sizes) <= 1.2 * domains * rows / len(made) + rows
+    for batches_ in (joined(made, 0), joined(made, domains - 1)):
+        np.testing.assert_array_equal(np.sort(batches_), np.arange(rows))
+
+
+def test_no_step_is_without_rows_however_small_the_batch() -> None:
+    made = schedule([DomainData("all", np.arange(3_000))], batch_size=1, seed=1, epoch=0)
+    assert len(made) == 47
+    assert min(len(batch[0]) for batch in made) >= 63
+
+
 def test_rates_rise_for_a_tenth_and_then_fall_to_nothing() -> None:
     np.testing.assert_allclose(
         one_cycle(np.array([0.0, 0.05, 0.1, 0.55, 1.0])), [0.0, 0.5, 1.0, 0.5, 0.0], atol=1e-6
