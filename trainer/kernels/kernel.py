@@ -11,13 +11,11 @@ from configs.tensorflow_import import tf
 from trainer.kernels.forward import Weights as Weights
 from trainer.kernels.forward import decoded as decoded
 from trainer.kernels.forward import kernel_logits as kernel_logits
-from trainer.kernels.shape import KernelArrays
 from trainer.kernels.shape import KernelShape as KernelShape
+from trainer.kernels.shape import KernelWeights as KernelWeights
 from trainer.kernels.shape import user_columns as user_columns
 
 Rows = npt.NDArray[np.int64]
-
-KernelWeights = KernelArrays
 
 
 class Adapter(Protocol):

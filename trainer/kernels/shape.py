@@ -16,7 +16,7 @@ from configs.random_streams import Purpose, random_stream
 from configs.training import Kernel
 from trainer.backbone.input_scale import InputScale
 
-KernelArrays = dict[str, npt.NDArray[Any]]
+KernelWeights = dict[str, npt.NDArray[Any]]
 
 TOWERS = 2
 """Tasks that a kernel has weights for (``trainer.backbone.bodies.builder.TASKS``)."""
@@ -141,30 +141,33 @@ class KernelShape:
             for name, size in self.variables().items()
         }
 
-    def standardised(self, weights: KernelArrays, scale: InputScale) -> KernelArrays:
+    def standardised(self, weights: KernelWeights, scale: InputScale) -> KernelWeights:
         """The kernel that gives, on standardised inputs, what this one gives on inputs as they are;
         ``raw`` is its inverse.
         """
         weight = weights["weight_0"].astype(np.float64)
-        moved = np.einsum("td,tdk->tk", scale.mean * np.ones((TOWERS, 1)), weight)
-        return self._replaced(
-            weights,
-            weight * scale.deviation[:, np.newaxis, np.newaxis],
-            weights["bias_0"] + moved * self.widths[0] ** -0.5,
-        )
+        return {
+            **weights,
+            "weight_0": (weight * scale.deviation[:, np.newaxis, np.newaxis]).astype(np.float32),
+            "bias_0": (weights["bias_0"] + self._of_means(weight, scale)).astype(np.float32),
+        }
 
-    def raw(self, weights: KernelArrays, scale: InputScale) -> KernelArrays:
+    def raw(self, weights: KernelWeights, scale: InputScale) -> KernelWeights:
         """The kernel that gives, on inputs as they are, what this one gives on standardised
         ones.
         """
         weight = weights["weight_0"] / scale.deviation.astype(np.float64)[:, np.newaxis, np.newaxis]
-        moved = np.einsum("td,tdk->tk", scale.mean * np.ones((TOWERS, 1)), weight)
-        return self._replaced(weights, weight, weights["bias_0"] - moved * self.widths[0] ** -0.5)
+        return {
+            **weights,
+            "weight_0": weight.astype(np.float32),
+            "bias_0": (weights["bias_0"] - self._of_means(weight, scale)).astype(np.float32),
+        }
 
-    @staticmethod
-    def _replaced(weights: KernelArrays, weight: Any, bias: Any) -> KernelArrays:
-        first = {"weight_0": weight.astype(np.float32), "bias_0": bias.astype(np.float32)}
-        return {**weights, **first}
+    def _of_means(self, weight: npt.NDArray[np.float64], scale: InputScale) -> Any:
+        """What the encoder makes of the inputs' means, ``[2, d_e]``, whether tasks share them or
+        not.
+        """
+        return (scale.mean[..., np.newaxis] * weight).sum(axis=1) * self.widths[0] ** -0.5
 
     def logits(self, weights: dict[str, Any], taps: Any, logits: Any) -> Any:
         """``forward.kernel_logits`` with this shape's own reading of ``residual``; no gate is

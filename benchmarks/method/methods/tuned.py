@@ -142,7 +142,8 @@ def tune(
     ]
     active = active_gains(experiment, validation, judged)
     own, shared = {}, {}
-    sums: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in _SHARES}
+    shares = _SHARES if options.compose else {}
+    sums: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in shares}
     for split in splits:
         data = with_memory(bench, adapter, {split: bench.rows(split, tap)}, splits)[0][split]
         shared[split] = {ALL: score_rows(adapter, trained[ALL], data, np.arange(len(data.logits)))}
@@ -150,7 +151,7 @@ def tune(
             domain.name: score_rows(adapter, trained[domain.name], data, data.domain_rows(domain))
             for domain in tuned
         }
-        for name, share in _SHARES.items() if options.compose else ():
+        for name, share in shares.items():
             sums[name][split] = composed(data, tuned, own[split], share)
     parameters = sum(int(values.size) for values in adapter.initial(experiment.seed, ALL).values())
     notes: dict[str, Any] = {
@@ -172,7 +173,6 @@ def tune(
     return {
         name: Outcome(scored, parameters, visited, seconds, active, notes)
         for name, scored in sums.items()
-        if options.compose
     } | {
         "": Outcome(own, parameters, visited, seconds, active, notes),
         "all": Outcome(
