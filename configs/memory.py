@@ -5,12 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from configs.section import Count, Rate, Section, Weight
+from configs.section import Count, Identifier, Rate, Section, Weight
 
 _STORAGE = {"least_rows", "most_keys"}
-
-KeyName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
-"""A name that is part of a variable's."""
 
 Hours = Annotated[int, Field(ge=1, le=8_760)]
 
@@ -20,7 +17,7 @@ class Memory(Section):
     rate for each task and a number of rows (``trainer.memory``).
     """
 
-    keys: dict[KeyName, tuple[str, ...]] = Field(
+    keys: dict[Identifier, tuple[str, ...]] = Field(
         min_length=1,
         max_length=64,
         description=(

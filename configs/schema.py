@@ -22,8 +22,10 @@ from configs.consistency import (
 from configs.domains import Domain, Topic, enumerate_domains
 from configs.features import Feature
 from configs.memory import Memory
-from configs.section import Count, SafeName, Section, Seed, UtcDatetime, Weight
+from configs.score import LONGEST, check_score
+from configs.section import Count, SafeName, Section, Seed, UtcDatetime
 from configs.simulation import Simulation
+from configs.tasks import Tasks
 from configs.training import Backbone, Finetune, Kernel, Pretrain
 
 
@@ -52,7 +54,8 @@ class Data(Section):
         ge=0.0,
         le=1.0,
         description=(
-            "tolerated share of rows with a conversion but no click; such rows are rejected"
+            "tolerated share of rows where a task's label is 1 and the label it waits on is 0, such"
+            " as a conversion without a click; such rows are rejected"
         ),
     )
     max_rejected: float = Field(
@@ -81,51 +84,6 @@ class Data(Section):
     batch_rows: PositiveInt = Field(
         65_536, le=1_048_576, description="rows a Beam element and an output file hold at most"
     )
-
-
-class Task(Section):
-    """A label and the rows it is defined on."""
-
-    label: str = Field(description="0/1 column")
-    space: str = Field("all", description="'all' rows, or the rows on which this 0/1 column is 1")
-    loss_weight: Weight = 1.0
-
-
-class Tasks(Section):
-    """Click, conversion after click, and both (over the entire space; ESMM, Ma et al. 2018,
-    section 2).
-    """
-
-    ctr: Task
-    cvr: Task
-    ctcvr: Task
-
-    @model_validator(mode="after")
-    def _entire_space(self) -> "Tasks":
-        if self.ctr.space != "all" or self.ctcvr.space != "all":
-            raise ValueError("ctr and ctcvr are defined on every impression; expected 'space: all'")
-        if self.cvr.space != self.ctr.label:
-            raise ValueError(
-                f"cvr is defined on clicked rows; expected 'space: {self.ctr.label}', received"
-                f" '{self.cvr.space}'"
-            )
-        if self.cvr.label != self.ctcvr.label:
-            raise ValueError(
-                f"cvr and ctcvr share their label; received '{self.cvr.label}' and"
-                f" '{self.ctcvr.label}'"
-            )
-        if self.ctr.loss_weight == self.cvr.loss_weight == self.ctcvr.loss_weight == 0:
-            raise ValueError("every loss_weight is 0: there is nothing to train")
-        return self
-
-
-TASK_NAMES = tuple(Tasks.model_fields)
-"""ctr, cvr, ctcvr: the order of tasks wherever they are listed."""
-
-RANKING_TASKS = ("ctr", "ctcvr")
-"""The tasks that are defined on every impression (``Tasks``): what a slate is ranked by, and so
-what kernels are stopped, judged and reported on.
-"""
 
 
 class Split(Section):
@@ -172,6 +130,14 @@ class Experiment(Section):
     seed: Seed = 17
     data: Data
     tasks: Tasks
+    score: str | None = Field(
+        None,
+        max_length=LONGEST,
+        description=(
+            "how a page is ranked: an expression of tasks, such as 'click ** 0.5 * order'; the"
+            " output 'score'. Where null, the last task over all rows"
+        ),
+    )
     splits: dict[SafeName, Split] = Field(min_length=1)
     features: dict[SafeName, Feature] = Field(min_length=1)
     topics: dict[SafeName, Topic] = Field(default_factory=dict)
@@ -186,8 +152,8 @@ class Experiment(Section):
 
     @property
     def label_columns(self) -> tuple[str, ...]:
-        """The distinct label columns, click first."""
-        return (self.tasks.ctr.label, self.tasks.ctcvr.label)
+        """The distinct label columns, in the order of the tasks."""
+        return self.tasks.labels
 
     def columns_of(self, feature: str) -> tuple[str, ...]:
         """The raw columns a feature reads: one, or those of a cross."""
@@ -254,14 +220,21 @@ class Experiment(Section):
         shown = {
             **transform_settings,
             "data": self.data.model_dump(mode="json", exclude=same_rows),
-            "tasks": self.tasks.model_dump(
-                mode="json", exclude={name: {"loss_weight"} for name in TASK_NAMES}
-            ),
+            "tasks": self.tasks.spaces,
             "splits": {name: split.model_dump(mode="json") for name, split in self.splits.items()},
             "fitted_on": self.fitted_on if self.pretrain.progressive else self.pretrain.split,
             "truth_key": self.evaluation.truth.key if self.evaluation.truth else None,
         }
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+    @model_validator(mode="after")
+    def _score_is_sound(self) -> "Experiment":
+        if self.score is not None:
+            try:
+                check_score(self.score, tuple(self.tasks.targets))
+            except ValueError as error:
+                raise ValueError(f"score: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _splits_exist(self) -> "Experiment":

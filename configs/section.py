@@ -84,6 +84,10 @@ SafeName = Annotated[str, AfterValidator(_check_safe_name)]
 """A name that may become part of a path, a tensor name or a request field."""
 
 
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,63}$")]
+"""A name that is part of a variable's, or names an output of a model."""
+
+
 def parse_time_zone(name: str) -> tzinfo:
     """Turns ``UTC``, ``UTC-03:00`` or an IANA name such as ``America/Sao_Paulo`` into a time zone.
 

@@ -8,7 +8,8 @@ from configs.section import Count, CountOrNone, Depth, Rate, SafeName, Section, 
 
 
 class Debias(Section):
-    """A tower on position whose logit is added to the CTR logit in training. At serving it is left
+    """A tower on position whose logits are added in training to those of the tasks that wait on no other. At
+    serving it is left
     out, and an intercept stands for what it was on average (``trainer.training.intercepts``).
     """
 
@@ -72,7 +73,8 @@ class Pretrain(Section):
     validations_per_epoch: Count = 1
     patience: Count = Field(2, description="validations without improvement before stopping")
     monitor: Literal["auc", "loss"] = Field(
-        "auc", description="validation figure: mean of CTR- and CTCVR-AUC, or the summed loss"
+        "auc",
+        description="validation figure: mean AUC of the tasks over all rows, or the summed loss",
     )
     checkpoint_steps: Count = Field(
         200, description="steps between checkpoints that an interrupted run resumes from"

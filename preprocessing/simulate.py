@@ -24,7 +24,7 @@ from configs.files import atomic_directory, write_unsynced
 from configs.progress import tracked
 from configs.schema import Split
 from preprocessing.auc import roc_auc
-from preprocessing.simulator.log_tables import log_table, truth_table
+from preprocessing.simulator.log_tables import TruthNames, log_table, truth_table
 from preprocessing.simulator.marketplace import Impressions, Marketplace
 
 SIMULATION = "_simulation.json"  # the underscore keeps it from being read as a log
@@ -32,8 +32,8 @@ SIMULATION = "_simulation.json"  # the underscore keeps it from being read as a 
 
 Summary = dict[str, object]
 Outcomes = dict[str, npt.NDArray[Any]]
-"""``click``, ``conversion``, ``ctr``, ``ctr_logged``, ``cvr`` and ``seconds`` (since 1970) of
-impressions, each ``[rows]``.
+"""``click``, ``conversion``, ``click_rate``, ``click_rate_logged``, ``order_rate`` (true
+probabilities, see ``marketplace``) and ``seconds`` (since 1970) of impressions, each ``[rows]``.
 """
 
 
@@ -47,16 +47,17 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
 
     Returns:
       What ``_simulation.json`` holds: ``seed``, ``simulation`` (the settings), ``rows``,
-      ``requests``, ``ctr`` (clicks per impression), ``cvr`` (orders per click), and ``best_auc``:
-      for ``all`` and each split with both outcomes, the AUC that the true ``ctr``, ``cvr`` (on
-      clicked rows) and ``ctcvr`` reach, and ``ctr_logged`` reaches by also knowing the position.
+      ``requests``; by the names of the config's tasks the clicks per impression and the orders per
+      click; and ``best_auc``: for ``all`` and each split with both outcomes, the AUC that the true
+      probabilities reach (those of an order after a click on clicked rows), and ``CLICK_logged``
+      reaches by also knowing the position.
 
     Raises:
-      ConfigError: the experiment has no ``simulation`` section.
+      ConfigError: the experiment has no ``simulation`` section, or its tasks are other ones.
       InputError: the folder holds something else, or cannot be written.
     """
     marketplace = marketplace_of(experiment, rows)
-    settings = marketplace.settings
+    settings, names = marketplace.settings, TruthNames.of(experiment.tasks)
     days: list[Outcomes] = []
     with _replaced_whole(output) as folder:
         (folder / "truth").mkdir()
@@ -72,7 +73,7 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
                 store_schema=False,
             )
             pq.write_table(
-                truth_table(shown, requests),
+                truth_table(shown, requests, names),
                 folder / "truth" / f"{date}.parquet",
                 store_schema=False,
             )
@@ -111,7 +112,7 @@ def marketplace_of(experiment: Experiment, rows: int | None = None) -> Marketpla
 def _outcomes(shown: Impressions) -> Outcomes:
     outcomes: Outcomes = {
         name: getattr(shown, name).ravel()
-        for name in ("click", "conversion", "ctr", "ctr_logged", "cvr")
+        for name in ("click", "conversion", "click_rate", "click_rate_logged", "order_rate")
     }
     outcomes["seconds"] = np.repeat(shown.offers.requests.time / 1e6, shown.click.shape[1])
     return outcomes
@@ -122,12 +123,12 @@ def _summarise(experiment: Experiment, days: list[Outcomes]) -> Summary:
     windows = {"all": rows} | {
         name: _within(rows, split) for name, split in experiment.splits.items()
     }
-    clicks = int(rows["click"].sum())
+    clicks, names = int(rows["click"].sum()), TruthNames.of(experiment.tasks)
     return {
         "rows": len(rows["click"]),
-        "ctr": clicks / len(rows["click"]),
-        "cvr": float(rows["conversion"].sum() / max(1, clicks)),
-        "best_auc": {name: _best_auc(window) for name, window in windows.items()},
+        names.click: clicks / len(rows["click"]),
+        names.order: float(rows["conversion"].sum() / max(1, clicks)),
+        "best_auc": {name: _best_auc(window, names) for name, window in windows.items()},
     }
 
 
@@ -138,13 +139,13 @@ def _within(rows: Outcomes, split: Split) -> Outcomes:
     return {name: values[inside] for name, values in rows.items()}
 
 
-def _best_auc(rows: Outcomes) -> dict[str, float | None]:
+def _best_auc(rows: Outcomes, names: TruthNames) -> dict[str, float | None]:
     clicked = rows["click"] == 1
     return {
-        "ctr": roc_auc(rows["click"], rows["ctr"]),
-        "ctr_logged": roc_auc(rows["click"], rows["ctr_logged"]),
-        "cvr": roc_auc(rows["conversion"][clicked], rows["cvr"][clicked]),
-        "ctcvr": roc_auc(rows["conversion"], rows["ctr"] * rows["cvr"]),
+        names.click: roc_auc(rows["click"], rows["click_rate"]),
+        names.logged: roc_auc(rows["click"], rows["click_rate_logged"]),
+        names.order: roc_auc(rows["conversion"][clicked], rows["order_rate"][clicked]),
+        names.both: roc_auc(rows["conversion"], rows["click_rate"] * rows["order_rate"]),
     }
 
 
@@ -171,19 +172,20 @@ def _replaced_whole(output: Path) -> Iterator[Path]:
         raise InputError(f"{output}: cannot be written: {error.strerror or error}") from None
 
 
-def _render(summary: Summary) -> str:
+def _render(summary: Summary, names: TruthNames) -> str:
     """The summary for people; all digits are in ``_simulation.json``."""
     lines = [
         f"rows              {summary['rows']:,}",
         f"requests          {summary['requests']:,}",
-        f"clicks            {summary['ctr']:.2%} of rows",
-        f"orders            {summary['cvr']:.2%} of clicks",
+        f"clicks            {summary[names.click]:.2%} of rows",
+        f"orders            {summary[names.order]:.2%} of clicks",
         "",
     ]
     best: Any = summary["best_auc"]
-    tasks = ("ctr", "ctr_logged", "cvr", "ctcvr")
+    tasks = (names.click, names.logged, names.order, names.both)
     width = max(len("best reachable AUC"), *map(len, best))
-    titles = ("   CTR", "CTR, position known", "   CVR", " CTCVR")
+    click, order, both = (name.upper() for name in (names.click, names.order, names.both))
+    titles = (f"{click:>6}", f"{click}, position known", f"{order:>6}", f"{both:>6}")
     lines.append("  ".join([f"{'best reachable AUC':<{width}}", *titles]))
     for name, aucs in best.items():
         cells = (
@@ -221,8 +223,9 @@ def main() -> None:
         help="impressions, about, instead of the config's simulation.rows",
     )
     arguments = parser.parse_args()
-    summary = simulate(read_config(arguments), arguments.output, arguments.rows)
-    print(_render(summary))
+    experiment = read_config(arguments)
+    summary = simulate(experiment, arguments.output, arguments.rows)
+    print(_render(summary, TruthNames.of(experiment.tasks)))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
-"""Computes the objective in log space: of a whole batch, by one tensorflow-recommenders task each
-for CTR, CVR and CTCVR, or of groups of rows.
+"""Computes the objective in log space: of a whole batch, by one tensorflow-recommenders task for
+each target, or of groups of rows.
 """
 
 from typing import Any, NamedTuple
@@ -8,20 +8,32 @@ import tensorflow_recommenders as tfrs
 import tf_keras
 
 from configs import Experiment
-from configs.schema import TASK_NAMES, Task, Tasks
+from configs.tasks import Tasks
 from configs.tensorflow_import import tf
 
 
-def log_probabilities(logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    """log p of every task from ``[N, 2]`` logits (CTR, CVR): log p_ctcvr = log sigmoid(l_ctr) +
-    log sigmoid(l_cvr).
+def log_probabilities(tasks: Tasks, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    """log p of every target from the towers' logits ``[N, T]``: the sum of log sigmoid over the
+    target's towers.
     """
     log_sigmoid = tf.math.log_sigmoid(logits)
-    return {
-        "ctr": log_sigmoid[:, 0],
-        "cvr": log_sigmoid[:, 1],
-        "ctcvr": log_sigmoid[:, 0] + log_sigmoid[:, 1],
-    }
+    found = {}
+    for name, target in tasks.targets.items():
+        first, *others = target.towers
+        log_p = log_sigmoid[:, first]
+        for tower in others:
+            log_p += log_sigmoid[:, tower]
+        found[name] = log_p
+    return found
+
+
+def entire_log_probability(tasks: Tasks, task: str, logits: tf.Tensor) -> tf.Tensor:
+    """log p over all rows ``[N]`` of a task and all that it waits on, whether the config names that
+    product or not, from the towers' logits ``[N, T]``.
+    """
+    path = (*tasks.before(task), tasks.towers.index(task))
+    log_sigmoid = tf.math.log_sigmoid(logits)
+    return tf.add_n([log_sigmoid[:, tower] for tower in path])
 
 
 def row_cross_entropy(labels: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
@@ -68,30 +80,29 @@ def mean_cross_entropy(
     return tf.math.divide_no_nan(sums[:, 0], sums[:, 1])
 
 
-class _TaskRows(NamedTuple):
-    """A batch as one task sees it, by the names of ``mean_cross_entropy``, and its part in the
+class _TargetRows(NamedTuple):
+    """A batch as one target sees it, by the names of ``mean_cross_entropy``, and its part in the
     objective.
     """
 
     labels: tf.Tensor
     log_p: tf.Tensor
     weights: tf.Tensor
-    """The sample weight inside the task's sample space, 0 outside, ``[N]``."""
+    """The sample weight on the rows where the target is defined, 0 elsewhere, ``[N]``."""
     loss_weight: float
 
 
-def _rows_by_task(
+def _rows_by_target(
     tasks: Tasks, log_p: dict[str, tf.Tensor], columns: dict[str, tf.Tensor]
-) -> dict[str, _TaskRows]:
-    """What every task learns from a batch of record columns ``[N]``, given log p of each."""
+) -> dict[str, _TargetRows]:
+    """What every target learns from a batch of record columns ``[N]``, given log p of each."""
     found = {}
-    for name in TASK_NAMES:
-        task: Task = getattr(tasks, name)
+    for name, target in tasks.targets.items():
         weights = columns["row/weight"]
-        if task.space != "all":
-            weights = weights * columns[f"label/{task.space}"]  # no change in the caller's array
-        found[name] = _TaskRows(
-            columns[f"label/{task.label}"], log_p[name], weights, task.loss_weight
+        if target.given is not None:
+            weights = weights * columns[f"label/{target.given}"]  # no change in the caller's array
+        found[name] = _TargetRows(
+            columns[f"label/{target.label}"], log_p[name], weights, target.loss_weight
         )
     return found
 
@@ -106,8 +117,8 @@ def loss_by_group(
     """``Objectives.loss`` of every group of rows by itself.
 
     Args:
-      tasks: labels, sample spaces and loss weights.
-      log_p: of every task, ``[N]``.
+      tasks: whose targets they are.
+      log_p: of every target, ``[N]``.
       columns: record columns, ``[N]``.
       groups: each row's group, int32 ``[N]``.
       count: number of groups.
@@ -116,7 +127,7 @@ def loss_by_group(
       ``[count]``; 0 where a group has no weight.
     """
     total = tf.zeros([count])
-    for rows in _rows_by_task(tasks, log_p, columns).values():
+    for rows in _rows_by_target(tasks, log_p, columns).values():
         if rows.loss_weight:
             total += rows.loss_weight * mean_cross_entropy(
                 rows.labels, rows.log_p, rows.weights, groups, count
@@ -130,8 +141,8 @@ class _MeanProbability(tf_keras.metrics.Mean):
 
 
 class Objectives:
-    """The weighted sum of the tasks' losses, with the means of labels and predictions of each
-    task.
+    """The weighted sum of the targets' losses, with the means of labels and predictions of
+    each.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -143,7 +154,7 @@ class Objectives:
                 label_metrics=[tf_keras.metrics.Mean(name=f"{name}_label_mean")],
                 name=name,
             )
-            for name in TASK_NAMES
+            for name in self._tasks.targets
         }
 
     def loss(
@@ -152,9 +163,9 @@ class Objectives:
         columns: dict[str, tf.Tensor],
         compute_metrics: bool = True,
     ) -> tf.Tensor:
-        """Scalar loss of a batch of record columns, given log p ``[N]`` of every task."""
+        """Scalar loss of a batch of record columns, given log p ``[N]`` of every target."""
         total = tf.constant(0.0)
-        for name, rows in _rows_by_task(self._tasks, log_p, columns).items():
+        for name, rows in _rows_by_target(self._tasks, log_p, columns).items():
             task_loss = self._rankings[name](
                 labels=rows.labels,
                 predictions=rows.log_p,

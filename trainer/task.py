@@ -141,7 +141,10 @@ def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
 
         outcomes = finetune(experiment, arguments.data, job, arguments.domains)
         # the result of a run of all steps is that of the evaluation, alone on stdout
-        print(render_outcomes(outcomes), file=sys.stdout if alone else sys.stderr)
+        print(
+            render_outcomes(outcomes, experiment.tasks.ranking),
+            file=sys.stdout if alone else sys.stderr,
+        )
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:

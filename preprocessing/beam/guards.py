@@ -12,7 +12,7 @@ from preprocessing.features.fitted import Fitted
 from preprocessing.features.kept_columns import MOST_MEMBERS
 from preprocessing.logs.files import missing_columns_error
 from preprocessing.logs.schema import raw_columns
-from preprocessing.validation.row_checks import CONVERSION_WITHOUT_CLICK
+from preprocessing.validation.row_checks import label_without
 
 _SHOWN_ERRORS = 3
 _SHOWN_RULES = 3
@@ -72,13 +72,16 @@ def check_rows(tally: Tally, experiment: Experiment, logs: str, fitting: bool) -
 
 def _check_rejected(tally: Tally, experiment: Experiment, logs: str) -> None:
     """Refuses logs of which too much is rejected, by what they then lack."""
-    settings, tasks = experiment.data, experiment.tasks
-    without_click = tally.rejected[CONVERSION_WITHOUT_CLICK]
-    share = without_click / tally.rows
-    if share > settings.max_conversion_without_click:
+    settings, out_of_order = experiment.data, 0
+    for earlier, later in experiment.tasks.steps:
+        count = tally.rejected[label_without(earlier, later)]
+        out_of_order += count
+        share = count / tally.rows
+        if share <= settings.max_conversion_without_click:
+            continue
         raise InputError(
-            f"{logs}: {without_click} of {tally.rows} rows have {tasks.cvr.label} = 1 with"
-            f" {tasks.cvr.space} = 0, a share of {share:.6f};"
+            f"{logs}: {count} of {tally.rows} rows have {later} = 1 with {earlier} = 0, a share of"
+            f" {share:.6f};"
             f" data.max_conversion_without_click allows {settings.max_conversion_without_click};"
             " with a larger share they go to rejected/ and the rest goes on"
         )
@@ -96,7 +99,7 @@ def _check_rejected(tally: Tally, experiment: Experiment, logs: str) -> None:
                 f" {positives} of the splits; data.max_rejected allows {settings.max_rejected:g}"
                 f" of both; the first: {tally.examples[rule][2]}"
             )
-    others = tally.rejected.total() - without_click
+    others = tally.rejected.total() - out_of_order
     if others > settings.max_rejected * tally.rows or others == tally.rows:
         reasons = sorted(tally.rejected.items(), key=lambda item: (-item[1], item[0]))
         shown = "; ".join(f"{count} rows: {rule}" for rule, count in reasons[:_SHOWN_RULES])

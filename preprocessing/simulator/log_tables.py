@@ -1,9 +1,13 @@
 """The simulated marketplace's logs and true probabilities as Arrow tables."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from configs import ConfigError
+from configs.tasks import Tasks
 from preprocessing.simulator.marketplace import Impressions, Marketplace, Offers
 from preprocessing.simulator.world import CITY_TIERS, DEVICES, SCENES, SEGMENTS, Ints
 
@@ -71,17 +75,49 @@ def known_columns(marketplace: Marketplace, offers: Offers) -> dict[str, pa.Arra
     }
 
 
-def truth_table(shown: Impressions, first_request: int) -> pa.Table:
-    """True probabilities of a day's impressions (see ``marketplace``): ``impression_id``,
-    ``ctr``, ``ctr_logged``, ``cvr``, ``ctcvr``.
+@dataclass(frozen=True)
+class TruthNames:
+    """What the true probabilities are called: as the config calls the tasks that they are of.
+
+    Attributes:
+      click: of a click, wherever the impression stands.
+      logged: of a click where it stood.
+      order: of an order after a click.
+      both: of a click and an order.
+    """
+
+    click: str
+    logged: str
+    order: str
+    both: str
+
+    @classmethod
+    def of(cls, tasks: Tasks) -> "TruthNames":
+        """As a config's tasks are called. Raises ``ConfigError`` where they are not those that are
+        simulated.
+        """
+        if tasks.labels != ("click", "conversion") or tasks.steps != (("click", "conversion"),):
+            raise ConfigError(
+                "tasks: what is simulated are clicks and conversions after them; expected a task"
+                " with label 'click', and one after it with label 'conversion', received"
+                f" {tasks.words}"
+            )
+        click, order = tasks.towers[:2]
+        entire = tasks.root[order].entire
+        return cls(click, f"{click}_logged", order, entire.name if entire else f"{click}_{order}")
+
+
+def truth_table(shown: Impressions, first_request: int, names: TruthNames) -> pa.Table:
+    """True probabilities of a day's impressions (see ``marketplace``): ``impression_id``, and those
+    that ``names`` names.
     """
     return pa.table(
         {
             "impression_id": _impression_ids(shown, first_request),
-            "ctr": pa.array(shown.ctr.ravel()),
-            "ctr_logged": pa.array(shown.ctr_logged.ravel()),
-            "cvr": pa.array(shown.cvr.ravel()),
-            "ctcvr": pa.array((shown.ctr * shown.cvr).ravel()),
+            names.click: pa.array(shown.click_rate.ravel()),
+            names.logged: pa.array(shown.click_rate_logged.ravel()),
+            names.order: pa.array(shown.order_rate.ravel()),
+            names.both: pa.array((shown.click_rate * shown.order_rate).ravel()),
         }
     )
 

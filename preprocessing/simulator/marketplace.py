@@ -4,15 +4,15 @@ shops, click and order.
 Everything here is our choice. With ``a`` the sigmoid of the click utility and ``e`` the examination
 probability of a position,
 
-- ``ctr_logged = a * e(position)`` is the probability that the logged impression is clicked: its
-  click is drawn from it;
-- ``ctr = a * mean(e)`` averages the position out, as if it had been drawn uniformly. A model that
-  serves knows no position, so this is what its score is compared with, and the best reachable AUC
-  is that of ``ctr``, ``cvr`` and ``ctcvr``. It is no strict bound: popular shops stand higher in
-  the logs, and a score that learnt where each shop used to stand gains about 0.1 points of AUC on
-  them;
-- ``cvr`` is the sigmoid of the conversion utility: the order of a click is drawn from it, whatever
-  the position; ``ctcvr = ctr * cvr``.
+- the logged click rate ``a * e(position)`` is the probability that the logged impression is
+  clicked: its click is drawn from it;
+- the click rate ``a * mean(e)`` averages the position out, as if it had been drawn uniformly. A
+  model that serves knows no position, so this is what its score is compared with, and the best
+  reachable AUC is that of this, of the order rate and of their product. It is no strict bound:
+  popular shops stand higher in the logs, and a score that learnt where each shop used to stand
+  gains about 0.1 points of AUC on them;
+- the order rate is the sigmoid of the conversion utility: the order of a click is drawn from it,
+  whatever the position.
 
 A history is brought up to date once an hour (as a behaviour log is), so it holds only what happened
 before the request.
@@ -86,14 +86,15 @@ class Impressions:
 
     Attributes:
       offers: what was shown; column ``j`` is position ``j + 1``.
-      ctr, ctr_logged, cvr: true probabilities ``[requests, candidates]``.
+      click_rate, click_rate_logged, order_rate: true probabilities ``[requests, candidates]``; the
+        last is that of an order after a click.
       click, conversion: 0 or 1 ``[requests, candidates]``.
     """
 
     offers: Offers
-    ctr: Floats
-    ctr_logged: Floats
-    cvr: Floats
+    click_rate: Floats
+    click_rate_logged: Floats
+    order_rate: Floats
     click: npt.NDArray[np.int8]
     conversion: npt.NDArray[np.int8]
 
@@ -174,15 +175,15 @@ class Marketplace:
         self, day: int, hour: int, count: int, rng: np.random.Generator
     ) -> Impressions:
         offers = self.offer(day, hour, count, self.settings.candidates, rng)
-        attraction, cvr = self.probabilities(offers)
-        ctr_logged = attraction * self._examination
-        click = rng.random(cvr.shape, np.float32) < ctr_logged
-        conversion = click & (rng.random(cvr.shape, np.float32) < cvr)
+        attraction, order_rate = self.probabilities(offers)
+        logged = attraction * self._examination
+        click = rng.random(order_rate.shape, np.float32) < logged
+        conversion = click & (rng.random(order_rate.shape, np.float32) < order_rate)
         return Impressions(
             offers=offers,
-            ctr=attraction * self._examination.mean(),
-            ctr_logged=ctr_logged,
-            cvr=cvr,
+            click_rate=attraction * self._examination.mean(),
+            click_rate_logged=logged,
+            order_rate=order_rate,
             click=click.astype(np.int8),
             conversion=conversion.astype(np.int8),
         )

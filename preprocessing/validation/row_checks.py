@@ -13,12 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs import Experiment
-from configs.schema import TASK_NAMES
 from preprocessing.logs.readers import RawBatch, RawColumn
 from preprocessing.logs.schema import raw_columns
 from preprocessing.validation.coercion import TYPED, Carrier, coerce
 
-CONVERSION_WITHOUT_CLICK = "conversion without click"
 _SHOWN = 80  # characters of a received value that a reason repeats
 
 Mask = npt.NDArray[np.bool_]
@@ -111,7 +109,8 @@ def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
             refuse(f"{name}: {rule}", name, mask)
         if column.required and arrays[name].null_count:
             refuse(f"{name}: missing", None, arrays[name].is_null().to_numpy(zero_copy_only=False))
-    refuse(CONVERSION_WITHOUT_CLICK, None, _conversion_without_click(arrays, experiment))
+    for earlier, later in experiment.tasks.steps:
+        refuse(label_without(earlier, later), None, _is_without(arrays, earlier, later))
 
     index = np.flatnonzero(~broken)
     rows = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
@@ -130,24 +129,28 @@ def _carrier(raw: RawBatch, experiment: Experiment) -> Carrier:
 def _fill_undefined_labels(
     arrays: dict[str, pa.Array], problems: Mapping[str, Problems], experiment: Experiment
 ) -> None:
-    """A label that is missing where its sample space excludes the row is 0: nobody buys what they
-    have not clicked, and ESMM's CTCVR is defined on every impression.
+    """A label that is missing where the one it waits on is 0 is 0: nobody buys what they have not
+    clicked, and a product over all rows (ESMM) is defined on every impression.
     """
-    for task in (getattr(experiment.tasks, name) for name in TASK_NAMES):
-        if task.space == "all":
-            continue
-        excluded = pc.fill_null(pc.equal(arrays[task.space], 0.0), False)
-        undefined = pc.and_(excluded, arrays[task.label].is_null())
-        for _, mask in problems[task.label]:  # what is no label is not missing
+    for earlier, later in experiment.tasks.steps:
+        excluded = pc.fill_null(pc.equal(arrays[earlier], 0.0), False)
+        undefined = pc.and_(excluded, arrays[later].is_null())
+        for _, mask in problems[later]:  # what is no label is not missing
             undefined = pc.and_(undefined, pa.array(~mask))
-        arrays[task.label] = pc.if_else(undefined, pa.scalar(0.0, pa.float32()), arrays[task.label])
+        arrays[later] = pc.if_else(undefined, pa.scalar(0.0, pa.float32()), arrays[later])
 
 
-def _conversion_without_click(arrays: dict[str, pa.Array], experiment: Experiment) -> Mask:
-    cvr = experiment.tasks.cvr
-    conversion = arrays[cvr.label].fill_null(0.0).to_numpy(zero_copy_only=False)
-    click = arrays[cvr.space].fill_null(0.0).to_numpy(zero_copy_only=False)
-    mask: Mask = (conversion == 1.0) & (click == 0.0)
+def label_without(earlier: str, later: str) -> str:
+    """The rule that a row breaks whose later label is 1 and whose earlier is 0, such as
+    ``conversion without click``.
+    """
+    return f"{later} without {earlier}"
+
+
+def _is_without(arrays: dict[str, pa.Array], earlier: str, later: str) -> Mask:
+    reached = arrays[later].fill_null(0.0).to_numpy(zero_copy_only=False)
+    before = arrays[earlier].fill_null(0.0).to_numpy(zero_copy_only=False)
+    mask: Mask = (reached == 1.0) & (before == 0.0)
     return mask
 
 

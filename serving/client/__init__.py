@@ -3,7 +3,7 @@
 Rows of raw features in, rows of scores out::
 
     with Client("127.0.0.1:8500", "recommender") as client: client.predict([{"user_id": "u1",
-        "item_id": "i7"}], domain="scene=home")  # [{"ctr": 0.12, "ctcvr": 0.01, ...}]
+        "item_id": "i7"}], domain="scene=home")  # [{"click": 0.12, "order": 0.01, ...}]
 
 One user's candidates in, their order out::
 

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from configs.domain_names import AUTO
 from configs.errors import InputError
+from configs.score import SCORE
 from serving.client.client import Answers, Client, Reply
 from serving.wire.errors import StatusError
 from serving.wire.row_codec import Row
@@ -49,7 +50,7 @@ class Ranker:
         target: str,
         model_name: str = "default",
         *,
-        by: str = "ctcvr",
+        by: str = SCORE,
         signature: str | None = None,
         **settings: Any,
     ) -> None:
@@ -58,7 +59,8 @@ class Ranker:
         Args:
           target: ``HOST:PORT``.
           model_name: the model, as the server calls it.
-          by: the output to rank by, largest first.
+          by: the output to rank by, largest first; what the model's config ranks by where it is not
+            given.
           signature: ``rank`` or ``serving_default``; None for ``rank`` where the model has it. A
             server that batches requests refuses ``rank``, whose inputs have unequal first
             dimensions.
@@ -173,6 +175,7 @@ def _score(row: Mapping[str, Any], by: str) -> float:
     score = row.get(by)
     if not isinstance(score, float):
         raise InputError(
-            f"the model gives no score {by!r}; its outputs are {', '.join(sorted(row))}"
+            f"the model gives no score {by!r}; its outputs are {', '.join(sorted(row))}; name one"
+            " of them with by="
         )
     return score

@@ -15,6 +15,7 @@ from typing import Any
 from configs.cli import CommandParser, run
 from configs.errors import InputError
 from configs.progress import tracked
+from configs.score import SCORE
 from serving.client import Client
 from serving.client.client import Reply
 from serving.client.connection import add_server_arguments, host_and_port, tls_of, version_or_label
@@ -232,7 +233,7 @@ def _arguments(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--by",
-        default="ctcvr",
+        default=SCORE,
         metavar="SCORE",
         help="the output that orders a request's rows (%(default)s)",
     )

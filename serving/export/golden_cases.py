@@ -5,11 +5,11 @@ The file is one JSON object::
 
     {"tolerance": 1e-5,
      "cases": [{"signature": "serving_default", "domain": "all", "rows": [{...}, ...],
-                "expected": {"ctr": [...], "cvr": [...], "ctcvr": [...], "served_domain": [...]}},
+                "expected": {"click": [...], "order": [...], "served_domain": [...]}},
                {"signature": "rank", "domain": "auto", "shared": {...}, "rows": [{...}, ...],
                "expected": {...}}, {"signature": "all_domains", "domain": null, "rows": [{...},
                ...],
-                "expected": {"ctr": [[...], ...], "ctcvr": [[...], ...], "domains": [...]}},
+                "expected": {"click": [[...], ...], "order": [[...], ...], "domains": [...]}},
                {"signature": "examples", "domain": "auto", "rows": [...], "expected": {...}}]}
 
 ``rows`` are raw rows as ``serving.client`` takes them, one domain for all of them. Under ``rank``
@@ -28,7 +28,7 @@ import numpy as np
 
 from configs import Experiment
 from configs.domains import AUTO, BACKBONE
-from configs.schema import RANKING_TASKS
+from configs.score import SCORE
 from preprocessing.features.key_hashes import PREFIX
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import served_columns
@@ -133,7 +133,7 @@ def golden_cases(
     by_domain = [scores[0].scores_for(domain)[0] for domain in (BACKBONE, *served)]
     side_by_side = {
         task: np.stack([p[task][: len(few)] for p in by_domain], axis=1).tolist()
-        for task in RANKING_TASKS
+        for task in (*experiment.tasks.ranking, SCORE)
     }
     expected = {**side_by_side, "domains": [BACKBONE, *served]}
     cases += [{"signature": "all_domains", "domain": None, "rows": few, "expected": expected}]

@@ -25,7 +25,7 @@ from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.kernels.fallback import answering_domain
 from trainer.kernels.routing import auto_rank, most_specific_first
-from trainer.kernels.scoring import Probabilities, probabilities, score_rows
+from trainer.kernels.scoring import Probabilities, score_rows, served_outputs
 from trainer.memory.counts import Counts
 from trainer.memory.lookup import rates_of_rows
 from trainer.memory.memory_store import MemoryStore
@@ -81,6 +81,7 @@ class TrainerScores:
         self, experiment: Experiment, kernels: Sequence[StoredKernel], rows: BackboneOutputs
     ) -> None:
         self._kernels, self._rows = {kernel.domain: kernel for kernel in kernels}, rows
+        self._experiment = experiment
         active = [Domain.parse(name, experiment.topics) for name in self._kernels]
         self._domains = {
             name: domain
@@ -96,7 +97,7 @@ class TrainerScores:
         ]
 
     def scores_for(self, domain: str) -> tuple[Probabilities, list[str]]:
-        """Task -> probability of every row, and the name of the domain that serves it."""
+        """Output -> value of every row (``served_outputs``), and the name of the domain that serves it."""
         answer = self._answer(domain)
         served = self._automatic if answer is None else [answer] * len(self._automatic)
         logits = self._rows.logits.copy()
@@ -105,7 +106,7 @@ class TrainerScores:
             logits[chosen] = score_rows(
                 self._kernels[name].shape, self._kernels[name].weights, self._rows, chosen
             )
-        return probabilities(logits), served
+        return served_outputs(self._experiment, logits), served
 
     def _answer(self, name: str) -> str | None:
         """The domain that answers every row which names this one; None where each row's own does:

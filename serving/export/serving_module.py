@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from configs import Experiment
-from configs.schema import RANKING_TASKS
+from configs.score import SCORE
 from configs.tensorflow_import import tf
 from preprocessing.features.key_hashes import hash_keys, hash_text
 from preprocessing.features.topic import element_index, first_of
@@ -24,6 +24,7 @@ from serving.wire.signatures import SERVED_DOMAIN
 from trainer.backbone.model import TOPIC_PREFIX
 from trainer.kernels.bank import MEMORY, SLOT, domain_model, kernel_inputs
 from trainer.kernels.routing import auto_rank
+from trainer.kernels.scoring import page_score
 from trainer.losses import log_probabilities
 
 KERNELS = "kernels/"
@@ -176,9 +177,11 @@ class Recommender(tf.Module):
         logits = self._domain_model.value(
             {**self._inputs(features, topics), **memory, SLOT: slot}, training=False
         )
-        log_p = log_probabilities(logits)
+        log_p = log_probabilities(self._experiment.tasks, logits)
         served = tf.gather(tf.constant(slots.names), tf.gather(slots.rank_of, slot))
-        return {**{task: tf.exp(value) for task, value in log_p.items()}, SERVED_DOMAIN: served}
+        predicted = {task: tf.exp(value) for task, value in log_p.items()}
+        score = page_score(self._experiment, predicted)
+        return {**predicted, SCORE: tf.identity(score), SERVED_DOMAIN: served}
 
     def _all_domains(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         raw = check_rows(raw)
@@ -190,10 +193,15 @@ class Recommender(tf.Module):
         heads, used = self._backbone.value(inputs, training=False), slots.used()
         taps = kernel_inputs(bank.shape, heads, self._memory(raw).get(MEMORY))
         logits = bank.every_slot(taps, heads["logits"], inputs.get(bank.shape.user), used)
-        log_p = log_probabilities(tf.reshape(logits, [-1, 2]))
+        log_p = log_probabilities(
+            self._experiment.tasks, tf.reshape(logits, [-1, bank.shape.towers])
+        )
+        predicted = {task: tf.exp(value) for task, value in log_p.items()}
+        shown = {task: predicted[task] for task in self._experiment.tasks.ranking}
+        shown[SCORE] = page_score(self._experiment, predicted)
         by_row = {
-            task: tf.transpose(tf.reshape(tf.exp(log_p[task]), [used, tf.shape(logits)[1]]))
-            for task in RANKING_TASKS
+            name: tf.transpose(tf.reshape(values, [used, tf.shape(logits)[1]]))
+            for name, values in shown.items()
         }
         return {**by_row, "domains": tf.gather(tf.constant(slots.names), slots.rank_of[:used])}
 

@@ -30,8 +30,8 @@ class BackboneOutputs:
     """The rows of a split as a kernel sees them.
 
     Attributes:
-      logits: float32 ``[N, 2]``, the backbone's (CTR, CVR).
-      taps: float32 ``[N, 2, d]``, or ``[N, 1, d]`` where both tasks share it; ``[N, 2, 0]`` where
+      logits: float32 ``[N, T]``, of the backbone's T towers.
+      taps: float32 ``[N, T, d]``, or ``[N, 1, d]`` where all tasks share it; ``[N, T, 0]`` where
         none was asked for.
       columns: the record columns that are no features (labels, topics, row keys), each ``[N]``, and
         the features that were asked for.
@@ -106,6 +106,12 @@ def open_frozen(
             f" on; run python -m preprocessing.task with --transform {job.folder}"
         )
     trained = job.experiment()
+    if list(trained.tasks.spaces.items()) != list(experiment.tasks.spaces.items()):
+        raise InputError(
+            f"tasks: the backbone of {job.folder} was trained for {trained.tasks.words}, and the"
+            f" config has {experiment.tasks.words}; leave the tasks as they are, or train a"
+            " backbone in another --job-dir"
+        )
     for name in trained.backbone.topics:
         if not trained.topics[name].same_as(experiment.topics.get(name)):
             raise InputError(
@@ -144,8 +150,9 @@ def run_frozen(
         (``trainer.kernels.kernel.user_columns``).
     """
     rows = dataset.rows(split)
-    tasks, width = read_tap(model.output, tap).shape[1:] if tap else (2, 0)
-    logits, taps = np.empty((rows, 2), np.float32), np.empty((rows, tasks, width), np.float32)
+    towers = model.output["logits"].shape[1]
+    tasks, width = read_tap(model.output, tap).shape[1:] if tap else (towers, 0)
+    logits, taps = np.empty((rows, towers), np.float32), np.empty((rows, tasks, width), np.float32)
     kept: dict[str, npt.NDArray[np.generic]] = {}
     start = stop = 0
     for columns in with_progress(title, rows, dataset.batches(split, _BATCH)):

@@ -12,8 +12,8 @@ from keras import ops
 
 from configs import Experiment, InputError
 from configs.random_streams import Purpose, integer_seed
+from configs.tasks import Tasks
 from preprocessing.features.output_spec import Output
-from trainer.backbone.bodies.builder import TASKS as TASKS
 from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.esmm import esmm
 from trainer.backbone.bodies.hamur import hamur
@@ -65,11 +65,12 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
 
     Returns:
       A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers
-      ``[B]`` float32) to a dict: ``logits`` ``[B, 2]`` (as they are served: with intercepts, which
+      ``[B]`` float32) to a dict: ``logits`` ``[B, T]`` (as they are served: with intercepts, which
       are 0 until ``trainer.training.intercepts`` sets them), ``tower`` and ``representation`` ``[B,
-      2, width]`` (the taps; the middle axis is ``TASKS``), ``input`` ``[B, 1, D]`` (the body's,
-      after dropout and crosses), and ``position_logit`` ``[B]`` where the config names a debias
-      feature. Bodies that read topics have an input ``topic/NAME`` int32 ``[B]`` for each.
+      T, width]`` (the taps; the middle axis is ``Tasks.towers``), ``input`` ``[B, 1, D]``
+      (the body's, after dropout and crosses), and ``position_logit`` ``[B, P]``, of ``biased``,
+      where the config names a debias feature. Bodies that read topics have an input ``topic/NAME``
+      int32 ``[B]`` for each.
     """
     settings, debias = experiment.backbone, experiment.backbone.debias
     seeds = count(
@@ -81,7 +82,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
         name: keras.Input((), dtype="int32", name=f"topic_{name}") for name in settings.topics
     }
     values = {name: 1 + len(experiment.topics[name].names) for name in settings.topics}
-    build = Build(settings, topics, values, seeds)
+    build = Build(settings, experiment.tasks.towers, topics, values, seeds)
 
     x = ops.concatenate(
         [tensor for name, tensor in embedded.items() if not debias or name != debias.feature],
@@ -99,7 +100,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
     }
     if debias:
         hidden = build.mlp(embedded[debias.feature], debias.layers, "position")
-        heads[BIAS] = ops.squeeze(build.dense(1, BIAS, None)(hidden), -1)
+        heads[BIAS] = build.dense(len(biased(experiment.tasks)), BIAS, None)(hidden)
     named_topics = {f"{TOPIC_PREFIX}{name}": tensor for name, tensor in topics.items()}
     return keras.Model(
         {**inputs, **named_topics},
@@ -109,14 +110,37 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
 
 
 def intercepts_of(model: keras.Model) -> keras.Variable | None:
-    """What a backbone's ``logits`` hold beside what was trained, ``[2]``; None where it is older
+    """What a backbone's ``logits`` hold beside what was trained, ``[T]``; None where it is older
     than intercepts.
     """
     return next((layer.bias for layer in model.layers if layer.name == _INTERCEPTS), None)
 
 
+def biased(tasks: Tasks) -> tuple[int, ...]:
+    """Places of the towers whose logits depend on the position: those that wait on no other task.
+    Where a row stands moves the click, not the conversion after it.
+    """
+    return tuple(place for place, name in enumerate(tasks.towers) if not tasks.before(name))
+
+
+def add_bias(tasks: Tasks, logits: Any, bias: Any) -> Any:
+    """The towers' logits ``[B, T]`` with what the position adds to those of ``biased``, ``[B, P]``;
+    ``[B]`` in a backbone that is older than other tasks.
+    """
+    columns, places = ops.reshape(bias, (-1, len(biased(tasks)))), biased(tasks)
+    return ops.stack(
+        [
+            logits[:, place] + columns[:, places.index(place)]
+            if place in places
+            else logits[:, place]
+            for place in range(logits.shape[1])
+        ],
+        axis=1,
+    )
+
+
 def read_tap(heads: dict[str, Any], tap: str) -> Any:
-    """The tensor that kernels read of a backbone's heads, ``[B, 2, d]``, or ``[B, 1, D]`` for
+    """The tensor that kernels read of a backbone's heads, ``[B, T, d]``, or ``[B, 1, D]`` for
     ``input`` alone.
 
     Args:
@@ -136,7 +160,7 @@ def read_tap(heads: dict[str, Any], tap: str) -> Any:
         )
     if len(names) == 1 and tap != "logits":
         return heads[tap]
-    tasks = len(TASKS)
+    tasks = heads["logits"].shape[1]
     tensors = [
         ops.expand_dims(heads[name], -1) if name == "logits" else heads[name] for name in names
     ]

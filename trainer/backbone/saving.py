@@ -7,7 +7,6 @@ import keras
 
 from configs import Experiment, InputError
 from configs.files import atomic_directory, atomic_file
-from trainer.backbone.bodies.builder import TASKS as TASKS
 from trainer.backbone.fingerprint import (
     check_fingerprint,
     model_fingerprint,

@@ -1,23 +1,22 @@
 """Decides which kernels are better than what would answer otherwise, over all domains at once.
 
-A domain is judged on both ranking tasks. Its p-value is the smaller of the two, times their number
-(Bonferroni), and the domains' p-values are corrected for the number of domains (Holm 1979, or
-Benjamini and Hochberg 1995). ``benchmarks.reliability --section activation_rules`` says how often
-the rule errs and what it misses, beside other rules.
+A domain is judged on all targets over all rows. Its p-value is the smallest of theirs, times
+their number (Bonferroni), and the domains' p-values are corrected for the number of domains (Holm
+1979, or Benjamini and Hochberg 1995). ``benchmarks.reliability --section activation_rules`` says
+how often the rule errs and what it misses, beside other rules.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from configs.schema import RANKING_TASKS
 from configs.training import Activation
 from trainer.evaluation.comparison import PairedRows
 from trainer.metrics.paired_tests import PairedTest, paired_test
 
 _DOUBT = 0.15
-"""One-sided p-value of the other task, about one standard error, from which a difference is not
+"""One-sided p-value of another task, about one standard error, from which a difference is not
 trusted: where clicks are won and orders lost, it halves what is activated wrongly and costs nothing
 elsewhere (measured by simulation).
 """
@@ -56,21 +55,25 @@ class Verdict:
 
 
 def gather_evidence(
-    pairs: Iterable[tuple[str, PairedRows]], settings: Activation, days: float = 1.0
+    pairs: Iterable[tuple[str, PairedRows]],
+    ranking: Collection[str],
+    settings: Activation,
+    days: float = 1.0,
 ) -> Evidence:
     """Tests a domain's ranking tasks.
 
     Args:
       pairs: each task and its rows, as ``trainer.evaluation.comparison.paired_rows`` yields them;
         their ``backbone`` is what the kernel is compared with.
+      ranking: the tasks that are tested (``configs.tasks.Tasks.ranking``).
       settings: which metric, and how it drifts.
       days: that the rows are of; 1 by default.
     """
     drift = settings.drift / np.sqrt(max(days, 1.0))
-    ranking = {task: pair for task, pair in pairs if task in RANKING_TASKS}
+    tested = {task: pair for task, pair in pairs if task in ranking}
     return Evidence(
-        {task: paired_test(*pair, settings.metric, drift) for task, pair in ranking.items()},
-        {task: int(pair.labels[pair.weights > 0].sum()) for task, pair in ranking.items()},
+        {task: paired_test(*pair, settings.metric, drift) for task, pair in tested.items()},
+        {task: int(pair.labels[pair.weights > 0].sum()) for task, pair in tested.items()},
     )
 
 
@@ -80,7 +83,7 @@ def judge(
     """Judges the kernels of domains that are decided together.
 
     A task is tested where it has enough positives. A significant difference of one task counts for
-    nothing where the other task has gone the opposite way by more than about a standard error,
+    nothing where another task has gone the opposite way by more than about a standard error,
     which guards against harm (our choice).
 
     Args:
@@ -186,7 +189,7 @@ def _verdict(
 
 
 def _said(name: str, word: str, proof: _Proof, other_word: str, against: dict[str, float]) -> str:
-    """``CTR-AUC higher (p = 0.0004, needed 0.0017), but CTCVR-AUC lower (p = 0.02)``."""
+    """``CLICK-AUC higher (p = 0.0004, needed 0.0017), but ORDER-AUC lower (p = 0.02)``."""
     said = f"{proof.task.upper()}-{name} {word} ({_figures(proof)})"
     others = [f"{task.upper()}-{name} {other_word} (p = {p:.2g})" for task, p in against.items()]
     return ", but ".join([said, *others])
@@ -197,7 +200,7 @@ def _figures(proof: _Proof) -> str:
 
 
 def _untested(found: Evidence, settings: Activation) -> str:
-    task = max(RANKING_TASKS, key=lambda name: found.positives[name])
+    task = max(found.positives, key=found.positives.__getitem__)
     if found.positives[task] < settings.minimum_positives:
         few = f"{found.positives[task]} of {settings.minimum_positives} ({task.upper()})"
         return f"too few positives: {few}"

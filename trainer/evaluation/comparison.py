@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment
-from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import probabilities, task_rows
@@ -64,9 +63,11 @@ def compared_rows(
     references: list[Floats],
     kernel_logits_of_rows: Floats,
 ) -> Iterator[tuple[str, ComparedRows]]:
-    """Yields each task and its rows; ``references`` are logits ``[len(rows), 2]``."""
-    *before, after = (probabilities(logits) for logits in (*references, kernel_logits_of_rows))
-    for task in TASK_NAMES:
+    """Yields each task and its rows; ``references`` are logits ``[len(rows), T]``."""
+    *before, after = (
+        probabilities(experiment.tasks, logits) for logits in (*references, kernel_logits_of_rows)
+    )
+    for task in experiment.tasks.targets:
         inside, labels = task_rows(experiment, data, rows, task)
         chosen = rows[inside]
         yield (
@@ -95,8 +96,8 @@ def paired_rows(
       experiment: names the labels.
       data: where the rows are.
       rows: indices ``[N]``.
-      kernel_logits_of_rows: ``[N, 2]``.
-      reference_logits_of_rows: of what the kernel is compared with, ``[N, 2]``; the backbone's
+      kernel_logits_of_rows: ``[N, T]``.
+      reference_logits_of_rows: of what the kernel is compared with, ``[N, T]``; the backbone's
         where None.
     """
     before = data.logits[rows] if reference_logits_of_rows is None else reference_logits_of_rows
@@ -128,7 +129,7 @@ def compare_with_both(
     logits_of_all: Floats | None,
 ) -> DomainComparisons:
     """task -> metric -> comparison with the backbone and with the kernel of all traffic, whose
-    logits of the rows, ``[N, 2]``, are None where there is no such kernel. The other arguments are
+    logits of the rows, ``[N, T]``, are None where there is no such kernel. The other arguments are
     ``paired_rows``'s.
     """
     references = [data.logits[rows], *([] if logits_of_all is None else [logits_of_all])]

@@ -201,7 +201,9 @@ class _Level:
             compared = paired_rows(
                 self._experiment, self._data, rows, one.scores(rows), other.scores(rows)
             )
-            evidence[name] = gather_evidence(compared, settings, days)
+            evidence[name] = gather_evidence(
+                compared, self._experiment.tasks.ranking, settings, days
+            )
         verdicts = judge(evidence, settings, self._share)
         return {name: (evidence[name], verdict) for name, verdict in verdicts.items()}
 

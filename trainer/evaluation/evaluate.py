@@ -100,6 +100,7 @@ def evaluate(
         mean=means.results(domains),
         config=_digest(experiment),
         backbone_seen=seen_by_backbone(trained_with, window),
+        ranking=experiment.tasks.ranking,
     )
     if line := describe_seen(result):
         print(line, file=sys.stderr)

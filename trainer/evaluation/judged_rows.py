@@ -3,7 +3,6 @@
 import numpy as np
 
 from configs import Experiment
-from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import Probabilities, probabilities, score_rows, task_rows
@@ -31,11 +30,12 @@ class JudgedRows:
         self, experiment: Experiment, rows: BackboneOutputs, all_traffic: StoredKernel | None
     ) -> None:
         self._experiment, self._rows, self._all_traffic = experiment, rows, all_traffic
+        self._tasks = experiment.tasks
         self.every = np.arange(len(rows.logits))
         self._of_all = _score(all_traffic, rows, self.every) if all_traffic else None
 
     def logits(self, kernel: StoredKernel | None, chosen: Rows) -> Floats:
-        """Of chosen rows, ``[len(chosen), 2]``, under a kernel; the backbone's where None."""
+        """Of chosen rows, ``[len(chosen), T]``, under a kernel; the backbone's where None."""
         if kernel is None:
             return self._rows.logits[chosen]
         of_all = self.logits_of_all(chosen) if kernel is self._all_traffic else None
@@ -48,7 +48,7 @@ class JudgedRows:
     def positives(self, chosen: Rows) -> dict[str, int]:
         """task -> how many of the chosen rows have its label."""
         found = {}
-        for task in TASK_NAMES:
+        for task in self._tasks.targets:
             _, labels = task_rows(self._experiment, self._rows, chosen, task)
             found[task] = int(labels.sum())
         return found
@@ -56,7 +56,7 @@ class JudgedRows:
     def figures(self, scores: Probabilities, chosen: Rows) -> TaskFigures:
         """task -> metric -> value over chosen rows, in whose order ``scores`` are."""
         figures = {}
-        for task in TASK_NAMES:
+        for task in self._tasks.targets:
             inside, labels = task_rows(self._experiment, self._rows, chosen, task)
             index = chosen[inside]
             metrics = task_metrics(
@@ -83,8 +83,8 @@ class JudgedRows:
         }
 
     def overall(self, served: Floats) -> dict[str, dict[str, RoutedFigures]]:
-        """All rows as they are served, logits ``[N, 2]``, beside the references."""
-        after = self.figures(probabilities(served), self.every)
+        """All rows as they are served, logits ``[N, T]``, beside the references."""
+        after = self.figures(probabilities(self._tasks, served), self.every)
         return {
             task: {
                 metric: RoutedFigures(kernel=after[task][metric], **metrics[metric])
@@ -95,9 +95,11 @@ class JudgedRows:
 
     def _references(self, chosen: Rows) -> dict[str, dict[str, dict[str, Figure]]]:
         """task -> metric -> ``backbone`` and ``all``."""
-        before = self.figures(probabilities(self._rows.logits[chosen]), chosen)
+        before = self.figures(probabilities(self._tasks, self._rows.logits[chosen]), chosen)
         logits = self.logits_of_all(chosen)
-        of_all = None if logits is None else self.figures(probabilities(logits), chosen)
+        of_all = (
+            None if logits is None else self.figures(probabilities(self._tasks, logits), chosen)
+        )
         return {
             task: {
                 metric: {
@@ -106,7 +108,7 @@ class JudgedRows:
                 }
                 for metric in METRICS
             }
-            for task in TASK_NAMES
+            for task in self._tasks.targets
         }
 
 

@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from configs import Experiment
 from configs.domains import is_single_topic
-from configs.schema import TASK_NAMES
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.evaluation.comparison import compared_rows
 from trainer.kernels.kernel import Rows
@@ -44,7 +43,7 @@ class MeanGains:
             data.columns["row/user"], experiment.evaluation.bootstrap, experiment.seed
         )
         shape = (2, experiment.evaluation.bootstrap, len(METRICS))  # two references
-        self._sums = {task: np.zeros(shape) for task in TASK_NAMES}
+        self._sums = {task: np.zeros(shape) for task in experiment.tasks.targets}
 
     def add(
         self,
@@ -59,8 +58,8 @@ class MeanGains:
         Args:
           domain: its name.
           rows: its rows.
-          kernel_logits_of_rows: of its kernel, ``[len(rows), 2]``.
-          logits_of_all: of the kernel of all traffic, ``[len(rows), 2]``; None where there is none,
+          kernel_logits_of_rows: of its kernel, ``[len(rows), T]``.
+          logits_of_all: of the kernel of all traffic, ``[len(rows), T]``; None where there is none,
             then for all domains.
           figures: what ``compare_with_both`` found on these rows.
         """

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs import Experiment, InputError
-from configs.schema import TASK_NAMES
 from preprocessing.hashing import fingerprint64
 from preprocessing.logs.files import logs_folder
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
@@ -19,7 +18,7 @@ from trainer.data.dataset import Dataset
 def true_probabilities(
     experiment: Experiment, dataset: Dataset, rows: BackboneOutputs
 ) -> dict[str, Floats] | None:
-    """Task -> true probability of every row, joined by ``evaluation.truth.key``; None where the
+    """Target -> true probability of every row, joined by ``evaluation.truth.key``; None where the
     truth is not at hand.
 
     Raises:
@@ -28,6 +27,7 @@ def true_probabilities(
     truth = experiment.evaluation.truth
     if truth is None:
         return None
+    names = list(experiment.tasks.targets)
     pattern = str(Path(escape(logs_folder(dataset.manifest.input))) / truth.path)
     paths = sorted(map(Path, glob(pattern)))  # noqa: PTH207 - the pattern may be absolute
     if not paths:
@@ -37,13 +37,11 @@ def true_probabilities(
         )
         return None
     try:
-        table = pa.concat_tables(
-            pq.read_table(path, columns=[truth.key, *TASK_NAMES]) for path in paths
-        )
-        scores = {task: table.column(task).to_numpy().astype(np.float32) for task in TASK_NAMES}
+        table = pa.concat_tables(pq.read_table(path, columns=[truth.key, *names]) for path in paths)
+        scores = {task: table.column(task).to_numpy().astype(np.float32) for task in names}
     except (pa.ArrowException, OSError, KeyError) as error:
         raise InputError(
-            f"{paths[0].parent}: cannot read columns {truth.key}, {', '.join(TASK_NAMES)}: {error}"
+            f"{paths[0].parent}: cannot read columns {truth.key}, {', '.join(names)}: {error}"
         ) from None
     keys = fingerprint64(table.column(truth.key).combine_chunks().cast("string"))
     order = np.argsort(keys)

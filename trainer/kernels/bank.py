@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.tensorflow_import import tf
-from trainer.backbone.model import TASKS, read_tap
+from trainer.backbone.model import read_tap
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate, every_trust, row_trust
 from trainer.kernels.kernel import KernelShape, kernel_logits
 
@@ -34,8 +34,8 @@ class KernelBank(keras.layers.Layer):
       slots: number of slots, the identity included.
       shape: of every kernel (a ``KernelShape``, or its JSON form).
 
-    Inputs: taps ``[N, 2, d_in]`` (or ``[N, 1, d_in]``), backbone logits ``[N, 2]``, slots int32
-    ``[N]``, and user ids int32 ``[N]`` where kernels are gated. Output: logits ``[N, 2]``. Rows of
+    Inputs: taps ``[N, T, d_in]`` (or ``[N, 1, d_in]``), backbone logits ``[N, T]``, slots int32
+    ``[N]``, and user ids int32 ``[N]`` where kernels are gated. Output: logits ``[N, T]``. Rows of
     one slot multiply one slice; a mixed batch gathers a slice a row. Neither grows with the number
     of slots.
     """
@@ -89,7 +89,7 @@ class KernelBank(keras.layers.Layer):
         )
 
     def every_slot(self, taps: Any, logits: Any, users: Any = None, used: Any = None) -> Any:
-        """Logits of every row under each of the first ``used`` slots, ``[used, N, 2]``; under
+        """Logits of every row under each of the first ``used`` slots, ``[used, N, T]``; under
         every slot where None.
         """
         rows, count = logits, self.slots if used is None else used
@@ -121,14 +121,14 @@ class KernelBank(keras.layers.Layer):
             ),
             (in_parts(taps), in_parts(logits), in_parts(slots)),
             parallel_iterations=1,
-            fn_output_signature=tf.TensorSpec([None, len(TASKS)], tf.float32),
+            fn_output_signature=tf.TensorSpec([None, self.shape.towers], tf.float32),
         )
-        return tf.reshape(out, [-1, len(TASKS)])[:rows]
+        return tf.reshape(out, [-1, self.shape.towers])[:rows]
 
     def _grouped(self, taps: Any, logits: Any, slots: Any) -> Any:
         weights = {name: tf.gather(variable.value, slots) for name, variable in self.bank.items()}
         out = kernel_logits(self.shape, weights, taps, logits, self._residual(slots))
-        return tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, len(TASKS)])
+        return tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, self.shape.towers])
 
     def _residual(self, slots: Any) -> Any:
         """1 where the backbone's logit is added, ``[M, 1, 1]``; slot 0 always adds it."""
@@ -141,7 +141,7 @@ class KernelBank(keras.layers.Layer):
         self, taps: Any, logits: Any, slots: Any, users: Any = None
     ) -> keras.KerasTensor:
         """Shape of the output; given here because a symbolic call cannot route."""
-        return keras.KerasTensor((logits.shape[0], len(TASKS)), dtype="float32")
+        return keras.KerasTensor((logits.shape[0], self.shape.towers), dtype="float32")
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
@@ -165,7 +165,7 @@ def kernel_inputs(shape: KernelShape, heads: dict[str, Any], memory: Any = None)
 
 def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
     """The second graph: the frozen backbone's inputs, ``SLOT`` int32 ``[N]``, and ``MEMORY``
-    float32 ``[N, w]`` where kernels read it -> domain logits ``[N, 2]``.
+    float32 ``[N, w]`` where kernels read it -> domain logits ``[N, T]``.
     """
     shape, slot = bank.shape, keras.Input((), dtype="int32", name="slot")
     inputs = {
@@ -176,7 +176,7 @@ def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
     users = (inputs[shape.user],) if shape.support else ()
     remembered = {}
     if shape.remembers:
-        width = shape.remembers.width(len(TASKS))
+        width = shape.remembers.width(shape.towers)
         remembered[MEMORY] = keras.Input((width,), dtype="float32", name="memory")
     taps = kernel_inputs(shape, heads, remembered.get(MEMORY))
     logits = bank(taps, heads["logits"], slot, *users)

@@ -8,7 +8,7 @@ from configs.tensorflow_import import tf
 import keras
 
 Weights = dict[str, Any]
-"""``weight_j`` ``[..., 2, fan_in, fan_out]`` and ``bias_j`` ``[..., 2, fan_out]`` of every layer
+"""``weight_j`` ``[..., T, fan_in, fan_out]`` and ``bias_j`` ``[..., T, fan_out]`` of every layer
 j; leading axis: kernels.
 """
 
@@ -28,7 +28,7 @@ class Layers(Protocol):
 
 
 def encoded(shape: Layers, weights: Weights, taps: tf.Tensor) -> tf.Tensor:
-    """The code z of the encoder, ``[M, 2, R, d_e]``; arguments as of ``kernel_logits``."""
+    """The code z of the encoder, ``[M, T, R, d_e]``; arguments as of ``kernel_logits``."""
     return keras.activations.get(shape.activation)(_product(shape, weights, 0, taps))
 
 
@@ -45,19 +45,19 @@ def kernel_logits(
     Args:
       shape: of the kernels.
       weights: of M kernels, each array with leading axis M.
-      taps: ``[M, 2, R, d_in]``, or ``[M, 1, R, d_in]`` where both tasks share them: R rows for each
+      taps: ``[M, T, R, d_in]``, or ``[M, 1, R, d_in]`` where all tasks share them: R rows for each
         of the M kernels.
-      logits: ``[M, 2, R]``, the backbone's.
-      residual: 1 adds the delta to the backbone's logit, 0 replaces it; broadcast to ``[M, 2, R]``.
+      logits: ``[M, T, R]``, the backbone's.
+      residual: 1 adds the delta to the backbone's logit, 0 replaces it; broadcast to ``[M, T, R]``.
 
     Returns:
-      ``[M, 2, R]``.
+      ``[M, T, R]``.
     """
     return residual * logits + decoded(shape, weights, taps)[..., 0]
 
 
 def decoded(shape: Layers, weights: Weights, taps: tf.Tensor) -> tf.Tensor:
-    """What the decoder gives, ``[M, 2, R, shape.widths[-1]]``: of a kernel one number, the
+    """What the decoder gives, ``[M, T, R, shape.widths[-1]]``: of a kernel one number, the
     delta; arguments as of ``kernel_logits``.
     """
     activation = keras.activations.get(shape.activation)

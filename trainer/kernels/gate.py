@@ -2,7 +2,7 @@
 b is the bucket of the user's rows in the window.
 
 METHOD names the case (pseudo cold start: a user whom the backbone knows but the kernel's window
-never saw); the form is our choice. A gated kernel holds ``gate`` float32 ``[2, 4]`` (alpha by task
+never saw); the form is our choice. A gated kernel holds ``gate`` float32 ``[T, 4]`` (alpha by task
 and bucket) and ``support`` uint8 ``[V]`` (bucket by user id).
 """
 
@@ -27,10 +27,10 @@ def bucket_of(n_rows: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
 
 
 def row_trust(gate: Any, support: Any, kernels: Any, users: Any) -> Any:
-    """alpha of every row, ``[N, 2]``.
+    """alpha of every row, ``[N, T]``.
 
     Args:
-      gate: ``[M, 2, 4]``, of M kernels.
+      gate: ``[M, T, 4]``, of M kernels.
       support: ``[M, V]``, of the same.
       kernels: each row's kernel, int32 ``[N]``.
       users: each row's user id, int32 ``[N]``.
@@ -40,7 +40,7 @@ def row_trust(gate: Any, support: Any, kernels: Any, users: Any) -> Any:
 
 
 def every_trust(gate: Any, support: Any, users: Any) -> Any:
-    """``row_trust`` of every row under each of the M kernels, ``[M, N, 2]``."""
+    """``row_trust`` of every row under each of the M kernels, ``[M, N, T]``."""
     buckets = tf.cast(tf.gather(support, users, axis=1), tf.int32)
     return tf.gather(tf.transpose(gate, [0, 2, 1]), buckets, axis=1, batch_dims=1)
 

@@ -38,9 +38,9 @@ class Adapter(Protocol):
         ...
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        """Logits ``[M, 2, R]`` of M groups of R rows from weights with a leading axis M, taps ``[M,
-        T, R, d]`` and the backbone's logits ``[M, 2, R]``; T is 2 (a tap of each task) or 1 (a tap
-        that both share).
+        """Logits ``[M, T, R]`` of M groups of R rows from weights with a leading axis M, taps ``[M,
+        T, R, d]`` and the backbone's logits ``[M, T, R]``; the taps' T is 1 where all
+        tasks share one.
         """
         ...
 

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from configs import Experiment
 from configs.domains import Domain, Topic
-from configs.schema import RANKING_TASKS
+from configs.score import SCORE, score_of
+from configs.tasks import Tasks
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate
@@ -20,22 +21,60 @@ from trainer.metrics.task_metrics import auc, mean_defined
 _CHUNK = 16_384
 
 
+_OPERATIONS = {
+    "add": tf.add,
+    "subtract": tf.subtract,
+    "multiply": tf.multiply,
+    "divide": tf.divide,
+    "power": tf.pow,
+    "negative": tf.negative,
+    "log": tf.math.log,
+    "exp": tf.exp,
+    "sqrt": tf.sqrt,
+    "minimum": tf.minimum,
+    "maximum": tf.maximum,
+}
+
+
 Probabilities = dict[str, Floats]
-"""Task -> probability of every row."""
+"""Target -> probability of every row."""
 
 
-def probabilities(logits: npt.ArrayLike) -> Probabilities:
-    """CTR, CVR and CTCVR ``[N]`` from logits ``[N, 2]``."""
+def probabilities(tasks: Tasks, logits: npt.ArrayLike) -> Probabilities:
+    """Of every target ``[N]``, from the towers' logits ``[N, T]``."""
     return {
-        task: np.exp(log_p.numpy())
-        for task, log_p in log_probabilities(tf.constant(logits, tf.float32)).items()
+        target: np.exp(log_p.numpy())
+        for target, log_p in log_probabilities(tasks, tf.constant(logits, tf.float32)).items()
     }
+
+
+def page_score(experiment: Experiment, predicted: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """What a page is ranked by, ``[N]``: the config's ``score``, else the last task over all rows.
+    A row for which the expression is no finite number stands last (our choice).
+
+    Args:
+      experiment: with the expression.
+      predicted: every target's probability ``[N]``.
+    """
+    if experiment.score is None:
+        return predicted[experiment.tasks.ranked_by]
+    score = score_of(experiment.score, predicted, _OPERATIONS)
+    return tf.where(tf.math.is_finite(score), score, tf.float32.min)
+
+
+def served_outputs(experiment: Experiment, logits: npt.ArrayLike) -> Probabilities:
+    """What a model is to answer: the probability of every target and the score, ``[N]``, from the
+    towers' logits ``[N, T]``.
+    """
+    predicted = probabilities(experiment.tasks, logits)
+    tensors = {name: tf.constant(values) for name, values in predicted.items()}
+    return {**predicted, SCORE: page_score(experiment, tensors).numpy()}
 
 
 def score_rows(
     adapter: Adapter, kernel: KernelWeights, data: BackboneOutputs, rows: Rows
 ) -> Floats:
-    """Logits ``[len(rows), 2]`` of one kernel, under its gate where it has one (then ``data``
+    """Logits ``[len(rows), T]`` of one kernel, under its gate where it has one (then ``data``
     holds the user feature's ids), with memory where it reads it (then ``data`` has it).
     """
     weights = {
@@ -43,7 +82,7 @@ def score_rows(
         for name, values in kernel.items()
         if name not in (GATE, SUPPORT)
     }
-    scored = np.empty((len(rows), 2), np.float32)
+    scored = np.empty((len(rows), data.logits.shape[1]), np.float32)
     if isinstance(adapter, KernelShape) and not adapter.memory:
         data = replace(data, memory=None)
     for start in range(0, len(rows), _CHUNK):
@@ -64,7 +103,7 @@ def route(
     scores: Mapping[str, Floats],
     otherwise: Floats,
 ) -> Floats:
-    """Logits of all rows ``[N, 2]`` as ``auto`` serves them: each under its most specific domain
+    """Logits of all rows ``[N, T]`` as ``auto`` serves them: each under its most specific domain
     that has scores.
 
     Args:
@@ -72,7 +111,7 @@ def route(
       topics: that define them, and by which the rows are cut; their order breaks ties.
       data: the rows.
       scores: domain -> logits of its rows, in order.
-      otherwise: logits ``[N, 2]`` of the rows that none of these domains matches.
+      otherwise: logits ``[N, T]`` of the rows that none of these domains matches.
     """
     served = otherwise.copy()
     candidates = most_specific_first([d for d in domains if d.name in scores], topics)
@@ -89,40 +128,38 @@ def route(
 
 
 def task_rows(
-    experiment: Experiment, data: BackboneOutputs, rows: Rows, task: str
+    experiment: Experiment, data: BackboneOutputs, rows: Rows, name: str
 ) -> tuple[npt.NDArray[np.bool_], Floats]:
-    """Which of the rows are in a task's sample space, and the labels of those."""
-    settings = getattr(experiment.tasks, task)
+    """On which of the rows a target is defined, and the labels of those."""
+    target = experiment.tasks.targets[name]
     inside = (
-        np.ones(len(rows), bool)
-        if settings.space == "all"
-        else data.labels(settings.space)[rows] > 0
+        np.ones(len(rows), bool) if target.given is None else data.labels(target.given)[rows] > 0
     )
-    return inside, data.labels(settings.label)[rows][inside]
+    return inside, data.labels(target.label)[rows][inside]
 
 
 def mean_auc(
     experiment: Experiment, data: BackboneOutputs, rows: Rows, logits: Floats
 ) -> float | None:
-    """Mean of CTR- and CTCVR-AUC where they are defined; None where neither is."""
+    """Mean AUC of the targets over all rows where it is defined; None where none is."""
     return mean_defined(entire_space_aucs(experiment, data, rows, logits).values())
 
 
 def entire_space_aucs(
     experiment: Experiment, data: BackboneOutputs, rows: Rows, logits: Floats
 ) -> dict[str, float | None]:
-    """AUC of the tasks over all impressions, ``ctr`` and ``ctcvr``; None where the rows have one
-    class only.
+    """AUC of the targets over all rows (``Tasks.ranking``); None where the rows have one class
+    only.
 
     Args:
       experiment: names the labels.
       data: where the rows are.
       rows: indices ``[N]``.
-      logits: of these rows, ``[N, 2]``.
+      logits: of these rows, ``[N, T]``.
     """
-    scores = probabilities(logits)
+    scores = probabilities(experiment.tasks, logits)
     found = {}
-    for task in RANKING_TASKS:
+    for task in experiment.tasks.ranking:
         _, labels = task_rows(experiment, data, rows, task)
         found[task] = auc(labels, scores[task], data.weights[rows])
     return found

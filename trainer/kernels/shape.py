@@ -18,8 +18,8 @@ from trainer.backbone.input_scale import InputScale
 
 KernelWeights = dict[str, npt.NDArray[Any]]
 
-TOWERS = 2
-"""Tasks that a kernel has weights for (``trainer.backbone.bodies.builder.TASKS``)."""
+_FORMERLY = 2
+"""Tasks of a kernel when there were no other numbers."""
 
 GATE, SUPPORT = "gate", "support"
 """Arrays of a gated kernel (``trainer.kernels.gate``)."""
@@ -44,6 +44,8 @@ class KernelShape:
       user: the feature whose ids these are; empty where kernels have no gate.
       memory: definition of what is read beside the tap (``configs.memory.Memory.definition``);
         empty where that is nothing.
+      towers: tasks that a kernel has weights for (``configs.tasks.Tasks.towers``); 2 in shapes that
+        are older than other numbers.
     """
 
     widths: tuple[int, ...]
@@ -53,17 +55,21 @@ class KernelShape:
     support: int = 0
     user: str = ""
     memory: str = ""
+    towers: int = _FORMERLY
 
     @classmethod
-    def of(cls, settings: Kernel, tap_width: int, memory: Memory | None = None) -> "KernelShape":
+    def of(
+        cls, settings: Kernel, tap_width: int, memory: Memory | None = None, towers: int = _FORMERLY
+    ) -> "KernelShape":
         """The shape that an experiment's kernels have on a tap of a width, and on memory."""
-        remembered = memory.width(TOWERS) if memory else 0
+        remembered = memory.width(towers) if memory else 0
         return cls(
             (tap_width + remembered, settings.width, *settings.decoder_layers, 1),
             settings.activation,
             settings.residual,
             settings.tap,
             memory=memory.definition if memory else "",
+            towers=towers,
         )
 
     @property
@@ -79,14 +85,16 @@ class KernelShape:
         said += [] if self.residual else ["replacing the logit"]
         said += [f"a gate by '{self.user}'"] if self.support else []
         said += [f"memory of {self.remembers.words}"] if self.remembers else []
+        said += [f"{self.towers} tasks"] if self.towers != _FORMERLY else []
         return ", ".join(said)
 
     def to_json(self) -> dict[str, Any]:
-        """JSON form; ``from_json`` reads it. Without a gate and memory it is what it was before
-        there were any.
+        """JSON form; ``from_json`` reads it. Without a gate, memory, and other than two tasks it is
+        what it was before there were any.
         """
         content = {**asdict(self), "widths": list(self.widths)}
         absent = {"support", "user"} if not self.support else set()
+        absent |= {"towers"} if self.towers == _FORMERLY else set()
         if self.memory:
             content["memory"] = json.loads(self.memory)
         else:
@@ -100,19 +108,19 @@ class KernelShape:
         return cls(**{**content, "widths": tuple(content["widths"]), "memory": memory})
 
     def variables(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every weight of one kernel (of both tasks), less its gate's: all that is
+        """Shape of every weight of one kernel (of all tasks), less its gate's: all that is
         trained.
         """
         shapes: dict[str, tuple[int, ...]] = {}
         for layer, (fan_in, fan_out) in enumerate(zip(self.widths, self.widths[1:], strict=False)):
-            shapes[f"weight_{layer}"] = (TOWERS, fan_in, fan_out)
-            shapes[f"bias_{layer}"] = (TOWERS, fan_out)
+            shapes[f"weight_{layer}"] = (self.towers, fan_in, fan_out)
+            shapes[f"bias_{layer}"] = (self.towers, fan_out)
         return shapes
 
     def arrays(self) -> dict[str, tuple[tuple[int, ...], str]]:
         """Shape and dtype of every array of a stored kernel, its gate's included."""
         gate = (
-            {GATE: ((TOWERS, BUCKETS), "float32"), SUPPORT: ((self.support,), "uint8")}
+            {GATE: ((self.towers, BUCKETS), "float32"), SUPPORT: ((self.support,), "uint8")}
             if self.support
             else {}
         )
@@ -164,7 +172,7 @@ class KernelShape:
         }
 
     def _of_means(self, weight: npt.NDArray[np.float64], scale: InputScale) -> Any:
-        """What the encoder makes of the inputs' means, ``[2, d_e]``, whether tasks share them or
+        """What the encoder makes of the inputs' means, ``[T, d_e]``, whether tasks share them or
         not.
         """
         return (scale.mean[..., np.newaxis] * weight).sum(axis=1) * self.widths[0] ** -0.5
@@ -178,7 +186,7 @@ class KernelShape:
         return kernel_logits(self, weights, taps, logits, 1.0 if self.residual else 0.0)
 
     def code(self, weights: dict[str, Any], taps: Any) -> Any:
-        """The code z of the encoder, ``[M, 2, R, d_e]``; arguments as of
+        """The code z of the encoder, ``[M, T, R, d_e]``; arguments as of
         ``forward.kernel_logits``.
         """
         from trainer.kernels.forward import encoded

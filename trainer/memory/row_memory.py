@@ -15,7 +15,6 @@ from configs.memory import Memory
 from configs.schema import Split
 from preprocessing.features.key_hashes import PREFIX
 from trainer.backbone.frozen_pass import BackboneOutputs
-from trainer.backbone.model import TASKS
 from trainer.backbone.stored_taps import split_columns
 from trainer.data.dataset import Columns, Dataset
 from trainer.memory.counts import (
@@ -186,7 +185,7 @@ class RowMemory:
             start = places[name].stop
             parts.append(part)
             before.append(self.experiment.splits[name])
-        return _joined(parts, self.memory), places
+        return _joined(parts, self.memory, len(self.experiment.tasks.towers)), places
 
     def _read(self, split: str) -> Columns:
         names = {"row/timestamp", "row/request", "row/weight"}
@@ -199,15 +198,15 @@ class RowMemory:
         """A split's rows; those that an earlier split has, too, count there."""
         weights = columns["row/weight"].astype(np.float64)
         inside, positive = [], []
-        for task in TASKS:
-            settings = getattr(self.experiment.tasks, task)
+        for task in self.experiment.tasks.towers:
+            target = self.experiment.tasks.targets[task]
             space = (
                 np.ones(len(weights), bool)
-                if settings.space == "all"
-                else columns[f"label/{settings.space}"].astype(bool)
+                if target.given is None
+                else columns[f"label/{target.given}"].astype(bool)
             )
             inside.append(weights * space)
-            positive.append(inside[-1] * columns[f"label/{settings.label}"].astype(bool))
+            positive.append(inside[-1] * columns[f"label/{target.label}"].astype(bool))
         moments = columns["row/timestamp"].astype(np.int64)
         twice = np.zeros(len(moments), bool)
         for split in before:
@@ -242,11 +241,11 @@ class RowMemory:
         print(f"warning: {what}", file=sys.stderr)
 
 
-def _joined(parts: list[LabelledRows], memory: Memory) -> LabelledRows:
+def _joined(parts: list[LabelledRows], memory: Memory, towers: int) -> LabelledRows:
     def join(arrays: list[npt.NDArray[np.int64]]) -> npt.NDArray[np.int64]:
         return np.concatenate(arrays) if arrays else np.empty(0, np.int64)
 
-    width = 2 * len(TASKS)
+    width = 2 * towers
     return LabelledRows(
         join([part.moments for part in parts]),
         join([part.requests for part in parts]),

@@ -1,13 +1,14 @@
 """What ``evaluate`` finds, as ``reports/metrics.json`` holds it.
 
-A figure is a number or ``"undefined"`` (a slice that holds one class). A domain's tasks stand in
-JSON beside its rows: ``{"rows", "active", ..., "ctr": {metric: {...}}, "cvr": ..., "ctcvr": ...}``.
+A figure is a number or ``"undefined"`` (a slice that holds one class). A domain's targets stand in
+JSON beside its rows, by the names that the config gives them: ``{"rows", "active", ...,
+"click": {metric: {...}}, "order": ...}``.
 
 There are two references: the backbone, and the kernel of all traffic (``all``: the active version
 of its kernel, else the newest). Keys that came later have defaults, so older files are read.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -19,7 +20,6 @@ from pydantic import (
 )
 
 from configs.domains import is_single_topic
-from configs.schema import TASK_NAMES
 from configs.section import Section
 from trainer.metrics.task_metrics import METRICS, UNDEFINED, mean_defined, to_json
 
@@ -50,8 +50,19 @@ def _complete(names: Iterable[str]) -> Callable[[dict[str, T]], dict[str, T]]:
 ByMetric = Annotated[dict[str, T], AfterValidator(_complete(METRICS))]
 """One of something for each of ``METRICS``."""
 
-ByTask = Annotated[dict[str, T], AfterValidator(_complete(TASK_NAMES))]
-"""One of something for each of ``TASK_NAMES``."""
+ByTask = dict[str, T]
+"""One of something for each target (``configs.tasks.Tasks.targets``)."""
+
+
+def ranked(names: Iterable[str], ranking: Sequence[str] | None) -> tuple[str, ...]:
+    """The targets over all rows among those of a result or a manifest.
+
+    Args:
+      names: all of them, in their order.
+      ranking: as the file says; None where it is older than other tasks. Then there are three, the
+        second of which is defined on the rows where the first's label is 1.
+    """
+    return tuple(names)[::2] if ranking is None else tuple(ranking)
 
 
 class Pair(Section):
@@ -153,7 +164,7 @@ class DomainResult(Section):
     def _gather_tasks(cls, values: Any) -> Any:
         if not isinstance(values, dict) or "tasks" in values:
             return values
-        tasks = {name: values[name] for name in TASK_NAMES if name in values}
+        tasks = {name: values[name] for name in values if name not in cls.model_fields}
         return {name: values[name] for name in values if name not in tasks} | {"tasks": tasks}
 
     @model_serializer(mode="wrap")
@@ -196,6 +207,7 @@ class EvaluationResult(Section):
       config: sha256 of the experiment that judged; None in files that are older than it.
       backbone_seen: whether the split overlaps the windows in which the backbone learned and was
         chosen; None in files that are older than it.
+      ranking: the targets that are defined on all rows; None in files that are older than it.
     """
 
     split: str
@@ -205,6 +217,12 @@ class EvaluationResult(Section):
     mean: ByTask[ByMetric[MeanGain]] | None = None
     config: str | None = None
     backbone_seen: Seen | None = None
+    ranking: tuple[str, ...] | None = None
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The targets that are defined on all rows."""
+        return ranked(self.overall, self.ranking)
 
     def to_json(self) -> dict[str, Any]:
         """Gives what ``metrics.json`` holds."""
@@ -227,7 +245,7 @@ def mean_gain(domains: Mapping[str, DomainResult], task: str, metric: str = "auc
 
     Args:
       domains: by name.
-      task: one of ``TASK_NAMES``.
+      task: name of a target.
       metric: one of ``METRICS``; AUC by default.
     """
     known = [

@@ -95,11 +95,11 @@ def kernels_command(
 
 
 def _list(job: Job, arguments: argparse.Namespace) -> None:
-    lines = overview(KernelStore(job))
+    lines, tasks = overview(KernelStore(job)), job.experiment().tasks.ranking
     if arguments.json:
-        print(json.dumps(overview_json(lines), indent=1))
+        print(json.dumps(overview_json(lines, tasks), indent=1))
     elif lines:
-        print(render_overview(lines))
+        print(render_overview(lines, tasks))
     else:
         print(f"{job.kernels}: no kernel yet; python -m trainer.task finetune trains them")
 

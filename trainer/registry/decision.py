@@ -7,7 +7,6 @@ from typing import Literal
 from pydantic import Field
 
 from configs.domain_definitions import Definition
-from configs.schema import RANKING_TASKS
 from configs.section import Section
 from trainer.metrics.paired_bootstrap import significantly_better
 from trainer.metrics.paired_tests import PairedTest
@@ -64,9 +63,8 @@ def interval_reason(figures: dict[str, Comparison]) -> str:
     none does: the rule by which kernels were activated before there were decisions.
 
     Args:
-      figures: task -> AUC.
+      figures: task over all rows -> AUC.
     """
-    figures = {task: figures[task] for task in RANKING_TASKS if task in figures}
     if not figures:
         return "not judged"
     better = [task for task, figure in figures.items() if significantly_better(figure.ci95)]
@@ -86,5 +84,5 @@ def _below(figure: Comparison) -> bool:
 
 
 def _names(tasks: list[str]) -> str:
-    """``CTR-AUC`` or ``CTR- and CTCVR-AUC``."""
+    """``CLICK-AUC`` or ``CLICK- and ORDER-AUC``."""
     return f"{'- and '.join(task.upper() for task in tasks)}-AUC"

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from configs import Experiment, InputError
 from configs.files import write_bytes
+from configs.tasks import Tasks
 from configs.tensorflow_import import tf
 from configs.values import READERS, UnreadableValueError
 from preprocessing.dataset.manifest import read_entry
@@ -24,7 +25,6 @@ from trainer.data.dataset import Columns, Dataset
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape, KernelWeights
 from trainer.kernels.scoring import probabilities, score_rows
-from trainer.kernels.shape import TOWERS
 
 TOLERANCE = 1e-5
 """How far a probability may be off on another machine; on the machine that stored it, it is the
@@ -80,11 +80,13 @@ class GoldenRows:
       requests: sha256 of their file.
       heads: the backbone's outputs.
       columns: what the transform makes of them, and their topics.
+      tasks: of the backbone.
     """
 
     requests: str
     heads: dict[str, Any]
     columns: Columns
+    tasks: Tasks
 
     @classmethod
     def open(cls, job: Job, backbone: keras.Model) -> "GoldenRows":
@@ -102,6 +104,7 @@ class GoldenRows:
             hashlib.sha256(job.golden.read_bytes()).hexdigest(),
             backbone(inputs, training=False),
             columns,
+            experiment.tasks,
         )
 
     def scores_for(self, shape: KernelShape, kernel: KernelWeights) -> Golden:
@@ -110,10 +113,12 @@ class GoldenRows:
         """
         logits = self.heads["logits"].numpy()
         memory = shape.remembers
-        nothing = np.zeros((len(logits), memory.width(TOWERS)), np.float32) if memory else None
+        nothing = (
+            np.zeros((len(logits), memory.width(logits.shape[1])), np.float32) if memory else None
+        )
         taps = read_tap(self.heads, shape.tap).numpy()
         rows = BackboneOutputs(logits, taps, self.columns, nothing)
-        scores = probabilities(score_rows(shape, kernel, rows, np.arange(len(logits))))
+        scores = probabilities(self.tasks, score_rows(shape, kernel, rows, np.arange(len(logits))))
         return {
             "requests": self.requests,
             "scores": {task: values.tolist() for task, values in scores.items()},

@@ -15,11 +15,10 @@ from pydantic import BeforeValidator, JsonValue, PlainSerializer, ValidationErro
 from configs import InputError
 from configs.domain_definitions import Definition
 from configs.memory import memory_definition
-from configs.schema import RANKING_TASKS
 from configs.section import Section
 from trainer.kernels.shape import KernelShape
 from trainer.metrics.formatting import is_number
-from trainer.metrics.results import TaskComparisons
+from trainer.metrics.results import TaskComparisons, ranked
 from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.decision import Decision, interval_reason
 
@@ -62,6 +61,7 @@ class KernelRecord(Section):
       rows: how many it learned from and was judged on.
       windows: part -> first moment and end of these rows, ISO 8601; None in older manifests.
       validation: task -> metric -> comparison with the backbone on the judging rows.
+      ranking: the tasks over all rows among these; None in manifests that are older than it.
       activated: whether it was found better than what would answer its domain otherwise.
       decision: what that was decided on; None in manifests that are older than it.
       judges: which users judged it (``trainer.training.judging_users.run_key``); None in manifests
@@ -77,10 +77,16 @@ class KernelRecord(Section):
     rows: JudgedRows
     windows: dict[str, tuple[str, str]] | None = None
     validation: TaskComparisons
+    ranking: tuple[str, ...] | None = None
     activated: bool = False
     decision: Decision | None = None
     judges: str | None = None
     gate: tuple[tuple[float, ...], ...] | None = None
+
+    @property
+    def ranked(self) -> tuple[str, ...]:
+        """The tasks over all rows, on which it was judged."""
+        return ranked(self.validation, self.ranking)
 
     @property
     def measured_gain(self) -> float:
@@ -88,7 +94,7 @@ class KernelRecord(Section):
         of the tasks over all impressions where they are defined; 0 where none is.
         """
         judged = self.validation
-        deltas = (judged[task]["auc"].delta for task in RANKING_TASKS if task in judged)
+        deltas = (judged[task]["auc"].delta for task in self.ranked if task in judged)
         return mean_defined(float(d) if is_number(d) else None for d in deltas) or 0.0
 
     @property
@@ -97,7 +103,11 @@ class KernelRecord(Section):
         if self.decision:
             return self.decision.reason
         return interval_reason(
-            {task: metrics["auc"] for task, metrics in self.validation.items() if "auc" in metrics}
+            {
+                task: self.validation[task]["auc"]
+                for task in self.ranked
+                if "auc" in self.validation.get(task, {})
+            }
         )
 
 

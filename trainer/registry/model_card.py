@@ -33,7 +33,7 @@ def card(manifest: KernelManifest) -> str:
         ),
         f"- Regulariser {settings['regulariser']}, {beta} {settings[beta]}",
         *(
-            [f"- Gate by the user's rows (0, 1-4, 5-50, more), CTR and CVR: {gate}"]
+            [f"- Gate by the user's rows (0, 1-4, 5-50, more), task by task: {gate}"]
             if (gate := [list(alphas) for alphas in manifest.gate or ()])
             else []
         ),

@@ -1,12 +1,11 @@
 """A job's kernels at a glance: a line a domain, as a table or as JSON."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from configs import InputError
-from configs.schema import RANKING_TASKS
 from trainer.metrics.formatting import align
 from trainer.metrics.results import Comparison
 from trainer.metrics.task_metrics import UNDEFINED
@@ -93,7 +92,7 @@ def _line(
     return Overview(domain, active, versions, version, stored, manifest)
 
 
-def overview_json(lines: Iterable[Overview]) -> list[dict[str, Any]]:
+def overview_json(lines: Iterable[Overview], tasks: Sequence[str]) -> list[dict[str, Any]]:
     """JSON-ready: ``domain``, ``active`` (null: no version is served), ``versions``, ``version``
     (what the rest is about), ``stored`` (ISO 8601, UTC), ``rows``, ``gain`` (task -> ``delta`` and
     ``ci95`` of AUC, not in points; null where undefined), ``activated`` and ``reason``, ``pinned``,
@@ -109,7 +108,7 @@ def overview_json(lines: Iterable[Overview]) -> list[dict[str, Any]]:
             "version": line.version,
             "stored": line.stored.isoformat(timespec="seconds") if line.stored else None,
             "rows": line.manifest.rows.train if line.manifest else None,
-            "gain": {task: _gain_json(line.manifest, task) for task in RANKING_TASKS},
+            "gain": {task: _gain_json(line.manifest, task) for task in tasks},
             "activated": line.manifest.activated if line.manifest else None,
             "reason": line.manifest.reason if line.manifest else line.state,
             "pinned": line.pinned,
@@ -121,11 +120,11 @@ def overview_json(lines: Iterable[Overview]) -> list[dict[str, Any]]:
     ]
 
 
-def render_overview(lines: Iterable[Overview]) -> str:
-    """The table."""
+def render_overview(lines: Iterable[Overview], tasks: Sequence[str]) -> str:
+    """The table, with the gains of these tasks."""
     titles = ["domain", "active", "versions", "stored", "rows"]
-    gains = [f"{task.upper()}-AUC gain" for task in RANKING_TASKS]
-    rows = [[*titles, *gains, "on validation"], *(_cells(line) for line in lines)]
+    gains = [f"{task.upper()}-AUC gain" for task in tasks]
+    rows = [[*titles, *gains, "on validation"], *(_cells(line, tasks) for line in lines)]
     return "\n".join(cells.rstrip() for cells in align(rows, ("active", "rows")))
 
 
@@ -149,11 +148,11 @@ def _gain_json(manifest: KernelManifest | None, task: str) -> dict[str, Any] | N
     }
 
 
-def _cells(line: Overview) -> list[str]:
+def _cells(line: Overview, tasks: Sequence[str]) -> list[str]:
     cells = [line.domain, str(line.active or "-"), _runs(line.versions) or "-"]
     if line.manifest is None or line.stored is None:
-        return [*cells, "-", "-", *("-" for _ in RANKING_TASKS), line.state]
-    gains = [gain_cell(auc_figure(line.manifest, task)) for task in RANKING_TASKS]
+        return [*cells, "-", "-", *("-" for _ in tasks), line.state]
+    gains = [gain_cell(auc_figure(line.manifest, task)) for task in tasks]
     return [
         *cells,
         f"{line.stored:%Y-%m-%d}",

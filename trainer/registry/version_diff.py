@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from configs.schema import TASK_NAMES
 from configs.section import Section
 from trainer.metrics.formatting import METRIC_TITLES, align, is_number
 from trainer.metrics.results import TaskComparisons
@@ -110,7 +109,7 @@ def render_diff(difference: Difference) -> str:
         return "\n".join(
             [*lines, "golden requests: the two versions were not scored on the same ones"]
         )
-    tasks = [task for task in TASK_NAMES if task in difference["golden"]]
+    tasks = list(difference["golden"])
     table = [["golden requests", *tasks]]
     table += [
         [title, *(_number(difference["golden"][task][name]) for task in tasks)]
@@ -208,6 +207,7 @@ def _golden(one: StoredKernel, other: StoredKernel) -> dict[str, dict[str, float
     if not one.golden or not other.golden or one.golden["requests"] != other.golden["requests"]:
         return None
     pairs = {
-        task: (one.golden["scores"][task], other.golden["scores"][task]) for task in TASK_NAMES
+        task: (scores, other.golden["scores"][task])
+        for task, scores in one.golden["scores"].items()
     }
     return {task: shift_figures(*pair) for task, pair in pairs.items()}

@@ -9,7 +9,6 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from configs.schema import RANKING_TASKS, TASK_NAMES
 from trainer.metrics.formatting import POINTS, is_number
 from trainer.metrics.results import EvaluationResult, Interval
 from trainer.metrics.results import Figure as Value
@@ -73,8 +72,9 @@ class Row:
 
 
 def plot_gains(result: EvaluationResult, order: Sequence[str]) -> list[str]:
-    """Forest plots of CTR-AUC and CTCVR-AUC: each domain's gain over the backbone, in points, with
-    its 95% interval, and that of the kernel of all traffic on the same rows; above them ``auto``.
+    """Forest plots of the AUC of each target over all rows: each domain's gain over the backbone,
+    in points, with its 95% interval, and that of the kernel of all traffic on the same rows; above
+    them ``auto``.
 
     Args:
       result: of the evaluation.
@@ -82,7 +82,7 @@ def plot_gains(result: EvaluationResult, order: Sequence[str]) -> list[str]:
     """
     drawn = []
     with mpl.rc_context(STYLE):
-        for task in RANKING_TASKS:
+        for task in result.ranked:
             rows = _rows(result, order, task, "auc")
             figure, axes = _rows_figure(rows)
             axes.axvline(0, color=GREY, linewidth=1)
@@ -114,7 +114,7 @@ def plot_calibration(result: EvaluationResult, order: Sequence[str]) -> list[str
     """
     drawn = []
     with mpl.rc_context(STYLE):
-        for task in TASK_NAMES:
+        for task in result.overall:
             rows = _rows(result, order, task, "pcoc")
             figure, axes = _rows_figure(rows)
             axes.axvline(1, color=GREY, linewidth=1)

@@ -11,7 +11,6 @@ from urllib.parse import quote
 from configs.domain_names import conditions_of, folder_name
 from configs.errors import InputError
 from configs.files import read_json
-from configs.schema import RANKING_TASKS, TASK_NAMES
 from configs.section import read_section
 from trainer.metrics.results import EvaluationResult
 from trainer.reports.domain_plots import plot_calibration, plot_gains
@@ -103,7 +102,7 @@ def _page(
         ),
         _panels(
             plot_gains(result, order),
-            [f"Gain in {task.upper()}-AUC of every domain" for task in RANKING_TASKS],
+            [f"Gain in {task.upper()}-AUC of every domain" for task in result.ranked],
         ),
         "<h2>Calibration</h2>",
         (
@@ -112,7 +111,7 @@ def _page(
         ),
         _panels(
             plot_calibration(result, order),
-            [f"PCOC of {task.upper()} for every domain" for task in TASK_NAMES],
+            [f"PCOC of {task.upper()} for every domain" for task in result.overall],
         ),
         "<h2>Training of the backbone</h2>",
         (
@@ -138,7 +137,7 @@ def _page(
             " most specific active domain.</p>"
         ),
         overall_table(result),
-        *(figures_table(task, result, order) for task in TASK_NAMES),
+        *(figures_table(task, result, order) for task in result.overall),
         "</section>",
     ]
     return render_page("Backbone and kernels", filter(None, sections), TABLE_STYLE)
@@ -176,7 +175,7 @@ def _summary(result: EvaluationResult) -> str:
             f"{sum(domain.active for domain in domains.values())} of {len(domains)}",
         )
     ]
-    for task in RANKING_TASKS:
+    for task in result.ranked:
         name, mean, cell = (
             f"{task.upper()}-AUC",
             result.mean_gain(task),

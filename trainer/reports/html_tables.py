@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 
-from configs.schema import RANKING_TASKS
 from trainer.metrics.formatting import METRIC_TITLES
 from trainer.metrics.results import EvaluationResult
 from trainer.metrics.task_metrics import METRICS
@@ -38,12 +37,12 @@ def domains_table(result: EvaluationResult, order: Iterable[str], cards: Mapping
       order: names of domains from top to bottom.
       cards: domain -> address of its kernel's card; empty where there is none.
     """
-    counted = [f"{task.upper()} positives" for task in RANKING_TASKS]
+    counted = [f"{task.upper()} positives" for task in result.ranked]
     rows = []
     for name in order:
         domain = result.domains[name]
         positives = domain.positives or {}
-        numbers = [domain.rows, *(positives.get(task) for task in RANKING_TASKS)]
+        numbers = [domain.rows, *(positives.get(task) for task in result.ranked)]
         card = f"version {domain.version}" if domain.version else ""
         if cards[name]:
             card = f'<a href="{escape(cards[name])}">{card}</a>'

@@ -7,6 +7,7 @@ import io
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import matplotlib as mpl
@@ -33,6 +34,8 @@ STYLE: dict[str, Any] = {
 _WIDTH_INCHES = 4.4
 """At 420 pixels a point is more than one pixel then, so text of 9 points can be read."""
 _TOP_INCHES = 0.3
+_AUC = "_auc"
+_LINES = ((BLUE, "o-"), (ORANGE, "s-"), (GREEN, "^-"), (GREY, "v-"))
 
 
 def plot_training(history: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -41,14 +44,17 @@ def plot_training(history: Sequence[Mapping[str, Any]]) -> list[str]:
     """
     steps = [entry["step"] for entry in history]
     validation = [entry.get("validation") or {} for entry in history]
+    tasks = dict.fromkeys(
+        name.removesuffix(_AUC) for figures in validation for name in figures if name.endswith(_AUC)
+    )
     curves: dict[str, list[tuple[list[Any], str, str, str]]] = {
         "Loss": [
             ([entry.get("train_loss") for entry in history], GREY, "o-", "training"),
             ([figures.get("loss") for figures in validation], BLUE, "s-", "validation"),
         ],
         "AUC on validation": [
-            ([figures.get("ctr_auc") for figures in validation], BLUE, "o-", "CTR"),
-            ([figures.get("ctcvr_auc") for figures in validation], ORANGE, "s-", "CTCVR"),
+            ([figures.get(f"{task}{_AUC}") for figures in validation], colour, style, task.upper())
+            for task, (colour, style) in zip(tasks, cycle(_LINES), strict=False)
         ],
     }
     drawn = []

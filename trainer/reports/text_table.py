@@ -3,8 +3,8 @@ and the report both show. AUC differences are shown in points, that is x 100.
 """
 
 import textwrap
+from collections.abc import Sequence
 
-from configs.schema import RANKING_TASKS, TASK_NAMES
 from trainer.metrics.formatting import METRIC_TITLES, POINTS, align, is_number
 from trainer.metrics.results import (
     Comparison,
@@ -24,11 +24,11 @@ _INDENT = "  "
 
 def render_table(result: EvaluationResult) -> str:
     """The table that ``evaluate`` prints, at most 80 columns wide: of each domain what it is and
-    what answers it, and a line for CTR and one for CTCVR.
+    what answers it, and a line for each target over all rows.
     """
     lines = [
         *_wrap(
-            f"split '{result.split}': CTR-AUC and CTCVR-AUC, backbone -> kernel; gains in AUC"
+            f"split '{result.split}': {listed(result.ranked)}, backbone -> kernel; gains in AUC"
             " points with 95% intervals, over the backbone"
             + (" and over the kernel of all traffic" if result.has_all else "")
         ),
@@ -41,6 +41,12 @@ def render_table(result: EvaluationResult) -> str:
     lines += ["overall: every row under its most specific active domain (auto)"]
     lines += align(overall_cells(result))
     return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def listed(tasks: Sequence[str]) -> str:
+    """``CLICK-AUC and ORDER-AUC``."""
+    *others, last = (f"{task.upper()}-AUC" for task in tasks)
+    return " and ".join(filter(None, (", ".join(others), last)))
 
 
 def show_name(name: str) -> str:
@@ -121,7 +127,7 @@ def overall_cells(result: EvaluationResult) -> list[list[str]]:
     auto, and the true probabilities where they are known.
     """
     rows = [["task", "served by", *(METRIC_TITLES[metric] for metric in METRICS)]]
-    for task in TASK_NAMES:
+    for task in result.overall:
         cells = result.overall[task]
         sides = {"backbone": [cells[metric].backbone for metric in METRICS]}
         if result.has_all:
@@ -151,26 +157,29 @@ def _wrap(text: str, indent: str = "") -> list[str]:
 def _domain_lines(result: EvaluationResult) -> list[str]:
     table = [["", "task", "backbone -> kernel", "over backbone", "over all"]]
     for domain in result.domains.values():
-        for task in RANKING_TASKS:
+        for task in result.ranked:
             cell = domain.tasks[task]["auc"]
             gains = [show_gain(cell, "auc"), show_gain_over_all(cell, "auc")]
             table.append(["", task.upper(), show_pair(cell), *gains])
     header, *rows = align(table if result.has_all else [cells[:-1] for cells in table])
     lines = [header]
     for index, (name, domain) in enumerate(result.domains.items()):
-        start = index * len(RANKING_TASKS)
-        lines += [*_about(name, domain), *rows[start : start + len(RANKING_TASKS)]]
+        start = index * len(result.ranked)
+        lines += [
+            *_about(name, domain, result.ranked),
+            *rows[start : start + len(result.ranked)],
+        ]
     return lines
 
 
-def _about(name: str, domain: DomainResult) -> list[str]:
-    """``scene=home: 16,290 rows, 2,700 CTR and 480 CTCVR positives; kernel, version 1``, and why
+def _about(name: str, domain: DomainResult, tasks: Sequence[str]) -> list[str]:
+    """``scene=home: 16,290 rows, 2,700 CLICK and 480 ORDER positives; kernel, version 1``, and why
     it is off where it is.
     """
     counts = f"{domain.rows:,} rows"
     if domain.positives:
-        shown = (f"{domain.positives[task]:,} {task.upper()}" for task in RANKING_TASKS)
-        counts += f", {' and '.join(shown)} positives"
+        *shown, last = (f"{domain.positives[task]:,} {task.upper()}" for task in tasks)
+        counts += f", {' and '.join(filter(None, (', '.join(shown), last)))} positives"
     reason = "" if domain.active else show_decision(domain)
     return _wrap(
         f"{show_name(name)}: {counts}; {show_served(domain)}{f': {reason}' if reason else ''}",
@@ -180,7 +189,7 @@ def _about(name: str, domain: DomainResult) -> list[str]:
 
 def _mean_lines(result: EvaluationResult) -> list[str]:
     rows = [["task", "over backbone", "over all", "domains"]]
-    for task in RANKING_TASKS:
+    for task in result.ranked:
         mean = result.mean_gain(task)
         gains = [show_gain(mean, "auc"), show_gain_over_all(mean, "auc")]
         off = f" ({mean.off} off)" if mean.off else ""

@@ -10,7 +10,7 @@ from configs import Experiment
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
-from trainer.backbone.model import BIAS, intercepts_of
+from trainer.backbone.model import BIAS, add_bias, intercepts_of
 from trainer.losses import Objectives, log_probabilities
 from trainer.training.optimizers import FusedAdam, RowWiseAdagrad
 
@@ -35,6 +35,7 @@ class Learner:
     ) -> None:
         settings = experiment.pretrain
         self.model, self.objectives = model, Objectives(experiment)
+        self._tasks = experiment.tasks
         tables = [layer.table for layer in model.layers if isinstance(layer, RowEmbedding)]
         self.tables = [table.value for table in tables]
         self.dense = [
@@ -71,9 +72,9 @@ class Learner:
             served = intercepts_of(self.model)
             if served is not None:
                 logits -= served.value  # they jump, and are not learned
-            if BIAS in heads:  # position moves the click, not the conversion after it
-                logits = tf.stack([logits[:, 0] + heads[BIAS], logits[:, 1]], axis=1)
-            loss = self.objectives.loss(log_probabilities(logits), columns)
+            if BIAS in heads:
+                logits = add_bias(self._tasks, logits, heads[BIAS])
+            loss = self.objectives.loss(log_probabilities(self._tasks, logits), columns)
         sources = [weight.value for weight in self.dense]
         gradients = tape.gradient(loss, sources + self.tables)
         self.adam.apply(gradients[: len(sources)], self.dense)

@@ -191,7 +191,7 @@ def _gradient(
     with tf.GradientTape() as tape:
         tape.watch(weights)
         out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
-        log_p = log_probabilities(tf.transpose(out[0]))
+        log_p = log_probabilities(experiment.tasks, tf.transpose(out[0]))
         loss = tf.reduce_sum(
             loss_by_group(experiment.tasks, log_p, columns, tf.zeros([len(rows)], tf.int32), 1)
         )

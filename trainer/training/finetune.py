@@ -66,7 +66,12 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     keep_requests(dataset, job)
     golden = GoldenRows.open(job, backbone)
     tap = experiment.kernel.tap
-    shape = KernelShape.of(experiment.kernel, read_tap(backbone.output, tap).shape[-1], memory)
+    shape = KernelShape.of(
+        experiment.kernel,
+        read_tap(backbone.output, tap).shape[-1],
+        memory,
+        len(experiment.tasks.towers),
+    )
     shape = with_support(shape, experiment, dataset.fitted)
     keep = user_columns(shape)
     # before the forward passes, which take most of the wait

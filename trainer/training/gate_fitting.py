@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment
-from configs.schema import RANKING_TASKS
 from configs.tensorflow_import import tf
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
@@ -15,7 +14,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import BUCKETS, GATE, SUPPORT, bucket_of
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.scoring import score_rows
-from trainer.losses import log_probabilities, row_cross_entropy
+from trainer.losses import entire_log_probability, row_cross_entropy
 
 _GRID = np.linspace(1.0, 0.0, 21, dtype=np.float32)  # from full trust down, in steps of 0.05
 _FEWEST_USERS = 10  # our choice: an estimate of fewer users' spread says nothing, so alpha stays 1
@@ -85,28 +84,29 @@ def fit_gate(
     buckets: npt.NDArray[Any],
     kernel_logits: Floats,
 ) -> Floats:
-    """alpha by task and bucket, float32 ``[2, 4]``.
+    """alpha by task and bucket, float32 ``[T, 4]``.
 
-    CTR's alpha is fitted to the log loss of CTR, then, given it, CVR's to the log loss of CTCVR
-    over all impressions. In each bucket the largest alpha of the grid 0, 0.05, .., 1 is taken whose
-    loss is within one standard error of the smallest; the error is that of the paired difference,
-    summed by user, as a user's rows go together. So alpha leaves 1 only where the data insist (our
-    choice; the rule is that of Breiman et al. 1984, section 3.4.3). It is 1 in a bucket of fewer
-    than ten users, or without weight.
+    The alpha of a task over all rows is fitted to its log loss; then, given those, that of a task
+    that waits on others to the log loss of the product over all rows. In each bucket the largest
+    alpha of the grid 0, 0.05, .., 1 is taken whose loss is within one standard error of the
+    smallest; the error is that of the paired difference, summed by user, as a user's rows go
+    together. So alpha leaves 1 only where the data insist (our choice; the rule is that of Breiman
+    et al. 1984, section 3.4.3). It is 1 in a bucket of fewer than ten users, or without weight.
 
     Args:
       experiment: names the labels.
       data: where the rows are.
       rows: indices ``[N]``.
       buckets: of each row's user, ``[N]``.
-      kernel_logits: ungated, ``[N, 2]``.
+      kernel_logits: ungated, ``[N, T]``.
     """
     backbone, weights = data.logits[rows], data.weights[rows]
     users = data.columns["row/user"][rows]
-    gate = np.ones((2, BUCKETS), np.float32)
-    row_alpha = np.ones((len(rows), 2), np.float32)
-    for task, name in enumerate(RANKING_TASKS):
-        labels = data.labels(getattr(experiment.tasks, name).label)[rows]
+    tasks = experiment.tasks
+    gate = np.ones((len(tasks.towers), BUCKETS), np.float32)
+    row_alpha = np.ones((len(rows), len(tasks.towers)), np.float32)
+    for task, name in enumerate(tasks.towers):
+        labels = data.labels(tasks.root[name].label)[rows]
         for bucket in range(BUCKETS):
             inside = np.flatnonzero(buckets == bucket)
             _, user = np.unique(users[inside], return_inverse=True)
@@ -118,7 +118,7 @@ def fit_gate(
                 logits = backbone[inside] + row_alpha[inside] * (
                     kernel_logits[inside] - backbone[inside]
                 )
-                log_p = log_probabilities(tf.constant(logits))[name]
+                log_p = entire_log_probability(tasks, name, tf.constant(logits))
                 losses.append(row_cross_entropy(tf.constant(labels[inside]), log_p).numpy())
             gate[task, bucket] = row_alpha[inside, task] = _GRID[
                 one_standard_error(np.stack(losses), weights[inside], user)

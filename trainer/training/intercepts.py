@@ -5,7 +5,7 @@ Training leaves the served logits off by a constant. The position tower's logit 
 and is left out at serving; and the heads' own intercepts are what the last steps made of them. The
 mean of the position logit would not do: a probability is no linear function of its logit, so the
 mean prediction comes out too low (by 3 to 5% on the quickstart, by 30% where clicks depend more on
-positions), and the CVR head's own error stays. So both intercepts are set from the labels, as those
+positions), and the error of later towers stays. So all intercepts are set from the labels, as those
 of a logistic regression with everything else given would be (our choice); of the position logit
 this leaves what is right on average.
 """
@@ -39,7 +39,7 @@ _KEPT = ("label/", "row/weight")
 
 def set_intercepts(
     inference: keras.Model, dataset: Dataset, experiment: Experiment, rows: int = MOST_ROWS
-) -> tuple[float, float]:
+) -> tuple[float, ...]:
     """Sets a backbone's intercepts from rows of ``pretrain.split``.
 
     They are a function of the other weights and of the rows, not of the intercepts before.
@@ -52,11 +52,12 @@ def set_intercepts(
       rows: how many are read at most, about: every so many-th block of the split.
 
     Returns:
-      The intercepts of CTR and CVR, which are added to their logits.
+      The intercept of each tower, which is added to its logit.
     """
+    towers = len(experiment.tasks.towers)
     if (intercepts := intercepts_of(inference)) is None:
-        return 0.0, 0.0
-    intercepts.assign(np.zeros(2, np.float32))
+        return (0.0,) * towers
+    intercepts.assign(np.zeros(towers, np.float32))
     split = experiment.pretrain.split
     every = ceil(dataset.rows(split) / rows)
     batches = dataset.batches(split, _BATCH, every)
@@ -68,7 +69,7 @@ def set_intercepts(
     found = fit_intercepts(
         BackboneOutputs(
             np.concatenate(logits),
-            np.empty((0, 2, 0), np.float32),
+            np.empty((0, towers, 0), np.float32),
             {name: np.concatenate([part[name] for part in kept]) for name in kept[0]},
         ),
         experiment,
@@ -77,23 +78,26 @@ def set_intercepts(
     return found
 
 
-def fit_intercepts(outputs: BackboneOutputs, experiment: Experiment) -> tuple[float, float]:
-    """What to add to the CTR and the CVR logits so that the mean predictions of CTR and of CTCVR,
-    by weight, are the mean labels.
+def fit_intercepts(outputs: BackboneOutputs, experiment: Experiment) -> tuple[float, ...]:
+    """What to add to each tower's logit so that the mean over all rows, by weight, of its
+    probability times those of the towers it waits on is the mean label.
 
-    An intercept is 0 where there is none that does this (rows of one class alone, or every click
-    converts).
+    An intercept is 0 where there is none that does this (rows of one class alone, or the label is 1
+    wherever the earlier one is).
 
     Args:
       outputs: rows with their logits and labels; taps are not read.
       experiment: names the labels.
     """
     logits, weights = outputs.logits.astype(np.float64), outputs.weights.astype(np.float64)
-    clicks = outputs.labels(experiment.tasks.ctr.label)
-    conversions = outputs.labels(experiment.tasks.ctcvr.label)
-    ctr = _matching(logits[:, 0], weights, float(weights @ clicks))
-    clicked = weights * expit(logits[:, 0] + ctr)
-    return ctr, _matching(logits[:, 1], clicked, float(weights @ conversions))
+    tasks, found = experiment.tasks, list[float]()
+    for place, name in enumerate(tasks.towers):
+        reached = weights
+        for earlier in tasks.before(name):
+            reached = reached * expit(logits[:, earlier] + found[earlier])
+        labels = outputs.labels(tasks.root[name].label)
+        found.append(_matching(logits[:, place], reached, float(weights @ labels)))
+    return tuple(found)
 
 
 def _matching(logits: Floats, weights: Floats, total: float) -> float:

@@ -116,9 +116,9 @@ class _Batch(NamedTuple):
     columns: dict[str, tf.Tensor]
     """Labels and sample weights, ``[T * TILE]``."""
     taps: tf.Tensor
-    """``[T, 2, TILE, d]``, or ``[T, 1, TILE, d]`` where tasks share them."""
+    """``[T, K, TILE, d]`` of K towers, or ``[T, 1, TILE, d]`` where tasks share them."""
     logits: tf.Tensor
-    """``[T, 2, TILE]``."""
+    """``[T, K, TILE]``."""
     tile_domain: tf.Tensor
     """Each tile's domain, as its place in ``active``, int32 ``[T]``."""
     active: tf.Tensor
@@ -353,7 +353,10 @@ class JointTrainer:
                 for name, weight in self._weights(trained, noise).items()
             }
             out = self.adapter.logits(weights, taps, logits)
-            log_p = log_probabilities(tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, 2]))
+            log_p = log_probabilities(
+                self.experiment.tasks,
+                tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, out.shape[1]]),
+            )
             row_domain = tf.repeat(tile_domain, TILE)
             entropy = loss_by_group(self.experiment.tasks, log_p, columns, row_domain, count)
             own_rows = tf.gather(self.rows_total, active)

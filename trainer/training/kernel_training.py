@@ -49,10 +49,10 @@ def train_kernels(
 ) -> list[TrainedKernel]:
     """Trains the kernels of several domains together.
 
-    After every epoch each domain is scored on its own stopping rows (mean of CTR- and CTCVR-AUC);
-    it keeps its best kernel, the one it started from included. At a constant rate it leaves
-    training after ``finetune.patience`` epochs without a better one. A domain whose stopping rows
-    have one class only cannot be scored; it keeps its last kernel.
+    After every epoch each domain is scored on its own stopping rows (mean AUC of the targets over
+    all rows); it keeps its best kernel, the one it started from included. At a constant rate it
+    leaves training after ``finetune.patience`` epochs without a better one. A domain whose stopping
+    rows have one class only cannot be scored; it keeps its last kernel.
 
     A kernel trains on inputs that are standardised over the whole window
     (``trainer.backbone.input_scale``), where N(0, 1) is what its weights start from and are held

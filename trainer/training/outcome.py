@@ -1,9 +1,8 @@
 """What fine-tuning decided, domain by domain."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from configs.schema import RANKING_TASKS
 from trainer.metrics.formatting import align
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelRecord
@@ -42,23 +41,23 @@ class Outcome:
         return cls(domain, 0, None, None, f"pinned: {stays}; kernels unpin lets it be tuned")
 
 
-def render_outcomes(outcomes: Iterable[Outcome]) -> str:
-    """A table: domain, version, rows learned from, gains over the backbone on validation in AUC
-    points with their 95% intervals, and what was decided and why.
+def render_outcomes(outcomes: Iterable[Outcome], tasks: Sequence[str]) -> str:
+    """A table: domain, version, rows learned from, gains of these tasks over the backbone on
+    validation in AUC points with their 95% intervals, and what was decided and why.
     """
-    gains = [f"{task.upper()}-AUC gain" for task in RANKING_TASKS]
+    gains = [f"{task.upper()}-AUC gain" for task in tasks]
     rows = [["domain", "version", "rows", *gains, "decision"]]
-    rows += [_cells(outcome) for outcome in outcomes]
+    rows += [_cells(outcome, tasks) for outcome in outcomes]
     return "\n".join(line.rstrip() for line in align(rows, ("version", "rows")))
 
 
-def _cells(outcome: Outcome) -> list[str]:
+def _cells(outcome: Outcome, tasks: Sequence[str]) -> list[str]:
     record, decision = outcome.record, outcome.decision
     return [
         outcome.domain,
         str(decision.version or "-") if decision else "-",
         f"{outcome.rows:,}" if decision else "-",
-        *(gain_cell(auc_figure(record, task) if record else None) for task in RANKING_TASKS),
+        *(gain_cell(auc_figure(record, task) if record else None) for task in tasks),
         _decided(decision) if decision else outcome.note,
     ]
 

@@ -103,6 +103,7 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
     )  # as read now: with the defaults of settings that are younger than the job
     for side in (ours, theirs):  # a topic that the body does not read is no matter of the backbone
         side["topics"] = [(name, side["topics"][name]) for name in side["backbone"]["topics"]]
+        side["tasks"] = list(side["tasks"].items())  # their order is that of the towers
     for section in (*_DECISIVE, "topics"):
         if theirs[section] != ours[section]:
             raise InputError(
@@ -145,7 +146,9 @@ class _Run:
             self.checkpoints.restore_best(self.state.stopping.when)
             print(f"kept: step {self.state.stopping.when}, the best on validation", file=sys.stderr)
         found = set_intercepts(self.inference, self.dataset, self.experiment)
-        print(f"intercepts: CTR {found[0]:+.4f}, CVR {found[1]:+.4f}", file=sys.stderr)
+        towers = zip(self.experiment.tasks.towers, found, strict=True)
+        shown = ", ".join(f"{name.upper()} {value:+.4f}" for name, value in towers)
+        print(f"intercepts: {shown}", file=sys.stderr)
         self.writer.flush()
 
     def _train_epoch(self) -> None:
@@ -250,10 +253,10 @@ def _shown(figures: dict[str, float | None]) -> str:
 def validation_figures(
     outputs: BackboneOutputs, objectives: Objectives, experiment: Experiment
 ) -> dict[str, float | None]:
-    """Loss, CTR-AUC and CTCVR-AUC of the frozen backbone on a validation split; None where a
-    split has one class only.
+    """Loss, and AUC of the targets over all rows, of the frozen backbone on a validation split;
+    None where a split has one class only.
     """
-    log_p = log_probabilities(tf.constant(outputs.logits))
+    log_p = log_probabilities(experiment.tasks, tf.constant(outputs.logits))
     columns = {
         name: tf.constant(values)
         for name, values in outputs.columns.items()

@@ -231,6 +231,7 @@ def _content(
         "rows": {"train": trained.rows, "validation": judged},  # the half that judges
         "windows": run.windows(),
         "validation": figures,
+        "ranking": experiment.tasks.ranking,
         "judges": run.key,
         **({GATE: np.asarray(kernel[GATE]).tolist()} if GATE in kernel else {}),
     }

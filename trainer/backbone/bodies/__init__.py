@@ -3,5 +3,5 @@ all have one signature.
 
 Each is a function ``(x, build) -> list[TaskHead]``: ``x`` ``[B, D]`` is every feature's embedding
 side by side, ``build`` is a ``trainer.backbone.bodies.builder.Build``; it returns one ``TaskHead``
-for each of ``trainer.backbone.bodies.builder.TASKS``.
+for each of ``trainer.backbone.bodies.builder.Build.tasks``.
 """

@@ -10,9 +10,6 @@ from keras import ops
 from configs.training import Backbone
 from trainer.backbone.layers.experts import Experts
 
-TASKS = ("ctr", "cvr")
-"""The tasks that have a tower, in the order of every task axis; CTCVR is their product."""
-
 
 class TaskHead(NamedTuple):
     """One task's end of a body: symbolic tensors."""
@@ -31,6 +28,7 @@ class Build:
 
     Attributes:
       settings: the config's ``backbone`` section.
+      tasks: names of the towers (``configs.tasks.Tasks.towers``), in the order of every task axis.
       topics: of the topics that the body reads: int32 ``[B]``, 0 for none of the topic's values,
         then 1.. in its order.
       values: how many indices each of these topics has, 0 included.
@@ -38,6 +36,7 @@ class Build:
     """
 
     settings: Backbone
+    tasks: tuple[str, ...]
     topics: dict[str, Any]
     values: dict[str, int]
     seeds: Iterator[int]

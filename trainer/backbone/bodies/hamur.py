@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from trainer.backbone.bodies.builder import TASKS, Build, TaskHead
+from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.domain_embedding import domain_vector
 from trainer.backbone.layers.domain_specific import HyperAdapter, PartitionedNormalization
 
@@ -40,4 +40,4 @@ def hamur(x: Any, build: Build) -> list[TaskHead]:
         hidden = hidden + PartitionedNormalization(
             build.values[topic], gamma=0.0, name=f"domain_norm_{depth}"
         )(adapted, domain)
-    return [build.head(task, hidden) for task in TASKS]
+    return [build.head(task, hidden) for task in build.tasks]

@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from trainer.backbone.bodies.builder import TASKS, Build, TaskHead
+from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.domain_embedding import domain_vector
 
 
@@ -38,7 +38,7 @@ def pepnet(x: Any, build: Build) -> list[TaskHead]:
     x = x * gate(ops.concatenate([domain, ops.stop_gradient(x)], axis=-1), x.shape[-1], "epnet")
     experts = build.experts(x, settings.experts, "experts")
     heads = []
-    for task in TASKS:
+    for task in build.tasks:
         hidden = representation = build.mixture(x, experts, f"{task}_gate") * gate(
             prior, settings.expert_layers[-1], f"{task}_ppnet_0"
         )

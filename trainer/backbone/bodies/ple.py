@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from trainer.backbone.bodies.builder import TASKS, Build, TaskHead
+from trainer.backbone.bodies.builder import Build, TaskHead
 
 SHARED = "shared"
 
@@ -16,17 +16,17 @@ def ple(x: Any, build: Build) -> list[TaskHead]:
 
     A level has ``experts`` experts E_k over g_k for each task and ``shared_experts`` experts E_s
     over g_s, all of widths ``expert_layers``. Then  g_k <- softmax(G_k g_k) [E_k; E_s]  and, but in
-    the last level,  g_s <- softmax(G_s g_s) [E_ctr; E_cvr; E_s].
+    the last level,  g_s <- softmax(G_s g_s) [E_1; ..; E_T; E_s].
     """
     settings = build.settings
-    states = dict.fromkeys((*TASKS, SHARED), x)
+    states = dict.fromkeys((*build.tasks, SHARED), x)
     for level in range(settings.levels):
-        counts = {**dict.fromkeys(TASKS, settings.experts), SHARED: settings.shared_experts}
+        counts = {**dict.fromkeys(build.tasks, settings.experts), SHARED: settings.shared_experts}
         experts = {
             name: build.experts(states[name], count, f"{name}_experts_{level}")
             for name, count in counts.items()
         }
-        read = {task: [experts[task], experts[SHARED]] for task in TASKS}
+        read = {task: [experts[task], experts[SHARED]] for task in build.tasks}
         if level < settings.levels - 1:
             read[SHARED] = list(experts.values())
         states = {
@@ -35,4 +35,4 @@ def ple(x: Any, build: Build) -> list[TaskHead]:
             )
             for name, parts in read.items()
         }
-    return [build.head(task, states[task]) for task in TASKS]
+    return [build.head(task, states[task]) for task in build.tasks]

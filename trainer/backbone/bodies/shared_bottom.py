@@ -4,10 +4,10 @@ tasks share.
 
 from typing import Any
 
-from trainer.backbone.bodies.builder import TASKS, Build, TaskHead
+from trainer.backbone.bodies.builder import Build, TaskHead
 
 
 def shared_bottom(x: Any, build: Build) -> list[TaskHead]:
     """Both tasks read h(x), one network of widths ``expert_layers``; ``experts`` is not read."""
     bottom = build.mlp(x, build.settings.expert_layers, "bottom")
-    return [build.head(task, bottom) for task in TASKS]
+    return [build.head(task, bottom) for task in build.tasks]

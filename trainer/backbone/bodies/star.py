@@ -6,7 +6,7 @@ from typing import Any
 
 from keras import ops
 
-from trainer.backbone.bodies.builder import TASKS, Build, TaskHead
+from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.domain_embedding import domain_vector
 from trainer.backbone.layers.domain_specific import PartitionedNormalization, StarNetwork
 
@@ -33,7 +33,7 @@ def star(x: Any, build: Build) -> list[TaskHead]:
         )
 
     heads = []
-    for task in TASKS:
+    for task in build.tasks:
         representation = network(normalised, settings.expert_layers, f"{task}_bottom")
         tower = network(representation, settings.tower_layers, f"{task}_tower")
         logit = network(tower, (1,), f"{task}_logit", None)

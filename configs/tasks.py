@@ -1,0 +1,264 @@
+"""Defines what is predicted: tasks by name, side by side or one after another."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from pydantic import ConfigDict, Field, RootModel, model_validator
+
+from configs.section import Identifier, Section, Weight
+
+EVERY_ROW = "all"
+"""What older configs call the sample space of all rows."""
+
+_RESULTS = {
+    "rows",
+    "active",
+    "served_domain",
+    "version",
+    "decision",
+    "seen",
+    "positives",
+    "tasks",
+}
+"""What stands beside tasks in the results of ``evaluate``."""
+
+_OUTPUTS = {"domain", "domains", "score"}
+"""Outputs of a served model that are no task's; ``served_domain`` is one, too."""
+
+_LAYERS = {
+    "adapter",
+    "attention",
+    "bottom",
+    "cross",
+    "domain_norm",
+    "embedding",
+    "epnet",
+    "hyper",
+    "id_dropout",
+    "input",
+    "pooling",
+    "position",
+    "shared",
+}
+"""What layers of a backbone are called that are no task's."""
+
+TAKEN_NAMES = frozenset(_RESULTS | _OUTPUTS | _LAYERS)
+"""What no task may be called."""
+
+_TAKEN_ENDING = "_auxiliary"
+
+
+class Entire(Section):
+    """A task's product with all tasks before it: p(a) p(b | a), over all rows and not only those
+    where the earlier label is 1 (ESMM, Ma et al. 2018, section 2.2).
+    """
+
+    name: Identifier
+    loss_weight: Weight = 1.0
+
+
+class Task(Section):
+    """What a tower of the backbone predicts: the probability of a label."""
+
+    label: str = Field(description="0/1 column")
+    after: Identifier | None = Field(
+        None,
+        description=(
+            "an earlier task, on whose label this one waits: it is defined on the rows where that"
+            " label is 1; all rows where null"
+        ),
+    )
+    loss_weight: Weight = 1.0
+    entire: Entire | None = Field(
+        None, description="the product with the tasks before it, of a task that has 'after'"
+    )
+
+
+@dataclass(frozen=True)
+class Target:
+    """A probability that is learned, judged and served: a task's own, or an entire product.
+
+    Attributes:
+      name: of the task, or of its entire product.
+      label: the 0/1 column.
+      given: label column on whose rows of 1 it is defined; None for all rows.
+      towers: places of the towers whose probabilities are multiplied, first to last; a task's own
+        alone for its own probability.
+      loss_weight: of its cross-entropy in the objective.
+    """
+
+    name: str
+    label: str
+    given: str | None
+    towers: tuple[int, ...]
+    loss_weight: float
+
+
+class Tasks(RootModel[dict[Identifier, Task]]):
+    """Tasks by name, in the order of the backbone's towers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @cached_property
+    def towers(self) -> tuple[str, ...]:
+        """Names of the tasks: each has a tower, and this is the order of every task axis."""
+        return tuple(self.root)
+
+    @cached_property
+    def targets(self) -> dict[str, Target]:
+        """Everything that is predicted, by name: each task, and after it its entire product."""
+        found = {}
+        for name, task in self.root.items():
+            given = self.root[task.after].label if task.after else None
+            place = self.towers.index(name)
+            found[name] = Target(name, task.label, given, (place,), task.loss_weight)
+            if task.entire:
+                path = (*self._path(task), place)
+                found[task.entire.name] = Target(
+                    task.entire.name, task.label, None, path, task.entire.loss_weight
+                )
+        return found
+
+    def _path(self, task: Task) -> tuple[int, ...]:
+        """Places of the towers before a task, first to last."""
+        if task.after is None:
+            return ()
+        return (*self._path(self.root[task.after]), self.towers.index(task.after))
+
+    def before(self, task: str) -> tuple[int, ...]:
+        """Places of the towers that a task waits on, first to last; none where it is defined on
+        all rows.
+        """
+        return self._path(self.root[task])
+
+    @cached_property
+    def ranking(self) -> tuple[str, ...]:
+        """The targets that are defined on all rows: what a slate can be ranked by, and so what
+        kernels are stopped, judged and reported on.
+        """
+        return tuple(target.name for target in self.targets.values() if target.given is None)
+
+    @property
+    def ranked_by(self) -> str:
+        """The last of ``ranking``: of a funnel its end over all rows. A page is ranked by it where
+        the config gives no ``score`` (our choice).
+        """
+        return self.ranking[-1]
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """The distinct label columns, in the order of the tasks."""
+        return tuple(dict.fromkeys(task.label for task in self.root.values()))
+
+    @cached_property
+    def steps(self) -> tuple[tuple[str, str], ...]:
+        """The label columns (earlier, later) of every task that waits on another, each pair once:
+        the later is 1 nowhere where the earlier is 0.
+        """
+        waiting = (target for target in self.targets.values() if target.given is not None)
+        return tuple(dict.fromkeys((str(target.given), target.label) for target in waiting))
+
+    @property
+    def words(self) -> str:
+        """``view (click), buy (order where click is 1)``."""
+        return ", ".join(
+            f"{target.name} ({target.label}{f' where {target.given} is 1' if target.given else ''})"
+            for target in self.targets.values()
+        )
+
+    @property
+    def spaces(self) -> dict[str, dict[str, str]]:
+        """Label and sample space of every target, by name: all of it that decides a dataset."""
+        return {
+            name: {"label": target.label, "space": target.given or EVERY_ROW}
+            for name, target in self.targets.items()
+        }
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_spaces(cls, values: Any) -> Any:
+        """Reads the older form, where a task named the label it waits on (``space``), and an
+        entire product was a task of its own.
+        """
+        if not isinstance(values, dict) or not all(
+            isinstance(task, dict) for task in values.values()
+        ):
+            return values
+        if not any("space" in task for task in values.values()):
+            return values
+        every = {
+            name: {key: value for key, value in task.items() if key != "space"}
+            for name, task in values.items()
+        }
+        spaces = {name: task.get("space", EVERY_ROW) for name, task in values.items()}
+        on_all_rows = {
+            task.get("label"): name for name, task in every.items() if spaces[name] == EVERY_ROW
+        }
+        read: dict[str, Any] = {}
+        for name, task in every.items():
+            waiting = next(
+                (
+                    other
+                    for other in read
+                    if spaces[other] != EVERY_ROW and read[other].get("label") == task.get("label")
+                ),
+                None,
+            )
+            if spaces[name] != EVERY_ROW:
+                if spaces[name] not in on_all_rows:
+                    raise ValueError(
+                        f"{name}.space: '{spaces[name]}' is the label of no task on all rows;"
+                        " expected one, or 'after' and the name of an earlier task"
+                    )
+                read[name] = {**task, "after": on_all_rows[spaces[name]]}
+            elif waiting and "entire" not in read[waiting]:
+                weight = {key: value for key, value in task.items() if key != "label"}
+                read[waiting]["entire"] = {"name": name, **weight}
+            else:
+                read[name] = task
+        return read
+
+    @model_validator(mode="after")
+    def _sound(self) -> "Tasks":
+        if not self.root:
+            raise ValueError("expected at least one task")
+        earlier: list[str] = []
+        for name, task in self.root.items():
+            if task.after is not None and task.after not in earlier:
+                raise ValueError(
+                    f"{name}.after: '{task.after}' is no task above it; expected one of"
+                    f" {', '.join(earlier) or 'none, since it is the first'}"
+                )
+            if task.entire and task.after is None:
+                raise ValueError(
+                    f"{name}.entire: the task waits on no other, so it is defined on all rows"
+                    " itself; leave it out, or give 'after'"
+                )
+            if task.after and self.root[task.after].label == task.label:
+                raise ValueError(
+                    f"{name}.label: '{task.label}' is the label of '{task.after}', which it waits"
+                    " on; expected another column"
+                )
+            earlier.append(name)
+        names = [*self.root, *(task.entire.name for task in self.root.values() if task.entire)]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"'{name}' names two tasks or entire products; expected one")
+            if name in TAKEN_NAMES or name.endswith(_TAKEN_ENDING):
+                raise ValueError(
+                    f"'{name}' cannot name a task: parts of results and models are called so"
+                )
+        weights = [target.loss_weight for target in self.targets.values()]
+        if not any(weights):
+            raise ValueError("every loss_weight is 0: there is nothing to train")
+        for place, tower in enumerate(self.towers):
+            learned = (
+                target.loss_weight for target in self.targets.values() if place in target.towers
+            )
+            if not any(learned):
+                raise ValueError(
+                    f"{tower}: every loss_weight of it and of what is a product of it is 0, so it"
+                    " would be served untrained; leave the task out, or give it a weight"
+                )
+        return self
