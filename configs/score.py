@@ -31,7 +31,7 @@ OPERATIONS = (*_BINARY.values(), "negative", *_CALLS)
 
 _EXPECTED = (
     "numbers, names of tasks, + - * / **, parentheses, and"
-    f" {', '.join(f'{name}({', '.join('xy'[:count])})' for name, count in _CALLS.items())}"
+    f" {', '.join(name + '(' + ', '.join('xy'[:count]) + ')' for name, count in _CALLS.items())}"
 )
 
 
@@ -99,7 +99,7 @@ def _parsed(text: str) -> ast.expr:
 def _is_known(node: ast.expr, is_called: bool) -> bool:
     match node:
         case ast.Constant(value=number):
-            return type(number) in (int, float) and abs(number) < math.inf
+            return type(number) in (int, float) and math.isfinite(float(str(number)))
         case ast.Name(id=name):
             return (name in _CALLS) == is_called
         case ast.UnaryOp(op=op):

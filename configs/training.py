@@ -8,9 +8,9 @@ from configs.section import Count, CountOrNone, Depth, Rate, SafeName, Section, 
 
 
 class Debias(Section):
-    """A tower on position whose logits are added in training to those of the tasks that wait on no other. At
-    serving it is left
-    out, and an intercept stands for what it was on average (``trainer.training.intercepts``).
+    """A tower on position whose logits are added in training to those of the tasks that wait on no
+    other. At serving it is left out, and an intercept stands for what it was on average
+    (``trainer.training.intercepts``).
     """
 
     feature: str

@@ -97,7 +97,9 @@ class TrainerScores:
         ]
 
     def scores_for(self, domain: str) -> tuple[Probabilities, list[str]]:
-        """Output -> value of every row (``served_outputs``), and the name of the domain that serves it."""
+        """Output -> value of every row (``served_outputs``), and the name of the domain that serves
+        it.
+        """
         answer = self._answer(domain)
         served = self._automatic if answer is None else [answer] * len(self._automatic)
         logits = self._rows.logits.copy()
