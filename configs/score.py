@@ -5,7 +5,6 @@ of it is ever run by Python.
 """
 
 import ast
-import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ LONGEST = 1_000
 """Characters of an expression."""
 
 _MOST_PARTS = 200
+_LARGEST = 1e30
 _BINARY: dict[type[ast.operator], str] = {
     ast.Add: "add",
     ast.Sub: "subtract",
@@ -23,15 +23,15 @@ _BINARY: dict[type[ast.operator], str] = {
     ast.Div: "divide",
     ast.Pow: "power",
 }
-_CALLS = {"log": 1, "exp": 1, "sqrt": 1, "minimum": 2, "maximum": 2}
+FUNCTIONS = {"log": 1, "exp": 1, "sqrt": 1, "minimum": 2, "maximum": 2}
 """Functions, and how many arguments they take."""
 
-OPERATIONS = (*_BINARY.values(), "negative", *_CALLS)
+OPERATIONS = (*_BINARY.values(), "negative", *FUNCTIONS)
 """Names of all that an expression is made of, numbers and names aside."""
 
 _EXPECTED = (
     "numbers, names of tasks, + - * / **, parentheses, and"
-    f" {', '.join(name + '(' + ', '.join('xy'[:count]) + ')' for name, count in _CALLS.items())}"
+    f" {', '.join(name + '(' + ', '.join('xy'[:count]) + ')' for name, count in FUNCTIONS.items())}"
 )
 
 
@@ -43,7 +43,7 @@ def check_score(text: str, names: Collection[str]) -> None:
     """
     used = [node.id for node in ast.walk(_parsed(text)) if isinstance(node, ast.Name)]
     for name in used:
-        if name not in names and name not in _CALLS:
+        if name not in names and name not in FUNCTIONS:
             raise ValueError(f"'{name}' is no task; expected one of {', '.join(names)}")
     if not any(name in names for name in used):
         raise ValueError(f"it reads no task; expected one of {', '.join(names)}")
@@ -99,13 +99,14 @@ def _parsed(text: str) -> ast.expr:
 def _is_known(node: ast.expr, is_called: bool) -> bool:
     match node:
         case ast.Constant(value=number):
-            return type(number) in (int, float) and math.isfinite(float(str(number)))
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            return is_number and abs(number) <= _LARGEST
         case ast.Name(id=name):
-            return (name in _CALLS) == is_called
+            return (name in FUNCTIONS) == is_called
         case ast.UnaryOp(op=op):
             return isinstance(op, ast.USub | ast.UAdd)
         case ast.BinOp(op=op):
             return type(op) in _BINARY
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]):
-            return len(arguments) == _CALLS.get(name)
+            return len(arguments) == FUNCTIONS.get(name)
     return False

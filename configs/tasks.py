@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from keyword import iskeyword
 from typing import Any
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
+from configs.score import FUNCTIONS
 from configs.section import Identifier, Section, Weight
 
 EVERY_ROW = "all"
@@ -245,9 +247,14 @@ class Tasks(RootModel[dict[Identifier, Task]]):
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"'{name}' names two tasks or entire products; expected one")
-            if name in TAKEN_NAMES or name.endswith(_TAKEN_ENDING):
+            if (
+                name in TAKEN_NAMES
+                or name in FUNCTIONS
+                or iskeyword(name)
+                or name.endswith(_TAKEN_ENDING)
+            ):
                 raise ValueError(
-                    f"'{name}' cannot name a task: parts of results and models are called so"
+                    f"'{name}' cannot name a task: parts of results, models or expressions are called so"
                 )
         weights = [target.loss_weight for target in self.targets.values()]
         if not any(weights):
