@@ -99,8 +99,9 @@ def _parsed(text: str) -> ast.expr:
 def _is_known(node: ast.expr, is_called: bool) -> bool:
     match node:
         case ast.Constant(value=number):
-            is_number = isinstance(number, int | float) and not isinstance(number, bool)
-            return is_number and abs(number) <= _LARGEST
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                return False
+            return abs(number) <= _LARGEST
         case ast.Name(id=name):
             return (name in FUNCTIONS) == is_called
         case ast.UnaryOp(op=op):

@@ -254,7 +254,8 @@ class Tasks(RootModel[dict[Identifier, Task]]):
                 or name.endswith(_TAKEN_ENDING)
             ):
                 raise ValueError(
-                    f"'{name}' cannot name a task: parts of results, models or expressions are called so"
+                    f"'{name}' cannot name a task: parts of results, models or expressions are"
+                    " called so"
                 )
         weights = [target.loss_weight for target in self.targets.values()]
         if not any(weights):
