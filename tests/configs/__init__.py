@@ -5,7 +5,7 @@ import pytest
 from configs import ConfigError, Experiment, parse_experiment
 
 TASKS_AND_SPLITS = """\
-tasks: {ctr: {label: click}, cvr: {label: order, space: click}, ctcvr: {label: order}}
+tasks: {ctr: {label: click}, cvr: {label: order, after: ctr, entire: {name: ctcvr}}}
 splits:
   pretrain: {start: 2024-01-01, end: 2024-01-02}
   finetune: {start: 2024-01-02, end: 2024-01-03}

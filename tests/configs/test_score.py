@@ -1,0 +1,128 @@
+"""The expression that ranks a page: what it may say and what it is worth; nothing else runs."""
+
+import math
+import operator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs.score import FUNCTIONS, LONGEST, OPERATIONS, check_score, score_of
+from tests.configs import accept, refusal
+
+NAMES = ("click", "view", "like")
+OPERATORS: dict[str, Any] = {
+    "add": operator.add,
+    "subtract": operator.sub,
+    "multiply": operator.mul,
+    "divide": operator.truediv,
+    "power": operator.pow,
+    "negative": operator.neg,
+    "log": math.log,
+    "exp": math.exp,
+    "sqrt": math.sqrt,
+    "minimum": min,
+    "maximum": max,
+}
+
+
+def value(text: str, **values: float) -> float:
+    check_score(text, NAMES)
+    return float(score_of(text, values, OPERATORS))
+
+
+def test_every_operation_is_known_here() -> None:
+    assert set(OPERATORS) == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("click", 0.25),
+        ("click ** 0.5 * view * (1 + 20 * like)", 0.5 * 0.5 * 3),
+        ("-click + +1", 0.75),
+        ("log(click) - log(view)", math.log(0.5)),
+        ("maximum(click, like) / minimum(click, like)", 2.5),
+        ("2 ** 3 ** click", 2 ** (3**0.25)),
+        ("exp(sqrt(click))", math.exp(0.5)),
+        ("1 - view - like", 0.4),
+    ],
+)
+def test_values(text: str, expected: float) -> None:
+    assert value(text, click=0.25, view=0.5, like=0.1) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')",
+        "click.real",
+        "(lambda: 1)()",
+        "[click][0]",
+        "click if 1 else view",
+        "click < view",
+        "not click",
+        "True * click",
+        "'a' * click",
+        "1j * click",
+        "log",
+        "log(click, view)",
+        "maximum(click)",
+        "maximum(click, *view)",
+        "maximum(click, b=view)",
+        "pow(click, 2)",
+        "click; view",
+        "click :=",
+        "",
+        "1e31 * click",
+        "1e999 * click",
+        "click\n+ view",
+        "click % 2",
+        "click @ view",
+        "~click",
+        "f'{click}'",
+        "(" * 300 + "click" + ")" * 300,
+        "click" + " + 1" * 150,
+        "click" + " " * LONGEST,
+    ],
+)
+def test_what_is_no_expression_of_tasks_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"expected|is no task|reads no task"):
+        check_score(text, NAMES)
+
+
+def test_names_that_are_no_task() -> None:
+    with pytest.raises(ValueError, match="'clicks' is no task; expected one of click, view, like"):
+        check_score("clicks * 2", NAMES)
+    with pytest.raises(ValueError, match="it reads no task"):
+        check_score("1 + 2", NAMES)
+
+
+def test_an_experiment_says_where_its_score_is_wrong() -> None:
+    assert accept("score=ctr ** 0.5 * cvr").score == "ctr ** 0.5 * cvr"
+    assert refusal("score=ctr * order").startswith("config: score: 'order' is no task")
+
+
+EXPRESSIONS = st.recursive(
+    st.one_of(st.sampled_from(NAMES), st.floats(0.5, 4).map(str)),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from("+-*/"), inner).map(lambda t: f"({t[0]} {t[1]} {t[2]})"),
+        inner.map(lambda text: f"-{text}"),
+        st.tuples(st.sampled_from(sorted(FUNCTIONS)), inner, inner).map(
+            lambda t: f"{t[0]}({t[1]}{f', {t[2]}' if FUNCTIONS[t[0]] == 2 else ''})"
+        ),
+    ),
+    max_leaves=8,
+)
+
+
+@given(EXPRESSIONS)
+def test_it_means_what_it_means_in_python(text: str) -> None:
+    values = {"click": 0.3, "view": 0.6, "like": 0.9}
+    functions = {name: OPERATORS[name] for name in FUNCTIONS}
+    try:
+        expected = eval(text, {"__builtins__": {}}, {**values, **functions})  # noqa: S307 - ours
+    except (ArithmeticError, ValueError):
+        return
+    assert score_of(text, values, OPERATORS) == pytest.approx(expected)
