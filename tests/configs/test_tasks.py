@@ -8,7 +8,8 @@ from configs.tasks import TAKEN_NAMES, Tasks
 from tests.configs import accept, refusal
 from trainer.metrics.results import DomainResult
 
-FUNNEL = """tasks={view: {label: click}, cart: {label: in_cart, after: view, entire: {name: cart_all}},
+FUNNEL = """tasks={view: {label: click},
+       cart: {label: in_cart, after: view, entire: {name: cart_all}},
        buy: {label: order, after: cart, loss_weight: 0, entire: {name: buy_all, loss_weight: 2}},
        like: {label: liked}}
 """
