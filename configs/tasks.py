@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from keyword import iskeyword
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
@@ -50,6 +50,10 @@ TAKEN_NAMES = frozenset(_RESULTS | _OUTPUTS | _LAYERS)
 
 _TAKEN_ENDING = "_auxiliary"
 
+_OF_AMOUNTS = {"typical", "transform", "loss"}
+
+PositiveAmount = Annotated[float, Field(gt=0.0, le=1e9)]
+
 
 class Entire(Section):
     """A task's product with all tasks before it: p(a) p(b | a), over all rows and not only those
@@ -61,9 +65,29 @@ class Entire(Section):
 
 
 class Task(Section):
-    """What a tower of the backbone predicts: the probability of a label."""
+    """What a tower of the backbone predicts: the probability of a label, or an amount."""
 
-    label: str = Field(description="0/1 column")
+    label: str = Field(description="column of 0 and 1; of a regression, of amounts from 0 on")
+    kind: Literal["binary", "regression"] = Field(
+        "binary", description="a probability, or an amount such as seconds watched"
+    )
+    typical: PositiveAmount | None = Field(
+        None,
+        description=(
+            "of a regression, which needs it: a middling amount, in the label's unit. Losses count"
+            " in it, and rankings are judged by which rows have more"
+        ),
+    )
+    transform: Literal["log", "raw"] = Field(
+        "log", description="of a regression: what the tower predicts, log(1 + amount) or the amount"
+    )
+    loss: Literal["huber", "squared", "weighted_logistic"] = Field(
+        "huber",
+        description=(
+            "of a regression: of the difference; or logistic with amounts as weights, whose odds"
+            " are the mean amount (Covington et al. 2016, section 4.2), whatever the transform"
+        ),
+    )
     after: Identifier | None = Field(
         None,
         description=(
@@ -78,16 +102,34 @@ class Task(Section):
 
 
 @dataclass(frozen=True)
+class Amount:
+    """How a regression's label is learned.
+
+    Attributes:
+      typical: a middling amount, in the label's unit.
+      form: what the tower predicts of y = amount / typical: ``log``, log(1 + y); ``raw``, y;
+        ``odds``, log y, as the log-odds of a weighted logistic regression.
+      squared: whether its loss is the squared difference; Huber's where not (and of ``odds`` that
+        of logistic regression).
+    """
+
+    typical: float
+    form: Literal["log", "raw", "odds"]
+    squared: bool
+
+
+@dataclass(frozen=True)
 class Target:
-    """A probability that is learned, judged and served: a task's own, or an entire product.
+    """What is learned, judged and served: a task's probability or amount, or an entire product.
 
     Attributes:
       name: of the task, or of its entire product.
-      label: the 0/1 column.
+      label: its column.
       given: label column on whose rows of 1 it is defined; None for all rows.
       towers: places of the towers whose probabilities are multiplied, first to last; a task's own
         alone for its own probability.
-      loss_weight: of its cross-entropy in the objective.
+      loss_weight: of its loss in the objective.
+      amount: how an amount is learned; None of a probability.
     """
 
     name: str
@@ -95,6 +137,21 @@ class Target:
     given: str | None
     towers: tuple[int, ...]
     loss_weight: float
+    amount: Amount | None = None
+
+    @property
+    def threshold(self) -> float:
+        """Labels above it are positives, by which rankings are judged: those of 1, or, of amounts,
+        those above the typical one.
+        """
+        return 0.5 if self.amount is None else self.amount.typical
+
+
+def _amount(task: Task) -> Amount | None:
+    if task.kind == "binary" or task.typical is None:
+        return None
+    form = "odds" if task.loss == "weighted_logistic" else task.transform
+    return Amount(task.typical, form, task.loss == "squared")
 
 
 class Tasks(RootModel[dict[Identifier, Task]]):
@@ -114,7 +171,7 @@ class Tasks(RootModel[dict[Identifier, Task]]):
         for name, task in self.root.items():
             given = self.root[task.after].label if task.after else None
             place = self.towers.index(name)
-            found[name] = Target(name, task.label, given, (place,), task.loss_weight)
+            found[name] = Target(name, task.label, given, (place,), task.loss_weight, _amount(task))
             if task.entire:
                 path = (*self._path(task), place)
                 found[task.entire.name] = Target(
@@ -154,12 +211,36 @@ class Tasks(RootModel[dict[Identifier, Task]]):
         return tuple(dict.fromkeys(task.label for task in self.root.values()))
 
     @cached_property
-    def steps(self) -> tuple[tuple[str, str], ...]:
-        """The label columns (earlier, later) of every task that waits on another, each pair once:
-        the later is 1 nowhere where the earlier is 0.
+    def waiting(self) -> tuple[tuple[str, str], ...]:
+        """The label columns (earlier, later) of every task that waits on another, each pair
+        once.
         """
-        waiting = (target for target in self.targets.values() if target.given is not None)
-        return tuple(dict.fromkeys((str(target.given), target.label) for target in waiting))
+        return tuple(
+            dict.fromkeys(
+                (target.given, target.label)
+                for target in self.targets.values()
+                if target.given is not None
+            )
+        )
+
+    @cached_property
+    def steps(self) -> tuple[tuple[str, str], ...]:
+        """Those of probabilities: the later label is 1 nowhere where the earlier is 0. (What is
+        watched without a click is no contradiction; it is not learned.)
+        """
+        return tuple(pair for pair in self.waiting if pair[1] not in self.amounts)
+
+    @cached_property
+    def thresholds(self) -> dict[str, float]:
+        """Label column -> what its positives are above (``Target.threshold``)."""
+        return {target.label: target.threshold for target in self.targets.values()}
+
+    @cached_property
+    def amounts(self) -> tuple[str, ...]:
+        """The label columns that are amounts."""
+        return tuple(
+            dict.fromkeys(target.label for target in self.targets.values() if target.amount)
+        )
 
     @property
     def words(self) -> str:
@@ -173,7 +254,11 @@ class Tasks(RootModel[dict[Identifier, Task]]):
     def spaces(self) -> dict[str, dict[str, str]]:
         """Label and sample space of every target, by name: all of it that decides a dataset."""
         return {
-            name: {"label": target.label, "space": target.given or EVERY_ROW}
+            name: {
+                "label": target.label,
+                "space": target.given or EVERY_ROW,
+                **({"amount": repr(target.amount.typical)} if target.amount else {}),
+            }
             for name, target in self.targets.items()
         }
 
@@ -236,6 +321,34 @@ class Tasks(RootModel[dict[Identifier, Task]]):
                 raise ValueError(
                     f"{name}.entire: the task waits on no other, so it is defined on all rows"
                     " itself; leave it out, or give 'after'"
+                )
+            if task.after and self.root[task.after].kind != "binary":
+                raise ValueError(
+                    f"{name}.after: '{task.after}' predicts an amount; expected a task of labels 0"
+                    " and 1"
+                )
+            if task.kind == "binary" and task.model_fields_set & _OF_AMOUNTS:
+                wrong = ", ".join(sorted(task.model_fields_set & _OF_AMOUNTS))
+                raise ValueError(f"{name}: {wrong}: expected 'kind: regression' beside it")
+            if task.kind == "regression" and task.typical is None:
+                raise ValueError(
+                    f"{name}.typical: missing; a regression needs a middling amount of"
+                    f" '{task.label}', in its unit"
+                )
+            if task.kind == "regression" and task.entire:
+                raise ValueError(
+                    f"{name}.entire: only probabilities are multiplied; let 'score' multiply the"
+                    " amount by them"
+                )
+            of_label = [
+                (other.kind, other.typical)
+                for other in self.root.values()
+                if other.label == task.label
+            ]
+            if len(set(of_label)) > 1:
+                raise ValueError(
+                    f"{name}.label: '{task.label}' is read in one way by one task and in another"
+                    " by another; expected the same 'kind' and 'typical'"
                 )
             if task.after and self.root[task.after].label == task.label:
                 raise ValueError(

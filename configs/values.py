@@ -72,6 +72,7 @@ NOT_FINITE = "expected a finite number"
 NO_LABEL = "expected 0 or 1"
 NO_WEIGHT = "expected a finite number of at least 0"
 NEGATIVE_WEIGHT = "expected a weight of at least 0"
+NO_AMOUNT = "expected a finite amount of at least 0"
 NO_TIMESTAMP = "expected a timestamp, ISO 8601 text or seconds since 1970"
 OUT_OF_RANGE = "expected a timestamp from 1990 to 2100"
 NO_LIST = "expected a list"
@@ -153,6 +154,19 @@ def label_of(value: object) -> float | None:
         raise UnreadableValueError(NO_LABEL, value) from None
     if number not in (None, 0.0, 1.0):
         raise UnreadableValueError(NO_LABEL, value)
+    return number
+
+
+def amount_of(value: object) -> float | None:
+    """Reads a value as an amount, rounded to float32; None where it is missing. Raises
+    ``UnreadableValueError``.
+    """
+    try:
+        number = number_of(value)
+    except UnreadableValueError:
+        raise UnreadableValueError(NO_AMOUNT, value) from None
+    if number is not None and number < 0:
+        raise UnreadableValueError(NO_AMOUNT, value)
     return number
 
 
@@ -246,6 +260,7 @@ READERS: Mapping[str, Callable[[object], object]] = {
     "strings": texts_of,
     "number": number_of,
     "label": label_of,
+    "amount": amount_of,
     "weight": weight_of,
     "timestamp": seconds_of,
     "double": double_of,

@@ -2,24 +2,31 @@
 each target, or of groups of rows.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import tensorflow_recommenders as tfrs
 import tf_keras
 
 from configs import Experiment
-from configs.tasks import Tasks
+from configs.tasks import Target, Tasks
 from configs.tensorflow_import import tf
 
 
-def log_probabilities(tasks: Tasks, logits: tf.Tensor) -> dict[str, tf.Tensor]:
-    """log p of every target from the towers' logits ``[N, T]``: the sum of log sigmoid over the
-    target's towers.
+def learned_scores(tasks: Tasks, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    """What losses hold against the labels, ``[N]``, of every target, from the towers' logits ``[N,
+    T]``: log p of a probability, the sum of log sigmoid over the target's towers; of an amount the
+    logit itself.
     """
     log_sigmoid = tf.math.log_sigmoid(logits)
     found = {}
     for name, target in tasks.targets.items():
         first, *others = target.towers
+        if target.amount:
+            found[name] = logits[:, first]
+            continue
         log_p = log_sigmoid[:, first]
         for tower in others:
             log_p += log_sigmoid[:, tower]
@@ -27,13 +34,62 @@ def log_probabilities(tasks: Tasks, logits: tf.Tensor) -> dict[str, tf.Tensor]:
     return found
 
 
-def entire_log_probability(tasks: Tasks, task: str, logits: tf.Tensor) -> tf.Tensor:
-    """log p over all rows ``[N]`` of a task and all that it waits on, whether the config names that
-    product or not, from the towers' logits ``[N, T]``.
+def predicted(target: Target, score: tf.Tensor) -> tf.Tensor:
+    """A target's probability, or its amount in the label's unit, from its ``learned_scores``."""
+    if target.amount is None:
+        return tf.exp(score)
+    value = {"log": tf.math.expm1, "raw": tf.identity, "odds": tf.exp}[target.amount.form](score)
+    return tf.maximum(value, 0.0) * target.amount.typical
+
+
+def predictions(tasks: Tasks, logits: tf.Tensor) -> dict[str, tf.Tensor]:
+    """``predicted`` of every target, ``[N]``, from the towers' logits ``[N, T]``."""
+    scores = learned_scores(tasks, logits)
+    return {name: predicted(tasks.targets[name], score) for name, score in scores.items()}
+
+
+def row_loss(target: Target, labels: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
+    """A target's loss of every row, ``[N]``, from its labels and its ``learned_scores``.
+
+    Of an amount it is the squared difference to what the tower is to predict, or Huber's with a
+    width of 1, both halved; or, of odds, that of logistic regression on a row that counts once as
+    a negative and as many times as a positive as its amount has typical ones. Then the odds are the
+    mean amount, exactly; the paper counts a row with an amount as a positive alone, which is
+    nearly the same where such rows are few (our choice).
     """
-    path = (*tasks.before(task), tasks.towers.index(task))
-    log_sigmoid = tf.math.log_sigmoid(logits)
-    return tf.add_n([log_sigmoid[:, tower] for tower in path])
+    if target.amount is None:
+        return row_cross_entropy(labels, score)
+    value = labels / target.amount.typical
+    if target.amount.form == "odds":
+        return value * tf.nn.softplus(-score) + tf.nn.softplus(score)
+    difference = score - (tf.math.log1p(value) if target.amount.form == "log" else value)
+    squared = 0.5 * tf.square(difference)
+    if target.amount.squared:
+        return squared
+    size = tf.abs(difference)
+    return tf.where(size <= 1.0, squared, size - 0.5)
+
+
+def entire_row_loss(
+    tasks: Tasks, task: str, labels: tf.Tensor, logits: tf.Tensor
+) -> npt.NDArray[np.float32]:
+    """A task's loss over all rows, ``[N]``: of the product with all that it waits on, whether the
+    config names that product or not; of an amount its own.
+
+    Args:
+      tasks: all.
+      task: a tower's name.
+      labels: of the task, ``[N]``.
+      logits: of the towers, ``[N, T]``.
+    """
+    target, place = tasks.targets[task], tasks.towers.index(task)
+    if target.amount:
+        loss = row_loss(target, labels, logits[:, place])
+    else:
+        log_sigmoid = tf.math.log_sigmoid(logits)
+        path = (*tasks.before(task), place)
+        loss = row_cross_entropy(labels, tf.add_n([log_sigmoid[:, tower] for tower in path]))
+    return np.asarray(loss)
 
 
 def row_cross_entropy(labels: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
@@ -54,62 +110,59 @@ def row_cross_entropy(labels: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
     return -(labels * log_p + (1.0 - labels) * log_q)
 
 
-def mean_cross_entropy(
-    y_true: tf.Tensor,
-    y_pred: tf.Tensor,
-    sample_weight: tf.Tensor,
+def weighted_mean(
+    losses: tf.Tensor,
+    weights: tf.Tensor,
     groups: tf.Tensor | None = None,
     count: int | tf.Tensor = 1,
 ) -> tf.Tensor:
-    """Weighted mean of ``row_cross_entropy``: of all rows, or of every group of rows by itself.
+    """Weighted mean of losses: of all rows, or of every group of rows by itself.
 
     Args:
-      y_true: labels ``[N]``.
-      y_pred: log p ``[N]``. The names are those by which tensorflow-recommenders calls a loss.
-      sample_weight: ``[N]``.
+      losses: ``[N]``.
+      weights: ``[N]``.
       groups: each row's group, int32 ``[N]``; all rows are one where None.
       count: number of groups.
 
     Returns:
       A scalar, or ``[count]`` where there are groups; 0 where no row has weight.
     """
-    losses = row_cross_entropy(y_true, y_pred) * sample_weight
+    losses *= weights
     if groups is None:
-        return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.reduce_sum(sample_weight))
-    sums = tf.math.unsorted_segment_sum(tf.stack([losses, sample_weight], axis=1), groups, count)
+        return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.reduce_sum(weights))
+    sums = tf.math.unsorted_segment_sum(tf.stack([losses, weights], axis=1), groups, count)
     return tf.math.divide_no_nan(sums[:, 0], sums[:, 1])
 
 
 class _TargetRows(NamedTuple):
-    """A batch as one target sees it, by the names of ``mean_cross_entropy``, and its part in the
-    objective.
-    """
+    """A batch as one target sees it."""
 
+    target: Target
     labels: tf.Tensor
-    log_p: tf.Tensor
+    score: tf.Tensor
+    """Of ``learned_scores``."""
     weights: tf.Tensor
     """The sample weight on the rows where the target is defined, 0 elsewhere, ``[N]``."""
-    loss_weight: float
 
 
 def _rows_by_target(
-    tasks: Tasks, log_p: dict[str, tf.Tensor], columns: dict[str, tf.Tensor]
+    tasks: Tasks, scores: dict[str, tf.Tensor], columns: dict[str, tf.Tensor]
 ) -> dict[str, _TargetRows]:
-    """What every target learns from a batch of record columns ``[N]``, given log p of each."""
+    """What every target learns from a batch of record columns ``[N]``, given the
+    ``learned_scores``.
+    """
     found = {}
     for name, target in tasks.targets.items():
         weights = columns["row/weight"]
         if target.given is not None:
             weights = weights * columns[f"label/{target.given}"]  # no change in the caller's array
-        found[name] = _TargetRows(
-            columns[f"label/{target.label}"], log_p[name], weights, target.loss_weight
-        )
+        found[name] = _TargetRows(target, columns[f"label/{target.label}"], scores[name], weights)
     return found
 
 
 def loss_by_group(
     tasks: Tasks,
-    log_p: dict[str, tf.Tensor],
+    scores: dict[str, tf.Tensor],
     columns: dict[str, tf.Tensor],
     groups: tf.Tensor,
     count: int | tf.Tensor,
@@ -118,7 +171,7 @@ def loss_by_group(
 
     Args:
       tasks: whose targets they are.
-      log_p: of every target, ``[N]``.
+      scores: of every target, ``[N]`` (``learned_scores``).
       columns: record columns, ``[N]``.
       groups: each row's group, int32 ``[N]``.
       count: number of groups.
@@ -127,17 +180,29 @@ def loss_by_group(
       ``[count]``; 0 where a group has no weight.
     """
     total = tf.zeros([count])
-    for rows in _rows_by_target(tasks, log_p, columns).values():
-        if rows.loss_weight:
-            total += rows.loss_weight * mean_cross_entropy(
-                rows.labels, rows.log_p, rows.weights, groups, count
-            )
+    for rows in _rows_by_target(tasks, scores, columns).values():
+        if weight := rows.target.loss_weight:
+            losses = row_loss(rows.target, rows.labels, rows.score)
+            total += weight * weighted_mean(losses, rows.weights, groups, count)
     return total
 
 
-class _MeanProbability(tf_keras.metrics.Mean):
+class _MeanPrediction(tf_keras.metrics.Mean):
+    def __init__(self, target: Target, name: str) -> None:
+        super().__init__(name=name)
+        self._target = target
+
     def update_state(self, values: Any, sample_weight: Any = None) -> Any:
-        return super().update_state(tf.exp(values), sample_weight)
+        return super().update_state(predicted(self._target, values), sample_weight)
+
+
+def _mean_loss(target: Target) -> Callable[..., tf.Tensor]:
+    """The loss of a target by the names with which tensorflow-recommenders calls one."""
+
+    def mean(y_true: tf.Tensor, y_pred: tf.Tensor, sample_weight: tf.Tensor) -> tf.Tensor:
+        return weighted_mean(row_loss(target, y_true, y_pred), sample_weight)
+
+    return mean
 
 
 class Objectives:
@@ -149,31 +214,33 @@ class Objectives:
         self._tasks = experiment.tasks
         self._rankings = {
             name: tfrs.tasks.Ranking(
-                loss=mean_cross_entropy,
-                prediction_metrics=[_MeanProbability(name=f"{name}_prediction_mean")],
+                loss=_mean_loss(target),
+                prediction_metrics=[_MeanPrediction(target, f"{name}_prediction_mean")],
                 label_metrics=[tf_keras.metrics.Mean(name=f"{name}_label_mean")],
                 name=name,
             )
-            for name in self._tasks.targets
+            for name, target in self._tasks.targets.items()
         }
 
     def loss(
         self,
-        log_p: dict[str, tf.Tensor],
+        scores: dict[str, tf.Tensor],
         columns: dict[str, tf.Tensor],
         compute_metrics: bool = True,
     ) -> tf.Tensor:
-        """Scalar loss of a batch of record columns, given log p ``[N]`` of every target."""
+        """Scalar loss of a batch of record columns, given every target's ``learned_scores``
+        ``[N]``.
+        """
         total = tf.constant(0.0)
-        for name, rows in _rows_by_target(self._tasks, log_p, columns).items():
+        for name, rows in _rows_by_target(self._tasks, scores, columns).items():
             task_loss = self._rankings[name](
                 labels=rows.labels,
-                predictions=rows.log_p,
+                predictions=rows.score,
                 sample_weight=rows.weights,
                 compute_metrics=compute_metrics,
             )
-            if rows.loss_weight:
-                total += rows.loss_weight * task_loss
+            if rows.target.loss_weight:
+                total += rows.target.loss_weight * task_loss
         return total
 
     def means(self) -> dict[str, float]:

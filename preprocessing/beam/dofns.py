@@ -214,7 +214,10 @@ def count_rows(checked: CheckedBatch, experiment: Experiment) -> Tally:
     """Rows of a batch by split and by rule."""
     masks = split_masks(checked.rows, experiment)
     seconds = checked.rows.column(experiment.data.timestamp).to_numpy(zero_copy_only=False)
-    labels = {name: checked.rows.column(name).to_numpy() for name in experiment.label_columns}
+    labels = {
+        name: checked.rows.column(name).to_numpy() > threshold
+        for name, threshold in experiment.tasks.thresholds.items()
+    }
     place, path = checked.raw.place, checked.raw.source.path
     return Tally(
         rows=checked.raw.row_count,

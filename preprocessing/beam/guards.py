@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from configs import Experiment, InputError
-from configs.values import NEGATIVE_WEIGHT, NO_LABEL
+from configs.values import NEGATIVE_WEIGHT, NO_AMOUNT, NO_LABEL
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.progress import say
 from preprocessing.features.fitted import Fitted
@@ -91,11 +91,13 @@ def _check_rejected(tally: Tally, experiment: Experiment, logs: str) -> None:
             f" first: {tally.examples[rule][2]}; leave such rows out of the logs"
         )
     for label in experiment.label_columns:
-        refused = tally.rejected[rule := f"{label}: {NO_LABEL}"]
+        is_amount = label in experiment.tasks.amounts
+        refused = tally.rejected[rule := f"{label}: {NO_AMOUNT if is_amount else NO_LABEL}"]
         positives = sum(counts[label] for counts in tally.positives.values())
         if refused and refused / (refused + positives) > settings.max_rejected:
             raise InputError(
-                f"{logs}: label '{label}' is neither 0 nor 1 in {refused} rows, and 1 in"
+                f"{logs}: label '{label}' is {'no amount' if is_amount else 'neither 0 nor 1'} in"
+                f" {refused} rows, and {'above its typical' if is_amount else '1'} in"
                 f" {positives} of the splits; data.max_rejected allows {settings.max_rejected:g}"
                 f" of both; the first: {tally.examples[rule][2]}"
             )
@@ -116,8 +118,13 @@ def _one_class_alone(tally: Tally, experiment: Experiment) -> Iterator[str]:
         for label in experiment.label_columns:
             rows = tally.splits[split]
             if rows and (positives := tally.positives[split][label]) in (0, rows):
+                bound = experiment.tasks.thresholds[label]
                 value = positives // rows
-                yield f"label '{label}' is {value} on all {rows} rows of split '{split}'"
+                if label in experiment.tasks.amounts:
+                    said = f"{'above' if value else 'at most'} {bound:g}, its 'typical',"
+                else:
+                    said = str(value)
+                yield f"label '{label}' is {said} on all {rows} rows of split '{split}'"
 
 
 def warn_of_long_lists(tally: Tally) -> None:

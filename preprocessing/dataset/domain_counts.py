@@ -34,7 +34,10 @@ def count_domains(
     counted: dict[str, Counter[str]] = {}
     measured: dict[str, npt.NDArray[Any] | None] = {"rows": None}
     measured.update(
-        {f"label/{label}": columns[f"label/{label}"][rows] for label in experiment.label_columns}
+        {
+            f"label/{label}": columns[f"label/{label}"][rows] > threshold
+            for label, threshold in experiment.tasks.thresholds.items()
+        }
     )
 
     def topics_of(domain: Domain) -> tuple[str, ...]:

@@ -48,7 +48,11 @@ class Statistics:
                     for column in raw_columns(experiment).values()
                     if column.served and column.kind in ("string", "number")
                 ],
-                experiment.label_columns,
+                [
+                    label
+                    for label in experiment.label_columns
+                    if label not in experiment.tasks.amounts
+                ],
             ),
         )
 

@@ -259,7 +259,7 @@ def _json_type(value: object, kind: Kind) -> pa.DataType | None:
     """
     if isinstance(value, dict) or (isinstance(value, list) and kind != "strings"):
         return None  # no such value is sound, and Arrow's parser fails on nested nulls
-    if kind in ("number", "weight") and not isinstance(value, str | bool):
+    if kind in ("number", "weight", "amount") and not isinstance(value, str | bool):
         return pa.float64()  # its first value may happen to be whole
     parts = value if isinstance(value, list) else [value]
     if all(part is None for part in parts):

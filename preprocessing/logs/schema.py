@@ -8,7 +8,7 @@ import pyarrow as pa
 from configs import Experiment
 from configs.features import ReadAs
 
-Kind = ReadAs | Literal["label", "weight", "double", "microseconds"]
+Kind = ReadAs | Literal["label", "amount", "weight", "double", "microseconds"]
 
 ARROW_TYPES: dict[Kind, pa.DataType] = {
     "string": pa.string(),
@@ -16,6 +16,7 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "number": pa.float32(),
     "timestamp": pa.int64(),
     "label": pa.float32(),
+    "amount": pa.float32(),
     "weight": pa.float32(),
     "double": pa.float64(),
     "microseconds": pa.int64(),
@@ -67,7 +68,8 @@ def raw_columns(experiment: Experiment) -> dict[str, Column]:
     data = experiment.data
     _require(columns, Column(data.timestamp, "timestamp", required=True))
     for label in experiment.label_columns:
-        _require(columns, Column(label, "label", required=True))
+        kind: Kind = "amount" if label in experiment.tasks.amounts else "label"
+        _require(columns, Column(label, kind, required=True))
     if data.weight:
         _require(columns, Column(data.weight, "weight", required=True))
     truth = (experiment.evaluation.truth.key,) if experiment.evaluation.truth else ()

@@ -132,7 +132,7 @@ def _fill_undefined_labels(
     """A label that is missing where the one it waits on is 0 is 0: nobody buys what they have not
     clicked, and a product over all rows (ESMM) is defined on every impression.
     """
-    for earlier, later in experiment.tasks.steps:
+    for earlier, later in experiment.tasks.waiting:
         excluded = pc.fill_null(pc.equal(arrays[earlier], 0.0), False)
         undefined = pc.and_(excluded, arrays[later].is_null())
         for _, mask in problems[later]:  # what is no label is not missing

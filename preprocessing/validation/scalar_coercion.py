@@ -18,6 +18,7 @@ from configs.values import (
     MAX_TEXT_BYTES,
     MICROSECONDS,
     NEGATIVE_WEIGHT,
+    NO_AMOUNT,
     NO_LABEL,
     NO_NUMBER,
     NO_TEXT,
@@ -215,6 +216,14 @@ def _labels(values: pa.Array) -> Coerced:
     return Coerced(_blank(numbers, bad).cast(pa.float32()), [(NO_LABEL, bad)])
 
 
+def _amounts(values: pa.Array) -> Coerced:
+    numbers, problems = _finite(values)
+    bad = mask_of(pc.less(numbers, 0.0))
+    for _, mask in problems:
+        bad = bad | mask
+    return Coerced(_blank(numbers, bad), [(NO_AMOUNT, bad)])
+
+
 def _weights(values: pa.Array) -> Coerced:
     numbers, problems = _finite(values)
     negative = mask_of(pc.less(numbers, 0.0))
@@ -285,6 +294,7 @@ SCALARS: dict[Kind, Callable[[pa.Array], Coerced]] = {
     "string": read_texts,
     "number": _finite,
     "label": _labels,
+    "amount": _amounts,
     "weight": _weights,
     "timestamp": _timestamps,
     "double": _numbers,

@@ -25,7 +25,7 @@ from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.kernels.fallback import answering_domain
 from trainer.kernels.routing import auto_rank, most_specific_first
-from trainer.kernels.scoring import Probabilities, score_rows, served_outputs
+from trainer.kernels.scoring import Predictions, score_rows, served_outputs
 from trainer.memory.counts import Counts
 from trainer.memory.lookup import rates_of_rows
 from trainer.memory.memory_store import MemoryStore
@@ -69,7 +69,7 @@ def with_memory(
 
 
 class TrainerScores:
-    """Probabilities of rows as the trainer computes them, under any domain.
+    """Predictions of rows as the trainer computes them, under any domain.
 
     Args:
       experiment: its topics are what ``auto`` goes by (``trainer.registry.routes``).
@@ -96,7 +96,7 @@ class TrainerScores:
             names[rank] for rank in auto_rank(topics, candidates, len(rows.logits)).numpy()
         ]
 
-    def scores_for(self, domain: str) -> tuple[Probabilities, list[str]]:
+    def scores_for(self, domain: str) -> tuple[Predictions, list[str]]:
         """Output -> value of every row (``served_outputs``), and the name of the domain that serves
         it.
         """

@@ -25,7 +25,7 @@ from trainer.backbone.model import TOPIC_PREFIX
 from trainer.kernels.bank import MEMORY, SLOT, domain_model, kernel_inputs
 from trainer.kernels.routing import auto_rank
 from trainer.kernels.scoring import page_score
-from trainer.losses import log_probabilities
+from trainer.losses import predictions
 
 KERNELS = "kernels/"
 """What the names of the slots' variables begin with in a version's checkpoint."""
@@ -177,9 +177,8 @@ class Recommender(tf.Module):
         logits = self._domain_model.value(
             {**self._inputs(features, topics), **memory, SLOT: slot}, training=False
         )
-        log_p = log_probabilities(self._experiment.tasks, logits)
+        predicted = predictions(self._experiment.tasks, logits)
         served = tf.gather(tf.constant(slots.names), tf.gather(slots.rank_of, slot))
-        predicted = {task: tf.exp(value) for task, value in log_p.items()}
         score = page_score(self._experiment, predicted)
         return {**predicted, SCORE: tf.identity(score), SERVED_DOMAIN: served}
 
@@ -193,10 +192,7 @@ class Recommender(tf.Module):
         heads, used = self._backbone.value(inputs, training=False), slots.used()
         taps = kernel_inputs(bank.shape, heads, self._memory(raw).get(MEMORY))
         logits = bank.every_slot(taps, heads["logits"], inputs.get(bank.shape.user), used)
-        log_p = log_probabilities(
-            self._experiment.tasks, tf.reshape(logits, [-1, bank.shape.towers])
-        )
-        predicted = {task: tf.exp(value) for task, value in log_p.items()}
+        predicted = predictions(self._experiment.tasks, tf.reshape(logits, [-1, bank.shape.towers]))
         shown = {task: predicted[task] for task in self._experiment.tasks.ranking}
         shown[SCORE] = page_score(self._experiment, predicted)
         by_row = {

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from configs import Experiment
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.kernel import Rows
-from trainer.kernels.scoring import probabilities, task_rows
+from trainer.kernels.scoring import predicted_rows, task_rows
 from trainer.metrics.paired_bootstrap import paired_comparison, paired_comparisons
 from trainer.metrics.results import DomainComparison, DomainComparisons, TaskComparisons
 
@@ -20,12 +20,13 @@ class PairedRows(NamedTuple):
     """What ``trainer.metrics.paired_bootstrap`` compares: the rows of a task's sample space.
 
     Attributes:
-      labels: ``[N]``, 0 or 1.
+      labels: ``[N]``, 0 or 1; of an amount, whether it is above the typical one.
       backbone: ``[N]`` probabilities of the reference, by default the backbone.
       kernel: ``[N]`` probabilities.
       weights: ``[N]``.
       requests: ``[N]``.
       users: ``[N]``.
+      amounts: ``[N]``, what was to be predicted; None of probabilities.
     """
 
     labels: Floats
@@ -34,18 +35,20 @@ class PairedRows(NamedTuple):
     weights: Floats
     requests: npt.NDArray[np.generic]
     users: npt.NDArray[np.generic]
+    amounts: Floats | None = None
 
 
 class ComparedRows(NamedTuple):
     """``PairedRows`` with any number of references.
 
     Attributes:
-      labels: ``[N]``, 0 or 1.
+      labels: as there.
       references: of each, ``[N]`` probabilities.
       kernel: ``[N]`` probabilities.
       weights: ``[N]``.
       requests: ``[N]``.
       users: ``[N]``.
+      amounts: ``[N]``, what was to be predicted; None of probabilities.
     """
 
     labels: Floats
@@ -54,6 +57,7 @@ class ComparedRows(NamedTuple):
     weights: Floats
     requests: npt.NDArray[np.generic]
     users: npt.NDArray[np.generic]
+    amounts: Floats | None = None
 
 
 def compared_rows(
@@ -65,20 +69,21 @@ def compared_rows(
 ) -> Iterator[tuple[str, ComparedRows]]:
     """Yields each task and its rows; ``references`` are logits ``[len(rows), T]``."""
     *before, after = (
-        probabilities(experiment.tasks, logits) for logits in (*references, kernel_logits_of_rows)
+        predicted_rows(experiment.tasks, logits) for logits in (*references, kernel_logits_of_rows)
     )
     for task in experiment.tasks.targets:
         inside, labels = task_rows(experiment, data, rows, task)
-        chosen = rows[inside]
+        chosen, target = rows[inside], experiment.tasks.targets[task]
         yield (
             task,
             ComparedRows(
-                labels,
+                (labels > target.threshold).astype(np.float32),
                 [scores[task][inside] for scores in before],
                 after[task][inside],
                 data.weights[chosen],
                 data.columns["row/request"][chosen],
                 data.columns["row/user"][chosen],
+                labels if target.amount else None,
             ),
         )
 
@@ -106,7 +111,13 @@ def paired_rows(
         yield (
             task,
             PairedRows(
-                found.labels, reference, found.kernel, found.weights, found.requests, found.users
+                found.labels,
+                reference,
+                found.kernel,
+                found.weights,
+                found.requests,
+                found.users,
+                found.amounts,
             ),
         )
 

@@ -5,9 +5,9 @@ import numpy as np
 from configs import Experiment
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.kernel import Rows
-from trainer.kernels.scoring import Probabilities, probabilities, score_rows, task_rows
+from trainer.kernels.scoring import Predictions, predicted_rows, score_rows, task_rows
 from trainer.metrics.results import DomainComparison, DomainComparisons, Figure, RoutedFigures
-from trainer.metrics.task_metrics import METRICS, UNDEFINED, task_metrics, to_json
+from trainer.metrics.task_metrics import UNDEFINED, task_metrics, to_json
 from trainer.registry.kernel_registry import StoredKernel
 
 TaskFigures = dict[str, dict[str, Figure]]
@@ -50,20 +50,21 @@ class JudgedRows:
         found = {}
         for task in self._tasks.targets:
             _, labels = task_rows(self._experiment, self._rows, chosen, task)
-            found[task] = int(labels.sum())
+            found[task] = int((labels > self._tasks.targets[task].threshold).sum())
         return found
 
-    def figures(self, scores: Probabilities, chosen: Rows) -> TaskFigures:
+    def figures(self, scores: Predictions, chosen: Rows) -> TaskFigures:
         """task -> metric -> value over chosen rows, in whose order ``scores`` are."""
         figures = {}
         for task in self._tasks.targets:
             inside, labels = task_rows(self._experiment, self._rows, chosen, task)
-            index = chosen[inside]
+            index, target = chosen[inside], self._tasks.targets[task]
             metrics = task_metrics(
-                labels,
+                labels > target.threshold,
                 scores[task][inside],
                 self._rows.weights[index],
                 self._rows.columns["row/request"][index],
+                labels if target.amount else None,
             )
             figures[task] = {name: to_json(value) for name, value in metrics.items()}
         return figures
@@ -74,41 +75,39 @@ class JudgedRows:
         """
         return {
             task: {
-                metric: DomainComparison(
-                    kernel=UNDEFINED, delta=UNDEFINED, ci95=UNDEFINED, **metrics[metric]
-                )
-                for metric in METRICS
+                metric: DomainComparison(kernel=UNDEFINED, delta=UNDEFINED, ci95=UNDEFINED, **sides)
+                for metric, sides in metrics.items()
             }
             for task, metrics in self._references(chosen).items()
         }
 
     def overall(self, served: Floats) -> dict[str, dict[str, RoutedFigures]]:
         """All rows as they are served, logits ``[N, T]``, beside the references."""
-        after = self.figures(probabilities(self._tasks, served), self.every)
+        after = self.figures(predicted_rows(self._tasks, served), self.every)
         return {
             task: {
-                metric: RoutedFigures(kernel=after[task][metric], **metrics[metric])
-                for metric in METRICS
+                metric: RoutedFigures(kernel=after[task][metric], **sides)
+                for metric, sides in metrics.items()
             }
             for task, metrics in self._references(self.every).items()
         }
 
     def _references(self, chosen: Rows) -> dict[str, dict[str, dict[str, Figure]]]:
         """task -> metric -> ``backbone`` and ``all``."""
-        before = self.figures(probabilities(self._tasks, self._rows.logits[chosen]), chosen)
+        before = self.figures(predicted_rows(self._tasks, self._rows.logits[chosen]), chosen)
         logits = self.logits_of_all(chosen)
         of_all = (
-            None if logits is None else self.figures(probabilities(self._tasks, logits), chosen)
+            None if logits is None else self.figures(predicted_rows(self._tasks, logits), chosen)
         )
         return {
             task: {
                 metric: {
-                    "backbone": before[task][metric],
+                    "backbone": value,
                     "all": of_all[task][metric] if of_all else UNDEFINED,
                 }
-                for metric in METRICS
+                for metric, value in metrics.items()
             }
-            for task in self._tasks.targets
+            for task, metrics in before.items()
         }
 
 

@@ -19,7 +19,7 @@ from trainer.metrics.results import (
     MeanGain,
     mean_gain,
 )
-from trainer.metrics.task_metrics import METRICS, UNDEFINED
+from trainer.metrics.task_metrics import AMOUNT_METRICS, METRICS, UNDEFINED
 from trainer.metrics.user_draws import UserDraws, percentile_interval
 
 
@@ -73,7 +73,7 @@ class MeanGains:
             if figures[task]["auc"].delta == UNDEFINED:
                 continue
             for place, deltas in enumerate(paired_deltas(*sides, self._draws)):
-                for column, metric in enumerate(METRICS):
+                for column, metric in enumerate(figures[task]):
                     cell, drawn = figures[task][metric], deltas[:, column]
                     own = (cell.delta, cell.delta_all)[place]
                     if own != UNDEFINED:
@@ -86,10 +86,13 @@ class MeanGains:
         return {
             task: {
                 metric: self._with_intervals(mean_gain(domains, task, metric), sums[..., column])
-                for column, metric in enumerate(METRICS)
+                for column, metric in enumerate(self._metrics(task))
             }
             for task, sums in self._sums.items()
         }
+
+    def _metrics(self, task: str) -> tuple[str, ...]:
+        return AMOUNT_METRICS if self._experiment.tasks.targets[task].amount else METRICS
 
     def _with_intervals(self, mean: MeanGain, sums: npt.NDArray[np.float64]) -> MeanGain:
         if not mean.domains or len(self._draws.users) < 2:

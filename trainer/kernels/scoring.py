@@ -15,7 +15,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.routing import auto_rank, most_specific_first
-from trainer.losses import log_probabilities
+from trainer.losses import predictions
 from trainer.metrics.task_metrics import auc, mean_defined
 
 _CHUNK = 16_384
@@ -36,16 +36,14 @@ _OPERATIONS = {
 }
 
 
-Probabilities = dict[str, Floats]
-"""Target -> probability of every row."""
+Predictions = dict[str, Floats]
+"""Target -> probability, or amount in the label's unit, of every row."""
 
 
-def probabilities(tasks: Tasks, logits: npt.ArrayLike) -> Probabilities:
+def predicted_rows(tasks: Tasks, logits: npt.ArrayLike) -> Predictions:
     """Of every target ``[N]``, from the towers' logits ``[N, T]``."""
-    return {
-        target: np.exp(log_p.numpy())
-        for target, log_p in log_probabilities(tasks, tf.constant(logits, tf.float32)).items()
-    }
+    found = predictions(tasks, tf.constant(logits, tf.float32))
+    return {target: values.numpy() for target, values in found.items()}
 
 
 def page_score(experiment: Experiment, predicted: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -54,7 +52,7 @@ def page_score(experiment: Experiment, predicted: Mapping[str, tf.Tensor]) -> tf
 
     Args:
       experiment: with the expression.
-      predicted: every target's probability ``[N]``.
+      predicted: every target's prediction ``[N]``.
     """
     if experiment.score is None:
         return predicted[experiment.tasks.ranked_by]
@@ -62,11 +60,11 @@ def page_score(experiment: Experiment, predicted: Mapping[str, tf.Tensor]) -> tf
     return tf.where(tf.math.is_finite(score), score, tf.float32.min)
 
 
-def served_outputs(experiment: Experiment, logits: npt.ArrayLike) -> Probabilities:
-    """What a model is to answer: the probability of every target and the score, ``[N]``, from the
+def served_outputs(experiment: Experiment, logits: npt.ArrayLike) -> Predictions:
+    """What a model is to answer: the prediction of every target and the score, ``[N]``, from the
     towers' logits ``[N, T]``.
     """
-    predicted = probabilities(experiment.tasks, logits)
+    predicted = predicted_rows(experiment.tasks, logits)
     tensors = {name: tf.constant(values) for name, values in predicted.items()}
     return {**predicted, SCORE: page_score(experiment, tensors).numpy()}
 
@@ -130,7 +128,7 @@ def route(
 def task_rows(
     experiment: Experiment, data: BackboneOutputs, rows: Rows, name: str
 ) -> tuple[npt.NDArray[np.bool_], Floats]:
-    """On which of the rows a target is defined, and the labels of those."""
+    """On which of the rows a target is defined, and the labels of those: 0, 1, or amounts."""
     target = experiment.tasks.targets[name]
     inside = (
         np.ones(len(rows), bool) if target.given is None else data.labels(target.given)[rows] > 0
@@ -157,9 +155,10 @@ def entire_space_aucs(
       rows: indices ``[N]``.
       logits: of these rows, ``[N, T]``.
     """
-    scores = probabilities(experiment.tasks, logits)
+    scores = predicted_rows(experiment.tasks, logits)
     found = {}
     for task in experiment.tasks.ranking:
         _, labels = task_rows(experiment, data, rows, task)
-        found[task] = auc(labels, scores[task], data.weights[rows])
+        high = labels > experiment.tasks.targets[task].threshold
+        found[task] = auc(high, scores[task], data.weights[rows])
     return found

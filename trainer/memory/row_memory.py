@@ -206,7 +206,10 @@ class RowMemory:
                 else columns[f"label/{target.given}"].astype(bool)
             )
             inside.append(weights * space)
-            positive.append(inside[-1] * columns[f"label/{target.label}"].astype(bool))
+            positive.append(
+                inside[-1]
+                * (columns[f"label/{target.label}"].astype(np.float32) > target.threshold)
+            )
         moments = columns["row/timestamp"].astype(np.int64)
         twice = np.zeros(len(moments), bool)
         for split in before:

@@ -2,7 +2,15 @@
 
 from collections.abc import Container, Sequence
 
-METRIC_TITLES = {"auc": "AUC", "gauc": "GAUC", "log_loss": "log loss", "ne": "NE", "pcoc": "PCOC"}
+METRIC_TITLES = {
+    "auc": "AUC",
+    "gauc": "GAUC",
+    "log_loss": "log loss",
+    "ne": "NE",
+    "mae": "MAE",
+    "rmse": "RMSE",
+    "pcoc": "PCOC",
+}
 """Metrics as people read them."""
 
 

@@ -47,6 +47,7 @@ def paired_comparison(
     weights: ArrayLike | None,
     groups: ArrayLike,
     clusters: ArrayLike,
+    amounts: ArrayLike | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Comparison]:
@@ -54,7 +55,15 @@ def paired_comparison(
     whose place is called the backbone's.
     """
     (found,) = paired_comparisons(
-        labels, [backbone_scores], kernel_scores, weights, groups, clusters, resamples, seed
+        labels,
+        [backbone_scores],
+        kernel_scores,
+        weights,
+        groups,
+        clusters,
+        amounts,
+        resamples,
+        seed,
     )
     return found
 
@@ -66,6 +75,7 @@ def paired_comparisons(
     weights: ArrayLike | None,
     groups: ArrayLike,
     clusters: ArrayLike,
+    amounts: ArrayLike | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[dict[str, Comparison]]:
@@ -85,12 +95,13 @@ def paired_comparisons(
       weights: ``[N]`` non-negative, or ``None`` for 1.
       groups: ``[N]`` integers, the request of each row.
       clusters: ``[N]`` integers, the user of each row.
+      amounts: ``[N]``, what was to be predicted, where scores are amounts; None for probabilities.
       resamples: draws of users; 200 by default.
       seed: of the draws; 0 by default.
 
     Returns:
-      Of each reference, each of ``METRICS`` with its comparison, in which ``backbone`` is the
-      reference.
+      Of each reference, each of ``METRICS``, or ``AMOUNT_METRICS``, with its comparison, in which
+      ``backbone`` is the reference.
 
     Raises:
       InputError: a score is NaN or infinite.
@@ -101,7 +112,8 @@ def paired_comparisons(
         raise ValueError(f"resamples should be positive. Received: {resamples}")
     y, sides, w = _check_sides(labels, [*references, kernel_scores], weights)
     users = _check_clusters(clusters, y)
-    *before, after = (task_metrics(y, scores, w, groups) for scores in sides)
+    values = None if amounts is None else np.asarray(amounts, np.float64)
+    *before, after = (task_metrics(y, scores, w, groups, values) for scores in sides)
     deltas = np.empty((len(before), 0, len(METRICS)))
     if after["auc"] is not None and len(names := np.unique(users)) > 1:
         deltas = _drawn_deltas(
@@ -110,13 +122,14 @@ def paired_comparisons(
             w,
             np.asarray(groups),
             np.searchsorted(names, users),
+            values,
             resamples,
             lambda draw: draw_users(len(names), seed, draw).astype(np.float64),
         )
     return [
         {
             name: _comparison(figures[name], after[name], drawn[:, column])
-            for column, name in enumerate(METRICS)
+            for column, name in enumerate(after)
         }
         for figures, drawn in zip(before, deltas, strict=True)
     ]
@@ -136,6 +149,7 @@ def paired_deltas(
     weights: ArrayLike | None,
     groups: ArrayLike,
     clusters: ArrayLike,
+    amounts: ArrayLike | None,
     draws: UserDraws,
 ) -> Floats:
     """The difference to every reference in every metric under each draw of a split's users, so that
@@ -148,6 +162,7 @@ def paired_deltas(
       weights: see there.
       groups: see there.
       clusters: ``[N]``, the user of each row; all are users of ``draws``.
+      amounts: see there.
       draws: of the split that the rows are a slice of.
 
     Returns:
@@ -166,6 +181,7 @@ def paired_deltas(
         w,
         np.asarray(groups),
         user,
+        None if amounts is None else np.asarray(amounts, np.float64),
         len(draws.times),
         lambda draw: draws.times[draw][places].astype(np.float64),
     )
@@ -209,6 +225,7 @@ def _drawn_deltas(
     weights: Floats,
     groups: NDArray[np.int64],
     user: NDArray[np.intp],
+    amounts: Floats | None,
     resamples: int,
     times_of: Callable[[int], Floats],
 ) -> Floats:
@@ -221,10 +238,11 @@ def _drawn_deltas(
       weights: ``[N]``.
       groups: ``[N]``.
       user: ``[N]``, from 0 on.
+      amounts: ``[N]``, or None.
       resamples: number of draws.
       times_of: draw -> how often each user is in it, ``[users]``.
     """
-    rows = _Rows(labels, weights, user)
+    rows = _Rows(labels, weights, user, amounts)
     first = [
         next(place for place, other in enumerate(sides) if np.array_equal(other, scores))
         for scores in sides
@@ -257,10 +275,16 @@ def _drawn_deltas(
 class _Rows:
     """What all sides share: the rows, and sums by user."""
 
-    def __init__(self, labels: Floats, weights: Floats, user: NDArray[np.intp]) -> None:
-        self.labels, self.weights, self.user = labels, weights, user
+    def __init__(
+        self,
+        labels: Floats,
+        weights: Floats,
+        user: NDArray[np.intp],
+        amounts: Floats | None = None,
+    ) -> None:
+        self.labels, self.weights, self.user, self.amounts = labels, weights, user, amounts
         self.total = self.sum_by_user(weights)
-        self.positives = self.sum_by_user(weights * labels)
+        self.observed = self.sum_by_user(weights * (labels if amounts is None else amounts))
 
     def sum_by_user(self, values: Floats) -> Floats:
         """``[users]`` sums of ``values [N]``."""
@@ -276,25 +300,29 @@ class _Side:
         counted = rows.weights * ~np.isnan(by_request)
         self.counted = rows.sum_by_user(counted)
         self.ranked = rows.sum_by_user(counted * np.nan_to_num(by_request))
-        self.loss = rows.sum_by_user(rows.weights * row_log_loss(rows.labels, scores))
+        if rows.amounts is None:
+            self.losses = [rows.sum_by_user(rows.weights * row_log_loss(rows.labels, scores))]
+        else:
+            errors = scores - rows.amounts
+            self.losses = [rows.sum_by_user(rows.weights * of) for of in (abs(errors), errors**2)]
         self.predicted = rows.sum_by_user(rows.weights * scores)
 
     def metrics(self, times: Floats, buffer: Floats) -> Floats:
-        """``METRICS`` where user ``u`` is drawn ``times[u]`` times, ``times [users]``; NaN where
-        undefined.
+        """``METRICS``, or ``AMOUNT_METRICS``, where user ``u`` is drawn ``times[u]`` times, ``times
+        [users]``; NaN where undefined.
         """
         auc = self.auc(times, buffer)
         if np.isnan(auc):
             return np.full(len(METRICS), np.nan)
-        total, positives = dot(times, self.shared.total), dot(times, self.shared.positives)
+        total, observed = dot(times, self.shared.total), dot(times, self.shared.observed)
         counted = dot(times, self.counted)
-        loss = dot(times, self.loss) / total
+        first, *second = (dot(times, loss) / total for loss in self.losses)
         return np.array(
             [
                 auc,
                 dot(times, self.ranked) / counted if counted > 0 else np.nan,
-                loss,
-                loss / base_entropy(positives, total),
-                dot(times, self.predicted) / positives,
+                first,
+                np.sqrt(second[0]) if second else first / base_entropy(observed, total),
+                dot(times, self.predicted) / observed,
             ]
         )

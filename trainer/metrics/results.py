@@ -21,7 +21,7 @@ from pydantic import (
 
 from configs.domains import is_single_topic
 from configs.section import Section
-from trainer.metrics.task_metrics import METRICS, UNDEFINED, mean_defined, to_json
+from trainer.metrics.task_metrics import AMOUNT_METRICS, METRICS, UNDEFINED, mean_defined, to_json
 
 T = TypeVar("T")
 Number = Annotated[float, Strict()]
@@ -33,22 +33,20 @@ Interval = tuple[Number, Number] | Literal["undefined"]
 """``(low, high)`` of a difference, at 95%."""
 
 
-def _complete(names: Iterable[str]) -> Callable[[dict[str, T]], dict[str, T]]:
-    """A check that a dictionary has exactly these keys."""
-    expected = tuple(names)
+def _complete(*sets: tuple[str, ...]) -> Callable[[dict[str, T]], dict[str, T]]:
+    """A check that a dictionary has exactly the keys of one of the sets."""
 
     def check(values: dict[str, T]) -> dict[str, T]:
-        if set(values) != set(expected):
-            raise ValueError(
-                f"expected {', '.join(expected)}, received {', '.join(values) or 'nothing'}"
-            )
+        if not any(set(values) == set(names) for names in sets):
+            expected = ", or ".join(", ".join(names) for names in sets)
+            raise ValueError(f"expected {expected}; received {', '.join(values) or 'nothing'}")
         return values
 
     return check
 
 
-ByMetric = Annotated[dict[str, T], AfterValidator(_complete(METRICS))]
-"""One of something for each of ``METRICS``."""
+ByMetric = Annotated[dict[str, T], AfterValidator(_complete(METRICS, AMOUNT_METRICS))]
+"""One of something for each of ``METRICS``; of an amount, of ``AMOUNT_METRICS``."""
 
 ByTask = dict[str, T]
 """One of something for each target (``configs.tasks.Tasks.targets``)."""
@@ -246,7 +244,7 @@ def mean_gain(domains: Mapping[str, DomainResult], task: str, metric: str = "auc
     Args:
       domains: by name.
       task: name of a target.
-      metric: one of ``METRICS``; AUC by default.
+      metric: one of the task's; AUC by default.
     """
     known = [
         (cell, domain.active)

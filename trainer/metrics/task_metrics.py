@@ -16,7 +16,15 @@ from configs.errors import InputError
 from preprocessing.auc import roc_auc
 
 METRICS = ("auc", "gauc", "log_loss", "ne", "pcoc")
-"""Keys of ``task_metrics``, in the order in which tables show them."""
+"""Keys of ``task_metrics`` of a probability, in the order in which tables show them."""
+
+AMOUNT_METRICS = ("auc", "gauc", "mae", "rmse", "pcoc")
+"""The same of an amount. Its first two are of which rows have more than a typical amount, the next
+two in the label's unit, the last predicted over observed amounts.
+"""
+
+EVERY_METRIC = tuple(dict.fromkeys((*METRICS[:-1], *AMOUNT_METRICS)))
+"""All of either, in the order in which tables show them."""
 
 UNDEFINED: Literal["undefined"] = "undefined"
 """What JSON and tables hold where a metric is ``None``."""
@@ -28,24 +36,31 @@ _CLIP = 1e-7
 
 
 def task_metrics(
-    labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None, groups: ArrayLike
+    labels: ArrayLike,
+    scores: ArrayLike,
+    weights: ArrayLike | None,
+    groups: ArrayLike,
+    amounts: ArrayLike | None = None,
 ) -> dict[str, float | None]:
-    """All of ``METRICS`` at once.
+    """All of ``METRICS`` at once, or of ``AMOUNT_METRICS``.
 
     Args:
       labels: ``[N]``, 0 or 1.
       scores: ``[N]`` probabilities.
       weights: ``[N]`` non-negative, or ``None`` for 1.
       groups: ``[N]`` integers, the request each row was shown in.
+      amounts: ``[N]``, what was to be predicted, where scores are amounts; None for probabilities.
 
     Raises:
       InputError: a score is NaN or infinite.
       ValueError: lengths differ, a label is neither 0 nor 1, or a weight is negative or not finite.
     """
     y, p, w = check_rows(labels, scores, weights)
+    ranking = {"auc": auc(y, p, w), "gauc": gauc(y, p, w, groups)}
+    if amounts is not None:
+        return ranking | amount_metrics(np.asarray(amounts, np.float64), p, w)
     return {
-        "auc": auc(y, p, w),
-        "gauc": gauc(y, p, w, groups),
+        **ranking,
         "log_loss": log_loss(y, p, w),
         "ne": normalised_entropy(y, p, w),
         "pcoc": pcoc(y, p, w),
@@ -96,6 +111,21 @@ def pcoc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None)
     """Predicted over observed positives: 1 is calibrated on average, above 1 over-confident."""
     y, p, w = check_rows(labels, scores, weights)
     return float((w * p).sum() / (w * y).sum()) if has_both_classes(y, w) else None
+
+
+def amount_metrics(amounts: Floats, scores: Floats, weights: Floats) -> dict[str, float | None]:
+    """Mean absolute error and root of the mean squared error, in the label's unit, and predicted
+    over observed amounts; None where no row has weight, the last also where all amounts are 0.
+    """
+    total, observed = weights.sum(), (weights * amounts).sum()
+    if not total > 0:
+        return {"mae": None, "rmse": None, "pcoc": None}
+    errors = scores - amounts
+    return {
+        "mae": float((weights * np.abs(errors)).sum() / total),
+        "rmse": float(np.sqrt((weights * errors**2).sum() / total)),
+        "pcoc": float((weights * scores).sum() / observed) if observed > 0 else None,
+    }
 
 
 def to_json(value: float | None) -> float | Literal["undefined"]:

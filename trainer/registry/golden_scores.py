@@ -24,7 +24,7 @@ from trainer.backbone.model import read_tap
 from trainer.data.dataset import Columns, Dataset
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape, KernelWeights
-from trainer.kernels.scoring import probabilities, score_rows
+from trainer.kernels.scoring import predicted_rows, score_rows
 
 TOLERANCE = 1e-5
 """How far a probability may be off on another machine; on the machine that stored it, it is the
@@ -118,7 +118,7 @@ class GoldenRows:
         )
         taps = read_tap(self.heads, shape.tap).numpy()
         rows = BackboneOutputs(logits, taps, self.columns, nothing)
-        scores = probabilities(self.tasks, score_rows(shape, kernel, rows, np.arange(len(logits))))
+        scores = predicted_rows(self.tasks, score_rows(shape, kernel, rows, np.arange(len(logits))))
         return {
             "requests": self.requests,
             "scores": {task: values.tolist() for task, values in scores.items()},

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 from trainer.metrics.formatting import METRIC_TITLES
 from trainer.metrics.results import EvaluationResult
-from trainer.metrics.task_metrics import METRICS
 from trainer.reports.html_page import escape
 from trainer.reports.text_table import (
     overall_cells,
@@ -70,10 +69,10 @@ def overall_table(result: EvaluationResult) -> str:
 
 def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> str:
     """A task's figures in every domain: the kernel's beside both references'."""
-    rows = []
+    rows, metrics = [], list(result.overall[task])
     for name in order:
         cells = []
-        for metric in METRICS:
+        for metric in metrics:
             cell = result.domains[name].tasks[task][metric]
             gains = [show_gain(cell, metric)]
             if result.has_all:
@@ -81,7 +80,7 @@ def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> 
             shown = "".join(f"<small>{escape(gain)}</small>" for gain in gains)
             cells.append(f"<td>{escape(show_pair(cell))}{shown}</td>")
         rows.append(f"<tr>{_row_header(name)}{''.join(cells)}</tr>")
-    return _table(f"{task.upper()} by domain", ["domain", *METRIC_TITLES.values()], rows)
+    return _table(f"{task.upper()} by domain", ["domain", *(METRIC_TITLES[metric] for metric in metrics)], rows)
 
 
 def _row_header(name: str) -> str:

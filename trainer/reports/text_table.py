@@ -16,7 +16,7 @@ from trainer.metrics.results import (
     MeanGain,
     Pair,
 )
-from trainer.metrics.task_metrics import METRICS, UNDEFINED
+from trainer.metrics.task_metrics import EVERY_METRIC, UNDEFINED
 
 _WIDTH = 80
 _INDENT = "  "
@@ -126,17 +126,32 @@ def overall_cells(result: EvaluationResult) -> list[list[str]]:
     """Titles, and a line for each task and what serves its rows: backbone, kernel of all traffic,
     auto, and the true probabilities where they are known.
     """
-    rows = [["task", "served by", *(METRIC_TITLES[metric] for metric in METRICS)]]
+    shown = shown_metrics(result)
+    rows = [["task", "served by", *(METRIC_TITLES[metric] for metric in shown)]]
     for task in result.overall:
         cells = result.overall[task]
-        sides = {"backbone": [cells[metric].backbone for metric in METRICS]}
+        sides = {"backbone": {metric: cell.backbone for metric, cell in cells.items()}}
         if result.has_all:
-            sides["all"] = [cells[metric].all for metric in METRICS]
-        sides["auto"] = [cells[metric].kernel for metric in METRICS]
+            sides["all"] = {metric: cell.all for metric, cell in cells.items()}
+        sides["auto"] = {metric: cell.kernel for metric, cell in cells.items()}
         if result.oracle:
-            sides["best reachable"] = [result.oracle[task][metric] for metric in METRICS]
-        rows += [[task.upper(), side, *map(show_figure, found)] for side, found in sides.items()]
+            sides["best reachable"] = result.oracle[task]
+        rows += [
+            [
+                task.upper(),
+                side,
+                *(show_figure(found[name]) if name in found else "-" for name in shown),
+            ]
+            for side, found in sides.items()
+        ]
     return rows
+
+
+def shown_metrics(result: EvaluationResult) -> list[str]:
+    """The metrics of any task, in the order of tables."""
+    return [
+        name for name in EVERY_METRIC if any(name in cells for cells in result.overall.values())
+    ]
 
 
 def _difference(delta: Figure, ci95: Interval, metric: str) -> str:

@@ -11,7 +11,7 @@ from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.model import BIAS, add_bias, intercepts_of
-from trainer.losses import Objectives, log_probabilities
+from trainer.losses import Objectives, learned_scores
 from trainer.training.optimizers import FusedAdam, RowWiseAdagrad
 
 
@@ -74,7 +74,7 @@ class Learner:
                 logits -= served.value  # they jump, and are not learned
             if BIAS in heads:
                 logits = add_bias(self._tasks, logits, heads[BIAS])
-            loss = self.objectives.loss(log_probabilities(self._tasks, logits), columns)
+            loss = self.objectives.loss(learned_scores(self._tasks, logits), columns)
         sources = [weight.value for weight in self.dense]
         gradients = tape.gradient(loss, sources + self.tables)
         self.adam.apply(gradients[: len(sources)], self.dense)

@@ -17,7 +17,7 @@ from configs.random_streams import Purpose, random_stream
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import Adapter, KernelWeights, Rows
-from trainer.losses import log_probabilities, loss_by_group
+from trainer.losses import learned_scores, loss_by_group
 from trainer.training.joint_kernel_trainer import DomainData
 
 SAMPLE = 20_000
@@ -191,9 +191,9 @@ def _gradient(
     with tf.GradientTape() as tape:
         tape.watch(weights)
         out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
-        log_p = log_probabilities(experiment.tasks, tf.transpose(out[0]))
+        scores = learned_scores(experiment.tasks, tf.transpose(out[0]))
         loss = tf.reduce_sum(
-            loss_by_group(experiment.tasks, log_p, columns, tf.zeros([len(rows)], tf.int32), 1)
+            loss_by_group(experiment.tasks, scores, columns, tf.zeros([len(rows)], tf.int32), 1)
         )
     gradients = tape.gradient(loss, weights, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     return np.concatenate([gradients[name].numpy().ravel() for name in sorted(gradients)]).astype(

@@ -14,7 +14,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import BUCKETS, GATE, SUPPORT, bucket_of
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.scoring import score_rows
-from trainer.losses import entire_log_probability, row_cross_entropy
+from trainer.losses import entire_row_loss
 
 _GRID = np.linspace(1.0, 0.0, 21, dtype=np.float32)  # from full trust down, in steps of 0.05
 _FEWEST_USERS = 10  # our choice: an estimate of fewer users' spread says nothing, so alpha stays 1
@@ -118,8 +118,9 @@ def fit_gate(
                 logits = backbone[inside] + row_alpha[inside] * (
                     kernel_logits[inside] - backbone[inside]
                 )
-                log_p = entire_log_probability(tasks, name, tf.constant(logits))
-                losses.append(row_cross_entropy(tf.constant(labels[inside]), log_p).numpy())
+                losses.append(
+                    entire_row_loss(tasks, name, tf.constant(labels[inside]), tf.constant(logits))
+                )
             gate[task, bucket] = row_alpha[inside, task] = _GRID[
                 one_standard_error(np.stack(losses), weights[inside], user)
             ]

@@ -10,6 +10,7 @@ of a logistic regression with everything else given would be (our choice); of th
 this leaves what is right on average.
 """
 
+from collections.abc import Callable
 from math import ceil
 
 import keras
@@ -18,10 +19,13 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from configs import Experiment
+from configs.tasks import Target
+from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import intercepts_of
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import with_progress
+from trainer.losses import predicted
 from trainer.metrics.task_metrics import Floats
 
 A_FEW_ROWS = 1 << 18
@@ -80,7 +84,8 @@ def set_intercepts(
 
 def fit_intercepts(outputs: BackboneOutputs, experiment: Experiment) -> tuple[float, ...]:
     """What to add to each tower's logit so that the mean over all rows, by weight, of its
-    probability times those of the towers it waits on is the mean label.
+    probability times those of the towers it waits on is the mean label; of an amount, so that the
+    mean over the rows where it is defined is that of the label.
 
     An intercept is 0 where there is none that does this (rows of one class alone, or the label is 1
     wherever the earlier one is).
@@ -92,21 +97,31 @@ def fit_intercepts(outputs: BackboneOutputs, experiment: Experiment) -> tuple[fl
     logits, weights = outputs.logits.astype(np.float64), outputs.weights.astype(np.float64)
     tasks, found = experiment.tasks, list[float]()
     for place, name in enumerate(tasks.towers):
-        reached = weights
-        for earlier in tasks.before(name):
-            reached = reached * expit(logits[:, earlier] + found[earlier])
-        labels = outputs.labels(tasks.root[name].label)
-        found.append(_matching(logits[:, place], reached, float(weights @ labels)))
+        target, labels = tasks.targets[name], outputs.labels(tasks.root[name].label)
+        reached, mean = weights, expit
+        if target.amount:
+            if target.given is not None:
+                reached = weights * outputs.labels(target.given)
+            total, mean = float(reached @ labels), _amounts(target)
+        else:
+            for earlier in tasks.before(name):
+                reached = reached * expit(logits[:, earlier] + found[earlier])
+            total = float(weights @ labels)
+        found.append(_matching(logits[:, place], reached, total, mean))
     return tuple(found)
 
 
-def _matching(logits: Floats, weights: Floats, total: float) -> float:
-    """The constant c with ``sum_n weights_n sigmoid(logits_n + c) = total``; 0 where there is
-    none.
-    """
+def _amounts(target: Target) -> Callable[[Floats], Floats]:
+    return lambda logits: predicted(target, tf.constant(logits)).numpy()
+
+
+def _matching(
+    logits: Floats, weights: Floats, total: float, mean: Callable[[Floats], Floats]
+) -> float:
+    """The constant c with ``sum_n weights_n mean(logits_n + c) = total``; 0 where there is none."""
 
     def excess(constant: float) -> float:
-        return float(weights @ expit(logits + constant) - total)
+        return float(weights @ mean(logits + constant) - total)
 
     if not excess(-_FURTHEST) < 0.0 < excess(_FURTHEST):
         return 0.0

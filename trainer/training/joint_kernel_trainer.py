@@ -29,7 +29,7 @@ from trainer.kernels.kl_regularizers import (
     variational_parent_kl,
 )
 from trainer.kernels.mutual_information import coding_rate
-from trainer.losses import log_probabilities, loss_by_group
+from trainer.losses import learned_scores, loss_by_group
 from trainer.training.any_rows import for_any_rows
 
 TILE = 64
@@ -353,12 +353,12 @@ class JointTrainer:
                 for name, weight in self._weights(trained, noise).items()
             }
             out = self.adapter.logits(weights, taps, logits)
-            log_p = log_probabilities(
+            scores = learned_scores(
                 self.experiment.tasks,
                 tf.reshape(tf.transpose(out, [0, 2, 1]), [-1, out.shape[1]]),
             )
             row_domain = tf.repeat(tile_domain, TILE)
-            entropy = loss_by_group(self.experiment.tasks, log_p, columns, row_domain, count)
+            entropy = loss_by_group(self.experiment.tasks, scores, columns, row_domain, count)
             own_rows = tf.gather(self.rows_total, active)
             loss = tf.reduce_sum(
                 entropy + self.settings.beta * self._kl(trained, parents, count) / own_rows

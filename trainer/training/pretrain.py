@@ -21,7 +21,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
 from trainer.job import Job
 from trainer.kernels.scoring import entire_space_aucs
-from trainer.losses import Objectives, log_probabilities
+from trainer.losses import Objectives, learned_scores
 from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.golden_scores import keep_requests
 from trainer.training.backbone_step import Learner
@@ -256,7 +256,7 @@ def validation_figures(
     """Loss, and AUC of the targets over all rows, of the frozen backbone on a validation split;
     None where a split has one class only.
     """
-    log_p = log_probabilities(experiment.tasks, tf.constant(outputs.logits))
+    scores = learned_scores(experiment.tasks, tf.constant(outputs.logits))
     columns = {
         name: tf.constant(values)
         for name, values in outputs.columns.items()
@@ -264,7 +264,7 @@ def validation_figures(
     }
     aucs = entire_space_aucs(experiment, outputs, np.arange(len(outputs.logits)), outputs.logits)
     return {
-        "loss": float(objectives.loss(log_p, columns, compute_metrics=False)),
+        "loss": float(objectives.loss(scores, columns, compute_metrics=False)),
         **{f"{task}_auc": value for task, value in aucs.items()},
     }
 
