@@ -80,7 +80,8 @@ def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> 
             shown = "".join(f"<small>{escape(gain)}</small>" for gain in gains)
             cells.append(f"<td>{escape(show_pair(cell))}{shown}</td>")
         rows.append(f"<tr>{_row_header(name)}{''.join(cells)}</tr>")
-    return _table(f"{task.upper()} by domain", ["domain", *(METRIC_TITLES[metric] for metric in metrics)], rows)
+    titles = (METRIC_TITLES[metric] for metric in metrics)
+    return _table(f"{task.upper()} by domain", ["domain", *titles], rows)
 
 
 def _row_header(name: str) -> str:
