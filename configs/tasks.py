@@ -50,7 +50,7 @@ TAKEN_NAMES = frozenset(_RESULTS | _OUTPUTS | _LAYERS)
 
 _TAKEN_ENDING = "_auxiliary"
 
-_OF_AMOUNTS = {"typical", "transform", "loss"}
+_OF_AMOUNTS = ("typical", "transform", "loss")
 
 PositiveAmount = Annotated[float, Field(gt=0.0, le=1e9)]
 
@@ -327,9 +327,14 @@ class Tasks(RootModel[dict[Identifier, Task]]):
                     f"{name}.after: '{task.after}' predicts an amount; expected a task of labels 0"
                     " and 1"
                 )
-            if task.kind == "binary" and task.model_fields_set & _OF_AMOUNTS:
-                wrong = ", ".join(sorted(task.model_fields_set & _OF_AMOUNTS))
-                raise ValueError(f"{name}: {wrong}: expected 'kind: regression' beside it")
+            of_amounts = [
+                key for key in _OF_AMOUNTS if getattr(task, key) != Task.model_fields[key].default
+            ]
+            if task.kind == "binary" and of_amounts:
+                raise ValueError(
+                    f"{name}.{of_amounts[0]}: is of a regression; expected 'kind: regression'"
+                    " beside it"
+                )
             if task.kind == "regression" and task.typical is None:
                 raise ValueError(
                     f"{name}.typical: missing; a regression needs a middling amount of"

@@ -17,6 +17,7 @@ import pytest
 from serving.export.version_writer import export
 from serving.server.servable import Servable
 from tests.serving.export.test_golden_cases import cases, worst
+from tests.tasks import RANKING
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
@@ -65,7 +66,7 @@ def test_its_kernels_are_listed_and_pinned(former: Path, tmp_path: Path) -> None
     """It has neither pins nor decisions."""
     store = KernelStore(Job(shutil.copytree(former / "job", tmp_path / "job")))
     assert (store.pinned(), store.decisions()) == (set(), {})
-    lines = overview_json(overview(store))
+    lines = overview_json(overview(store), RANKING)
     assert {line["domain"]: line["active"] for line in lines if line["active"]} == ACTIVE
     assert all(line["reason"] and line["decision"] is None for line in lines)
     store.pin("all")

@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment
+from configs.tasks import Tasks
+from tests.tasks import TARGETS, TASKS
 from tests.trainer.conftest import variant
 from trainer.losses import (
-    TASK_NAMES,
     Objectives,
-    log_probabilities,
+    learned_scores,
     loss_by_group,
     row_cross_entropy,
 )
@@ -47,12 +48,19 @@ def tensor(values: Any) -> tf.Tensor:
 
 
 def weighing(ctr: float = 0.0, cvr: float = 0.0, ctcvr: float = 0.0) -> Experiment:
-    """The small experiment with the given loss weights."""
-    return variant(
-        f"tasks.ctr.loss_weight={ctr}",
-        f"tasks.cvr.loss_weight={cvr}",
-        f"tasks.ctcvr.loss_weight={ctcvr}",
+    """The small experiment with the given loss weights, one by one: a config in which a tower
+    learns nothing is refused.
+    """
+    first, second = TASKS.root.values()
+    assert second.entire
+    entire = second.entire.model_copy(update={"loss_weight": ctcvr})
+    tasks = Tasks.model_construct(
+        root={
+            "ctr": first.model_copy(update={"loss_weight": ctr}),
+            "cvr": second.model_copy(update={"loss_weight": cvr, "entire": entire}),
+        }
     )
+    return variant().model_copy(update={"tasks": tasks})
 
 
 def weighted(ctr: float = 0.0, cvr: float = 0.0, ctcvr: float = 0.0) -> Objectives:
@@ -83,14 +91,17 @@ def loss_and_gradient(
 ) -> tuple[float, npt.NDArray[np.float32]]:
     variable = tf.Variable(tensor(logits))
     with tf.GradientTape() as tape:
-        loss = objectives.loss(log_probabilities(variable), columns(weight))
+        loss = objectives.loss(learned_scores(TASKS, variable), columns(weight))
     return float(loss), tape.gradient(loss, variable).numpy()
 
 
 @pytest.mark.parametrize("label", [0.0, 1.0])
-@pytest.mark.parametrize("task", TASK_NAMES)
+@pytest.mark.parametrize("task", TARGETS)
 def test_log_space_equals_float64_at_extreme_logits(task: str, label: float) -> None:
-    log_p, reference = log_probabilities(tensor(EXTREMES))[task], reference_log_p(EXTREMES)[task]
+    log_p, reference = (
+        learned_scores(TASKS, tensor(EXTREMES))[task],
+        reference_log_p(EXTREMES)[task],
+    )
     labels = np.full(len(EXTREMES), label)
     np.testing.assert_allclose(log_p, reference, rtol=1e-5)
     np.testing.assert_allclose(
@@ -106,7 +117,7 @@ def test_gradients_are_finite_at_extremes(size: float) -> None:
             loss = tf.add_n(
                 [
                     row_cross_entropy(tf.fill([9], label), log_p)
-                    for log_p in log_probabilities(logits).values()
+                    for log_p in learned_scores(TASKS, logits).values()
                 ]
             )
         assert np.isfinite(loss).all()
@@ -119,7 +130,7 @@ def test_gradient_is_p_minus_y_for_a_logistic_task() -> None:
         logits = tf.Variable(tensor(np.stack([x, x], 1)))
         with tf.GradientTape() as tape:
             loss = tf.reduce_sum(
-                row_cross_entropy(tf.fill([len(x)], label), log_probabilities(logits)["ctr"])
+                row_cross_entropy(tf.fill([len(x)], label), learned_scores(TASKS, logits)["ctr"])
             )
         gradient = tape.gradient(loss, logits)[:, 0]
         np.testing.assert_allclose(gradient, 1 / (1 + np.exp(-x)) - label, rtol=1e-3, atol=1e-6)
@@ -130,9 +141,9 @@ def test_loss_is_the_weighted_sum_of_weighted_means_over_each_sample_space() -> 
     log_p = reference_log_p(LOGITS)
     expected = {
         task: np.average(reference_loss(LABELS[task], log_p[task]), weights=spaces[task])
-        for task in TASK_NAMES
+        for task in TARGETS
     }
-    for task in TASK_NAMES:
+    for task in TARGETS:
         assert loss_and_gradient(weighted(**{task: 1.0}))[0] == pytest.approx(
             expected[task], rel=1e-5
         )
@@ -180,12 +191,12 @@ def test_loss_by_group_is_each_groups_own_loss() -> None:
     experiment = weighing(0.5, 2.0, 3.0)
     objectives, groups = Objectives(experiment), np.array([2, 0, 0, 2])
     by_group = loss_by_group(
-        experiment.tasks, log_probabilities(tensor(LOGITS)), columns(), tf.constant(groups), 3
+        experiment.tasks, learned_scores(TASKS, tensor(LOGITS)), columns(), tf.constant(groups), 3
     ).numpy()
     assert by_group[1] == 0.0
     for group in (0, 2):
         rows = {name: values[groups == group] for name, values in columns().items()}
-        alone = objectives.loss(log_probabilities(tensor(LOGITS[groups == group])), rows)
+        alone = objectives.loss(learned_scores(TASKS, tensor(LOGITS[groups == group])), rows)
         assert by_group[group] == pytest.approx(float(alone), rel=1e-6)
 
 
@@ -203,7 +214,7 @@ def test_all_rows_as_one_group_cost_and_teach_what_the_tasks_do(
     }
     experiment, variable = weighing(*weights), tf.Variable(tensor(generator.normal(0, 4, (500, 2))))
     with tf.GradientTape(persistent=True) as tape:
-        log_p = log_probabilities(variable)
+        log_p = learned_scores(TASKS, variable)
         by_tasks = Objectives(experiment).loss(log_p, rows)
         by_group = loss_by_group(experiment.tasks, log_p, rows, tf.zeros([500], tf.int32), 1)
     assert by_group.shape == (1,)
@@ -215,7 +226,7 @@ def test_all_rows_as_one_group_cost_and_teach_what_the_tasks_do(
 
 def test_means_are_of_labels_and_probabilities_inside_each_space_and_start_again() -> None:
     objectives = weighted(1, 1, 1)
-    objectives.loss(log_probabilities(tensor(LOGITS)), columns())
+    objectives.loss(learned_scores(TASKS, tensor(LOGITS)), columns())
     means = objectives.means()
     assert means["ctr_label_mean"] == pytest.approx(6.5 / 7.5)
     assert means["cvr_label_mean"] == pytest.approx(4.5 / 6.5)

@@ -26,7 +26,6 @@ class PairedRows(NamedTuple):
       weights: ``[N]``.
       requests: ``[N]``.
       users: ``[N]``.
-      amounts: ``[N]``, what was to be predicted; None of probabilities.
     """
 
     labels: Floats
@@ -35,7 +34,6 @@ class PairedRows(NamedTuple):
     weights: Floats
     requests: npt.NDArray[np.generic]
     users: npt.NDArray[np.generic]
-    amounts: Floats | None = None
 
 
 class ComparedRows(NamedTuple):
@@ -48,7 +46,6 @@ class ComparedRows(NamedTuple):
       weights: ``[N]``.
       requests: ``[N]``.
       users: ``[N]``.
-      amounts: ``[N]``, what was to be predicted; None of probabilities.
     """
 
     labels: Floats
@@ -57,7 +54,18 @@ class ComparedRows(NamedTuple):
     weights: Floats
     requests: npt.NDArray[np.generic]
     users: npt.NDArray[np.generic]
-    amounts: Floats | None = None
+
+
+def amounts_of(
+    experiment: Experiment, data: BackboneOutputs, rows: Rows, task: str
+) -> Floats | None:
+    """What a task was to predict on those of the rows where it is defined, in the order of
+    ``compared_rows``; None of probabilities, which labels say.
+    """
+    if experiment.tasks.targets[task].amount is None:
+        return None
+    _, amounts = task_rows(experiment, data, rows, task)
+    return amounts
 
 
 def compared_rows(
@@ -83,7 +91,6 @@ def compared_rows(
                 data.weights[chosen],
                 data.columns["row/request"][chosen],
                 data.columns["row/user"][chosen],
-                labels if target.amount else None,
             ),
         )
 
@@ -111,13 +118,7 @@ def paired_rows(
         yield (
             task,
             PairedRows(
-                found.labels,
-                reference,
-                found.kernel,
-                found.weights,
-                found.requests,
-                found.users,
-                found.amounts,
+                found.labels, reference, found.kernel, found.weights, found.requests, found.users
             ),
         )
 
@@ -127,7 +128,12 @@ def compare(
 ) -> TaskComparisons:
     """task -> metric -> backbone, kernel, delta and its 95% interval, over the given rows."""
     return {
-        task: paired_comparison(*pair, experiment.evaluation.bootstrap, experiment.seed)
+        task: paired_comparison(
+            *pair,
+            experiment.evaluation.bootstrap,
+            experiment.seed,
+            amounts=amounts_of(experiment, data, rows, task),
+        )
         for task, pair in paired_rows(experiment, data, rows, kernel_logits_of_rows)
     }
 
@@ -147,7 +153,10 @@ def compare_with_both(
     found: DomainComparisons = {}
     for task, sides in compared_rows(experiment, data, rows, references, kernel_logits_of_rows):
         over, *over_all = paired_comparisons(
-            *sides, experiment.evaluation.bootstrap, experiment.seed
+            *sides,
+            experiment.evaluation.bootstrap,
+            experiment.seed,
+            amounts=amounts_of(experiment, data, rows, task),
         )
         found[task] = {
             metric: DomainComparison(

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from configs import Experiment
 from configs.domains import is_single_topic
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
-from trainer.evaluation.comparison import compared_rows
+from trainer.evaluation.comparison import amounts_of, compared_rows
 from trainer.kernels.kernel import Rows
 from trainer.metrics.paired_bootstrap import paired_deltas
 from trainer.metrics.results import (
@@ -72,7 +72,9 @@ class MeanGains:
         ):
             if figures[task]["auc"].delta == UNDEFINED:
                 continue
-            for place, deltas in enumerate(paired_deltas(*sides, self._draws)):
+            amounts = amounts_of(self._experiment, self._data, rows, task)
+            found = paired_deltas(*sides, self._draws, amounts=amounts)
+            for place, deltas in enumerate(found):
                 for column, metric in enumerate(figures[task]):
                     cell, drawn = figures[task][metric], deltas[:, column]
                     own = (cell.delta, cell.delta_all)[place]

@@ -47,9 +47,10 @@ def paired_comparison(
     weights: ArrayLike | None,
     groups: ArrayLike,
     clusters: ArrayLike,
-    amounts: ArrayLike | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    *,
+    amounts: ArrayLike | None = None,
 ) -> dict[str, Comparison]:
     """Compares two sets of scores of the same rows: ``paired_comparisons`` with one reference,
     whose place is called the backbone's.
@@ -61,9 +62,9 @@ def paired_comparison(
         weights,
         groups,
         clusters,
-        amounts,
         resamples,
         seed,
+        amounts=amounts,
     )
     return found
 
@@ -75,9 +76,10 @@ def paired_comparisons(
     weights: ArrayLike | None,
     groups: ArrayLike,
     clusters: ArrayLike,
-    amounts: ArrayLike | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    *,
+    amounts: ArrayLike | None = None,
 ) -> list[dict[str, Comparison]]:
     """Compares a kernel's scores with those of every reference, on the same rows and the same
     draws.
@@ -95,9 +97,9 @@ def paired_comparisons(
       weights: ``[N]`` non-negative, or ``None`` for 1.
       groups: ``[N]`` integers, the request of each row.
       clusters: ``[N]`` integers, the user of each row.
-      amounts: ``[N]``, what was to be predicted, where scores are amounts; None for probabilities.
       resamples: draws of users; 200 by default.
       seed: of the draws; 0 by default.
+      amounts: ``[N]``, what was to be predicted, where scores are amounts; None for probabilities.
 
     Returns:
       Of each reference, each of ``METRICS``, or ``AMOUNT_METRICS``, with its comparison, in which
@@ -149,8 +151,9 @@ def paired_deltas(
     weights: ArrayLike | None,
     groups: ArrayLike,
     clusters: ArrayLike,
-    amounts: ArrayLike | None,
     draws: UserDraws,
+    *,
+    amounts: ArrayLike | None = None,
 ) -> Floats:
     """The difference to every reference in every metric under each draw of a split's users, so that
     a mean over slices is paired too.
@@ -162,8 +165,8 @@ def paired_deltas(
       weights: see there.
       groups: see there.
       clusters: ``[N]``, the user of each row; all are users of ``draws``.
-      amounts: see there.
       draws: of the split that the rows are a slice of.
+      amounts: see there.
 
     Returns:
       ``[references, resamples, METRICS]``, NaN where a draw leaves a metric undefined.

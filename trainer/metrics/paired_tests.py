@@ -58,7 +58,6 @@ def paired_test(
     weights: ArrayLike | None,
     groups: ArrayLike,
     clusters: ArrayLike,
-    amounts: ArrayLike | None = None,
     metric: Literal["auc", "gauc"] = "auc",
     drift: float = 0.0,
 ) -> PairedTest | None:
@@ -71,7 +70,6 @@ def paired_test(
       weights: ``[N]`` non-negative, or ``None`` for 1.
       groups: ``[N]`` integers, the request of each row; read by GAUC alone.
       clusters: ``[N]`` integers, the user of each row.
-      amounts: not read: rankings are judged by labels.
       metric: ``auc`` (default) or ``gauc``.
       drift: standard deviation of the difference between these days and others; 0 by default.
 

@@ -222,6 +222,22 @@ class EvaluationResult(Section):
         """The targets that are defined on all rows."""
         return ranked(self.overall, self.ranking)
 
+    @model_validator(mode="after")
+    def _of_the_same_tasks(self) -> "EvaluationResult":
+        parts: dict[str, Iterable[str] | None] = {"oracle": self.oracle, "mean": self.mean}
+        for name, domain in self.domains.items():
+            parts |= {
+                f"domains.{name}": domain.tasks,
+                f"domains.{name}.positives": domain.positives,
+            }
+        for part, names in parts.items():
+            if names is not None and set(names) != set(self.overall):
+                raise ValueError(
+                    f"{part}: expected {', '.join(self.overall)}; received"
+                    f" {', '.join(names) or 'nothing'}"
+                )
+        return self
+
     def to_json(self) -> dict[str, Any]:
         """Gives what ``metrics.json`` holds."""
         return self.model_dump(mode="json")

@@ -3,7 +3,7 @@ TensorFlow's own, and over gRPC.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -40,6 +40,7 @@ from serving.wire.tf_examples import example
 from tests.serving import jobs
 from tests.serving.conftest import NAME, serving
 from tests.serving.jobs import add_kernel
+from tests.tasks import TASKS
 from tests.trainer.conftest import as_before_lists
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import read_tap
@@ -47,7 +48,7 @@ from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
-from trainer.kernels.scoring import probabilities, score_rows
+from trainer.kernels.scoring import predicted_rows, score_rows
 from trainer.registry.kernel_registry import KernelStore
 
 ACTIVE = (
@@ -68,7 +69,7 @@ ANSWERS = {
 """What answers a name that has no active kernel, or is spelt in another order. All kernels here
 have the same gain, so the first topic of a cross comes first.
 """
-TASKS = ("ctr", "cvr", "ctcvr")
+OUTPUTS = ("ctr", "cvr", "ctcvr", "score")
 ROWS = 60
 
 Outputs = dict[str, np.ndarray]
@@ -159,7 +160,12 @@ def reference(
             heads["logits"].numpy(), read_tap(heads, kernel.shape.tap).numpy(), columns
         )
         logits[rows] = score_rows(kernel.shape, kernel.weights, data, rows)
-    return dict(probabilities(logits))
+    return with_score(predicted_rows(TASKS, logits))
+
+
+def with_score(predicted: Mapping[str, np.ndarray]) -> Outputs:
+    """The predictions, and what a config without a score ranks a page by."""
+    return {**predicted, "score": predicted["ctcvr"]}
 
 
 def automatic(experiment: Experiment, raw: dict[str, np.ndarray]) -> list[str]:
@@ -240,7 +246,7 @@ def names(served: np.ndarray) -> list[str]:
 
 
 def assert_scores(received: Outputs, expected: Outputs, tolerance: float = 1e-6) -> None:
-    for task in TASKS:
+    for task in OUTPUTS:
         assert received[task].dtype == np.float32
         np.testing.assert_allclose(received[task], expected[task], rtol=0, atol=tolerance)
 
@@ -279,7 +285,7 @@ def test_a_name_that_nobody_has_is_auto(
     )
     assert len(set(names(received["served_domain"]))) > 2
     assert received["served_domain"].tolist() == automatic["served_domain"].tolist()
-    for task in TASKS:
+    for task in OUTPUTS:
         assert received[task].tobytes() == automatic[task].tobytes()
 
 
@@ -461,10 +467,10 @@ def test_few_rows_are_scored_as_in_a_batch(
     received = predict("serving_default", domain=np.array([domain] * rows, object), **some)
     whole = predict("serving_default", domain=np.array([domain] * ROWS, object), **raw)
     assert {name: values.shape for name, values in received.items()} == dict.fromkeys(
-        [*TASKS, "served_domain"], (rows,)
+        [*OUTPUTS, "served_domain"], (rows,)
     )
     assert names(received["served_domain"]) == names(whole["served_domain"][:rows])
-    assert_scores(received, {task: whole[task][:rows] for task in TASKS})
+    assert_scores(received, {task: whole[task][:rows] for task in OUTPUTS})
     side_by_side = predict("all_domains", **some)
     assert side_by_side["ctr"].shape == side_by_side["ctcvr"].shape == (rows, 1 + len(ACTIVE))
 
@@ -502,7 +508,7 @@ def test_signatures_are_as_documented(in_session: InSession, experiment: Experim
         ("user_id", "segment", "city_tier", "device", "scene", "region", "domain"), (STRING, [1])
     )
     once |= {"user_orders": (FLOAT, [1]), "history": (STRING, [1, -1]), "timestamp": (INT64, [1])}
-    scores = {**dict.fromkeys(TASKS, (FLOAT, [-1])), "served_domain": (STRING, [-1])}
+    scores = {**dict.fromkeys(OUTPUTS, (FLOAT, [-1])), "served_domain": (STRING, [-1])}
     expected = {
         "serving_default": ({**features, "domain": (STRING, [-1])}, scores),
         "rank": ({**features, **once}, scores),
@@ -789,15 +795,16 @@ def test_logged_rows_over_grpc_get_the_trainers_own_scores(
         ]
     )
     sent = [{**row, "timestamp": row["timestamp"].isoformat()} for row in table.to_pylist()]
-    expected = {"backbone": probabilities(data.logits[rows])}
+    expected = {"backbone": with_score(predicted_rows(TASKS, data.logits[rows]))}
     for domain in active[:2]:
         kernel = store.load(domain, store.active()[domain])
-        expected[domain] = probabilities(score_rows(kernel.shape, kernel.weights, data, rows))
+        logits = score_rows(kernel.shape, kernel.weights, data, rows)
+        expected[domain] = with_score(predicted_rows(TASKS, logits))
     with serving(models_dir) as peer, Client(peer.target, NAME) as client:
         for domain, scores in expected.items():
             answers = client.predict(sent, domain, ignore_unknown=True)
             assert {answer["served_domain"] for answer in answers} == {domain}
-            for task in TASKS:
+            for task in OUTPUTS:
                 np.testing.assert_allclose(
                     [answer[task] for answer in answers], scores[task], rtol=0, atol=1e-5
                 )

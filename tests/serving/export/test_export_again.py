@@ -20,7 +20,6 @@ import tensorflow as tf
 from configs import Experiment, InputError
 from configs.digests.sealed_json import sealed
 from configs.files import write_json
-from configs.schema import TASK_NAMES
 from serving.export import export_manifest as recording
 from serving.export import version_writer as exporting
 from serving.export.export_manifest import EXTRA, Record
@@ -38,6 +37,7 @@ from serving.server.servable import Servable
 from serving.wire.row_codec import decode_rows, encode_rows
 from serving.wire.signatures import DEFAULT_SIGNATURE
 from tests.serving.jobs import add_kernel, kernel_shape, loud_job, made_up
+from tests.tasks import TARGETS
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 
@@ -168,8 +168,8 @@ def test_the_added_domain_is_served_and_routed_to(job: Job, models: Path) -> Non
         expected = one if matches else other
         assert found["served_domain"] == expected["served_domain"]
         # Rows of other slots are in the batch here: what is added up in another order may differ.
-        assert [found[task] for task in TASK_NAMES] == pytest.approx(
-            [expected[task] for task in TASK_NAMES], abs=1e-6
+        assert [found[task] for task in TARGETS] == pytest.approx(
+            [expected[task] for task in TARGETS], abs=1e-6
         )
     assert scores(models / "3", job, "auto") == before
 

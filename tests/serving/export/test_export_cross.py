@@ -21,10 +21,11 @@ from preprocessing.logs.schema import ARROW_TYPES, raw_columns
 from serving.export.version_writer import export
 from tests.conftest import QUICKSTART, SMALL
 from tests.serving.jobs import loud_job
+from tests.tasks import TASKS
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
-from trainer.losses import log_probabilities
+from trainer.losses import learned_scores
 
 CROSS = (
     "features.user_shop={kind: cross, side: item, columns: [user_id, shop_id], hash_buckets: 50}"
@@ -79,7 +80,7 @@ def test_every_signature_scores_crosses_as_the_trainer_does(
         {name: tf.constant(values) for name, values in feature_tensors(outputs, backbone).items()},
         training=False,
     )
-    expected = np.exp(log_probabilities(heads["logits"])["ctr"])
+    expected = np.exp(learned_scores(TASKS, heads["logits"])["ctr"])
     assert (
         len(set(expected.tolist())) > 3
     )  # shops are all out of the vocabulary, so only the cross tells them apart

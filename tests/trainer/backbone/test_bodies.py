@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from configs import InputError
 from configs.training import Backbone
+from tests.tasks import TOWERS
 from tests.trainer.conftest import one_line, variant
 from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.esmm import esmm
@@ -19,7 +20,6 @@ from trainer.backbone.bodies.mmoe import mmoe
 from trainer.backbone.bodies.ple import ple
 from trainer.backbone.bodies.shared_bottom import shared_bottom
 from trainer.backbone.layers.feature_cross import Cross, cross
-from trainer.backbone.model import TASKS
 
 Floats = npt.NDArray[np.float32]
 Weights = dict[str, Floats]
@@ -152,7 +152,7 @@ def test_a_body_follows_its_definition(name: str, settings: dict[str, Any]) -> N
     model, chosen = body_alone(name, **settings)
     w = make_loud(model)
     for task, head, representation in zip(
-        TASKS, model(X), CASES[name].expected(w, chosen), strict=True
+        TOWERS, model(X), CASES[name].expected(w, chosen), strict=True
     ):
         tower = mlp(w, f"{task}_tower", representation, len(chosen.tower_layers))
         assert (representation > 0).mean() > 0.2  # else ReLU has emptied what is compared

@@ -17,6 +17,7 @@ from preprocessing.features.transform import Transform, transform_outputs
 from preprocessing.logs.schema import Column
 from serving.export.kernel_slots import Slots
 from serving.export.serving_module import Recommender
+from tests.tasks import TASKS
 from tests.trainer.backbone.test_bodies import CASES, ROWS, crossed_by_hand, make_loud
 from tests.trainer.conftest import random_kernel, variant
 from trainer.backbone.fingerprint import model_fingerprint
@@ -27,7 +28,7 @@ from trainer.data.dataset import Dataset
 from trainer.job import Job
 from trainer.kernels.bank import SLOT, KernelBank, domain_model
 from trainer.kernels.kernel import KernelShape
-from trainer.kernels.scoring import probabilities, score_rows
+from trainer.kernels.scoring import predicted_rows, score_rows
 from trainer.registry.kernel_manifest import JudgedRows, KernelManifest
 from trainer.registry.kernel_registry import StoredKernel
 
@@ -200,8 +201,8 @@ def test_a_body_is_served_as_it_is_judged(built: Built) -> None:
     )
     data = BackboneOutputs(heads["logits"].numpy(), heads[shape.tap].numpy(), {})
     expected = {
-        "backbone": probabilities(data.logits),
-        "all": probabilities(score_rows(shape, kernel, data, np.arange(ROWS))),
+        "backbone": predicted_rows(TASKS, data.logits),
+        "all": predicted_rows(TASKS, score_rows(shape, kernel, data, np.arange(ROWS))),
     }
     together = signatures["all_domains"](**raw)
     for index, domain in enumerate(name.decode() for name in together["domains"].numpy()):

@@ -22,6 +22,7 @@ from preprocessing.features.transform import Transform, transform_outputs
 from preprocessing.logs.schema import served_columns
 from serving.export.supported_ops import check_stock, read_meta_graph
 from serving.export.version_writer import export
+from tests.tasks import TASKS
 from tests.trainer.conftest import SHAPE, one_line, random_kernel, variant
 from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.hamur import hamur
@@ -35,7 +36,7 @@ from trainer.data.dataset import Dataset
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
-from trainer.kernels.scoring import probabilities, score_rows
+from trainer.kernels.scoring import predicted_rows, score_rows
 from trainer.registry.kernel_registry import KernelStore
 from trainer.training.pretrain import pretrain
 
@@ -408,7 +409,7 @@ def test_the_exported_signatures_give_the_scores_of_the_keras_path(
     }
     outputs = {**transform.features(raw), **topics}
     heads = frozen({name: outputs[name] for name in frozen.input}, training=False)
-    zero_shot = probabilities(heads["logits"].numpy())
+    zero_shot = predicted_rows(TASKS, heads["logits"].numpy())
     for topic in experiment_.backbone.topics:
         assert len(set(topics[f"topic/{topic}"].numpy().tolist())) > 1
     received = loaded.signatures["serving_default"](domain=tf.constant(["backbone"] * ROWS), **raw)
@@ -422,7 +423,9 @@ def test_the_exported_signatures_give_the_scores_of_the_keras_path(
 
     kernel = KernelStore(job).load("scene=home", 1)
     rows = BackboneOutputs(heads["logits"].numpy(), heads[SHAPE.tap].numpy(), {})
-    expected = probabilities(score_rows(kernel.shape, kernel.weights, rows, np.arange(ROWS)))
+    expected = predicted_rows(
+        TASKS, score_rows(kernel.shape, kernel.weights, rows, np.arange(ROWS))
+    )
     for asked in (["scene=home"] * ROWS, ["scene=home", "backbone"] * (ROWS // 2)):
         home = np.array([name == "scene=home" for name in asked])
         received = loaded.signatures["serving_default"](domain=tf.constant(asked), **raw)

@@ -16,13 +16,13 @@ import tensorflow as tf
 from configs import Experiment, InputError
 from configs.files import write_json
 from preprocessing.features.transform import transform_outputs
+from tests.tasks import TASKS, TOWERS
 from tests.trainer.conftest import as_before_lists, change_json, one_line, variant
 from trainer.backbone.fingerprint import model_fingerprint, settings_digest
 from trainer.backbone.frozen_pass import feature_tensors, run_frozen
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.model import (
     BIAS,
-    TASKS,
     build_backbone,
     inference_model,
     intercepts_of,
@@ -33,7 +33,7 @@ from trainer.data.dataset import Dataset
 from trainer.job import Job
 from trainer.kernels.bank import SLOT, KernelBank, domain_model
 from trainer.kernels.kernel import KernelShape
-from trainer.losses import Objectives, log_probabilities
+from trainer.losses import Objectives, learned_scores
 
 POSITION = "position"
 
@@ -68,14 +68,14 @@ def test_heads_have_the_promised_shapes(
         "input": (64, 1, 53),
         BIAS: (64,),
     }
-    assert TASKS == ("ctr", "cvr")
+    assert TOWERS == ("ctr", "cvr")
 
 
 def test_logits_are_a_linear_reading_of_the_tower_tap_in_the_order_of_tasks(
     model: keras.Model, columns: dict[str, Any]
 ) -> None:
     heads = heads_of(model, columns)
-    for index, task in enumerate(TASKS):
+    for index, task in enumerate(TOWERS):
         kernel, bias = model.get_layer(f"{task}_logit").get_weights()
         np.testing.assert_allclose(
             heads["tower"][:, index] @ kernel[:, 0] + bias,
@@ -289,7 +289,7 @@ def test_every_part_of_both_towers_gets_a_gradient(
     weights = [weight for weight in model.trainable_weights if POSITION not in weight.path]
     with tf.GradientTape() as tape:
         heads = model(feature_tensors(columns, model), training=True)
-        loss = objectives.loss(log_probabilities(heads["logits"]), columns)
+        loss = objectives.loss(learned_scores(TASKS, heads["logits"]), columns)
     for weight, gradient in zip(
         weights, tape.gradient(loss, [weight.value for weight in weights]), strict=True
     ):

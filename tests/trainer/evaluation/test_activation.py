@@ -10,13 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from configs.schema import RANKING_TASKS
 from configs.training import Activation
+from tests.tasks import RANKING, TARGETS
 from tests.trainer.conftest import random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.evaluation.activation import Evidence, gather_evidence, judge
 from trainer.evaluation.comparison import compare, paired_rows
-from trainer.losses import TASK_NAMES
 from trainer.metrics.paired_tests import PairedTest
 from trainer.metrics.task_metrics import METRICS
 
@@ -211,19 +210,21 @@ def test_more_evidence_never_takes_a_kernel_back(found: dict[str, Evidence], bet
 def test_evidence_is_gathered_from_the_rows_that_judge() -> None:
     knowing = ROWS.logits + 4 * np.stack([ROWS.labels("click"), ROWS.labels("conversion")], 1)
     pairs = list(paired_rows(variant(), ROWS, EVERY, knowing))
-    found = gather_evidence(pairs, rule())
-    assert tuple(found.tests) == tuple(found.positives) == RANKING_TASKS
+    found = gather_evidence(pairs, RANKING, rule())
+    assert tuple(found.tests) == tuple(found.positives) == RANKING
     assert found.positives["ctr"] == ROWS.labels("click").sum()
     figures = compare(variant(), ROWS, EVERY, knowing)
-    for task in RANKING_TASKS:
+    for task in RANKING:
         test = found.tests[task]
         assert test is not None
         assert test.delta == pytest.approx(figures[task]["auc"].delta)
     for metric in get_args(Activation.model_fields["metric"].annotation):
         chosen = rule(metric=metric, level=0.2)
-        assert judge({"all": gather_evidence(pairs, chosen)}, chosen)["all"].helps
+        assert judge({"all": gather_evidence(pairs, RANKING, chosen)}, chosen)["all"].helps
     without = BackboneOutputs(knowing, ROWS.taps, ROWS.columns)
-    lost = gather_evidence(paired_rows(variant(), without, EVERY, ROWS.logits), rule(level=0.2))
+    lost = gather_evidence(
+        paired_rows(variant(), without, EVERY, ROWS.logits), RANKING, rule(level=0.2)
+    )
     assert judge({"all": lost}, rule(level=0.2))["all"].harms
 
 
@@ -232,7 +233,7 @@ def test_more_days_of_rows_drift_less() -> None:
     pairs = list(paired_rows(variant(), ROWS, EVERY, knowing))
 
     def error(drift: float, days: float = 1.0) -> float:
-        test = gather_evidence(pairs, rule(drift=drift), days).tests["ctr"]
+        test = gather_evidence(pairs, RANKING, rule(drift=drift), days).tests["ctr"]
         assert test is not None
         return test.standard_error
 
@@ -244,11 +245,11 @@ def test_more_days_of_rows_drift_less() -> None:
 
 def test_a_kernel_against_itself_is_no_gain() -> None:
     figures = compare(variant(), ROWS, EVERY, ROWS.logits)
-    for task in TASK_NAMES:
+    for task in TARGETS:
         for metric in METRICS:
             assert figures[task][metric].delta == 0.0
             assert figures[task][metric].ci95 == (0.0, 0.0)
-    same = gather_evidence(paired_rows(variant(), ROWS, EVERY, ROWS.logits), rule())
+    same = gather_evidence(paired_rows(variant(), ROWS, EVERY, ROWS.logits), RANKING, rule())
     verdict = judge({"all": same}, rule())["all"]
     assert (verdict.helps, verdict.harms) == (False, False)
 
@@ -259,6 +260,6 @@ def test_one_class_is_undefined() -> None:
     figures = compare(variant(), silent, EVERY, ROWS.logits)
     cells = [cell for task in figures.values() for cell in task.values()]
     assert {value for cell in cells for value in cell.model_dump().values()} == {"undefined"}
-    found = gather_evidence(paired_rows(variant(), silent, EVERY, ROWS.logits), rule())
+    found = gather_evidence(paired_rows(variant(), silent, EVERY, ROWS.logits), RANKING, rule())
     assert set(found.tests.values()) == {None}
     assert judge({"all": found}, rule())["all"].reason == "too few positives: 0 of 20 (CTR)"

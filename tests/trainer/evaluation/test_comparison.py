@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from configs.schema import TASK_NAMES
+from tests.tasks import TARGETS
 from tests.trainer.conftest import random_rows, variant
 from trainer.evaluation.comparison import compare, compare_with_both, paired_rows
 from trainer.metrics.paired_bootstrap import paired_comparison
@@ -36,7 +36,7 @@ def test_each_reference_is_compared_as_if_it_stood_alone() -> None:
 def test_without_the_second_reference_the_first_stands_alone() -> None:
     alone = compare_with_both(EXPERIMENT, DATA, ROWS, KERNEL, None)
     backbone = compare(EXPERIMENT, DATA, ROWS, KERNEL)
-    for task in TASK_NAMES:
+    for task in TARGETS:
         for metric, cell in alone[task].items():
             assert {cell.all, cell.delta_all, cell.ci95_all} == {"undefined"}
             kept = {name: getattr(cell, name) for name in Comparison.model_fields}

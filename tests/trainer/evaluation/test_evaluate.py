@@ -20,6 +20,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from configs import Experiment, InputError
 from configs.domains import is_single_topic
 from configs.section import read_section
+from tests.tasks import TARGETS, TASKS
 from tests.trainer.conftest import MANIFEST, change_json, one_line, random_kernel
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import read_tap
@@ -27,8 +28,7 @@ from trainer.data.dataset import Dataset
 from trainer.evaluation.evaluate import evaluate
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
-from trainer.kernels.scoring import probabilities, score_rows
-from trainer.losses import TASK_NAMES
+from trainer.kernels.scoring import predicted_rows, score_rows
 from trainer.metrics.results import EvaluationResult
 from trainer.metrics.task_metrics import METRICS
 from trainer.registry.kernel_registry import KernelStore
@@ -81,18 +81,15 @@ def rows(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> Backb
 def test_the_json_has_exactly_the_keys_of_the_contract(
     result: dict[str, Any], experiment: Experiment
 ) -> None:
-    keys = ["split", "overall", "domains", "oracle", "mean", "config", "backbone_seen"]
+    keys = ["split", "overall", "domains", "oracle", "mean", "config", "backbone_seen", "ranking"]
     assert list(result) == keys
     assert result["split"] == "test"
     assert list(result["domains"]) == [domain.name for domain in experiment.domains]
     assert set(METRICS) == {"auc", "gauc", "log_loss", "ne", "pcoc"}
     assert (
-        set(result["overall"])
-        == set(result["oracle"])
-        == set(TASK_NAMES)
-        == {"ctr", "cvr", "ctcvr"}
+        set(result["overall"]) == set(result["oracle"]) == set(TARGETS) == {"ctr", "cvr", "ctcvr"}
     )
-    for task in TASK_NAMES:
+    for task in TARGETS:
         assert set(result["overall"][task]) == set(result["oracle"][task]) == set(METRICS)
         assert all(
             set(figure) == {"backbone", "kernel", "all"}
@@ -105,7 +102,7 @@ def test_the_json_has_exactly_the_keys_of_the_contract(
         )
         for domain in result["domains"].values():
             about = ["served_domain", "version", "decision", "seen", "positives"]
-            assert list(domain) == ["rows", "active", *about, *TASK_NAMES]
+            assert list(domain) == ["rows", "active", *about, *TARGETS]
             assert set(domain[task]) == set(METRICS)
             keys = {"backbone", "kernel", "delta", "ci95", "all", "delta_all", "ci95_all"}
             assert all(set(figure) == keys for figure in domain[task].values())
@@ -128,7 +125,7 @@ def test_a_slice_without_two_classes_is_undefined_with_its_rows_counted(
     result: dict[str, Any],
 ) -> None:
     assert result["domains"][EMPTY]["rows"] == 0
-    for task in TASK_NAMES:
+    for task in TARGETS:
         for figure in result["domains"][EMPTY][task].values():
             assert set(figure.values()) == {"undefined"}
 
@@ -152,7 +149,7 @@ def test_what_is_written_is_read_as_it_was(
 
 
 def test_the_mean_gain_is_over_the_single_topic_domains_with_a_gain(result: dict[str, Any]) -> None:
-    for task in TASK_NAMES:
+    for task in TARGETS:
         for metric in METRICS:
             known = [
                 (domain[task][metric]["delta"], domain["active"])
@@ -173,7 +170,7 @@ def auc_of(rows: BackboneOutputs, chosen: Any, logits: npt.NDArray[np.float32], 
     """By scikit-learn, over the task's sample space; the small experiment has no weights."""
     labels = rows.labels("click" if task == "ctr" else "conversion")[chosen]
     inside = rows.labels("click")[chosen] > 0 if task == "cvr" else np.ones(len(labels), bool)
-    return float(roc_auc_score(labels[inside], probabilities(logits)[task][inside]))
+    return float(roc_auc_score(labels[inside], predicted_rows(TASKS, logits)[task][inside]))
 
 
 def test_a_domains_kernel_is_its_own_active_or_not(
@@ -186,7 +183,7 @@ def test_a_domains_kernel_is_its_own_active_or_not(
             continue
         inside = rows.domain_rows(domain)
         logits = score_rows(kernel.shape, kernel.weights, rows, inside)
-        for task in TASK_NAMES:
+        for task in TARGETS:
             figure = result["domains"][domain.name][task]["auc"]
             assert figure["backbone"] == pytest.approx(
                 auc_of(rows, inside, rows.logits[inside], task), abs=1e-9
@@ -207,7 +204,7 @@ def test_the_kernel_of_all_traffic_is_the_second_reference(
     assert kernel is not None
     everything = np.arange(len(rows.logits))
     logits = score_rows(kernel.shape, kernel.weights, rows, everything)
-    for task in TASK_NAMES:
+    for task in TARGETS:
         overall = result["overall"][task]["auc"]["all"]
         assert overall == pytest.approx(auc_of(rows, everything, logits, task), abs=1e-9)
         for domain in experiment.domains:
@@ -316,7 +313,7 @@ def test_overall_scores_every_row_under_its_auto_domain(
         if name != "backbone":
             served[index] = scores[name][index]
     assert len(used) > 2
-    for task in TASK_NAMES:
+    for task in TARGETS:
         figures = result["overall"][task]["auc"]
         assert figures["backbone"] == pytest.approx(
             auc_of(rows, everything, rows.logits, task), abs=1e-9
@@ -334,17 +331,17 @@ def test_the_oracle_is_the_truth_joined_by_hand(
         for row in pq.read_table(path).to_pylist()
     }
     split = experiment.splits["test"]
-    labels: dict[str, list[int]] = {task: [] for task in TASK_NAMES}
-    scores: dict[str, list[float]] = {task: [] for task in TASK_NAMES}
+    labels: dict[str, list[int]] = {task: [] for task in TARGETS}
+    scores: dict[str, list[float]] = {task: [] for task in TARGETS}
     for path in logs.glob("*.parquet"):
         table = pq.read_table(path, columns=["impression_id", "timestamp", "click", "conversion"])
         for row in table.to_pylist():
             if split.start <= row["timestamp"] < split.end:
-                for task in TASK_NAMES if row["click"] else ("ctr", "ctcvr"):
+                for task in TARGETS if row["click"] else ("ctr", "ctcvr"):
                     labels[task].append(row["click" if task == "ctr" else "conversion"])
                     scores[task].append(truth[row["impression_id"]][task])
     assert len(labels["ctr"]) == result["domains"]["all"]["rows"]
-    for task in TASK_NAMES:
+    for task in TARGETS:
         oracle = result["oracle"][task]
         assert oracle["auc"] == pytest.approx(roc_auc_score(labels[task], scores[task]), abs=1e-6)
         assert oracle["log_loss"] == pytest.approx(
@@ -433,7 +430,7 @@ def test_without_kernels_everything_is_the_backbone(
 ) -> None:
     shutil.rmtree(job_copy / "kernels")
     result = evaluate(experiment, dataset_dir, Job(job_copy)).to_json()
-    for task in TASK_NAMES:
+    for task in TARGETS:
         assert all(
             figure["backbone"] == figure["kernel"] for figure in result["overall"][task].values()
         )
@@ -458,7 +455,7 @@ def test_without_a_kernel_of_all_traffic_there_is_no_second_reference(
 ) -> None:
     KernelStore(Job(job_copy)).remove("all")
     without = evaluate(experiment, dataset_dir, Job(job_copy)).to_json()
-    for task in TASK_NAMES:
+    for task in TARGETS:
         assert {cell["all"] for cell in without["overall"][task].values()} == {"undefined"}
         before, after = (found["domains"]["scene=home"][task]["auc"] for found in (result, without))
         second = {"all": "undefined", "delta_all": "undefined", "ci95_all": "undefined"}
@@ -470,7 +467,7 @@ def test_a_domain_without_a_kernel_has_both_references(
 ) -> None:
     KernelStore(Job(job_copy)).remove("scene=home")
     without = evaluate(experiment, dataset_dir, Job(job_copy)).to_json()["domains"]["scene=home"]
-    for task in TASK_NAMES:
+    for task in TARGETS:
         for metric, cell in without[task].items():
             before = result["domains"]["scene=home"][task][metric]
             assert (cell["backbone"], cell["all"]) == (before["backbone"], before["all"])

@@ -5,12 +5,12 @@ import pytest
 
 from configs.domains import Domain
 from configs.random_streams import Purpose, random_stream
-from configs.schema import TASK_NAMES
+from tests.tasks import TARGETS, TASKS
 from tests.trainer.conftest import domains_of, random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.evaluation.comparison import compare_with_both
 from trainer.evaluation.mean_gain import MeanGains
-from trainer.kernels.scoring import probabilities, task_rows
+from trainer.kernels.scoring import predicted_rows, task_rows
 from trainer.metrics.results import DomainResult
 from trainer.metrics.task_metrics import METRICS, task_metrics
 
@@ -56,7 +56,10 @@ def delta_of(
     weights = ROWS.weights[rows] * [times[user] for user in ROWS.columns["row/user"][rows].tolist()]
     before, after = (
         task_metrics(
-            labels, probabilities(logits)[task][rows], weights, ROWS.columns["row/request"][rows]
+            labels,
+            predicted_rows(TASKS, logits)[task][rows],
+            weights,
+            ROWS.columns["row/request"][rows],
         )[name]
         for logits in (reference, BETTER)
     )
@@ -65,7 +68,7 @@ def delta_of(
 
 @pytest.mark.parametrize("second", [False, True], ids=["over the backbone", "over all"])
 @pytest.mark.parametrize("name", METRICS)
-@pytest.mark.parametrize("task", TASK_NAMES)
+@pytest.mark.parametrize("task", TARGETS)
 def test_mean_and_interval_are_those_of_users_drawn_in_all_domains_at_once(
     taken: tuple[MeanGains, dict[str, DomainResult]], task: str, name: str, second: bool
 ) -> None:

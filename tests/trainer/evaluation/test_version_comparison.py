@@ -7,11 +7,12 @@ import pytest
 
 from configs import Experiment, InputError
 from configs.domains import Domain
+from tests.tasks import TASKS
 from tests.trainer.conftest import one_line, variant
 from trainer.backbone.frozen_pass import run_frozen
 from trainer.evaluation.version_comparison import score_both
 from trainer.job import Job
-from trainer.kernels.scoring import probabilities, score_rows, task_rows
+from trainer.kernels.scoring import predicted_rows, score_rows, task_rows
 from trainer.metrics.task_metrics import auc
 from trainer.registry.kernel_registry import KernelStore
 
@@ -42,7 +43,7 @@ def test_both_are_scored_on_the_domains_rows(
     ):
         kernel = KernelStore(two).load(HOME, version)
         logits = score_rows(kernel.shape, kernel.weights, rows, inside)
-        expected = auc(labels, probabilities(logits)["ctr"], rows.weights[inside])
+        expected = auc(labels, predicted_rows(TASKS, logits)["ctr"], rows.weights[inside])
         assert found == pytest.approx(expected)
     same = score_both(experiment, dataset_dir, two, None, HOME, [2, 2])
     assert same.split == experiment.evaluation.split

@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from configs import Experiment
 from configs.training import Kernel
+from tests.tasks import TASKS
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.input_scale import InputScale
@@ -21,7 +22,7 @@ from trainer.data.dataset import Dataset
 from trainer.kernels.bank import SLOT, KernelBank, domain_model
 from trainer.kernels.kernel import KernelShape, kernel_logits, stack
 from trainer.kernels.scoring import score_rows
-from trainer.losses import log_probabilities, loss_by_group
+from trainer.losses import learned_scores, loss_by_group
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
 
 DEEP = KernelShape((5, 4, 3, 1), "tanh", residual=True, tap="tower")
@@ -247,7 +248,7 @@ def test_gradients_through_the_full_graph_equal_those_through_cached_taps(
 
     def gradients(logits_of: Any) -> dict[str, Floats]:
         with tf.GradientTape() as tape:
-            log_p = log_probabilities(logits_of())
+            log_p = learned_scores(TASKS, logits_of())
             loss = tf.reduce_sum(
                 loss_by_group(experiment.tasks, log_p, columns, tf.constant(domain), count)
             )

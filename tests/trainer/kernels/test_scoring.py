@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from tests.tasks import TASKS
 from tests.trainer.conftest import SHAPE, random_kernel, random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels import scoring
 from trainer.kernels.bank import KernelBank
 from trainer.kernels.kernel import KernelShape
-from trainer.kernels.scoring import mean_auc, probabilities, score_rows, task_rows
+from trainer.kernels.scoring import mean_auc, predicted_rows, score_rows, task_rows
 
 ROWS = random_rows(120)
 
@@ -32,7 +33,7 @@ def test_scores_are_those_of_the_bank_whatever_the_chunk(
 
 
 def test_probabilities_multiply() -> None:
-    p = probabilities(ROWS.logits)
+    p = predicted_rows(TASKS, ROWS.logits)
     np.testing.assert_allclose(p["ctr"], 1 / (1 + np.exp(-ROWS.logits[:, 0])), rtol=1e-5)
     np.testing.assert_allclose(p["ctcvr"], p["ctr"] * p["cvr"], rtol=1e-5)
 
@@ -62,7 +63,7 @@ def with_labels(click: float, conversion: float) -> BackboneOutputs:
 
 def test_mean_auc_is_over_the_tasks_where_it_is_defined() -> None:
     experiment, chosen = variant(), np.arange(120)
-    p, weights = probabilities(ROWS.logits), ROWS.weights
+    p, weights = predicted_rows(TASKS, ROWS.logits), ROWS.weights
     ctr = roc_auc_score(ROWS.labels("click"), p["ctr"], sample_weight=weights)
     ctcvr = roc_auc_score(ROWS.labels("conversion"), p["ctcvr"], sample_weight=weights)
     assert mean_auc(experiment, ROWS, chosen, ROWS.logits) == pytest.approx((ctr + ctcvr) / 2)

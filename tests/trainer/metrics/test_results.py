@@ -30,6 +30,7 @@ def test_json_is_kept_key_by_key(result):
 def test_an_older_file_is_read_without_what_came_later(tmp_path):
     result = make_older_result()
     del result["mean"]
+    assert "ranking" not in result
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps(result))
     read = read_section(path, EvaluationResult)
@@ -39,6 +40,7 @@ def test_an_older_file_is_read_without_what_came_later(tmp_path):
         assert later == (None, None, None, None)
         cell = domain.tasks["ctr"]["auc"]
         assert {cell.all, cell.delta_all, cell.ci95_all} == {"undefined"}
+    assert read.ranked == ("ctr", "ctcvr")
     assert_has(read.to_json(), result)
 
 
@@ -78,7 +80,10 @@ def damaged(*path, value):
     [
         (damaged("overall", value=None), "overall: Field required"),
         (damaged("domains", "all", "rows", value="many"), "domains.all.rows: "),
-        (damaged("domains", "all", "cvr", value=None), "tasks: expected ctr, cvr, ctcvr, received"),
+        (
+            damaged("domains", "all", "cvr", value=None),
+            "domains.all: expected ctr, cvr, ctcvr; received",
+        ),
         (damaged("domains", "all", "ctr", "auc", value=None), "expected auc, gauc, log_loss"),
         (damaged("domains", "all", "ctr", "auc", "delta", value="no"), "tasks.ctr.auc.delta"),
         (damaged("domains", "all", "ctr", "auc", "ci95", value=[0.1]), "tasks.ctr.auc.ci95"),
@@ -87,7 +92,10 @@ def damaged(*path, value):
         (damaged("surplus", value=1), "unknown key 'surplus'"),
         (damaged("domains", "all", "ctr", "auc", "ci95_all", value=[1]), "ctr.auc.ci95_all"),
         (damaged("domains", "all", "decision", "outcome", value="on"), "decision.outcome"),
-        (damaged("domains", "all", "positives", "cvr", value=None), "positives: expected ctr"),
+        (
+            damaged("domains", "all", "positives", "cvr", value=None),
+            "domains.all.positives: expected ctr",
+        ),
         (damaged("domains", "all", "seen", value=["test"]), "domains.all.seen"),
     ],
 )

@@ -16,13 +16,14 @@ import pytest
 from configs import Experiment, InputError
 from preprocessing.dataset.golden_requests import GOLDEN_FILE, GOLDEN_ROWS
 from preprocessing.logs.schema import served_columns
+from tests.tasks import TASKS
 from tests.trainer.conftest import as_written, change_json, one_line, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Dataset
 from trainer.job import Job
 from trainer.kernels.kernel import user_columns
-from trainer.kernels.scoring import probabilities, score_rows
+from trainer.kernels.scoring import predicted_rows, score_rows
 from trainer.registry.golden_scores import GoldenRows, keep_requests
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.verify import verify
@@ -90,7 +91,9 @@ def test_scores_are_those_of_judging(
     kernel = KernelStore(Job(job_dir)).load(HOME, 1)
     taps = read_tap(golden.heads, experiment.kernel.tap).numpy()
     rows = BackboneOutputs(golden.heads["logits"].numpy(), taps, golden.columns)
-    expected = probabilities(score_rows(kernel.shape, kernel.weights, rows, np.arange(GOLDEN_ROWS)))
+    expected = predicted_rows(
+        TASKS, score_rows(kernel.shape, kernel.weights, rows, np.arange(GOLDEN_ROWS))
+    )
     assert golden.scores_for(kernel.shape, kernel.weights)["scores"] == {
         task: values.tolist() for task, values in expected.items()
     }

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.tasks import RANKING
 from tests.trainer.conftest import MANIFEST, SHAPE, auc_figures, bare_job, random_kernel
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelRecord
@@ -73,7 +74,7 @@ def store(tmp_path: Path) -> KernelStore:
 
 def test_the_table_has_a_line_a_domain(store: KernelStore) -> None:
     today = f"{datetime.now(UTC):%Y-%m-%d}"
-    lines = [line.split("  ") for line in render_overview(overview(store)).splitlines()]
+    lines = [line.split("  ") for line in render_overview(overview(store), RANKING).splitlines()]
     cells = [[cell.strip() for cell in line if cell] for line in lines]
     assert cells == [
         [
@@ -110,7 +111,7 @@ def test_the_table_has_a_line_a_domain(store: KernelStore) -> None:
 
 
 def test_json_says_the_same(store: KernelStore) -> None:
-    everything, home = overview_json(overview(store))
+    everything, home = overview_json(overview(store), RANKING)
     assert datetime.fromisoformat(home.pop("stored")).tzinfo == UTC
     assert home == {
         "domain": "scene=home",
@@ -151,7 +152,7 @@ def test_the_list_says_what_was_decided_last_while_it_holds(store: KernelStore) 
     gone = decision(outcome="deactivate", reason="what was served is below backbone")
     store.decide({"all": gone}, store.active())
     assert state(store, "all") == "deactivated: what was served is below backbone"
-    assert overview_json(overview(store))[0]["decision"] == gone.model_dump(
+    assert overview_json(overview(store), RANKING)[0]["decision"] == gone.model_dump(
         mode="json", exclude={"definition"}
     )
 
@@ -160,11 +161,11 @@ def test_the_list_shows_pins_and_domains_of_which_nothing_was_stored(store: Kern
     store.pin("all")
     store.decide({"region=r9": decision(reason="no better than all, from which it started")}, {})
     store.pin("region=r9")
-    lines = {line["domain"]: line for line in overview_json(overview(store))}
+    lines = {line["domain"]: line for line in overview_json(overview(store), RANKING)}
     assert [name for name, line in lines.items() if line["pinned"]] == ["all", "region=r9"]
     nothing = lines["region=r9"]
     assert (nothing["versions"], nothing["version"], nothing["active"]) == ([], None, None)
-    table = render_overview(overview(store)).splitlines()
+    table = render_overview(overview(store), RANKING).splitlines()
     assert "pinned; not activated: no interval" in table[1]
     assert table[2].split() == [
         *("region=r9", *"-" * 6, "pinned;"),
@@ -175,9 +176,9 @@ def test_the_list_shows_pins_and_domains_of_which_nothing_was_stored(store: Kern
 def test_a_damaged_manifest_is_a_line_like_any_other(store: KernelStore) -> None:
     (store.folder / "scene=home" / "2" / "manifest.json").write_text("{")
     lines = overview(store)
-    assert "damaged: " in render_overview(lines).splitlines()[2]
-    assert overview_json(lines)[1]["reason"].startswith("damaged: ")
-    assert overview_json(lines)[1]["rows"] is None
+    assert "damaged: " in render_overview(lines, RANKING).splitlines()[2]
+    assert overview_json(lines, RANKING)[1]["reason"].startswith("damaged: ")
+    assert overview_json(lines, RANKING)[1]["rows"] is None
 
 
 def test_a_damaged_active_version_is_no_sound_line(store: KernelStore) -> None:
@@ -186,7 +187,7 @@ def test_a_damaged_active_version_is_no_sound_line(store: KernelStore) -> None:
     content = bytearray(weights.read_bytes())
     content[len(content) // 2] ^= 1
     weights.write_bytes(content)
-    line = overview_json(overview(store))[1]
+    line = overview_json(overview(store), RANKING)[1]
     assert line["active"] == 2 and line["reason"].startswith(f"damaged: {weights}: damaged: ")
     assert line["rows"] is None
 
@@ -197,4 +198,4 @@ def test_versions_with_gaps_are_told_apart(store: KernelStore) -> None:
     shutil.rmtree(store.folder / "scene=home" / "1")
     store.add("scene=home", random_kernel(SHAPE, 9), MANIFEST)
     shutil.rmtree(store.folder / "scene=home" / "3")
-    assert " 2, 4 " in render_overview(overview(store)).splitlines()[2]
+    assert " 2, 4 " in render_overview(overview(store), RANKING).splitlines()[2]

@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from configs import InputError
 from configs.domain_definitions import definition_of
 from configs.files import write_json
+from tests.tasks import RANKING
 from tests.trainer.conftest import MANIFEST, SHAPE, bare_job, domains_of, variant
 from tests.trainer.tapped_rows import tapped_kernel, tapped_rows
 from trainer.kernels.kernel import KernelShape
@@ -70,7 +71,7 @@ class Registry(RuleBasedStateMachine):
             return
         outcomes = release(Released(EXPERIMENT, self.store, shape, rows, key, golden), trained)
         assert [outcome.domain for outcome in outcomes] == tuned
-        assert render_outcomes(outcomes)
+        assert render_outcomes(outcomes, RANKING)
         active = self.store.active()
         for name in {*before, *active} - set(tuned):
             assert active.get(name) == before.get(name), "not tuned, or pinned: left alone"
@@ -146,8 +147,8 @@ class Registry(RuleBasedStateMachine):
         for name, version in self.store.active().items():
             assert version in self.store.versions(name)
         lines = overview(self.store)
-        assert render_overview(lines)
-        assert {line["domain"] for line in overview_json(lines)} >= self.store.pinned()
+        assert render_overview(lines, RANKING)
+        assert {line["domain"] for line in overview_json(lines, RANKING)} >= self.store.pinned()
 
     def teardown(self) -> None:
         if hasattr(self, "folder"):

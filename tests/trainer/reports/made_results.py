@@ -94,13 +94,14 @@ def make_result():
         "mean": {name: {metric: dict(mean) for metric in METRICS} for name in TASKS},
         "config": "c0ffee" + 58 * "0",
         "backbone_seen": [],
+        "ranking": ["ctr", "ctcvr"],
     }
 
 
 def make_older_result():
     """The same as code wrote it that knew one reference and no decisions."""
     result = copy.deepcopy(make_result())
-    del result["config"], result["backbone_seen"]
+    del result["config"], result["backbone_seen"], result["ranking"]
     for of_domain in result["domains"].values():
         for key in ("served_domain", "version", "decision", "seen", "positives"):
             del of_domain[key]

@@ -14,6 +14,7 @@ from configs import Experiment, InputError
 from configs.domains import Domain
 from configs.files import read_json
 from tests.preprocessing.shop_logs import digests
+from tests.tasks import RANKING
 from tests.trainer.conftest import as_before_lists, domains_of, one_line, random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.evaluation import deciding
@@ -306,7 +307,7 @@ def test_a_domain_without_rows_says_so_and_what_answers(
 ) -> None:
     outcomes = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [EMPTY])
     said = "not activated: no rows in split 'finetune'; all answers"
-    assert said in render_outcomes(outcomes)
+    assert said in render_outcomes(outcomes, RANKING)
     assert KernelStore(Job(job_copy)).versions(EMPTY) == []
     assert KernelStore(Job(job_copy)).decisions()[EMPTY].outcome == "keep"
 

@@ -15,14 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import Experiment
-from configs.schema import RANKING_TASKS
 from preprocessing.features.transform import transform_outputs
+from tests.tasks import RANKING, TASKS
 from tests.trainer.conftest import random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model, intercepts_of
 from trainer.data.dataset import Dataset
 from trainer.job import Job
-from trainer.kernels.scoring import probabilities, task_rows
+from trainer.kernels.scoring import predicted_rows, task_rows
 from trainer.losses import Objectives
 from trainer.metrics.task_metrics import pcoc
 from trainer.training.intercepts import fit_intercepts, set_intercepts
@@ -33,10 +33,10 @@ EXPERIMENT = variant()
 
 def pcocs(experiment: Experiment, outputs: BackboneOutputs, logits: Any) -> list[float | None]:
     """PCOC of CTR and CTCVR."""
-    everything, scores = np.arange(len(logits)), probabilities(logits)
+    everything, scores = np.arange(len(logits)), predicted_rows(TASKS, logits)
     return [
         pcoc(task_rows(experiment, outputs, everything, task)[1], scores[task], outputs.weights)
-        for task in RANKING_TASKS
+        for task in RANKING
     ]
 
 

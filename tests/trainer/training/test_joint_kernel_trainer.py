@@ -9,9 +9,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.tasks import TASKS
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows, variant
 from trainer.kernels.kernel import Rows
-from trainer.losses import log_probabilities, row_cross_entropy
+from trainer.losses import learned_scores, row_cross_entropy
 from trainer.training.joint_kernel_trainer import (
     TILE,
     DomainData,
@@ -161,7 +162,7 @@ def test_losses_are_of_each_domains_own_rows_whatever_pads_its_tiles() -> None:
     trainer = JointTrainer(trainer.experiment, SHAPE, DATA, new)
     rows = [np.arange(TILE), np.arange(0, 3), np.arange(TILE + 1)]
     losses = trainer.train_batch(ROWS, rows)
-    log_p = log_probabilities(ROWS.logits)
+    log_p = learned_scores(TASKS, ROWS.logits)
     for part, loss in zip(rows, losses, strict=True):
         expected = sum(
             np.average(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tests.tasks import RANKING
 from tests.trainer.conftest import MANIFEST, auc_figures
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelRecord
@@ -37,7 +38,8 @@ def test_a_line_a_domain_says_what_was_decided_and_why_and_what_answers() -> Non
             Outcome("region=r9", 0, None, decision("keep", "no rows", "all")),
             Outcome.pinned("region=r2", 4),
             Outcome.pinned("region=r3", None),
-        ]
+        ],
+        RANKING,
     )
     assert table.splitlines() == [
         "domain        version    rows  CTR-AUC gain          CTCVR-AUC gain        decision",
