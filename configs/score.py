@@ -8,6 +8,9 @@ import ast
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 SCORE = "score"
 """The output of a model that a page is ranked by."""
 
@@ -77,6 +80,15 @@ def score_of(
         raise AssertionError(node)
 
     return of(_parsed(text))
+
+
+def largest_difference(received: npt.ArrayLike, expected: npt.ArrayLike) -> float:
+    """By how much two sets of answers differ at most; of values beyond 1 as a share of them, since
+    amounts may be large. 0 where there are none.
+    """
+    wanted = np.asarray(expected, np.float64)
+    shares = np.abs(np.asarray(received, np.float64) - wanted) / np.maximum(1.0, np.abs(wanted))
+    return float(shares.max(initial=0.0))
 
 
 def _parsed(text: str) -> ast.expr:

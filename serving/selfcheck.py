@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from configs import Experiment, InputError
 from configs.cli import CommandParser, run
 from configs.domains import AUTO, BACKBONE
+from configs.score import largest_difference
 from preprocessing.dataset.manifest import load_manifest
 from serving.wire.signatures import RANK_SIGNATURE, SERVED_DOMAIN
 from trainer.job import Job
@@ -119,7 +118,7 @@ def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int
                     " kernels differ; export again"
                 )
             differences = [
-                np.abs(np.array([answer[task] for answer in answers]) - scores[task]).max()
+                largest_difference([answer[task] for answer in answers], scores[task])
                 for task in scores
             ]
             result["domains"][domain] = {
@@ -143,7 +142,7 @@ def rank_difference(client: "Client", rows: list[dict[str, Any]], shared: list[s
     )
     apart = client.predict([row | first for row in rows], AUTO)
     differences = [
-        abs(one[task] - other[task])
+        largest_difference([one[task]], [other[task]])
         for one, other in zip(together, apart, strict=True)
         for task in one.keys() - {SERVED_DOMAIN}
     ]

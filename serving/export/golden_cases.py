@@ -15,7 +15,7 @@ The file is one JSON object::
 ``rows`` are raw rows as ``serving.client`` takes them, one domain for all of them. Under ``rank``
 they hold the item's columns, and ``shared`` the others. Under ``examples`` each is sent as
 ``serving.wire.tf_examples.example`` makes it. ``expected`` has every output, row by row; a
-probability may differ by ``tolerance``, a name may not.
+number may differ by ``tolerance`` (``configs.score.largest_difference``), a name may not.
 """
 
 import io

@@ -14,6 +14,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from configs.errors import InputError
 from configs.files import check_no_pattern, read_object
+from configs.score import largest_difference
 from configs.tensorflow_import import tf
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, invalid
@@ -165,7 +166,7 @@ def _problem(servable: Servable, case: Mapping[str, Any], tolerance: float) -> s
         numbers = np.array(wanted, np.float64)
         if received.shape != numbers.shape:
             return f"{output} has shape {list(received.shape)}"
-        largest = float(np.abs(received - numbers).max(initial=0.0))
+        largest = largest_difference(received, numbers)
         if not largest <= tolerance:
             return f"{output} is off by {largest:.1e}"
     return ""

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
 from configs import InputError
+from configs.score import largest_difference
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.registry.golden_scores import TOLERANCE, GoldenRows
@@ -65,7 +64,7 @@ def _compared(golden: GoldenRows, kernel: StoredKernel) -> tuple[bool, str]:
         golden.scores_for(kernel.shape, kernel.weights)["scores"],
         kernel.golden["scores"],
     )
-    largest = max(float(np.abs(np.subtract(scores[task], stored[task])).max()) for task in scores)
+    largest = max(largest_difference(scores[task], stored[task]) for task in scores)
     said = (
         "golden scores identical"
         if not largest
