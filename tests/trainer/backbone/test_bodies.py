@@ -135,7 +135,10 @@ def body_alone(name: str, **settings: Any) -> tuple[keras.Model, Backbone]:
     """A body over an input that is six wide."""
     chosen = Backbone(**{**SETTINGS, **settings})
     x = keras.Input((6,))
-    return keras.Model(x, CASES[name].body(x, Build(chosen, {}, {}, count(17_000, 5)))), chosen
+    body = CASES[name].body(x, Build(chosen, TOWERS, {}, {}, count(17_000, 5)))
+    return keras.Model(x, body), chosen
+        x, CASES[name].body(x, Build(chosen, TOWERS, {}, {}, count(17_000, 5)))
+    ), chosen
 
 
 @BODY
@@ -246,12 +249,12 @@ def crossed_by_hand(w: Weights, x0: Floats, layers: int) -> Floats:
 
 def test_crosses_are_interactions_with_the_first_input() -> None:
     x = keras.Input((6,))
-    model = keras.Model(x, cross(x, Build(Backbone(crosses=3), {}, {}, count(17_000, 5))))
+    model = keras.Model(x, cross(x, Build(Backbone(crosses=3), TOWERS, {}, {}, count(17_000, 5))))
     w = make_loud(model)
     np.testing.assert_allclose(model(X), crossed_by_hand(w, X, 3), rtol=1e-4, atol=1e-4)
 
 
 def test_no_cross_layer_leaves_input_and_seeds_alone() -> None:
     x, seeds = keras.Input((6,)), count(17_000, 5)
-    assert cross(x, Build(Backbone(), {}, {}, seeds)) is x
+    assert cross(x, Build(Backbone(), TOWERS, {}, {}, seeds)) is x
     assert next(seeds) == 17_000

@@ -22,7 +22,7 @@ from preprocessing.features.transform import Transform, transform_outputs
 from preprocessing.logs.schema import served_columns
 from serving.export.supported_ops import check_stock, read_meta_graph
 from serving.export.version_writer import export
-from tests.tasks import TASKS
+from tests.tasks import TASKS, TOWERS
 from tests.trainer.conftest import SHAPE, one_line, random_kernel, variant
 from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.hamur import hamur
@@ -70,7 +70,7 @@ class Small:
         )
         x = keras.Input((WIDTH,))
         inputs = {name: keras.Input((), dtype="int32", name=name) for name in topics}
-        heads = body(x, Build(settings, inputs, dict.fromkeys(topics, 3), count(0, 5)))
+        heads = body(x, Build(settings, TOWERS, inputs, dict.fromkeys(topics, 3), count(0, 5)))
         self.model = keras.Model([x, *inputs.values()], [list(head) for head in heads])
         generator = np.random.default_rng(1)
         for weight in self.model.weights if loud else ():
