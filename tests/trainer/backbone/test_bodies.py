@@ -137,8 +137,6 @@ def body_alone(name: str, **settings: Any) -> tuple[keras.Model, Backbone]:
     x = keras.Input((6,))
     body = CASES[name].body(x, Build(chosen, TOWERS, {}, {}, count(17_000, 5)))
     return keras.Model(x, body), chosen
-        x, CASES[name].body(x, Build(chosen, TOWERS, {}, {}, count(17_000, 5)))
-    ), chosen
 
 
 @BODY
