@@ -22,10 +22,10 @@ from configs.consistency import (
 from configs.domains import Domain, Topic, enumerate_domains
 from configs.features import Feature
 from configs.memory import Memory
-from configs.score import LONGEST, check_score
+from configs.prediction.score import LONGEST, check_score
+from configs.prediction.tasks import Tasks
 from configs.section import Count, SafeName, Section, Seed, UtcDatetime
 from configs.simulation import Simulation
-from configs.tasks import Tasks
 from configs.training import Backbone, Finetune, Kernel, Pretrain
 
 
@@ -115,12 +115,22 @@ class Truth(Section):
     )
 
 
+class Page(Section):
+    """By what it is judged how the score orders the rows of a request."""
+
+    label: str = Field(description="label column of a task: what there is to gain")
+    top: Count = Field(10, description="rows that a page shows")
+
+
 class Evaluation(Section):
     """How results are judged."""
 
     split: str = "test"
     bootstrap: Count = Field(200, description="resamples of users for each interval")
     truth: Truth | None = None
+    page: Page | None = Field(
+        None, description="NDCG, recall, MRR and GAUC of the score inside requests"
+    )
 
 
 class Experiment(Section):
@@ -229,6 +239,12 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _score_is_sound(self) -> "Experiment":
+        page = self.evaluation.page
+        if page and page.label not in self.label_columns:
+            raise ValueError(
+                f"evaluation.page.label: '{page.label}' is no label of a task; expected one of"
+                f" {', '.join(self.label_columns)}"
+            )
         if self.score is not None:
             try:
                 check_score(self.score, tuple(self.tasks.targets))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from configs import Experiment, InputError
 from configs.cli import CommandParser, run
 from configs.domains import AUTO, BACKBONE
-from configs.score import largest_difference
+from configs.prediction.score import largest_difference
 from preprocessing.dataset.manifest import load_manifest
 from serving.wire.signatures import RANK_SIGNATURE, SERVED_DOMAIN
 from trainer.job import Job

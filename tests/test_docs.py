@@ -20,6 +20,8 @@ from trainer.metrics.results import (
     DomainResult,
     EvaluationResult,
     MeanGain,
+    PageComparison,
+    PageResult,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -115,7 +117,15 @@ def test_the_drawn_floors_are_the_enforced_ones() -> None:
 def test_every_key_of_an_evaluation_is_explained() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text()
     section = page.partition("### What `evaluate --json` prints")[2].partition("\n### ")[0]
-    kinds = (EvaluationResult, DomainResult, DomainDecision, DomainComparison, MeanGain)
+    kinds = (
+        EvaluationResult,
+        DomainResult,
+        DomainDecision,
+        DomainComparison,
+        MeanGain,
+        PageComparison,
+        PageResult,
+    )
     keys = {key for kind in kinds for key in kind.model_fields} - {"tasks"}
     explained = set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
     assert keys <= explained

@@ -77,7 +77,8 @@ class Run:
 
 @pytest.fixture(scope="module")
 def five(richer_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(tmp_path_factory.mktemp("five"), richer_logs, FIVE, SCORE)
+    page = "evaluation.page={label: conversion, top: 3}"
+    return Run(tmp_path_factory.mktemp("five"), richer_logs, FIVE, SCORE, page)
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +108,15 @@ def test_five_tasks_are_judged_each_by_its_kind(five: Run) -> None:
     stored = json.loads((five.job.reports / "metrics.json").read_text())
     assert EvaluationResult.model_validate(stored) == result
     assert "STAY" in render_table(result)
+
+
+def test_pages_are_judged_by_their_score(five: Run, clicks: Run) -> None:
+    page = five.result.page
+    assert page
+    assert (page.label, page.top, clicks.result.page) == ("conversion", 3, None)
+    for metric in page.metrics.values():
+        assert 0.0 < float(metric.kernel) < 1.0
+    assert "the first 3 rows" in render_table(five.result)
 
 
 def test_an_amount_is_served_in_its_unit(five: Run) -> None:

@@ -11,7 +11,7 @@ import tensorflow_recommenders as tfrs
 import tf_keras
 
 from configs import Experiment
-from configs.tasks import Target, Tasks
+from configs.prediction.tasks import Target, Tasks
 from configs.tensorflow_import import tf
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs import ConfigError
-from configs.tasks import Tasks
+from configs.prediction.tasks import Tasks
 from preprocessing.simulator.marketplace import Impressions, Marketplace, Offers
 from preprocessing.simulator.world import CITY_TIERS, DEVICES, SCENES, SEGMENTS, Ints
 

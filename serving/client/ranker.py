@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from configs.domain_names import AUTO
 from configs.errors import InputError
-from configs.score import SCORE
+from configs.prediction.score import SCORE
 from serving.client.client import Answers, Client, Reply
 from serving.wire.errors import StatusError
 from serving.wire.row_codec import Row

@@ -14,8 +14,8 @@ from typing import Any
 
 from configs.cli import CommandParser, run
 from configs.errors import InputError
+from configs.prediction.score import SCORE
 from configs.progress import tracked
-from configs.score import SCORE
 from serving.client import Client
 from serving.client.client import Reply
 from serving.client.connection import add_server_arguments, host_and_port, tls_of, version_or_label

@@ -15,7 +15,8 @@ The file is one JSON object::
 ``rows`` are raw rows as ``serving.client`` takes them, one domain for all of them. Under ``rank``
 they hold the item's columns, and ``shared`` the others. Under ``examples`` each is sent as
 ``serving.wire.tf_examples.example`` makes it. ``expected`` has every output, row by row; a
-number may differ by ``tolerance`` (``configs.score.largest_difference``), a name may not.
+number may differ by ``tolerance`` (``configs.prediction.score.largest_difference``), a name may
+not.
 """
 
 import io
@@ -28,7 +29,7 @@ import numpy as np
 
 from configs import Experiment
 from configs.domains import AUTO, BACKBONE
-from configs.score import SCORE
+from configs.prediction.score import SCORE
 from preprocessing.features.key_hashes import PREFIX
 from preprocessing.features.transform import Transform
 from preprocessing.logs.schema import served_columns

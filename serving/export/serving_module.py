@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from configs import Experiment
-from configs.score import SCORE
+from configs.prediction.score import SCORE
 from configs.tensorflow_import import tf
 from preprocessing.features.key_hashes import hash_keys, hash_text
 from preprocessing.features.topic import element_index, first_of

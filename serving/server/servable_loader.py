@@ -14,7 +14,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from configs.errors import InputError
 from configs.files import check_no_pattern, read_object
-from configs.score import largest_difference
+from configs.prediction.score import largest_difference
 from configs.tensorflow_import import tf
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, invalid

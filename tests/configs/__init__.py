@@ -38,7 +38,7 @@ backbone: {debias: {feature: position}}
 pretrain: {epochs: 1}
 kernel: {width: 8}
 finetune: {epochs: 1}
-evaluation: {truth: {path: "truth/*.parquet", key: impression}}
+evaluation: {truth: {path: "truth/*.parquet", key: impression}, page: {label: order}}
 simulation: {start: 2024-01-01, shops: 200}
 """
 )

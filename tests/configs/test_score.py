@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.score import FUNCTIONS, LONGEST, OPERATIONS, check_score, score_of
+from configs.prediction.score import FUNCTIONS, LONGEST, OPERATIONS, check_score, score_of
 from tests.configs import accept, refusal
 
 NAMES = ("click", "view", "like")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.tasks import TAKEN_NAMES, Tasks
+from configs.prediction.tasks import TAKEN_NAMES, Tasks
 from tests.configs import accept, refusal
 from trainer.metrics.results import DomainResult
 
@@ -43,7 +43,7 @@ def test_a_funnel_beside_another_task() -> None:
 
 
 def test_one_task_alone() -> None:
-    tasks = accept("tasks={view: {label: click}}").tasks
+    tasks = accept("tasks={view: {label: click}}", "evaluation.page=~").tasks
     assert (tasks.towers, tuple(tasks.targets), tasks.ranking) == (("view",),) * 3
     assert (tasks.ranked_by, tasks.steps) == ("view", ())
 

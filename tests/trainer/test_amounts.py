@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.tasks import Amount, Target
+from configs.prediction.tasks import Amount, Target
 from tests.configs import accept, refusal
 from trainer.losses import learned_scores, loss_by_group, predicted, row_loss
 from trainer.metrics.paired_bootstrap import paired_comparison
@@ -15,6 +15,8 @@ from trainer.metrics.task_metrics import AMOUNT_METRICS, task_metrics
 TASKS = (
     "tasks={view: {label: click}, stay: {label: seconds, kind: regression, after: view, typical: 8"
 )
+
+PAGE = "evaluation.page=~"
 
 
 def target(form: str = "log", squared: bool = False, typical: float = 8.0) -> Target:
@@ -66,7 +68,7 @@ def test_no_amount_below_zero_is_served() -> None:
 
 
 def test_an_amount_is_learned_where_it_is_defined() -> None:
-    tasks = accept(f"{TASKS}}}}}").tasks
+    tasks = accept(f"{TASKS}}}}}", PAGE).tasks
     columns = {
         "label/click": tf.constant([1.0, 0.0, 1.0]),
         "label/seconds": tf.constant([8.0, 80.0, 0.0]),
@@ -139,6 +141,6 @@ def test_a_regression_says_what_is_typical(tasks: str, said: str) -> None:
 
 
 def test_a_datasets_digest_says_what_is_typical() -> None:
-    one, other = accept(f"{TASKS}}}}}"), accept(f"{TASKS.replace('8', '9')}}}}}")
+    one, other = accept(f"{TASKS}}}}}", PAGE), accept(f"{TASKS.replace('8', '9')}}}}}", PAGE)
     assert one.data_digest != other.data_digest
-    assert accept(f"{TASKS}, loss: squared}}}}").data_digest == one.data_digest
+    assert accept(f"{TASKS}, loss: squared}}}}", PAGE).data_digest == one.data_digest

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment
-from configs.tasks import Tasks
+from configs.prediction.tasks import Tasks
 from tests.tasks import TARGETS, TASKS
 from tests.trainer.conftest import variant
 from trainer.losses import (

@@ -11,8 +11,8 @@ import keras
 from keras import ops
 
 from configs import Experiment, InputError
+from configs.prediction.tasks import Tasks
 from configs.random_streams import Purpose, integer_seed
-from configs.tasks import Tasks
 from preprocessing.features.output_spec import Output
 from trainer.backbone.bodies.builder import Build, TaskHead
 from trainer.backbone.bodies.esmm import esmm

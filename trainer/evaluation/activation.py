@@ -65,7 +65,7 @@ def gather_evidence(
     Args:
       pairs: each task and its rows, as ``trainer.evaluation.comparison.paired_rows`` yields them;
         their ``backbone`` is what the kernel is compared with.
-      ranking: the tasks that are tested (``configs.tasks.Tasks.ranking``).
+      ranking: the tasks that are tested (``configs.prediction.tasks.Tasks.ranking``).
       settings: which metric, and how it drifts.
       days: that the rows are of; 1 by default.
     """

@@ -92,15 +92,19 @@ def evaluate(
             tasks=figures,
         )
 
+    served, page = route(every.values(), topics, rows, scores, rows.logits), None
+    if experiment.evaluation.page:
+        page = judged.pages(served, experiment.evaluation.page)
     result = EvaluationResult(
         split=split,
-        overall=judged.overall(route(every.values(), topics, rows, scores, rows.logits)),
+        overall=judged.overall(served),
         domains=domains,
         oracle=_oracle(experiment, dataset, rows, judged),
         mean=means.results(domains),
         config=_digest(experiment),
         backbone_seen=seen_by_backbone(trained_with, window),
         ranking=experiment.tasks.ranking,
+        page=page,
     )
     if line := describe_seen(result):
         print(line, file=sys.stderr)

@@ -3,11 +3,27 @@
 import numpy as np
 
 from configs import Experiment
+from configs.prediction.score import SCORE
+from configs.schema import Page
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.kernel import Rows
-from trainer.kernels.scoring import Predictions, predicted_rows, score_rows, task_rows
-from trainer.metrics.results import DomainComparison, DomainComparisons, Figure, RoutedFigures
+from trainer.kernels.scoring import (
+    Predictions,
+    predicted_rows,
+    score_rows,
+    served_outputs,
+    task_rows,
+)
+from trainer.metrics.page_metrics import Pages, compare_pages
+from trainer.metrics.results import (
+    DomainComparison,
+    DomainComparisons,
+    Figure,
+    PageResult,
+    RoutedFigures,
+)
 from trainer.metrics.task_metrics import UNDEFINED, task_metrics, to_json
+from trainer.metrics.user_draws import UserDraws
 from trainer.registry.kernel_registry import StoredKernel
 
 TaskFigures = dict[str, dict[str, Figure]]
@@ -80,6 +96,30 @@ class JudgedRows:
             }
             for task, metrics in self._references(chosen).items()
         }
+
+    def pages(self, served: Floats, page: Page) -> PageResult:
+        """How the score of all rows orders their requests: as they are served, logits ``[N, T]``,
+        beside the references.
+        """
+        gains = self._rows.labels(page.label).astype(np.float64)
+        users = self._rows.columns["row/user"]
+        pages = Pages(
+            gains,
+            gains > self._tasks.thresholds[page.label],
+            self._rows.columns["row/request"],
+            users,
+            page.top,
+        )
+        logits = {"backbone": self._rows.logits, "all": self._of_all, "kernel": served}
+        sides = {
+            side: served_outputs(self._experiment, of)[SCORE]
+            for side, of in logits.items()
+            if of is not None
+        }
+        draws = UserDraws(users, self._experiment.evaluation.bootstrap, self._experiment.seed)
+        return PageResult(
+            label=page.label, top=page.top, metrics=compare_pages(pages, sides, draws)
+        )
 
     def overall(self, served: Floats) -> dict[str, dict[str, RoutedFigures]]:
         """All rows as they are served, logits ``[N, T]``, beside the references."""

@@ -8,8 +8,8 @@ import numpy.typing as npt
 
 from configs import Experiment
 from configs.domains import Domain, Topic
-from configs.score import SCORE, score_of
-from configs.tasks import Tasks
+from configs.prediction.score import SCORE, score_of
+from configs.prediction.tasks import Tasks
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate

@@ -44,8 +44,8 @@ class KernelShape:
       user: the feature whose ids these are; empty where kernels have no gate.
       memory: definition of what is read beside the tap (``configs.memory.Memory.definition``);
         empty where that is nothing.
-      towers: tasks that a kernel has weights for (``configs.tasks.Tasks.towers``); 2 in shapes that
-        are older than other numbers.
+      towers: tasks that a kernel has weights for (``configs.prediction.tasks.Tasks.towers``); 2 in
+        shapes that are older than other numbers.
     """
 
     widths: tuple[int, ...]

@@ -14,6 +14,10 @@ METRIC_TITLES = {
 """Metrics as people read them."""
 
 
+PAGE_TITLES = {"ndcg": "NDCG", "mrr": "MRR", "recall": "recall", "gauc": "GAUC"}
+"""Metrics of pages as people read them."""
+
+
 POINTS = 100.0
 """AUC points in 1."""
 

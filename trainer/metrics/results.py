@@ -49,7 +49,7 @@ ByMetric = Annotated[dict[str, T], AfterValidator(_complete(METRICS, AMOUNT_METR
 """One of something for each of ``METRICS``; of an amount, of ``AMOUNT_METRICS``."""
 
 ByTask = dict[str, T]
-"""One of something for each target (``configs.tasks.Tasks.targets``)."""
+"""One of something for each target (``configs.prediction.tasks.Tasks.targets``)."""
 
 
 def ranked(names: Iterable[str], ranking: Sequence[str] | None) -> tuple[str, ...]:
@@ -192,6 +192,34 @@ class MeanGain(Section):
     ci95_all: Interval = UNDEFINED
 
 
+class PageComparison(RoutedFigures):
+    """A metric of pages under the backbone, the kernel of all traffic and as they are served.
+
+    Attributes:
+      delta: kernel - backbone.
+      ci95: of ``delta``, from resampled users.
+      requests: in which the metric is defined.
+    """
+
+    delta: Figure
+    ci95: Interval
+    requests: int
+
+
+class PageResult(Section):
+    """How the score orders requests.
+
+    Attributes:
+      label: column of what there is to gain.
+      top: how many rows a page shows.
+      metrics: ``ndcg`` and ``recall`` of the first ``top`` rows, ``mrr``, ``gauc``.
+    """
+
+    label: str
+    top: int
+    metrics: dict[str, PageComparison]
+
+
 class EvaluationResult(Section):
     """An evaluation of one split.
 
@@ -206,6 +234,7 @@ class EvaluationResult(Section):
       backbone_seen: whether the split overlaps the windows in which the backbone learned and was
         chosen; None in files that are older than it.
       ranking: the targets that are defined on all rows; None in files that are older than it.
+      page: how the score orders requests; None where the config does not ask for it.
     """
 
     split: str
@@ -216,6 +245,7 @@ class EvaluationResult(Section):
     config: str | None = None
     backbone_seen: Seen | None = None
     ranking: tuple[str, ...] | None = None
+    page: PageResult | None = None
 
     @property
     def ranked(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from configs import Experiment, InputError
 from configs.files import write_bytes
-from configs.tasks import Tasks
+from configs.prediction.tasks import Tasks
 from configs.tensorflow_import import tf
 from configs.values import READERS, UnreadableValueError
 from preprocessing.dataset.manifest import read_entry

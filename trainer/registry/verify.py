@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
 from configs import InputError
-from configs.score import largest_difference
+from configs.prediction.score import largest_difference
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.registry.golden_scores import TOLERANCE, GoldenRows

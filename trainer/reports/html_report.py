@@ -15,7 +15,13 @@ from configs.section import read_section
 from trainer.metrics.results import EvaluationResult
 from trainer.reports.domain_plots import plot_calibration, plot_gains
 from trainer.reports.html_page import escape, image, render_page, write_page
-from trainer.reports.html_tables import TABLE_STYLE, domains_table, figures_table, overall_table
+from trainer.reports.html_tables import (
+    TABLE_STYLE,
+    domains_table,
+    figures_table,
+    overall_table,
+    page_table,
+)
 from trainer.reports.plots import plot_training
 from trainer.reports.text_table import (
     count_domains,
@@ -137,6 +143,7 @@ def _page(
             " most specific active domain.</p>"
         ),
         overall_table(result),
+        page_table(result.page) if result.page else "",
         *(figures_table(task, result, order) for task in result.overall),
         "</section>",
     ]

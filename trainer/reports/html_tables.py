@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 from trainer.metrics.formatting import METRIC_TITLES
-from trainer.metrics.results import EvaluationResult
+from trainer.metrics.results import EvaluationResult, PageResult
 from trainer.reports.html_page import escape
 from trainer.reports.text_table import (
+    describe_pages,
     overall_cells,
+    page_cells,
     show_decision,
     show_gain,
     show_gain_over_all,
@@ -65,6 +67,18 @@ def overall_table(result: EvaluationResult) -> str:
         for task, *rest in cells
     ]
     return _table("Overall", header, rows)
+
+
+def page_table(page: PageResult) -> str:
+    """How the score orders requests."""
+    header, *cells = page_cells(page)
+    rows = [
+        f"<tr><th scope=row>{escape(metric)}</th>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        + "</tr>"
+        for metric, *rest in cells
+    ]
+    return _table(describe_pages(page), header, rows)
 
 
 def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> str:

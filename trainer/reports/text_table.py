@@ -5,7 +5,7 @@ and the report both show. AUC differences are shown in points, that is x 100.
 import textwrap
 from collections.abc import Sequence
 
-from trainer.metrics.formatting import METRIC_TITLES, POINTS, align, is_number
+from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, align, is_number
 from trainer.metrics.results import (
     Comparison,
     DomainComparison,
@@ -14,6 +14,7 @@ from trainer.metrics.results import (
     Figure,
     Interval,
     MeanGain,
+    PageResult,
     Pair,
 )
 from trainer.metrics.task_metrics import EVERY_METRIC, UNDEFINED
@@ -40,6 +41,8 @@ def render_table(result: EvaluationResult) -> str:
     lines += ["", "mean gain of single-topic domains, in AUC points", *_mean_lines(result), ""]
     lines += ["overall: every row under its most specific active domain (auto)"]
     lines += align(overall_cells(result))
+    if result.page:
+        lines += ["", f"{describe_pages(result.page)}, auto", *align(page_cells(result.page))]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -144,6 +147,21 @@ def overall_cells(result: EvaluationResult) -> list[list[str]]:
             ]
             for side, found in sides.items()
         ]
+    return rows
+
+
+def describe_pages(page: PageResult) -> str:
+    """What the metrics of pages are of, in a line."""
+    return f"pages: requests by score, gains by '{page.label}', the first {page.top} rows"
+
+
+def page_cells(page: PageResult) -> list[list[str]]:
+    """Titles, and a line for each metric of pages."""
+    rows = [["metric", "backbone", "all", "auto", "over backbone", "requests"]]
+    for name, cell in page.metrics.items():
+        figures = [show_figure(side) for side in (cell.backbone, cell.all, cell.kernel)]
+        gain = _difference(cell.delta, cell.ci95, "auc")
+        rows.append([PAGE_TITLES[name], *figures, gain, f"{cell.requests:,}"])
     return rows
 
 

@@ -19,7 +19,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 
 from configs import Experiment
-from configs.tasks import Target
+from configs.prediction.tasks import Target
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import intercepts_of

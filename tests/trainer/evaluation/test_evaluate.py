@@ -81,7 +81,17 @@ def rows(experiment: Experiment, dataset: Dataset, frozen: keras.Model) -> Backb
 def test_the_json_has_exactly_the_keys_of_the_contract(
     result: dict[str, Any], experiment: Experiment
 ) -> None:
-    keys = ["split", "overall", "domains", "oracle", "mean", "config", "backbone_seen", "ranking"]
+    keys = [
+        "split",
+        "overall",
+        "domains",
+        "oracle",
+        "mean",
+        "config",
+        "backbone_seen",
+        "ranking",
+        "page",
+    ]
     assert list(result) == keys
     assert result["split"] == "test"
     assert list(result["domains"]) == [domain.name for domain in experiment.domains]

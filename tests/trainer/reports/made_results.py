@@ -95,13 +95,14 @@ def make_result():
         "config": "c0ffee" + 58 * "0",
         "backbone_seen": [],
         "ranking": ["ctr", "ctcvr"],
+        "page": None,
     }
 
 
 def make_older_result():
     """The same as code wrote it that knew one reference and no decisions."""
     result = copy.deepcopy(make_result())
-    del result["config"], result["backbone_seen"], result["ranking"]
+    del result["config"], result["backbone_seen"], result["ranking"], result["page"]
     for of_domain in result["domains"].values():
         for key in ("served_domain", "version", "decision", "seen", "positives"):
             del of_domain[key]

@@ -28,7 +28,8 @@ class Build:
 
     Attributes:
       settings: the config's ``backbone`` section.
-      tasks: names of the towers (``configs.tasks.Tasks.towers``), in the order of every task axis.
+      tasks: names of the towers (``configs.prediction.tasks.Tasks.towers``), in the order of every
+        task axis.
       topics: of the topics that the body reads: int32 ``[B]``, 0 for none of the topic's values,
         then 1.. in its order.
       values: how many indices each of these topics has, 0 included.

@@ -1,0 +1,1 @@
+"""What is predicted, and how a page is ranked from it."""
