@@ -13,6 +13,7 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from benchmarks.method.activation import Judged, active_gains
+from benchmarks.method.adapters.history import HistoryKernel
 from benchmarks.method.bench import Bench
 from benchmarks.method.options import chosen_domains, read_options
 from benchmarks.method.outcome import Outcome
@@ -89,11 +90,33 @@ def baseline(
     return run
 
 
+Beside = Callable[[str, BackboneOutputs], BackboneOutputs]
+"""Of a split's name and its rows: the same rows with more beside their taps."""
+
+
+def as_they_are(split: str, rows: BackboneOutputs) -> BackboneOutputs:
+    """Rows with nothing more."""
+    return rows
+
+
 def tune(
-    bench: Bench, experiment: Experiment, splits: list[str], adapter: Adapter, options: Tuned
+    bench: Bench,
+    experiment: Experiment,
+    splits: list[str],
+    adapter: Adapter,
+    options: Tuned,
+    beside: Beside = as_they_are,
 ) -> dict[str, Outcome]:
     """Trains the adapter of all traffic, then every domain's from where ``finetune.warm_start``
     says.
+
+    Args:
+      bench: of the frozen backbone.
+      experiment: of what is trained on it.
+      splits: that are scored.
+      adapter: what is trained for every domain.
+      options: of training.
+      beside: what the adapter reads beside the backbone's tap.
 
     Returns:
       ``""``: every domain under its own; ``all``: every domain under the one of all traffic; with
@@ -101,7 +124,10 @@ def tune(
     """
     settings, tap, everyone = experiment.finetune, adapter.tap, Domain(ALL)
     start = time.perf_counter()
-    rows = {split: bench.rows(split, tap) for split in (settings.split, settings.validation)}
+    rows = {
+        split: beside(split, bench.rows(split, tap))
+        for split in (settings.split, settings.validation)
+    }
     taps_seconds = time.perf_counter() - start
     rows, memory_seconds = with_memory(bench, adapter, rows)
     start = time.perf_counter() - taps_seconds - memory_seconds
@@ -145,7 +171,8 @@ def tune(
     shares = _SHARES if options.compose else {}
     sums: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in shares}
     for split in splits:
-        data = with_memory(bench, adapter, {split: bench.rows(split, tap)}, splits)[0][split]
+        data = beside(split, bench.rows(split, tap))
+        data = with_memory(bench, adapter, {split: data}, splits)[0][split]
         shared[split] = {ALL: score_rows(adapter, trained[ALL], data, np.arange(len(data.logits)))}
         own[split] = shared[split] | {
             domain.name: score_rows(adapter, trained[domain.name], data, data.domain_rows(domain))
@@ -222,7 +249,7 @@ def with_memory(
       rows: split -> its rows.
       together: splits whose memory is worked out in one pass; those of ``rows`` where None.
     """
-    memory = adapter.remembers if isinstance(adapter, KernelShape) else None
+    memory = adapter.remembers if isinstance(adapter, KernelShape | HistoryKernel) else None
     if memory is None:
         return rows, 0.0
     found = bench.remembered(memory, together or list(rows))
