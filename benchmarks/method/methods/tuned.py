@@ -15,7 +15,7 @@ from pydantic import Field, PositiveInt
 from benchmarks.method.activation import Judged, active_gains
 from benchmarks.method.adapters.history import HistoryKernel
 from benchmarks.method.bench import Bench
-from benchmarks.method.options import chosen_domains, read_options
+from benchmarks.method.options import chosen_domains, read_options, training_splits
 from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
@@ -45,6 +45,8 @@ class Tuned(Section):
       share: of the window's rows, whole users drawn by the experiment's seed.
       information: whether to note what the codes hold (``trainer.kernels.mutual_information``).
       compose: whether to add up what single-topic domains change too (``composed``).
+      also: further splits whose rows kernels train on, each as ``Bench.rows`` gives it: the split
+        that a progressive backbone learned from, with the taps that it left before it did.
     """
 
     domains: tuple[str, ...] | None = None
@@ -52,6 +54,7 @@ class Tuned(Section):
     share: float = Field(1.0, gt=0.0, le=1.0)
     information: bool = False
     compose: bool = False
+    also: tuple[str, ...] = ()
 
 
 def kernels(
@@ -124,15 +127,17 @@ def tune(
     """
     settings, tap, everyone = experiment.finetune, adapter.tap, Domain(ALL)
     start = time.perf_counter()
+    more = other_splits(experiment, options, splits)
     rows = {
         split: beside(split, bench.rows(split, tap))
-        for split in (settings.split, settings.validation)
+        for split in (settings.split, *more, settings.validation)
     }
     taps_seconds = time.perf_counter() - start
     rows, memory_seconds = with_memory(bench, adapter, rows)
     start = time.perf_counter() - taps_seconds - memory_seconds
     validation = rows[settings.validation]
-    window = part_of(rows[settings.split], options, experiment.seed)
+    window = part_of(rows.pop(settings.split), options, experiment.seed)
+    window = with_taps([window, *(rows.pop(split) for split in more)])
 
     trained: dict[str, KernelWeights] = {
         ALL: train_kernels(experiment, adapter, window, validation, [everyone])[0].weights
@@ -255,6 +260,39 @@ def with_memory(
     found = bench.remembered(memory, together or list(rows))
     given = {split: replace(of, memory=found.memory[split]) for split, of in rows.items()}
     return given, found.seconds
+
+
+def other_splits(experiment: Experiment, options: Tuned, scored: list[str]) -> tuple[str, ...]:
+    """The splits of ``options.also``.
+
+    Raises:
+      InputError: one is unknown, the window itself, or holds rows that judge.
+    """
+    if options.also:
+        training_splits(experiment, options.also, scored)
+    if experiment.finetune.split in options.also:
+        raise InputError(
+            f"options.also: '{experiment.finetune.split}' is finetune.split; name others"
+        )
+    return options.also
+
+
+def with_taps(parts: Sequence[BackboneOutputs]) -> BackboneOutputs:
+    """Rows of splits, one after the other, with their taps, and memory where all have it."""
+    first, *others = parts
+    if not others:
+        return first
+    memory = [part.memory for part in parts if part.memory is not None]
+    return BackboneOutputs(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.taps for part in parts]),
+        {
+            name: np.concatenate([part.columns[name] for part in parts])
+            for name in first.columns
+            if all(name in part.columns for part in others)
+        },
+        np.concatenate(memory) if len(memory) == len(parts) else None,
+    )
 
 
 def part_of(window: BackboneOutputs, options: Tuned, seed: int) -> BackboneOutputs:
