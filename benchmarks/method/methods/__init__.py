@@ -14,6 +14,7 @@ from benchmarks.method.methods.backbone import backbone
 from benchmarks.method.methods.boosted import boosted
 from benchmarks.method.methods.calibration import calibration
 from benchmarks.method.methods.full import full
+from benchmarks.method.methods.history import history
 from benchmarks.method.methods.id_biases import id_biases
 from benchmarks.method.methods.oracle import oracle
 from benchmarks.method.methods.scratch import scratch
@@ -31,6 +32,7 @@ METHODS: dict[str, Callable[[Bench, Experiment, list[str], dict[str, Any]], dict
     "bottleneck": baseline(Bottleneck.of),
     "lora": baseline(LoRA.of),
     "prompt": baseline(Prompt.of),
+    "history": history,
     "tower_input": tower_input,
     "id_biases": id_biases,
     "calibration": calibration,

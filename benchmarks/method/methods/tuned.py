@@ -13,8 +13,9 @@ import numpy as np
 from pydantic import Field, PositiveInt
 
 from benchmarks.method.activation import Judged, active_gains
+from benchmarks.method.adapters.history import HistoryKernel
 from benchmarks.method.bench import Bench
-from benchmarks.method.options import chosen_domains, read_options
+from benchmarks.method.options import chosen_domains, read_options, training_splits
 from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
@@ -44,6 +45,8 @@ class Tuned(Section):
       share: of the window's rows, whole users drawn by the experiment's seed.
       information: whether to note what the codes hold (``trainer.kernels.mutual_information``).
       compose: whether to add up what single-topic domains change too (``composed``).
+      also: further splits whose rows kernels train on, each as ``Bench.rows`` gives it: the split
+        that a progressive backbone learned from, with the taps that it left before it did.
     """
 
     domains: tuple[str, ...] | None = None
@@ -51,6 +54,7 @@ class Tuned(Section):
     share: float = Field(1.0, gt=0.0, le=1.0)
     information: bool = False
     compose: bool = False
+    also: tuple[str, ...] = ()
 
 
 def kernels(
@@ -89,11 +93,33 @@ def baseline(
     return run
 
 
+Beside = Callable[[str, BackboneOutputs], BackboneOutputs]
+"""Of a split's name and its rows: the same rows with more beside their taps."""
+
+
+def as_they_are(split: str, rows: BackboneOutputs) -> BackboneOutputs:
+    """Rows with nothing more."""
+    return rows
+
+
 def tune(
-    bench: Bench, experiment: Experiment, splits: list[str], adapter: Adapter, options: Tuned
+    bench: Bench,
+    experiment: Experiment,
+    splits: list[str],
+    adapter: Adapter,
+    options: Tuned,
+    beside: Beside = as_they_are,
 ) -> dict[str, Outcome]:
     """Trains the adapter of all traffic, then every domain's from where ``finetune.warm_start``
     says.
+
+    Args:
+      bench: of the frozen backbone.
+      experiment: of what is trained on it.
+      splits: that are scored.
+      adapter: what is trained for every domain.
+      options: of training.
+      beside: what the adapter reads beside the backbone's tap.
 
     Returns:
       ``""``: every domain under its own; ``all``: every domain under the one of all traffic; with
@@ -101,12 +127,17 @@ def tune(
     """
     settings, tap, everyone = experiment.finetune, adapter.tap, Domain(ALL)
     start = time.perf_counter()
-    rows = {split: bench.rows(split, tap) for split in (settings.split, settings.validation)}
+    more = other_splits(experiment, options, splits)
+    rows = {
+        split: beside(split, bench.rows(split, tap))
+        for split in (settings.split, *more, settings.validation)
+    }
     taps_seconds = time.perf_counter() - start
     rows, memory_seconds = with_memory(bench, adapter, rows)
     start = time.perf_counter() - taps_seconds - memory_seconds
     validation = rows[settings.validation]
-    window = part_of(rows[settings.split], options, experiment.seed)
+    window = part_of(rows.pop(settings.split), options, experiment.seed)
+    window = with_taps([window, *(rows.pop(split) for split in more)])
 
     trained: dict[str, KernelWeights] = {
         ALL: train_kernels(experiment, adapter, window, validation, [everyone])[0].weights
@@ -145,7 +176,8 @@ def tune(
     shares = _SHARES if options.compose else {}
     sums: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in shares}
     for split in splits:
-        data = with_memory(bench, adapter, {split: bench.rows(split, tap)}, splits)[0][split]
+        data = beside(split, bench.rows(split, tap))
+        data = with_memory(bench, adapter, {split: data}, splits)[0][split]
         shared[split] = {ALL: score_rows(adapter, trained[ALL], data, np.arange(len(data.logits)))}
         own[split] = shared[split] | {
             domain.name: score_rows(adapter, trained[domain.name], data, data.domain_rows(domain))
@@ -222,12 +254,45 @@ def with_memory(
       rows: split -> its rows.
       together: splits whose memory is worked out in one pass; those of ``rows`` where None.
     """
-    memory = adapter.remembers if isinstance(adapter, KernelShape) else None
+    memory = adapter.remembers if isinstance(adapter, KernelShape | HistoryKernel) else None
     if memory is None:
         return rows, 0.0
     found = bench.remembered(memory, together or list(rows))
     given = {split: replace(of, memory=found.memory[split]) for split, of in rows.items()}
     return given, found.seconds
+
+
+def other_splits(experiment: Experiment, options: Tuned, scored: list[str]) -> tuple[str, ...]:
+    """The splits of ``options.also``.
+
+    Raises:
+      InputError: one is unknown, the window itself, or holds rows that judge.
+    """
+    if options.also:
+        training_splits(experiment, options.also, scored)
+    if experiment.finetune.split in options.also:
+        raise InputError(
+            f"options.also: '{experiment.finetune.split}' is finetune.split; name others"
+        )
+    return options.also
+
+
+def with_taps(parts: Sequence[BackboneOutputs]) -> BackboneOutputs:
+    """Rows of splits, one after the other, with their taps, and memory where all have it."""
+    first, *others = parts
+    if not others:
+        return first
+    memory = [part.memory for part in parts if part.memory is not None]
+    return BackboneOutputs(
+        np.concatenate([part.logits for part in parts]),
+        np.concatenate([part.taps for part in parts]),
+        {
+            name: np.concatenate([part.columns[name] for part in parts])
+            for name in first.columns
+            if all(name in part.columns for part in others)
+        },
+        np.concatenate(memory) if len(memory) == len(parts) else None,
+    )
 
 
 def part_of(window: BackboneOutputs, options: Tuned, seed: int) -> BackboneOutputs:

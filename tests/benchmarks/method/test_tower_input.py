@@ -244,7 +244,12 @@ def test_the_study_method_honours_the_kernels_settings(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"enters": "logit"}, "options of tower_input.enters: Input should be 'tower' or 'both'"),
+        (
+            {"enters": "logit"},
+            "options of tower_input.enters: Input should be 'tower', 'both' or 'compressed'",
+        ),
+        ({"rank": 3}, "options of tower_input: 'rank' is for 'enters: compressed' alone"),
+        ({"enters": "compressed", "rank": 7}, "rank: expected at most 6, the width of the"),
         ({"enter": "both"}, "options of tower_input: unknown key 'enter'; did you mean 'enters'?"),
     ],
 )

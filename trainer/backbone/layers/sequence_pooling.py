@@ -8,6 +8,15 @@ from keras import ops
 from configs.tensorflow_import import tf
 
 
+def pooled(scores: Any, keys: Any, ids: Any) -> Any:
+    """Entries ``[..., L, D]`` under the masked softmax of their scores ``[..., L]``: ``[..., D]``;
+    zeros where all ids ``[..., L]`` are padding.
+    """
+    present = tf.cast(ids > 0, scores.dtype)
+    weights = tf.nn.softmax(scores - 1e9 * (1.0 - present)) * present
+    return tf.reduce_sum(weights[..., tf.newaxis] * keys, axis=-2)
+
+
 @keras.saving.register_keras_serializable(package="recommender")
 class TargetAttention(keras.layers.Layer):
     """Pools a behaviour sequence by its relevance to the candidate (Zhou et al. 2018, Deep Interest
@@ -50,6 +59,10 @@ class TargetAttention(keras.layers.Layer):
 
     def call(self, query: Any, keys: Any, ids: Any) -> Any:
         """See the class."""
+        return pooled(self.scores(query, keys), keys, ids)
+
+    def scores(self, query: Any, keys: Any) -> Any:
+        """What the scoring network makes of every entry, padding included: B x L."""
         length, dimension = ops.shape(keys)[1:]
         first, *others = self._layers_in_order
         # W [q, k, q - k, q * k] = (Wq + Wd) q + (Wk - Wd) k + Wp (q * k): half the product, its
@@ -65,9 +78,7 @@ class TargetAttention(keras.layers.Layer):
         scores = tf.reshape(scores, (-1, first.units))
         for layer in others:
             scores = layer(scores)
-        present = tf.cast(ids > 0, scores.dtype)
-        weights = tf.nn.softmax(tf.reshape(scores, (-1, length)) - 1e9 * (1.0 - present)) * present
-        return tf.reduce_sum(weights[:, :, tf.newaxis] * keys, axis=1)
+        return tf.reshape(scores, (-1, length))
 
     def compute_output_shape(self, query_shape: Any, keys_shape: Any, ids_shape: Any) -> Any:
         """B x D."""
