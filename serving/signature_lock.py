@@ -2,7 +2,7 @@
 rely on.
 
 ``signature.lock.json`` beside this file is the agreement. ``contract`` holds for every config: the
-inputs and outputs that do not depend on its features. ``quickstart`` is all of
+inputs and outputs that do not depend on its features and tasks. ``quickstart`` is all of
 ``configs/quickstart.yaml``'s. For each signature it gives every input's and output's data type and
 dimensions (-1: any), so that a name, a type or a rank that changes is a change of this file, in
 plain view.
@@ -18,11 +18,13 @@ from google.protobuf.message import Message
 from configs import InputError
 from configs.cli import CommandParser, run
 from configs.files import write_bytes
-from serving.wire.signatures import DOMAIN, EXAMPLES
+from configs.prediction.score import SCORE
+from serving.wire.signatures import DOMAIN, DOMAINS, EXAMPLES, SERVED_DOMAIN
 from serving.wire.tensor_protos import dtype_name
 
 LOCK = Path(__file__).with_name("signature.lock.json")
 CONTRACT, QUICKSTART = "contract", "quickstart"
+_NO_TASKS = {SCORE, SERVED_DOMAIN, DOMAINS}
 
 Signatures = dict[str, dict[str, dict[str, str]]]
 """Signature -> ``inputs`` or ``outputs`` -> name -> data type and dimensions, e.g. ``float
@@ -40,7 +42,9 @@ def signatures_of(meta_graph: Message) -> Signatures:
 
 
 def contract_of(signatures: Signatures) -> Signatures:
-    """The part that no config changes: every output, and the inputs that are no raw feature."""
+    """The part that no config changes: the outputs that are no task's, and the inputs that are no
+    raw feature.
+    """
     own = {
         name: signature["inputs"]
         if name == EXAMPLES
@@ -48,7 +52,12 @@ def contract_of(signatures: Signatures) -> Signatures:
         for name, signature in signatures.items()
     }
     return {
-        name: {"inputs": own[name], "outputs": signature["outputs"]}
+        name: {
+            "inputs": own[name],
+            "outputs": {
+                key: shown for key, shown in signature["outputs"].items() if key in _NO_TASKS
+            },
+        }
         for name, signature in signatures.items()
     }
 

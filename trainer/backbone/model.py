@@ -68,9 +68,9 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
       ``[B]`` float32) to a dict: ``logits`` ``[B, T]`` (as they are served: with intercepts, which
       are 0 until ``trainer.training.intercepts`` sets them), ``tower`` and ``representation`` ``[B,
       T, width]`` (the taps; the middle axis is ``Tasks.towers``), ``input`` ``[B, 1, D]``
-      (the body's, after dropout and crosses), and ``position_logit`` ``[B, P]``, of ``biased``,
-      where the config names a debias feature. Bodies that read topics have an input ``topic/NAME``
-      int32 ``[B]`` for each.
+      (the body's, after dropout and crosses), and ``position_logit`` ``[B, P]`` (``[B]`` of one),
+      of ``biased``, where the config names a debias feature. Bodies that read topics have an input
+      ``topic/NAME`` int32 ``[B]`` for each.
     """
     settings, debias = experiment.backbone, experiment.backbone.debias
     seeds = count(
@@ -100,7 +100,9 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
     }
     if debias:
         hidden = build.mlp(embedded[debias.feature], debias.layers, "position")
-        heads[BIAS] = build.dense(len(biased(experiment.tasks)), BIAS, None)(hidden)
+        bias = build.dense(len(biased(experiment.tasks)), BIAS, None)(hidden)
+        # of one task as it always was, so that the fingerprint of such a backbone is the same
+        heads[BIAS] = ops.squeeze(bias, -1) if bias.shape[-1] == 1 else bias
     named_topics = {f"{TOPIC_PREFIX}{name}": tensor for name, tensor in topics.items()}
     return keras.Model(
         {**inputs, **named_topics},
@@ -124,8 +126,8 @@ def biased(tasks: Tasks) -> tuple[int, ...]:
 
 
 def add_bias(tasks: Tasks, logits: Any, bias: Any) -> Any:
-    """The towers' logits ``[B, T]`` with what the position adds to those of ``biased``, ``[B, P]``;
-    ``[B]`` in a backbone that is older than other tasks.
+    """The towers' logits ``[B, T]`` with what the position adds to those of ``biased``, ``[B, P]``
+    or, of one, ``[B]``.
     """
     columns, places = ops.reshape(bias, (-1, len(biased(tasks)))), biased(tasks)
     return ops.stack(

@@ -95,7 +95,7 @@ def test_a_shadow_that_fails_leaves_the_served_scores(ranker: Ranker) -> None:
 def test_what_cannot_be_ranked(peer: Peer, ranker: Ranker) -> None:
     with (
         Ranker(peer.target, NAME) as by_default,
-        pytest.raises(InputError, match="no score 'ctcvr'; its outputs are ctr, served_domain"),
+        pytest.raises(InputError, match="no score 'score'; its outputs are ctr, served_domain"),
     ):
         by_default.rank(USER, ITEMS, "all")
     with pytest.raises(

@@ -170,12 +170,13 @@ def test_two_servers_of_one_model_agree(
             "ctr": 0,
             "cvr": 0,
             "ctcvr": 0,
+            "score": 0,
         }
         assert figures["order"]["swapped_pairs"] == 0 and figures["order"]["requests"] == 3
         compare.main([*flags, "--other-target", other.target, "--other-domain=backbone"])
     table = capsys.readouterr().out
     assert table.startswith("3 requests, 60 rows, answered by versions 1 and 1\n")
-    assert "order by ctcvr: another row first in" in table and "rows.jsonl:" in table
+    assert "order by score: another row first in" in table and "rows.jsonl:" in table
 
 
 def test_requests_by_key(

@@ -515,7 +515,10 @@ def test_signatures_are_as_documented(in_session: InSession, experiment: Experim
         "examples": ({"examples": (STRING, [-1]), "domain": (STRING, [-1])}, scores),
         "all_domains": (
             features,
-            {"ctr": (FLOAT, [-1, -1]), "ctcvr": (FLOAT, [-1, -1]), "domains": (STRING, [-1])},
+            {
+                **dict.fromkeys(("ctr", "ctcvr", "score"), (FLOAT, [-1, -1])),
+                "domains": (STRING, [-1]),
+            },
         ),
     }
 

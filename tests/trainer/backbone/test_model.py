@@ -66,7 +66,7 @@ def test_heads_have_the_promised_shapes(
         "tower": (64, 2, experiment.backbone.tower_layers[-1]),
         "representation": (64, 2, experiment.backbone.expert_layers[-1]),
         "input": (64, 1, 53),
-        BIAS: (64, 1),
+        BIAS: (64,),
     }
     assert TOWERS == ("ctr", "cvr")
 
