@@ -60,13 +60,8 @@ def test_every_config_offers_the_contract(tmp_path: Path) -> None:
 
 
 def test_the_contract_is_the_documented_one() -> None:
-    scores = {
-        "ctr": "float [-1]",
-        "cvr": "float [-1]",
-        "ctcvr": "float [-1]",
-        "served_domain": "string [-1]",
-    }
-    side_by_side = {"ctr": "float [-1, -1]", "ctcvr": "float [-1, -1]", "domains": "string [-1]"}
+    scores = {"score": "float [-1]", "served_domain": "string [-1]"}
+    side_by_side = {"score": "float [-1, -1]", "domains": "string [-1]"}
     assert AGREED[CONTRACT] == {
         "serving_default": {"inputs": {"domain": "string [-1]"}, "outputs": scores},
         "rank": {"inputs": {"domain": "string [1]"}, "outputs": scores},
@@ -111,14 +106,14 @@ def test_the_command_says_what_differs(
     assert (caught.value.code, capsys.readouterr().out) == (0, "as agreed\n")
     other = json.loads(LOCK.read_text())
     for part in other.values():
-        part["rank"]["outputs"]["ctr"] = "double [-1]"
+        part["rank"]["outputs"]["score"] = "double [-1]"
     monkeypatch.setattr(signature_lock, "LOCK", tmp_path / "lock.json")
     (tmp_path / "lock.json").write_text(json.dumps(other))
     with pytest.raises(SystemExit) as caught:
         signature_lock.main()
     assert (caught.value.code, capsys.readouterr().err) == (
         1,
-        "rank outputs ctr: expected double [-1], received float [-1]\n",
+        "rank outputs score: expected double [-1], received float [-1]\n",
     )
 
 
