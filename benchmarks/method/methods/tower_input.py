@@ -30,6 +30,6 @@ def tower_input(
         bench,
         experiment,
         splits,
-        TowerInput.of(bench.backbone, experiment.kernel, settings.enters),
+        TowerInput.of(bench.backbone, experiment.tasks.towers, experiment.kernel, settings.enters),
         Tuned(),
     )
