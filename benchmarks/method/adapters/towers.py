@@ -52,7 +52,10 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
     """x W + b of x ``[M, T, R, fan_in]``, W ``[(M,) T, fan_in, fan_out]`` and b ``[(M,) T,
     fan_out]``.
     """
-    return tf.matmul(x, weight) + bias[..., np.newaxis, :]
+    # TensorFlow 2.21's matmul of [M, 1, R, d] and [1, d, o] writes outside of its memory on a CPU.
+    alike = len(weight.shape) == len(x.shape)
+    product = tf.matmul(x, weight) if alike else tf.einsum("mtrd,tdo->mtro", x, weight)
+    return product + bias[..., np.newaxis, :]
 
 
 def tower_logits(towers: tuple[TowerLayer, ...], representation: Any) -> Any:

@@ -68,7 +68,9 @@ def test_what_it_leaves(bench: Bench) -> None:
         for split in ("test", "finetune"):
             data, logits = bench.rows(split), own.logits[split][domain.name]
             rows = data.domain_rows(domain)
-            before, after = probabilities(data.logits[rows]), probabilities(logits)
+            before, after = (
+                probabilities(experiment.tasks, values) for values in (data.logits[rows], logits)
+            )
             clicks = data.labels("click")[rows]
             assert auc(clicks, after["ctr"], data.weights[rows]) == pytest.approx(
                 auc(clicks, before["ctr"], data.weights[rows]), abs=1e-4

@@ -108,7 +108,12 @@ def test_plain_keras_has_the_same_widths() -> None:
 
 
 def test_a_peer_that_fails_is_told_with_its_last_line(tmp_path: Path) -> None:
-    told = step._peer("plain_keras", tmp_path / "nothing", Options(tmp_path, tmp_path, quick=True))
+    told = step._peer(
+        "plain_keras",
+        tmp_path / "nothing",
+        Options(tmp_path, tmp_path, quick=True),
+        ("click", "both"),
+    )
     assert str(told).startswith("failed: FileNotFoundError")
 
 
