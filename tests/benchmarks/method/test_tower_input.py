@@ -283,5 +283,5 @@ def test_towers_that_are_not_plain_are_refused(bench: Bench) -> None:
         build_backbone(experiment, transform_outputs(experiment, bench.dataset.fitted)), experiment
     )
     with pytest.raises(InputError, match="expected plain towers between") as error:
-        TowerInput.of(model, Kernel())
+        TowerInput.of(model, TASKS, Kernel())
     one_line(error)

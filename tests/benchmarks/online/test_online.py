@@ -466,6 +466,15 @@ def test_the_command(
             ["--rank-by", "cvr"],
             "'cvr' is no task over all rows to rank by; the config has: ctr, ctcvr",
         ),
+        (
+            ["--set", "tasks={view: {label: click}}"],
+            "what is simulated are clicks and conversions after them; expected a task with label"
+            " 'click', and one after it with label 'conversion', received view (click)",
+        ),
+        (
+            ["--set", "tasks={v: {label: click}, o: {label: conversion, after: v}}"],
+            "trained for ctr (click), cvr (conversion where click is 1), ctcvr (conversion);",
+        ),
         (["--requests", "0"], "received 0"),
         (["--set", "simulation.shift=1"], "trained on another marketplace"),
         (["--set", "seed=18"], "these logs were simulated with another"),

@@ -12,6 +12,8 @@ from benchmarks.speed.options import Options
 from benchmarks.speed.peers import environments
 from benchmarks.speed.peers.handed import Column, Handed, learn_and_score, load_rows, save_rows
 from benchmarks.speed.peers.with_keras import build
+from configs import InputError, load_experiment
+from tests.conftest import QUICKSTART
 
 HANDED = Handed(
     (
@@ -38,6 +40,23 @@ def rows(count: int) -> dict[str, np.ndarray]:
         "click": np.ones(count, np.float32),
         "conversion": np.zeros(count, np.float32),
     }
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        ("{view: {label: click}}", "view (click)"),
+        ("{a: {label: click}, b: {label: conversion}}", "a (click), b (conversion)"),
+        (
+            "{a: {label: click}, b: {label: conversion, after: a}}",
+            "a (click), b (conversion where click is 1)",
+        ),
+    ],
+)
+def test_other_tasks_than_the_peers_are_refused(tasks: str, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        step.entire_space(load_experiment(QUICKSTART, [f"tasks={tasks}"]))
+    assert str(error.value).endswith(f"expected these two, received {words}")
 
 
 def test_the_step_is_measured_and_missing_peers_are_named(
