@@ -17,8 +17,10 @@ from configs.errors import InputError
 from configs.files import write_bytes
 
 DOCS = Path(__file__).parents[1] / "docs"
-TABLE = "| method | CTR gain | by seed | CTCVR gain | by seed | CTR-AUC | CTCVR-AUC | parameters |"
-"""How the header of the table begins."""
+_HEADER = re.compile(
+    r"^\| method \| ((?:\w+ gain \| by seed \| )+)(?:\w+-AUC \| )+parameters \|.*$", re.MULTILINE
+)
+"""Of the table: of each task a gain and what it is by seed, and its AUC; then costs."""
 
 SHOWN = {
     "kernels, active ones": "kernels, active ones",
@@ -38,9 +40,8 @@ SHOWN = {
 }
 """Methods that are drawn, as the table calls them, with their short names."""
 
-TASKS = ("CTR", "CTCVR")
 _GAIN = re.compile(r"([+-]\d+\.\d+) \[([+-]\d+\.\d+), ([+-]\d+\.\d+)\]")
-_INCHES = (10.0, 6.9)
+_WIDTH, _NAMES_WIDTH, _HEIGHT = 3.6, 2.8, 6.9  # inches: of a task, of the names, of all
 _COLOURS = {
     "light": {"ink": "#1f2328", "soft": "#57606a", "grid": "#d0d7de", "kernel": "#bc4c00"},
     "dark": {"ink": "#e6edf3", "soft": "#9da7b3", "grid": "#30363d", "kernel": "#f0883e"},
@@ -68,21 +69,32 @@ class Gain:
         return f"{self.mean:+.2f} [{self.low:+.2f}, {self.high:+.2f}], by seed {by_seed}"
 
 
-def read_gains(text: str) -> dict[str, tuple[Gain, Gain]]:
-    """Reads the gains of every method in CTR and CTCVR from the first table of ``docs/results.md``.
+Gains = dict[str, dict[str, Gain]]
+"""Method -> task -> its gain, methods and tasks in the order of the table."""
+
+
+def read_gains(text: str) -> Gains:
+    """Reads the gains of every method in every task from the first such table in
+    ``docs/results.md``.
 
     Raises:
       InputError: the table, a method of ``SHOWN`` or a figure is not there.
     """
-    _, found, rest = text.partition(TABLE)
-    if not found:
-        raise InputError(f"docs/results.md: expected a table that begins with: {TABLE}")
-    gains: dict[str, tuple[Gain, Gain]] = {}
-    for line in rest.splitlines()[2:]:
+    header = _HEADER.search(text)
+    if not header:
+        raise InputError(
+            "docs/results.md: expected a table that begins with: | method | TASK gain | by seed |"
+            " TASK-AUC | parameters |"
+        )
+    tasks = header[1].replace(" gain | by seed | ", " ").split()
+    gains: Gains = {}
+    for line in text[header.end() :].splitlines()[2:]:
         if not line.startswith("|"):
             break
         method, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        gains[method] = (_gain(line, *cells[0:2]), _gain(line, *cells[2:4]))
+        gains[method] = {
+            task: _gain(line, *cells[2 * place : 2 * place + 2]) for place, task in enumerate(tasks)
+        }
     if missing := SHOWN.keys() - gains.keys():
         raise InputError(f"docs/results.md: no row for: {', '.join(sorted(missing))}")
     return gains
@@ -103,16 +115,15 @@ def _gain(line: str, interval: str, seeds: str) -> Gain:
     return Gain(mean, low, high, by_seed)
 
 
-def describe(gains: dict[str, tuple[Gain, Gain]]) -> str:
+def describe(gains: Gains) -> str:
     """The plot in words: a line for each method that is drawn, with every figure."""
     return "\n".join(
-        f"{name}: " + "; ".join(f"{task} {gain}" for task, gain in zip(TASKS, pair, strict=True))
+        f"{name}: " + "; ".join(f"{task} {gain}" for task, gain in gains[method].items())
         for method, name in SHOWN.items()
-        for pair in [gains[method]]
     )
 
 
-def draw(gains: dict[str, tuple[Gain, Gain]], colours: dict[str, str]) -> str:
+def draw(gains: Gains, colours: dict[str, str]) -> str:
     """The plot as SVG text. ``colours`` has ``ink``, ``soft``, ``grid`` and ``kernel``."""
     style: dict[str, Any] = {
         "font.size": 16,
@@ -126,10 +137,13 @@ def draw(gains: dict[str, tuple[Gain, Gain]], colours: dict[str, str]) -> str:
         "ytick.color": colours["ink"],
     }
     with mpl.rc_context(style):
-        figure = Figure(figsize=_INCHES)
-        left, right = figure.subplots(1, 2, sharey=True)
-        for axes, task in zip((left, right), range(len(TASKS)), strict=True):
+        tasks = list(next(iter(gains.values())))
+        width = _NAMES_WIDTH + _WIDTH * len(tasks)
+        figure = Figure(figsize=(width, _HEIGHT))
+        panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
+        for axes, task in zip(panels, tasks, strict=True):
             _draw_task(axes, gains, task, colours)
+        left = panels[0]
         left.set_yticks(range(len(SHOWN)), list(SHOWN.values()))
         left.invert_yaxis()
         figure.legend(
@@ -139,16 +153,20 @@ def draw(gains: dict[str, tuple[Gain, Gain]], colours: dict[str, str]) -> str:
             frameon=False,
             labelcolor=colours["ink"],
         )
-        figure.subplots_adjust(left=0.28, right=0.985, top=0.93, bottom=0.185, wspace=0.07)
+        figure.subplots_adjust(
+            left=round(_NAMES_WIDTH / width, 4),
+            right=round(1.0 - 0.15 / width, 4),
+            top=0.93,
+            bottom=0.185,
+            wspace=0.07,
+        )
         buffer = io.StringIO()
         metadata = {"Date": None, "Description": describe(gains)}
         figure.savefig(buffer, format="svg", transparent=True, metadata=metadata)
     return buffer.getvalue()
 
 
-def _draw_task(
-    axes: Axes, gains: dict[str, tuple[Gain, Gain]], task: int, colours: dict[str, str]
-) -> None:
+def _draw_task(axes: Axes, gains: Gains, task: str, colours: dict[str, str]) -> None:
     labels: dict[str, str] = {"mean": "mean, 95% interval over users", "seed": "each seed"}
     axes.axvline(0.0, color=colours["soft"], linewidth=1.2)
     for place, method in enumerate(SHOWN):
@@ -165,7 +183,7 @@ def _draw_task(
         )
         axes.plot([gain.low, gain.high], [place, place], color=colour, linewidth=6, alpha=0.55)
         axes.plot(gain.mean, place, "D", color=colour, markersize=6, label=labels.pop("mean", None))
-    axes.set_title(TASKS[task], fontsize=17, loc="left")
+    axes.set_title(task, fontsize=17, loc="left")
     axes.set_xlabel("gain, AUC points")
     axes.set_xlim(-1.5, 1.85)
     axes.set_xticks([-1, 0, 1])

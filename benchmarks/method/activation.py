@@ -20,7 +20,7 @@ class Judged:
     Attributes:
       domain: the domain.
       rows: its judging rows of validation, ascending (``judging_users.judging_rows``).
-      logits: of the model, ``[len(rows), 2]``.
+      logits: of the model, ``[len(rows), T]``.
     """
 
     domain: Domain
@@ -32,7 +32,7 @@ class Judged:
         return self.logits[np.searchsorted(self.rows, rows)]
 
     def gain(self, experiment: Experiment, validation: BackboneOutputs) -> float:
-        """Mean AUC difference from the backbone, of the tasks over all impressions; 0 where it is
+        """Mean AUC difference from the backbone, of the tasks over all rows; 0 where it is
         undefined.
         """
         own, without = (

@@ -6,7 +6,6 @@ from benchmarks.method.outcome import AUTO
 from benchmarks.method.results import Estimate, Results, absent
 from benchmarks.method.study import Bar
 from benchmarks.method.text import show_cell
-from configs.schema import RANKING_TASKS
 
 _UNMEASURED = "not measured"
 
@@ -14,14 +13,14 @@ _UNMEASURED = "not measured"
 def measure(bar: Bar, results: Results) -> dict[str, Any]:
     """One bar: what was asked, what was measured, and whether it is met (None: not measured)."""
     shown, met = [], []
-    for task, least in zip(RANKING_TASKS, bar.at_least, strict=True):
-        if task in bar.tasks:
-            text, reached = _of_task(bar, results, task, least)
-            shown.append(f"{task.upper()}: {text}")
-            met.append(reached)
+    least = bar.least(results.tasks)
+    for task, number in least.items():
+        text, reached = _of_task(bar, results, task, number)
+        shown.append(f"{task.upper()}: {text}")
+        met.append(reached)
     return {
         "bar": bar.bar,
-        "asked": _asked(bar),
+        "asked": _asked(bar, list(least.values())),
         "measured": "; ".join(shown),
         "met": None if None in met else all(met),
     }
@@ -75,7 +74,7 @@ def _each_domain(bar: Bar, results: Results, task: str) -> tuple[str, bool | Non
     return text + (f" (below: {', '.join(worse)})" if worse else ""), not worse
 
 
-def _asked(bar: Bar) -> str:
+def _asked(bar: Bar, asked: list[float]) -> str:
     """What a measurement must reach; a gain or a share must also lie above 0, with its interval
     and under every seed.
     """
@@ -84,9 +83,6 @@ def _asked(bar: Bar) -> str:
         return f"{metric}not significantly below"
     if bar.kind.endswith("worse"):
         return "none significantly below"
-    asked = [
-        least for task, least in zip(RANKING_TASKS, bar.at_least, strict=True) if task in bar.tasks
-    ]
     if not any(asked):
         return f"{metric}above 0: interval and every seed"
     if bar.kind == "level":

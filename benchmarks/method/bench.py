@@ -181,7 +181,7 @@ def _labelled(dataset: Dataset, split: str) -> BackboneOutputs:
     columns = split_columns(dataset, split, lambda name: name.startswith(_READ_BY_MEMORY))
     rows = len(columns["row/weight"])
     return BackboneOutputs(
-        np.empty((rows, 0), np.float32), np.empty((rows, 2, 0), np.float32), columns
+        np.empty((rows, 0), np.float32), np.empty((rows, 1, 0), np.float32), columns
     )
 
 

@@ -13,7 +13,6 @@ from configs.memory import Memory
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
-from trainer.backbone.model import TASKS
 
 _CATEGORIES = 256  # our choice: more ids than LightGBM has bins are no category but two rates
 _DAY = 86_400
@@ -24,15 +23,15 @@ class BoostedFeatures:
     """Features of trees.
 
     - Numbers as they are; ids of at most 256 values, topics among them, as categories.
-    - Ids of more values (users, items) as rates of click and of conversion among the rows of that
-      id in training days strictly before the row's own day, so that no row reads a label of its day
-      or of a later one; smoothed by 20 rows of the mean of those days, NaN on the first day. Rows
-      after training read all of its days.
+    - Ids of more values (users, items) as the rate of every label among the rows of that id in
+      training days strictly before the row's own day, so that no row reads a label of its day or of
+      a later one; smoothed by 20 rows of the mean of those days, NaN on the first day. Rows after
+      training read all of its days.
     - A list as the number of its entries, and whether the candidate is among them where both share
       a vocabulary.
     - The debias feature is left out: serving does not know it.
     - With ``memory``, what each row remembers, as kernels read it.
-    - With ``frozen``, the frozen backbone's two logits in the place of all that the transform
+    - With ``frozen``, the frozen backbone's logits in the place of all that the transform
       gives; topics and memory stay.
 
     Args:
@@ -60,7 +59,7 @@ class BoostedFeatures:
             for output in transform_outputs(experiment, fitted).values()
             if not frozen and (not debias or output.feature != debias.feature)
         ]
-        self._topics = list(experiment.topics)
+        self._topics, self._tasks = list(experiment.topics), experiment.tasks.towers
         self._start = int(min(experiment.splits[split].start for split in splits).timestamp())
         wide, days = (
             [
@@ -126,16 +125,20 @@ class BoostedFeatures:
             else:
                 columns[name] = values
         if self._frozen:
-            columns |= {f"logit_{task}": data.logits[:, at] for at, task in enumerate(TASKS)}
+            columns |= {
+                f"logit_{task}": data.logits[:, place] for place, task in enumerate(self._tasks)
+            }
         if self._memory and data.memory is not None:
-            names = memory_names(self._memory)
+            names = memory_names(self._memory, self._tasks)
             columns |= dict(zip(names, data.memory.T, strict=True))
         return columns | {f"topic_{name}": data.columns[f"topic/{name}"] for name in self._topics}
 
 
-def memory_names(memory: Memory) -> list[str]:
-    """A name for each number that a row remembers, in their order (``trainer.memory.rates``)."""
-    return [f"memory_{key}_{what}" for key in memory.keys for what in (*TASKS, "rows")]
+def memory_names(memory: Memory, tasks: Sequence[str]) -> list[str]:
+    """A name for each number that a row remembers of tasks, in their order
+    (``trainer.memory.rates``).
+    """
+    return [f"memory_{key}_{what}" for key in memory.keys for what in (*tasks, "rows")]
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
                 f" {', '.join(study.methods)}"
             )
     cells = []
-    kept = _kept_columns(study)
+    kept, tasks = _kept_columns(study), study.experiment().tasks
     for name, method in study.methods.items():
         if only and name not in only:
             continue
@@ -78,6 +78,11 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
             base = [*study.set, *kept, f"seed={seed}", *method.backbone]
             built = load_experiment(ROOT / study.config, base)
             trained = load_experiment(ROOT / study.config, [*base, *method.set])
+            if trained.tasks.spaces != tasks.spaces:
+                raise InputError(
+                    f"methods.{name}: its tasks are {trained.tasks.words}, and a study compares"
+                    f" those of its config, {tasks.words}"
+                )
             decisive = [
                 method.run,
                 built.model_dump(mode="json"),

@@ -17,7 +17,7 @@ def read_rows(dataset: Dataset, splits: Sequence[str]) -> BackboneOutputs:
     """The rows of splits, one split after the other, with every column of the dataset, features
     included.
 
-    No model has seen them: ``logits`` is ``[N, 0]`` and ``taps`` ``[N, 2, 0]``.
+    No model has seen them: ``logits`` is ``[N, 0]`` and ``taps`` ``[N, 1, 0]``.
     """
     rows = sum(dataset.rows(split) for split in splits)
     columns: Columns = {
@@ -34,7 +34,7 @@ def read_rows(dataset: Dataset, splits: Sequence[str]) -> BackboneOutputs:
                 columns[name][start:stop] = values
             start = stop
     return BackboneOutputs(
-        np.empty((rows, 0), np.float32), np.empty((rows, 2, 0), np.float32), columns
+        np.empty((rows, 0), np.float32), np.empty((rows, 1, 0), np.float32), columns
     )
 
 
@@ -43,9 +43,9 @@ def joined_rows(parts: Sequence[BackboneOutputs]) -> BackboneOutputs:
     logits = np.concatenate([part.logits for part in parts])
     names = set.intersection(*(set(part.columns) for part in parts))
     columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in names}
-    return BackboneOutputs(logits, np.empty((len(logits), 2, 0), np.float32), columns)
+    return BackboneOutputs(logits, np.empty((len(logits), 1, 0), np.float32), columns)
 
 
 def read_scored_rows(bench: Bench, split: str) -> BackboneOutputs:
-    """The rows of a split likewise, with the frozen backbone's logits ``[N, 2]``."""
+    """The rows of a split likewise, with the frozen backbone's logits ``[N, T]``."""
     return replace(read_rows(bench.dataset, [split]), logits=bench.any_rows(split).logits)

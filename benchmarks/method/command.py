@@ -12,9 +12,8 @@ from benchmarks.method.cells import Cell, cells_of, read_cells, run_cells
 from benchmarks.method.report import write_report
 from benchmarks.method.results import Results
 from benchmarks.method.sections import report_of
-from benchmarks.method.study import ROOT, Study
+from benchmarks.method.study import Study
 from benchmarks.method.text import render_text
-from configs import load_experiment
 from configs.files import write_json
 from preprocessing.beam.progress import say
 
@@ -59,14 +58,12 @@ def _write(
     study: Study, cells: list[Cell], folder: Path, command: Sequence[str]
 ) -> dict[str, object]:
     """The report of what is finished so far; a long study can be read while it runs."""
-    experiments = [
-        *(cell.trained for cell in cells),
-        load_experiment(ROOT / study.config, study.set),
-    ]
+    experiment = study.experiment()
+    experiments = [*(cell.trained for cell in cells), experiment]
     crossing = max(experiments, key=lambda experiment: len(experiment.domains))
     result = report_of(
         study,
-        Results(read_cells(cells, folder), crossing.domains),
+        Results(read_cells(cells, folder), crossing.domains, experiment.tasks.ranking),
         shlex.join(["python", "-m", "benchmarks.method", *command]),
     )
     write_json(folder / study.name / "report.json", result)

@@ -13,12 +13,11 @@ import numpy.typing as npt
 from benchmarks.method.draws import Draws
 from configs import Experiment
 from configs.domains import ALL, BACKBONE, Domain
-from configs.schema import RANKING_TASKS
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.fallback import answering_domain
 from trainer.kernels.gate import bucket_of
 from trainer.kernels.kernel import Rows
-from trainer.kernels.scoring import probabilities, route, task_rows
+from trainer.kernels.scoring import predicted_rows, route, task_rows
 from trainer.training.judging_users import judges
 
 ABSENT = "absent"
@@ -40,7 +39,7 @@ class Outcome:
     """Scores and costs of one method under one seed.
 
     Attributes:
-      logits: split -> domain -> float32 ``[rows of the domain, 2]``; a domain that is missing is
+      logits: split -> domain -> float32 ``[rows of the domain, T]``; a domain that is missing is
         scored by its first parent's that is not (``Domain.parents``), so a method that
         makes no difference between domains gives ``all`` alone.
       parameters: numbers trained for one domain (for all of them where a method has one model).
@@ -71,8 +70,8 @@ def figures(
     experiment: Experiment,
     draws: dict[str, Draws],
 ) -> dict[str, Any]:
-    """JSON-ready: the outcome's costs, and split -> slice -> ``{"rows"}`` and task -> ``{"auc",
-    "draws", "gauc", "gauc_draws", "log_loss", "log_loss_draws"}``.
+    """JSON-ready: the outcome's costs, and split -> slice -> ``{"rows"}`` and task over all
+    rows -> ``{"auc", "draws", "gauc", "gauc_draws", "log_loss", "log_loss_draws"}``.
 
     Slices: every domain; ``DOMAIN|absent``; ``all|activity=0`` and so on; ``DOMAIN|served`` of
       those that another domain's model answers; ``auto``. A figure that is undefined is None, its
@@ -97,9 +96,9 @@ def figures(
             if split == experiment.finetune.validation:  # the other users stopped the training
                 kept = judges(data, inside)
                 inside, logits = inside[kept], logits[kept]
-            scores = probabilities(logits)
+            scores = predicted_rows(experiment.tasks, logits)
             cell: dict[str, Any] = {"rows": len(inside)}
-            for task in RANKING_TASKS:
+            for task in experiment.tasks.ranking:
                 chosen, labels = task_rows(experiment, data, inside, task)
                 ours = labels, scores[task][chosen], inside[chosen]
                 auc, resampled = draws[split].auc(*ours)

@@ -54,10 +54,12 @@ class Results:
     Attributes:
       outcomes: of ``cells.read_cells``.
       domains: of the experiment.
+      tasks: those over all rows, which have figures.
     """
 
     outcomes: Mapping[tuple[str, int], Any]
     domains: Sequence[Domain]
+    tasks: Sequence[str]
 
     def seeds(self, *names: str) -> list[int]:
         """Seeds under which all the methods are finished."""
@@ -88,7 +90,7 @@ class Results:
           against: what is subtracted.
           split: of the rows.
           slices: domains or other slices; those that are undefined on either side are left out.
-          task: ctr or ctcvr.
+          task: one over all rows.
           activated: a domain whose model is not active counts as what answers it: the nearest
             active model above, else the backbone, which is gain 0.
           metric: whose gain.

@@ -9,14 +9,10 @@ from benchmarks.method.outcome import ACTIVITY, AUTO
 from benchmarks.method.results import Metric, Results, absent
 from benchmarks.method.study import Column, ReportSection, Study
 from configs.domains import ALL
-from configs.schema import RANKING_TASKS
 
 Table = dict[str, Any]
 
-_METHOD_COLUMNS = (
-    "CTR gain", "by seed", "CTCVR gain", "by seed", "CTR-AUC", "CTCVR-AUC",
-    "CTR-GAUC", "CTCVR-GAUC", "parameters", "rows", "training", "domains helped",
-)  # fmt: skip
+_COST_COLUMNS = ("parameters", "rows", "training", "domains helped")
 _COSTS = (
     "Costs: mean over seeds; numbers trained for one domain (for all where a method is one model);"
     " rows to learn from, every planned pass counted, also those that early stopping saves; time of"
@@ -67,12 +63,15 @@ def _title(study: Study, column: Column) -> str:
 def _methods(study: Study, section: ReportSection, results: Results) -> Table:
     """Methods by mean gain over domains, with what they cost."""
     scope = results.scope(section.cross)
+    names = [task.upper() for task in results.tasks]
+    columns = [column for name in names for column in (f"{name} gain", "by seed")]
+    columns += [f"{name}-{metric.upper()}" for metric in METRICS for name in names]
     tables = []
     for split in study.splits:
         rows = []
         for column in section.rows:
             cells: list[Any] = [_title(study, column)]
-            for task in RANKING_TASKS:
+            for task in results.tasks:
                 found = results.gain(
                     column.method,
                     column.against,
@@ -88,7 +87,7 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
                     else [None, None]
                 )
             for metric in METRICS:
-                for task in RANKING_TASKS:
+                for task in results.tasks:
                     auto = results.level(column.method, split, AUTO, task, metric)
                     cells.append({"value": auto.value, "unit": "auc"} if auto else None)
             cells += _costs(results, column.method)
@@ -101,7 +100,7 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
                     f" domains, {section.metric.upper()} points. AUC and GAUC: all rows, each under"
                     f" its most specific active domain. {_COSTS}"
                 ),
-                "columns": ["method", *_METHOD_COLUMNS],
+                "columns": ["method", *columns, *_COST_COLUMNS],
                 "rows": rows,
             }
         )
@@ -135,7 +134,7 @@ def _methods(study: Study, section: ReportSection, results: Results) -> Table:
                 and (seconds := results.mean_of(column.method, _training_seconds))
             ],
         }
-        for task in RANKING_TASKS
+        for task in results.tasks
     ]
     return {"tables": tables, "plots": plots}
 
@@ -148,7 +147,7 @@ def _log_loss(study: Study, section: ReportSection, results: Results) -> Table:
         rows = []
         for column in section.rows:
             cells: list[Any] = [_title(study, column)]
-            for task in RANKING_TASKS:
+            for task in results.tasks:
                 gain = results.gain(
                     column.method, column.against, split, scope, task, column.activated, "log_loss"
                 )
@@ -169,7 +168,7 @@ def _log_loss(study: Study, section: ReportSection, results: Results) -> Table:
                 ]
             rows.append({"cells": cells})
         columns = [
-            name for task in RANKING_TASKS for name in (task.upper(), "by seed", "of the first")
+            name for task in results.tasks for name in (task.upper(), "by seed", "of the first")
         ]
         tables.append(
             {
@@ -219,7 +218,7 @@ def _domains(study: Study, section: ReportSection, results: Results) -> Table:
         if len(domain.conditions) == (2 if section.cross else 1):
             by_topic[" x ".join(topic for topic, _ in domain.conditions)].append(domain.name)
     for split in study.splits:
-        for task in RANKING_TASKS:
+        for task in results.tasks:
             rows = []
             for topic, names in by_topic.items():
                 for label, slices in [
@@ -256,7 +255,7 @@ def _domains(study: Study, section: ReportSection, results: Results) -> Table:
                     "rows": rows,
                 }
             )
-    for task in RANKING_TASKS:
+    for task in results.tasks:
         groups = []
         for name in [name for names in by_topic.values() for name in names]:
             points = [
@@ -299,7 +298,7 @@ def _curve(study: Study, section: ReportSection, results: Results) -> Table:
     """
     tables, plots = [], []
     split = study.splits[0]
-    for task in RANKING_TASKS:
+    for task in results.tasks:
         series, rows = [], []
         for curve in section.curves:
             xs: list[Any] = []
@@ -366,7 +365,7 @@ def _slices(
 ) -> Table:
     tables = []
     for split in study.splits:
-        for task in RANKING_TASKS:
+        for task in results.tasks:
             rows = []
             for column in section.rows:
                 found = [

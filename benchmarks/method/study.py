@@ -1,11 +1,12 @@
 """A study: methods, seeds and the sections of its report, as typed YAML."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from configs import InputError
+from configs import Experiment, InputError, load_experiment
 from configs.load import parse_yaml
 from configs.section import SafeName, Section
 
@@ -112,14 +113,19 @@ class Bar(Section):
         "auto",
         description="of 'level': a domain; all rows, each under its active domain, where 'auto'",
     )
-    tasks: tuple[Literal["ctr", "ctcvr"], ...] = Field(
-        ("ctr", "ctcvr"), min_length=1, description="that the bar asks of"
+    tasks: tuple[str, ...] = Field(
+        (),
+        description="of the config's over all rows those that the bar asks of; all where empty",
     )
     reference: str | None = Field(
         None, description="of 'recovered' and 'gap_closed': the method whose gain is 100%"
     )
-    at_least: tuple[float, float] = Field(
-        (0.0, 0.0), description="CTR and CTCVR, AUC points, shares, or levels"
+    at_least: tuple[float, ...] = Field(
+        (),
+        description=(
+            "AUC points, shares, or levels: one for each of the config's tasks over all rows, in"
+            " its order; 0 for all where empty"
+        ),
     )
 
     @model_validator(mode="after")
@@ -130,6 +136,33 @@ class Bar(Section):
                 " which need it"
             )
         return self
+
+    def least(self, ranking: Sequence[str]) -> dict[str, float]:
+        """Of each task that it asks of the number that is to be reached.
+
+        Args:
+          ranking: the config's tasks over all rows.
+        """
+        numbers = self.at_least or (0.0,) * len(ranking)
+        return {
+            task: number
+            for task, number in zip(ranking, numbers, strict=True)
+            if not self.tasks or task in self.tasks
+        }
+
+    def check_tasks(self, ranking: Sequence[str]) -> None:
+        """Raises ``InputError`` where it does not fit the config's tasks over all rows."""
+        for task in self.tasks:
+            if task not in ranking:
+                raise InputError(
+                    f"bar '{self.bar}': tasks: '{task}' is no task over all rows of the study's"
+                    f" config; there are: {', '.join(ranking)}"
+                )
+        if self.at_least and len(self.at_least) != len(ranking):
+            raise InputError(
+                f"bar '{self.bar}': at_least: expected a number for each of {', '.join(ranking)},"
+                f" received {len(self.at_least)}"
+            )
 
 
 class Study(Section):
@@ -166,6 +199,10 @@ class Study(Section):
                 raise ValueError(f"methods.{name}.seeds: {min(unknown)} is no seed of this study")
         return self
 
+    def experiment(self) -> Experiment:
+        """The experiment that its methods are variants of. Raises ``InputError``."""
+        return load_experiment(ROOT / self.config, self.set)
+
     def _check(self, compared: Column | Bar, where: str) -> None:
         for name in filter(None, (compared.method, compared.against, compared.reference)):
             if name.partition("/")[0] not in self.methods:
@@ -191,7 +228,7 @@ def load_study(name: str) -> Study:
     """Reads a study by name (a file in ``studies/``) or path. Raises ``InputError``."""
     path = Path(name) if name.endswith(".yaml") else STUDIES / f"{name}.yaml"
     try:
-        return Study.model_validate(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
+        study = Study.model_validate(parse_yaml(path.read_text(encoding="utf-8"), str(path)))
     except UnicodeDecodeError:
         raise InputError(f"{path}: expected UTF-8 text") from None
     except FileNotFoundError:
@@ -201,3 +238,10 @@ def load_study(name: str) -> Study:
         first = error.errors()[0]
         where = f"{'.'.join(map(str, first['loc']))}: " if first["loc"] else ""
         raise InputError(f"{path}: {where}{first['msg'].removeprefix('Value error, ')}") from None
+    ranking = study.experiment().tasks.ranking
+    try:
+        for bar in study.bars:
+            bar.check_tasks(ranking)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    return study

@@ -79,9 +79,9 @@ class Trainee:
         """Trains on a domain's rows; leaves the best weights on its stopping rows of validation
         (see ``judging_users.stopping_rows``).
 
-        Figures are means of CTR- and CTCVR-AUC, at the start and after every epoch; the start may
-        be the best. A domain that has none (one class only) keeps its last weights. The order of
-        rows is a function of the experiment's seed, the epoch and the domain's name.
+        Figures are mean AUCs of the tasks over all rows, at the start and after every epoch; the
+        start may be the best. A domain that has none (one class only) keeps its last weights. The
+        order of rows is a function of the experiment's seed, the epoch and the domain's name.
 
         Args:
           start: weights to train from.
@@ -112,12 +112,12 @@ class Trainee:
         return figures
 
     def score(self, data: BackboneOutputs, rows: Rows) -> Floats:
-        """Logits ``[len(rows), 2]`` of the weights that it has, as at serving: the debias
+        """Logits ``[len(rows), T]`` of the weights that it has, as at serving: the debias
         feature is not read.
         """
         features = feature_tensors(data.columns, self._inference)
         infer = for_any_rows(self._logits, features)
-        logits = np.empty((len(rows), 2), np.float32)
+        logits = np.empty((len(rows), len(self.experiment.tasks.towers)), np.float32)
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
             logits[start : start + len(part)] = infer(_tensors(features, part)).numpy()

@@ -21,6 +21,7 @@ Everything here is our choice.
   probabilities in place of draws, so that only the sample of users is left to chance.
 - **Intervals.** 95%, percentile bootstrap over users (whole users are drawn, since the requests of
   one user are not independent).
-- **Reference lines.** A random order, and the true probabilities of what is ranked by: for
-  ``ctcvr`` no ranking brings more orders.
+- **Reference lines.** A random order, and the true probabilities of what is ranked by: by
+  those of a click with an order no ranking brings more orders.
+- **Tasks.** What is simulated: a click, and an order after it, however the config calls them.
 """

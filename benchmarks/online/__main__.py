@@ -9,7 +9,6 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.online.compare import RANKED_BY
 from benchmarks.online.table import render
 from configs import InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run
@@ -84,7 +83,9 @@ def _arguments() -> argparse.Namespace:
         help="shops to rank in a request; simulation.candidates are shown (%(default)s)",
     )
     parser.add_argument(
-        "--rank-by", choices=RANKED_BY, default=RANKED_BY[0], help="score that ranks (%(default)s)"
+        "--rank-by",
+        metavar="TASK",
+        help="the config's task over all rows whose probability ranks (the last one)",
     )
     parser.add_argument(
         "--control",

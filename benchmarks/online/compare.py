@@ -14,9 +14,6 @@ from trainer.metrics.user_draws import percentile_interval
 FIGURES = ("click_rate", "order_rate", "gmv")
 """Clicks per shown impression, orders per request, money of orders per request."""
 
-RANKED_BY = ("ctcvr", "ctr")
-"""Scores that may rank."""
-
 RESAMPLES = 1_000
 _DRAWN_AT_ONCE = 100
 

@@ -31,7 +31,7 @@ class Luck:
     def draw(cls, traffic: Traffic, seed: int) -> "Luck":
         """Draws the luck of all requests."""
         rng = np.random.default_rng(seed)
-        requests, shape = len(traffic.user), traffic.cvr.shape
+        requests, shape = len(traffic.user), traffic.order_rate.shape
         return cls(
             *(
                 rng.random(size, np.float32)
@@ -60,13 +60,13 @@ def play(
     def of_shown(values: Floats) -> Floats:
         return np.take_along_axis(values, shown, axis=1)
 
-    attraction, cvr, money = (
-        of_shown(values) for values in (traffic.attraction, traffic.cvr, traffic.money)
+    attraction, order_rate, money = (
+        of_shown(values) for values in (traffic.attraction, traffic.order_rate, traffic.money)
     )
     click = (luck.looks < traffic.examination) & (of_shown(luck.clicks) < attraction)
-    order = click & (of_shown(luck.orders) < cvr)
+    order = click & (of_shown(luck.orders) < order_rate)
     may_click = attraction * traffic.examination
-    return _sums(click, order, money), _sums(may_click, may_click * cvr, money)
+    return _sums(click, order, money), _sums(may_click, may_click * order_rate, money)
 
 
 def _sums(

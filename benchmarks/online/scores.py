@@ -40,7 +40,7 @@ def server_scores(
       traffic: whose candidates.
       columns: what a request carries.
       domains: asked for one after the other, so each costs as much; one named twice is asked once.
-      rank_by: the output to take, ``ctr`` or ``ctcvr``.
+      rank_by: the output to take.
 
     Raises:
       InputError: the model takes other columns.
@@ -63,7 +63,7 @@ def server_scores(
                 for answer in answers
             ]
 
-        rows_asked = traffic.cvr.size * len(asked)
+        rows_asked = traffic.order_rate.size * len(asked)
         with ThreadPoolExecutor(_THREADS) as pool, row_bar("ask the server", rows_asked) as bar:
             for table in traffic.tables(columns):
                 for answers in pool.map(ask, _pieces(table)):
@@ -72,7 +72,7 @@ def server_scores(
                         served[domain] += by_domain
                         bar.update(len(scores))
     return {
-        domain: np.concatenate(parts[domain]).reshape(traffic.cvr.shape) for domain in asked
+        domain: np.concatenate(parts[domain]).reshape(traffic.order_rate.shape) for domain in asked
     }, served
 
 

@@ -32,7 +32,7 @@ class Traffic:
       user: ``[requests]``.
       attraction: probability that a candidate is clicked where it is looked at ``[requests,
         candidates]``.
-      cvr: probability that a clicked one is ordered from ``[requests, candidates]``.
+      order_rate: probability that a clicked one is ordered from ``[requests, candidates]``.
       money: what an order is worth ``[requests, candidates]``.
       examination: probability that each position is looked at ``[shown]``.
     """
@@ -42,7 +42,7 @@ class Traffic:
     hours: tuple[Offers, ...]
     user: Ints
     attraction: Floats
-    cvr: Floats
+    order_rate: Floats
     money: Floats
     examination: Floats
 
@@ -113,7 +113,7 @@ def draw_traffic(experiment: Experiment, requests: int, candidates: int, seed: i
         hours=tuple(hours),
         user=np.concatenate([offers.requests.user for offers in hours]),
         attraction=np.concatenate([attraction for attraction, _ in truth]),
-        cvr=np.concatenate([cvr for _, cvr in truth]),
+        order_rate=np.concatenate([order_rate for _, order_rate in truth]),
         money=(_MONEY_PER_PRICE_LEVEL * marketplace.shops.price_level[shop]).astype(np.float32),
         examination=np.array(settings.examination, np.float32),
     )

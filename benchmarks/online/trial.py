@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.online.compare import RANKED_BY, View, in_treatment, sums_by_user, view
+from benchmarks.online.compare import View, in_treatment, sums_by_user, view
 from benchmarks.online.play import Luck, play
 from benchmarks.online.scores import server_scores
 from benchmarks.online.traffic import Traffic, draw_traffic
@@ -16,6 +16,7 @@ from configs.files import read_object
 from configs.section import read_section
 from preprocessing.logs.schema import served_columns
 from preprocessing.simulate import SIMULATION
+from preprocessing.simulator.log_tables import TruthNames
 from preprocessing.simulator.world import Floats
 from serving.selfcheck import running_server
 from serving.server.model_versions import version_directories
@@ -35,7 +36,7 @@ def online_test(
     *,
     requests: int = 20_000,
     candidates: int = 30,
-    rank_by: str = "ctcvr",
+    rank_by: str | None = None,
     control: str = BACKBONE,
     treatment: str = AUTO,
     seed: int | None = None,
@@ -48,7 +49,7 @@ def online_test(
       models: base path of the model; its newest version is served.
       requests: live requests.
       candidates: shops retrieved for each.
-      rank_by: ``ctcvr`` or ``ctr``.
+      rank_by: the task over all rows whose probability ranks; the last one where None.
       control: domain that its requests ask for, as any request can.
       treatment: the same.
       seed: of the requests, the assignment to arms, the luck and the resamples; the experiment's
@@ -62,9 +63,18 @@ def online_test(
       job's ``reports/metrics.json`` (None where it is not there).
 
     Raises:
-      InputError: the world is not that of the job or its logs, no such domain, or nothing to serve.
+      InputError: the world or the tasks are not those of the job, or its logs, no such task or
+        domain, or nothing to serve.
       StatusError: the server failed.
     """
+    tasks = experiment.tasks
+    TruthNames.of(tasks)  # refuses tasks that are not simulated
+    rank_by = rank_by or tasks.ranked_by
+    if rank_by not in tasks.ranking:
+        raise InputError(
+            f"'{rank_by}' is no task over all rows to rank by; the config has:"
+            f" {', '.join(tasks.ranking)}"
+        )
     _check(experiment, job, models, (control, treatment))
     offline = _offline(job)
     seed = experiment.seed if seed is None else seed
@@ -77,10 +87,11 @@ def online_test(
             target, _MODEL, traffic, served_columns(job.experiment()), (control, treatment), rank_by
         )
     scores = {
-        "random": np.random.default_rng(of_order).random(traffic.cvr.shape, np.float32),
+        "random": np.random.default_rng(of_order).random(traffic.order_rate.shape, np.float32),
         "control": asked[control],
         "treatment": asked[treatment],
-        "true": traffic.attraction * traffic.cvr if rank_by == "ctcvr" else traffic.attraction,
+        "true": traffic.attraction
+        * (1.0 if tasks.targets[rank_by].label == tasks.labels[0] else traffic.order_rate),
     }
     return {
         "split": experiment.evaluation.split,
@@ -158,6 +169,11 @@ def _check(experiment: Experiment, job: Job, models: Path, domains: tuple[str, .
             f"{job.folder}: trained on another marketplace: its 'simulation' section is not that of"
             f" '{experiment.name}'"
         )
+    if trained.tasks.spaces != experiment.tasks.spaces:
+        raise InputError(
+            f"{job.folder}: trained for {trained.tasks.words}; '{experiment.name}' has"
+            f" {experiment.tasks.words}"
+        )
     described = Path(experiment.data.input or "").parent / SIMULATION
     if experiment.simulation and described.is_file():
         logs = read_object(described, "seed", "simulation")
@@ -189,5 +205,5 @@ def _offline(job: Job) -> dict[str, Any] | None:
             | {"best": best[task][metric] if best else None}
             for metric in _METRICS
         }
-        for task in RANKED_BY
+        for task in evaluated.ranked
     }

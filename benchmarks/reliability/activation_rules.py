@@ -18,9 +18,12 @@ from scipy.stats import binomtest
 
 from benchmarks.reliability.expected_gain import chances_of_a_gain
 from benchmarks.reliability.simulated_runs import (
+    CLICK,
     DOMAINS,
     LEVELS,
+    ORDER,
     ROWS,
+    TASKS,
     Outcome,
     Rule,
     Run,
@@ -30,7 +33,6 @@ from benchmarks.reliability.simulated_runs import (
 )
 from benchmarks.speed.options import Figures, Options
 from configs.domains import ALL
-from configs.schema import RANKING_TASKS
 from configs.training import Activation
 from trainer.evaluation.activation import Evidence, judge
 
@@ -84,7 +86,7 @@ half a chance, under empirical Bayes.
 
 
 def _both(gain: float) -> dict[str, float]:
-    return dict.fromkeys(RANKING_TASKS, float(np.clip(gain, _SMALLEST, _BIGGEST)))
+    return dict.fromkeys(TASKS, float(np.clip(gain, _SMALLEST, _BIGGEST)))
 
 
 def _each(draw: Callable[[str], float]) -> Gains:
@@ -107,7 +109,7 @@ SCENARIOS: dict[str, Callable[[np.random.Generator], Gains]] = {
         lambda domain: 1.8 if domain == ALL else random.normal(2.0, 0.4)
     ),
     "one_task_for_the_other": lambda random: {
-        domain.name: {"ctr": 1.0, "ctcvr": -1.5} if random.random() < 0.5 else _both(0.5)
+        domain.name: {CLICK: 1.0, ORDER: -1.5} if random.random() < 0.5 else _both(0.5)
         for domain in DOMAINS
     },
 }
@@ -226,7 +228,7 @@ def _power(rule: str, cases: list[tuple[int, bool]]) -> Figures:
 
 
 def _test_size(job: tuple[int, int]) -> float:
-    """How often, over how often it should, the CTCVR test of a single domain with about as many
+    """How often, over how often it should, the test of orders of a single domain with about as many
     positives finds at one half of a percent that a kernel is better, or worse, which is neither.
     """
     positives, tests = job
@@ -236,7 +238,7 @@ def _test_size(job: tuple[int, int]) -> float:
     for _ in range(tests):
         log = draw_log(random, rows)
         one, other = (draw_scores(log, equal, random) for _ in range(2))
-        test = evidence_of(log, np.arange(log.user.size), one, other, Activation()).tests["ctcvr"]
+        test = evidence_of(log, np.arange(log.user.size), one, other, Activation()).tests[ORDER]
         below += test is not None and min(test.better, test.worse) <= _TEST_LEVEL
     return below / (2 * tests * _TEST_LEVEL)
 

@@ -7,7 +7,6 @@ import numpy as np
 
 from configs import Experiment
 from configs.domains import Domain
-from configs.schema import RANKING_TASKS
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.evaluation.comparison import paired_rows
 from trainer.evaluation.kernel_rows import KernelRows
@@ -34,7 +33,7 @@ def below_fallback(
 
     Returns:
       Domain -> task -> 95% interval of the AUC difference, of those kernels whose interval lies
-      below 0 in a task over all impressions.
+      below 0 in a task over all rows.
     """
     store = KernelStore(job)
     kernels = {domain: store.load(domain, version) for domain, version in store.active().items()}
@@ -63,7 +62,7 @@ def _below(
     reference.logits[inside] = _logits(other, rows, inside)
     below: dict[str, Interval] = {}
     for task, pair in paired_rows(experiment, reference, inside, own):
-        if task not in RANKING_TASKS or len(np.unique(pair.labels)) < 2:
+        if task not in experiment.tasks.ranking or len(np.unique(pair.labels)) < 2:
             continue
         interval = paired_comparison(*pair, experiment.evaluation.bootstrap, experiment.seed)[
             "auc"

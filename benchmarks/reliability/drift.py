@@ -19,7 +19,6 @@ from benchmarks.method.study import ROOT, load_study
 from benchmarks.speed.options import Figures, Options
 from configs import Experiment, load_experiment
 from configs.domains import ALL, Domain
-from configs.schema import RANKING_TASKS
 from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.task import parse_arguments
 from trainer.evaluation.comparison import paired_rows
@@ -37,7 +36,7 @@ _LEARNED, _LATER = "learned_{}", "day_{}"  # names of splits
 def measure(options: Options) -> Figures:
     """See the module. ``WINDOW_kernels`` is how many domains' kernels learned something of their
     own from so many days; ``drift_TASK_points`` the standard deviation of a kernel's difference
-    between days, in AUC points, less what users explain; ``drift_points`` that of both tasks.
+    between days, in AUC points, less what users explain; ``drift_points`` that of all tasks.
     """
     path, logs = ROOT / "configs" / "globo.yaml", None
     settings: tuple[str, ...] = ()
@@ -52,7 +51,7 @@ def measure(options: Options) -> Figures:
     by_days = load_experiment(path, [*settings, *windows, *_roles(1, days)])
     DatasetJob(by_days, bench.logs, str(data), tuple(flags), str(bench.job.folder)).run()
     figures: Figures = {"days": days}
-    excess: dict[str, list[float]] = {task: [] for task in RANKING_TASKS}
+    excess: dict[str, list[float]] = {task: [] for task in bench.experiment.tasks.ranking}
     for learned in range(1, days - 1):
         experiment = load_experiment(path, [*settings, *windows, *_roles(learned, days)])
         job = _without_kernels(bench.job, options.folder / f"job-{learned}")
@@ -123,7 +122,7 @@ def _differences(
                 score_rows(one.shape, one.weights, rows, inside) for one in (kernel, kernels[ALL])
             )
             for task, pair in paired_rows(experiment, rows, inside, own, of_all):
-                if task in RANKING_TASKS and (test := paired_test(*pair)):
+                if task in experiment.tasks.ranking and (test := paired_test(*pair)):
                     tests.setdefault((domain, task), []).append(test)
     yield from tests.items()
 

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from configs.schema import RANKING_TASKS
 from configs.training import Activation
 from trainer.evaluation.activation import Evidence
 
@@ -30,7 +29,7 @@ def chances_of_a_gain(evidence: Mapping[str, Evidence], settings: Activation) ->
     """
     means: dict[str, list[float]] = {}
     errors: dict[str, list[float]] = {}
-    for task in RANKING_TASKS:
+    for task in dict.fromkeys(task for found in evidence.values() for task in found.tests):
         tests = {
             domain: found.defined()[task]
             for domain, found in evidence.items()

@@ -88,10 +88,11 @@ class Answers:
             self._predict("all_domains", None),
             {domain.encode() for domain in domains},
         )
-        columns = np.stack([outputs["ctr"], outputs["ctcvr"]])
+        names = outputs.pop("domains")
+        columns = np.stack([values for _, values in sorted(outputs.items())])
         return {
             (name, columns[:, :, place].tobytes())
-            for place, name in enumerate(outputs["domains"])
+            for place, name in enumerate(names)
             if name in wanted
         }
 

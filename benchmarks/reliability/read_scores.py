@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from benchmarks.reliability.read_values import ODD_COLUMNS, Row
 from configs import Experiment, InputError
+from configs.prediction.score import SCORE
 from configs.values import READERS, UnreadableValueError
 from preprocessing.beam.progress import say
 from preprocessing.logs.schema import ARROW_TYPES, raw_columns, served_columns
@@ -27,7 +28,7 @@ from serving.wire.signatures import EXAMPLES
 from serving.wire.tf_examples import example
 
 Scores = tuple[float, ...]
-_TASKS = ("ctr", "cvr", "ctcvr")
+"""Of the model's outputs: every target, then what a page is ranked by."""
 SERVED_COLUMNS = {
     kind: name for kind, name in ODD_COLUMNS.items() if kind not in ("label", "weight")
 }
@@ -52,6 +53,7 @@ class ScoredRows:
         self._client, self._experiment = client, experiment
         self._url = f"http://127.0.0.1:{port}/v1/models/{model}:predict"
         self._columns = served_columns(experiment)
+        self._outputs = (*experiment.tasks.targets, SCORE)
         self._lists = [column.name for column in self._columns if column.kind == "strings"]
         self.found: Counter[str] = Counter()
         self.sound: list[tuple[Row, Scores]] = []
@@ -91,7 +93,7 @@ class ScoredRows:
                 self._wrong("other_scores", way, name, row, f"{received}, expected {right}")
 
     def compare(self, scores: Callable[[pa.RecordBatch], dict[str, Any]]) -> None:
-        """Compares every sound row with the trainer's own path: task -> probabilities ``[N]``."""
+        """Compares every sound row with the trainer's own path: output -> values ``[N]``."""
         columns = raw_columns(self._experiment)
         filler: Row = {"string": "x", "strings": [], "number": 0.0, "timestamp": 0, "label": 0.0}
         table = {
@@ -103,7 +105,7 @@ class ScoredRows:
         }
         expected = scores(pa.RecordBatch.from_pydict(table))
         for number, (row, received) in enumerate(self.sound):
-            right = tuple(float(expected[task][number]) for task in _TASKS)
+            right = tuple(float(expected[name][number]) for name in self._outputs)
             worst = max(abs(one - other) for one, other in zip(received, right, strict=True))
             if not worst <= TOLERANCE:
                 self._wrong("other_scores", "the trainer's path", "any", row, f"{received} {right}")
@@ -157,7 +159,7 @@ class ScoredRows:
 
     def _scores(self, rows: list[Row], signature: str = "serving_default") -> Scores:
         (answer,) = self._client.ask(rows, _DOMAIN, signature).rows
-        return tuple(answer[task] for task in _TASKS)
+        return tuple(answer[name] for name in self._outputs)
 
     def _over_http(self, row: Row, *, by_row: bool = True) -> Scores:
         sent = row | {"domain": _DOMAIN}
@@ -186,8 +188,8 @@ class ScoredRows:
                 self._wrong("wrong_codes", "HTTP", "any", row, f"{error.code} {message}")
             raise InputError(message) from None
         if by_row:
-            return _single(found["predictions"][0][task] for task in _TASKS)
-        return _single(found["outputs"][task][0] for task in _TASKS)
+            return _single(found["predictions"][0][name] for name in self._outputs)
+        return _single(found["outputs"][name][0] for name in self._outputs)
 
     def _wrong(self, kind: str, way: str, name: str, row: Row, received: object) -> None:
         self.found[kind] += 1

@@ -31,8 +31,8 @@ from preprocessing.logs.files import find_sources, plan
 from preprocessing.logs.readers import read_piece
 from preprocessing.logs.schema import Column, raw_columns
 from preprocessing.validation.row_checks import (
-    CONVERSION_WITHOUT_CLICK,
     CheckedBatch,
+    label_without,
     rejected_rows,
     validate,
 )
@@ -166,15 +166,17 @@ class Readings:
             except UnreadableValueError as error:
                 read[name] = None
                 broken[name] = error.rule
-        if read["conversion"] is None and read["click"] == 0 and "conversion" not in broken:
-            read["conversion"] = 0.0
+        for earlier, later in self.experiment.tasks.steps:
+            if read[later] is None and read[earlier] == 0 and later not in broken:
+                read[later] = 0.0
         for name, column in columns.items():
             if name in broken:
                 return f"{name}: {broken[name]}"
             if column.required and read[name] is None:
                 return f"{name}: missing"
-        if read["conversion"] == 1 and read["click"] == 0:
-            return CONVERSION_WITHOUT_CLICK
+        for earlier, later in self.experiment.tasks.steps:
+            if read[later] == 1 and read[earlier] == 0:
+                return label_without(earlier, later)
         return read
 
     def _received(self, path: Path) -> Iterator[tuple[int, Row | str]]:

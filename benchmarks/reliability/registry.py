@@ -128,7 +128,7 @@ def _apply(store: KernelStore, change: Change) -> None:
             "activated": True,
         }
         store.add(
-            domain, _weights(seed), manifest, {"requests": "", "scores": {"ctr": [float(seed)]}}
+            domain, _weights(seed), manifest, {"requests": "", "scores": {"click": [float(seed)]}}
         )
     elif action == "activate":
         store.activate(domain, store.versions(domain)[-1])

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.domains import BACKBONE, Domain, Topic, enumerate_domains
-from configs.schema import RANKING_TASKS
 from configs.training import Activation
 from preprocessing.auc import roc_auc
 from trainer.evaluation.activation import Evidence
@@ -26,6 +25,9 @@ from trainer.metrics.paired_tests import paired_test
 
 Floats = NDArray[np.float64]
 ByTask = Mapping[str, Floats]
+
+TASKS = CLICK, ORDER = "click", "order"
+"""What the rows are judged on: a click, and a click with an order, each over all rows."""
 
 ROWS = 20_000
 """Judging rows of a run; its smallest domain has some hundred."""
@@ -47,9 +49,9 @@ LEVELS = [[domain for domain in DOMAINS if len(domain.conditions) == depth] for 
 
 _CANDIDATES = 10  # rows of a request
 _MORE_REQUESTS = 0.3  # chance that a user makes another request
-_CLICK, _CONVERSION = -2.05, -2.0  # logits: a CTR of 15%, a CTCVR of 3%
+_CLICK, _CONVERSION = -2.05, -2.0  # logits: clicks on 15% of rows, orders on 3%
 _USER, _ITEM = 0.5, 0.7  # spread of the true logit
-_ERROR = {"ctr": 0.9, "ctcvr": 1.8}  # spread of the backbone's error, in logits
+_ERROR = {CLICK: 0.9, ORDER: 1.8}  # spread of the backbone's error, in logits
 _SHARED = 0.8  # part of an error's variance that all models share,
 _OF_BOTH_TASKS = 0.5  # of the rest, part that a model's two tasks have in common,
 _OF_USER = 0.4  # and of either, part that is the user's and not the row's
@@ -96,18 +98,16 @@ def draw_log(generator: np.random.Generator, rows: int = ROWS) -> Log:
         units, count = (user, users) if topic == "region" else (request, requests)
         topics[topic] = 1 + generator.choice(len(shares), count, p=shares)[units]
     normal = generator.standard_normal
-    taste, more = (
-        _USER * normal(users)[user] + _ITEM * normal(request.size) for _ in RANKING_TASKS
-    )
+    taste, more = (_USER * normal(users)[user] + _ITEM * normal(request.size) for _ in TASKS)
     click = generator.random(request.size) < _sigmoid(_CLICK + taste)
     order = click & (generator.random(request.size) < _sigmoid(_CONVERSION + taste + more))
     return Log(
         user,
         request,
         topics,
-        {"ctr": taste, "ctcvr": 2.0 * taste + more},
-        {task: normal(request.size) for task in RANKING_TASKS},
-        {"ctr": click.astype(np.float64), "ctcvr": order.astype(np.float64)},
+        {CLICK: taste, ORDER: 2.0 * taste + more},
+        {task: normal(request.size) for task in TASKS},
+        {CLICK: click.astype(np.float64), ORDER: order.astype(np.float64)},
     )
 
 
@@ -119,7 +119,7 @@ def draw_scores(
     common, *own = (
         np.sqrt(_OF_USER) * generator.standard_normal(users)[log.user]
         + np.sqrt(1.0 - _OF_USER) * generator.standard_normal(size)
-        for _ in range(1 + len(RANKING_TASKS))
+        for _ in range(1 + len(TASKS))
     )
     return {
         task: log.logits[task]
@@ -129,7 +129,7 @@ def draw_scores(
             + np.sqrt((1.0 - _SHARED) * _OF_BOTH_TASKS) * common
             + np.sqrt((1.0 - _SHARED) * (1.0 - _OF_BOTH_TASKS)) * error
         )
-        for task, error in zip(RANKING_TASKS, own, strict=True)
+        for task, error in zip(TASKS, own, strict=True)
     }
 
 
@@ -154,7 +154,7 @@ def _auc_by_error() -> dict[str, tuple[Floats, Floats]]:
     """Task -> spreads of the error, descending, and the AUC that each leads to, ascending."""
     log = draw_log(np.random.default_rng(0), _REFERENCE_ROWS)
     found = {}
-    for task in RANKING_TASKS:
+    for task in TASKS:
         errors = _ERROR[task] * np.linspace(_LARGEST, 0.0, 31)
         aucs = [
             100.0 * (roc_auc(log.labels[task], log.logits[task] + error * log.shared[task]) or 0.0)
@@ -168,7 +168,7 @@ def evidence_of(
     log: Log, rows: NDArray[np.intp], reference: ByTask, kernel: ByTask, settings: Activation
 ) -> Evidence:
     """What rows say of a kernel against what would answer otherwise."""
-    labels = {task: log.labels[task][rows] for task in RANKING_TASKS}
+    labels = {task: log.labels[task][rows] for task in TASKS}
     tests = {
         task: paired_test(
             labels[task],
@@ -180,9 +180,9 @@ def evidence_of(
             settings.metric,
             settings.drift,
         )
-        for task in RANKING_TASKS
+        for task in TASKS
     }
-    return Evidence(tests, {task: int(labels[task].sum()) for task in RANKING_TASKS})
+    return Evidence(tests, {task: int(labels[task].sum()) for task in TASKS})
 
 
 Rule = Callable[[Mapping[str, Evidence], float], Iterable[str]]
@@ -208,7 +208,7 @@ class Run:
     _found: dict[tuple[str, str], Evidence] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        nothing = dict.fromkeys(RANKING_TASKS, 0.0)
+        nothing = dict.fromkeys(TASKS, 0.0)
         for model in (BACKBONE, *(domain.name for domain in DOMAINS)):
             gains = self.gains.get(model, nothing)
             self._scores[model] = draw_scores(self.log, gains, self.generator)

@@ -164,7 +164,9 @@ def _add_kernels(folder: Path) -> None:
     backbone = load_frozen(job, experiment)
     golden, store = GoldenRows.open(job, backbone), KernelStore(job)
     tap = read_tap(backbone.output, experiment.kernel.tap)
-    shape = KernelShape.of(experiment.kernel, tap.shape[-1], experiment.memory)
+    shape = KernelShape.of(
+        experiment.kernel, tap.shape[-1], experiment.memory, len(experiment.tasks.towers)
+    )
     random = np.random.default_rng(len(SERVED))
     for domain, versions in SERVED.items():
         for _ in range(versions):

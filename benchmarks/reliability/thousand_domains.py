@@ -70,11 +70,11 @@ def measure(options: Options) -> Figures:
 
 
 def _bytes_per_kernel(shape: KernelShape) -> int:
-    """Of a slot: two tasks, and float32 for every weight and bias from d_in over d_e and the
+    """Of a slot: float32 of every task for every weight and bias from d_in over d_e and the
     decoder's widths to 1.
     """
     return (
-        2
+        shape.towers
         * 4
         * sum(
             (fan_in + 1) * fan_out

@@ -11,11 +11,10 @@ from benchmarks.method.bench import Bench
 from benchmarks.method.study import ROOT
 from benchmarks.speed.options import Figures, Options
 from configs import Experiment, load_experiment
-from configs.schema import RANKING_TASKS
 from trainer.backbone.frozen_pass import open_frozen, run_frozen
 from trainer.backbone.model import intercepts_of
 from trainer.job import Job
-from trainer.kernels.scoring import probabilities
+from trainer.kernels.scoring import predicted_rows
 from trainer.metrics.task_metrics import UNDEFINED, pcoc, to_json
 
 LOWEST, HIGHEST = 0.97, 1.03
@@ -62,17 +61,17 @@ def zero_shot_pcoc(
       split: whose rows are scored; those that it was trained on where None.
 
     Returns:
-      ``ctr``, ``ctr_without``, ``ctcvr``, ``ctcvr_without``; "undefined" where the rows are of one
-      class.
+      ``TASK`` and ``TASK_without`` of each task over all rows; "undefined" where the rows are of
+      one class.
     """
     dataset, backbone = open_frozen(experiment, data, job)
     rows = run_frozen(backbone, dataset, split or experiment.pretrain.split, None, "zero-shot")
     intercepts = intercepts_of(backbone)
     plain = rows.logits - (0.0 if intercepts is None else intercepts.numpy())
-    served, without = probabilities(rows.logits), probabilities(plain)
+    served, without = (predicted_rows(experiment.tasks, logits) for logits in (rows.logits, plain))
     figures: Figures = {}
-    for task in RANKING_TASKS:
-        labels = rows.labels(getattr(experiment.tasks, task).label)
+    for task in experiment.tasks.ranking:
+        labels = rows.labels(experiment.tasks.targets[task].label)
         figures[task] = to_json(pcoc(labels, served[task], rows.weights))
         figures[f"{task}_without"] = to_json(pcoc(labels, without[task], rows.weights))
     return figures

@@ -48,7 +48,8 @@ def measure(options: Options) -> Figures:
         "taps of validation",
     )
     forward = time.perf_counter() - start
-    shape = KernelShape.of(experiment.kernel, window.taps.shape[-1])
+    towers = len(experiment.tasks.towers)
+    shape = KernelShape.of(experiment.kernel, window.taps.shape[-1], towers=towers)
     domains = [
         domain
         for domain in experiment.domains

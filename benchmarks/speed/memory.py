@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from benchmarks.method.bench import Bench
@@ -43,6 +44,7 @@ from benchmarks.speed.serving import (
 from configs import Experiment, InputError, load_experiment
 from configs.files import write_json
 from configs.memory import Memory
+from configs.prediction.tasks import Tasks
 from configs.random_streams import Purpose, random_stream
 from configs.schema import Split
 from preprocessing.dataset.manifest import load_manifest
@@ -52,7 +54,6 @@ from serving.selfcheck import log_rows, server_process
 from serving.server.servable import Servable
 from serving.wire.messages import PredictRequest
 from serving.wire.signatures import DEFAULT_SIGNATURE, RANK_SIGNATURE
-from trainer.backbone.model import TASKS
 from trainer.job import Job
 from trainer.memory.counts import Counts, KeyCounts
 from trainer.memory.lookup import MemoryTables
@@ -222,16 +223,20 @@ def exported(
     activate(bank, names)
     for border, (name, share) in enumerate(times.items()):
         sizes = {key: int(size * share) for key, size in _KEYS.items()}
-        MemoryStore(bank).add(memory, counts_of(memory, rows, sizes, border, experiment.seed))
+        counts = counts_of(memory, experiment.tasks, rows, sizes, border, experiment.seed)
+        MemoryStore(bank).add(memory, counts)
         written[name] = export(bank, models / name).parent
     return written
 
 
-def counts_of(memory: Memory, rows: Rows, sizes: dict[str, int], border: int, seed: int) -> Counts:
+def counts_of(
+    memory: Memory, tasks: Tasks, rows: Rows, sizes: dict[str, int], border: int, seed: int
+) -> Counts:
     """Counts of as many keys of every name: those of rows, and drawn ones.
 
     Args:
       memory: the definition.
+      tasks: whose rates are remembered.
       rows: raw.
       sizes: name -> keys.
       border: at which they count.
@@ -239,17 +244,28 @@ def counts_of(memory: Memory, rows: Rows, sizes: dict[str, int], border: int, se
     """
     random = random_stream(seed, Purpose.BENCHMARK_ROWS, border)
     columns = {name: pa.array([row[name] for row in rows], pa.string()) for name in memory.columns}
-    keys = {}
+    shares, keys = _shares_counted(tasks), {}
     for name, hashes in keys_of_batch(memory, pa.record_batch(columns)).items():
         own = np.unique(hashes[hashes != 0])
         name = name.removeprefix(PREFIX)
         others = random.integers(1, 2**63 - 1, max(0, sizes[name] - len(own)))
         every = np.union1d(own, others)  # two draws of one hash are next to impossible
         seen = random.gamma(2.0, 2.0, (len(every), 1))
-        clicks, orders = seen * 0.2, seen * 0.05
-        keys[name] = KeyCounts(every, np.concatenate([seen, clicks, clicks, orders], axis=1))
-    assert len(TASKS) == 2  # noqa: S101 - whose counts these are
-    return Counts(border, np.array([1e6, 2e5, 2e5, 5e4]), keys)
+        keys[name] = KeyCounts(every, seen * shares)
+    return Counts(border, 1e6 * shares, keys)
+
+
+def _shares_counted(tasks: Tasks) -> npt.NDArray[np.float64]:
+    """Of rows the shares that each task counts, then those with its label, ``[2 T]``: a fifth of
+    them, of a task that waits on another a quarter (our choice).
+    """
+    inside: list[float] = []
+    positive: dict[str, float] = {}
+    for name in tasks.towers:
+        before = tasks.root[name].after
+        inside.append(positive[before] if before else 1.0)
+        positive[name] = inside[-1] * (0.25 if before else 0.2)
+    return np.array([*inside, *positive.values()])
 
 
 def in_session(models: Models, serialized: dict[str, bytes], repeats: int) -> Figures:

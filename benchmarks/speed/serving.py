@@ -134,7 +134,8 @@ def drawn_kernels(
     write_json(bank.backbone / "experiment.json", experiment.model_dump(mode="json"))
     bank.finish(bank.fingerprint(), bank.rows or {})  # its files are as they should be
     width = read_tap(load_frozen(bank, experiment).output, experiment.kernel.tap).shape[-1]
-    store, shape = KernelStore(bank), KernelShape.of(experiment.kernel, width, experiment.memory)
+    store, towers = KernelStore(bank), len(experiment.tasks.towers)
+    shape = KernelShape.of(experiment.kernel, width, experiment.memory, towers)
     settings = {
         "split": experiment.finetune.split,
         "validation": experiment.finetune.validation,

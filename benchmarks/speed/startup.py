@@ -18,7 +18,6 @@ from benchmarks.speed.options import Figures, Options
 from configs import Experiment, InputError, load_experiment
 from configs.domains import ALL
 from configs.files import write_json
-from configs.schema import TASK_NAMES
 from preprocessing.dataset.manifest import Manifest
 from trainer.job import Job
 from trainer.kernels.shape import KernelShape
@@ -253,13 +252,15 @@ def _client(options: Options, rounds: int) -> Figures:
 
 
 def _record(experiment: Experiment) -> KernelRecord:
+    targets = experiment.tasks.targets
     return KernelRecord.model_validate(
         {
             "shape": SHAPE,
             "seed": experiment.seed,
             "finetune": experiment.finetune.model_dump(mode="json"),
             "rows": {"train": 1_000, "validation": 100},
-            "validation": {task: dict.fromkeys(METRICS, _CELL) for task in TASK_NAMES},
+            "validation": {task: dict.fromkeys(METRICS, _CELL) for task in targets},
+            "ranking": experiment.tasks.ranking,
             "activated": True,
         }
     )
@@ -271,11 +272,13 @@ _CELL = {"backbone": 0.6, "kernel": 0.61, "delta": 0.01, "ci95": [0.005, 0.015]}
 def _evaluation(experiment: Experiment) -> EvaluationResult:
     """What ``evaluate`` leaves, for all domains of the config."""
     pair = {name: _CELL[name] for name in ("backbone", "kernel")}
-    tasks = {task: dict.fromkeys(METRICS, _CELL) for task in TASK_NAMES}
+    targets = experiment.tasks.targets
+    tasks = {task: dict.fromkeys(METRICS, _CELL) for task in targets}
     return EvaluationResult.model_validate(
         {
             "split": experiment.evaluation.split,
-            "overall": {task: dict.fromkeys(METRICS, pair) for task in TASK_NAMES},
+            "overall": {task: dict.fromkeys(METRICS, pair) for task in targets},
+            "ranking": experiment.tasks.ranking,
             "domains": {
                 domain.name: {"rows": 100, "active": domain.name in (DOMAIN, OTHER), **tasks}
                 for domain in experiment.domains

@@ -29,8 +29,9 @@ from benchmarks.speed.benches import dataset_of, learn
 from benchmarks.speed.hardware import fastest, matmul_gflops
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.peers.environments import PINS, interpreter, last_line
-from benchmarks.speed.peers.handed import Column, Handed, save_rows
-from configs import Experiment
+from benchmarks.speed.peers.handed import LABELS, Column, Handed, save_rows
+from configs import Experiment, InputError
+from configs.prediction.tasks import Target
 from preprocessing.features.transform import Output, transform_outputs
 from trainer.backbone.frozen_pass import run_frozen
 from trainer.backbone.model import build_backbone, inference_model
@@ -48,6 +49,7 @@ def measure(options: Options) -> Figures:
     """See the module."""
     one_thread_an_operation()
     dataset, experiment = dataset_of(options)
+    click, both = entire_space(experiment)
     pooled = _without_attention(experiment)
     rows = options.folder / "rows"
     handed = _hand_over(dataset, pooled, rows)
@@ -61,7 +63,7 @@ def measure(options: Options) -> Figures:
     figures |= _step(dataset, pooled, options.quick)
     peers: dict[str, float] = {}
     for peer in PINS:
-        outcome = _peer(peer, rows, options)
+        outcome = _peer(peer, rows, options, (click.name, both.name))
         if isinstance(outcome, str):
             figures[f"{peer}_not_measured"] = outcome
         else:
@@ -75,6 +77,23 @@ def measure(options: Options) -> Figures:
                 float(figures[f"{name}_rows_per_s"]) / peers[best]
             )
     return figures | {"batch_rows": handed.batch_size}
+
+
+def entire_space(experiment: Experiment) -> tuple[Target, Target]:
+    """What the peers' models give: a click, and a click with what comes after it.
+
+    Raises:
+      InputError: the config has other tasks.
+    """
+    targets = experiment.tasks.targets
+    found = tuple(targets[name] for name in experiment.tasks.ranking)
+    if [target.towers for target in found] != [(0,), (0, 1)] or len(experiment.tasks.towers) != 2:
+        raise InputError(
+            f"tasks of '{experiment.name}': the peers' models are of a task and one after it with"
+            f" an 'entire' product; expected these two, received {experiment.tasks.words}"
+        )
+    click, both = found
+    return click, both
 
 
 def _without_attention(experiment: Experiment) -> Experiment:
@@ -127,10 +146,8 @@ def _hand_over(dataset: Dataset, experiment: Experiment, folder: Path) -> Handed
     )
     handed.save(folder)
     names = {f"feature/{column.name}": column.name for column in columns}
-    names |= {
-        f"label/{experiment.tasks.ctr.label}": "click",
-        f"label/{experiment.tasks.ctcvr.label}": "conversion",
-    }
+    labels = (f"label/{target.label}" for target in entire_space(experiment))
+    names |= dict(zip(labels, LABELS, strict=True))
     epoch = list(_batches(dataset, experiment).as_numpy_iterator())
     validation = list(dataset.batches(training.validation, training.batch_size))
     for part, batches in (("train", epoch), ("validation", validation)):
@@ -169,7 +186,10 @@ def _ours(dataset: Dataset, experiment: Experiment, name: str) -> Figures:
     figures = validation_figures(judged, learner.objectives, experiment)
     return {
         f"{name}_rows_per_s": rows / seconds,
-        **{f"{name}_{key}": _figure(figures[key]) for key in ("ctr_auc", "ctcvr_auc")},
+        **{
+            f"{name}_{target.name}_auc": _figure(figures[f"{target.name}_auc"])
+            for target in entire_space(experiment)
+        },
     }
 
 
@@ -192,8 +212,8 @@ def _step(dataset: Dataset, experiment: Experiment, quick: bool) -> Figures:
     }
 
 
-def _peer(peer: str, rows: Path, options: Options) -> Figures | str:
-    """A peer's figures, or why there are none."""
+def _peer(peer: str, rows: Path, options: Options, tasks: tuple[str, str]) -> Figures | str:
+    """A peer's figures by the names of its tasks, or why there are none."""
     python = interpreter(peer, options.folder / "peers", install=not options.quick)
     if isinstance(python, str):
         return python
@@ -221,10 +241,12 @@ def _peer(peer: str, rows: Path, options: Options) -> Figures | str:
     scores = np.load(rows / f"{peer}.npy")
     return {
         f"{peer}_rows_per_s": float(outcome["rows_per_s"]),
-        f"{peer}_ctr_auc": _figure(auc(np.load(rows / "validation" / "click.npy"), scores[:, 0])),
-        f"{peer}_ctcvr_auc": _figure(
-            auc(np.load(rows / "validation" / "conversion.npy"), scores[:, 1])
-        ),
+        **{
+            f"{peer}_{task}_auc": _figure(
+                auc(np.load(rows / "validation" / f"{label}.npy"), scores[:, place])
+            )
+            for place, (task, label) in enumerate(zip(tasks, LABELS, strict=True))
+        },
     }
 
 

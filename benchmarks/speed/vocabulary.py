@@ -29,9 +29,8 @@ _EXPERIMENT = """
 name: vocabulary
 data: {timestamp: moment, request: request, user: user}
 tasks:
-  ctr: {label: click}
-  cvr: {label: conversion, space: click, loss_weight: 0.0}
-  ctcvr: {label: conversion}
+  click: {label: click}
+  order: {label: conversion, after: click, loss_weight: 0.0, entire: {name: both}}
 splits:
   pretrain: {start: 2025-01-01T00:00:00Z, end: 2025-01-02T00:00:00Z}
   finetune: {start: 2025-01-02T00:00:00Z, end: 2025-01-03T00:00:00Z}

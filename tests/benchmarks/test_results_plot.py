@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks import results_plot
-from benchmarks.results_plot import DOCS, SHOWN, TABLE, Gain, describe, draw, read_gains
+from benchmarks.results_plot import DOCS, SHOWN, Gain, describe, draw, read_gains
 from configs import InputError
 
+TABLE = "| method | CTR gain | by seed | CTCVR gain | by seed | CTR-AUC | CTCVR-AUC | parameters |"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 
 
@@ -23,10 +24,22 @@ def row(method: str, gain: str = "+1.07 [+1.00, +1.13]", seeds: str = "+0.34 +1.
 def test_reads_means_intervals_and_seeds() -> None:
     gains = read_gains(table(*map(row, SHOWN), row("another")))
     assert gains.keys() == SHOWN.keys() | {"another"}
-    assert gains["last layer"] == (
-        Gain(1.07, 1.0, 1.13, (0.34, 1.24)),
-        Gain(-0.1, -0.2, 0.0, (-0.1,)),
-    )
+    assert gains["last layer"] == {
+        "CTR": Gain(1.07, 1.0, 1.13, (0.34, 1.24)),
+        "CTCVR": Gain(-0.1, -0.2, 0.0, (-0.1,)),
+    }
+
+
+@pytest.mark.parametrize("tasks", [["VIEW"], ["A", "TO_CART", "LIKE"]])
+def test_a_table_may_have_any_tasks(tasks: list[str]) -> None:
+    gain = "+1.07 [+1.00, +1.13] | +0.34 +1.24 |"
+    header = "| method |" + "".join(f" {task} gain | by seed |" for task in tasks)
+    header += "".join(f" {task}-AUC |" for task in tasks) + " parameters |"
+    rows = [f"| {name} | " + " ".join([gain] * len(tasks)) + " 0.6 |" for name in SHOWN]
+    gains = read_gains("\n".join([header, "|---|", *rows]))
+    assert all(list(found) == tasks for found in gains.values())
+    drawing = draw(gains, results_plot._COLOURS["light"])
+    assert all(f">{task}</text>" in drawing for task in tasks)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 NLP", section 2.1).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +12,6 @@ import tensorflow as tf
 
 from benchmarks.method.adapters.towers import TowerLayer, affine, tower_logits, towers_of
 from configs.random_streams import Purpose, random_stream
-from trainer.backbone.model import TASKS
 from trainer.kernels.kernel import KernelWeights, Weights
 
 
@@ -31,19 +31,20 @@ class Bottleneck:
     width: int
 
     @classmethod
-    def of(cls, backbone: keras.Model, parameters: int) -> "Bottleneck":
+    def of(cls, backbone: keras.Model, tasks: Sequence[str], parameters: int) -> "Bottleneck":
         """An adapter of about as many trained numbers a domain as something it is compared with.
 
         Args:
           backbone: frozen.
-          parameters: of both tasks together; the width (at least 1) is the one that comes nearest.
+          tasks: its towers' names.
+          parameters: of all tasks together; the width (at least 1) is the one that comes nearest.
 
         Raises:
           InputError: towers that are not plain.
         """
-        towers = towers_of(backbone)
+        towers = towers_of(backbone, tasks)
         size = towers[0].fan_in
-        return cls(towers, max(1, round((parameters / len(TASKS) - size) / (2 * size + 1))))
+        return cls(towers, max(1, round((parameters / len(tasks) - size) / (2 * size + 1))))
 
     @property
     def parameters(self) -> int:
@@ -53,7 +54,7 @@ class Bottleneck:
     def initial(self, seed: int, domain: str) -> KernelWeights:
         """Down ~ N(0, I), a function of seed and domain name; Up and both biases 0."""
         generator = random_stream(seed, Purpose.KERNEL_WEIGHTS, domain)
-        tasks, size = len(TASKS), self.towers[0].fan_in
+        tasks, size = self.towers[0].tasks, self.towers[0].fan_in
         return {
             "down": generator.standard_normal((tasks, size, self.width), np.float32),
             "down_bias": np.zeros((tasks, self.width), np.float32),

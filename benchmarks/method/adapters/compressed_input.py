@@ -8,6 +8,7 @@ h is a task's representation, m its mean over the window, f a small network of t
 ``tower_input`` is tower(h + f) of the representation as it is: nothing is compressed there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import keras
@@ -19,7 +20,7 @@ from configs import InputError
 from configs.training import Kernel as Settings
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.backbone.input_scale import InputScale
-from trainer.backbone.model import TASKS, read_tap
+from trainer.backbone.model import read_tap
 from trainer.kernels.kernel import KernelShape, KernelWeights, Weights, decoded
 
 _SHOWN_ROWS = 32_768  # as many as say how a kernel's inputs are standardised
@@ -53,6 +54,7 @@ class CompressedInput:
     def of(
         cls,
         backbone: keras.Model,
+        tasks: Sequence[str],
         settings: Settings,
         window: BackboneOutputs,
         rank: int | None = None,
@@ -61,6 +63,7 @@ class CompressedInput:
 
         Args:
           backbone: frozen.
+          tasks: its towers' names.
           settings: of the kernels; ``tap`` begins with ``representation``, ``residual`` is on and
             ``gate`` is none.
           window: rows to train on, with that tap.
@@ -79,21 +82,23 @@ class CompressedInput:
                 "kernel.residual and kernel.gate: tower_input expected true and 'none', "
                 f"received {str(settings.residual).lower()} and '{settings.gate}'"
             )
-        towers = towers_of(backbone)
+        towers = towers_of(backbone, tasks)
         size = towers[0].fan_in
         if rank is not None and rank > size:
             raise InputError(
                 f"options of tower_input.rank: expected at most {size}, the width of the"
                 f" representation, received {rank}"
             )
-        shape = KernelShape.of(settings, int(read_tap(backbone.output, settings.tap).shape[-1]))
+        shape = KernelShape.of(
+            settings, int(read_tap(backbone.output, settings.tap).shape[-1]), towers=len(tasks)
+        )
         every = len(window.logits)
         shown = np.linspace(0, every - 1, min(every, _SHOWN_ROWS)).astype(np.int64)
         taps = np.moveaxis(window.inputs(shown), 0, 1)
         scale = InputScale.of(taps)
         components = [
             _principal_axes(taps[:, task, :size] - scale.mean[task, :size], rank or size)
-            for task in range(len(TASKS))
+            for task in range(len(tasks))
         ]
         widths = (*shape.widths[:-1], size)
         return cls(towers, replace(shape, widths=widths), np.stack(components), scale)
@@ -119,7 +124,7 @@ class CompressedInput:
         return self.shape.initial(seed, domain) | {
             "encoder": (self.components * size**0.5).astype(np.float32),
             "decoder": (np.swapaxes(self.components, 1, 2) * rank**0.5).astype(np.float32),
-            "offset": np.zeros((len(TASKS), size), np.float32),
+            "offset": np.zeros((len(self.components), size), np.float32),
         }
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -20,7 +20,7 @@ from preprocessing.features.output_spec import Output
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.backbone.input_scale import InputScale
 from trainer.backbone.layers.sequence_pooling import TargetAttention, pooled
-from trainer.backbone.model import TASKS, read_tap
+from trainer.backbone.model import read_tap
 from trainer.data.dataset import Columns
 from trainer.kernels.kernel import KernelShape, KernelWeights, Weights, kernel_logits
 
@@ -178,7 +178,9 @@ class HistoryKernel:
             "products": history.length,
         }
         more = sum(of_pool[pool] for pool in pools) + (size if rank else 0)
-        shape = KernelShape.of(settings, width + more, experiment.memory)
+        shape = KernelShape.of(
+            settings, width + more, experiment.memory, len(experiment.tasks.towers)
+        )
         deviation = float(history.table.std()) or 1.0
         return cls(shape, width, history, tuple(pools), rank, deviation)
 
@@ -213,12 +215,12 @@ class HistoryKernel:
         """As a kernel's, and Q ~ N(0, I), K and r 0."""
         weights = self.shape.initial(seed, domain)
         if self.rank:
-            size = (len(TASKS), self.history.table.shape[1], self.rank)
+            size = (self.shape.towers, self.history.table.shape[1], self.rank)
             stream = random_stream(seed, Purpose.KERNEL_WEIGHTS, f"{domain}|history")
             weights |= {
                 "query": stream.standard_normal(size, np.float32),
                 "key": np.zeros(size, np.float32),
-                "recency": np.zeros((len(TASKS), self.history.length), np.float32),
+                "recency": np.zeros((self.shape.towers, self.history.length), np.float32),
             }
         return weights
 

@@ -2,6 +2,7 @@
 "How transferable are features ...?").
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -31,13 +32,13 @@ class LastLayers:
     count: int = 1
 
     @classmethod
-    def of(cls, backbone: keras.Model, count: int = 1) -> "LastLayers":
-        """The last ``count`` layers of a frozen backbone's towers.
+    def of(cls, backbone: keras.Model, tasks: Sequence[str], count: int = 1) -> "LastLayers":
+        """The last ``count`` layers of a frozen backbone's towers, whose names are ``tasks``.
 
         Raises:
           InputError: towers that are not plain, or a count that they do not have.
         """
-        towers = towers_of(backbone)
+        towers = towers_of(backbone, tasks)
         if not 1 <= count <= len(towers):
             raise InputError(
                 f"last layers of backbone '{backbone.name}': expected 1 to {len(towers)}, received"

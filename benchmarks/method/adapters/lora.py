@@ -2,6 +2,7 @@
 al. 2024).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,6 @@ import tensorflow as tf
 from benchmarks.method.adapters.towers import TowerLayer, affine, towers_of
 from configs import InputError
 from configs.random_streams import Purpose, random_stream
-from trainer.backbone.model import TASKS
 from trainer.kernels.kernel import KernelWeights, Weights
 
 
@@ -35,8 +35,10 @@ class LoRA:
     alpha: float
 
     @classmethod
-    def of(cls, backbone: keras.Model, rank: int = 16, alpha: float = 4.0) -> "LoRA":
-        """The LoRA of a frozen backbone's towers.
+    def of(
+        cls, backbone: keras.Model, tasks: Sequence[str], rank: int = 16, alpha: float = 4.0
+    ) -> "LoRA":
+        """The LoRA of a frozen backbone's towers, whose names are ``tasks``.
 
         The defaults are our choice: on widths 64 and one hidden layer, rank 16 has about the
         numbers of a kernel of width 50 that reads the representation alone, and alpha 4 makes alpha
@@ -50,7 +52,7 @@ class LoRA:
                 f"LoRA of backbone '{backbone.name}': expected a rank of at least 1, received"
                 f" {rank}"
             )
-        return cls(towers_of(backbone), rank, alpha)
+        return cls(towers_of(backbone, tasks), rank, alpha)
 
     @property
     def parameters(self) -> int:
@@ -63,9 +65,9 @@ class LoRA:
         start: KernelWeights = {}
         for index, layer in enumerate(self.towers):
             start[f"a_{index}"] = generator.standard_normal(
-                (len(TASKS), layer.fan_in, self.rank), np.float32
+                (layer.tasks, layer.fan_in, self.rank), np.float32
             )
-            start[f"b_{index}"] = np.zeros((len(TASKS), self.rank, layer.fan_out), np.float32)
+            start[f"b_{index}"] = np.zeros((layer.tasks, self.rank, layer.fan_out), np.float32)
         return start
 
     def logits(self, weights: Weights, taps: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 adding it is our choice).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs import InputError
-from trainer.backbone.model import TASKS, TOPIC_PREFIX
+from trainer.backbone.model import TOPIC_PREFIX
 from trainer.kernels.kernel import KernelWeights, Weights
 
 
@@ -22,17 +23,20 @@ class Prompt:
     Every row runs through body and towers again in every step, the costliest of the adapters.
 
     Attributes:
-      after: the frozen backbone from x ``[B, D]`` to logits ``[B, 2]``.
+      after: the frozen backbone from x ``[B, D]`` to logits ``[B, T]``.
+      tasks: T.
     """
 
     tap: ClassVar[str] = "input"
     informed: ClassVar[tuple[str, ...]] = ()  # no KL term
 
     after: keras.Model
+    tasks: int
 
     @classmethod
-    def of(cls, backbone: keras.Model) -> "Prompt":
-        """The prompt of a frozen backbone, whose body and towers may be any that read x alone.
+    def of(cls, backbone: keras.Model, tasks: Sequence[str]) -> "Prompt":
+        """The prompt of a frozen backbone of these tasks, whose body and towers may be any that
+        read x alone.
 
         Raises:
           InputError: a backbone whose body reads topics.
@@ -47,7 +51,7 @@ class Prompt:
             "input"
         ]._keras_history  # the head is x with an axis put in
         (x,) = operation._inbound_nodes[node].input_tensors
-        return cls(keras.Model(x, backbone.output["logits"], name="after_prompt"))
+        return cls(keras.Model(x, backbone.output["logits"], name="after_prompt"), len(tasks))
 
     @property
     def parameters(self) -> int:
@@ -63,4 +67,4 @@ class Prompt:
         groups, _, rows, size = tf.unstack(tf.shape(taps))
         x = taps + weights["prompt"][:, :, tf.newaxis, :]
         out = self.after(tf.reshape(x, [groups * rows, size]), training=False)
-        return tf.transpose(tf.reshape(out, [groups, rows, len(TASKS)]), [0, 2, 1])
+        return tf.transpose(tf.reshape(out, [groups, rows, self.tasks]), [0, 2, 1])

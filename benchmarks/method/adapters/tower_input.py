@@ -2,6 +2,7 @@
 task's frozen tower reads (our choice).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -35,12 +36,17 @@ class TowerInput:
 
     @classmethod
     def of(
-        cls, backbone: keras.Model, settings: Settings, enters: Enters = "tower"
+        cls,
+        backbone: keras.Model,
+        tasks: Sequence[str],
+        settings: Settings,
+        enters: Enters = "tower",
     ) -> "TowerInput":
         """An adapter with the tap, the widths and the activation of an experiment's kernels.
 
         Args:
           backbone: frozen.
+          tasks: its towers' names.
           settings: of the kernels; ``tap`` begins with ``representation``, ``residual`` is on and
             ``gate`` is none.
           enters: where: ``tower``, or ``both`` tower and logit.
@@ -58,8 +64,9 @@ class TowerInput:
                 "kernel.residual and kernel.gate: tower_input expected true and 'none', "
                 f"received {str(settings.residual).lower()} and '{settings.gate}'"
             )
-        towers = towers_of(backbone)
-        shape = KernelShape.of(settings, int(read_tap(backbone.output, settings.tap).shape[-1]))
+        towers = towers_of(backbone, tasks)
+        width = int(read_tap(backbone.output, settings.tap).shape[-1])
+        shape = KernelShape.of(settings, width, towers=len(tasks))
         return cls(
             towers,
             replace(shape, widths=(*shape.widths[:-1], towers[0].fan_in + (enters == "both"))),

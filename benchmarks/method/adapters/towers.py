@@ -1,6 +1,6 @@
-"""The frozen towers as arrays, both tasks side by side: what adapters feed or change."""
+"""The frozen towers as arrays, all tasks side by side: what adapters feed or change."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, takewhile
 from typing import Any
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from configs import InputError
 from trainer.backbone.frozen_pass import Floats
-from trainer.backbone.model import TASKS, intercepts_of
+from trainer.backbone.model import intercepts_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,14 +19,19 @@ class TowerLayer:
     """One layer of every task's tower: activation(x W + b).
 
     Attributes:
-      weight: W, float32 ``[2, fan_in, fan_out]``.
-      bias: b, float32 ``[2, fan_out]``.
+      weight: W, float32 ``[T, fan_in, fan_out]``, T tasks.
+      bias: b, float32 ``[T, fan_out]``.
       activation: of the layer; the logit's is linear.
     """
 
     weight: Floats
     bias: Floats
     activation: Callable[[Any], Any]
+
+    @property
+    def tasks(self) -> int:
+        """T."""
+        return int(self.weight.shape[0])
 
     @property
     def fan_in(self) -> int:
@@ -39,27 +44,34 @@ class TowerLayer:
         return int(self.weight.shape[2])
 
     def __call__(self, x: Any) -> Any:
-        """The layer over x ``[M, 2, R, fan_in]``."""
+        """The layer over x ``[M, T, R, fan_in]``."""
         return self.activation(affine(x, self.weight, self.bias))
 
 
 def affine(x: Any, weight: Any, bias: Any) -> Any:
-    """x W + b of x ``[M, 2, R, fan_in]``, W ``[(M,) 2, fan_in, fan_out]`` and b ``[(M,) 2,
+    """x W + b of x ``[M, T, R, fan_in]``, W ``[(M,) T, fan_in, fan_out]`` and b ``[(M,) T,
     fan_out]``.
     """
-    return tf.matmul(x, weight) + bias[..., np.newaxis, :]
+    # TensorFlow 2.21's matmul of [M, 1, R, d] and [1, d, o] writes outside of its memory on a CPU.
+    alike = len(weight.shape) == len(x.shape)
+    product = tf.matmul(x, weight) if alike else tf.einsum("mtrd,tdo->mtro", x, weight)
+    return product + bias[..., np.newaxis, :]
 
 
 def tower_logits(towers: tuple[TowerLayer, ...], representation: Any) -> Any:
-    """Logits ``[M, 2, R]`` of whole towers over representations ``[M, 2, R, d]``."""
+    """Logits ``[M, T, R]`` of whole towers over representations ``[M, T, R, d]``."""
     for layer in towers:
         representation = layer(representation)
     return representation[..., 0]
 
 
-def towers_of(backbone: keras.Model) -> tuple[TowerLayer, ...]:
+def towers_of(backbone: keras.Model, tasks: Sequence[str]) -> tuple[TowerLayer, ...]:
     """Reads the towers of a frozen backbone (``trainer.backbone.saving.load_frozen``): the hidden
     layers in order, then the logit with the backbone's intercepts.
+
+    Args:
+      backbone: frozen.
+      tasks: its towers' names (``configs.prediction.tasks.Tasks.towers``).
 
     Raises:
       InputError: its towers are not plain: a layer ``TASK_tower_0``, ``TASK_tower_1``, ...,
@@ -68,13 +80,13 @@ def towers_of(backbone: keras.Model) -> tuple[TowerLayer, ...]:
     """
     layers = {layer.name: layer for layer in backbone.layers}
     hidden = takewhile(
-        lambda part: any(f"{task}_{part}" in layers for task in TASKS),
+        lambda part: any(f"{task}_{part}" in layers for task in tasks),
         (f"tower_{depth}" for depth in count()),
     )
     towers = []
     for part in [*hidden, "logit"]:
         found = []
-        for task in TASKS:
+        for task in tasks:
             layer = layers.get(f"{task}_{part}")
             if not isinstance(layer, keras.layers.Dense):
                 kind = "none" if layer is None else type(layer).__name__

@@ -3,7 +3,7 @@
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from benchmarks.method.options import read_options, training_splits
 from benchmarks.method.outcome import Outcome
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
-from configs.schema import RANKING_TASKS
+from configs.prediction.tasks import Tasks
 from configs.section import Section
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.data.progress_bar import row_bar
@@ -33,7 +33,7 @@ class Boosted(Section):
     """Options.
 
     Attributes:
-      rounds: trees at most, for each of the two tasks.
+      rounds: trees at most, for each task.
       learning_rate: share of a tree that is added.
       leaves: of a tree.
       patience: trees without a better AUC on the stopping users of validation before a task stops;
@@ -59,8 +59,8 @@ class Boosted(Section):
 def boosted(
     bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
 ) -> dict[str, Outcome]:
-    """Trains a model of CTR and one of CTCVR on all rows; one pair for all domains, which are among
-    the features.
+    """Trains a model of every task's label on all rows; one of each for all domains, which are
+    among the features. So of a task that waits on another it is that of its entire product.
 
     Features: see ``boosted_features``. ``parameters`` are the values of leaves and the thresholds
     of splits; ``rows`` counts every tree's pass over the rows.
@@ -87,7 +87,7 @@ def boosted(
     stop_set = lightgbm.Dataset(features.matrix(validation)[held_out], reference=train_set)
     models = {
         task: _train(experiment, settings, task, train_set, data, stop_set, validation, held_out)
-        for task in RANKING_TASKS
+        for task in experiment.tasks.towers
     }
     seconds = time.perf_counter() - begun + (remembered.seconds if remembered else 0.0)
 
@@ -96,12 +96,13 @@ def boosted(
     for split in splits:
         x = features.matrix(_rows(bench, [split], settings.frozen, remembered))
         raw = {
-            task: np.asarray(models[task].predict(x, raw_score=True), np.float64)
-            for task in RANKING_TASKS
+            task: np.asarray(models[task].predict(x, raw_score=True), np.float64) for task in models
         }
-        clipped[split] = float((raw["ctcvr"] >= raw["ctr"]).mean()) if len(x) else 0.0
-        logits[split] = {ALL: task_logits(raw["ctr"], raw["ctcvr"])}
-    rounds = {task: model.current_iteration() for task, model in models.items()}
+        found, contradicting = task_logits(experiment.tasks, raw)
+        clipped[split] = float(contradicting.mean()) if len(x) else 0.0
+        logits[split] = {ALL: found}
+    names = {task: _name_over_all_rows(experiment.tasks, task) for task in models}
+    rounds = {names[task]: model.current_iteration() for task, model in models.items()}
     trees = [tree for model in models.values() for tree in model.dump_model()["tree_info"]]
     return {
         "": Outcome(
@@ -111,7 +112,9 @@ def boosted(
             seconds=seconds,
             notes={
                 "rounds": rounds,
-                "best_rounds": {task: model.best_iteration for task, model in models.items()},
+                "best_rounds": {
+                    names[task]: model.best_iteration for task, model in models.items()
+                },
                 "clipped": clipped,
             },
         )
@@ -132,16 +135,38 @@ def _rows(
     return replace(rows, memory=np.concatenate([remembered.memory[split] for split in splits]))
 
 
-def task_logits(ctr: npt.NDArray[np.float64], ctcvr: npt.NDArray[np.float64]) -> Floats:
-    """Logits ``[N, 2]`` of CTR and CVR from two models' logits ``[N]`` of CTR and CTCVR, so that
-    their product is p_ctcvr again.
+def task_logits(
+    tasks: Tasks, raw: Mapping[str, npt.NDArray[np.float64]]
+) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """The towers' logits ``[N, T]`` from models' logits over all rows, and the rows ``[N]`` where
+    models contradict each other.
 
-    The CVR is p_ctcvr / p_ctr, at most 1 - 1e-6: two models may contradict each other, and where
-    p_ctcvr is the greater one, p_ctr stands in for it. Everywhere else rows keep the order of
-    p_ctcvr, but for differences below float32's resolution.
+    Let q be the probability over all rows. That of a task which waits on another is q / q_before,
+    at most 1 - 1e-6, so that their product is q again: where q is greater than q_before, q_before
+    stands in for it. Everywhere else rows keep the order of q, but for differences below float32's
+    resolution.
+
+    Args:
+      tasks: of the config.
+      raw: each task's logits over all rows ``[N]``, of an entire product where it waits on another.
     """
-    log_cvr = np.minimum(np.logaddexp(0.0, -ctr) - np.logaddexp(0.0, -ctcvr), np.log1p(-_CLIP))
-    return np.stack([ctr, log_cvr - np.log(-np.expm1(log_cvr))], axis=1).astype(np.float32)
+    logits, log_q = [], {}
+    contradicting = np.zeros(len(raw[tasks.towers[0]]), bool)
+    for name in tasks.towers:
+        before, log_q[name] = tasks.root[name].after, -np.logaddexp(0.0, -raw[name])
+        if before is None:
+            logits.append(raw[name])
+            continue
+        contradicting |= log_q[name] >= log_q[before]
+        log_p = np.minimum(log_q[name] - log_q[before], np.log1p(-_CLIP))
+        logits.append(log_p - np.log(-np.expm1(log_p)))
+        log_q[name] = log_q[before] + log_p
+    return np.stack(logits, axis=1).astype(np.float32), contradicting
+
+
+def _name_over_all_rows(tasks: Tasks, task: str) -> str:
+    entire = tasks.root[task].entire
+    return entire.name if entire else task
 
 
 def _train(
@@ -154,8 +179,8 @@ def _train(
     validation: BackboneOutputs,
     held_out: Rows,
 ) -> lightgbm.Booster:
-    """One task's model; both tasks share the binned features."""
-    label = getattr(experiment.tasks, task).label
+    """One task's model; all tasks share the binned features."""
+    label = experiment.tasks.targets[task].label
     train_set.set_label(data.labels(label)).set_weight(data.weights)
     held_out_labels = validation.labels(label)[held_out]
     judged = len(np.unique(held_out_labels)) == 2
@@ -173,7 +198,7 @@ def _train(
         "verbosity": -1,
     }
     rows = len(data.logits)
-    with row_bar(f"boosted {task}", rows * settings.rounds) as bar:
+    with row_bar(f"boosted {label}", rows * settings.rounds) as bar:
 
         def count(_: lightgbm.callback.CallbackEnv) -> None:
             bar.update(rows)

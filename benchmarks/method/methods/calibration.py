@@ -2,7 +2,8 @@
 calibration.
 
 logit' = a logit + b for each task, with a > 0 (Platt 1999, "Probabilistic Outputs for Support
-Vector Machines ...", on a logit), so the order of a domain's rows by CTR is the backbone's.
+Vector Machines ...", on a logit), so the order of a domain's rows by a task
+that waits on no other is the backbone's.
 """
 
 import time
@@ -20,7 +21,6 @@ from configs import Experiment
 from configs.domains import ALL, Domain
 from configs.section import Section
 from trainer.backbone.frozen_pass import Floats
-from trainer.backbone.model import TASKS
 from trainer.kernels.scoring import task_rows
 
 
@@ -29,7 +29,7 @@ class Calibration(Section):
 
     Attributes:
       precision: of the prior N(0, 1 / precision) of log a and of b, in rows: so that a domain with
-        a handful of conversions stays near the backbone (our choice).
+        a handful of positives stays near the backbone (our choice).
     """
 
     precision: PositiveFloat = 1.0
@@ -39,7 +39,7 @@ def calibration(
     bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
 ) -> dict[str, Outcome]:
     """Fits every domain's two numbers of each task on its rows of ``finetune.split``, by maximum
-    likelihood: of a click on all rows, of a conversion on clicked rows.
+    likelihood, each on the rows where it is defined.
 
     Returns:
       As ``tuned.tune``: ``""``, every domain under its own; ``all``, every domain under those of
@@ -56,7 +56,7 @@ def calibration(
         if not len(inside):
             continue
         fitted = []
-        for place, task in enumerate(TASKS):
+        for place, task in enumerate(experiment.tasks.towers):
             chosen, labels = task_rows(experiment, window, inside, task)
             rows = inside[chosen]
             fitted.append(
@@ -78,7 +78,7 @@ def calibration(
         logits = {split: {name: found[name] for name in names} for split, found in own.items()}
         return Outcome(
             logits,
-            parameters=2 * len(TASKS),
+            parameters=2 * len(experiment.tasks.towers),
             rows=sum(learned[name] for name in names),
             seconds=sum(seconds[name] for name in names),
         )

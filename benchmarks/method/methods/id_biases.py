@@ -20,13 +20,12 @@ from configs.domains import ALL, Domain
 from configs.section import Section
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
-from trainer.backbone.model import TASKS
 from trainer.backbone.stored_taps import split_columns
 from trainer.kernels.scoring import task_rows
 from trainer.training.judging_users import judges
 
 Logits = dict[str, Floats]
-"""Split -> logits ``[rows of a domain, 2]``."""
+"""Split -> logits ``[rows of a domain, T]``."""
 
 
 class IdBiases(Section):
@@ -35,14 +34,14 @@ class IdBiases(Section):
     Attributes:
       features: categorical features; each has a table of its own.
       precision: of each table's prior N(0, 1 / precision), in the order of ``features``.
-      tasks: whose logits are changed.
+      tasks: whose logits are changed; all of the config's where empty.
       base: what is added to: the backbone's logits, or those of the experiment's kernels, trained
         first.
     """
 
     features: tuple[str, ...] = Field(min_length=1)
     precision: tuple[PositiveFloat, ...]
-    tasks: tuple[Literal["ctr", "cvr"], ...] = Field(("ctr", "cvr"), min_length=1)
+    tasks: tuple[str, ...] = ()
     base: Literal["backbone", "kernels"] = "kernels"
 
     @model_validator(mode="after")
@@ -71,6 +70,7 @@ def id_biases(
       all traffic. ``parameters`` counts every id that may have a bias, seen or not.
     """
     settings = read_options(IdBiases, "id_biases", options)
+    settings = settings.model_copy(update={"tasks": _chosen_tasks(experiment, settings.tasks)})
     ranges = _id_ranges(bench, experiment, settings.features)
     window, validation = experiment.finetune.split, experiment.finetune.validation
     scored = list(dict.fromkeys([window, validation, *splits]))
@@ -133,7 +133,7 @@ def _biased(
     )
     after = {split: logits.copy() for split, logits in before.items()}
     for task in settings.tasks:
-        place = TASKS.index(task)
+        place = experiment.tasks.towers.index(task)
         chosen, labels = task_rows(experiment, window, inside[fitted_on], task)
         learned = inside[fitted_on][chosen]
         tables = [
@@ -153,6 +153,17 @@ def _biased(
                     rows[split].columns[f"feature/{name}"][inside[split]]
                 ].astype(np.float32)
     return after
+
+
+def _chosen_tasks(experiment: Experiment, names: tuple[str, ...]) -> tuple[str, ...]:
+    towers = experiment.tasks.towers
+    for name in names:
+        if name not in towers:
+            raise InputError(
+                f"options of id_biases.tasks: '{name}' is no task with a logit of its own; there"
+                f" are: {', '.join(towers)}"
+            )
+    return tuple(dict.fromkeys(names)) or towers
 
 
 def _with_ids(bench: Bench, split: str, features: tuple[str, ...]) -> BackboneOutputs:

@@ -17,13 +17,14 @@ _CLIP = 1e-6
 def oracle(
     bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
 ) -> dict[str, Outcome]:
-    """Logits of the true CTR and CVR of every row."""
+    """Logits of every task's true probability of every row."""
     logits = {}
     for split in splits:
         truth = true_probabilities(experiment, bench.dataset, bench.any_rows(split))
         if truth is None:
             raise InputError("oracle: needs the config's evaluation.truth and its files")
-        logits[split] = {ALL: np.stack([_logit(truth["ctr"]), _logit(truth["cvr"])], axis=1)}
+        true = [_logit(truth[task]) for task in experiment.tasks.towers]
+        logits[split] = {ALL: np.stack(true, axis=1)}
     return {"": Outcome(logits, parameters=0, rows=0, seconds=0.0)}
 
 

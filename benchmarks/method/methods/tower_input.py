@@ -45,10 +45,12 @@ def tower_input(
     """
     settings, kernel = read_options(Entering, "tower_input", options), experiment.kernel
     if settings.enters != "compressed":
-        plain = TowerInput.of(bench.backbone, kernel, settings.enters)
+        plain = TowerInput.of(bench.backbone, experiment.tasks.towers, kernel, settings.enters)
         return tune(bench, experiment, splits, plain, Tuned())
     window = bench.rows(experiment.finetune.split, kernel.tap)
-    adapter = CompressedInput.of(bench.backbone, kernel, window, settings.rank)
+    adapter = CompressedInput.of(
+        bench.backbone, experiment.tasks.towers, kernel, window, settings.rank
+    )
     found = tune(bench, experiment, splits, adapter, Tuned())
     start, scored = adapter.initial(experiment.seed, ALL), {}
     for split in splits:

@@ -64,7 +64,9 @@ def kernels(
     has a ``memory`` section.
     """
     width = bench.tap_width(experiment.kernel.tap)
-    shape = KernelShape.of(experiment.kernel, width, experiment.memory)
+    shape = KernelShape.of(
+        experiment.kernel, width, experiment.memory, len(experiment.tasks.towers)
+    )
     return tune(
         bench,
         experiment,
@@ -77,18 +79,21 @@ def kernels(
 def baseline(
     build: Callable[..., Adapter],
 ) -> Callable[[Bench, Experiment, list[str], dict[str, Any]], dict[str, Outcome]]:
-    """A method of an adapter that is built from the frozen backbone and the study's options."""
+    """A method of an adapter that is built from the frozen backbone, its tasks and the study's
+    options.
+    """
 
     def run(
         bench: Bench, experiment: Experiment, splits: list[str], options: dict[str, Any]
     ) -> dict[str, Outcome]:
         model: keras.Model = bench.backbone
+        tasks = experiment.tasks.towers
         try:
-            inspect.signature(build).bind(model, **options)
+            inspect.signature(build).bind(model, tasks, **options)
         except TypeError as error:
-            known = list(inspect.signature(build).parameters)[1:]  # the first is the backbone
+            known = list(inspect.signature(build).parameters)[2:]  # after backbone and tasks
             raise InputError(f"options: {error}; there are: {', '.join(known) or 'none'}") from None
-        return tune(bench, experiment, splits, build(model, **options), Tuned())
+        return tune(bench, experiment, splits, build(model, tasks, **options), Tuned())
 
     return run
 

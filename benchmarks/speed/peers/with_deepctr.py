@@ -38,7 +38,7 @@ def main(folder: Path) -> None:
         expert_dnn_hidden_units=handed.expert_layers,
         tower_dnn_hidden_units=handed.tower_layers,
         l2_reg_embedding=0.0,
-        task_names=("ctr", "cvr"),
+        task_names=("click", "conversion"),
     )
     click, conversion = mmoe.outputs
     model = tf_keras.Model(mmoe.inputs, [click, tf_keras.layers.Multiply()([click, conversion])])

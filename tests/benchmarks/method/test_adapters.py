@@ -28,7 +28,7 @@ from trainer.data.dataset import Dataset
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.scoring import score_rows
-from trainer.losses import Objectives, log_probabilities
+from trainer.losses import Objectives, learned_scores
 from trainer.training import kernel_training
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
 
@@ -38,12 +38,13 @@ KERNEL = sum(
     .variables()
     .values()
 )
+TASKS = ("ctr", "cvr")
 ADAPTERS: dict[str, Callable[[keras.Model], Any]] = {
-    "last layer": LastLayers.of,
-    "last two layers": lambda backbone: LastLayers.of(backbone, 2),
-    "bottleneck": lambda backbone: Bottleneck.of(backbone, KERNEL),
-    "lora": lambda backbone: LoRA.of(backbone, rank=3, alpha=1.5),
-    "prompt": Prompt.of,
+    "last layer": lambda backbone: LastLayers.of(backbone, TASKS),
+    "last two layers": lambda backbone: LastLayers.of(backbone, TASKS, 2),
+    "bottleneck": lambda backbone: Bottleneck.of(backbone, TASKS, KERNEL),
+    "lora": lambda backbone: LoRA.of(backbone, TASKS, rank=3, alpha=1.5),
+    "prompt": lambda backbone: Prompt.of(backbone, TASKS),
 }
 TOWER_ADAPTERS = {name: make for name, make in ADAPTERS.items() if name != "prompt"}
 EVERY = pytest.mark.parametrize("make", ADAPTERS.values(), ids=ADAPTERS)
@@ -176,7 +177,7 @@ def test_prompt_is_added_to_what_the_body_reads(
     """Against the backbone's own layers, in NumPy: mixture of experts (two of them, of two
     layers), tower, logit.
     """
-    adapter, rows = Prompt.of(backbone), np.arange(40)
+    adapter, rows = Prompt.of(backbone, TASKS), np.arange(40)
     weights = somewhere(adapter, scale=1.0)
 
     def dense(x: Any, name: str) -> Any:
@@ -186,7 +187,7 @@ def test_prompt_is_added_to_what_the_body_reads(
     x = windows["input"].taps[rows, 0] + weights["prompt"]
     experts = backbone.get_layer("experts")(x).numpy()
     expected = []
-    for task in ("ctr", "cvr"):
+    for task in TASKS:
         gate = np.exp(dense(x, f"{task}_gate"))
         mixed = np.einsum("be,bew->bw", gate / gate.sum(1, keepdims=True), experts)
         expected.append(
@@ -278,7 +279,7 @@ def test_parameters_by_hand(backbone: keras.Model) -> None:
         "lora": 2 * 3 * (6 + 6 + 6 + 1),
         "prompt": 53,
     }
-    assert Bottleneck.of(backbone, 1).width == 1
+    assert Bottleneck.of(backbone, TASKS, 1).width == 1
 
 
 @pytest.mark.parametrize(
@@ -338,7 +339,7 @@ def test_training_lowers_the_loss_and_leaves_the_backbone(
             "row/weight": data.weights[rows]
         }
         start, end = (
-            float(Objectives(experiment).loss(log_probabilities(logits), columns))
+            float(Objectives(experiment).loss(learned_scores(experiment.tasks, logits), columns))
             for logits in (data.logits[rows], score_rows(adapter, weights, data, rows))
         )
         assert end < start - 1e-3
@@ -351,22 +352,22 @@ def test_training_lowers_the_loss_and_leaves_the_backbone(
 @pytest.mark.parametrize("count", [0, 3])
 def test_layers_that_towers_do_not_have_are_refused(count: int, backbone: keras.Model) -> None:
     with pytest.raises(InputError, match=f"expected 1 to 2, received {count}") as error:
-        LastLayers.of(backbone, count)
+        LastLayers.of(backbone, TASKS, count)
     one_line(error)
 
 
 def test_a_rank_below_one_is_refused(backbone: keras.Model) -> None:
     with pytest.raises(InputError, match="rank of at least 1, received 0") as error:
-        LoRA.of(backbone, rank=0)
+        LoRA.of(backbone, TASKS, rank=0)
     one_line(error)
 
 
 def two_heads(tower_name: str, layer: Callable[..., Any]) -> keras.Model:
     x = keras.Input((3,), name="x")
-    hidden = [layer(name=f"{task}_{tower_name}")(x) for task in ("ctr", "cvr")]
+    hidden = [layer(name=f"{task}_{tower_name}")(x) for task in TASKS]
     logits = [
         keras.layers.Dense(1, name=f"{task}_logit")(h)
-        for task, h in zip(("ctr", "cvr"), hidden, strict=True)
+        for task, h in zip(TASKS, hidden, strict=True)
     ]
     heads = {
         "logits": keras.ops.concatenate(logits, -1),
@@ -399,7 +400,7 @@ def test_towers_that_are_not_plain_are_refused(make: Any, dataset: Dataset) -> N
 
 def test_towers_are_read_in_order(dataset: Dataset) -> None:
     model = untrained(dataset, "backbone.tower_layers=[7, 5]")
-    towers = towers_of(model)
+    towers = towers_of(model, TASKS)
     assert [(layer.fan_in, layer.fan_out) for layer in towers] == [(6, 7), (7, 5), (5, 1)]
     np.testing.assert_array_equal(towers[1].weight[1], model.get_layer("cvr_tower_1").kernel)
 
@@ -408,7 +409,7 @@ def test_a_body_that_reads_topics_has_no_prompt(dataset: Dataset) -> None:
     with pytest.raises(
         InputError, match="expected a body without topics, it reads topic/scene"
     ) as error:
-        Prompt.of(untrained(dataset, "backbone.body=pepnet", "backbone.topics=[scene]"))
+        Prompt.of(untrained(dataset, "backbone.body=pepnet", "backbone.topics=[scene]"), TASKS)
     one_line(error)
 
 
@@ -416,12 +417,11 @@ def test_a_prompt_leaves_the_backbone_as_it_was(dataset: Dataset, tmp_path: Path
     """Cutting a model in two adds to its layers' history; it must still run and be saved alone."""
     model = untrained(dataset)
     before = run_frozen(model, dataset, "test", "input", "test")
-    Prompt.of(model)
+    Prompt.of(model, TASKS)
     model.save(tmp_path / "model.keras")
     for same in (model, keras.saving.load_model(tmp_path / "model.keras", compile=False)):
         after = run_frozen(same, dataset, "test", "input", "test")
         np.testing.assert_allclose(after.logits, before.logits, rtol=1e-5, atol=1e-6)
-        scored = score_rows(
-            Prompt.of(same), Prompt.of(same).initial(1, "all"), after, np.arange(100)
-        )
+        prompt = Prompt.of(same, TASKS)
+        scored = score_rows(prompt, prompt.initial(1, "all"), after, np.arange(100))
         np.testing.assert_allclose(scored, before.logits[:100], rtol=1e-5, atol=1e-5)

@@ -8,7 +8,8 @@ import trainer  # noqa: F401 - before TensorFlow
 from benchmarks.method.bars import measure
 from benchmarks.method.results import Results
 from benchmarks.method.study import Bar
-from configs import Experiment
+from configs import Experiment, InputError
+from configs.domains import Domain, Topic
 from tests.benchmarks.method.test_results import outcome_of
 
 DOMAIN = "scene=home"
@@ -24,7 +25,7 @@ def results_of(experiment: Experiment, own: float, zero: float, gauc: float = 0.
                 level = gauc if name == "own" else 0.5
                 for task in ("ctr", "ctcvr"):
                     cell[task] |= {"gauc": level, "gauc_draws": [level, level + 0.02]}
-    return Results(outcomes, experiment.domains)
+    return Results(outcomes, experiment.domains, experiment.tasks.ranking)
 
 
 def bar_of(**changed: Any) -> Bar:
@@ -54,6 +55,54 @@ def test_a_bar_is_met_by_what_it_asks(
     assert found["asked"].startswith(asked)
     assert found["met"] is met
     assert ("CTR:" in found["measured"]) is ("ctr" in changed.get("tasks", ["ctr"]))
+
+
+def test_a_bar_has_a_number_for_each_task() -> None:
+    names = ("view", "to_cart", "to_buy")
+    outcomes = {
+        (name, 17): {
+            "active": None,
+            "splits": {
+                "test": {
+                    DOMAIN: {
+                        "rows": 5,
+                        **{task: {"auc": value, "draws": [value, value]} for task in names},
+                    }
+                }
+            },
+        }
+        for name, value in (("own", 0.63), ("zero", 0.6))
+    }
+    domain = Domain.parse(DOMAIN, {"scene": Topic(column="scene", values=("home",))})
+    results = Results(outcomes, [domain], names)
+    found = measure(bar_of(at_least=[2.9, 2.9, 3.1]), results)
+    assert found["asked"] == ">= 2.9 / 2.9 / 3.1 points" and found["met"] is False
+    assert [part.partition(":")[0] for part in found["measured"].split("; ")] == [
+        "VIEW",
+        "TO_CART",
+        "TO_BUY",
+    ]
+    found = measure(bar_of(at_least=[2.9, 2.9, 3.1], tasks=["to_cart"]), results)
+    assert found["asked"] == ">= 2.9 points" and found["met"] is True
+    assert measure(bar_of(), results)["met"] is True
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"tasks": ["cvr"]},
+            "'cvr' is no task over all rows of the study's config; there are: ctr, ctcvr",
+        ),
+        ({"at_least": [1.0]}, "at_least: expected a number for each of ctr, ctcvr, received 1"),
+        ({"at_least": [1.0, 2.0, 3.0]}, "received 3"),
+    ],
+)
+def test_a_bar_of_other_tasks_is_refused(
+    changed: dict[str, Any], said: str, experiment: Experiment
+) -> None:
+    with pytest.raises(InputError, match=f"bar 'b': .*{said}"):
+        bar_of(**changed).check_tasks(experiment.tasks.ranking)
 
 
 def test_a_figure_that_there_is_not_is_not_measured(experiment: Experiment) -> None:

@@ -17,7 +17,7 @@ from benchmarks.method.methods.calibration import calibration, fit_line
 from configs import Experiment, InputError
 from configs.domains import ALL
 from tests.trainer.conftest import domains_of, one_line
-from trainer.kernels.scoring import probabilities, task_rows
+from trainer.kernels.scoring import predicted_rows, task_rows
 from trainer.metrics.task_metrics import auc, log_loss
 
 
@@ -68,7 +68,9 @@ def test_what_it_leaves(bench: Bench) -> None:
         for split in ("test", "finetune"):
             data, logits = bench.rows(split), own.logits[split][domain.name]
             rows = data.domain_rows(domain)
-            before, after = probabilities(data.logits[rows]), probabilities(logits)
+            before, after = (
+                predicted_rows(experiment.tasks, values) for values in (data.logits[rows], logits)
+            )
             clicks = data.labels("click")[rows]
             assert auc(clicks, after["ctr"], data.weights[rows]) == pytest.approx(
                 auc(clicks, before["ctr"], data.weights[rows]), abs=1e-4

@@ -14,6 +14,7 @@ from benchmarks.method.methods.tower_input import tower_input
 from configs import Experiment, InputError
 from configs.domains import ALL
 from configs.training import Kernel
+from tests.tasks import TOWERS
 from tests.trainer.conftest import domains_of, one_line, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.backbone.model import intercepts_of
@@ -46,7 +47,7 @@ def tower_of(bench: Bench, task: int, h: Any) -> Any:
 
 
 def test_at_full_rank_it_starts_at_zero_shot(bench: Bench, window: BackboneOutputs) -> None:
-    adapter = CompressedInput.of(bench.backbone, Kernel(width=5), window)
+    adapter = CompressedInput.of(bench.backbone, TOWERS, Kernel(width=5), window)
     every = np.arange(len(window.logits))
     scored = score_rows(adapter, adapter.initial(17, ALL), window, every)
     np.testing.assert_allclose(scored, window.logits, rtol=1e-4, atol=1e-4)
@@ -59,7 +60,7 @@ def test_at_a_lower_rank_it_starts_at_the_projection_on_principal_components(
     bench: Bench, window: BackboneOutputs
 ) -> None:
     adapter, every = (
-        CompressedInput.of(bench.backbone, Kernel(width=5), window, 2),
+        CompressedInput.of(bench.backbone, TOWERS, Kernel(width=5), window, 2),
         np.arange(len(window.logits)),
     )
     scored = score_rows(adapter, adapter.initial(17, ALL), window, every)
@@ -75,7 +76,9 @@ def test_at_a_lower_rank_it_starts_at_the_projection_on_principal_components(
 def test_the_learner_reads_the_compressed_and_is_added_to_it(
     bench: Bench, window: BackboneOutputs
 ) -> None:
-    adapter = CompressedInput.of(bench.backbone, Kernel(width=5, activation="tanh"), window, 3)
+    adapter = CompressedInput.of(
+        bench.backbone, TOWERS, Kernel(width=5, activation="tanh"), window, 3
+    )
     generator, rows = np.random.default_rng(4), np.arange(50)
     weights = {
         name: values + 0.3 * generator.standard_normal(values.shape, np.float32)
@@ -122,5 +125,5 @@ def test_kernels_of_another_kind_are_refused(
     settings: dict[str, Any], said: str, bench: Bench, window: BackboneOutputs
 ) -> None:
     with pytest.raises(InputError, match=said) as error:
-        CompressedInput.of(bench.backbone, Kernel.model_validate(settings), window)
+        CompressedInput.of(bench.backbone, TOWERS, Kernel.model_validate(settings), window)
     one_line(error)

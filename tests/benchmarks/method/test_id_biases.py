@@ -296,7 +296,10 @@ def test_on_kernels_it_stands_on_their_logits(bench: Bench) -> None:
         ),
         ({"features": ["user_id", "user_id"]}, "expected different features"),
         ({"precision": [0.0]}, "options of id_biases.precision.0: Input should be greater than 0"),
-        ({"tasks": ["ctcvr"]}, "options of id_biases.tasks.0: Input should be 'ctr' or 'cvr'"),
+        (
+            {"tasks": ["ctcvr"]},
+            "id_biases.tasks: 'ctcvr' is no task with a logit of its own; there are: ctr, cvr",
+        ),
         ({"base": "towers"}, "options of id_biases.base"),
     ],
 )

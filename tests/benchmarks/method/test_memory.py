@@ -171,7 +171,12 @@ def test_trees_read_the_numbers_that_kernels_read(
         remembering, bench.dataset.fitted, given, ["test"], memory, frozen=True
     )
     topics = [f"topic_{name}" for name in remembering.topics]
-    assert features.names == ["logit_ctr", "logit_cvr", *memory_names(memory), *topics]
+    assert features.names == [
+        "logit_ctr",
+        "logit_cvr",
+        *memory_names(memory, ("ctr", "cvr")),
+        *topics,
+    ]
     x = features.matrix(given)
     np.testing.assert_array_equal(x[:, :2], rows.logits)
     np.testing.assert_array_equal(x[:, 2 : 2 + held.shape[1]], held)

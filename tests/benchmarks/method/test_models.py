@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow as tf
+from scipy.special import expit
 
 from benchmarks.method.bench import Bench
 from benchmarks.method.boosted_features import BoostedFeatures, DailyRates
@@ -23,13 +24,14 @@ from benchmarks.method.outcome import Outcome
 from benchmarks.method.trainee import Trainee
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
+from configs.prediction.tasks import Tasks
 from preprocessing.features.transform import transform_outputs
 from tests.trainer.conftest import domains_of, one_line
 from trainer.backbone.fingerprint import check_fingerprint
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.backbone.saving import job_fingerprint
-from trainer.kernels.scoring import mean_auc, probabilities
+from trainer.kernels.scoring import mean_auc, predicted_rows
 from trainer.metrics.task_metrics import auc, log_loss
 from trainer.training.judging_users import stopping_rows
 
@@ -59,10 +61,10 @@ def both(bench: Bench, experiment: Experiment) -> Outcome:
 
 
 def loss(experiment: Experiment, rows: BackboneOutputs, logits: npt.NDArray[np.float32]) -> float:
-    scores = probabilities(logits)
+    scores = predicted_rows(experiment.tasks, logits)
     found = [
-        log_loss(rows.labels(getattr(experiment.tasks, task).label), scores[task])
-        for task in ("ctr", "ctcvr")
+        log_loss(rows.labels(experiment.tasks.targets[task].label), scores[task])
+        for task in experiment.tasks.ranking
     ]
     return sum(value for value in found if value is not None)
 
@@ -293,9 +295,9 @@ def test_boosted_scores_every_row(bench: Bench, experiment: Experiment) -> None:
     check_shapes(outcome, bench, experiment, [ALL])
     np.testing.assert_array_equal(outcome.logits["test"][ALL], again.logits["test"][ALL])
     rows = bench.rows("test")
-    scores = probabilities(outcome.logits["test"][ALL])
-    for task in ("ctr", "ctcvr"):
-        value = auc(rows.labels(getattr(experiment.tasks, task).label), scores[task])
+    scores = predicted_rows(experiment.tasks, outcome.logits["test"][ALL])
+    for task in experiment.tasks.ranking:
+        value = auc(rows.labels(experiment.tasks.targets[task].label), scores[task])
         assert value is not None
         assert value > 0.55
     trained = bench.dataset.rows("pretrain") + bench.dataset.rows("finetune")
@@ -303,21 +305,50 @@ def test_boosted_scores_every_row(bench: Bench, experiment: Experiment) -> None:
     assert 0 < outcome.parameters <= 2 * 15 * 29
 
 
-def test_the_reconstruction_keeps_both_probabilities() -> None:
+def test_the_reconstruction_keeps_both_probabilities(experiment: Experiment) -> None:
     generator = np.random.default_rng(0)
     ctr, ctcvr = generator.normal(-1.0, 2.0, (2, 2000))
-    scores = probabilities(task_logits(ctr, ctcvr))
+    logits, contradicting = task_logits(experiment.tasks, {"ctr": ctr, "cvr": ctcvr})
+    scores = predicted_rows(experiment.tasks, logits)
     p_ctr, p_ctcvr = 1 / (1 + np.exp(-ctr)), 1 / (1 + np.exp(-ctcvr))
     np.testing.assert_allclose(scores["ctr"], p_ctr, rtol=1e-5)
     np.testing.assert_allclose(scores["ctcvr"], np.minimum(p_ctcvr, p_ctr), rtol=1e-5)
     kept = np.flatnonzero(p_ctcvr < p_ctr)
     assert 0 < len(kept) < 2000
+    np.testing.assert_array_equal(np.flatnonzero(~contradicting), kept)
     order = kept[np.argsort(p_ctcvr[kept])]
     resolved = np.diff(p_ctcvr[order]) > 1e-5 * p_ctcvr[order][1:]
     assert (np.diff(scores["ctcvr"][order])[resolved] > 0).all()
-    assert np.isfinite(
-        task_logits(np.array([-60.0, 60.0, 5.0]), np.array([60.0, -60.0, 5.0]))
-    ).all()
+    far = {"ctr": np.array([-60.0, 60.0, 5.0]), "cvr": np.array([60.0, -60.0, 5.0])}
+    assert np.isfinite(task_logits(experiment.tasks, far)[0]).all()
+
+
+def test_trees_of_any_tasks_keep_the_probabilities_over_all_rows() -> None:
+    """Three tasks one after another, beside one by itself: the products along the way are what the
+    models say, but where they say more than those before them.
+    """
+    tasks = Tasks.model_validate(
+        {
+            "view": {"label": "viewed"},
+            "cart": {"label": "carted", "after": "view", "entire": {"name": "to_cart"}},
+            "buy": {"label": "bought", "after": "cart", "entire": {"name": "to_buy"}},
+            "like": {"label": "liked"},
+        }
+    )
+    raw = dict(zip(tasks.towers, np.random.default_rng(0).normal(0, 2, (4, 500)), strict=True))
+    logits, contradicting = task_logits(tasks, raw)
+    found, p = predicted_rows(tasks, logits), {name: expit(values) for name, values in raw.items()}
+    cart = np.minimum(p["cart"], p["view"])
+    np.testing.assert_allclose(found["view"], p["view"], rtol=1e-5)
+    np.testing.assert_allclose(found["like"], p["like"], rtol=1e-5)
+    np.testing.assert_allclose(found["to_cart"], cart, rtol=1e-5)
+    np.testing.assert_allclose(found["to_buy"], np.minimum(p["buy"], cart), rtol=1e-5)
+    np.testing.assert_array_equal(contradicting, (p["cart"] > p["view"]) | (p["buy"] > cart))
+    assert 0 < contradicting.sum() < 500
+    alone = Tasks.model_validate({"view": {"label": "viewed"}})
+    logits, contradicting = task_logits(alone, raw)
+    np.testing.assert_array_equal(logits[:, 0], raw["view"].astype(np.float32))
+    assert logits.shape == (500, 1) and not contradicting.any()
 
 
 def test_rates_read_no_label_of_their_day_or_later() -> None:

@@ -130,7 +130,9 @@ def test_gains_average_domains_and_leave_out_what_is_not_active(experiment: Expe
         outcome_of(None, a=0.6, b=0.7, auto=0.6),
         outcome_of(["a"], a=0.62, b=0.66, auto=0.65),
     )
-    results = Results({("zero", 1): zero, ("own", 1): own}, experiment.domains)
+    results = Results(
+        {("zero", 1): zero, ("own", 1): own}, experiment.domains, experiment.tasks.ranking
+    )
     plain = results.gain("own", "zero", "test", ["a", "b"], "ctr")
     served = results.gain("own", "zero", "test", ["a", "b"], "ctr", activated=True)
     assert plain and served
@@ -153,15 +155,20 @@ def test_a_gain_in_log_loss_is_what_it_goes_down_by_and_older_cells_have_none(
     zero, own = outcome_of(None, a=0.6), outcome_of(None, a=0.62)
     older = {("zero", 1): zero, ("own", 1): own}
     asked = ("own", "zero", "test", ["a"], "ctr")
-    assert Results(older, experiment.domains).gain(*asked, metric="log_loss") is None
+    assert (
+        Results(older, experiment.domains, experiment.tasks.ranking).gain(*asked, metric="log_loss")
+        is None
+    )
     for outcome, loss in ((zero, 0.5), (own, 0.496)):
         outcome["splits"]["test"]["a"]["ctr"] |= {
             "log_loss": loss,
             "log_loss_draws": [loss, loss - 0.1],
         }
-    gain = Results(older, experiment.domains).gain(*asked, metric="log_loss")
+    gain = Results(older, experiment.domains, experiment.tasks.ranking).gain(
+        *asked, metric="log_loss"
+    )
     assert gain and (gain.value, gain.low, gain.high) == pytest.approx((4.0, 4.0, 4.0))
-    share = Results(older, experiment.domains).ratio(
+    share = Results(older, experiment.domains, experiment.tasks.ranking).ratio(
         "own", "own", "zero", "test", ["a"], "ctr", metric="log_loss"
     )
     assert share and share.value == pytest.approx(1.0)
@@ -178,18 +185,20 @@ def test_a_share_is_of_the_mean_gains_and_has_the_spread_of_what_is_not_shared(
         for seed, gap in ((1, 0.1), (2, 0.3))
         for name, part in (("zero", 0.0), ("half", 0.5), ("best", 1.0))
     }
-    share = Results(outcomes, experiment.domains).ratio(
+    share = Results(outcomes, experiment.domains, experiment.tasks.ranking).ratio(
         "half", "best", "zero", "test", [AUTO], "ctr"
     )
     assert share and (share.value, share.low, share.high) == pytest.approx((0.5, 0.5, 0.5))
     outcomes["half", 2] = outcome_of(None, auto=0.6 + 0.2)
-    share = Results(outcomes, experiment.domains).ratio(
+    share = Results(outcomes, experiment.domains, experiment.tasks.ranking).ratio(
         "half", "best", "zero", "test", [AUTO], "ctr"
     )
     by_seed = (0.625 + (0.05 - 0.625 * 0.1) / 0.2, 0.625 + (0.2 - 0.625 * 0.3) / 0.2)
     assert share and share.value == pytest.approx(0.625) and share.seeds == pytest.approx(by_seed)
     assert (
-        Results(outcomes, experiment.domains).ratio("half", "zero", "zero", "test", [AUTO], "ctr")
+        Results(outcomes, experiment.domains, experiment.tasks.ranking).ratio(
+            "half", "zero", "zero", "test", [AUTO], "ctr"
+        )
         is None
     )
 
@@ -198,6 +207,7 @@ def test_figures_of_other_rows_are_not_compared(experiment: Experiment) -> None:
     results = Results(
         {("zero", 1): outcome_of(None, a=0.6), ("own", 1): outcome_of(None, rows=6, a=0.7)},
         experiment.domains,
+        experiment.tasks.ranking,
     )
     with pytest.raises(InputError, match="'own' and 'zero', seed 1: 6 and 5 rows of 'a'"):
         results.gain("own", "zero", "test", ["a"], "ctr")

@@ -148,7 +148,9 @@ def test_zero_shot_gains_nothing_over_itself_and_the_report_holds_every_section(
 ) -> None:
     study, folder = finished
     cells = cells_of(study, (17,))
-    results = Results(read_cells(cells, folder), cells[0].trained.domains)
+    results = Results(
+        read_cells(cells, folder), cells[0].trained.domains, study.experiment().tasks.ranking
+    )
     same = results.gain("zero_shot", "zero_shot", "test", results.scope(), "ctr")
     assert same and same.value == 0.0 == same.low == same.high
     result = report_of(study, results, "command")
@@ -231,6 +233,14 @@ def test_parts_of_a_window_are_its_last_days_and_whole_users(
             "section 'c': 'reference' is .* for all of them or none",
         ),
         ({"sections": [_curve_of({"reference": "nobody"})]}, "'nobody' is no method of this study"),
+        (
+            {"bars": [{"bar": "b", "method": "kernels", "tasks": ["cvr"]}]},
+            "study.yaml: bar 'b': tasks: 'cvr' is no task over all rows",
+        ),
+        (
+            {"bars": [{"bar": "b", "method": "kernels", "at_least": [0.1, 0.2, 0.3]}]},
+            "study.yaml: bar 'b': at_least: expected a number for each of ctr, ctcvr, received 3",
+        ),
     ],
 )
 def test_mistakes_of_a_study_are_one_line(
@@ -260,7 +270,9 @@ def test_a_point_has_its_own_reference(experiment: Experiment) -> None:
     }
     outcomes["kernels/all", 17] = outcome_of(["all"], auto=0.7)
     study = _study(bars=[], sections=[_curve_of({"x": 1, "reference": "kernels/all"})])
-    result = report_of(study, Results(outcomes, experiment.domains), "command")
+    result = report_of(
+        study, Results(outcomes, experiment.domains, experiment.tasks.ranking), "command"
+    )
     assert result["sections"][0]["tables"][0]["rows"][0]["cells"][2]["value"] == pytest.approx(0.5)
     assert result["sections"][0]["plots"][0]["y_label"] == "share of the gap closed"
 
@@ -342,7 +354,11 @@ def test_costs_leave_out_what_adapters_share_and_what_is_not_decided(
     )
     result = report_of(
         study,
-        Results({("kernels", 17): own, ("zero_shot", 17): zero}, experiment.domains),
+        Results(
+            {("kernels", 17): own, ("zero_shot", 17): zero},
+            experiment.domains,
+            experiment.tasks.ranking,
+        ),
         "command",
     )
     cells = result["sections"][0]["tables"][0]["rows"][0]["cells"]
@@ -351,7 +367,11 @@ def test_costs_leave_out_what_adapters_share_and_what_is_not_decided(
     study = _study(
         bars=[], sections=[{"id": "main", "title": "Methods", "kind": "methods", "rows": rows}]
     )
-    result = report_of(study, Results({("zero_shot", 17): zero}, experiment.domains), "command")
+    result = report_of(
+        study,
+        Results({("zero_shot", 17): zero}, experiment.domains, experiment.tasks.ranking),
+        "command",
+    )
     assert result["sections"][0]["tables"][0]["rows"][0]["cells"][12] is None
 
 
@@ -386,6 +406,14 @@ def test_an_option_that_an_adapter_has_not_is_named(experiment: Experiment) -> N
         InputError, match=r"options: got an unexpected keyword argument 'counts'; there are: count$"
     ):
         METHODS["last_layers"](bench, experiment, ["test"], {"counts": 2})  # type: ignore[arg-type]
+
+
+def test_methods_of_other_tasks_are_not_compared() -> None:
+    changed = ["tasks={click: {label: click}}"]
+    method = {"title": "clicks alone", "run": "backbone", "backbone": changed}
+    study = _study(sections=[], bars=[], methods={"clicks": method})
+    with pytest.raises(InputError, match=r"methods\.clicks: its tasks are click \(click\), and a"):
+        cells_of(study, (17,))
 
 
 def test_an_unknown_method_or_study_is_named() -> None:

@@ -32,6 +32,7 @@ from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
 BOTH: tuple[Enters, ...] = ("tower", "both")
 EVERY = pytest.mark.parametrize("enters", BOTH)
 
+TASKS = ("ctr", "cvr")
 SETTINGS = Kernel(width=6)
 
 # h = (1, 2), one number of the input beside it -> tower relu((1 - 2, 1 + 2) + (0, 1)) = (0, 4) -> 2
@@ -118,12 +119,12 @@ def test_against_the_backbones_own_layers_in_numpy(
     enters: Enters, hidden: tuple[int, ...], bench: Bench, window: BackboneOutputs
 ) -> None:
     adapter = TowerInput.of(
-        bench.backbone, Kernel(width=5, decoder_layers=hidden, activation="tanh"), enters
+        bench.backbone, TASKS, Kernel(width=5, decoder_layers=hidden, activation="tanh"), enters
     )
     assert adapter.shape.widths == (6 + 53, 5, *hidden, 6 + (enters == "both"))
     weights, rows = somewhere(adapter), np.arange(60)
     scored, expected = score_rows(adapter, weights, window, rows), np.empty((len(rows), 2))
-    for task, name in enumerate(("ctr", "cvr")):
+    for task, name in enumerate(TASKS):
         x = window.taps[rows, task].astype(np.float64)
         h = x[:, :6]
         for layer in range(len(hidden) + 2):
@@ -146,7 +147,7 @@ def test_against_the_backbones_own_layers_in_numpy(
 def test_starts_at_zero_shot_as_a_kernel_does(
     enters: Enters, bench: Bench, window: BackboneOutputs
 ) -> None:
-    adapter = TowerInput.of(bench.backbone, SETTINGS, enters)
+    adapter = TowerInput.of(bench.backbone, TASKS, SETTINGS, enters)
     start, kernel = adapter.initial(17, ALL), KernelShape.of(SETTINGS, 59).initial(17, ALL)
     np.testing.assert_array_equal(start["weight_0"], kernel["weight_0"])
     assert not start["weight_1"].any()
@@ -157,7 +158,7 @@ def test_starts_at_zero_shot_as_a_kernel_does(
 
 
 def test_both_with_no_vector_is_the_kernel(bench: Bench, window: BackboneOutputs) -> None:
-    adapter = TowerInput.of(bench.backbone, SETTINGS, "both")
+    adapter = TowerInput.of(bench.backbone, TASKS, SETTINGS, "both")
     weights = somewhere(adapter)
     weights["weight_1"][..., :6], weights["bias_1"][..., :6] = 0.0, 0.0
     shape = KernelShape.of(SETTINGS, 59)
@@ -204,7 +205,7 @@ def test_a_kernels_logit_is_what_its_decoder_gives() -> None:
 def test_joint_training_equals_training_one_by_one(
     enters: Enters, bench: Bench, window: BackboneOutputs
 ) -> None:
-    adapter = TowerInput.of(bench.backbone, SETTINGS, enters)
+    adapter = TowerInput.of(bench.backbone, TASKS, SETTINGS, enters)
     experiment = variant("finetune.rate_power=0")
     domains = [DomainData("all", np.arange(300)), DomainData("scene=home", np.arange(500, 600))]
     joint = JointTrainer(
@@ -277,7 +278,7 @@ def test_kernels_of_another_kind_are_refused(
     settings: dict[str, Any], said: str, bench: Bench
 ) -> None:
     with pytest.raises(InputError, match=said) as error:
-        TowerInput.of(bench.backbone, Kernel.model_validate(settings))
+        TowerInput.of(bench.backbone, TASKS, Kernel.model_validate(settings))
     one_line(error)
 
 
@@ -287,5 +288,5 @@ def test_towers_that_are_not_plain_are_refused(bench: Bench) -> None:
         build_backbone(experiment, transform_outputs(experiment, bench.dataset.fitted)), experiment
     )
     with pytest.raises(InputError, match="expected plain towers between") as error:
-        TowerInput.of(model, Kernel())
+        TowerInput.of(model, TASKS, Kernel())
     one_line(error)

@@ -66,7 +66,7 @@ def three_candidates() -> Traffic:
     """
     row = {
         "attraction": np.array([[0.5, 0.25, 1.0]], np.float32),
-        "cvr": np.array([[0.5, 1.0, 0.1]], np.float32),
+        "order_rate": np.array([[0.5, 1.0, 0.1]], np.float32),
         "money": np.array([[10.0, 20.0, 40.0]], np.float32),
     }
     return Traffic(
@@ -101,7 +101,9 @@ def test_traffic_is_of_the_split_and_candidates_are_distinct_shops_of_the_region
         and (time < split.end.timestamp() * 1e6).all()
         and (np.diff(time) >= 0).all()
     )
-    assert shop.shape == traffic.attraction.shape == traffic.cvr.shape == (REQUESTS, CANDIDATES)
+    assert (
+        shop.shape == traffic.attraction.shape == traffic.order_rate.shape == (REQUESTS, CANDIDATES)
+    )
     assert (np.diff(np.sort(shop, axis=1), axis=1) > 0).all() and (
         shops.region[shop] == region[:, None]
     ).all()
@@ -185,18 +187,20 @@ def test_among_equals_the_logging_policy_decides() -> None:
 
 
 def test_draws_agree_with_the_truth(traffic: Traffic) -> None:
-    scores = np.random.default_rng(3).random(traffic.cvr.shape, np.float32)
+    scores = np.random.default_rng(3).random(traffic.order_rate.shape, np.float32)
     drawn, expected = play(traffic, scores, Luck.draw(traffic, 11))
     shown = np.argsort(-scores, axis=1)[:, :10]
-    click, cvr = (
+    click, order_rate = (
         np.take_along_axis(values, shown, axis=1).astype(float)
-        for values in (traffic.attraction, traffic.cvr)
+        for values in (traffic.attraction, traffic.order_rate)
     )
     click *= traffic.examination
     np.testing.assert_allclose(
-        expected[:, :2], np.stack([click.sum(axis=1), (click * cvr).sum(axis=1)], axis=1), rtol=1e-5
+        expected[:, :2],
+        np.stack([click.sum(axis=1), (click * order_rate).sum(axis=1)], axis=1),
+        rtol=1e-5,
     )
-    for column, probability in enumerate((click, click * cvr)):
+    for column, probability in enumerate((click, click * order_rate)):
         z = (drawn[:, column] - expected[:, column]).sum() / np.sqrt(
             (probability * (1 - probability)).sum()
         )
@@ -275,8 +279,8 @@ def test_the_truth_sells_more_than_chance_and_the_same_arm_twice_is_no_lift(
     traffic: Traffic,
 ) -> None:
     truth, chance = (
-        traffic.attraction * traffic.cvr,
-        np.random.default_rng(1).random(traffic.cvr.shape, np.float32),
+        traffic.attraction * traffic.order_rate,
+        np.random.default_rng(1).random(traffic.order_rate.shape, np.float32),
     )
     treated, fate = in_treatment(traffic.user, 5), Luck.draw(traffic, 2)
     found = views(
@@ -315,7 +319,7 @@ def test_the_truth_sells_more_than_chance_and_the_same_arm_twice_is_no_lift(
 
 
 def test_an_arm_needs_users(traffic: Traffic) -> None:
-    same = dict.fromkeys(("random", "control", "treatment", "true"), traffic.cvr)
+    same = dict.fromkeys(("random", "control", "treatment", "true"), traffic.order_rate)
     with pytest.raises(InputError, match="fell into one arm"):
         views(traffic, same, Luck.draw(traffic, 1), np.ones(REQUESTS, bool), seed=1)
 
@@ -458,7 +462,19 @@ def test_the_command(
         (["--candidates", "21"], "received 21"),
         (["--models", str(tmp_path / "empty")], "no version of a model"),
         (["--job-dir", str(tmp_path / "empty")], "run python -m trainer.task pretrain first"),
-        (["--rank-by", "cvr"], "invalid choice"),
+        (
+            ["--rank-by", "cvr"],
+            "'cvr' is no task over all rows to rank by; the config has: ctr, ctcvr",
+        ),
+        (
+            ["--set", "tasks={view: {label: click}}"],
+            "what is simulated are clicks and conversions after them; expected a task with label"
+            " 'click', and one after it with label 'conversion', received view (click)",
+        ),
+        (
+            ["--set", "tasks={v: {label: click}, o: {label: conversion, after: v}}"],
+            "trained for ctr (click), cvr (conversion where click is 1), ctcvr (conversion);",
+        ),
         (["--requests", "0"], "received 0"),
         (["--set", "simulation.shift=1"], "trained on another marketplace"),
         (["--set", "seed=18"], "these logs were simulated with another"),

@@ -10,21 +10,23 @@ from hypothesis import strategies as st
 from benchmarks.reliability import activation_rules as module
 from benchmarks.reliability.expected_gain import chances_of_a_gain, shrink
 from benchmarks.reliability.simulated_runs import (
+    CLICK,
     DOMAINS,
     LEVELS,
+    ORDER,
+    TASKS,
     Run,
     draw_log,
     draw_scores,
     error_of,
 )
 from configs.domains import BACKBONE
-from configs.schema import RANKING_TASKS
 from configs.training import Activation
 from preprocessing.auc import roc_auc
 from trainer.evaluation.activation import Evidence
 from trainer.metrics.paired_tests import PairedTest
 
-EQUAL = dict.fromkeys(RANKING_TASKS, 0.0)
+EQUAL = dict.fromkeys(TASKS, 0.0)
 
 
 def run_of(scenario: str, seed: int, rows: int = 3_000) -> Run:
@@ -36,9 +38,9 @@ def test_a_log_is_like_the_quickstart_s() -> None:
     log = draw_log(np.random.default_rng(1), 40_000)
     assert len(DOMAINS) == 30
     assert [len(level) for level in LEVELS] == [1, 13, 16]
-    assert log.labels["ctr"].mean() == pytest.approx(0.15, abs=0.02)
-    assert log.labels["ctcvr"].mean() == pytest.approx(0.03, abs=0.01)
-    assert (log.labels["ctcvr"] <= log.labels["ctr"]).all()
+    assert log.labels[CLICK].mean() == pytest.approx(0.15, abs=0.02)
+    assert log.labels[ORDER].mean() == pytest.approx(0.03, abs=0.01)
+    assert (log.labels[ORDER] <= log.labels[CLICK]).all()
     for level in LEVELS[1:]:
         by_topics: dict[tuple[str, ...], list[int]] = {}
         for domain in level:
@@ -50,7 +52,7 @@ def test_a_log_is_like_the_quickstart_s() -> None:
     assert len(np.unique(np.stack([log.request, log.user, log.topics["scene"]]), axis=1).T) == 4_000
 
 
-@pytest.mark.parametrize("task", RANKING_TASKS)
+@pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("gain", [-2.0, 0.0, 1.0, 3.0])
 def test_a_model_is_as_much_better_as_it_is_told_to_be(task: str, gain: float) -> None:
     random = np.random.default_rng(2)
@@ -65,8 +67,8 @@ def test_a_model_is_as_much_better_as_it_is_told_to_be(task: str, gain: float) -
 
 
 def test_a_gain_out_of_reach_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"a gain of 20 CTR points is out of reach; expected -"):
-        error_of("ctr", 20)
+    with pytest.raises(ValueError, match=r"a gain of 20 CLICK points is out of reach; expected -"):
+        error_of(CLICK, 20)
 
 
 def test_what_answers_follows_what_was_activated() -> None:
@@ -156,10 +158,10 @@ def test_a_gain_is_the_more_probable_the_better_the_others_are() -> None:
         evidence = {
             name: Evidence(
                 dict.fromkeys(
-                    RANKING_TASKS,
+                    TASKS,
                     PairedTest(delta=delta, standard_error=0.006, better=0.5, worse=0.5),
                 ),
-                dict.fromkeys(RANKING_TASKS, 100),
+                dict.fromkeys(TASKS, 100),
             )
             for name, delta in tests.items()
         }

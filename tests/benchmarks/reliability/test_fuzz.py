@@ -19,6 +19,7 @@ from benchmarks.reliability.peers import Peer, Served
 from benchmarks.reliability.read_scores import ScoredRows
 from benchmarks.reliability.read_values import Readings, draws, good_row, sound_rows
 from configs import Experiment
+from configs.prediction.score import SCORE
 from preprocessing.logs.schema import served_columns
 from serving.client import Client
 from serving.server.batching.batch_scheduler import Batcher
@@ -169,6 +170,8 @@ def test_odd_values_get_one_score_or_are_refused(
         assert rows.found == {"sent_values": sum(map(len, odd.values()))}
         assert len(rows.sound) > 10
         rows.compare(
-            lambda batch: {task: [0.5] * batch.num_rows for task in ("ctr", "cvr", "ctcvr")}
+            lambda batch: {
+                name: [0.5] * batch.num_rows for name in (*experiment.tasks.targets, SCORE)
+            }
         )
         assert rows.found["other_scores"] > 0

@@ -19,6 +19,7 @@ from benchmarks.speed.options import Options
 from benchmarks.speed.processes import Finished
 from configs import Experiment, InputError, load_experiment
 from configs.memory import Memory
+from configs.prediction.tasks import Tasks
 from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.features.fitted import Fitted
@@ -152,10 +153,11 @@ def test_every_model_and_signature_is_divided_by_the_one_without(
 
 
 def test_tables_hold_the_keys_of_the_rows() -> None:
+    tasks = speed.experiment_of(4, True).tasks
     memory = Memory.model_validate({"keys": {"user": ["u"], "both": ["u", "i"]}})
     rows = [{"u": "a", "i": f"i{index}"} for index in range(5)] + [{"u": None, "i": "i0"}]
-    counts = section.counts_of(memory, rows, {"user": 30, "both": 3}, 7, seed=1)
-    other = section.counts_of(memory, rows, {"user": 30, "both": 3}, 8, seed=1)
+    counts = section.counts_of(memory, tasks, rows, {"user": 30, "both": 3}, 7, seed=1)
+    other = section.counts_of(memory, tasks, rows, {"user": 30, "both": 3}, 8, seed=1)
     assert counts.border == 7
     sizes = {name: len(held.hashes) for name, held in counts.keys.items()}
     assert sizes == {"user": 30, "both": 5}  # those of the rows are always there
@@ -164,6 +166,16 @@ def test_tables_hold_the_keys_of_the_rows() -> None:
         assert len(hashes[0] & hashes[1]) == own
         assert 0 not in hashes[0]
         assert (counts.keys[name].hashes[1:] > counts.keys[name].hashes[:-1]).all()
+
+
+def test_a_task_that_waits_on_another_counts_fewer_rows() -> None:
+    def shares(**tasks: dict[str, str]) -> list[float]:
+        return section._shares_counted(Tasks.model_validate(tasks)).tolist()
+
+    assert shares(view={"label": "viewed"}) == [1.0, 0.2]
+    order = {"label": "bought", "after": "view"}
+    assert shares(view={"label": "viewed"}, order=order) == [1.0, 0.2, 0.2, 0.05]
+    assert shares(view={"label": "viewed"}, like={"label": "liked"}) == [1.0, 1.0, 0.2, 0.2]
 
 
 def test_a_log_of_the_next_day_that_is_missing_is_told(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from benchmarks.speed.options import Options
 from benchmarks.speed.peers import environments
 from benchmarks.speed.peers.handed import Column, Handed, learn_and_score, load_rows, save_rows
 from benchmarks.speed.peers.with_keras import build
+from configs import InputError, load_experiment
+from tests.conftest import QUICKSTART
 
 HANDED = Handed(
     (
@@ -38,6 +40,23 @@ def rows(count: int) -> dict[str, np.ndarray]:
         "click": np.ones(count, np.float32),
         "conversion": np.zeros(count, np.float32),
     }
+
+
+@pytest.mark.parametrize(
+    ("tasks", "words"),
+    [
+        ("{view: {label: click}}", "view (click)"),
+        ("{a: {label: click}, b: {label: conversion}}", "a (click), b (conversion)"),
+        (
+            "{a: {label: click}, b: {label: conversion, after: a}}",
+            "a (click), b (conversion where click is 1)",
+        ),
+    ],
+)
+def test_other_tasks_than_the_peers_are_refused(tasks: str, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        step.entire_space(load_experiment(QUICKSTART, [f"tasks={tasks}"]))
+    assert str(error.value).endswith(f"expected these two, received {words}")
 
 
 def test_the_step_is_measured_and_missing_peers_are_named(
@@ -108,7 +127,12 @@ def test_plain_keras_has_the_same_widths() -> None:
 
 
 def test_a_peer_that_fails_is_told_with_its_last_line(tmp_path: Path) -> None:
-    told = step._peer("plain_keras", tmp_path / "nothing", Options(tmp_path, tmp_path, quick=True))
+    told = step._peer(
+        "plain_keras",
+        tmp_path / "nothing",
+        Options(tmp_path, tmp_path, quick=True),
+        ("click", "both"),
+    )
     assert str(told).startswith("failed: FileNotFoundError")
 
 
