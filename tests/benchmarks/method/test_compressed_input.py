@@ -76,7 +76,8 @@ def test_at_a_lower_rank_it_starts_at_the_projection_on_principal_components(
 def test_the_learner_reads_the_compressed_and_is_added_to_it(
     bench: Bench, window: BackboneOutputs
 ) -> None:
-    adapter = CompressedInput.of(
+    kernel = Kernel(width=5, activation="tanh")
+    adapter = CompressedInput.of(bench.backbone, TOWERS, kernel, window, 3)
         bench.backbone, TOWERS, Kernel(width=5, activation="tanh"), window, 3
     )
     generator, rows = np.random.default_rng(4), np.arange(50)
