@@ -44,6 +44,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "trainer": (
         ("task",),
         ("training",),
+        ("distillation",),
         ("evaluation",),
         ("prerequisites",),
         ("registry",),
@@ -348,6 +349,9 @@ WRITTEN_ELSEWHERE = {
     "trainer.backbone.stored_taps": {
         "np.lib.format.open_memmap": "into an atomic_directory",
         "path.open": "the same file, whose place on the disk is taken",
+    },
+    "trainer.distillation.stored_scores": {
+        "tf.io.TFRecordWriter": "into an atomic_directory",
     },
     "trainer.memory.memory_store": {"np.savez": "into memory"},
     "trainer.registry.kernel_version": {"np.savez": "into memory"},

@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
@@ -10,16 +11,20 @@ import keras
 import numpy as np
 
 from configs import Experiment, InputError
-from configs.files import atomic_directory, check_no_pattern, write_json
+from configs.digests.sealed_json import write_sealed
+from configs.files import atomic_directory, check_no_pattern, delete, write_json
 from configs.random_streams import Purpose, integer_seed
 from configs.tensorflow_import import tf
+from configs.training import Teaching
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.backbone.saving import job_fingerprint, save_backbone
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
-from trainer.job import Job
+from trainer.distillation.stored_scores import scores_folder, teacher_scores
+from trainer.distillation.teacher import Teacher, taught_by
+from trainer.job import TEACHER, Job
 from trainer.kernels.scoring import entire_space_aucs
 from trainer.losses import Objectives, log_probabilities
 from trainer.metrics.task_metrics import mean_defined
@@ -53,17 +58,26 @@ def one_thread_an_operation() -> None:
             tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
-def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
+def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = None) -> None:
     """Trains a backbone and writes it to ``<job>/backbone``; resumes an interrupted run; does
     nothing where it is finished.
 
+    Args:
+      experiment: what is trained.
+      data: folder of the dataset.
+      job: where it goes.
+      taught: by whose backbone and kernels it is taught, as ``pretrain.teacher`` says; by nobody's
+        where None.
+
     Raises:
-      InputError: no such dataset, a dataset of other settings, or a job directory with a run of
-        other settings or other rows.
+      InputError: no such dataset, a dataset of other settings, a job directory with a run of other
+        settings, other rows or another teacher, or a teacher that cannot read the dataset.
     """
+    experiment = experiment_taught(experiment, taught)
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
-    _claim(job, experiment, dataset)
+    teacher = _teacher(experiment, dataset, job, taught)
+    _claim(job, experiment, dataset, teacher)
     rows = rows_of(experiment, dataset)
     if job.finished:
         check_rows(job, job.rows, rows)
@@ -73,6 +87,9 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
         )
         return
     keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
+    if teacher:
+        print(f"taught by {teacher.job.folder}: {taught_by(teacher.record)}", file=sys.stderr)
+        dataset = replace(dataset, side=teacher_scores(teacher, experiment, dataset, job))
     run = _Run(experiment, dataset, job)
     run.train()
     if experiment.pretrain.progressive:
@@ -82,10 +99,62 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
     if dataset.manifest.golden_requests:  # else fine-tuning asks for them
         keep_requests(dataset, job)
     job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
+    delete(scores_folder(job))  # they were for going on with an interrupted run
 
 
-def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
-    """Writes down what is trained in this job directory, or checks that it is the same."""
+def experiment_taught(experiment: Experiment, taught: Job | None) -> Experiment:
+    """The experiment with the default of ``pretrain.teacher`` where there is a teacher and the
+    section is missing, so that what is written down says how it counted. Raises ``InputError``
+    where the section is there, and no teacher.
+    """
+    settings = experiment.pretrain.teacher
+    if taught is None and settings and settings.weight:
+        raise InputError(
+            "pretrain.teacher: says how much a teacher counts, and there is none; name its job with"
+            " --teacher, or leave the section out"
+        )
+    if taught is None or settings:
+        return experiment
+    own = experiment.pretrain.model_copy(update={"teacher": Teaching()})
+    return experiment.model_copy(update={"pretrain": own})
+
+
+def _teacher(
+    experiment: Experiment, dataset: Dataset, job: Job, taught: Job | None
+) -> Teacher | None:
+    """The teacher, checked; None where there is none, or its weight is 0."""
+    settings = experiment.pretrain.teacher
+    if taught is None or settings is None:
+        return None
+    if not settings.weight:
+        print("pretrain.teacher.weight is 0: the teacher teaches nothing", file=sys.stderr)
+        return None
+    if taught.folder.resolve() == job.folder.resolve():
+        raise InputError(
+            f"--teacher: {taught.folder} is the job that is trained; expected another, finished one"
+        )
+    teacher = Teacher.open(taught)
+    teacher.check_reads(experiment, dataset)
+    return teacher
+
+
+def _check_teacher(job: Job, teacher: Teacher | None) -> None:
+    """Raises ``InputError`` where a job was begun under another teacher."""
+    theirs, ours = job.teacher(), teacher.record if teacher else None
+    if (theirs and {name: theirs[name] for name in theirs if name != "job"}) == ours:
+        return
+    expected = f"{theirs['job']}: {taught_by(theirs)}" if theirs else "nobody"
+    received = f"{teacher.job.folder}: {taught_by(teacher.record)}" if teacher else "no --teacher"
+    raise InputError(
+        f"{job.folder}: holds a backbone taught by {expected}; received {received}; go on with what"
+        " it began with, or choose another --job-dir"
+    )
+
+
+def _claim(job: Job, experiment: Experiment, dataset: Dataset, teacher: Teacher | None) -> None:
+    """Writes down what is trained in this job directory, and by whom it is taught, or checks that
+    it is the same.
+    """
     path = job.backbone / "experiment.json"
     ours = experiment.model_dump(mode="json")
     begun = job.finished or any(job.checkpoints.glob("*/checkpoint"))
@@ -97,6 +166,11 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
         check_no_pattern(job.folder)
         with atomic_directory(job.backbone / "transform", replace=True) as folder:
             dataset.fitted.save(str(folder))
+        if teacher:
+            record = {"job": str(teacher.job.folder), **teacher.record}
+            write_sealed(job.backbone / TEACHER, record)
+        else:
+            delete(job.backbone / TEACHER)  # of a run that was killed right here
         write_json(path, ours)
     theirs = job.experiment().model_dump(
         mode="json"
@@ -109,6 +183,7 @@ def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
                 f"{job.folder}: holds a backbone with other '{section}' settings; choose another"
                 " --job-dir"
             )
+    _check_teacher(job, teacher)
     if experiment.pretrain.progressive and theirs["finetune"]["split"] != experiment.finetune.split:
         raise InputError(
             f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose"
