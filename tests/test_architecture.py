@@ -359,8 +359,8 @@ WRITTEN_ELSEWHERE = {
     "trainer.training.kernel_training": {
         "tf.summary.create_file_writer": "TensorBoard's logs grow"
     },
+    "trainer.training.claim": {"dataset.fitted.save": "into an atomic_directory"},
     "trainer.training.pretrain": {
-        "dataset.fitted.save": "into an atomic_directory",
         "tf.summary.create_file_writer": "TensorBoard's logs grow",
         "self.checkpoints.save": "TensorFlow's own way; a run without them starts again",
     },

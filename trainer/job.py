@@ -97,9 +97,8 @@ class Job:
         return read_object(self.backbone / _EXPERIMENT)
 
     def teacher(self) -> dict[str, Any] | None:
-        """Who taught the backbone: the path of the ``job``, and what that served then
-        (``trainer.distillation.teacher.Teacher.record``); None where nobody did. Raises
-        ``InputError`` where the file is damaged.
+        """Who taught the backbone, as ``trainer.distillation.teacher.Teacher.record`` said; None
+        where nobody did. Raises ``InputError`` where the file is damaged.
         """
         self._check(TEACHER)
         path = self.backbone / TEACHER

@@ -45,7 +45,7 @@ def teacher_scores(
     """
     folder, splits = scores_folder(job), experiment.fitted_on
     of = {
-        "teacher": teacher.record,
+        "teacher": {name: value for name, value in teacher.record.items() if name != "job"},
         "rows": {name: dataset.manifest.rows_digest(name) for name in splits},
     }
     paths = {name: _paths(folder, dataset, name) for name in splits}

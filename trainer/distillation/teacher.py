@@ -71,10 +71,12 @@ class Teacher:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What teaches, JSON-ready: ``backbone``, its fingerprint, and of every active domain the
-        ``version`` of its kernel and the ``sha256`` of that one's manifest.
+        """What teaches, JSON-ready: ``job``, where it is; ``backbone``, its fingerprint; and of
+        every active domain in ``kernels`` the ``version`` of its kernel and the ``sha256`` of that
+        one's manifest.
         """
         return {
+            "job": str(self.job.folder),
             "backbone": self.job.fingerprint()["fingerprint"],
             "kernels": {
                 domain: {
@@ -212,10 +214,3 @@ class Teacher:
 
 def _no_taps(rows: int) -> Floats:
     return np.empty((rows, 2, 0), np.float32)
-
-
-def taught_by(record: Mapping[str, Any]) -> str:
-    """A teacher's record in words."""
-    kernels = ", ".join(f"{name} {found['version']}" for name, found in record["kernels"].items())
-    with_them = f"with kernels (domain and version) {kernels}" if kernels else "without kernels"
-    return f"backbone {record['backbone'][:12]} {with_them}"

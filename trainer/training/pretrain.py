@@ -11,11 +11,9 @@ import keras
 import numpy as np
 
 from configs import Experiment, InputError
-from configs.digests.sealed_json import write_sealed
-from configs.files import atomic_directory, check_no_pattern, delete, write_json
+from configs.files import delete, write_json
 from configs.random_streams import Purpose, integer_seed
 from configs.tensorflow_import import tf
-from configs.training import Teaching
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
@@ -23,14 +21,15 @@ from trainer.backbone.saving import job_fingerprint, save_backbone
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
 from trainer.distillation.stored_scores import scores_folder, teacher_scores
-from trainer.distillation.teacher import Teacher, taught_by
-from trainer.job import TEACHER, Job
+from trainer.job import Job
 from trainer.kernels.scoring import entire_space_aucs
 from trainer.losses import Objectives, log_probabilities
 from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.golden_scores import keep_requests
+from trainer.reports.text_table import describe_teacher
 from trainer.training.backbone_step import Learner
 from trainer.training.checkpoints import Checkpoints, RunState, check_rows, rows_of
+from trainer.training.claim import claim, experiment_taught, open_teacher
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.intercepts import A_FEW_ROWS, set_intercepts
 from trainer.training.progressive_validation import fill_cold_rows, learn_window
@@ -39,13 +38,6 @@ _FEW_CORES = 2
 _LOG_STEPS = 20
 MOST_AT_ONCE = 10
 """Steps in one call of TensorFlow; Ctrl-C and the progress bar wait for its end."""
-_DECISIVE = (
-    "seed",
-    "features",
-    "tasks",
-    "backbone",
-    "pretrain",
-)  # what a backbone depends on, beside its dataset
 
 
 def one_thread_an_operation() -> None:
@@ -76,8 +68,8 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
     experiment = experiment_taught(experiment, taught)
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
-    teacher = _teacher(experiment, dataset, job, taught)
-    _claim(job, experiment, dataset, teacher)
+    teacher = open_teacher(experiment, dataset, job, taught)
+    claim(job, experiment, dataset, teacher)
     rows = rows_of(experiment, dataset)
     if job.finished:
         check_rows(job, job.rows, rows)
@@ -88,7 +80,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
         return
     keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
     if teacher:
-        print(f"taught by {teacher.job.folder}: {taught_by(teacher.record)}", file=sys.stderr)
+        print(describe_teacher(teacher.record), file=sys.stderr)
         dataset = replace(dataset, side=teacher_scores(teacher, experiment, dataset, job))
     run = _Run(experiment, dataset, job)
     run.train()
@@ -100,101 +92,6 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
         keep_requests(dataset, job)
     job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
     delete(scores_folder(job))  # they were for going on with an interrupted run
-
-
-def experiment_taught(experiment: Experiment, taught: Job | None) -> Experiment:
-    """The experiment with the default of ``pretrain.teacher`` where there is a teacher and the
-    section is missing, so that what is written down says how it counted. Raises ``InputError``
-    where the section is there, and no teacher.
-    """
-    settings = experiment.pretrain.teacher
-    if taught is None and settings and settings.weight:
-        raise InputError(
-            "pretrain.teacher: says how much a teacher counts, and there is none; name its job with"
-            " --teacher, or leave the section out"
-        )
-    if taught is None or settings:
-        return experiment
-    own = experiment.pretrain.model_copy(update={"teacher": Teaching()})
-    return experiment.model_copy(update={"pretrain": own})
-
-
-def _teacher(
-    experiment: Experiment, dataset: Dataset, job: Job, taught: Job | None
-) -> Teacher | None:
-    """The teacher, checked; None where there is none, or its weight is 0."""
-    settings = experiment.pretrain.teacher
-    if taught is None or settings is None:
-        return None
-    if not settings.weight:
-        print("pretrain.teacher.weight is 0: the teacher teaches nothing", file=sys.stderr)
-        return None
-    if taught.folder.resolve() == job.folder.resolve():
-        raise InputError(
-            f"--teacher: {taught.folder} is the job that is trained; expected another, finished one"
-        )
-    teacher = Teacher.open(taught)
-    teacher.check_reads(experiment, dataset)
-    return teacher
-
-
-def _check_teacher(job: Job, teacher: Teacher | None) -> None:
-    """Raises ``InputError`` where a job was begun under another teacher."""
-    theirs, ours = job.teacher(), teacher.record if teacher else None
-    if (theirs and {name: theirs[name] for name in theirs if name != "job"}) == ours:
-        return
-    expected = f"{theirs['job']}: {taught_by(theirs)}" if theirs else "nobody"
-    received = f"{teacher.job.folder}: {taught_by(teacher.record)}" if teacher else "no --teacher"
-    raise InputError(
-        f"{job.folder}: holds a backbone taught by {expected}; received {received}; go on with what"
-        " it began with, or choose another --job-dir"
-    )
-
-
-def _claim(job: Job, experiment: Experiment, dataset: Dataset, teacher: Teacher | None) -> None:
-    """Writes down what is trained in this job directory, and by whom it is taught, or checks that
-    it is the same.
-    """
-    path = job.backbone / "experiment.json"
-    ours = experiment.model_dump(mode="json")
-    begun = job.finished or any(job.checkpoints.glob("*/checkpoint"))
-    if begun and not path.exists():
-        raise InputError(
-            f"{path}: missing, though this job has trained; restore it, or choose another --job-dir"
-        )
-    if not path.exists():
-        check_no_pattern(job.folder)
-        with atomic_directory(job.backbone / "transform", replace=True) as folder:
-            dataset.fitted.save(str(folder))
-        if teacher:
-            record = {"job": str(teacher.job.folder), **teacher.record}
-            write_sealed(job.backbone / TEACHER, record)
-        else:
-            delete(job.backbone / TEACHER)  # of a run that was killed right here
-        write_json(path, ours)
-    theirs = job.experiment().model_dump(
-        mode="json"
-    )  # as read now: with the defaults of settings that are younger than the job
-    for side in (ours, theirs):  # a topic that the body does not read is no matter of the backbone
-        side["topics"] = [(name, side["topics"][name]) for name in side["backbone"]["topics"]]
-    for section in (*_DECISIVE, "topics"):
-        if theirs[section] != ours[section]:
-            raise InputError(
-                f"{job.folder}: holds a backbone with other '{section}' settings; choose another"
-                " --job-dir"
-            )
-    _check_teacher(job, teacher)
-    if experiment.pretrain.progressive and theirs["finetune"]["split"] != experiment.finetune.split:
-        raise InputError(
-            f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose"
-            " another --job-dir"
-        )
-    if not dataset.fitted.same_outputs_as(job.fitted()):
-        raise InputError(
-            f"{job.folder}: holds a backbone of another dataset (its transform differs); choose"
-            " another --job-dir, or, for new logs under that backbone, run python -m"
-            f" preprocessing.task with --transform {job.folder}"
-        )
 
 
 class _Run:

@@ -81,7 +81,7 @@ def test_a_taught_student_is_nearer_to_its_teacher(
 def test_who_taught_is_written_down_and_scores_are_gone_in_the_end(
     taught: Job, untaught: Job, job_dir: Path
 ) -> None:
-    assert taught.teacher() == {"job": str(job_dir), **Teacher.open(Job(job_dir)).record}
+    assert taught.teacher() == Teacher.open(Job(job_dir)).record
     assert untaught.teacher() is None
     assert not scores_folder(taught).exists()
     assert taught.experiment().pretrain.teacher == student(1.0).pretrain.teacher
@@ -114,12 +114,9 @@ def test_weight_0_is_ordinary_training_bit_by_bit(
 def test_without_the_section_the_default_is_written_down(
     dataset_dir: Path, job_dir: Path, tmp_path: Path
 ) -> None:
-    job, explicit = Job(tmp_path / "job"), Job(tmp_path / "explicit")
-    once = "pretrain.epochs=1"
-    pretrain(student(None, once), dataset_dir, job, Job(job_dir))
-    pretrain(student(0.5, once), dataset_dir, explicit, Job(job_dir))
-    assert job.fingerprint() == explicit.fingerprint()
-    assert job.experiment().pretrain.teacher == student(0.5).pretrain.teacher
+    job = Job(tmp_path / "job")
+    cut_short(student(), dataset_dir, job, "_Run", 0, Job(job_dir))
+    assert job.experiment() == student(0.5)
 
 
 def test_interrupted_and_resumed_equals_undisturbed_and_scores_once(
@@ -179,8 +176,8 @@ def test_damaged_scores_are_named(dataset_dir: Path, job_dir: Path, tmp_path: Pa
         pretrain(student(1.0), dataset_dir, job, Job(job_dir))
     one_line(error)
     shutil.rmtree(scores_folder(job))  # what the message says
-    pretrain(student(1.0), dataset_dir, job, Job(job_dir))
-    assert job.finished
+    cut_short(student(1.0), dataset_dir, job, "run_frozen", 0, Job(job_dir))
+    assert path.exists()
 
 
 @pytest.mark.parametrize("finished", [False, True])
@@ -198,15 +195,23 @@ def test_another_teacher_is_refused(
         pretrain(student(1.0), dataset_dir, job, teacher)
     one_line(error)
     KernelStore(teacher).activate(first, 1)  # the same one, wherever it stands
-    pretrain(student(1.0), dataset_dir, job, teacher)
-    assert_equal_backbones(job.folder, taught.folder)
+    if finished:
+        pretrain(student(1.0), dataset_dir, job, teacher)
+    else:
+        cut_short(student(1.0), dataset_dir, job, "_Run", 0, teacher)
 
 
 def test_an_untaught_job_is_not_taught_later(
     dataset_dir: Path, job_dir: Path, untaught: Job
 ) -> None:
-    with pytest.raises(InputError, match="other 'pretrain' settings") as error:
+    with pytest.raises(InputError, match=r"that nobody teaches; received a run taught") as error:
         pretrain(student(0.5), dataset_dir, untaught, Job(job_dir))
+    one_line(error)
+
+
+def test_a_taught_job_is_not_gone_on_with_alone(dataset_dir: Path, taught: Job) -> None:
+    with pytest.raises(InputError, match=r"taught by .*; received no --teacher; go on") as error:
+        pretrain(student(), dataset_dir, taught)
     one_line(error)
 
 

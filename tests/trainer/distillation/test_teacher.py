@@ -14,11 +14,12 @@ from trainer.backbone.frozen_pass import run_frozen
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
 from trainer.distillation import teacher as module
-from trainer.distillation.teacher import Teacher, taught_by
+from trainer.distillation.teacher import Teacher
 from trainer.evaluation.kernel_rows import KernelRows
 from trainer.job import Job
 from trainer.kernels.scoring import route, score_rows
 from trainer.registry.kernel_registry import KernelStore
+from trainer.reports.text_table import describe_teacher
 
 
 def as_evaluated(experiment: Experiment, data: Path, job: Job, split: str) -> np.ndarray:
@@ -86,7 +87,7 @@ def test_a_teacher_without_kernels_is_its_backbone(
     expected = run_frozen(load_frozen(job, experiment), dataset, "finetune", None, "rows").logits
     logits = scored(teacher, student(0.5), dataset_dir, "finetune")
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-6)
-    assert taught_by(teacher.record).endswith("without kernels")
+    assert describe_teacher(teacher.record).endswith("without kernels")
 
 
 def test_a_record_names_what_is_served(job_copy: Path) -> None:
@@ -96,7 +97,7 @@ def test_a_record_names_what_is_served(job_copy: Path) -> None:
     assert {name: found["version"] for name, found in before["kernels"].items()} == active
     assert before["backbone"] == job.fingerprint()["fingerprint"]
     first = next(iter(active))
-    assert f"{first} {active[first]}" in taught_by(before)
+    assert f"{first} {active[first]}" in describe_teacher(before)
     KernelStore(job).deactivate(first)
     assert Teacher.open(job).record["kernels"].keys() == active.keys() - {first}
 
