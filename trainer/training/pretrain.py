@@ -73,6 +73,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
     rows = rows_of(experiment, dataset)
     if job.finished:
         check_rows(job, job.rows, rows)
+        delete(scores_folder(job))  # of a run that was killed at its very end
         print(
             f"{job.backbone}: finished already; choose another --job-dir to train again",
             file=sys.stderr,
