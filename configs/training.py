@@ -54,6 +54,19 @@ class Backbone(Section):
     debias: Debias | None = None
 
 
+class Teaching(Section):
+    """How much a backbone learns from the teacher that ``--teacher`` names."""
+
+    weight: float = Field(
+        0.5,
+        ge=0.0,
+        le=1.0,
+        description=(
+            "of the cross entropy with the teacher's probabilities; the labels' loss has the rest"
+        ),
+    )
+
+
 class Pretrain(Section):
     """How the backbone is trained."""
 
@@ -88,6 +101,13 @@ class Pretrain(Section):
     )
     progressive_parts: Count = Field(
         8, description="parts of that pass, of about as many rows each"
+    )
+    teacher: Teaching | None = Field(
+        None,
+        description=(
+            "learn from another job's backbone and kernels, too (pretrain --teacher); null: not,"
+            " and with --teacher as the defaults say"
+        ),
     )
 
 

@@ -51,6 +51,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "trainer": (
         ("task",),
         ("training",),
+        ("distillation",),
         ("evaluation",),
         ("prerequisites",),
         ("registry",),
@@ -356,14 +357,17 @@ WRITTEN_ELSEWHERE = {
         "np.lib.format.open_memmap": "into an atomic_directory",
         "path.open": "the same file, whose place on the disk is taken",
     },
+    "trainer.distillation.stored_scores": {
+        "tf.io.TFRecordWriter": "into an atomic_directory",
+    },
     "trainer.memory.memory_store": {"np.savez": "into memory"},
     "trainer.registry.kernel_version": {"np.savez": "into memory"},
     "trainer.reports.plots": {"figure.savefig": "into memory"},
     "trainer.training.kernel_training": {
         "tf.summary.create_file_writer": "TensorBoard's logs grow"
     },
+    "trainer.training.claim": {"dataset.fitted.save": "into an atomic_directory"},
     "trainer.training.pretrain": {
-        "dataset.fitted.save": "into an atomic_directory",
         "tf.summary.create_file_writer": "TensorBoard's logs grow",
         "self.checkpoints.save": "TensorFlow's own way; a run without them starts again",
     },

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 
 _FINGERPRINT, _EXPERIMENT = "fingerprint.json", "experiment.json"
+TEACHER = "teacher.json"
+"""Beside the backbone: who taught it; not there where nobody did."""
+_TAUGHT_BY = ("job", "backbone", "kernels")
 _UNZIPPED = ("model/config.json", "model/metadata.json")
 """Of a backbone that is not zipped; its weights are part of the fingerprint."""
 _ANEW = "restore the job, or train it anew in another --job-dir"
@@ -92,6 +95,14 @@ class Job:
         """
         self._check(_EXPERIMENT)
         return read_object(self.backbone / _EXPERIMENT)
+
+    def teacher(self) -> dict[str, Any] | None:
+        """Who taught the backbone, as ``trainer.distillation.teacher.Teacher.record`` said; None
+        where nobody did. Raises ``InputError`` where the file is damaged.
+        """
+        self._check(TEACHER)
+        path = self.backbone / TEACHER
+        return read_sealed(path, _ANEW, *_TAUGHT_BY) if path.exists() else None
 
     def check_model(self) -> None:
         """Raises ``InputError`` where what stands beside the weights of a backbone that is not
@@ -176,7 +187,7 @@ class Job:
           fingerprint: of the backbone.
           rows: split -> digest of the rows that it has learned from or was validated on.
         """
-        listed = [_EXPERIMENT, "history.json", GOLDEN_FILE, *_UNZIPPED]
+        listed = [_EXPERIMENT, "history.json", TEACHER, GOLDEN_FILE, *_UNZIPPED]
         listed += [f"transform/{path.name}" for path in (self.backbone / "transform").iterdir()]
         there = [name for name in sorted(listed) if (self.backbone / name).is_file()]
         files = {name: sha256_of(self.backbone / name) for name in there}

@@ -99,6 +99,13 @@ def _parser() -> argparse.ArgumentParser:
             metavar="DIR",
             help="where the backbone, kernels and reports are",
         )
+        if name in ("pretrain", "run"):
+            command.add_argument(
+                "--teacher",
+                type=Path,
+                metavar="DIR",
+                help="job whose backbone and active kernels teach this one (pretrain.teacher)",
+            )
         if name in ("finetune", "run"):
             command.add_argument(
                 "--domains",
@@ -122,12 +129,15 @@ def _parser() -> argparse.ArgumentParser:
 def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
     experiment = read_config(arguments)
     check_dataset(arguments.data, *experiment.fitted_on, experiment.pretrain.validation)
+    taught = Job(arguments.teacher) if arguments.teacher else None
+    if taught:
+        taught.check_finished()
     with _tensorflow():
         from trainer.training.pretrain import one_thread_an_operation, pretrain
 
         if alone:  # not before the other steps, whose operations are few and large
             one_thread_an_operation()
-        pretrain(experiment, arguments.data, Job(arguments.job_dir))
+        pretrain(experiment, arguments.data, Job(arguments.job_dir), taught)
 
 
 def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:

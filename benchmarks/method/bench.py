@@ -74,7 +74,8 @@ class Bench:
                 _, flags = parse_arguments(["--config", "-", "--output", str(self.data)])
                 DatasetJob(experiment, logs, str(self.data), tuple(flags)).run()
         self.dataset = Dataset.open(self.data, experiment)
-        settings = experiment.model_dump(mode="json")
+        untaught = {"pretrain": {"teacher"}}  # as all are here; folders keep their older names
+        settings = experiment.model_dump(mode="json", exclude=untaught)
         self.job = Job(
             folder
             / "jobs"

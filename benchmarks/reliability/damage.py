@@ -266,13 +266,14 @@ def resume(folder: Path) -> Iterator[bytes]:
     """What an interrupted run goes on from: the weights, the optimisers, and the best weights."""
     from trainer.data.dataset import Dataset
     from trainer.job import Job
-    from trainer.training.pretrain import _claim, _Run
+    from trainer.training.claim import claim
+    from trainer.training.pretrain import _Run
 
     job, experiment = Job(folder), _experiment()
     data = folder.parent / "data"
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
-    _claim(job, experiment, dataset)
+    claim(job, experiment, dataset, None)
     run = _Run(experiment, dataset, job)
     state = run.checkpoints.restore()
     if state is None:

@@ -30,7 +30,7 @@ def sections(model: BaseModel, path: str = "") -> Iterator[tuple[str, type[BaseM
                 yield from sections(below, ".".join(filter(None, [path, name, key])))
 
 
-SECTIONS = dict(sections(accept("memory={keys: {user: [user]}}")))
+SECTIONS = dict(sections(accept("memory={keys: {user: [user]}}", "pretrain.teacher.weight=0.5")))
 
 NEEDED = {"memory": ["memory={keys: {user: [user]}}"]}
 """What makes a section that the config has not."""

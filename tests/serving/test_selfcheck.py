@@ -7,11 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs import Experiment, InputError
+from configs import Experiment, InputError, load_experiment
 from serving.export.reference_scores import stored_scores
+from serving.export.version_writer import export
 from serving.selfcheck import TOLERANCE, check, log_rows
+from tests.conftest import QUICKSTART, SMALL
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
+from trainer.training.finetune import finetune
+from trainer.training.pretrain import pretrain
 
 
 def test_a_server_gives_the_trainers_scores(
@@ -25,6 +29,30 @@ def test_a_server_gives_the_trainers_scores(
     assert result["rank"]["largest_difference"] <= 1e-6
     for name in (*active, "backbone"):
         assert result["domains"][name]["served"] == [name]
+
+
+def test_a_server_gives_a_taught_students_scores(
+    dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
+    """A student is a job like any other: tuned, exported and served."""
+    experiment = load_experiment(
+        QUICKSTART,
+        [
+            *SMALL,
+            "backbone.embedding_dimension=2",
+            "backbone.expert_layers=[4]",
+            "features.history.attention=false",
+            "pretrain.epochs=1",
+        ],
+    )
+    job, models = Job(tmp_path / "student"), tmp_path / "models"
+    pretrain(experiment, dataset_dir, job, Job(job_dir))
+    finetune(experiment, dataset_dir, job, ["all", "scene=home"])
+    export(job, models)
+    result = check(experiment, dataset_dir, job, models, 100)
+    assert result["rows"] == 100
+    assert max(domain["largest_difference"] for domain in result["domains"].values()) <= TOLERANCE
+    assert result["rank"]["largest_difference"] <= 1e-6
 
 
 def test_a_job_without_active_kernels_is_scored_by_its_backbone(

@@ -364,3 +364,28 @@ def test_the_real_process_says_one_line_and_exits_with_2(config: str, tmp_path: 
     assert done.stdout == ""
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_teacher_that_is_not_finished_is_said_before_anything_is_loaded(
+    command: Command, config: str, dataset_dir: Path, tmp_path: Path
+) -> None:
+    words = ["--config", config, "--data", dataset_dir, "--job-dir", tmp_path / "job"]
+    for before in (["pretrain"], []):
+        said = command.refused(*before, *words, "--teacher", tmp_path / "none")
+        assert "none: no such job; run python -m trainer.task pretrain first" in said
+    assert not (tmp_path / "job").exists()
+
+
+def test_a_student_is_taught_by_the_job_that_is_named(
+    command: Command, config: str, dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
+    job = Job(tmp_path / "job")
+    words = ["--config", config, "--data", dataset_dir, "--job-dir", job.folder]
+    words += ["--set", "pretrain.teacher.weight=0.7", "--set", "pretrain.epochs=1"]
+    assert "name its job with --teacher" in command.refused("pretrain", *words)
+    code, _, err = command("pretrain", *words, "--teacher", job_dir)
+    assert code == 0, err
+    assert f"taught by {job_dir}: backbone" in err
+    record = job.teacher()
+    assert record
+    assert record["kernels"].keys() == KernelStore(Job(job_dir)).active().keys()

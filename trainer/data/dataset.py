@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from preprocessing.features.fitted import Fitted
 from trainer.data.key_columns import KeyColumns
 from trainer.data.raw_columns import RAW, RawColumns
 from trainer.data.row_weights import WEIGHT, check_weights
+from trainer.data.side_column import SideColumn
 from trainer.data.topic_columns import TopicColumns
 
 _INTERLEAVED_FILES = 16
@@ -44,6 +46,7 @@ class Dataset:
     topics: TopicColumns
     keys: KeyColumns
     weight: str | None = None
+    side: SideColumn | None = None
 
     @classmethod
     def open(
@@ -109,11 +112,14 @@ class Dataset:
         Files are interleaved, blocks shuffled among ``_SHUFFLED_BLOCKS``, and rows mixed inside
         buffers of ``_SHUFFLED_ROWS``.
         """
+        paths = self._paths(split)
+        order = random_stream(seed, Purpose.FILE_ORDER, epoch).permutation(paths)
+        beside = dict(zip(paths, self._side_paths(split), strict=False))
         files = tf.data.Dataset.from_tensor_slices(
-            random_stream(seed, Purpose.FILE_ORDER, epoch).permutation(self._paths(split))
+            (order, [beside[path] for path in order]) if beside else (order,)
         )
         records = files.interleave(
-            lambda path: tf.data.TFRecordDataset(path, buffer_size=1 << 20),
+            lambda *paths: _records(1 << 20, *paths),
             cycle_length=_INTERLEAVED_FILES,
             num_parallel_calls=2,
             deterministic=True,
@@ -153,13 +159,25 @@ class Dataset:
           every: of its blocks of rows every ``every``-th alone.
           wanted: which columns, by name; nothing else is read. None for all of them.
         """
-        records = tf.data.TFRecordDataset(self._paths(split), buffer_size=1 << 22)
+        beside = self._side_paths(split) if wanted is None or self._wants_side(wanted) else []
+        records = _records(1 << 22, self._paths(split), *([beside] if beside else []))
         blocks = self._decode(records.shard(every, 0), wanted)
         return iter(blocks.rebatch(batch_size).prefetch(4).as_numpy_iterator())
+
+    def blocks(self, split: str) -> Iterator[tuple[int, Columns]]:
+        """A split in the order of its files, block by block: number of the file, from 0, and the
+        block's columns.
+        """
+        for number, path in enumerate(self._paths(split)):
+            for columns in self._decode(_records(1 << 22, [path])).prefetch(4).as_numpy_iterator():
+                yield number, columns
 
     def _decode(
         self, records: tf.data.Dataset, wanted: Callable[[str], bool] | None = None
     ) -> tf.data.Dataset:
+        """Columns of blocks, of ``_records`` of the split's files and, where they are beside these,
+        of the side column's.
+        """
         names = [name for name in self.columns if wanted is None or wanted(name)]
         readers = [
             reader
@@ -169,13 +187,23 @@ class Dataset:
         read = set(names).union(*(reader.read for reader in readers))
         formats = {name: held for name, held in self.manifest.columns.items() if name in read}
 
-        def decode(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        def decode(record: tf.Tensor, *beside: tf.Tensor) -> dict[str, tf.Tensor]:
             found = decode_block(record, formats)
             for reader in readers:
                 found |= reader.of(found)
-            return {name: found[name] for name in names}
+            columns = {name: found[name] for name in names}
+            if beside and self.side:
+                columns |= decode_block(beside[0], {self.side.name: self.side.format})
+            return columns
 
         return records.map(decode, num_parallel_calls=2, deterministic=True)
+
+    def _wants_side(self, wanted: Callable[[str], bool]) -> bool:
+        return self.side is not None and wanted(self.side.name)
+
+    def _side_paths(self, split: str) -> list[str]:
+        """Files of the side column, one for each of the split's; empty where it has none."""
+        return [str(path) for path in self.side.files.get(split, ())] if self.side else []
 
     def _paths(self, split: str) -> list[str]:
         """A split's files, which are what the manifest lists: counts are then right, too."""
@@ -186,3 +214,9 @@ class Dataset:
             where = f"{self.folder}: split '{split}'"
             check_weights(paths, self.manifest.columns[WEIGHT], self.weight, where)
         return paths
+
+
+def _records(buffer_size: int, *paths: Any) -> tf.data.Dataset:
+    """Records of files; of several files side by side, together."""
+    opened = [tf.data.TFRecordDataset(path, buffer_size=buffer_size) for path in paths]
+    return opened[0] if len(opened) == 1 else tf.data.Dataset.zip(*opened)

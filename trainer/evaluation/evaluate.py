@@ -23,7 +23,7 @@ from trainer.kernels.scoring import route
 from trainer.metrics.results import DomainResult, EvaluationResult
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import job_routes, names_known, topics_with
-from trainer.reports.text_table import describe_seen
+from trainer.reports.text_table import describe_seen, describe_teacher
 
 
 def evaluate(
@@ -106,6 +106,8 @@ def evaluate(
         ranking=experiment.tasks.ranking,
         page=page,
     )
+    if teacher := job.teacher():
+        print(f"the backbone was {describe_teacher(teacher)}", file=sys.stderr)
     if line := describe_seen(result):
         print(line, file=sys.stderr)
     write_json(job.reports / "metrics.json", result.to_json())

@@ -12,6 +12,7 @@ from configs.domain_names import conditions_of, folder_name
 from configs.errors import InputError
 from configs.files import read_json
 from configs.section import read_section
+from trainer.job import Job
 from trainer.metrics.results import EvaluationResult
 from trainer.reports.domain_plots import plot_calibration, plot_gains
 from trainer.reports.html_page import escape, image, render_page, write_page
@@ -26,6 +27,7 @@ from trainer.reports.plots import plot_training
 from trainer.reports.text_table import (
     count_domains,
     describe_seen,
+    describe_teacher,
     show_figure,
     show_gain,
     show_gain_over_all,
@@ -38,8 +40,8 @@ def write_report(job_dir: Path) -> Path:
     directory.
 
     Reads ``reports/metrics.json``, whose time is the evaluation's, and where it exists
-    ``backbone/history.json`` (training curve); links the cards of the kernels that were judged. The
-    file appears whole or not at all.
+    ``backbone/history.json`` (training curve) and ``backbone/teacher.json``; links the cards of the
+    kernels that were judged. The file appears whole or not at all.
 
     Returns:
       The report's path.
@@ -52,6 +54,7 @@ def write_report(job_dir: Path) -> Path:
         raise InputError(f"{metrics}: not found; run trainer.task evaluate first")
     result = read_section(metrics, EvaluationResult)
     moment = datetime.fromtimestamp(metrics.stat().st_mtime, UTC)
+    teacher = Job(job_dir).teacher()
     history = job_dir / "backbone" / "history.json"
     try:
         page = _page(
@@ -59,6 +62,7 @@ def write_report(job_dir: Path) -> Path:
             moment,
             read_json(history) if history.exists() else [],
             {name: _card(job_dir, name, found.version) for name, found in result.domains.items()},
+            f"The backbone was {describe_teacher(teacher)}." if teacher else "",
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
@@ -85,6 +89,7 @@ def _page(
     moment: datetime,
     history: Sequence[Mapping[str, Any]],
     cards: Mapping[str, str],
+    taught: str,
 ) -> str:
     order = _by_topic(result.domains)
     seen = describe_seen(result)
@@ -120,6 +125,7 @@ def _page(
             [f"PCOC of {task.upper()} for every domain" for task in result.overall],
         ),
         "<h2>Training of the backbone</h2>",
+        f"<p>{escape(taught)}</p>" if taught else "",
         (
             _panels(
                 plot_training(history),

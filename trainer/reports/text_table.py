@@ -3,7 +3,8 @@ and the report both show. AUC differences are shown in points, that is x 100.
 """
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, align, is_number
 from trainer.metrics.results import (
@@ -123,6 +124,13 @@ def describe_seen(result: EvaluationResult) -> str | None:
     return (
         f"split '{result.split}' overlaps days that {', and '.join(said)}: its figures flatter them"
     )
+
+
+def describe_teacher(record: Mapping[str, Any]) -> str:
+    """Who taught a backbone, in words; ``record`` is ``trainer.job.Job.teacher``'s."""
+    kernels = ", ".join(f"{name} {found['version']}" for name, found in record["kernels"].items())
+    with_them = f"with kernels (domain and version) {kernels}" if kernels else "without kernels"
+    return f"taught by {record['job']}: backbone {record['backbone'][:12]} {with_them}"
 
 
 def overall_cells(result: EvaluationResult) -> list[list[str]]:

@@ -11,6 +11,7 @@ from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.model import BIAS, add_bias, intercepts_of
+from trainer.distillation.objective import TEACHER_LOGITS, distilled
 from trainer.losses import Objectives, learned_scores
 from trainer.training.optimizers import FusedAdam, RowWiseAdagrad
 
@@ -35,7 +36,7 @@ class Learner:
     ) -> None:
         settings = experiment.pretrain
         self.model, self.objectives = model, Objectives(experiment)
-        self._tasks = experiment.tasks
+        self.experiment = experiment
         tables = [layer.table for layer in model.layers if isinstance(layer, RowEmbedding)]
         self.tables = [table.value for table in tables]
         self.dense = [
@@ -65,16 +66,21 @@ class Learner:
         }
 
     def _step(self, columns: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Learns from a batch of record columns. Returns its loss."""
+        """Learns from a batch of record columns, and from its teacher's scores where it has them.
+        Returns its loss.
+        """
         with tf.GradientTape() as tape:
             heads = self.model(feature_tensors(columns, self.model), training=True)
             logits = heads["logits"]
             served = intercepts_of(self.model)
             if served is not None:
                 logits -= served.value  # they jump, and are not learned
+            served_logits, tasks = logits, self.experiment.tasks
             if BIAS in heads:
-                logits = add_bias(self._tasks, logits, heads[BIAS])
-            loss = self.objectives.loss(learned_scores(self._tasks, logits), columns)
+                logits = add_bias(tasks, logits, heads[BIAS])
+            loss = self.objectives.loss(learned_scores(tasks, logits), columns)
+            if TEACHER_LOGITS in columns:
+                loss = distilled(self.experiment, loss, served_logits, columns)
         sources = [weight.value for weight in self.dense]
         gradients = tape.gradient(loss, sources + self.tables)
         self.adam.apply(gradients[: len(sources)], self.dense)

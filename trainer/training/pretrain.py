@@ -3,6 +3,7 @@
 import os
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import keras
 import numpy as np
 
 from configs import Experiment, InputError
-from configs.files import atomic_directory, check_no_pattern, write_json
+from configs.files import delete, write_json
 from configs.random_streams import Purpose, integer_seed
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import transform_outputs
@@ -19,13 +20,16 @@ from trainer.backbone.model import build_backbone, inference_model
 from trainer.backbone.saving import job_fingerprint, save_backbone
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
+from trainer.distillation.stored_scores import scores_folder, teacher_scores
 from trainer.job import Job
 from trainer.kernels.scoring import entire_space_aucs
 from trainer.losses import Objectives, learned_scores
 from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.golden_scores import keep_requests
+from trainer.reports.text_table import describe_teacher
 from trainer.training.backbone_step import Learner
 from trainer.training.checkpoints import Checkpoints, RunState, check_rows, rows_of
+from trainer.training.claim import claim, experiment_taught, open_teacher
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.intercepts import A_FEW_ROWS, set_intercepts
 from trainer.training.progressive_validation import fill_cold_rows, learn_window
@@ -34,13 +38,6 @@ _FEW_CORES = 2
 _LOG_STEPS = 20
 MOST_AT_ONCE = 10
 """Steps in one call of TensorFlow; Ctrl-C and the progress bar wait for its end."""
-_DECISIVE = (
-    "seed",
-    "features",
-    "tasks",
-    "backbone",
-    "pretrain",
-)  # what a backbone depends on, beside its dataset
 
 
 def one_thread_an_operation() -> None:
@@ -53,26 +50,39 @@ def one_thread_an_operation() -> None:
             tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
-def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
+def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = None) -> None:
     """Trains a backbone and writes it to ``<job>/backbone``; resumes an interrupted run; does
     nothing where it is finished.
 
+    Args:
+      experiment: what is trained.
+      data: folder of the dataset.
+      job: where it goes.
+      taught: by whose backbone and kernels it is taught, as ``pretrain.teacher`` says; by nobody's
+        where None.
+
     Raises:
-      InputError: no such dataset, a dataset of other settings, or a job directory with a run of
-        other settings or other rows.
+      InputError: no such dataset, a dataset of other settings, a job directory with a run of other
+        settings, other rows or another teacher, or a teacher that cannot read the dataset.
     """
+    experiment = experiment_taught(experiment, taught)
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
-    _claim(job, experiment, dataset)
+    teacher = open_teacher(experiment, dataset, job, taught)
+    claim(job, experiment, dataset, teacher)
     rows = rows_of(experiment, dataset)
     if job.finished:
         check_rows(job, job.rows, rows)
+        delete(scores_folder(job))  # of a run that was killed at its very end
         print(
             f"{job.backbone}: finished already; choose another --job-dir to train again",
             file=sys.stderr,
         )
         return
     keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
+    if teacher:
+        print(describe_teacher(teacher.record), file=sys.stderr)
+        dataset = replace(dataset, side=teacher_scores(teacher, experiment, dataset, job))
     run = _Run(experiment, dataset, job)
     run.train()
     if experiment.pretrain.progressive:
@@ -82,45 +92,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job) -> None:
     if dataset.manifest.golden_requests:  # else fine-tuning asks for them
         keep_requests(dataset, job)
     job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
-
-
-def _claim(job: Job, experiment: Experiment, dataset: Dataset) -> None:
-    """Writes down what is trained in this job directory, or checks that it is the same."""
-    path = job.backbone / "experiment.json"
-    ours = experiment.model_dump(mode="json")
-    begun = job.finished or any(job.checkpoints.glob("*/checkpoint"))
-    if begun and not path.exists():
-        raise InputError(
-            f"{path}: missing, though this job has trained; restore it, or choose another --job-dir"
-        )
-    if not path.exists():
-        check_no_pattern(job.folder)
-        with atomic_directory(job.backbone / "transform", replace=True) as folder:
-            dataset.fitted.save(str(folder))
-        write_json(path, ours)
-    theirs = job.experiment().model_dump(
-        mode="json"
-    )  # as read now: with the defaults of settings that are younger than the job
-    for side in (ours, theirs):  # a topic that the body does not read is no matter of the backbone
-        side["topics"] = [(name, side["topics"][name]) for name in side["backbone"]["topics"]]
-        side["tasks"] = list(side["tasks"].items())  # their order is that of the towers
-    for section in (*_DECISIVE, "topics"):
-        if theirs[section] != ours[section]:
-            raise InputError(
-                f"{job.folder}: holds a backbone with other '{section}' settings; choose another"
-                " --job-dir"
-            )
-    if experiment.pretrain.progressive and theirs["finetune"]["split"] != experiment.finetune.split:
-        raise InputError(
-            f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose"
-            " another --job-dir"
-        )
-    if not dataset.fitted.same_outputs_as(job.fitted()):
-        raise InputError(
-            f"{job.folder}: holds a backbone of another dataset (its transform differs); choose"
-            " another --job-dir, or, for new logs under that backbone, run python -m"
-            f" preprocessing.task with --transform {job.folder}"
-        )
+    delete(scores_folder(job))  # they were for going on with an interrupted run
 
 
 class _Run:

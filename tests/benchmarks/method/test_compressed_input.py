@@ -78,8 +78,6 @@ def test_the_learner_reads_the_compressed_and_is_added_to_it(
 ) -> None:
     kernel = Kernel(width=5, activation="tanh")
     adapter = CompressedInput.of(bench.backbone, TOWERS, kernel, window, 3)
-        bench.backbone, TOWERS, Kernel(width=5, activation="tanh"), window, 3
-    )
     generator, rows = np.random.default_rng(4), np.arange(50)
     weights = {
         name: values + 0.3 * generator.standard_normal(values.shape, np.float32)

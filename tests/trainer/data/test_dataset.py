@@ -15,15 +15,17 @@ import tensorflow as tf
 
 from configs import Experiment, InputError
 from configs.digests.sealed_json import SEAL
-from preprocessing.dataset.manifest import load_manifest
+from preprocessing.dataset.manifest import ColumnFormat, load_manifest
 from preprocessing.dataset.record_format import column_formats, encode_blocks
 from tests.trainer.conftest import change_json, one_line, variant
 from trainer.backbone.frozen_pass import run_frozen
 from trainer.data import dataset as dataset_module
 from trainer.data.dataset import Dataset
 from trainer.data.row_weights import check_weights
+from trainer.data.side_column import SideColumn
 
 SPLIT = "pretrain"
+SIDE = "side/values"
 KEY = "row/truth"  # fingerprints of impressions: they tell rows apart
 
 Columns = dict[str, np.ndarray[Any, Any]]
@@ -80,6 +82,61 @@ def test_the_order_is_a_function_of_seed_and_epoch(dataset: Dataset) -> None:
     assert (shuffled(dataset, seed=2)[KEY] != first).mean() > 0.9
     later = joined(dataset.shuffled_batches(SPLIT, 500, 1, epoch=1).as_numpy_iterator())[KEY]
     assert (later != first).mean() > 0.9
+
+
+@pytest.fixture(scope="module")
+def with_side(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """A column beside one of its splits, whose values are those of two of its own columns."""
+    folder = tmp_path_factory.mktemp("side")
+    paths = tuple(
+        folder / f"{number}.tfrecord" for number in range(len(dataset.manifest.splits[SPLIT].files))
+    )
+    blocks: dict[int, list[Any]] = {number: [] for number in range(len(paths))}
+    for number, block in dataset.blocks(SPLIT):
+        blocks[number].append(block)
+    for path, of_file in zip(paths, blocks.values(), strict=True):
+        with tf.io.TFRecordWriter(str(path)) as writer:
+            for block in of_file:
+                values = np.stack([block["label/click"], block["row/timestamp"] % 1000], axis=1)
+                (record,) = encode_blocks({SIDE: values.astype(np.float32)}, len(values))
+                writer.write(record)
+    return replace(
+        dataset, side=SideColumn(SIDE, ColumnFormat(dtype="float32", length=2), {SPLIT: paths})
+    )
+
+
+@pytest.mark.parametrize("buffer", [65_536, 700])
+def test_a_side_column_goes_with_its_rows(
+    buffer: int, dataset: Dataset, with_side: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset_module, "_SHUFFLED_ROWS", buffer)
+    for batches in (
+        with_side.batches(SPLIT, 700),
+        with_side.shuffled_batches(SPLIT, 500, 1, 1).as_numpy_iterator(),
+    ):
+        rows = joined(batches)
+        assert len(rows[KEY]) == dataset.rows(SPLIT)
+        np.testing.assert_array_equal(rows[SIDE][:, 0], rows["label/click"])
+        np.testing.assert_array_equal(rows[SIDE][:, 1], rows["row/timestamp"] % 1000)
+
+
+def test_a_side_column_changes_nothing_else(dataset: Dataset, with_side: Dataset) -> None:
+    """Neither the order of rows, nor what is read where it is not wanted or not there."""
+    np.testing.assert_array_equal(shuffled(with_side, seed=1)[KEY], shuffled(dataset, seed=1)[KEY])
+    few = joined(with_side.batches(SPLIT, 700, wanted=lambda name: name == KEY))
+    assert few.keys() == {KEY}
+    assert joined(with_side.batches("test", 700)).keys() == dataset.columns.keys()
+    every = joined(with_side.batches(SPLIT, 700, every=3))
+    np.testing.assert_array_equal(every[SIDE][:, 0], every["label/click"])
+
+
+def test_blocks_are_the_files_in_order(dataset: Dataset, in_order: Columns) -> None:
+    found = list(dataset.blocks(SPLIT))
+    np.testing.assert_array_equal(np.concatenate([block[KEY] for _, block in found]), in_order[KEY])
+    rows = np.zeros(len(dataset.manifest.splits[SPLIT].files), int)
+    for number, block in found:
+        rows[number] += len(block[KEY])
+    assert rows.tolist() == [file.rows for file in dataset.manifest.splits[SPLIT].files]
 
 
 def test_neighbours_of_a_file_do_not_stay_together(dataset: Dataset, in_order: Columns) -> None:

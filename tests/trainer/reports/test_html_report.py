@@ -251,3 +251,20 @@ def test_a_broken_evaluation_leaves_the_old_report(job, content):
     assert "\n" not in str(error.value)
     assert (job / "reports" / "report.html").read_bytes() == before
     assert list((job / "reports").glob(".*")) == []
+
+
+def test_who_taught_the_backbone_is_said(job):
+    record = {
+        "job": "runs/<big>",
+        "backbone": "ab" * 32,
+        "kernels": {
+            "all": {"version": 2, "sha256": ""},
+            "scene=home": {"version": 1, "sha256": ""},
+        },
+    }
+    assert "taught" not in Page(write_report(job).read_text(encoding="utf-8")).text
+    (job / "backbone" / "teacher.json").write_text(json.dumps(record))
+    assert (
+        "The backbone was taught by runs/<big>: backbone abababababab with kernels (domain and"
+        " version) all 2, scene=home 1." in Page(write_report(job).read_text(encoding="utf-8")).text
+    )

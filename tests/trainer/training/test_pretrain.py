@@ -59,7 +59,14 @@ def assert_equal_backbones(first: Path, second: Path) -> None:
         )
 
 
-def cut_short(experiment: Experiment, data: Path, job: Job, name: str, calls: int) -> None:
+def cut_short(
+    experiment: Experiment,
+    data: Path,
+    job: Job,
+    name: str,
+    calls: int,
+    teacher: Job | None = None,
+) -> None:
     """Pre-training that ends where something in its module (or run) is to be called for the
     ``calls + 1``-th time.
     """
@@ -67,7 +74,7 @@ def cut_short(experiment: Experiment, data: Path, job: Job, name: str, calls: in
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(owner, name, after(calls, getattr(owner, name)))
         with pytest.raises(PowerCutError):
-            pretrain(experiment, data, job)
+            pretrain(experiment, data, job, teacher)
     assert not job.finished
     with pytest.raises(InputError, match="not found"):
         load_frozen(job, experiment)

@@ -1,0 +1,1 @@
+"""Teaches a small backbone what a large one answers with its kernels."""

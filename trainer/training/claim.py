@@ -1,0 +1,124 @@
+"""What a job directory is claimed for: one experiment, one dataset and one teacher, or none; a run
+that goes on with it must be of the same.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from configs import Experiment, InputError
+from configs.digests.sealed_json import write_sealed
+from configs.files import atomic_directory, check_no_pattern, delete, write_json
+from configs.training import Teaching
+from trainer.data.dataset import Dataset
+from trainer.distillation.teacher import Teacher
+from trainer.job import TEACHER, Job
+from trainer.reports.text_table import describe_teacher
+
+_DECISIVE = (
+    "seed",
+    "features",
+    "tasks",
+    "backbone",
+    "pretrain",
+)  # what a backbone depends on, beside its dataset
+
+
+def experiment_taught(experiment: Experiment, taught: Job | None) -> Experiment:
+    """The experiment with the default of ``pretrain.teacher`` where there is a teacher and the
+    section is missing, so that what is written down says how it counted. Raises ``InputError``
+    where the section is there, and no teacher.
+    """
+    settings = experiment.pretrain.teacher
+    if taught is None and settings and settings.weight:
+        raise InputError(
+            "pretrain.teacher: says how much a teacher counts, and there is none; name its job with"
+            " --teacher, or leave the section out"
+        )
+    if taught is None or settings:
+        return experiment
+    own = experiment.pretrain.model_copy(update={"teacher": Teaching()})
+    return experiment.model_copy(update={"pretrain": own})
+
+
+def open_teacher(
+    experiment: Experiment, dataset: Dataset, job: Job, taught: Job | None
+) -> Teacher | None:
+    """The teacher, checked; None where there is none, or its weight is 0."""
+    settings = experiment.pretrain.teacher
+    if taught is None or settings is None:
+        return None
+    if not settings.weight:
+        print("pretrain.teacher.weight is 0: the teacher teaches nothing", file=sys.stderr)
+        return None
+    if taught.folder.resolve() == job.folder.resolve():
+        raise InputError(
+            f"--teacher: {taught.folder} is the job that is trained; expected another, finished one"
+        )
+    teacher = Teacher.open(taught)
+    teacher.check_reads(experiment, dataset)
+    return teacher
+
+
+def _check_teacher(job: Job, teacher: Teacher | None) -> None:
+    """Raises ``InputError`` where a job was begun under another teacher."""
+    theirs, ours = job.teacher(), teacher.record if teacher else None
+    if _without_place(theirs) == _without_place(ours):
+        return
+    expected = describe_teacher(theirs) if theirs else "that nobody teaches"
+    received = f"a run {describe_teacher(ours)}" if ours else "no --teacher"
+    raise InputError(
+        f"{job.folder}: holds a backbone {expected}; received {received}; go on with what"
+        " it began with, or choose another --job-dir"
+    )
+
+
+def _without_place(record: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """A teacher's record without where its job stands: it may have been moved."""
+    return record and {name: value for name, value in record.items() if name != "job"}
+
+
+def claim(job: Job, experiment: Experiment, dataset: Dataset, teacher: Teacher | None) -> None:
+    """Writes down what is trained in this job directory, and by whom it is taught, or checks that
+    it is the same.
+    """
+    path = job.backbone / "experiment.json"
+    ours = experiment.model_dump(mode="json")
+    begun = job.finished or any(job.checkpoints.glob("*/checkpoint"))
+    if begun and not path.exists():
+        raise InputError(
+            f"{path}: missing, though this job has trained; restore it, or choose another --job-dir"
+        )
+    if not path.exists():
+        check_no_pattern(job.folder)
+        with atomic_directory(job.backbone / "transform", replace=True) as folder:
+            dataset.fitted.save(str(folder))
+        if teacher:
+            write_sealed(job.backbone / TEACHER, teacher.record)
+        else:
+            delete(job.backbone / TEACHER)  # of a run that was killed right here
+        write_json(path, ours)
+    _check_teacher(job, teacher)
+    theirs = job.experiment().model_dump(
+        mode="json"
+    )  # as read now: with the defaults of settings that are younger than the job
+    for side in (ours, theirs):  # a topic that the body does not read is no matter of the backbone
+        side["topics"] = [(name, side["topics"][name]) for name in side["backbone"]["topics"]]
+        side["tasks"] = list(side["tasks"].items())  # their order is that of the towers
+    for section in (*_DECISIVE, "topics"):
+        if theirs[section] != ours[section]:
+            raise InputError(
+                f"{job.folder}: holds a backbone with other '{section}' settings; choose another"
+                " --job-dir"
+            )
+    if experiment.pretrain.progressive and theirs["finetune"]["split"] != experiment.finetune.split:
+        raise InputError(
+            f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose"
+            " another --job-dir"
+        )
+    if not dataset.fitted.same_outputs_as(job.fitted()):
+        raise InputError(
+            f"{job.folder}: holds a backbone of another dataset (its transform differs); choose"
+            " another --job-dir, or, for new logs under that backbone, run python -m"
+            f" preprocessing.task with --transform {job.folder}"
+        )
