@@ -120,7 +120,6 @@ def test_a_teacher_of_other_labels_is_refused_in_one_line(
     other = variant("tasks.cvr.label=order")
     said = r"answers ctr \(click\), cvr \(conversion .* are ctr \(click\), cvr \(order "
     with pytest.raises(InputError, match=said) as error:
-    ) as error:
         teacher.check_reads(other, dataset)
     one_line(error)
 
