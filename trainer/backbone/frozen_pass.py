@@ -244,7 +244,7 @@ def _forward(model: keras.Model, tap: str | None) -> Any:
     """
     made = _traced.setdefault(model, {})
     if tap not in made:
-        model_of = ref(model)  # what it holds must not keep the key alive
+        model_of: Any = ref(model)  # what it holds must not keep the key alive
 
         def forward(features: dict[str, Any]) -> tuple[Any, ...]:
             heads = model_of()(features, training=False)
