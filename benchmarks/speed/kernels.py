@@ -1,12 +1,17 @@
-"""Kernels: what taps and tuning cost, how the cost grows with the number of domains, and full
-fine-tuning beside it.
+"""Kernels: what taps and tuning cost, how the cost grows with the number of domains, what it costs
+to refresh one domain alone where the other kernels exist, and full fine-tuning beside it.
+
+A refresh is the product's own ``finetune`` of that domain, in a process that has started: the
+backbone loaded and checked, its rows' taps, training, judging beside what is served, and storing.
 
 The bound: taps need one forward pass of the backbone over the window, about a third of the
 arithmetic of learning from it; and a kernel needs three products (forward, and back to the weights
 of both layers) of every row that it visits.
 """
 
+import shutil
 import time
+from dataclasses import replace
 from math import ceil
 
 import keras
@@ -19,10 +24,12 @@ from benchmarks.speed.options import Figures, Options
 from configs.domains import ALL, Domain
 from configs.random_streams import Purpose, random_stream
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
+from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.training.backbone_step import Learner
+from trainer.training.finetune import finetune
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
-from trainer.training.kernel_training import train_kernels
+from trainer.training.kernel_training import scale_of, train_kernels
 
 _DOMAINS = 64
 _REPEATS = 3
@@ -61,6 +68,9 @@ def measure(options: Options) -> Figures:
     tuned = time.perf_counter() - start
 
     visited = sum(len(window.domain_rows(domain)) for domain in domains)
+    by_size = sorted(domains, key=lambda domain: len(window.domain_rows(domain)))
+    median = by_size[len(domains) // 2]
+    alone = _refresh_seconds(bench, options, [d.name for d in (by_size[0], median, by_size[-1])])
     one, many = (
         _epoch_seconds(bench, shape, window, 1),
         _epoch_seconds(bench, shape, window, _DOMAINS),
@@ -68,7 +78,6 @@ def measure(options: Options) -> Figures:
     products = sum(
         int(np.prod(size)) for name, size in shape.variables().items() if name in shape.informed
     )
-    median = sorted(domains, key=lambda domain: len(window.domain_rows(domain)))[len(domains) // 2]
     outcome = full(bench, experiment, [], {"start": "backbone", "domains": [median.name]})[""]
     per_row = outcome.seconds / outcome.rows
     return {
@@ -81,6 +90,20 @@ def measure(options: Options) -> Figures:
         "kernel_of_all_traffic_seconds": of_all - forward,
         "tuning_every_domain_seconds": tuned,
         "tuning_to_backbone_epoch_ratio": tuned / epoch,
+        **{
+            f"refreshing_{size}_domain_{name}": value
+            for size, seconds, domain in zip(
+                ("smallest", "median", "largest"),
+                alone,
+                (by_size[0], median, by_size[-1]),
+                strict=True,
+            )
+            for name, value in (
+                ("rows", len(window.domain_rows(domain))),
+                ("seconds", seconds),
+                ("to_backbone_epoch_ratio", seconds / epoch),
+            )
+        },
         "tuning_epoch_rows_per_s": rows / one,
         f"{_DOMAINS}_domains_to_one_ratio": many / one,
         "multiplications_per_row": products,
@@ -110,10 +133,27 @@ def _backbone_epoch_seconds(bench: Bench) -> float:
     return time.perf_counter() - start
 
 
+def _refresh_seconds(bench: Bench, options: Options, domains: list[str]) -> list[float]:
+    """Seconds of fine-tuning each of some domains by itself, in a copy of the job that has kernels
+    of all traffic and of these domains; the first fine-tuning warms up.
+    """
+    folder = options.folder / "refreshed"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(bench.job.folder, folder, ignore=shutil.ignore_patterns("kernels"))
+    job, seconds = Job(folder), []
+    finetune(bench.experiment, bench.data, job, [ALL, *domains])
+    for domain in domains:
+        start = time.perf_counter()
+        finetune(bench.experiment, bench.data, job, [domain])
+        seconds.append(time.perf_counter() - start)
+    return seconds
+
+
 def _epoch_seconds(bench: Bench, shape: KernelShape, window: BackboneOutputs, count: int) -> float:
     """The fastest epoch of as many kernels as asked for that share all rows of the window
-    between them.
+    between them, on inputs as training standardises them.
     """
+    window = replace(window, scale=scale_of(window))
     experiment = bench.experiment
     parts = np.array_split(
         random_stream(experiment.seed, Purpose.BENCHMARK_ROWS).permutation(len(window.logits)),

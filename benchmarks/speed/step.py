@@ -8,6 +8,11 @@ the peers, which offer no target attention with their MMoE, the history is poole
 is shown with attention as well, and with experts that learn in bfloat16. Ours alone has id dropout,
 and row-wise Adagrad for embeddings where the others have Adam.
 
+How long each system takes to a given quality, too: all learn for two epochs, validation rows are
+scored four times an epoch, off the clock, and of every system the seconds are shown after which the
+mean of its CTR- and CTCVR-AUC first is what the best peer's is at best. Rows that warm up count at
+the rate of the others.
+
 The bound: arithmetic of the matrices alone, 6 operations an entry and row (one product forward, two
 backward), at the rate of one wide product.
 """
@@ -29,19 +34,23 @@ from benchmarks.speed.benches import dataset_of, learn
 from benchmarks.speed.hardware import fastest, matmul_gflops
 from benchmarks.speed.options import Figures, Options
 from benchmarks.speed.peers.environments import PINS, interpreter, last_line
-from benchmarks.speed.peers.handed import LABELS, Column, Handed, save_rows
+from benchmarks.speed.peers.handed import EPOCHS, LABELS, Array, Column, Handed, save_rows
 from configs import Experiment, InputError
 from configs.prediction.tasks import Target
 from preprocessing.features.transform import Output, transform_outputs
 from trainer.backbone.frozen_pass import run_frozen
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.data.dataset import Dataset
-from trainer.metrics.task_metrics import auc
+from trainer.metrics.task_metrics import auc, mean_defined
 from trainer.training.backbone_step import Learner
 from trainer.training.pretrain import one_thread_an_operation, validation_figures
 
 _WARM_BATCHES = 20
+_CHECKS = 4
 _PEER_SECONDS = 1800
+_Curve = list[tuple[float, float | None]]
+"""Seconds of learning and the mean AUC after them."""
+
 _MODULES = {"plain_keras": "with_keras", "torch_rechub": "with_rechub", "deepctr": "with_deepctr"}
 
 
@@ -54,12 +63,14 @@ def measure(options: Options) -> Figures:
     rows = options.folder / "rows"
     handed = _hand_over(dataset, pooled, rows)
     figures: Figures = {}
+    curves: dict[str, _Curve] = {}
     for name, ours in (
         ("ours_with_attention", experiment),
         ("ours", pooled),
         ("ours_bfloat16", _in_bfloat16(pooled)),
     ):
-        figures |= _ours(dataset, ours, name)
+        found, curves[name] = _ours(dataset, ours, name)
+        figures |= found
     figures |= _step(dataset, pooled, options.quick)
     peers: dict[str, float] = {}
     for peer in PINS:
@@ -67,8 +78,9 @@ def measure(options: Options) -> Figures:
         if isinstance(outcome, str):
             figures[f"{peer}_not_measured"] = outcome
         else:
-            figures |= outcome
-            peers[peer] = float(outcome[f"{peer}_rows_per_s"])
+            found, curves[peer] = outcome
+            figures |= found
+            peers[peer] = float(found[f"{peer}_rows_per_s"])
     if peers:
         best = max(peers, key=lambda peer: peers[peer])
         figures["best_peer"] = best
@@ -76,6 +88,7 @@ def measure(options: Options) -> Figures:
             figures[f"{name}_to_best_peer_ratio"] = (
                 float(figures[f"{name}_rows_per_s"]) / peers[best]
             )
+        figures |= seconds_to_best_peer(curves, list(peers))
     return figures | {"batch_rows": handed.batch_size}
 
 
@@ -96,6 +109,24 @@ def entire_space(experiment: Experiment) -> tuple[Target, Target]:
     return click, both
 
 
+def seconds_to_best_peer(curves: dict[str, _Curve], peers: list[str]) -> Figures:
+    """The best mean AUC that any peer ever had, whose it is, and after how many seconds every
+    system first had as much.
+    """
+    tops = {
+        name: max((value for _, value in curve if value is not None), default=0.0)
+        for name, curve in curves.items()
+    }
+    best = max(peers, key=lambda peer: tops[peer])
+    figures: Figures = {"best_auc_of_a_peer": tops[best], "best_auc_is_of": best}
+    for name, curve in curves.items():
+        enough = [at for at, value in curve if value is not None and value >= tops[best]]
+        figures[f"{name}_to_best_peers_auc_seconds"] = (
+            enough[0] if enough else f"not in {EPOCHS} epochs: {tops[name]:.4f} at best"
+        )
+    return figures
+
+
 def _without_attention(experiment: Experiment) -> Experiment:
     features = {
         name: feature.model_copy(update={"attention": False}) if feature.kind == "list" else feature
@@ -114,10 +145,9 @@ def _outputs(dataset: Dataset, experiment: Experiment) -> dict[str, Output]:
     return transform_outputs(experiment, dataset.fitted)
 
 
-def _batches(dataset: Dataset, experiment: Experiment) -> tf.data.Dataset:
-    return dataset.shuffled_batches(
-        experiment.pretrain.split, experiment.pretrain.batch_size, seed=experiment.seed
-    )
+def _batches(dataset: Dataset, experiment: Experiment, epoch: int = 0) -> tf.data.Dataset:
+    training = experiment.pretrain
+    return dataset.shuffled_batches(training.split, training.batch_size, experiment.seed, epoch)
 
 
 def _warm_batches(dataset: Dataset, experiment: Experiment) -> int:
@@ -125,6 +155,11 @@ def _warm_batches(dataset: Dataset, experiment: Experiment) -> int:
         _WARM_BATCHES,
         dataset.rows(experiment.pretrain.split) // experiment.pretrain.batch_size // 2,
     )
+
+
+def _check_batches(dataset: Dataset, experiment: Experiment) -> int:
+    training = experiment.pretrain
+    return max(1, ceil(dataset.rows(training.split) / training.batch_size / _CHECKS))
 
 
 def _hand_over(dataset: Dataset, experiment: Experiment, folder: Path) -> Handed:
@@ -143,6 +178,7 @@ def _hand_over(dataset: Dataset, experiment: Experiment, folder: Path) -> Handed
         training.batch_size,
         training.learning_rate,
         training.batch_size * _warm_batches(dataset, experiment),
+        _check_batches(dataset, experiment),
     )
     handed.save(folder)
     names = {f"feature/{column.name}": column.name for column in columns}
@@ -162,35 +198,36 @@ def _hand_over(dataset: Dataset, experiment: Experiment, folder: Path) -> Handed
     return handed
 
 
-def _ours(dataset: Dataset, experiment: Experiment, name: str) -> Figures:
-    """An epoch as ``trainer.training.pretrain`` runs it, without checkpoints and logs."""
+def _ours(dataset: Dataset, experiment: Experiment, name: str) -> tuple[Figures, _Curve]:
+    """Epochs as ``trainer.training.pretrain`` runs them, without checkpoints and logs."""
     keras.utils.set_random_seed(experiment.seed)
     model = build_backbone(experiment, _outputs(dataset, experiment))
     learner, warm = Learner(model, experiment), _warm_batches(dataset, experiment)
-    split, size, batches = (
-        experiment.pretrain.split,
-        experiment.pretrain.batch_size,
-        iter(_batches(dataset, experiment)),
-    )
-    learn(learner, batches, warm)
-    start = time.perf_counter()
-    rows = learn(learner, batches, ceil(dataset.rows(split) / size) - warm)
-    seconds = time.perf_counter() - start
-    judged = run_frozen(
-        inference_model(model, experiment),
-        dataset,
-        experiment.pretrain.validation,
-        tap=None,
-        title="validation",
-    )
-    figures = validation_figures(judged, learner.objectives, experiment)
-    return {
-        f"{name}_rows_per_s": rows / seconds,
-        **{
-            f"{name}_{target.name}_auc": _figure(figures[f"{target.name}_auc"])
-            for target in entire_space(experiment)
-        },
-    }
+    inference, training = inference_model(model, experiment), experiment.pretrain
+    steps = ceil(dataset.rows(training.split) / training.batch_size)
+    every = _check_batches(dataset, experiment)
+    figures: Figures = {}
+    curve: _Curve = []
+    rows, seconds, warm_rows = 0, 0.0, 0
+    for epoch in range(EPOCHS):
+        batches, done = iter(_batches(dataset, experiment, epoch)), 0
+        if not epoch:
+            warm_rows, done = learn(learner, batches, warm), warm
+        while done < steps:
+            count = min(every - done % every, steps - done)
+            start = time.perf_counter()
+            rows += learn(learner, batches, count)
+            seconds, done = seconds + time.perf_counter() - start, done + count
+            judged = run_frozen(inference, dataset, training.validation, None, "validation")
+            found = validation_figures(judged, learner.objectives, experiment)
+            keys = [f"{target.name}_auc" for target in entire_space(experiment)]
+            aucs = {key: found[key] for key in keys}
+            at = seconds * (rows + warm_rows) / rows
+            curve.append((at, mean_defined(aucs.values())))
+        if not epoch:
+            figures = {f"{name}_rows_per_s": rows / seconds}
+            figures |= {f"{name}_{key}": _figure(value) for key, value in aucs.items()}
+    return figures, curve
 
 
 def _step(dataset: Dataset, experiment: Experiment, quick: bool) -> Figures:
@@ -212,8 +249,10 @@ def _step(dataset: Dataset, experiment: Experiment, quick: bool) -> Figures:
     }
 
 
-def _peer(peer: str, rows: Path, options: Options, tasks: tuple[str, str]) -> Figures | str:
-    """A peer's figures by the names of its tasks, or why there are none."""
+def _peer(
+    peer: str, rows: Path, options: Options, tasks: tuple[str, str]
+) -> tuple[Figures, _Curve] | str:
+    """A peer's figures by the names of its tasks and its curve, or why there are none."""
     python = interpreter(peer, options.folder / "peers", install=not options.quick)
     if isinstance(python, str):
         return python
@@ -238,16 +277,19 @@ def _peer(peer: str, rows: Path, options: Options, tasks: tuple[str, str]) -> Fi
     if done.returncode:
         return f"failed: {last_line(done.stderr)}"
     outcome: dict[str, Any] = json.loads((rows / f"{peer}.json").read_text(encoding="utf-8"))
-    scores = np.load(rows / f"{peer}.npy")
-    return {
+    labels = [np.load(rows / "validation" / f"{label}.npy") for label in LABELS]
+
+    def aucs(scores: Array) -> list[float | None]:
+        return [auc(label, scores[:, task]) for task, label in enumerate(labels)]
+
+    found = aucs(np.load(rows / f"{peer}.npy"))
+    figures: Figures = {
         f"{peer}_rows_per_s": float(outcome["rows_per_s"]),
-        **{
-            f"{peer}_{task}_auc": _figure(
-                auc(np.load(rows / "validation" / f"{label}.npy"), scores[:, place])
-            )
-            for place, (task, label) in enumerate(zip(tasks, LABELS, strict=True))
-        },
+        **{f"{peer}_{task}_auc": _figure(value) for task, value in zip(tasks, found, strict=True)},
     }
+    scored = np.load(rows / f"{peer}_curve.npy")
+    values = [mean_defined(aucs(scores)) for scores in scored]
+    return figures, list(zip(outcome["curve_seconds"], values, strict=True))
 
 
 def _figure(value: float | None) -> float | str:

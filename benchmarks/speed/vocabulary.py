@@ -93,7 +93,7 @@ def _keras(experiment: Experiment, rows: int, repeats: int) -> float:
         settings.expert_layers,
         settings.tower_layers,
     )
-    model = build(Handed(columns, *widths, _BATCH, experiment.pretrain.learning_rate, 0))
+    model = build(Handed(columns, *widths, _BATCH, experiment.pretrain.learning_rate, 0, 1))
     batches = [
         ({"user": batch["feature/user"]}, [batch["label/click"], batch["label/conversion"]])
         for batch in _batches(rows)

@@ -2,10 +2,13 @@
 training and judging need.
 """
 
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import keras
 import numpy as np
@@ -14,6 +17,7 @@ import numpy.typing as npt
 from configs import Experiment, InputError
 from configs.domains import Domain, Topic
 from configs.memory import Memory
+from configs.tensorflow_import import tf
 from trainer.backbone.input_scale import InputScale
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
 from trainer.backbone.saving import load_frozen
@@ -22,7 +26,15 @@ from trainer.data.progress_bar import with_progress
 from trainer.job import Job
 
 Floats = npt.NDArray[np.float32]
+Chosen = Callable[[Columns, int], npt.NDArray[np.bool_]]
+"""A batch's columns and the index of its first row in the split -> which of its rows."""
+
 _BATCH = 16_384
+_READ_TO_CHOOSE = 4 * _BATCH
+_AT_ONCE = 2
+"""Batches that are computed at a time: while the outputs of one are copied, or one of its
+operations runs in a single thread, the other keeps the cores busy.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,26 +59,37 @@ class BackboneOutputs:
     memory: Floats | None = None
     scale: InputScale | None = None
 
-    def inputs(self, rows: Any) -> Floats:
+    @property
+    def input_shape(self) -> tuple[int, int]:
+        """T and d of what kernels read."""
+        tasks, width = self.taps.shape[1:]
+        return tasks, width + (0 if self.memory is None else self.memory.shape[1])
+
+    def inputs(self, rows: Any, out: Floats | None = None) -> Floats:
         """What kernels read of rows, tap and memory: float32 ``[..., T, R, d]``, gathered as it is
         multiplied, so that nothing is transposed.
 
         Args:
           rows: indices ``[..., R]``.
+          out: what to write them into, contiguous; new memory where None. A hot loop gives it: the
+            system clears new memory, which takes longer than gathering.
         """
-        rows = rows[..., np.newaxis, :]
-        taps: Floats = self.taps[rows, np.arange(self.taps.shape[1])[:, np.newaxis]]
-        if self.memory is not None:
-            memory = np.repeat(self.memory[rows], taps.shape[-3], axis=-3)
-            taps = np.concatenate([taps, memory], axis=-1)
-        return taps if self.scale is None else self.scale.applied(taps)
+        (tasks, _), tap_width = self.input_shape, self.taps.shape[2]
+        places = rows[..., np.newaxis, :] * tasks + np.arange(tasks)[:, np.newaxis]
+        if out is None:
+            out = np.empty((*places.shape, self.input_shape[1]), np.float32)
+        flat = self.taps.reshape(-1, tap_width)
+        # Indices are in range; 'clip' alone writes into `out` without a copy between.
+        if self.memory is None:
+            np.take(flat, places, axis=0, out=out, mode="clip")
+        else:
+            out[..., :tap_width] = np.take(flat, places, axis=0)
+            out[..., tap_width:] = self.memory[rows][..., np.newaxis, :, :]
+        return out if self.scale is None else self.scale.applied(out)
 
     def domain_rows(self, domain: Domain) -> npt.NDArray[np.int64]:
         """Indices of a domain's rows, in order."""
-        inside = np.ones(len(self.logits), bool)
-        for topic, index in domain.conditions:
-            inside &= self.columns[f"topic/{topic}"] == index
-        return np.flatnonzero(inside)
+        return np.flatnonzero(in_domain(self.columns, domain, len(self.logits)))
 
     @property
     def weights(self) -> Floats:
@@ -76,6 +99,14 @@ class BackboneOutputs:
     def labels(self, column: str) -> Floats:
         """A label column, float32 ``[N]``."""
         return self.columns[f"label/{column}"].astype(np.float32, copy=False)
+
+
+def in_domain(columns: Columns, domain: Domain, rows: int) -> npt.NDArray[np.bool_]:
+    """Which of ``rows`` rows are a domain's, by their topics."""
+    inside = np.ones(rows, bool)
+    for topic, index in domain.conditions:
+        inside &= columns[f"topic/{topic}"] == index
+    return inside
 
 
 def open_frozen(
@@ -137,6 +168,7 @@ def run_frozen(
     tap: str | None,
     title: str,
     keep: tuple[str, ...] = (),
+    chosen: Chosen | None = None,
 ) -> BackboneOutputs:
     """Runs a frozen backbone over a split.
 
@@ -148,28 +180,86 @@ def run_frozen(
       title: of the progress bar.
       keep: feature columns to keep (``feature/NAME``): what gated kernels read
         (``trainer.kernels.kernel.user_columns``).
+      chosen: the rows that the backbone computes; of the others the columns are kept, the logits
+        are no numbers, and nobody may read the taps. All rows where None.
     """
     rows = dataset.rows(split)
     towers = model.output["logits"].shape[1]
     tasks, width = read_tap(model.output, tap).shape[1:] if tap else (towers, 0)
-    logits, taps = np.empty((rows, towers), np.float32), np.empty((rows, tasks, width), np.float32)
+    # Where rows are left out, memory that nobody writes takes no place.
+    logits, taps = np.empty((rows, towers), np.float32), np.zeros((rows, tasks, width), np.float32)
+    if chosen is not None:
+        logits.fill(np.nan)
     kept: dict[str, npt.NDArray[np.generic]] = {}
-    start = stop = 0
-    for columns in with_progress(title, rows, dataset.batches(split, _BATCH)):
-        heads = model.predict_on_batch(feature_tensors(columns, model))
-        stop = start + len(columns["row/weight"])
-        if stop > rows:
-            break
-        logits[start:stop] = heads["logits"]
+    forward = _forward(model, tap)
+
+    def compute(features: dict[str, Any], places: Any) -> None:
+        found = forward(features)
+        logits[places] = np.asarray(found[0])
         if tap:
-            taps[start:stop] = read_tap(heads, tap)
-        for name, values in columns.items():
-            if name in keep or not name.startswith("feature/"):
-                kept.setdefault(name, np.empty(rows, values.dtype))[start:stop] = values
-        start = stop
+            taps[places] = np.asarray(found[1])
+
+    batches = dataset.batches(split, _BATCH if chosen is None else _READ_TO_CHOOSE)
+    start = stop = 0
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        running: deque[Future[None]] = deque()
+        for columns in with_progress(title, rows, batches):
+            stop = start + len(columns["row/weight"])
+            if stop > rows:
+                break
+            for features, places in _parts(model, columns, start, chosen):
+                if len(running) == _AT_ONCE:
+                    running.popleft().result()
+                running.append(pool.submit(compute, features, places))
+            for name, values in columns.items():
+                if name in keep or not name.startswith("feature/"):
+                    kept.setdefault(name, np.empty(rows, values.dtype))[start:stop] = values
+            start = stop
+        for one in running:
+            one.result()
     if stop != rows:
         raise InputError(
             f"{dataset.folder}: split '{split}' holds other rows than the {rows} of its manifest;"
             " run preprocessing.task again"
         )
     return BackboneOutputs(logits, taps, kept)
+
+
+def _parts(
+    model: keras.Model, columns: Columns, start: int, chosen: Chosen | None
+) -> Iterator[tuple[dict[str, Any], Any]]:
+    """The model's inputs of a batch's rows that are to be computed, ``_BATCH`` rows at most in a
+    part, and their places in the split.
+    """
+    features = feature_tensors(columns, model)
+    if chosen is None:
+        yield features, slice(start, start + len(columns["row/weight"]))
+        return
+    wanted = np.flatnonzero(chosen(columns, start))
+    for first in range(0, len(wanted), _BATCH):
+        part = wanted[first : first + _BATCH]
+        yield {name: values[part] for name, values in features.items()}, start + part
+
+
+_traced: WeakKeyDictionary[keras.Model, dict[str | None, Any]] = WeakKeyDictionary()
+
+
+def _forward(model: keras.Model, tap: str | None) -> Any:
+    """The model's inputs -> its logits, and the tap where one is asked for, as one graph for any
+    number of rows: what nobody reads is not computed, and nothing goes through Keras at every call.
+    Traced once, which takes most of a second.
+    """
+    made = _traced.setdefault(model, {})
+    if tap not in made:
+        model_of: Any = ref(model)  # what it holds must not keep the key alive
+
+        def forward(features: dict[str, Any]) -> tuple[Any, ...]:
+            heads = model_of()(features, training=False)
+            return (heads["logits"], read_tap(heads, tap)) if tap else (heads["logits"],)
+
+        signature = {
+            name: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
+            for name, tensor in model.input.items()
+        }
+        made[tap] = tf.function(forward, input_signature=[signature])
+    return made[tap]

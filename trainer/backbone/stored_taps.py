@@ -14,7 +14,7 @@ import numpy.typing as npt
 from configs import Experiment, InputError
 from configs.digests.listed_files import Listed, check_files, sha256_of
 from configs.digests.sealed_json import read_sealed, write_sealed
-from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
+from trainer.backbone.frozen_pass import BackboneOutputs, Chosen, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Columns, Dataset
 from trainer.job import Job
@@ -84,6 +84,7 @@ def window_rows(
     tap: str | None,
     title: str,
     keep: tuple[str, ...] = (),
+    chosen: Chosen | None = None,
 ) -> BackboneOutputs:
     """The rows of ``finetune.split`` as kernels train on them, in the order of the dataset's files.
 
@@ -99,13 +100,14 @@ def window_rows(
       tap: what kernels read (``trainer.backbone.model.read_tap``), or None.
       title: of the forward pass's progress bar.
       keep: feature columns to keep (``feature/NAME``).
+      chosen: the rows that a forward pass computes; stored ones are all read.
 
     Raises:
       InputError: the stored taps are missing, damaged, of another backbone or of other rows.
     """
     split = experiment.finetune.split
     if not job.experiment().pretrain.progressive:
-        return run_frozen(backbone, dataset, split, tap, title, keep)
+        return run_frozen(backbone, dataset, split, tap, title, keep, chosen)
     folder = taps_folder(job)
     about = read_sealed(
         folder / _ABOUT, _ANEW, "backbone", "split", "files", "parts", optional=["taps"]

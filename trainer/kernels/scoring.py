@@ -1,6 +1,7 @@
 """Scores rows under kernels: logits, probabilities, and which rows and labels a task has."""
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from configs.domains import Domain, Topic
 from configs.prediction.score import SCORE, score_of
 from configs.prediction.tasks import Tasks
 from configs.tensorflow_import import tf
+from trainer.backbone.batch_memory import BatchMemory, tensor_on
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
@@ -18,7 +20,9 @@ from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.losses import predictions
 from trainer.metrics.task_metrics import auc, mean_defined
 
-_CHUNK = 16_384
+_CHUNK = 4_096
+_AT_ONCE = 2
+"""Chunks at a time: while the inputs of one are gathered, another is computed."""
 
 
 _OPERATIONS = {
@@ -83,11 +87,19 @@ def score_rows(
     scored = np.empty((len(rows), data.logits.shape[1]), np.float32)
     if isinstance(adapter, KernelShape) and not adapter.memory:
         data = replace(data, memory=None)
-    for start in range(0, len(rows), _CHUNK):
-        part = rows[start : start + _CHUNK]
-        taps, logits = data.inputs(part)[np.newaxis], data.logits[part].T[np.newaxis]
-        out = adapter.logits(weights, tf.constant(taps), tf.constant(logits))
-        scored[start : start + len(part)] = out[0].numpy().T
+    tasks, width = data.input_shape
+
+    def score_chunks(first: int) -> None:
+        memory = BatchMemory()
+        for start in range(first * _CHUNK, len(rows), _AT_ONCE * _CHUNK):
+            part = rows[start : start + _CHUNK]
+            taps = data.inputs(part, memory.array((tasks, len(part), width)))
+            logits = tf.constant(data.logits[part].T[np.newaxis])
+            out = adapter.logits(weights, tensor_on(taps)[tf.newaxis], logits)
+            scored[start : start + len(part)] = out[0].numpy().T
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(score_chunks, range(_AT_ONCE)))  # a list, so that an error is raised
     if isinstance(adapter, KernelShape) and GATE in kernel:
         buckets = kernel[SUPPORT][data.columns[f"feature/{adapter.user}"][rows]]
         scored = apply_gate(data.logits[rows], scored, kernel[GATE].T[buckets]).numpy()

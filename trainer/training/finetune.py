@@ -7,16 +7,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from configs import Experiment, InputError
 from configs.domain_definitions import Definition, definition_of
 from configs.domains import ALL, Domain, named_domains
-from trainer.backbone.frozen_pass import BackboneOutputs, open_frozen, run_frozen
+from trainer.backbone.frozen_pass import (
+    BackboneOutputs,
+    Chosen,
+    in_domain,
+    open_frozen,
+    run_frozen,
+)
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import window_rows
+from trainer.data.dataset import Columns
 from trainer.evaluation.provenance import seen_by_backbone, seen_by_kernel
 from trainer.job import Job
-from trainer.kernels.kernel import KernelShape, KernelWeights, user_columns
+from trainer.kernels.kernel import KernelShape, KernelWeights, Rows, user_columns
 from trainer.memory.memory_store import MemoryStore
 from trainer.memory.row_memory import RowMemory
 from trainer.registry.golden_scores import GoldenRows, keep_requests
@@ -24,10 +32,16 @@ from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import topics_with
 from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.judging_users import run_key, stopping_rows, with_judges
-from trainer.training.kernel_training import train_kernels
+from trainer.training.kernel_training import scaling_rows, train_kernels
 from trainer.training.outcome import Outcome
 from trainer.training.release import Released, Trained, check_shapes, release
-from trainer.training.warm_start import initial_kernels, levels, start_name
+from trainer.training.warm_start import (
+    initial_kernels,
+    levels,
+    possible_starts,
+    start_name,
+    stored_kernels,
+)
 
 
 def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> list[Outcome]:
@@ -77,15 +91,21 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     # before the forward passes, which take most of the wait
     check_shapes(store, shape, tuned, pinned)
     split, judging = experiment.finetune.split, experiment.finetune.validation
-    window = window_rows(job, experiment, backbone, dataset, tap, "taps of the window", keep)
-    validation = run_frozen(backbone, dataset, judging, tap, "taps of validation", keep)
+    start = stored_kernels(store, shape, possible_starts(experiment.finetune.warm_start, tuned))
+    read = judged = None  # every row
+    if not _reads_every_row(experiment, tuned, start):
+        read = _rows_of(domains, scaling_rows(dataset.rows(split)))
+        judged = _rows_of(domains)
+    title = "taps of the window"
+    window = window_rows(job, experiment, backbone, dataset, tap, title, keep, read)
+    validation = run_frozen(backbone, dataset, judging, tap, "taps of validation", keep, judged)
     if memory:
         remembered = RowMemory(experiment, dataset, MemoryStore(job), memory)
         both = remembered.of({split: window, judging: validation})
         window, validation = both[split], both[judging]
     key = run_key(experiment, dataset)
     validation = with_judges(validation, key)
-    tuning = _Tuning(experiment, store, job.logs / "finetune", shape, window, validation)
+    tuning = _Tuning(experiment, start, job.logs / "finetune", shape, window, validation)
     tuning.train(domains)
     decided = [domain.name for domain in domains]
     if ALL in tuning.trained and ALL not in tuned | pinned:
@@ -136,12 +156,43 @@ def _tell_undecided(store: KernelStore, outcomes: list[Outcome]) -> None:
         )
 
 
+def _reads_every_row(
+    experiment: Experiment, tuned: set[str], start: dict[str, KernelWeights]
+) -> bool:
+    """Whether kernels train on, or are judged by, rows of other domains than those that are
+    tuned.
+    """
+    settings = experiment.finetune
+    trains_all = ALL in tuned or (settings.warm_start != "none" and ALL not in start)
+    return trains_all or settings.mixing != "none"
+
+
+def _rows_of(domains: list[Domain], also: Rows | None = None) -> Chosen:
+    """The rows of any of these domains, and those of the split that are asked for beside them."""
+
+    def chosen(columns: Columns, first: int) -> npt.NDArray[np.bool_]:
+        rows = len(columns["row/weight"])
+        wanted = np.zeros(rows, bool)
+        for domain in domains:
+            wanted |= in_domain(columns, domain, rows)
+        if also is not None:
+            wanted[also[(also >= first) & (also < first + rows)] - first] = True
+        return wanted
+
+    return chosen
+
+
 @dataclass(frozen=True)
 class _Tuning:
-    """What every training of one run shares, and what has been trained so far."""
+    """What every training of one run shares, and what has been trained so far.
+
+    Attributes:
+      start: stored kernels that domains may start from, less their gates
+        (``possible_starts``).
+    """
 
     experiment: Experiment
-    store: KernelStore
+    start: dict[str, KernelWeights]
     logs: Path
     shape: KernelShape
     window: BackboneOutputs
@@ -150,39 +201,14 @@ class _Tuning:
 
     def train(self, domains: list[Domain]) -> None:
         """Trains every domain: that of all traffic first where the others start from it."""
-        kernels: dict[str, KernelWeights] = {}
+        kernels = dict(self.start)
         warm_start = self.experiment.finetune.warm_start
+        if warm_start != "none" and ALL not in kernels:
+            kernels |= self._train_level([Domain(ALL)], {})
         if warm_start != "none":
-            anew = any(domain.name == ALL for domain in domains)
-            kernels[ALL] = self._kernel_of_all_traffic(anew)
             domains = [domain for domain in domains if domain.name != ALL]
-        if warm_start == "parent":
-            kernels = self._stored({name for d in domains for name in d.parents}) | kernels
         for level in levels(warm_start, domains):
             kernels |= self._train_level(level, kernels)
-
-    def _kernel_of_all_traffic(self, anew: bool) -> KernelWeights:
-        """The kernel that the others start from: the stored one, unless it is to be trained anew
-        or there is none of this shape.
-        """
-        stored = {} if anew else self._stored({ALL})
-        return stored[ALL] if stored else self._train_level([Domain(ALL)], {})[ALL]
-
-    def _stored(self, names: set[str]) -> dict[str, KernelWeights]:
-        """The stored kernels of this run's shape among the named domains', less their gates; a
-        damaged one is told and is no start.
-        """
-        found = {}
-        for name in sorted(names):
-            try:
-                found[name] = self.store.active_or_newest(name)
-            except InputError as error:
-                print(f"warning: no domain starts from '{name}': {error}", file=sys.stderr)
-        return {
-            name: {array: kernel.weights[array] for array in self.shape.variables()}
-            for name, kernel in found.items()
-            if kernel and kernel.shape == self.shape
-        }
 
     def _train_level(
         self, domains: list[Domain], known: dict[str, KernelWeights]

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from configs import Experiment
 from configs.random_streams import Purpose, random_stream
 from configs.tensorflow_import import tf
+from trainer.backbone.batch_memory import BatchMemory, tensor_on
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import (
     Adapter,
@@ -189,7 +190,8 @@ class JointTrainer:
         self._noise = [
             random_stream(experiment.seed, Purpose.KERNEL_NOISE, domain.name) for domain in domains
         ]
-        self._traced = tf.function(self._step)
+        self._traced = tf.function(self._step, autograph=False)  # no control flow of Python's
+        self._gathered = BatchMemory()
 
     def kernel(self, index: int) -> KernelWeights:
         """A domain's kernel as it would be served: the means, in the variational reading."""
@@ -266,9 +268,12 @@ class JointTrainer:
         }
         columns["row/weight"] = data.weights[index] * present
         tiled = index.reshape(-1, TILE)
+        tasks, width = data.input_shape
+        inputs = self._gathered.array((len(tiled), tasks, TILE, width))
+        data.inputs(tiled, inputs)
         return _Batch(
             {name: tf.constant(values) for name, values in columns.items()},
-            tf.constant(data.inputs(tiled)),
+            tensor_on(inputs),
             tf.constant(
                 data.logits[tiled[:, np.newaxis], np.arange(data.logits.shape[1])[:, np.newaxis]]
             ),

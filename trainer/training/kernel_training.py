@@ -13,7 +13,7 @@ from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.backbone.input_scale import InputScale
 from trainer.data.progress_bar import row_bar
-from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights
+from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.scoring import mean_auc, score_rows
 from trainer.training.domain_mixing import training_data
 from trainer.training.early_stopping import EarlyStopping
@@ -21,8 +21,20 @@ from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, sche
 from trainer.training.judging_users import stopping_rows
 
 _NO_ROWS = np.empty(0, np.int64)
-_SCALED_ROWS = 32_768
-"""Rows of the window, evenly spaced, that say how its inputs are standardised."""
+_SCALING_ROWS = 32_768
+
+
+def scaling_rows(window: int) -> Rows:
+    """Indices of the rows that say how the inputs of a window of so many rows are standardised:
+    evenly spaced, 32,768 at most.
+    """
+    return np.linspace(0, window - 1, min(window, _SCALING_ROWS)).astype(np.int64)
+
+
+def scale_of(window: BackboneOutputs) -> InputScale:
+    """How the inputs of kernels that train on a window are standardised."""
+    shown = window.inputs(scaling_rows(len(window.logits)))
+    return InputScale.of(np.moveaxis(shown, 0, 1))
 
 
 @dataclass(frozen=True)
@@ -160,9 +172,7 @@ class _Scaling:
     def of(cls, adapter: Adapter, window: BackboneOutputs) -> "_Scaling":
         if not isinstance(adapter, KernelShape):
             return cls(None, None)
-        every = len(window.logits)
-        shown = np.linspace(0, every - 1, min(every, _SCALED_ROWS)).astype(np.int64)
-        return cls(adapter, InputScale.of(np.moveaxis(window.inputs(shown), 0, 1)))
+        return cls(adapter, scale_of(window))
 
     def rows(self, outputs: BackboneOutputs) -> BackboneOutputs:
         return replace(outputs, scale=self.scale)

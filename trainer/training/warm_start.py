@@ -2,8 +2,12 @@
 cross-topic (our choice).
 """
 
+import sys
+
+from configs import InputError
 from configs.domains import ALL, BACKBONE, Domain
-from trainer.kernels.kernel import KernelWeights
+from trainer.kernels.kernel import KernelShape, KernelWeights
+from trainer.registry.kernel_registry import KernelStore
 
 
 def levels(warm_start: str, domains: list[Domain]) -> list[list[Domain]]:
@@ -14,6 +18,35 @@ def levels(warm_start: str, domains: list[Domain]) -> list[list[Domain]]:
         return [domains]
     depths = sorted({len(domain.conditions) for domain in domains})
     return [[domain for domain in domains if len(domain.conditions) == depth] for depth in depths]
+
+
+def possible_starts(warm_start: str, tuned: set[str]) -> set[str]:
+    """The domains whose stored kernels the tuned ones may start from: that of all traffic unless it
+    is tuned anew, and with ``parent`` all that stand above.
+    """
+    if warm_start == "none":
+        return set()
+    above = {name for one in tuned for name in Domain(one).parents if warm_start == "parent"}
+    return (above - {ALL}) | ({ALL} - tuned)
+
+
+def stored_kernels(
+    store: KernelStore, shape: KernelShape, names: set[str]
+) -> dict[str, KernelWeights]:
+    """The stored kernels of a shape among the named domains', less their gates; a damaged one is
+    told and is no start.
+    """
+    found = {}
+    for name in sorted(names):
+        try:
+            found[name] = store.active_or_newest(name)
+        except InputError as error:
+            print(f"warning: no domain starts from '{name}': {error}", file=sys.stderr)
+    return {
+        name: {array: kernel.weights[array] for array in shape.variables()}
+        for name, kernel in found.items()
+        if kernel and kernel.shape == shape
+    }
 
 
 def initial_kernels(

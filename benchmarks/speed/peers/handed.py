@@ -16,6 +16,9 @@ Array = npt.NDArray[Any]
 
 LABELS = ("click", "conversion")
 
+EPOCHS = 2
+"""That every system learns for; rows/s and AUC are of the first."""
+
 
 @dataclass(frozen=True)
 class Column:
@@ -43,6 +46,7 @@ class Handed:
       batch_size: rows a step.
       learning_rate: of Adam.
       warm_rows: the rows learned first, which are not timed.
+      check_batches: batches after which validation rows are scored, off the clock.
     """
 
     columns: tuple[Column, ...]
@@ -53,6 +57,7 @@ class Handed:
     batch_size: int
     learning_rate: float
     warm_rows: int
+    check_batches: int
 
     def save(self, folder: Path) -> None:
         """Writes it into a folder."""
@@ -83,54 +88,113 @@ def load_rows(folder: Path, part: str, handed: Handed) -> tuple[dict[str, Array]
     return inputs, {name: np.load(folder / part / f"{name}.npy") for name in LABELS}
 
 
+Learn = Callable[[dict[str, Array], dict[str, Array], Callable[[], None]], None]
+"""One pass over inputs and labels in the library's own training loop, which calls the third
+argument after every batch.
+"""
+
+
+class Curve:
+    """Scores of validation rows while a model learns, and the seconds that it had learned for.
+
+    Args:
+      check_batches: batches between two of them.
+      score: gives the scores ``[N, 2]``.
+
+    Attributes:
+      seconds: of learning alone, before each of the scores.
+      scores: float32 ``[N, 2]`` each.
+    """
+
+    def __init__(self, check_batches: int, score: Callable[[], Array]) -> None:
+        self._check_batches, self._score = check_batches, score
+        self._batches, self._learned, self._since = 0, 0.0, time.perf_counter()
+        self.seconds: list[float] = []
+        self.scores: list[Array] = []
+
+    def start(self) -> float:
+        """Starts the clock. Returns the seconds on it."""
+        self._since = time.perf_counter()
+        return self._learned
+
+    def stop(self) -> float:
+        """Stops the clock. Returns the seconds on it."""
+        self._learned += time.perf_counter() - self._since
+        return self._learned
+
+    def after_batch(self) -> None:
+        """Counts a batch, and scores after so many."""
+        self._batches += 1
+        if self._batches % self._check_batches == 0:
+            self.stop()
+            self.check()
+            self.start()
+
+    def check(self) -> None:
+        """Scores; the clock stands."""
+        self.seconds.append(self._learned)
+        self.scores.append(self._score().astype(np.float32))
+
+
 def learn_and_score(
     folder: Path,
     name: str,
-    learn: Callable[[dict[str, Array], dict[str, Array]], float],
+    learn: Learn,
     score: Callable[[dict[str, Array]], Array],
     handed: Handed,
 ) -> None:
-    """Learns the first rows, then the others under the clock; writes rows/s and the scores of
-    validation rows.
+    """Learns the first rows, then the others under the clock, then all of them again; writes rows/s
+    and the scores of validation rows after the first epoch, and the curve of both.
 
     Args:
-      folder: of the rows; receives ``NAME.json`` and ``NAME.npy``.
+      folder: of the rows; receives ``NAME.json``, ``NAME.npy`` and ``NAME_curve.npy``.
       name: of the peer.
-      learn: one pass over inputs and labels, in the library's own training loop; returns the
-        seconds it took.
+      learn: a pass.
       score: probabilities ``[N, 2]``: of a click, and of a click with a conversion.
       handed: settings.
     """
     inputs, labels = load_rows(folder, "train", handed)
-    warm, rest = slice(0, handed.warm_rows), slice(handed.warm_rows, None)
-    learn(
-        {key: values[warm] for key, values in inputs.items()},
-        {key: values[warm] for key, values in labels.items()},
-    )
-    seconds = learn(
-        {key: values[rest] for key, values in inputs.items()},
-        {key: values[rest] for key, values in labels.items()},
-    )
-    rows = len(labels["click"]) - handed.warm_rows
-    np.save(
-        folder / f"{name}.npy", score(load_rows(folder, "validation", handed)[0]).astype(np.float32)
-    )
-    (folder / f"{name}.json").write_text(
-        json.dumps({"rows_per_s": rows / seconds}), encoding="utf-8"
-    )
+    validation = load_rows(folder, "validation", handed)[0]
+    curve = Curve(handed.check_batches, lambda: score(validation))
+
+    def learn_rows(part: slice) -> float:
+        start = curve.start()
+        learn(
+            {key: values[part] for key, values in inputs.items()},
+            {key: values[part] for key, values in labels.items()},
+            curve.after_batch,
+        )
+        return curve.stop() - start
+
+    warming = learn_rows(slice(0, handed.warm_rows))
+    seconds = learn_rows(slice(handed.warm_rows, None))
+    curve.check()
+    np.save(folder / f"{name}.npy", curve.scores[-1])
+    rows_per_s = (len(labels["click"]) - handed.warm_rows) / seconds
+    for _ in range(1, EPOCHS):
+        learn_rows(slice(None))
+        curve.check()
+    np.save(folder / f"{name}_curve.npy", np.stack(curve.scores))
+    # what compiles while the first rows are learned is not counted, the rows are
+    late = warming - handed.warm_rows / rows_per_s
+    content = {"rows_per_s": rows_per_s, "curve_seconds": [at - late for at in curve.seconds]}
+    (folder / f"{name}.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def learn_by_fit(folder: Path, name: str, model: Any, handed: Handed) -> None:
+def learn_by_fit(
+    folder: Path, name: str, model: Any, callback: Callable[..., Any], handed: Handed
+) -> None:
     """``learn_and_score`` of a compiled model of Keras 2 or 3, inputs by name to the two
-    probabilities, by its own ``fit``.
+    probabilities, by its own ``fit``; ``callback`` is that Keras's ``LambdaCallback``.
     """
 
-    def learn(inputs: dict[str, Array], labels: dict[str, Array]) -> float:
-        start = time.perf_counter()
-        model.fit(
-            inputs, [labels["click"], labels["conversion"]], batch_size=handed.batch_size, verbose=0
-        )
-        return time.perf_counter() - start
+    def learn(
+        inputs: dict[str, Array], labels: dict[str, Array], after_batch: Callable[[], None]
+    ) -> None:
+        told = callback(on_train_batch_end=lambda batch, logs: after_batch())
+        targets = [labels["click"], labels["conversion"]]
+        size = handed.batch_size
+        model.fit(inputs, targets, batch_size=size, verbose=0, callbacks=[told])
 
     def score(inputs: dict[str, Array]) -> Array:
         return np.concatenate(

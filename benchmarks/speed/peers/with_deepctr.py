@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
     model.compile(
         optimizer=tf_keras.optimizers.Adam(handed.learning_rate), loss=["binary_crossentropy"] * 2
     )
-    learn_by_fit(folder, "deepctr", model, handed)
+    learn_by_fit(folder, "deepctr", model, tf_keras.callbacks.LambdaCallback, handed)
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ def _task(x: Any, experts: Any, handed: Handed) -> Any:
 def main(folder: Path) -> None:
     """Trains and scores."""
     handed = Handed.load(folder)
-    learn_by_fit(folder, "plain_keras", build(handed), handed)
+    learn_by_fit(folder, "plain_keras", build(handed), keras.callbacks.LambdaCallback, handed)
 
 
 if __name__ == "__main__":

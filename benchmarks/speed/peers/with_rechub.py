@@ -9,7 +9,9 @@ other.
 
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch  # type: ignore[import-not-found]
@@ -81,14 +83,28 @@ def main(folder: Path) -> None:
         model_path=str(folder),
     )
 
-    def learn(inputs: dict[str, Array], labels: dict[str, Array]) -> float:
-        start = time.perf_counter()
+    def learn(
+        inputs: dict[str, Array], labels: dict[str, Array], after_batch: Callable[[], None]
+    ) -> None:
         y = np.stack([labels["click"], labels["conversion"]], axis=1)
         batches = BatchSampler(RandomSampler(y), handed.batch_size, drop_last=False)
-        trainer.train_one_epoch(
-            DataLoader(TorchDataset(inputs, y), sampler=batches, batch_size=None)
-        )
-        return time.perf_counter() - start
+        rows = DataLoader(TorchDataset(inputs, y), sampler=batches, batch_size=None)
+
+        class Told:
+            """The loader, which says when the trainer is done with a batch: it asks for the
+            next.
+            """
+
+            def __len__(self) -> int:
+                return len(rows)
+
+            def __iter__(self) -> Iterator[Any]:
+                for batch in rows:
+                    yield batch
+                    after_batch()
+                    model.train()  # scoring leaves it in evaluation
+
+        trainer.train_one_epoch(Told())
 
     def score(inputs: dict[str, Array]) -> Array:
         model.eval()

@@ -2,6 +2,8 @@
 rows, and say what was not measured.
 """
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from benchmarks.speed import step, vocabulary
 from benchmarks.speed.options import Options
-from benchmarks.speed.peers import environments
+from benchmarks.speed.peers import environments, handed
 from benchmarks.speed.peers.handed import Column, Handed, learn_and_score, load_rows, save_rows
 from benchmarks.speed.peers.with_keras import build
 from configs import InputError, load_experiment
@@ -28,6 +30,7 @@ HANDED = Handed(
     batch_size=4,
     learning_rate=0.01,
     warm_rows=4,
+    check_batches=2,
 )
 
 
@@ -76,6 +79,11 @@ def test_the_step_is_measured_and_missing_peers_are_named(
         float(figures["ours_bfloat16_to_best_peer_ratio"])
         == figures["ours_bfloat16_rows_per_s"] / figures["plain_keras_rows_per_s"]
     )
+    assert figures["best_auc_is_of"] == "plain_keras"
+    assert float(figures["plain_keras_to_best_peers_auc_seconds"]) > 0
+    for name in ("ours", "ours_with_attention", "ours_bfloat16"):
+        reached = figures[f"{name}_to_best_peers_auc_seconds"]
+        assert str(reached).startswith("not in 2 epochs") or float(reached) > 0
     for peer in ("torch_rechub", "deepctr"):
         assert environments.VARIABLE in str(figures[f"{peer}_not_measured"])
 
@@ -97,22 +105,59 @@ def test_what_is_handed_over_is_read_back(tmp_path: Path) -> None:
     np.testing.assert_equal(inputs | labels, rows(7))
 
 
-def test_warm_rows_are_learned_but_not_timed(tmp_path: Path) -> None:
+def test_warm_rows_are_learned_but_not_timed_nor_is_what_is_scored_on_the_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clock by hand: compiling takes 50 s, a batch 2 s, scoring 100 s; ten rows are three
+    batches, the first of them warms up.
+    """
     for part in ("train", "validation"):
         save_rows(tmp_path, part, rows(10))
-    seen = []
+    seen, now = [], [0.0]
+    monkeypatch.setattr(handed.time, "perf_counter", lambda: now[0])
 
-    def learn(inputs: dict[str, np.ndarray], labels: dict[str, np.ndarray]) -> float:
+    def learn(
+        inputs: dict[str, np.ndarray], labels: dict[str, np.ndarray], after: Callable[[], None]
+    ) -> None:
         seen.append(inputs["item"])
         assert len(labels["click"]) == len(inputs["history"])
-        return 3.0
+        now[0] += 50.0 if len(seen) == 1 else 0.0
+        for _ in range(0, len(inputs["item"]), 4):
+            now[0] += 2.0
+            after()
 
-    learn_and_score(
-        tmp_path, "peer", learn, lambda inputs: np.zeros((len(inputs["item"]), 2)), HANDED
+    def score(inputs: dict[str, np.ndarray]) -> np.ndarray:
+        now[0] += 100.0
+        return np.full((len(inputs["item"]), 2), len(seen))
+
+    learn_and_score(tmp_path, "peer", learn, score, HANDED)
+    np.testing.assert_array_equal(np.concatenate(seen[:2]), rows(10)["item"])
+    np.testing.assert_array_equal(seen[2], rows(10)["item"])
+    found = json.loads((tmp_path / "peer.json").read_text())
+    rate = 6 / 4.0
+    assert found["rows_per_s"] == rate
+    warm = 4 / rate
+    assert found["curve_seconds"] == pytest.approx([warm + at for at in (2, 4, 6, 10, 10)])
+    np.testing.assert_array_equal(np.load(tmp_path / "peer.npy"), np.full((10, 2), 2))
+    assert np.load(tmp_path / "peer_curve.npy")[:, 0, 0].tolist() == [2, 2, 3, 3, 3]
+
+
+def test_seconds_to_the_best_auc_of_any_peer() -> None:
+    found = step.seconds_to_best_peer(
+        {
+            "ours": [(1.0, 0.6), (2.0, 0.71), (3.0, 0.72)],
+            "fast": [(0.5, 0.69), (1.5, 0.68)],
+            "best": [(4.0, 0.7), (8.0, None)],
+        },
+        ["fast", "best"],
     )
-    np.testing.assert_array_equal(np.concatenate(seen), rows(10)["item"])
-    assert (tmp_path / "peer.json").read_text() == '{"rows_per_s": 2.0}'
-    assert np.load(tmp_path / "peer.npy").shape == (10, 2)
+    assert found == {
+        "best_auc_of_a_peer": 0.7,
+        "best_auc_is_of": "best",
+        "ours_to_best_peers_auc_seconds": 2.0,
+        "fast_to_best_peers_auc_seconds": "not in 2 epochs: 0.6900 at best",
+        "best_to_best_peers_auc_seconds": 4.0,
+    }
 
 
 def test_plain_keras_has_the_same_widths() -> None:

@@ -30,6 +30,7 @@ from trainer.training.finetune import finetune
 from trainer.training.judging_users import judging_rows, run_key, stopping_rows, with_judges
 from trainer.training.kernel_training import TrainedKernel, train_kernels
 from trainer.training.outcome import render_outcomes
+from trainer.training.warm_start import possible_starts
 
 SHAPE = KernelShape((5, 4, 1), "relu", residual=True, tap="tower")
 HOME = "scene=home"
@@ -461,3 +462,77 @@ def test_domains_start_from_the_kernel_of_all_traffic_unless_told_otherwise(
 def test_active_json_names_stored_versions_only(job_dir: Path) -> None:
     store = KernelStore(Job(job_dir))
     assert read_json(store.folder / "active.json") == dict.fromkeys(sorted(store.active()), 1)
+
+
+def test_a_domain_tuned_alone_is_the_same_from_its_own_rows(
+    experiment: Experiment,
+    dataset_dir: Path,
+    job_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only its rows, and those that say how inputs are standardised, go through the backbone."""
+    monkeypatch.setattr(kernel_training, "_SCALING_ROWS", 50)
+    computed: dict[str, dict[str, Any]] = {"own": {}, "every": {}}
+    kernels = {}
+    for name in computed:
+        folder = shutil.copytree(job_dir, tmp_path / name / "job")
+        if name == "every":
+            monkeypatch.setattr(module, "_reads_every_row", lambda *_: True)
+        train, keep = module.train_kernels, computed[name]
+
+        def remember(*given: Any, train: Any = train, keep: Any = keep) -> list[TrainedKernel]:
+            keep |= {"window": given[2], "validation": given[3]}
+            keep["kernels"] = train(*given)
+            return keep["kernels"]
+
+        monkeypatch.setattr(module, "train_kernels", remember)
+        kernels[name] = finetune(experiment, dataset_dir, Job(folder), [HOME])
+        monkeypatch.setattr(module, "train_kernels", train)
+    assert render_outcomes(kernels["own"]) == render_outcomes(kernels["every"])
+    (own,), (every,) = (computed[name]["kernels"] for name in computed)
+    for name, weights in every.weights.items():
+        np.testing.assert_allclose(own.weights[name], weights, rtol=1e-4, atol=1e-5)
+    (home,) = domains_of(experiment, HOME)
+    for split, also in (("window", kernel_training.scaling_rows), ("validation", lambda _: [])):
+        rows = computed["own"][split]
+        n_rows = len(rows.logits)
+        expected = np.union1d(rows.domain_rows(home), also(n_rows)).astype(np.int64)
+        found = np.flatnonzero(np.isfinite(rows.logits).all(axis=1))
+        np.testing.assert_array_equal(found, expected)
+        assert len(found) < n_rows
+        assert np.isfinite(computed["every"][split].logits).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "tuned", "stored", "every"),
+    [
+        ([], {HOME}, {"all"}, False),
+        ([], {HOME}, set(), True),
+        ([], {HOME, "all"}, set(), True),
+        (["finetune.warm_start=none"], {HOME}, set(), False),
+        (["finetune.mixing=fixed"], {HOME}, {"all"}, True),
+    ],
+)
+def test_every_row_is_read_where_a_kernel_trains_on_others_rows(
+    settings: list[str], tuned: set[str], stored: set[str], every: bool
+) -> None:
+    start: Any = dict.fromkeys(stored)
+    assert module._reads_every_row(variant(*settings), tuned, start) == every
+
+
+@pytest.mark.parametrize(
+    ("warm_start", "tuned", "expected"),
+    [
+        ("none", {HOME}, set()),
+        ("all", {HOME}, {"all"}),
+        ("all", {HOME, "all"}, set()),
+        ("parent", {HOME}, {"all"}),
+        ("parent", {"scene=home,period=lunch"}, {"all", HOME, "period=lunch"}),
+        ("parent", {"scene=home,period=lunch", "all", HOME}, {HOME, "period=lunch"}),
+    ],
+)
+def test_what_tuned_domains_may_start_from(
+    warm_start: str, tuned: set[str], expected: set[str]
+) -> None:
+    assert possible_starts(warm_start, tuned) == expected
