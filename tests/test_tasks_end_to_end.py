@@ -5,6 +5,7 @@ clicks alone.
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from configs import Experiment, load_experiment
+from configs import Experiment, InputError, load_experiment
 from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.task import parse_arguments
 from serving.client import Client, Ranker
@@ -157,6 +158,24 @@ def test_a_page_is_ranked_by_the_score(five: Run) -> None:
     assert ranking.scores == [answer["score"] for answer in ranking.answers]
     assert ranking.order == sorted(range(12), key=lambda place: -ranking.scores[place])
     assert other.scores == [answer["like"] for answer in ranking.answers]
+
+
+def test_the_score_changes_without_training(five: Run, tmp_path: Path) -> None:
+    job = Job(shutil.copytree(five.job.folder, tmp_path / "job"))
+    models = shutil.copytree(five.models, tmp_path / "models")
+    other = load_experiment(QUICKSTART, [*SMALL, "evaluation.truth=~", FIVE, "score=2 * like"])
+    job.choose_score(other)
+    assert job.experiment().score == "2 * like"
+    row = {"user_id": "u1", "shop_id": "s1", "timestamp": "2025-03-08T12:00:00Z"}
+    assert export(job, models).name == "2"
+    with serving(models) as peer, Client(peer.target, NAME) as client:
+        (answer,) = client.predict([row], "auto")
+    assert answer["score"] == 2 * answer["like"]
+    with pytest.raises(InputError, match="a score reads the tasks of the backbone"):
+        job.choose_score(load_experiment(QUICKSTART, SMALL))
+    job.score.write_text(job.score.read_text().replace("like", "open"))
+    with pytest.raises(InputError, match=r"run python -m trainer\.task score again"):
+        job.experiment()
 
 
 def test_clicks_alone_say_nothing_of_any_other_task(clicks: Run) -> None:

@@ -23,6 +23,7 @@ TEACHER = "teacher.json"
 _TAUGHT_BY = ("job", "backbone", "kernels")
 _UNZIPPED = ("model/config.json", "model/metadata.json")
 """Of a backbone that is not zipped; its weights are part of the fingerprint."""
+_CHOOSE_AGAIN = "run python -m trainer.task score again"
 _ANEW = "restore the job, or train it anew in another --job-dir"
 
 
@@ -78,16 +79,39 @@ class Job:
             raise InputError(f"{self.folder}: {found}; run python -m trainer.task pretrain first")
 
     def experiment(self) -> Experiment:
-        """The experiment that the backbone was trained with. Raises ``InputError`` where there
-        is no finished backbone, or its file is damaged.
+        """The experiment that the backbone was trained with, with the score that was chosen since.
+        Raises ``InputError`` where there is no finished backbone, or a file is damaged.
         """
-        path = self.backbone / _EXPERIMENT
+        path, content = self.backbone / _EXPERIMENT, self.raw_experiment()
+        if self.score.exists():
+            path = self.score
+            content = content | {"score": read_sealed(path, _CHOOSE_AGAIN, "score")["score"]}
         try:
-            return Experiment.model_validate(self.raw_experiment())
+            return Experiment.model_validate(content)
         except ValidationError as error:
             raise InputError(
                 f"{path}: not an experiment: {error.errors()[0]['msg']}; {_ANEW}"
             ) from None
+
+    @property
+    def score(self) -> Path:
+        """What pages are ranked by, where it is not the score that the backbone's config had."""
+        return self.folder / "score.json"
+
+    def choose_score(self, experiment: Experiment) -> None:
+        """Ranks pages by the score of another config of the same tasks, from the next export on.
+
+        Raises:
+          InputError: no finished backbone, or its tasks are others.
+        """
+        self.check_finished()
+        trained = Experiment.model_validate(self.raw_experiment()).tasks
+        if list(trained.spaces.items()) != list(experiment.tasks.spaces.items()):
+            raise InputError(
+                f"tasks: the backbone of {self.folder} was trained for {trained.words}, and the"
+                f" config has {experiment.tasks.words}; a score reads the tasks of the backbone"
+            )
+        write_sealed(self.score, {"score": experiment.score})
 
     def raw_experiment(self) -> dict[str, Any]:
         """The experiment as its file has it, without settings that are younger than it. Raises

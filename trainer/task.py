@@ -1,5 +1,5 @@
 """The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report |
-kernels | memory]``.
+kernels | score | memory]``.
 
 Without a subcommand it runs pretrain, finetune, evaluate and report, which is what a training
 service launches.
@@ -85,6 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         if name not in ("report", "kernels", "memory"):
             add_config_arguments(command)
+        if name not in ("report", "kernels", "memory", "score"):
             command.add_argument(
                 "--data",
                 type=Path,
@@ -228,6 +229,13 @@ def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
         )
 
 
+def _score(arguments: argparse.Namespace) -> None:
+    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    job.choose_score(experiment)
+    chosen = experiment.score or f"{experiment.tasks.ranked_by}, the last task over all rows"
+    print(f"{job.score}: pages are ranked by {chosen}, from the next serving.export on")
+
+
 _COMMANDS = {
     "run": (_run, "pretrain, finetune, evaluate and report in turn (the default)"),
     "pretrain": (_pretrain, "train the backbone; resumes where it was interrupted"),
@@ -235,6 +243,7 @@ _COMMANDS = {
     "evaluate": (_evaluate, "judge backbone and kernels, domain by domain"),
     "report": (_report, "write reports/report.html from the last evaluation"),
     "kernels": (_kernels, "list, show, compare, verify, activate, roll back or remove kernels"),
+    "score": (_score, "choose what pages are ranked by, without training anything"),
     "memory": (_memory, "refresh, list, activate, roll back or remove what kernels remember"),
 }
 
