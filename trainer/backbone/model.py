@@ -162,10 +162,10 @@ def read_tap(heads: dict[str, Any], tap: str) -> Any:
         )
     if len(names) == 1 and tap != "logits":
         return heads[tap]
-    tasks = heads["logits"].shape[1]
     tensors = [
         ops.expand_dims(heads[name], -1) if name == "logits" else heads[name] for name in names
     ]
+    tasks = max(tensor.shape[1] for tensor in tensors)
     return ops.concatenate(
         [
             ops.repeat(tensor, tasks, axis=1) if tensor.shape[1] == 1 else tensor

@@ -17,7 +17,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.routing import auto_rank, most_specific_first
-from trainer.losses import predictions
+from trainer.losses import learned_scores, predicted
 from trainer.metrics.task_metrics import auc, mean_defined
 
 _CHUNK = 4_096
@@ -46,21 +46,25 @@ Predictions = dict[str, Floats]
 
 def predicted_rows(tasks: Tasks, logits: npt.ArrayLike) -> Predictions:
     """Of every target ``[N]``, from the towers' logits ``[N, T]``."""
-    found = predictions(tasks, tf.constant(logits, tf.float32))
-    return {target: values.numpy() for target, values in found.items()}
+    found = {}
+    for name, score in learned_scores(tasks, tf.constant(logits, tf.float32)).items():
+        target = tasks.targets[name]
+        # TensorFlow's exponential of a row depends on its place among others in the last bit.
+        found[name] = predicted(target, score).numpy() if target.amount else np.exp(score.numpy())
+    return found
 
 
-def page_score(experiment: Experiment, predicted: Mapping[str, tf.Tensor]) -> tf.Tensor:
+def page_score(experiment: Experiment, answers: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """What a page is ranked by, ``[N]``: the config's ``score``, else the last task over all rows.
     A row for which the expression is no finite number stands last (our choice).
 
     Args:
       experiment: with the expression.
-      predicted: every target's prediction ``[N]``.
+      answers: every target's prediction ``[N]``.
     """
     if experiment.score is None:
-        return predicted[experiment.tasks.ranked_by]
-    score = score_of(experiment.score, predicted, _OPERATIONS)
+        return answers[experiment.tasks.ranked_by]
+    score = score_of(experiment.score, answers, _OPERATIONS)
     return tf.where(tf.math.is_finite(score), score, tf.float32.min)
 
 
@@ -68,9 +72,9 @@ def served_outputs(experiment: Experiment, logits: npt.ArrayLike) -> Predictions
     """What a model is to answer: the prediction of every target and the score, ``[N]``, from the
     towers' logits ``[N, T]``.
     """
-    predicted = predicted_rows(experiment.tasks, logits)
-    tensors = {name: tf.constant(values) for name, values in predicted.items()}
-    return {**predicted, SCORE: page_score(experiment, tensors).numpy()}
+    answers = predicted_rows(experiment.tasks, logits)
+    tensors = {name: tf.constant(values) for name, values in answers.items()}
+    return {**answers, SCORE: page_score(experiment, tensors).numpy()}
 
 
 def score_rows(

@@ -163,7 +163,7 @@ HOSTILE: list[tuple[Row, str]] = [
     ({"time": "yesterday"}, "time: expected a timestamp, ISO 8601 text or seconds since 1970"),
     ({"time": "1970-01-02"}, "time: expected a timestamp from 1990 to 2100"),
     ({"scene": "x" * 5000}, "scene: expected text of at most 4096 bytes"),
-    ({"click": 0, "order": 1}, "conversion without click"),
+    ({"click": 0, "order": 1}, "order without click"),
 ]
 
 

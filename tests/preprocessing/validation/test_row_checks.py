@@ -271,7 +271,7 @@ def raw(rows: list[dict[str, Any]]) -> RawBatch:
             {"item": "x" * 5000},
             f"item: expected text of at most 4096 bytes, received '{'x' * 79}...",
         ),
-        ({"click": 0, "order": 1}, "conversion without click"),
+        ({"click": 0, "order": 1}, "order without click"),
         ({"price": None, "stock": None, "history": None, "scene": None}, None),
         ({"history": []}, None),
         ({"history": ["i1"] * 5000}, None),

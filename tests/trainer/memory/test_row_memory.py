@@ -66,8 +66,7 @@ def logged(experiment: Experiment, logs: Path) -> LabelledRows:
     assert memory is not None
     hashes = keys_of_batch(memory, batch)
     click, order = (
-        np.array(batch.column(task.label)).astype(float)
-        for task in (experiment.tasks.ctr, experiment.tasks.cvr)
+        np.array(batch.column(task.label)).astype(float) for task in experiment.tasks.root.values()
     )
     moments = np.array(batch.column(experiment.data.timestamp).cast(pa.int64()))
     return LabelledRows(

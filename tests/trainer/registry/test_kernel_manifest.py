@@ -1,6 +1,7 @@
 """A kernel's manifest: typed, and the same JSON as before it was."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from configs import InputError
 from tests.tasks import TOWERS
 from tests.trainer.conftest import MANIFEST, SHAPE, auc_figures, bare_job, one_line, random_kernel
 from trainer.job import Job
-from trainer.kernels import shape as shapes
+from trainer.kernels.shape import KernelShape
 from trainer.registry.kernel_manifest import KernelRecord, manifest_json, parse_manifest
 from trainer.registry.kernel_registry import KernelStore
 
@@ -88,6 +89,9 @@ def test_a_manifest_is_read_without_the_other_files(tmp_path: Path) -> None:
         store.card("all", 1)
 
 
-def test_a_shape_knows_as_many_towers_as_the_backbone_has() -> None:
-
-    assert len(TOWERS) == shapes.TOWERS
+def test_a_shape_says_its_towers_where_they_are_not_two() -> None:
+    three = replace(SHAPE, towers=3)
+    assert three.variables()["weight_0"] == (3, *SHAPE.widths[:2])
+    assert KernelShape.from_json(three.to_json()) == three
+    assert "towers" not in SHAPE.to_json()
+    assert KernelShape.from_json(SHAPE.to_json()).towers == len(TOWERS) == 2

@@ -489,7 +489,7 @@ def test_a_domain_tuned_alone_is_the_same_from_its_own_rows(
         monkeypatch.setattr(module, "train_kernels", remember)
         kernels[name] = finetune(experiment, dataset_dir, Job(folder), [HOME])
         monkeypatch.setattr(module, "train_kernels", train)
-    assert render_outcomes(kernels["own"]) == render_outcomes(kernels["every"])
+    assert render_outcomes(kernels["own"], RANKING) == render_outcomes(kernels["every"], RANKING)
     (own,), (every,) = (computed[name]["kernels"] for name in computed)
     for name, weights in every.weights.items():
         np.testing.assert_allclose(own.weights[name], weights, rtol=1e-4, atol=1e-5)
