@@ -145,7 +145,8 @@ class Experiment(Section):
         max_length=LONGEST,
         description=(
             "how a page is ranked: an expression of tasks, such as 'click ** 0.5 * order'; the"
-            " output 'score'. Where null, the last task over all rows"
+            " output 'score'. Where null, the end of the one funnel; needed where tasks over all"
+            " rows stand side by side"
         ),
     )
     splits: dict[SafeName, Split] = Field(min_length=1)
@@ -244,6 +245,11 @@ class Experiment(Section):
             raise ValueError(
                 f"evaluation.page.label: '{page.label}' is no label of a task; expected one of"
                 f" {', '.join(self.label_columns)}"
+            )
+        if self.score is None and self.tasks.ranked_by is None:
+            raise ValueError(
+                "score: missing; it says how a page is ranked where tasks stand side by side, as"
+                f" {', '.join(self.tasks.ranking)} do"
             )
         if self.score is not None:
             try:

@@ -232,7 +232,7 @@ def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
 def _score(arguments: argparse.Namespace) -> None:
     experiment, job = read_config(arguments), Job(arguments.job_dir)
     job.choose_score(experiment)
-    chosen = experiment.score or f"{experiment.tasks.ranked_by}, the last task over all rows"
+    chosen = experiment.score or f"{experiment.tasks.ranked_by}, the end of the funnel"
     print(f"{job.score}: pages are ranked by {chosen}, from the next serving.export on")
 
 

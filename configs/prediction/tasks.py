@@ -199,11 +199,14 @@ class Tasks(RootModel[dict[Identifier, Task]]):
         return tuple(target.name for target in self.targets.values() if target.given is None)
 
     @property
-    def ranked_by(self) -> str:
-        """The last of ``ranking``: of a funnel its end over all rows. A page is ranked by it where
-        the config gives no ``score`` (our choice).
+    def ranked_by(self) -> str | None:
+        """The end of the one funnel over all rows, by which a page is ranked where the config gives
+        no ``score`` (our choice); None where tasks over all rows stand side by side, so that there
+        is none.
         """
-        return self.ranking[-1]
+        *others, last = (self.targets[name] for name in self.ranking)
+        whole = all(target.towers == last.towers[: len(target.towers)] for target in others)
+        return last.name if whole else None
 
     @cached_property
     def labels(self) -> tuple[str, ...]:

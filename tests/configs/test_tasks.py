@@ -16,7 +16,7 @@ FUNNEL = """tasks={view: {label: click},
 
 
 def test_a_funnel_beside_another_task() -> None:
-    tasks = accept(FUNNEL).tasks
+    tasks = accept(FUNNEL, "score=view * buy_all").tasks
     assert tasks.towers == ("view", "cart", "buy", "like")
     assert {name: target.towers for name, target in tasks.targets.items()} == {
         "view": (0,),
@@ -46,6 +46,15 @@ def test_one_task_alone() -> None:
     tasks = accept("tasks={view: {label: click}}", "evaluation.page=~").tasks
     assert (tasks.towers, tuple(tasks.targets), tasks.ranking) == (("view",),) * 3
     assert (tasks.ranked_by, tasks.steps) == ("view", ())
+
+
+def test_a_page_is_ranked_by_the_end_of_a_funnel_or_by_what_the_config_says() -> None:
+    assert accept().tasks.ranked_by == "ctcvr"
+    assert accept("tasks={a: {label: order}, b: {label: y, after: a}}").tasks.ranked_by == "a"
+    said = "score: missing; it says how a page is ranked where tasks stand side by side"
+    assert said in refusal(FUNNEL)
+    assert said in refusal("tasks={a: {label: order}, b: {label: liked}}")
+    assert accept("tasks={a: {label: order}, b: {label: liked}}", "score=a * b").score == "a * b"
 
 
 OLDER = (

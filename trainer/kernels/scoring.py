@@ -55,15 +55,15 @@ def predicted_rows(tasks: Tasks, logits: npt.ArrayLike) -> Predictions:
 
 
 def page_score(experiment: Experiment, answers: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """What a page is ranked by, ``[N]``: the config's ``score``, else the last task over all rows.
-    A row for which the expression is no finite number stands last (our choice).
+    """What a page is ranked by, ``[N]``: the config's ``score``, else the end of the funnel over
+    all rows. A row for which the expression is no finite number stands last (our choice).
 
     Args:
       experiment: with the expression.
       answers: every target's prediction ``[N]``.
     """
     if experiment.score is None:
-        return answers[experiment.tasks.ranked_by]
+        return answers[str(experiment.tasks.ranked_by)]
     score = score_of(experiment.score, answers, _OPERATIONS)
     return tf.where(tf.math.is_finite(score), score, tf.float32.min)
 
