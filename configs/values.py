@@ -161,25 +161,24 @@ def amount_of(value: object) -> float | None:
     """Reads a value as an amount, rounded to float32; None where it is missing. Raises
     ``UnreadableValueError``.
     """
-    try:
-        number = number_of(value)
-    except UnreadableValueError:
-        raise UnreadableValueError(NO_AMOUNT, value) from None
-    if number is not None and number < 0:
-        raise UnreadableValueError(NO_AMOUNT, value)
-    return number
+    return _from_zero(value, NO_AMOUNT, NO_AMOUNT)
 
 
 def weight_of(value: object) -> float | None:
     """Reads a value as a sample weight, rounded to float32; None where it is missing. Raises
     ``UnreadableValueError``.
     """
+    return _from_zero(value, NO_WEIGHT, NEGATIVE_WEIGHT)
+
+
+def _from_zero(value: object, unreadable: str, negative: str) -> float | None:
+    """A number of at least 0, and the rules that other values break."""
     try:
         number = number_of(value)
     except UnreadableValueError:
-        raise UnreadableValueError(NO_WEIGHT, value) from None
+        raise UnreadableValueError(unreadable, value) from None
     if number is not None and number < 0:
-        raise UnreadableValueError(NEGATIVE_WEIGHT, value)
+        raise UnreadableValueError(negative, value)
     return number
 
 

@@ -106,7 +106,7 @@ class Job:
         """
         self.check_finished()
         trained = Experiment.model_validate(self.raw_experiment()).tasks
-        if list(trained.spaces.items()) != list(experiment.tasks.spaces.items()):
+        if not trained.same_as(experiment.tasks):
             raise InputError(
                 f"tasks: the backbone of {self.folder} was trained for {trained.words}, and the"
                 f" config has {experiment.tasks.words}; a score reads the tasks of the backbone"

@@ -173,23 +173,18 @@ class Tasks(RootModel[dict[Identifier, Task]]):
             place = self.towers.index(name)
             found[name] = Target(name, task.label, given, (place,), task.loss_weight, _amount(task))
             if task.entire:
-                path = (*self._path(task), place)
+                path = (*self.before(name), place)
                 found[task.entire.name] = Target(
                     task.entire.name, task.label, None, path, task.entire.loss_weight
                 )
         return found
 
-    def _path(self, task: Task) -> tuple[int, ...]:
-        """Places of the towers before a task, first to last."""
-        if task.after is None:
-            return ()
-        return (*self._path(self.root[task.after]), self.towers.index(task.after))
-
     def before(self, task: str) -> tuple[int, ...]:
         """Places of the towers that a task waits on, first to last; none where it is defined on
         all rows.
         """
-        return self._path(self.root[task])
+        after = self.root[task].after
+        return () if after is None else (*self.before(after), self.towers.index(after))
 
     @cached_property
     def ranking(self) -> tuple[str, ...]:
@@ -264,6 +259,10 @@ class Tasks(RootModel[dict[Identifier, Task]]):
             }
             for name, target in self.targets.items()
         }
+
+    def same_as(self, other: "Tasks") -> bool:
+        """Whether both mean the same by every tower and target, in the same order."""
+        return list(self.spaces.items()) == list(other.spaces.items())
 
     @model_validator(mode="before")
     @classmethod

@@ -137,7 +137,7 @@ def open_frozen(
             f" on; run python -m preprocessing.task with --transform {job.folder}"
         )
     trained = job.experiment()
-    if list(trained.tasks.spaces.items()) != list(experiment.tasks.spaces.items()):
+    if not trained.tasks.same_as(experiment.tasks):
         raise InputError(
             f"tasks: the backbone of {job.folder} was trained for {trained.tasks.words}, and the"
             f" config has {experiment.tasks.words}; leave the tasks as they are, or train a"

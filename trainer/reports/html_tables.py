@@ -59,26 +59,12 @@ def domains_table(result: EvaluationResult, order: Iterable[str], cards: Mapping
 
 def overall_table(result: EvaluationResult) -> str:
     """All rows under backbone, kernel of all traffic and auto, and the best reachable figures."""
-    header, *cells = overall_cells(result)
-    rows = [
-        f"<tr><th scope=row>{escape(task)}</th>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        + "</tr>"
-        for task, *rest in cells
-    ]
-    return _table("Overall", header, rows)
+    return _table_of("Overall", overall_cells(result))
 
 
 def page_table(page: PageResult) -> str:
     """How the score orders requests."""
-    header, *cells = page_cells(page)
-    rows = [
-        f"<tr><th scope=row>{escape(metric)}</th>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        + "</tr>"
-        for metric, *rest in cells
-    ]
-    return _table(describe_pages(page), header, rows)
+    return _table_of(describe_pages(page), page_cells(page))
 
 
 def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> str:
@@ -101,6 +87,18 @@ def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> 
 def _row_header(name: str) -> str:
     """A domain's name, which may be broken between its topics."""
     return f"<th scope=row>{escape(show_name(name)).replace(',', ',<wbr>')}</th>"
+
+
+def _table_of(caption: str, cells: list[list[str]]) -> str:
+    """Cells as the text table has them: titles first, and the first of each row heads it."""
+    header, *lines = cells
+    rows = [
+        f"<tr><th scope=row>{escape(first)}</th>"
+        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
+        + "</tr>"
+        for first, *rest in lines
+    ]
+    return _table(caption, header, rows)
 
 
 def _table(caption: str, header: Iterable[str], rows: Iterable[str], style: str = "") -> str:

@@ -15,12 +15,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.method.adapters.towers import TowerLayer, tower_logits, towers_of
+from benchmarks.method.adapters.tower_input import towers_and_shape
+from benchmarks.method.adapters.towers import TowerLayer, tower_logits
 from configs import InputError
 from configs.training import Kernel as Settings
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.backbone.input_scale import InputScale
-from trainer.backbone.model import read_tap
 from trainer.kernels.kernel import KernelShape, KernelWeights, Weights, decoded
 
 _SHOWN_ROWS = 32_768  # as many as say how a kernel's inputs are standardised
@@ -72,26 +72,13 @@ class CompressedInput:
         Raises:
           InputError: other settings, a rank above the width, or towers that are not plain.
         """
-        if settings.tap.split("+")[0] != "representation":
-            raise InputError(
-                "kernel.tap: tower_input expected a tap that begins with 'representation',"
-                f" received '{settings.tap}'"
-            )
-        if not settings.residual or settings.gate != "none":
-            raise InputError(
-                "kernel.residual and kernel.gate: tower_input expected true and 'none', "
-                f"received {str(settings.residual).lower()} and '{settings.gate}'"
-            )
-        towers = towers_of(backbone, tasks)
+        towers, shape = towers_and_shape(backbone, tasks, settings)
         size = towers[0].fan_in
         if rank is not None and rank > size:
             raise InputError(
                 f"options of tower_input.rank: expected at most {size}, the width of the"
                 f" representation, received {rank}"
             )
-        shape = KernelShape.of(
-            settings, int(read_tap(backbone.output, settings.tap).shape[-1]), towers=len(tasks)
-        )
         every = len(window.logits)
         shown = np.linspace(0, every - 1, min(every, _SHOWN_ROWS)).astype(np.int64)
         taps = np.moveaxis(window.inputs(shown), 0, 1)

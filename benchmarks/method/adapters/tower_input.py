@@ -18,6 +18,27 @@ from trainer.kernels.kernel import KernelShape, KernelWeights, Weights, decoded
 Enters = Literal["tower", "both"]
 
 
+def towers_and_shape(
+    backbone: keras.Model, tasks: Sequence[str], settings: Settings
+) -> tuple[tuple[TowerLayer, ...], KernelShape]:
+    """The backbone's towers, and the shape of an experiment's kernels, of a method that changes
+    what towers read. Raises ``InputError`` where ``TowerInput.of`` does.
+    """
+    if settings.tap.split("+")[0] != "representation":
+        raise InputError(
+            "kernel.tap: tower_input expected a tap that begins with 'representation',"
+            f" received '{settings.tap}'"
+        )
+    if not settings.residual or settings.gate != "none":
+        raise InputError(
+            "kernel.residual and kernel.gate: tower_input expected true and 'none', "
+            f"received {str(settings.residual).lower()} and '{settings.gate}'"
+        )
+    towers = towers_of(backbone, tasks)
+    width = int(read_tap(backbone.output, settings.tap).shape[-1])
+    return towers, KernelShape.of(settings, width, towers=len(tasks))
+
+
 @dataclass(frozen=True, eq=False)
 class TowerInput:
     """tower(h + delta) of each task's representation h, delta a vector of h's width: what the
@@ -54,19 +75,7 @@ class TowerInput:
         Raises:
           InputError: other settings, or towers that are not plain.
         """
-        if settings.tap.split("+")[0] != "representation":
-            raise InputError(
-                "kernel.tap: tower_input expected a tap that begins with 'representation',"
-                f" received '{settings.tap}'"
-            )
-        if not settings.residual or settings.gate != "none":
-            raise InputError(
-                "kernel.residual and kernel.gate: tower_input expected true and 'none', "
-                f"received {str(settings.residual).lower()} and '{settings.gate}'"
-            )
-        towers = towers_of(backbone, tasks)
-        width = int(read_tap(backbone.output, settings.tap).shape[-1])
-        shape = KernelShape.of(settings, width, towers=len(tasks))
+        towers, shape = towers_and_shape(backbone, tasks, settings)
         return cls(
             towers,
             replace(shape, widths=(*shape.widths[:-1], towers[0].fan_in + (enters == "both"))),
