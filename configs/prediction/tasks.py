@@ -154,6 +154,12 @@ def _amount(task: Task) -> Amount | None:
     return Amount(task.typical, form, task.loss == "squared")
 
 
+def _read_as(target: Target) -> str:
+    if target.amount is None:
+        return target.label
+    return f"{target.amount.form} of {target.label} by {target.amount.typical:g}"
+
+
 class Tasks(RootModel[dict[Identifier, Task]]):
     """Tasks by name, in the order of the backbone's towers."""
 
@@ -242,9 +248,10 @@ class Tasks(RootModel[dict[Identifier, Task]]):
 
     @property
     def words(self) -> str:
-        """``view (click), buy (order where click is 1)``."""
+        """``view (click), buy (order where click is 1), stay (log of seconds by 20)``."""
         return ", ".join(
-            f"{target.name} ({target.label}{f' where {target.given} is 1' if target.given else ''})"
+            f"{target.name} ({_read_as(target)}"
+            f"{f' where {target.given} is 1' if target.given else ''})"
             for target in self.targets.values()
         )
 
@@ -260,9 +267,22 @@ class Tasks(RootModel[dict[Identifier, Task]]):
             for name, target in self.targets.items()
         }
 
+    @property
+    def meaning(self) -> list[tuple[object, ...]]:
+        """How the towers are read, target by target, whatever their names."""
+        return [
+            (
+                target.label,
+                target.given,
+                target.towers,
+                target.amount and (target.amount.typical, target.amount.form),
+            )
+            for target in self.targets.values()
+        ]
+
     def same_as(self, other: "Tasks") -> bool:
-        """Whether both mean the same by every tower and target, in the same order."""
-        return list(self.spaces.items()) == list(other.spaces.items())
+        """Whether both read every tower and target in the same way, and call them the same."""
+        return tuple(self.targets) == tuple(other.targets) and self.meaning == other.meaning
 
     @model_validator(mode="before")
     @classmethod

@@ -140,6 +140,17 @@ def test_a_regression_says_what_is_typical(tasks: str, said: str) -> None:
     assert said in refusal(f"tasks={tasks}")
 
 
+@pytest.mark.parametrize("change", ["transform: raw", "loss: weighted_logistic"])
+def test_a_tower_of_one_form_is_not_read_as_another(change: str) -> None:
+    """They read one dataset, so that nothing else would tell them apart."""
+    one, other = (accept(f"{TASKS}{more}}}}}", PAGE) for more in ("", f", {change}"))
+    assert one.data_digest == other.data_digest
+    assert not one.tasks.same_as(other.tasks)
+    assert one.tasks.words != other.tasks.words
+    squared = accept(f"{TASKS}, loss: squared}}}}", PAGE)
+    assert one.tasks.same_as(squared.tasks)  # another loss of the same number
+
+
 def test_a_datasets_digest_says_what_is_typical() -> None:
     one, other = accept(f"{TASKS}}}}}", PAGE), accept(f"{TASKS.replace('8', '9')}}}}}", PAGE)
     assert one.data_digest != other.data_digest

@@ -106,7 +106,7 @@ class Teacher:
                 f" preprocessing.task with --transform {self.job.folder}"
             )
         theirs, ours = trained.tasks, experiment.tasks
-        if list(theirs.spaces.values()) != list(ours.spaces.values()):
+        if theirs.meaning != ours.meaning:
             raise InputError(
                 f"{self.job.folder}: this teacher answers {theirs.words}, and the config's tasks"
                 f" are {ours.words}; choose a teacher of the same tasks"
