@@ -48,17 +48,17 @@ def rows(count: int) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(
     ("tasks", "words"),
     [
-        ("{view: {label: click}}", "view (click)"),
-        ("{a: {label: click}, b: {label: conversion}}", "a (click), b (conversion)"),
+        ("tasks={a: {label: click}}", "a (click)"),
+        ("tasks={a: {label: click}, b: {label: conversion}}", "a (click), b (conversion)"),
         (
-            "{a: {label: click}, b: {label: conversion, after: a}}",
+            "tasks={a: {label: click}, b: {label: conversion, after: a}}",
             "a (click), b (conversion where click is 1)",
         ),
     ],
 )
 def test_other_tasks_than_the_peers_are_refused(tasks: str, words: str) -> None:
     with pytest.raises(InputError) as error:
-        step.entire_space(load_experiment(QUICKSTART, [f"tasks={tasks}"]))
+        step.entire_space(load_experiment(QUICKSTART, [tasks, "score=a"]))
     assert str(error.value).endswith(f"expected these two, received {words}")
 
 
