@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from queue import SimpleQueue
 from typing import Any
 
 from configs.cli import run
@@ -76,9 +77,18 @@ def _work(arguments: argparse.Namespace, ready: Any) -> None:
 
 
 def _stop_at_signals() -> threading.Event:
-    stop = threading.Event()
+    """An event that SIGTERM and SIGINT set, by way of a thread: a handler runs inside what the main
+    thread is at, and would wait for ever for the event's lock where that holds it.
+    """
+    stop, told = threading.Event(), SimpleQueue[None]()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: told.put(None))  # the one queue that is made for handlers
+
+    def watch() -> None:
+        told.get()
+        stop.set()
+
+    threading.Thread(target=watch, name="watch-signals", daemon=True).start()
     return stop
 
 

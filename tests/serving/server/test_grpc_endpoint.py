@@ -385,6 +385,23 @@ def test_sigterm_lets_running_requests_end_and_refuses_new_ones(base: Path) -> N
         assert process.wait(15) == 0
 
 
+def test_a_signal_while_the_server_looks_whether_to_stop_stops_it() -> None:
+    """The handler runs in the thread that holds the event's lock."""
+    code = (
+        "import os, signal\n"
+        "from serving.server.main import _stop_at_signals\n"
+        "stop = _stop_at_signals()\n"
+        "with stop._cond:\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    for _ in range(1000): pass\n"
+        "print(stop.wait(30))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, cwd=ROOT
+    )
+    assert found.stdout == "True\n", found.stderr
+
+
 def test_peers_change_nothing_by_default(base: Path) -> None:
     with (
         command(f"--model_name={NAME}", f"--model_base_path={base}") as process,
