@@ -79,6 +79,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
             file=sys.stderr,
         )
         return
+    dataset.tell_unknown(experiment.pretrain.split, experiment.pretrain.validation)
     keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
     if teacher:
         print(describe_teacher(teacher.record), file=sys.stderr)
@@ -229,11 +230,8 @@ def validation_figures(
     None where a split has one class only.
     """
     scores = learned_scores(experiment.tasks, tf.constant(outputs.logits))
-    columns = {
-        name: tf.constant(values)
-        for name, values in outputs.columns.items()
-        if name.startswith(("label/", "row/weight"))
-    }
+    found = outputs.loss_columns(experiment.tasks, np.arange(len(outputs.logits)))
+    columns = {name: tf.constant(values) for name, values in found.items()}
     aucs = entire_space_aucs(experiment, outputs, np.arange(len(outputs.logits)), outputs.logits)
     return {
         "loss": float(objectives.loss(scores, columns, compute_metrics=False)),
