@@ -233,8 +233,8 @@ def _requests(
         return None
     _, requests = tf.unique(columns[REQUEST])
     if groups is not None:
-        both = tf.cast(groups, tf.int64) << 32 | tf.cast(requests, tf.int64)
-        _, requests = tf.unique(both)
+        wide = tf.cast(groups, tf.int64) * tf.size(requests, tf.int64)
+        _, requests = tf.unique(wide + tf.cast(requests, tf.int64))
     return requests
 
 
