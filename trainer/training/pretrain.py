@@ -118,6 +118,12 @@ class _Run:
         if self.state.stopping.when != self.state.total_steps:
             self.checkpoints.restore_best(self.state.stopping.when)
             print(f"kept: step {self.state.stopping.when}, the best on validation", file=sys.stderr)
+        elif len(self.state.history) > 1:
+            print(
+                f"note: validation was best at the last of {self.settings.epochs} epochs; more may"
+                " bring more (pretrain.epochs)",
+                file=sys.stderr,
+            )
         found = set_intercepts(self.inference, self.dataset, self.experiment)
         towers = zip(self.experiment.tasks.towers, found, strict=True)
         shown = ", ".join(f"{name.upper()} {value:+.4f}" for name, value in towers)
