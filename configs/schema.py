@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -44,6 +44,13 @@ class Data(Section):
         )
     )
     request: str = Field(description="column whose rows are ranked against each other (GAUC)")
+    as_of: UtcDatetime | None = Field(
+        None,
+        description=(
+            "when the logs were written: labels are known as far as they were then"
+            " (tasks.*.matured_after). The end of the last split where null"
+        ),
+    )
     user: str = Field(description="column of the user: the unit that is resampled for intervals")
     weight: str | None = Field(None, description="column with the sample weight; 1 where absent")
     row_key: tuple[str, ...] = Field(
@@ -175,6 +182,17 @@ class Experiment(Section):
         (column,) = self.columns_of(feature)
         return column
 
+    @cached_property
+    def known_before(self) -> dict[str, datetime]:
+        """Label column -> rows before this moment carry it, of the labels that are known only after
+        a time (``Task.matured_after``).
+        """
+        as_of = self.data.as_of or max(split.end for split in self.splits.values())
+        return {
+            label: as_of - timedelta(hours=hours)
+            for label, hours in self.tasks.matured_after.items()
+        }
+
     @property
     def user_feature(self) -> str | None:
         """The categorical feature that reads ``data.user``; None where there is none."""
@@ -225,7 +243,7 @@ class Experiment(Section):
         """The same with other settings of the transform: datasets that are older than raw columns
         have topics among them.
         """
-        same_rows = {"input", "topic_columns", "max_rejected"}
+        same_rows = {"input", "topic_columns", "max_rejected", "as_of"}
         if self.data.null_values == Data.model_fields["null_values"].default:
             same_rows.add("null_values")  # datasets that are older than it keep their digest
         shown = {
@@ -290,6 +308,32 @@ class Experiment(Section):
                 f"pretrain.progressive: learns in order of time; splits.{self.finetune.split}"
                 f" begins at {begin.isoformat()}, before splits.{self.pretrain.split} ends at"
                 f" {end.isoformat()}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_known(self) -> "Experiment":
+        read = {
+            self.pretrain.split,
+            self.pretrain.validation,
+            self.finetune.split,
+            self.finetune.validation,
+            self.evaluation.split,
+        }
+        for (label, moment), name in product(self.known_before.items(), sorted(read)):
+            if self.splits[name].start >= moment:
+                raise ValueError(
+                    f"matured_after: rows carry '{label}' if they are before"
+                    f" {moment.isoformat()}, and splits.{name} begins at"
+                    f" {self.splits[name].start.isoformat()}; give data.as_of if the logs were"
+                    " written later than the end of the last split, or let the split begin earlier"
+                )
+        latest = max(self.tasks.matured_after.values(), default=0.0)
+        if self.memory and self.memory.delay_hours < latest:
+            raise ValueError(
+                f"memory.delay_hours: {self.memory.delay_hours:g}, and labels are known after"
+                f" {latest:g} h (tasks.*.matured_after); expected at least as much, or memory would"
+                " count labels that nobody knows yet"
             )
         return self
 

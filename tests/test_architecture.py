@@ -59,7 +59,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("backbone",),
         ("reports",),
         ("data", "losses", "metrics"),
-        ("job",),
+        ("job", "target_rows"),
     ),
     "serving": (
         ("selfcheck", "signature_lock"),

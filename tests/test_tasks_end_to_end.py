@@ -32,12 +32,13 @@ from trainer.training.pretrain import pretrain
 
 FIVE = """tasks={
   open: {label: click},
-  order: {label: conversion, after: open, loss_weight: 0, entire: {name: order_all}},
+  order: {label: conversion, after: open, loss_weight: 0, entire: {name: order_all},
+    matured_after: 6},
   tip: {label: tipped, after: order, entire: {name: tip_all}},
   like: {label: liked},
   stay: {label: seconds, kind: regression, after: open, typical: 20}}"""
 SCORE = "score=open ** 0.5 * order_all * (1 + 20 * like) * stay"
-"""A funnel of three, a task beside it, and an amount."""
+"""A funnel of three, with late orders, a task beside it, and an amount."""
 
 OUTPUTS = {"open", "order", "order_all", "tip", "tip_all", "like", "stay"}
 
@@ -84,7 +85,9 @@ def five(richer_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="module")
 def clicks(richer_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return Run(tmp_path_factory.mktemp("clicks"), richer_logs, "tasks={open: {label: click}}")
+    """Its order inside requests is learned, too."""
+    task = "tasks={open: {label: click, ranking_loss: {share: 0.3}}}"
+    return Run(tmp_path_factory.mktemp("clicks"), richer_logs, task)
 
 
 def all_names(content: Any) -> set[str]:

@@ -13,6 +13,7 @@ import tf_keras
 from configs import Experiment
 from configs.prediction.tasks import Target, Tasks
 from configs.tensorflow_import import tf
+from trainer.target_rows import REQUEST, defining_columns
 
 
 def learned_scores(tasks: Tasks, logits: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -134,6 +135,39 @@ def weighted_mean(
     return tf.math.divide_no_nan(sums[:, 0], sums[:, 1])
 
 
+def list_wise_loss(
+    labels: tf.Tensor,
+    log_p: tf.Tensor,
+    weights: tf.Tensor,
+    groups: tf.Tensor,
+    count: int | tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Minus the log of each row's part in the sum of its group's probabilities, and what it counts
+    for: a positive its sample weight, if its group has a negative, too; other rows nothing
+    (``configs.prediction.tasks.RankingLoss``).
+
+    Args:
+      labels: 0 or 1, ``[N]``.
+      log_p: ``[N]``.
+      weights: ``[N]``; rows of weight 0 are in no group.
+      groups: each row's group, such as its request, int32 ``[N]``.
+      count: number of groups.
+
+    Returns:
+      Losses ``[N]``, finite, and weights ``[N]``.
+    """
+    inside = tf.cast(weights > 0.0, tf.float32)
+    shown = tf.where(weights > 0.0, log_p, log_p.dtype.min)
+    most = tf.gather(tf.math.unsorted_segment_max(shown, groups, count), groups)
+    shifted = tf.where(weights > 0.0, log_p - tf.stop_gradient(most), 0.0)
+    sums = tf.math.unsorted_segment_sum(
+        tf.stack([inside * tf.exp(shifted), inside * (1.0 - labels)], axis=1), groups, count
+    )
+    total, negatives = tf.unstack(tf.gather(sums, groups), axis=1)
+    losses = tf.math.log(tf.where(total > 0.0, total, 1.0)) - shifted
+    return losses, weights * labels * tf.cast(negatives > 0.0, tf.float32)
+
+
 class _TargetRows(NamedTuple):
     """A batch as one target sees it."""
 
@@ -154,8 +188,8 @@ def _rows_by_target(
     found = {}
     for name, target in tasks.targets.items():
         weights = columns["row/weight"]
-        if target.given is not None:
-            weights = weights * columns[f"label/{target.given}"]  # no change in the caller's array
+        for column in defining_columns(target):
+            weights = weights * columns[column]  # no change in the caller's array
         found[name] = _TargetRows(target, columns[f"label/{target.label}"], scores[name], weights)
     return found
 
@@ -172,7 +206,7 @@ def loss_by_group(
     Args:
       tasks: whose targets they are.
       scores: of every target, ``[N]`` (``learned_scores``).
-      columns: record columns, ``[N]``.
+      columns: record columns (``loss_columns``), ``[N]``.
       groups: each row's group, int32 ``[N]``.
       count: number of groups.
 
@@ -180,11 +214,47 @@ def loss_by_group(
       ``[count]``; 0 where a group has no weight.
     """
     total = tf.zeros([count])
+    requests = _requests(tasks, columns, groups)
     for rows in _rows_by_target(tasks, scores, columns).values():
         if weight := rows.target.loss_weight:
             losses = row_loss(rows.target, rows.labels, rows.score)
-            total += weight * weighted_mean(losses, rows.weights, groups, count)
+            mean = weighted_mean(losses, rows.weights, groups, count)
+            total += weight * _with_ranking(rows, mean, requests, groups, count)
     return total
+
+
+def _requests(
+    tasks: Tasks, columns: dict[str, tf.Tensor], groups: tf.Tensor | None = None
+) -> tf.Tensor | None:
+    """Each row's request, numbered from 0, int32 ``[N]``; of two groups' rows never the same. None
+    where no loss reads it.
+    """
+    if not tasks.learned_in_requests:
+        return None
+    _, requests = tf.unique(columns[REQUEST])
+    if groups is not None:
+        wide = tf.cast(groups, tf.int64) * tf.size(requests, tf.int64)
+        _, requests = tf.unique(wide + tf.cast(requests, tf.int64))
+    return requests
+
+
+def _with_ranking(
+    rows: _TargetRows,
+    row_mean: tf.Tensor,
+    requests: tf.Tensor | None,
+    groups: tf.Tensor | None = None,
+    count: int | tf.Tensor = 1,
+) -> tf.Tensor:
+    """A target's loss: the mean over rows, and the list-wise loss with its share of it. Arguments
+    as of ``weighted_mean``.
+    """
+    share = rows.target.ranking_share
+    if requests is None or not share:
+        return row_mean
+    losses, weights = list_wise_loss(
+        rows.labels, rows.score, rows.weights, requests, tf.size(requests)
+    )
+    return (1.0 - share) * row_mean + share * weighted_mean(losses, weights, groups, count)
 
 
 class _MeanPrediction(tf_keras.metrics.Mean):
@@ -232,6 +302,7 @@ class Objectives:
         ``[N]``.
         """
         total = tf.constant(0.0)
+        requests = _requests(self._tasks, columns)
         for name, rows in _rows_by_target(self._tasks, scores, columns).items():
             task_loss = self._rankings[name](
                 labels=rows.labels,
@@ -240,7 +311,7 @@ class Objectives:
                 compute_metrics=compute_metrics,
             )
             if rows.target.loss_weight:
-                total += rows.target.loss_weight * task_loss
+                total += rows.target.loss_weight * _with_ranking(rows, task_loss, requests)
         return total
 
     def means(self) -> dict[str, float]:

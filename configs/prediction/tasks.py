@@ -55,6 +55,27 @@ _OF_AMOUNTS = ("typical", "transform", "loss")
 PositiveAmount = Annotated[float, Field(gt=0.0, le=1e9)]
 
 
+class RankingLoss(Section):
+    """A list-wise loss inside requests beside the loss of every row by itself: minus the log of a
+    positive's part in the sum of its request's probabilities (the regression-compatible list-wise
+    cross entropy of Bai et al. 2023, section 3.2). Probabilities that are right for every row make
+    both smallest, so what is served stays calibrated.
+    """
+
+    share: float = Field(
+        ge=0.0, le=1.0, description="of it in the task's loss; the loss of rows has the rest"
+    )
+
+
+_RANKING_LOSS = Field(
+    None,
+    description=(
+        "learn the order inside requests, too; then the rows of a request are learned from in one"
+        " step. Null: every row by itself"
+    ),
+)
+
+
 class Entire(Section):
     """A task's product with all tasks before it: p(a) p(b | a), over all rows and not only those
     where the earlier label is 1 (ESMM, Ma et al. 2018, section 2.2).
@@ -62,6 +83,7 @@ class Entire(Section):
 
     name: Identifier
     loss_weight: Weight = 1.0
+    ranking_loss: RankingLoss | None = _RANKING_LOSS
 
 
 class Task(Section):
@@ -96,6 +118,14 @@ class Task(Section):
         ),
     )
     loss_weight: Weight = 1.0
+    ranking_loss: RankingLoss | None = _RANKING_LOSS
+    matured_after: Weight = Field(
+        0.0,
+        description=(
+            "hours after a row until its label is known, such as a late order's; rows that are"
+            " younger at data.as_of carry no label of this task, and of what waits on it"
+        ),
+    )
     entire: Entire | None = Field(
         None, description="the product with the tasks before it, of a task that has 'after'"
     )
@@ -130,6 +160,8 @@ class Target:
         alone for its own probability.
       loss_weight: of its loss in the objective.
       amount: how an amount is learned; None of a probability.
+      ranking_share: of the list-wise loss in its loss.
+      awaited: label columns that are known only after a time, of its own and of what it waits on.
     """
 
     name: str
@@ -138,6 +170,8 @@ class Target:
     towers: tuple[int, ...]
     loss_weight: float
     amount: Amount | None = None
+    ranking_share: float = 0.0
+    awaited: tuple[str, ...] = ()
 
     @property
     def threshold(self) -> float:
@@ -152,6 +186,10 @@ def _amount(task: Task) -> Amount | None:
         return None
     form = "odds" if task.loss == "weighted_logistic" else task.transform
     return Amount(task.typical, form, task.loss == "squared")
+
+
+def _share(ranking: RankingLoss | None) -> float:
+    return ranking.share if ranking else 0.0
 
 
 def _read_as(target: Target) -> str:
@@ -177,13 +215,44 @@ class Tasks(RootModel[dict[Identifier, Task]]):
         for name, task in self.root.items():
             given = self.root[task.after].label if task.after else None
             place = self.towers.index(name)
-            found[name] = Target(name, task.label, given, (place,), task.loss_weight, _amount(task))
-            if task.entire:
-                path = (*self.before(name), place)
-                found[task.entire.name] = Target(
-                    task.entire.name, task.label, None, path, task.entire.loss_weight
+            path = (*self.before(name), place)
+            awaited = self._awaited(path)
+            found[name] = Target(
+                name,
+                task.label,
+                given,
+                (place,),
+                task.loss_weight,
+                _amount(task),
+                _share(task.ranking_loss),
+                awaited,
+            )
+            if entire := task.entire:
+                found[entire.name] = Target(
+                    entire.name,
+                    task.label,
+                    None,
+                    path,
+                    entire.loss_weight,
+                    ranking_share=_share(entire.ranking_loss),
+                    awaited=awaited,
                 )
         return found
+
+    def _awaited(self, towers: tuple[int, ...]) -> tuple[str, ...]:
+        """The labels of some towers that are known only after a time."""
+        tasks = [self.root[self.towers[place]] for place in towers]
+        return tuple(dict.fromkeys(task.label for task in tasks if task.matured_after))
+
+    @cached_property
+    def matured_after(self) -> dict[str, float]:
+        """Label column -> hours until it is known, of those that are not at once."""
+        return {task.label: task.matured_after for task in self.root.values() if task.matured_after}
+
+    @cached_property
+    def learned_in_requests(self) -> bool:
+        """Whether a loss reads which rows are of one request."""
+        return any(target.ranking_share for target in self.targets.values())
 
     def before(self, task: str) -> tuple[int, ...]:
         """Places of the towers that a task waits on, first to last; none where it is defined on
@@ -362,20 +431,25 @@ class Tasks(RootModel[dict[Identifier, Task]]):
                     f"{name}.typical: missing; a regression needs a middling amount of"
                     f" '{task.label}', in its unit"
                 )
+            if task.kind == "regression" and task.ranking_loss:
+                raise ValueError(
+                    f"{name}.ranking_loss: is of probabilities; leave it out of a regression"
+                )
             if task.kind == "regression" and task.entire:
                 raise ValueError(
                     f"{name}.entire: only probabilities are multiplied; let 'score' multiply the"
                     " amount by them"
                 )
             of_label = [
-                (other.kind, other.typical)
+                (other.kind, other.typical, other.matured_after)
                 for other in self.root.values()
                 if other.label == task.label
             ]
             if len(set(of_label)) > 1:
                 raise ValueError(
                     f"{name}.label: '{task.label}' is read in one way by one task and in another"
-                    " by another; expected the same 'kind' and 'typical'"
+                    " by another; expected the same 'kind', 'typical' and"
+                    " 'matured_after'"
                 )
             if task.after and self.root[task.after].label == task.label:
                 raise ValueError(

@@ -30,9 +30,20 @@ def sections(model: BaseModel, path: str = "") -> Iterator[tuple[str, type[BaseM
                 yield from sections(below, ".".join(filter(None, [path, name, key])))
 
 
-SECTIONS = dict(sections(accept("memory={keys: {user: [user]}}", "pretrain.teacher.weight=0.5")))
+SECTIONS = dict(
+    sections(
+        accept(
+            "memory={keys: {user: [user]}}",
+            "pretrain.teacher.weight=0.5",
+            "tasks.ctr.ranking_loss.share=0.5",
+        )
+    )
+)
 
-NEEDED = {"memory": ["memory={keys: {user: [user]}}"]}
+NEEDED = {
+    "memory": ["memory={keys: {user: [user]}}"],
+    "tasks.ctr.ranking_loss": ["tasks.ctr.ranking_loss.share=0.5"],
+}
 """What makes a section that the config has not."""
 
 

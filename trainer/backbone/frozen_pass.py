@@ -17,6 +17,7 @@ import numpy.typing as npt
 from configs import Experiment, InputError
 from configs.domains import Domain, Topic
 from configs.memory import Memory
+from configs.prediction.tasks import Tasks
 from configs.tensorflow_import import tf
 from trainer.backbone.input_scale import InputScale
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
@@ -24,6 +25,7 @@ from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Columns, Dataset
 from trainer.data.progress_bar import with_progress
 from trainer.job import Job
+from trainer.target_rows import REQUEST, loss_columns
 
 Floats = npt.NDArray[np.float32]
 Chosen = Callable[[Columns, int], npt.NDArray[np.bool_]]
@@ -95,6 +97,14 @@ class BackboneOutputs:
     def weights(self) -> Floats:
         """Sample weights, float32 ``[N]``."""
         return self.columns["row/weight"].astype(np.float32, copy=False)
+
+    def loss_columns(self, tasks: Tasks, rows: Any) -> Columns:
+        """What losses read of rows, numbers as float32."""
+        read = {name: self.columns[name][rows] for name in loss_columns(tasks)}
+        return {
+            name: values if name == REQUEST else values.astype(np.float32, copy=False)
+            for name, values in read.items()
+        }
 
     def labels(self, column: str) -> Floats:
         """A label column, float32 ``[N]``."""

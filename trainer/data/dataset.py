@@ -1,6 +1,7 @@
 """Reads a dataset as batches of column tensors."""
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +19,18 @@ from preprocessing.dataset.manifest import ColumnFormat, Manifest, load_manifest
 from preprocessing.dataset.record_format import decode_block
 from preprocessing.features.fitted import Fitted
 from trainer.data.key_columns import KeyColumns
+from trainer.data.known_labels import KnownLabels
 from trainer.data.raw_columns import RAW, RawColumns
 from trainer.data.row_weights import WEIGHT, check_weights
 from trainer.data.side_column import SideColumn
 from trainer.data.topic_columns import TopicColumns
+from trainer.target_rows import KNOWN, REQUEST
 
 _INTERLEAVED_FILES = 16
 _SHUFFLED_BLOCKS = 256  # blocks drawn from at a time, before the rows of the drawn blocks are mixed
 _SHUFFLED_ROWS = 65_536
+_SHUFFLED_FILES = 8
+_MOST_ROWS = 1 << 62  # of a buffer of whole files: all of them
 
 _CUT_BY = (RAW, "topic/")
 """What the names of the record columns begin with that topics and memory alone are read from."""
@@ -36,8 +41,8 @@ Columns = dict[str, npt.NDArray[np.generic]]
 @dataclass(frozen=True)
 class Dataset:
     """A finished dataset: its folder, manifest and fitted transform, the topics by which its rows
-    are cut, the keys of memory that they have, and the column that sample weights are from, if they
-    are from any.
+    are cut, the keys of memory and the late labels that they have, the column that sample weights
+    are from, if they are from any, and whether the rows of a request are learned from together.
     """
 
     folder: Path
@@ -45,8 +50,10 @@ class Dataset:
     fitted: Fitted
     topics: TopicColumns
     keys: KeyColumns
+    known: KnownLabels
     weight: str | None = None
     side: SideColumn | None = None
+    in_requests: bool = False
 
     @classmethod
     def open(
@@ -83,13 +90,43 @@ class Dataset:
         wanted = experiment.topics if topics is None else topics
         raw = RawColumns(folder, manifest)
         topic_columns = TopicColumns(raw, manifest.dictionaries is None, fitted, wanted)
-        keys = KeyColumns(raw, memory)
-        return cls(folder, manifest, fitted, topic_columns, keys, experiment.data.weight)
+        return cls(
+            folder,
+            manifest,
+            fitted,
+            topic_columns,
+            KeyColumns(raw, memory),
+            KnownLabels(experiment.known_before),
+            experiment.data.weight,
+            in_requests=experiment.tasks.learned_in_requests,
+        )
 
     def rows(self, split: str) -> int:
         """Rows of a split. Raises ``InputError`` where there are none."""
         self.manifest.check_splits(self.folder, [split])
         return self.manifest.splits[split].rows
+
+    def tell_unknown(self, *splits: str) -> None:
+        """Says of how many rows of splits a label is not known yet. Raises ``InputError`` where it
+        is of all.
+        """
+        for split in splits if self.known.columns else ():
+            young = dict.fromkeys(self.known.columns, 0)
+            for columns in self.batches(
+                split, _SHUFFLED_ROWS, wanted=self.known.columns.__contains__
+            ):
+                for name, values in columns.items():
+                    young[name] += int((values == 0).sum())
+            rows = self.rows(split)
+            for name, count in young.items():
+                said = (
+                    f"{self.folder}: {count:,} of {rows:,} rows of split '{split}' carry no"
+                    f" '{name.removeprefix(KNOWN)}' yet (tasks.*.matured_after)"
+                )
+                if count == rows:
+                    raise InputError(f"{said}; expected some; give data.as_of, or older rows")
+                if count:
+                    print(f"note: {said}", file=sys.stderr)
 
     @property
     def columns(self) -> dict[str, ColumnFormat]:
@@ -101,7 +138,7 @@ class Dataset:
             for name, column in self.manifest.columns.items()
             if not name.startswith(_CUT_BY)
         }
-        return kept | self.topics.columns | self.keys.columns
+        return kept | self.topics.columns | self.keys.columns | self.known.columns
 
     def shuffled_batches(
         self, split: str, batch_size: int, seed: int, epoch: int = 0
@@ -110,7 +147,9 @@ class Dataset:
         global seed; the last batch may be smaller.
 
         Files are interleaved, blocks shuffled among ``_SHUFFLED_BLOCKS``, and rows mixed inside
-        buffers of ``_SHUFFLED_ROWS``.
+        buffers of ``_SHUFFLED_ROWS``. Where a loss is of requests, whole files are read, of which
+        each holds all that it has of a request, ``_SHUFFLED_FILES`` together, and their requests
+        are mixed: a request's rows are in one batch, but for one on each of its borders.
         """
         paths = self._paths(split)
         order = random_stream(seed, Purpose.FILE_ORDER, epoch).permutation(paths)
@@ -118,30 +157,44 @@ class Dataset:
         files = tf.data.Dataset.from_tensor_slices(
             (order, [beside[path] for path in order]) if beside else (order,)
         )
+        of_rows = integer_seed(seed, Purpose.ROW_ORDER, epoch)
+
+        def mix(index: tf.Tensor, columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            drawn_by = tf.stack([tf.constant(of_rows, tf.int64), index])
+            order = _shuffled(columns, drawn_by, in_requests=self.in_requests)
+            return {name: tf.gather(column, order) for name, column in columns.items()}
+
+        buffers = (
+            self._whole_files(files)
+            if self.in_requests
+            else self._interleaved(files, integer_seed(seed, Purpose.BLOCK_ORDER, epoch))
+        )
+        return (
+            buffers.enumerate()
+            .map(mix, num_parallel_calls=2, deterministic=True)
+            .rebatch(batch_size)
+            .prefetch(4)
+        )
+
+    def _interleaved(self, files: tf.data.Dataset, seed: int) -> tf.data.Dataset:
+        """Buffers of rows of blocks that are drawn from many files."""
         records = files.interleave(
             lambda *paths: _records(1 << 20, *paths),
             cycle_length=_INTERLEAVED_FILES,
             num_parallel_calls=2,
             deterministic=True,
         )
-        blocks = records.shuffle(
-            _SHUFFLED_BLOCKS, seed=integer_seed(seed, Purpose.BLOCK_ORDER, epoch)
-        )
-        buffers = self._decode(blocks).rebatch(_SHUFFLED_ROWS)
-        of_rows = integer_seed(seed, Purpose.ROW_ORDER, epoch)
+        blocks = records.shuffle(_SHUFFLED_BLOCKS, seed=seed)
+        return self._decode(blocks).rebatch(_SHUFFLED_ROWS)
 
-        def mix(index: tf.Tensor, columns: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-            n_rows = tf.shape(columns["row/weight"])[0]
-            order = tf.random.experimental.stateless_shuffle(
-                tf.range(n_rows), seed=tf.stack([tf.constant(of_rows, tf.int64), index])
-            )
-            return {name: tf.gather(column, order) for name, column in columns.items()}
-
-        return (
-            buffers.enumerate()
-            .map(mix, num_parallel_calls=2, deterministic=True)
-            .rebatch(batch_size)
-            .prefetch(4)
+    def _whole_files(self, files: tf.data.Dataset) -> tf.data.Dataset:
+        """Buffers of all rows of some files."""
+        return files.window(_SHUFFLED_FILES).flat_map(
+            lambda *windows: self._decode(
+                (windows[0] if len(windows) == 1 else tf.data.Dataset.zip(windows)).flat_map(
+                    lambda *paths: _records(1 << 20, *paths)
+                )
+            ).rebatch(_MOST_ROWS)
         )
 
     def batches(
@@ -181,7 +234,7 @@ class Dataset:
         names = [name for name in self.columns if wanted is None or wanted(name)]
         readers = [
             reader
-            for reader in (self.topics, self.keys)
+            for reader in (self.topics, self.keys, self.known)
             if any(name in reader.columns for name in names)
         ]
         read = set(names).union(*(reader.read for reader in readers))
@@ -214,6 +267,18 @@ class Dataset:
             where = f"{self.folder}: split '{split}'"
             check_weights(paths, self.manifest.columns[WEIGHT], self.weight, where)
         return paths
+
+
+def _shuffled(columns: dict[str, tf.Tensor], seed: tf.Tensor, *, in_requests: bool) -> tf.Tensor:
+    """An order of rows, int32 ``[N]``, by chance; or of their requests, each row beside the others
+    of its own.
+    """
+    if not in_requests:
+        n_rows = tf.shape(columns["row/weight"])[0]
+        return tf.random.experimental.stateless_shuffle(tf.range(n_rows), seed=seed)
+    distinct, places = tf.unique(columns[REQUEST])
+    order = tf.random.experimental.stateless_shuffle(tf.range(tf.size(distinct)), seed=seed)
+    return tf.argsort(tf.gather(order, places), stable=True)
 
 
 def _records(buffer_size: int, *paths: Any) -> tf.data.Dataset:

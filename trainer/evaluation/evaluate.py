@@ -60,6 +60,7 @@ def evaluate(
     gains = {name: kernels[name].measured_gain for name in active}
     source = KernelRows.open(experiment, data, job, list(kernels.values()), topics)
     dataset, rows = source.dataset, source.of_split(split, f"evaluate {split}")
+    dataset.tell_unknown(split)
 
     window = experiment.splits[split]
     judged = JudgedRows(experiment, rows, kernels.get(ALL))

@@ -25,6 +25,7 @@ from trainer.metrics.results import (
 from trainer.metrics.task_metrics import UNDEFINED, task_metrics, to_json
 from trainer.metrics.user_draws import UserDraws
 from trainer.registry.kernel_registry import StoredKernel
+from trainer.target_rows import is_known
 
 TaskFigures = dict[str, dict[str, Figure]]
 """Task -> metric -> figure."""
@@ -99,20 +100,22 @@ class JudgedRows:
 
     def pages(self, served: Floats, page: Page) -> PageResult:
         """How the score of all rows orders their requests: as they are served, logits ``[N, T]``,
-        beside the references.
+        beside the references. Rows whose label is not known yet are left out.
         """
-        gains = self._rows.labels(page.label).astype(np.float64)
-        users = self._rows.columns["row/user"]
+        judged_by = next(of for of in self._tasks.targets.values() if of.label == page.label)
+        known = is_known(judged_by, self._rows.columns, len(self.every))
+        gains = self._rows.labels(page.label)[known].astype(np.float64)
+        users = self._rows.columns["row/user"][known]
         pages = Pages(
             gains,
-            gains > self._tasks.thresholds[page.label],
-            self._rows.columns["row/request"],
+            gains > judged_by.threshold,
+            self._rows.columns["row/request"][known],
             users,
             page.top,
         )
         logits = {"backbone": self._rows.logits, "all": self._of_all, "kernel": served}
         sides = {
-            side: served_outputs(self._experiment, of)[SCORE]
+            side: served_outputs(self._experiment, of)[SCORE][known]
             for side, of in logits.items()
             if of is not None
         }

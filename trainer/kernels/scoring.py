@@ -19,6 +19,7 @@ from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.losses import learned_scores, predicted
 from trainer.metrics.task_metrics import auc, mean_defined
+from trainer.target_rows import defining_columns, is_defined
 
 _CHUNK = 4_096
 _AT_ONCE = 2
@@ -146,9 +147,8 @@ def task_rows(
 ) -> tuple[npt.NDArray[np.bool_], Floats]:
     """On which of the rows a target is defined, and the labels of those: 0, 1, or amounts."""
     target = experiment.tasks.targets[name]
-    inside = (
-        np.ones(len(rows), bool) if target.given is None else data.labels(target.given)[rows] > 0
-    )
+    read = {name: data.columns[name][rows] for name in defining_columns(target)}
+    inside = is_defined(target, read, len(rows))
     return inside, data.labels(target.label)[rows][inside]
 
 
@@ -174,7 +174,7 @@ def entire_space_aucs(
     scores = predicted_rows(experiment.tasks, logits)
     found = {}
     for task in experiment.tasks.ranking:
-        _, labels = task_rows(experiment, data, rows, task)
+        inside, labels = task_rows(experiment, data, rows, task)
         high = labels > experiment.tasks.targets[task].threshold
-        found[task] = auc(high, scores[task], data.weights[rows])
+        found[task] = auc(high, scores[task][inside], data.weights[rows][inside])
     return found

@@ -15,6 +15,7 @@ from trainer.kernels.gate import BUCKETS, GATE, SUPPORT, bucket_of
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.scoring import score_rows
 from trainer.losses import entire_row_loss
+from trainer.target_rows import is_known
 
 _GRID = np.linspace(1.0, 0.0, 21, dtype=np.float32)  # from full trust down, in steps of 0.05
 _FEWEST_USERS = 10  # our choice: an estimate of fewer users' spread says nothing, so alpha stays 1
@@ -107,8 +108,9 @@ def fit_gate(
     row_alpha = np.ones((len(rows), len(tasks.towers)), np.float32)
     for task, name in enumerate(tasks.towers):
         labels = data.labels(tasks.root[name].label)[rows]
+        known = is_known(tasks.targets[name], data.columns, len(data.logits))[rows]
         for bucket in range(BUCKETS):
-            inside = np.flatnonzero(buckets == bucket)
+            inside = np.flatnonzero((buckets == bucket) & known)
             _, user = np.unique(users[inside], return_inverse=True)
             if user.max(initial=-1) + 1 < _FEWEST_USERS or not weights[inside].any():
                 continue

@@ -27,6 +27,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import with_progress
 from trainer.losses import predicted
 from trainer.metrics.task_metrics import Floats
+from trainer.target_rows import is_known, loss_columns
 
 A_FEW_ROWS = 1 << 18
 """Rows that a validation's intercepts are fitted on: a small part of an epoch's time."""
@@ -38,7 +39,6 @@ what can be measured.
 
 _BATCH = 16_384
 _FURTHEST = 30.0
-_KEPT = ("label/", "row/weight")
 
 
 def set_intercepts(
@@ -69,7 +69,7 @@ def set_intercepts(
     for columns in with_progress("intercepts", dataset.rows(split) // every, batches):
         heads = inference.predict_on_batch(feature_tensors(columns, inference))
         logits.append(heads["logits"])
-        kept.append({name: column for name, column in columns.items() if name.startswith(_KEPT)})
+        kept.append({name: columns[name] for name in loss_columns(experiment.tasks)})
     found = fit_intercepts(
         BackboneOutputs(
             np.concatenate(logits),
@@ -98,15 +98,16 @@ def fit_intercepts(outputs: BackboneOutputs, experiment: Experiment) -> tuple[fl
     tasks, found = experiment.tasks, list[float]()
     for place, name in enumerate(tasks.towers):
         target, labels = tasks.targets[name], outputs.labels(tasks.root[name].label)
-        reached, mean = weights, expit
+        known = weights * is_known(target, outputs.columns, len(weights))
+        reached, mean = known, expit
         if target.amount:
             if target.given is not None:
-                reached = weights * outputs.labels(target.given)
+                reached = known * outputs.labels(target.given)
             total, mean = float(reached @ labels), _amounts(target)
         else:
             for earlier in tasks.before(name):
                 reached = reached * expit(logits[:, earlier] + found[earlier])
-            total = float(weights @ labels)
+            total = float(known @ labels)
         found.append(_matching(logits[:, place], reached, total, mean))
     return tuple(found)
 

@@ -57,12 +57,22 @@ class DomainData:
       factors: float32, aligned with ``rows``: what each row's sample weight is multiplied by; 1
         where None.
       own: how many of the rows are the domain's own; all where None.
+      requests: aligned with ``rows``: each row's request, whose rows go into the same batch, but
+        for one on each of its borders; None where rows go singly.
     """
 
     name: str
     rows: Rows
     factors: npt.NDArray[np.float32] | None = None
     own: int | None = None
+    requests: npt.NDArray[np.int64] | None = None
+
+    def shuffled(self, stream: np.random.Generator) -> Rows:
+        """Its rows in an order of chance."""
+        if self.requests is None:
+            return stream.permutation(self.rows)
+        distinct, places = np.unique(self.requests, return_inverse=True)
+        return self.rows[np.argsort(stream.permutation(len(distinct))[places], kind="stable")]
 
     def factors_of(self, rows: Rows) -> npt.NDArray[np.float32] | float:
         """Factors of some of its rows."""
@@ -92,9 +102,7 @@ def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) 
         parts = min(steps, ceil(len(domain.rows) / _MIN_ROWS))
         if not parts:
             continue
-        order = random_stream(seed, Purpose.KERNEL_ORDER, domain.name, epoch).permutation(
-            domain.rows
-        )
+        order = domain.shuffled(random_stream(seed, Purpose.KERNEL_ORDER, domain.name, epoch))
         for part, rows in enumerate(np.array_split(order, parts)):
             place = (part + index * _SPREAD % 1.0) * steps / parts
             batches[int(place)][index] = rows
@@ -115,7 +123,7 @@ class _Batch(NamedTuple):
     """
 
     columns: dict[str, tf.Tensor]
-    """Labels and sample weights, ``[T * TILE]``."""
+    """What losses read, ``[T * TILE]``."""
     taps: tf.Tensor
     """``[T, K, TILE, d]`` of K towers, or ``[T, 1, TILE, d]`` where tasks share them."""
     logits: tf.Tensor
@@ -263,9 +271,7 @@ class JointTrainer:
             index[start : start + len(part)] = part
             present[start : start + len(part)] = domain.factors_of(part)
             start += tile_count * TILE
-        columns = {
-            f"label/{label}": data.labels(label)[index] for label in self.experiment.label_columns
-        }
+        columns = data.loss_columns(self.experiment.tasks, index)
         columns["row/weight"] = data.weights[index] * present
         tiled = index.reshape(-1, TILE)
         tasks, width = data.input_shape

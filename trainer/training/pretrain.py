@@ -79,6 +79,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
             file=sys.stderr,
         )
         return
+    dataset.tell_unknown(experiment.pretrain.split, experiment.pretrain.validation)
     keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
     if teacher:
         print(describe_teacher(teacher.record), file=sys.stderr)
@@ -117,6 +118,12 @@ class _Run:
         if self.state.stopping.when != self.state.total_steps:
             self.checkpoints.restore_best(self.state.stopping.when)
             print(f"kept: step {self.state.stopping.when}, the best on validation", file=sys.stderr)
+        elif len(self.state.history) > 1:
+            print(
+                f"note: validation was best at the last of {self.settings.epochs} epochs; more may"
+                " bring more (pretrain.epochs)",
+                file=sys.stderr,
+            )
         found = set_intercepts(self.inference, self.dataset, self.experiment)
         towers = zip(self.experiment.tasks.towers, found, strict=True)
         shown = ", ".join(f"{name.upper()} {value:+.4f}" for name, value in towers)
@@ -229,11 +236,8 @@ def validation_figures(
     None where a split has one class only.
     """
     scores = learned_scores(experiment.tasks, tf.constant(outputs.logits))
-    columns = {
-        name: tf.constant(values)
-        for name, values in outputs.columns.items()
-        if name.startswith(("label/", "row/weight"))
-    }
+    found = outputs.loss_columns(experiment.tasks, np.arange(len(outputs.logits)))
+    columns = {name: tf.constant(values) for name, values in found.items()}
     aucs = entire_space_aucs(experiment, outputs, np.arange(len(outputs.logits)), outputs.logits)
     return {
         "loss": float(objectives.loss(scores, columns, compute_metrics=False)),

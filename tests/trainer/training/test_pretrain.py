@@ -400,7 +400,10 @@ def test_a_job_of_another_dataset_is_refused(
 
 
 def test_early_stopping_keeps_the_best_weights(
-    dataset_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Validation is made to like the first epoch best, then to go down; with patience 2 the
     third epoch is the last.
@@ -431,6 +434,12 @@ def test_early_stopping_keeps_the_best_weights(
     kept = [weight.numpy() for weight in load_frozen(job, experiment).weights]
     np.testing.assert_equal(kept, seen[0])
     assert any((first != last).any() for first, last in zip(seen[0], seen[2], strict=True))
+    rising = "note: validation was best at the last of 2 epochs; more may bring more"
+    assert rising not in capsys.readouterr().err
+    aucs = iter([0.6, 0.7])
+    short = experiment.pretrain.model_copy(update={"epochs": 2})
+    pretrain(experiment.model_copy(update={"pretrain": short}), dataset_dir, Job(tmp_path / "two"))
+    assert rising in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

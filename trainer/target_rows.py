@@ -1,0 +1,52 @@
+"""Says by which columns of a dataset a target is learned and judged, and on which of its rows."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from configs.prediction.tasks import Target, Tasks
+
+KNOWN = "known/"
+"""What the names of the columns begin with that say whether a row carries a label yet."""
+
+REQUEST = "row/request"
+
+
+def defining_columns(target: Target) -> tuple[str, ...]:
+    """Names of the columns that are all 1 on the rows where a target is defined, and of which one
+    is 0 elsewhere; none where it is defined on all rows.
+    """
+    given = () if target.given is None else (f"label/{target.given}",)
+    return (*given, *(f"{KNOWN}{label}" for label in target.awaited))
+
+
+def is_known(
+    target: Target, columns: Mapping[str, npt.NDArray[np.generic]], rows: int
+) -> npt.NDArray[np.bool_]:
+    """Of which of ``rows`` rows the label of a target, and of all that it waits on, is known."""
+    known = np.ones(rows, bool)
+    for label in target.awaited:
+        known &= columns[f"{KNOWN}{label}"].astype(bool)
+    return known
+
+
+def loss_columns(tasks: Tasks) -> tuple[str, ...]:
+    """Names of the columns that losses read."""
+    requests = (REQUEST,) if tasks.learned_in_requests else ()
+    return (
+        *(f"label/{label}" for label in tasks.labels),
+        *(f"{KNOWN}{label}" for label in tasks.matured_after),
+        *requests,
+        "row/weight",
+    )
+
+
+def is_defined(
+    target: Target, columns: Mapping[str, npt.NDArray[np.generic]], rows: int
+) -> npt.NDArray[np.bool_]:
+    """Which of ``rows`` rows a target is defined on, by their columns."""
+    inside = np.ones(rows, bool)
+    for name in defining_columns(target):
+        inside &= columns[name].astype(bool)
+    return inside
