@@ -115,6 +115,14 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="DOMAIN",
                 help="domains to tune; all of the config's by default",
             )
+        if name == "score":
+            command.add_argument(
+                "--domain",
+                nargs="+",
+                default=[],
+                metavar="DOMAIN",
+                help="choose the scores of these domains alone; all that the config has by default",
+            )
         if name in ("evaluate", "run"):
             command.add_argument(
                 "--json", action="store_true", help="print JSON instead of a table"
@@ -231,9 +239,11 @@ def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
 
 def _score(arguments: argparse.Namespace) -> None:
     experiment, job = read_config(arguments), Job(arguments.job_dir)
-    job.choose_score(experiment)
-    chosen = experiment.score or f"{experiment.tasks.ranked_by}, the end of the funnel"
-    print(f"{job.score}: pages are ranked by {chosen}, from the next serving.export on")
+    domains = named_domains(experiment.domains, arguments.domain, "--domain")
+    named = [domain.name for domain in domains] if arguments.domain else []
+    chosen = job.choose_score(experiment, named)
+    words = "; ".join(f"{domain} by {text}" for domain, text in chosen.items())
+    print(f"{job.score}: pages are ranked by score, from the next serving.export on: {words}")
 
 
 _COMMANDS = {
