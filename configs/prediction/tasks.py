@@ -95,6 +95,13 @@ class Task(Section):
             " label is 1; all rows where null"
         ),
     )
+    positive_weight: PositiveAmount = Field(
+        1.0,
+        description=(
+            "of a binary task: how many times a positive counts in its own loss (of its product it"
+            " does not); what is served stays calibrated"
+        ),
+    )
     loss_weight: Weight = 1.0
     entire: Entire | None = Field(
         None, description="the product with the tasks before it, of a task that has 'after'"
@@ -130,6 +137,7 @@ class Target:
         alone for its own probability.
       loss_weight: of its loss in the objective.
       amount: how an amount is learned; None of a probability.
+      positive_weight: how many times a positive counts in the loss of a probability.
     """
 
     name: str
@@ -138,6 +146,7 @@ class Target:
     towers: tuple[int, ...]
     loss_weight: float
     amount: Amount | None = None
+    positive_weight: float = 1.0
 
     @property
     def threshold(self) -> float:
@@ -177,7 +186,15 @@ class Tasks(RootModel[dict[Identifier, Task]]):
         for name, task in self.root.items():
             given = self.root[task.after].label if task.after else None
             place = self.towers.index(name)
-            found[name] = Target(name, task.label, given, (place,), task.loss_weight, _amount(task))
+            found[name] = Target(
+                name,
+                task.label,
+                given,
+                (place,),
+                task.loss_weight,
+                _amount(task),
+                task.positive_weight,
+            )
             if task.entire:
                 path = (*self.before(name), place)
                 found[task.entire.name] = Target(
@@ -356,6 +373,16 @@ class Tasks(RootModel[dict[Identifier, Task]]):
                 raise ValueError(
                     f"{name}.{of_amounts[0]}: is of a regression; expected 'kind: regression'"
                     " beside it"
+                )
+            if task.kind == "regression" and task.positive_weight != 1.0:
+                raise ValueError(
+                    f"{name}.positive_weight: is of labels of 0 and 1, received"
+                    f" {task.positive_weight:g} beside 'kind: regression'; leave it out"
+                )
+            if task.positive_weight != 1.0 and not task.loss_weight:
+                raise ValueError(
+                    f"{name}.positive_weight: weighs the task's own loss, whose loss_weight is 0;"
+                    " leave it out, or give loss_weight"
                 )
             if task.kind == "regression" and task.typical is None:
                 raise ValueError(
