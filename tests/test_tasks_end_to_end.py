@@ -227,6 +227,8 @@ def test_the_score_of_one_domain_is_chosen_alone(five: Run, tmp_path: Path) -> N
     assert chosen == {"all": plain, "scene=home": "open", "region=r1": "stay"}
     chosen = job.choose_score(config("{region=r1: stay}"), ["scene=home"])
     assert chosen == job.experiment().ranked_by == {"all": plain, "region=r1": "stay"}
+    chosen = job.choose_score(config("{}"), ["all"])
+    assert chosen == {"all": "like", "region=r1": "stay"}
     assert job.choose_score(config("{}")) == job.experiment().ranked_by == {"all": "like"}
 
 

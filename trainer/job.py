@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from configs import Experiment, InputError
 from configs.digests.listed_files import Listed, check_files, sha256_of
 from configs.digests.sealed_json import read_sealed, write_sealed
+from configs.domains import ALL
 from configs.files import read_object
 from preprocessing.dataset.manifest import GOLDEN_FILE
 
@@ -119,8 +120,9 @@ class Job:
 
         Args:
           experiment: of that config.
-          domains: only these are ranked by it, and all others as before; a domain to which it gives
-            no score of its own has none from then on. None are named where all of it counts.
+          domains: only these are ranked by it, and all others as before; ``all`` is ``score``, and
+            a domain to which the config gives no score of its own has none from then on. Without
+            any, all that the config says counts.
 
         Returns:
           Domain -> expression, as ``Experiment.ranked_by``.
@@ -142,7 +144,7 @@ class Job:
             )
             kept = {name: text for name, text in former["scores"].items() if name not in domains}
             taken = {name: text for name, text in scores.items() if name in domains}
-            score, scores = former["score"], kept | taken
+            score, scores = score if ALL in domains else former["score"], kept | taken
         write_sealed(self.score, {"score": score, **({"scores": scores} if scores else {})})
         return experiment.model_copy(update={"score": score, "scores": scores}).ranked_by
 

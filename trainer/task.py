@@ -22,7 +22,7 @@ from configs.cli import (
     run,
     tensorflow_file_errors,
 )
-from configs.domains import named_domains
+from configs.domains import ALL, named_domains
 from trainer.job import Job
 from trainer.memory import command as memory_arguments
 from trainer.prerequisites import (
@@ -121,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
                 nargs="+",
                 default=[],
                 metavar="DOMAIN",
-                help="choose the scores of these domains alone; all that the config has by default",
+                help="choose only the scores of these ('all' is score); all of them by default",
             )
         if name in ("evaluate", "run"):
             command.add_argument(
@@ -242,8 +242,8 @@ def _score(arguments: argparse.Namespace) -> None:
     domains = named_domains(experiment.domains, arguments.domain, "--domain")
     named = [domain.name for domain in domains] if arguments.domain else []
     chosen = job.choose_score(experiment, named)
-    words = "; ".join(f"{domain} by {text}" for domain, text in chosen.items())
-    print(f"{job.score}: pages are ranked by score, from the next serving.export on: {words}")
+    own = "".join(f"; {domain} by {text}" for domain, text in chosen.items() if domain != ALL)
+    print(f"{job.score}: from the next serving.export on, pages are ranked by {chosen[ALL]}{own}")
 
 
 _COMMANDS = {
