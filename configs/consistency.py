@@ -3,13 +3,15 @@
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from keyword import iskeyword
 from math import inf
 
-from configs.domain_names import folder_name
+from configs.domain_names import ALL, folder_name, sorted_conditions
 from configs.domains import Domain, Topic
+from configs.errors import did_you_mean
 from configs.features import FeatureSettings, ReadAs
+from configs.prediction.score import check_score
 
 _NAMED_BY = {"string": "categorical", "strings": "list", "number": "numeric"}
 """Ways to read a column that errors call by the kind of feature that reads so."""
@@ -122,6 +124,20 @@ def check_domains(domains: Iterable[Domain]) -> None:
             folder_name(domain.name)
         except ValueError as error:
             raise ValueError(f"domain '{domain.name}': {error}") from None
+
+
+def check_scores(
+    scores: Mapping[str, str], domains: Iterable[Domain], names: Collection[str]
+) -> None:
+    """Every key is a domain of topics, as it is called, and its value an expression of tasks."""
+    known = [domain.name for domain in domains]
+    for name, text in scores.items():
+        if name == ALL:
+            raise ValueError("scores.all: 'score' ranks all rows; expected domains of topics")
+        if name not in known:
+            near = did_you_mean(name, known[1:], sorted_conditions)
+            raise ValueError(f"scores: '{name}' is no domain of this config{near}")
+        check_score(text, names, f"scores.{name}")
 
 
 def check_body_topics(body: str, read: Sequence[str], topics: Mapping[str, Topic]) -> None:

@@ -16,10 +16,11 @@ from configs.consistency import (
     check_domains,
     check_features,
     check_memory,
+    check_scores,
     check_timestamp_features,
     check_topics,
 )
-from configs.domains import Domain, Topic, enumerate_domains
+from configs.domains import ALL, Domain, Topic, enumerate_domains
 from configs.features import Feature
 from configs.memory import Memory
 from configs.prediction.score import LONGEST, check_score
@@ -156,6 +157,13 @@ class Experiment(Section):
             " rows stand side by side"
         ),
     )
+    scores: dict[str, str] = Field(
+        default_factory=dict,
+        description=(
+            "domain of topics -> expression that ranks its pages in place of 'score', whichever"
+            " kernel answers"
+        ),
+    )
     splits: dict[SafeName, Split] = Field(min_length=1)
     features: dict[SafeName, Feature] = Field(min_length=1)
     topics: dict[SafeName, Topic] = Field(default_factory=dict)
@@ -209,6 +217,11 @@ class Experiment(Section):
     def domains(self) -> tuple[Domain, ...]:
         """Every domain of the experiment: ``all``, single-topic, then cross-topic."""
         return enumerate_domains(self.topics, self.cross_topics)
+
+    @property
+    def ranked_by(self) -> dict[str, str]:
+        """Domain -> the expression that ranks its pages; ``all`` has that of all others."""
+        return {ALL: self.score or str(self.tasks.ranked_by), **self.scores}
 
     @cached_property
     def transform_settings(self) -> dict[str, Any]:
@@ -270,10 +283,7 @@ class Experiment(Section):
                 f" {', '.join(self.tasks.ranking)} do"
             )
         if self.score is not None:
-            try:
-                check_score(self.score, tuple(self.tasks.targets))
-            except ValueError as error:
-                raise ValueError(f"score: {error}") from None
+            check_score(self.score, tuple(self.tasks.targets), "score")
         return self
 
     @model_validator(mode="after")
@@ -345,6 +355,7 @@ class Experiment(Section):
         check_memory(self.memory.keys if self.memory else {}, self.label_columns)
         check_cross_topics(self.topics, self.cross_topics)
         check_domains(self.domains)
+        check_scores(self.scores, self.domains, tuple(self.tasks.targets))
         return self
 
     @model_validator(mode="after")

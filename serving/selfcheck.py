@@ -1,8 +1,9 @@
 """``python -m serving.selfcheck`` checks that a server answers what the trainer computes.
 
-Starts the embedded server on a free port, sends raw log rows under two domains, ``auto`` and
-``backbone`` over gRPC, and compares every answer with the trainer's own path: validated rows,
-Beam's batch transform, the reloaded backbone, the stored kernels.
+Starts the embedded server on a free port, sends raw log rows under two domains, two that have
+scores of their own, ``auto`` and ``backbone`` over gRPC, and compares every answer with the
+trainer's own path: validated rows, Beam's batch transform, the reloaded backbone, the stored
+kernels.
 """
 
 import json
@@ -104,6 +105,7 @@ def check(experiment: Experiment, data: Path, job: Job, models: Path, count: int
     shared = [column.name for column in columns if column.side != "item"]
     asked = [
         *[*expected.active, *(domain.name for domain in experiment.domains)][:2],
+        *[*experiment.scores][:2],
         AUTO,
         BACKBONE,
     ]

@@ -18,15 +18,20 @@ from configs import Experiment, InputError, load_experiment
 from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.task import parse_arguments
 from serving.client import Client, Ranker
+from serving.export.reference_scores import TrainerScores
 from serving.export.version_writer import export
 from serving.selfcheck import TOLERANCE, check
 from tests.conftest import QUICKSTART, SMALL
 from tests.serving.conftest import NAME, serving
+from trainer.evaluation import judged_rows
 from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.kernel_rows import KernelRows
 from trainer.job import Job
 from trainer.metrics.results import EvaluationResult
 from trainer.metrics.task_metrics import AMOUNT_METRICS, METRICS
-from trainer.reports.text_table import render_table
+from trainer.registry.kernel_registry import KernelStore
+from trainer.registry.routes import job_routes
+from trainer.reports.text_table import describe_pages, render_table
 from trainer.training.finetune import finetune
 from trainer.training.pretrain import pretrain
 
@@ -179,6 +184,55 @@ def test_the_score_changes_without_training(five: Run, tmp_path: Path) -> None:
     job.score.write_text(job.score.read_text().replace("like", "open"))
     with pytest.raises(InputError, match=r"run python -m trainer\.task score again"):
         job.experiment()
+
+
+def test_a_domain_is_ranked_by_a_score_of_its_own(
+    five: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(shutil.copytree(five.job.folder, tmp_path / "job"))
+    settings = [*SMALL, "evaluation.truth=~", FIVE, "evaluation.page={label: conversion, top: 3}"]
+    own = {"scene=home": "open - 2 * like", "region=r9": "stay"}
+    other = load_experiment(QUICKSTART, [*settings, SCORE, f"scores={json.dumps(own)}"])
+    assert job.choose_score(other) == {"all": SCORE.removeprefix("score="), **own}
+    assert job.experiment().scores == own
+    export(job, tmp_path / "models")
+    routed = job_routes(KernelStore(job), job.experiment())
+    found = check(routed, five.data, job, tmp_path / "models", 300)
+    assert found["domains"].keys() >= own.keys()
+    worst = [of["largest_difference"] for of in (*found["domains"].values(), found["rank"])]
+    assert max(worst) <= TOLERANCE
+
+    sides: dict[str, Any] = {}
+    monkeypatch.setattr(judged_rows, "compare_pages", lambda _, of, draws: sides.update(of) or {})
+    page = evaluate(other, five.data, job).page
+    assert page
+    assert page.scores == other.ranked_by
+    assert "(scene=home by open - 2 * like, region=r9 by stay)" in describe_pages(page)
+    kernels = [KernelStore(job).load(*of) for of in KernelStore(job).active().items()]
+    rows = KernelRows.open(other, five.data, job, kernels, other.topics).of_split("test", "")
+    served = TrainerScores(routed, kernels, rows)
+    names = {"backbone": "backbone", "kernel": "auto", "all": "all"}
+    for side, scores in sides.items():
+        np.testing.assert_array_equal(scores, served.scores_for(names[side])[0]["score"])
+
+
+def test_the_score_of_one_domain_is_chosen_alone(five: Run, tmp_path: Path) -> None:
+    job = Job(shutil.copytree(five.job.folder, tmp_path / "job"))
+
+    def config(scores: str) -> Experiment:
+        settings = [*SMALL, "evaluation.truth=~", FIVE, "score=like", f"scores={scores}"]
+        return load_experiment(QUICKSTART, settings)
+
+    plain = SCORE.removeprefix("score=")
+    chosen = job.choose_score(config("{scene=home: open, region=r1: like}"), ["scene=home"])
+    assert chosen == job.experiment().ranked_by == {"all": plain, "scene=home": "open"}
+    chosen = job.choose_score(config("{region=r1: stay}"), ["region=r1"])
+    assert chosen == {"all": plain, "scene=home": "open", "region=r1": "stay"}
+    chosen = job.choose_score(config("{region=r1: stay}"), ["scene=home"])
+    assert chosen == job.experiment().ranked_by == {"all": plain, "region=r1": "stay"}
+    chosen = job.choose_score(config("{}"), ["all"])
+    assert chosen == {"all": "like", "region=r1": "stay"}
+    assert job.choose_score(config("{}")) == job.experiment().ranked_by == {"all": "like"}
 
 
 def test_clicks_alone_say_nothing_of_any_other_task(clicks: Run) -> None:

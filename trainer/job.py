@@ -1,6 +1,7 @@
 """The job directory: where everything a training run leaves is, and how it gets there whole."""
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from configs import Experiment, InputError
 from configs.digests.listed_files import Listed, check_files, sha256_of
 from configs.digests.sealed_json import read_sealed, write_sealed
+from configs.domains import ALL
 from configs.files import read_object
 from preprocessing.dataset.manifest import GOLDEN_FILE
 
@@ -79,15 +81,20 @@ class Job:
             raise InputError(f"{self.folder}: {found}; run python -m trainer.task pretrain first")
 
     def experiment(self) -> Experiment:
-        """The experiment that the backbone was trained with, with the score that was chosen since.
-        Raises ``InputError`` where there is no finished backbone, or a file is damaged.
+        """The experiment that the backbone was trained with, with the scores that were chosen
+        since; ``trainer.registry.routes.job_routes`` adds those of domains that are younger. Raises
+        ``InputError`` where there is no finished backbone, or a file is damaged.
         """
         path, content = self.backbone / _EXPERIMENT, self.raw_experiment()
-        if self.score.exists():
-            path = self.score
-            content = content | {"score": read_sealed(path, _CHOOSE_AGAIN, "score")["score"]}
+        chosen = self.chosen_score()
         try:
-            return Experiment.model_validate(content)
+            if chosen is None:
+                return Experiment.model_validate(content)
+            path = self.score
+            plain = Experiment.model_validate(content | {"score": chosen["score"], "scores": {}})
+            there = {domain.name for domain in plain.domains}
+            scores = {name: text for name, text in chosen["scores"].items() if name in there}
+            return Experiment.model_validate(plain.model_dump(mode="json") | {"scores": scores})
         except ValidationError as error:
             raise InputError(
                 f"{path}: not an experiment: {error.errors()[0]['msg']}; {_ANEW}"
@@ -95,11 +102,30 @@ class Job:
 
     @property
     def score(self) -> Path:
-        """What pages are ranked by, where it is not the score that the backbone's config had."""
+        """What pages are ranked by, where it is not what the backbone's config had."""
         return self.folder / "score.json"
 
-    def choose_score(self, experiment: Experiment) -> None:
-        """Ranks pages by the score of another config of the same tasks, from the next export on.
+    def chosen_score(self) -> dict[str, Any] | None:
+        """``score`` and ``scores`` as they were chosen since the backbone was trained; None where
+        none were. Raises ``InputError`` where the file is damaged.
+        """
+        if not self.score.exists():
+            return None
+        return {"scores": {}} | read_sealed(
+            self.score, _CHOOSE_AGAIN, "score", optional=("scores",)
+        )
+
+    def choose_score(self, experiment: Experiment, domains: Collection[str] = ()) -> dict[str, str]:
+        """Ranks pages by the scores of another config of the same tasks, from the next export on.
+
+        Args:
+          experiment: of that config.
+          domains: only these are ranked by it, and all others as before; ``all`` is ``score``, and
+            a domain to which the config gives no score of its own has none from then on. Without
+            any, all that the config says counts.
+
+        Returns:
+          Domain -> expression, as ``Experiment.ranked_by``.
 
         Raises:
           InputError: no finished backbone, or its tasks are others.
@@ -111,7 +137,16 @@ class Job:
                 f"tasks: the backbone of {self.folder} was trained for {trained.words}, and the"
                 f" config has {experiment.tasks.words}; a score reads the tasks of the backbone"
             )
-        write_sealed(self.score, {"score": experiment.score})
+        score, scores = experiment.score, experiment.scores
+        if domains:
+            former = self.chosen_score() or self.experiment().model_dump(
+                include={"score", "scores"}
+            )
+            kept = {name: text for name, text in former["scores"].items() if name not in domains}
+            taken = {name: text for name, text in scores.items() if name in domains}
+            score, scores = score if ALL in domains else former["score"], kept | taken
+        write_sealed(self.score, {"score": score, **({"scores": scores} if scores else {})})
+        return experiment.model_copy(update={"score": score, "scores": scores}).ranked_by
 
     def raw_experiment(self) -> dict[str, Any]:
         """The experiment as its file has it, without settings that are younger than it. Raises

@@ -2,6 +2,7 @@
 each target, or of groups of rows.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -52,12 +53,16 @@ def predictions(tasks: Tasks, logits: tf.Tensor) -> dict[str, tf.Tensor]:
 def row_loss(target: Target, labels: tf.Tensor, score: tf.Tensor) -> tf.Tensor:
     """A target's loss of every row, ``[N]``, from its labels and its ``learned_scores``.
 
+    Of a probability it is the cross-entropy, in which positives may have a weight.
+
     Of an amount it is the squared difference to what the tower is to predict, or Huber's with a
     width of 1, both halved; or, of odds, that of logistic regression on a row that counts once as
     a negative and as many times as a positive as its amount has typical ones. Then the odds are the
     mean amount, exactly; the paper counts a row with an amount as a positive alone, which is
     nearly the same where such rows are few (our choice).
     """
+    if target.amount is None and target.positive_weight != 1.0:
+        return _weighted_cross_entropy(labels, score, target.positive_weight)
     if target.amount is None:
         return row_cross_entropy(labels, score)
     value = labels / target.amount.typical
@@ -109,6 +114,22 @@ def row_cross_entropy(labels: tf.Tensor, log_p: tf.Tensor) -> tf.Tensor:
         near_one, tf.math.log(-tf.math.expm1(safe_near)), tf.math.log1p(-tf.exp(safe_far))
     )
     return -(labels * log_p + (1.0 - labels) * log_q)
+
+
+def _weighted_cross_entropy(labels: tf.Tensor, log_p: tf.Tensor, weight: float) -> tf.Tensor:
+    """Cross-entropy of every row, ``[N]``, in which positives count ``weight`` times and whose
+    least is still at the true p.
+
+    With z = log p - log(1 - p) it is w y softplus(-z') + (1 - y) softplus(z') at z' = z + log w.
+    Where a share r of the rows is positive, the derivative w r (p' - 1) + (1 - r) p' of its mean is
+    0 at the odds p' / (1 - p') = w r / (1 - r), so z' is logit(r) + log w, and z is logit(r).
+    Without the shift z itself would be too large by log w. The shift is the prior correction of
+    King and Zeng 2001, put into the loss as in logit adjustment (Menon et al. 2021); our choice is
+    to have it undo the weight.
+    """
+    log_odds = log_p + row_cross_entropy(tf.zeros_like(log_p), log_p)
+    shifted = log_odds + math.log(weight)
+    return weight * labels * tf.nn.softplus(-shifted) + (1.0 - labels) * tf.nn.softplus(shifted)
 
 
 def weighted_mean(

@@ -22,7 +22,7 @@ from configs.cli import (
     run,
     tensorflow_file_errors,
 )
-from configs.domains import named_domains
+from configs.domains import ALL, named_domains
 from trainer.job import Job
 from trainer.memory import command as memory_arguments
 from trainer.prerequisites import (
@@ -114,6 +114,14 @@ def _parser() -> argparse.ArgumentParser:
                 default=[],
                 metavar="DOMAIN",
                 help="domains to tune; all of the config's by default",
+            )
+        if name == "score":
+            command.add_argument(
+                "--domain",
+                nargs="+",
+                default=[],
+                metavar="DOMAIN",
+                help="choose only the scores of these ('all' is score); all of them by default",
             )
         if name in ("evaluate", "run"):
             command.add_argument(
@@ -231,9 +239,11 @@ def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
 
 def _score(arguments: argparse.Namespace) -> None:
     experiment, job = read_config(arguments), Job(arguments.job_dir)
-    job.choose_score(experiment)
-    chosen = experiment.score or f"{experiment.tasks.ranked_by}, the end of the funnel"
-    print(f"{job.score}: pages are ranked by {chosen}, from the next serving.export on")
+    domains = named_domains(experiment.domains, arguments.domain, "--domain")
+    named = [domain.name for domain in domains] if arguments.domain else []
+    chosen = job.choose_score(experiment, named)
+    own = "".join(f"; {domain} by {text}" for domain, text in chosen.items() if domain != ALL)
+    print(f"{job.score}: from the next serving.export on, pages are ranked by {chosen[ALL]}{own}")
 
 
 _COMMANDS = {

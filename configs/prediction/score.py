@@ -38,12 +38,24 @@ _EXPECTED = (
 )
 
 
-def check_score(text: str, names: Collection[str]) -> None:
+def check_score(text: str, names: Collection[str], where: str) -> None:
     """Checks an expression over these names.
+
+    Args:
+      text: the expression.
+      names: of tasks.
+      where: it stands; the message begins with it.
 
     Raises:
       ValueError: it is none; says what was expected.
     """
+    try:
+        _check(text, names)
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def _check(text: str, names: Collection[str]) -> None:
     used = [node.id for node in ast.walk(_parsed(text)) if isinstance(node, ast.Name)]
     for name in used:
         if name not in names and name not in FUNCTIONS:

@@ -117,6 +117,13 @@ class Task(Section):
             " label is 1; all rows where null"
         ),
     )
+    positive_weight: PositiveAmount = Field(
+        1.0,
+        description=(
+            "of a binary task: how many times a positive counts in its own loss (of its product it"
+            " does not); what is served stays calibrated"
+        ),
+    )
     loss_weight: Weight = 1.0
     ranking_loss: RankingLoss | None = _RANKING_LOSS
     matured_after: Weight = Field(
@@ -162,6 +169,7 @@ class Target:
       amount: how an amount is learned; None of a probability.
       ranking_share: of the list-wise loss in its loss.
       awaited: label columns that are known only after a time, of its own and of what it waits on.
+      positive_weight: how many times a positive counts in the loss of a probability.
     """
 
     name: str
@@ -172,6 +180,7 @@ class Target:
     amount: Amount | None = None
     ranking_share: float = 0.0
     awaited: tuple[str, ...] = ()
+    positive_weight: float = 1.0
 
     @property
     def threshold(self) -> float:
@@ -226,6 +235,7 @@ class Tasks(RootModel[dict[Identifier, Task]]):
                 _amount(task),
                 _share(task.ranking_loss),
                 awaited,
+                task.positive_weight,
             )
             if entire := task.entire:
                 found[entire.name] = Target(
@@ -425,6 +435,16 @@ class Tasks(RootModel[dict[Identifier, Task]]):
                 raise ValueError(
                     f"{name}.{of_amounts[0]}: is of a regression; expected 'kind: regression'"
                     " beside it"
+                )
+            if task.kind == "regression" and task.positive_weight != 1.0:
+                raise ValueError(
+                    f"{name}.positive_weight: is of labels of 0 and 1, received"
+                    f" {task.positive_weight:g} beside 'kind: regression'; leave it out"
+                )
+            if task.positive_weight != 1.0 and not task.loss_weight:
+                raise ValueError(
+                    f"{name}.positive_weight: weighs the task's own loss, whose loss_weight is 0;"
+                    " leave it out, or give loss_weight"
                 )
             if task.kind == "regression" and task.typical is None:
                 raise ValueError(

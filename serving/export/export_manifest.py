@@ -14,7 +14,7 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, InstanceOf, PlainSerializer
+from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer
 
 from configs import Experiment, InputError
 from configs.digests.listed_files import Listed, check_files, sha256_of
@@ -80,6 +80,8 @@ class Record(Section):
       layout: what the graph is built for.
       kernels: by domain, in the order of the slots.
       memory: what they remember; None where they do not.
+      scores: domain -> the expression that ranks its pages, ``all`` that of all others; empty
+        where domains have none of their own.
       files: every other file of the version, by name.
     """
 
@@ -89,6 +91,7 @@ class Record(Section):
     ]
     kernels: dict[str, KernelEntry]
     memory: MemoryEntry | None = None
+    scores: dict[str, str] = Field(default_factory=dict)
     files: dict[str, FileEntry]
 
     @classmethod
@@ -106,7 +109,7 @@ class Record(Section):
 
     def write(self, version: Path) -> None:
         """Writes it into a version's folder."""
-        absent = {"memory"} if self.memory is None else set()
+        absent = {name for name in ("memory", "scores") if not getattr(self, name)}
         write_sealed(version / RECORD, self.model_dump(mode="json", exclude=absent))
 
     def unusable(self, version: Path, sources: dict[str, str]) -> str:

@@ -118,8 +118,9 @@ def golden_cases(
         TrainerScores(experiment, kernels, part)
         for part in (_part(both, 0, len(rows)), _part(both, len(rows), None))
     ]
-    spread = [*changed[:_NAMED], *served[:: max(1, len(served) // _NAMED)]]
-    named = list(dict.fromkeys(spread))[: 2 * _NAMED]
+    ranked = list(experiment.scores)[:_NAMED]
+    spread = [*changed[:_NAMED], *ranked, *served[:: max(1, len(served) // _NAMED)]]
+    named = list(dict.fromkeys(spread))[: 2 * _NAMED + len(ranked)]
     cases = [
         _case("serving_default", domain, rows, scores[0])
         for domain in (*named, AUTO, BACKBONE, UNKNOWN)

@@ -24,6 +24,7 @@ from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.kernels.fallback import answering_domain
+from trainer.kernels.page_scores import BY_FIELDS, PageScores
 from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.kernels.scoring import Predictions, score_rows, served_outputs
 from trainer.memory.counts import Counts
@@ -81,11 +82,13 @@ class TrainerScores:
         self, experiment: Experiment, kernels: Sequence[StoredKernel], rows: BackboneOutputs
     ) -> None:
         self._kernels, self._rows = {kernel.domain: kernel for kernel in kernels}, rows
-        self._experiment = experiment
+        self._pages = PageScores(experiment)
+        self._places = self._pages.of_columns(rows.columns, len(rows.logits))
         active = [Domain.parse(name, experiment.topics) for name in self._kernels]
+        ranked = [Domain.parse(name, experiment.topics) for name in experiment.scores]
         self._domains = {
             name: domain
-            for domain in (*experiment.domains, *active)
+            for domain in (*experiment.domains, *active, *ranked)
             for name in spellings(domain.name)
         }
         self._gains = {kernel.domain: kernel.measured_gain for kernel in kernels}
@@ -108,7 +111,9 @@ class TrainerScores:
             logits[chosen] = score_rows(
                 self._kernels[name].shape, self._kernels[name].weights, self._rows, chosen
             )
-        return served_outputs(self._experiment, logits), served
+        place = self._pages.of_request(self._domains.get(domain))
+        places = self._places if place == BY_FIELDS else tf.fill([len(logits)], place)
+        return served_outputs(self._pages, logits, places), served
 
     def _answer(self, name: str) -> str | None:
         """The domain that answers every row which names this one; None where each row's own does:

@@ -23,15 +23,13 @@ from serving.export.shape_checks import check_rows
 from serving.wire.signatures import SERVED_DOMAIN
 from trainer.backbone.model import TOPIC_PREFIX
 from trainer.kernels.bank import MEMORY, SLOT, domain_model, kernel_inputs
+from trainer.kernels.page_scores import BY_FIELDS, PageScores, RowTopics
 from trainer.kernels.routing import auto_rank
-from trainer.kernels.scoring import page_score
 from trainer.losses import predictions
 
 KERNELS = "kernels/"
 """What the names of the slots' variables begin with in a version's checkpoint."""
 _AUTO_RANK = -1
-_Topics = Callable[[], dict[str, tf.Tensor]]
-"""Computes the rows' topics where they are needed."""
 _DTYPES: dict[str, tuple[tf.DType, int]] = {
     "string": (tf.string, 1),
     "strings": (tf.string, 2),
@@ -76,6 +74,10 @@ class Recommender(tf.Module):
         # Keras objects stay untracked and their variables are listed here: each is saved once.
         self.backbone = [variable.value for variable in backbone.weights]
         self.kernels = slots.variables()
+        self._pages = PageScores(experiment)
+        unnamed = self._pages.of_request(None)
+        named = [self._pages.of_request(domain) for domain in slots.domains]
+        self._place_of = [unnamed, *named]  # by rank; the backbone's has no domain
         ranks = slots.ranks()
         initializer = tf.lookup.KeyValueTensorInitializer(
             list(ranks), list(ranks.values()), tf.string, tf.int32
@@ -161,26 +163,40 @@ class Recommender(tf.Module):
         def topics() -> dict[str, tf.Tensor]:
             return self._topics(raw)
 
-        ranks = self._ranks.lookup(domain)
-        automatic = tf.equal(ranks, _AUTO_RANK)
-        # requests that name their domain do not pay for what grows with the ways of cutting traffic
-        ranks = tf.cond(
-            tf.reduce_any(automatic),
-            lambda: tf.where(
-                automatic,
-                auto_rank(topics(), slots.domains, tf.shape(ranks)[0], slots.slot_of),
-                ranks,
-            ),
-            lambda: ranks,
-        )
+        ranks, places = self._routed(domain, topics)
         slot = tf.gather(slots.answer_of, ranks)
         logits = self._domain_model.value(
             {**self._inputs(features, topics), **memory, SLOT: slot}, training=False
         )
         predicted = predictions(self._experiment.tasks, logits)
         served = tf.gather(tf.constant(slots.names), tf.gather(slots.rank_of, slot))
-        score = page_score(self._experiment, predicted)
+        score = self._pages.values(predicted, places)
         return {**predicted, SCORE: tf.identity(score), SERVED_DOMAIN: served}
+
+    def _routed(self, domain: tf.Tensor, topics: RowTopics) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of every row, the rank of the domain that it is routed to, and the place of the
+        expression that ranks it, int32 ``[N]`` each.
+        """
+        slots: Slots = self._slots.value
+        asked = self._ranks.lookup(domain)
+        automatic = tf.equal(asked, _AUTO_RANK)
+        named = self._places(tf.maximum(asked, 0))
+        by_fields = tf.equal(named, BY_FIELDS)
+
+        def from_fields() -> tuple[tf.Tensor, tf.Tensor]:
+            found, rows = topics(), tf.shape(asked)[0]
+            ranks = auto_rank(found, slots.domains, rows, slots.slot_of)
+            places = self._pages.of_rows(lambda: found, rows)
+            return tf.where(automatic, ranks, asked), tf.where(by_fields, places, named)
+
+        # requests that name their domain do not pay for what grows with the ways of cutting traffic
+        wanted = tf.reduce_any(tf.logical_or(automatic, by_fields))
+        ranks, places = tf.cond(wanted, from_fields, lambda: (asked, named))
+        return ranks, places
+
+    def _places(self, ranks: tf.Tensor) -> tf.Tensor:
+        """The place of the expression for rows whose request names the domain of a rank."""
+        return tf.gather(tf.constant(self._place_of, tf.int32), ranks)
 
     def _all_domains(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         raw = check_rows(raw)
@@ -194,7 +210,10 @@ class Recommender(tf.Module):
         logits = bank.every_slot(taps, heads["logits"], inputs.get(bank.shape.user), used)
         predicted = predictions(self._experiment.tasks, tf.reshape(logits, [-1, bank.shape.towers]))
         shown = {task: predicted[task] for task in self._experiment.tasks.ranking}
-        shown[SCORE] = page_score(self._experiment, predicted)
+        named = self._places(slots.rank_of[:used])[:, tf.newaxis]
+        by_fields = self._pages.of_rows(lambda: self._topics(raw), tf.shape(logits)[1])
+        places = tf.where(tf.equal(named, BY_FIELDS), by_fields, named)
+        shown[SCORE] = self._pages.values(predicted, tf.reshape(places, [-1]))
         by_row = {
             name: tf.transpose(tf.reshape(values, [used, tf.shape(logits)[1]]))
             for name, values in shown.items()
@@ -236,7 +255,7 @@ class Recommender(tf.Module):
         keys = hash_keys(memory, {name: hash_text(raw[name]) for name in memory.columns})
         return {MEMORY: slots.memory.rates(keys, rows)}
 
-    def _inputs(self, features: dict[str, tf.Tensor], topics: _Topics) -> dict[str, tf.Tensor]:
+    def _inputs(self, features: dict[str, tf.Tensor], topics: RowTopics) -> dict[str, tf.Tensor]:
         """The backbone's inputs among the transform's outputs; few backbones read topics."""
         names, outputs = list(self._backbone.value.input), features
         if any(name.startswith(TOPIC_PREFIX) for name in names):

@@ -131,8 +131,9 @@ def export(
     """
     check_no_pattern(models)
     wanted = _Wanted.of(job, slots)
+    experiment = wanted.experiment
     version = _free(models, version)
-    sources, former = sources_of(job, wanted.experiment), newest(models)
+    sources, former = sources_of(job, experiment), newest(models)
     record = Record.read(former) if former else None
     reason = "asked for" if full else _reason(wanted, sources, former, record)
     with atomic_directory(models / str(version)) as aside:
@@ -157,9 +158,14 @@ def export(
         memory = memory_entry(wanted.memory)
         if memory:
             print(f"memory: version {memory.version}, until {memory.until}", file=sys.stderr)
-        Record(sources=sources, layout=layout, kernels=kernels, memory=memory, files=files).write(
-            aside
-        )
+        Record(
+            sources=sources,
+            layout=layout,
+            kernels=kernels,
+            memory=memory,
+            scores=experiment.ranked_by if experiment.scores else {},
+            files=files,
+        ).write(aside)
     return models / str(version)
 
 

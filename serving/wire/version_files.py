@@ -32,7 +32,7 @@ def check_version(version: Path) -> bool:
     if not path.exists():
         return False
     record = read_sealed(
-        path, _AGAIN, "sources", "layout", "kernels", "files", optional=("memory",)
+        path, _AGAIN, "sources", "layout", "kernels", "files", optional=("memory", "scores")
     )
     files = record["files"]
     try:

@@ -66,8 +66,8 @@ def test_an_unknown_key_names_the_nearest_known_one(path: str) -> None:
     for key in SECTIONS[path].model_fields:
         where = f"{path}: " if path else ""
         assert (
-            refusal(*NEEDED.get(path, ()), f"{path}.{key}s=1".lstrip("."))
-            == f"config: {where}unknown key '{key}s'; did you mean '{key}'?"
+            refusal(*NEEDED.get(path, ()), f"{path}.{key}x=1".lstrip("."))
+            == f"config: {where}unknown key '{key}x'; did you mean '{key}'?"
         )
 
 

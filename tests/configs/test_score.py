@@ -28,7 +28,7 @@ OPERATORS: dict[str, Any] = {
 
 
 def value(text: str, **values: float) -> float:
-    check_score(text, NAMES)
+    check_score(text, NAMES, "score")
     return float(score_of(text, values, OPERATORS))
 
 
@@ -89,14 +89,16 @@ def test_values(text: str, expected: float) -> None:
 )
 def test_what_is_no_expression_of_tasks_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"expected|is no task|reads no task"):
-        check_score(text, NAMES)
+        check_score(text, NAMES, "score")
 
 
 def test_names_that_are_no_task() -> None:
-    with pytest.raises(ValueError, match="'clicks' is no task; expected one of click, view, like"):
-        check_score("clicks * 2", NAMES)
+    with pytest.raises(
+        ValueError, match=r"^score: 'clicks' is no task; expected one of click, view, like"
+    ):
+        check_score("clicks * 2", NAMES, "score")
     with pytest.raises(ValueError, match="it reads no task"):
-        check_score("1 + 2", NAMES)
+        check_score("1 + 2", NAMES, "score")
 
 
 def test_an_experiment_says_where_its_score_is_wrong() -> None:
@@ -126,3 +128,35 @@ def test_it_means_what_it_means_in_python(text: str) -> None:
     except (ArithmeticError, ValueError):
         return
     assert score_of(text, values, OPERATORS) == pytest.approx(expected)
+
+
+BY_DOMAIN = 'scores={scene=home: ctr * cvr, "scene=home,period=early": ctr}'
+
+
+def test_scores_by_domain() -> None:
+    experiment = accept(BY_DOMAIN)
+    own = {"scene=home": "ctr * cvr", "scene=home,period=early": "ctr"}
+    assert experiment.scores == own
+    assert experiment.ranked_by == {"all": "ctcvr", **own}
+    assert accept().ranked_by == {"all": "ctcvr"}
+    assert experiment.data_digest == accept().data_digest  # any dataset will do
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        ("{scene=hom: ctr}", "'scene=hom' is no domain of this config; did you mean 'scene=home'?"),
+        (
+            '{"period=early,scene=home": ctr}',
+            "did you mean 'scene=home,period=early'?",
+        ),
+        ("{all: ctr}", "scores.all: 'score' ranks all rows"),
+        ("{backbone: ctr}", "'backbone' is no domain of this config"),
+        ("{scene=home: ctr * order}", "scores.scene=home: 'order' is no task"),
+        ("{scene=home: ctr.real}", "scores.scene=home: 'ctr.real' cannot be computed"),
+        ("{scene=home: 2}", "scores.scene=home"),
+        ("ctr", "scores: "),
+    ],
+)
+def test_scores_by_domain_that_cannot_be_used(scores: str, said: str) -> None:
+    assert said in refusal(f"scores={scores}")

@@ -99,6 +99,16 @@ def test_the_older_form_says_the_same(names: tuple[str, str, str]) -> None:
         ),
         ("{a: {label: x}, b: {label: y, space: z}}", "b.space: 'z' is the label of no task"),
         ("{a: {label: x, kinds: binary}}", "unknown key 'kinds'"),
+        ("{a: {label: x, positive_weight: 0}}", "tasks.a.positive_weight: "),
+        (
+            "{a: {label: x, kind: regression, typical: 2, positive_weight: 5}}",
+            "a.positive_weight: is of labels of 0 and 1, received 5 beside 'kind: regression'",
+        ),
+        (
+            "{a: {label: x}, b: {label: y, after: a, entire: {name: c}, loss_weight: 0,"
+            " positive_weight: 5}}",
+            "b.positive_weight: weighs the task's own loss, whose loss_weight is 0",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_refused(tasks: str, said: str) -> None:

@@ -389,3 +389,21 @@ def test_a_student_is_taught_by_the_job_that_is_named(
     record = job.teacher()
     assert record
     assert record["kernels"].keys() == KernelStore(Job(job_dir)).active().keys()
+
+
+def test_scores_are_chosen_all_or_those_of_some_domains(
+    config: str, job_copy: Path, command: Command
+) -> None:
+    words = ("score", "--config", config, "--job-dir", job_copy)
+    own = "scores={scene=home: ctr, region=r1: cvr}"
+    code, out, err = command(*words, "--set", "score=ctr * cvr", "--set", own)
+    assert (code, err) == (0, "")
+    said = "from the next serving.export on, pages are ranked by ctr * cvr; scene=home by ctr"
+    assert f"score.json: {said}; region=r1 by cvr" in out
+    _, out, _ = command(*words, "--domain", HOME)
+    assert out.endswith("pages are ranked by ctr * cvr; region=r1 by cvr\n")
+    assert Job(job_copy).experiment().scores == {"region=r1": "cvr"}
+    line = command.refused(*words, "--domain", "scene=hom")
+    assert "--domain: 'scene=hom' is no domain of this config; did you mean 'scene=home'?" in line
+    line = command.refused(*words, "--set", "scores={scene=hom: ctr}")
+    assert "scores: 'scene=hom' is no domain of this config; did you mean 'scene=home'?" in line

@@ -95,7 +95,7 @@ def evaluate(
 
     served, page = route(every.values(), topics, rows, scores, rows.logits), None
     if experiment.evaluation.page:
-        page = judged.pages(served, experiment.evaluation.page)
+        page = judged.pages(served, experiment.evaluation.page, topics)
     result = EvaluationResult(
         split=split,
         overall=judged.overall(served),

@@ -1,12 +1,16 @@
 """The rows of a split beside their two references: the backbone, and the kernel of all traffic."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from configs import Experiment
+from configs.domains import Topic
 from configs.prediction.score import SCORE
 from configs.schema import Page
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.kernel import Rows
+from trainer.kernels.page_scores import PageScores
 from trainer.kernels.scoring import (
     Predictions,
     predicted_rows,
@@ -98,10 +102,14 @@ class JudgedRows:
             for task, metrics in self._references(chosen).items()
         }
 
-    def pages(self, served: Floats, page: Page) -> PageResult:
+    def pages(self, served: Floats, page: Page, topics: Mapping[str, Topic]) -> PageResult:
         """How the score of all rows orders their requests: as they are served, logits ``[N, T]``,
-        beside the references. Rows whose label is not known yet are left out.
+        beside the references. Topics are those by which rows are routed: all sides are ranked by
+        the expressions of the rows' own fields, as under ``auto``, ``all`` and ``backbone``. Rows
+        whose label is not known yet are left out.
         """
+        scores = PageScores(self._experiment, topics)
+        places = scores.of_columns(self._rows.columns, len(served))
         judged_by = next(of for of in self._tasks.targets.values() if of.label == page.label)
         known = is_known(judged_by, self._rows.columns, len(self.every))
         gains = self._rows.labels(page.label)[known].astype(np.float64)
@@ -115,13 +123,16 @@ class JudgedRows:
         )
         logits = {"backbone": self._rows.logits, "all": self._of_all, "kernel": served}
         sides = {
-            side: served_outputs(self._experiment, of)[SCORE][known]
+            side: served_outputs(scores, of, places)[SCORE][known]
             for side, of in logits.items()
             if of is not None
         }
         draws = UserDraws(users, self._experiment.evaluation.bootstrap, self._experiment.seed)
         return PageResult(
-            label=page.label, top=page.top, metrics=compare_pages(pages, sides, draws)
+            label=page.label,
+            top=page.top,
+            scores=self._experiment.ranked_by,
+            metrics=compare_pages(pages, sides, draws),
         )
 
     def overall(self, served: Floats) -> dict[str, dict[str, RoutedFigures]]:

@@ -9,13 +9,14 @@ import numpy.typing as npt
 
 from configs import Experiment
 from configs.domains import Domain, Topic
-from configs.prediction.score import SCORE, score_of
+from configs.prediction.score import SCORE
 from configs.prediction.tasks import Tasks
 from configs.tensorflow_import import tf
 from trainer.backbone.batch_memory import BatchMemory, tensor_on
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
+from trainer.kernels.page_scores import PageScores
 from trainer.kernels.routing import auto_rank, most_specific_first
 from trainer.losses import learned_scores, predicted
 from trainer.metrics.task_metrics import auc, mean_defined
@@ -24,22 +25,6 @@ from trainer.target_rows import defining_columns, is_defined
 _CHUNK = 4_096
 _AT_ONCE = 2
 """Chunks at a time: while the inputs of one are gathered, another is computed."""
-
-
-_OPERATIONS = {
-    "add": tf.add,
-    "subtract": tf.subtract,
-    "multiply": tf.multiply,
-    "divide": tf.divide,
-    "power": tf.pow,
-    "negative": tf.negative,
-    "log": tf.math.log,
-    "exp": tf.exp,
-    "sqrt": tf.sqrt,
-    "minimum": tf.minimum,
-    "maximum": tf.maximum,
-}
-
 
 Predictions = dict[str, Floats]
 """Target -> probability, or amount in the label's unit, of every row."""
@@ -55,27 +40,17 @@ def predicted_rows(tasks: Tasks, logits: npt.ArrayLike) -> Predictions:
     return found
 
 
-def page_score(experiment: Experiment, answers: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """What a page is ranked by, ``[N]``: the config's ``score``, else the end of the funnel over
-    all rows. A row for which the expression is no finite number stands last (our choice).
+def served_outputs(pages: PageScores, logits: npt.ArrayLike, places: tf.Tensor) -> Predictions:
+    """What a model is to answer: the prediction of every target and the score, ``[N]``.
 
     Args:
-      experiment: with the expression.
-      answers: every target's prediction ``[N]``.
+      pages: ranks the rows.
+      logits: of the towers, ``[N, T]``.
+      places: of the expression that ranks each row, int32 ``[N]``.
     """
-    if experiment.score is None:
-        return answers[str(experiment.tasks.ranked_by)]
-    score = score_of(experiment.score, answers, _OPERATIONS)
-    return tf.where(tf.math.is_finite(score), score, tf.float32.min)
-
-
-def served_outputs(experiment: Experiment, logits: npt.ArrayLike) -> Predictions:
-    """What a model is to answer: the prediction of every target and the score, ``[N]``, from the
-    towers' logits ``[N, T]``.
-    """
-    answers = predicted_rows(experiment.tasks, logits)
+    answers = predicted_rows(pages.tasks, logits)
     tensors = {name: tf.constant(values) for name, values in answers.items()}
-    return {**answers, SCORE: page_score(experiment, tensors).numpy()}
+    return {**answers, SCORE: pages.values(tensors, places).numpy()}
 
 
 def score_rows(

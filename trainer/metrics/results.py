@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
+    Field,
     SerializerFunctionWrapHandler,
     Strict,
     model_serializer,
@@ -212,11 +213,13 @@ class PageResult(Section):
     Attributes:
       label: column of what there is to gain.
       top: how many rows a page shows.
+      scores: domain -> the expression that ranks its pages; ``all`` has that of all others.
       metrics: ``ndcg`` and ``recall`` of the first ``top`` rows, ``mrr``, ``gauc``.
     """
 
     label: str
     top: int
+    scores: dict[str, str] = Field(default_factory=dict)
     metrics: dict[str, PageComparison]
 
 

@@ -75,14 +75,19 @@ def routed_experiment(
     shown = {
         "topics": {name: topic.model_dump(mode="json") for name, topic in topics.items()},
         "memory": memory and memory.model_dump(mode="json"),
+        "scores": {n: text for n, text in experiment.scores.items() if is_domain(n, topics)},
     }
     return Experiment.model_validate(experiment.model_dump(mode="json") | shown)
 
 
 def job_routes(store: KernelStore, experiment: Experiment) -> Experiment:
     """``routed_experiment`` of everything that a job knows: what is served, the newest version of
-    every other domain, and the domains of which no kernel was worth storing. Raises ``InputError``
-    also where an active kernel's manifest is damaged.
+    every other domain, and the domains of which no kernel was worth storing; with the scores that
+    were chosen for domains that are younger than the backbone.
+
+    Raises:
+      InputError: as ``routed_experiment``; or an active kernel's manifest or the chosen scores are
+        damaged.
     """
     active = {
         domain: definition(store.manifest(domain, version), experiment)
@@ -94,7 +99,17 @@ def job_routes(store: KernelStore, experiment: Experiment) -> Experiment:
         if domain not in active
         and (meant := _newest_definition(store, domain, experiment) or decided) is not None
     }
-    return routed_experiment(experiment, active, idle, memory_read(store))
+    routed = routed_experiment(experiment, active, idle, memory_read(store))
+    younger = {
+        name: text
+        for name, text in (store.job.chosen_score() or {"scores": {}})["scores"].items()
+        if name not in routed.scores
+    }
+    if not younger:
+        return routed
+    known = names_known(store, routed)
+    more = {name: text for name, text in younger.items() if name in known}
+    return routed.model_copy(update={"scores": {**routed.scores, **more}})
 
 
 def memory_read(store: KernelStore) -> Memory | None:

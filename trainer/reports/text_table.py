@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from configs.domains import ALL
 from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, align, is_number
 from trainer.metrics.results import (
     Comparison,
@@ -22,6 +23,7 @@ from trainer.metrics.task_metrics import EVERY_METRIC, UNDEFINED
 
 _WIDTH = 80
 _INDENT = "  "
+_MOST_SCORES = 4
 
 
 def render_table(result: EvaluationResult) -> str:
@@ -43,7 +45,8 @@ def render_table(result: EvaluationResult) -> str:
     lines += ["overall: every row under its most specific active domain (auto)"]
     lines += align(overall_cells(result))
     if result.page:
-        lines += ["", f"{describe_pages(result.page)}, auto", *align(page_cells(result.page))]
+        title = f"{describe_pages(result.page)}, auto"
+        lines += ["", *_wrap(title), *align(page_cells(result.page))]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -160,7 +163,10 @@ def overall_cells(result: EvaluationResult) -> list[list[str]]:
 
 def describe_pages(page: PageResult) -> str:
     """What the metrics of pages are of, in a line."""
-    return f"pages: requests by score, gains by '{page.label}', the first {page.top} rows"
+    own = [f"{name} by {text}" for name, text in page.scores.items() if name != ALL]
+    more = f" and {len(own) - _MOST_SCORES} domains more" if len(own) > _MOST_SCORES else ""
+    others = f" ({', '.join(own[:_MOST_SCORES])}{more})" if own else ""
+    return f"pages: requests by score{others}, gains by '{page.label}', the first {page.top} rows"
 
 
 def page_cells(page: PageResult) -> list[list[str]]:

@@ -1,5 +1,6 @@
 """What rows are routed by: the kernels' own definitions, beside the backbone's experiment."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from configs import Experiment, InputError, load_experiment
 from configs.domain_definitions import Definition, definition_of
 from configs.domains import Domain
+from configs.files import write_json
 from tests.conftest import QUICKSTART, SMALL
 from tests.trainer.conftest import MANIFEST, SHAPE, one_line, random_kernel
 from trainer.job import Job
@@ -134,6 +136,34 @@ def test_a_job_knows_the_domains_of_all_its_kernels(
     assert job_routes(store, experiment).topics["city"].values == ("a,b",)
     store.remove('city="a,b"')
     assert job_routes(store, experiment) == experiment
+
+
+def test_a_domain_may_have_a_score_that_is_younger_than_the_backbone(
+    store: KernelStore, experiment: Experiment
+) -> None:
+    write_json(store.job.backbone / "experiment.json", experiment.model_dump(mode="json"))
+    city = ("topics.city={column: city_tier, values: ['1', '2']}", "cross_topics=[[city, scene]]")
+    scores = {"city=1": "ctr", "city=1,scene=home": "cvr", "scene=home": "ctr * cvr"}
+    later = config(*city, f"scores={json.dumps(scores)}")
+    assert store.job.choose_score(later) == {"all": "ctcvr", **scores}
+    known = {"scene=home": "ctr * cvr"}
+    assert store.job.experiment().scores == known
+    assert job_routes(store, store.job.experiment()).scores == known  # nothing of a city is tuned
+    added(store, "city=1", later)
+    known["city=1"] = "ctr"
+    assert job_routes(store, store.job.experiment()).scores == known
+    added(store, "city=1,scene=home", later)
+    assert job_routes(store, store.job.experiment()).scores == scores
+
+
+def test_a_domain_that_a_kernel_has_defined_anew_has_no_score_where_it_is_gone(
+    store: KernelStore, experiment: Experiment
+) -> None:
+    scored = config("scores={period=lunch: ctr, period=dinner: cvr}")
+    later = config("topics.period.hours={midday: 12-15}")
+    routed = routed_experiment(scored, meant(later, "period=midday"))
+    assert "lunch" not in routed.topics["period"].names
+    assert routed.scores == {"period=dinner": "cvr"}
 
 
 def test_another_config_must_mean_the_same_by_a_name(
