@@ -1,8 +1,8 @@
 """Reads a dataset as batches of column tensors."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,8 @@ Columns = dict[str, npt.NDArray[np.generic]]
 @dataclass(frozen=True)
 class Dataset:
     """A finished dataset: its folder, manifest and fitted transform, the topics by which its rows
-    are cut, the keys of memory that they have, and the column that sample weights are from, if they
-    are from any.
+    are cut, the keys of memory that they have, the column that sample weights are from, if they are
+    from any, and the raw columns that batches hold as they are.
     """
 
     folder: Path
@@ -47,6 +47,7 @@ class Dataset:
     keys: KeyColumns
     weight: str | None = None
     side: SideColumn | None = None
+    raw: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -86,6 +87,12 @@ class Dataset:
         keys = KeyColumns(raw, memory)
         return cls(folder, manifest, fitted, topic_columns, keys, experiment.data.weight)
 
+    def keeping(self, raw: Iterable[str]) -> "Dataset":
+        """The same dataset, whose batches hold these of its raw columns, too: ``raw/COLUMN``, codes
+        or numbers (``trainer.data.raw_columns.RawColumns``).
+        """
+        return replace(self, raw=tuple(raw))
+
     def rows(self, split: str) -> int:
         """Rows of a split. Raises ``InputError`` where there are none."""
         self.manifest.check_splits(self.folder, [split])
@@ -96,10 +103,11 @@ class Dataset:
         """Every column of a batch, and its format: the records', with topics and keys of memory in
         the place of what they are read from.
         """
+        raw = {f"{RAW}{column}" for column in self.raw}
         kept = {
             name: column
             for name, column in self.manifest.columns.items()
-            if not name.startswith(_CUT_BY)
+            if name in raw or not name.startswith(_CUT_BY)
         }
         return kept | self.topics.columns | self.keys.columns
 

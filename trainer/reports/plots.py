@@ -94,16 +94,30 @@ def gain_range(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def note_undefined(axes: Axes, x: float, place: int) -> None:
-    """Writes that a row has no value, at ``x``."""
+def note_missing(axes: Axes, x: float, place: int, words: str) -> None:
+    """Writes why a row has no value, at ``x``."""
     axes.annotate(
-        "undefined",
+        words,
         (x, place),
         xytext=(4, 0),
         textcoords="offset points",
         va="center",
         color=GREY,
         fontsize=8,
+    )
+
+
+def legend(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Below the panel."""
+    for name, style in entries:
+        axes.plot([], [], linestyle="", markersize=5, label=name, **style)
+    figure.legend(
+        loc="lower center",
+        ncols=len(entries),
+        frameon=False,
+        borderaxespad=0.1,
+        handletextpad=0.2,
+        columnspacing=1.2,
     )
 
 
