@@ -175,7 +175,9 @@ def _reliability(result: EvaluationResult) -> list[str]:
             " error).</p>"
         ),
         _panels(
-            plot_reliability(result), [f"Reliability curves of {task.upper()}" for task in tasks]
+            plot_reliability(result),
+            [f"Reliability curves of {task.upper()}" for task in tasks],
+            "the figures are in metrics.json",
         ),
     ]
 
@@ -195,9 +197,13 @@ def _segments(result: EvaluationResult) -> list[str]:
     ]
 
 
-def _panels(drawings: Iterable[str], descriptions: Iterable[str]) -> str:
+def _panels(
+    drawings: Iterable[str],
+    descriptions: Iterable[str],
+    figures: str = "the figures are in the tables below",
+) -> str:
     images = [
-        image(drawing, f"{description}; the figures are in the tables below")
+        image(drawing, f"{description}; {figures}")
         for drawing, description in zip(drawings, descriptions, strict=True)
     ]
     return f"<div class=panels>{''.join(images)}</div>"

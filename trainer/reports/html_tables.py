@@ -28,7 +28,7 @@ from trainer.reports.text_table import (
 TABLE_STYLE = """
 thead th { vertical-align: bottom; } td small { display: block; }
 tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; max-width: 16rem; }
-td.count { text-align: right; }
+:is(th, td).count { text-align: right; }
 .domains td:last-child { white-space: normal; min-width: 16rem; }
 @media screen { tbody th { position: sticky; left: 0;
   background: var(--page) padding-box; } }
@@ -59,7 +59,7 @@ def domains_table(result: EvaluationResult, order: Iterable[str], cards: Mapping
             + f"{served}<td>{card}</td><td>{escape(show_decision(domain))}</td></tr>"
         )
     header = ["domain", *_count_titles(result), "serves", "card", "why"]
-    return _table("", header, rows, "domains")
+    return _table("", header, rows, "domains", 1 + len(result.overall))
 
 
 def overall_table(result: EvaluationResult) -> str:
@@ -91,7 +91,8 @@ def segments_table(column: str, result: EvaluationResult) -> str:
         for task in result.overall
         for metric in ("auc", "pcoc")
     ]
-    return _table(f"By {show_name(column)}", [column, *_count_titles(result), *titles], rows)
+    header = [show_name(column), *_count_titles(result), *titles]
+    return _table(f"By {show_name(column)}", header, rows, counts=1 + len(result.overall))
 
 
 def page_table(page: PageResult) -> str:
@@ -155,8 +156,14 @@ def _table_of(caption: str, cells: list[list[str]]) -> str:
     return _table(caption, header, rows)
 
 
-def _table(caption: str, header: Iterable[str], rows: Iterable[str], style: str = "") -> str:
-    titles = "".join(f"<th scope=col>{escape(title)}</th>" for title in header)
+def _table(
+    caption: str, header: Iterable[str], rows: Iterable[str], style: str = "", counts: int = 0
+) -> str:
+    """A table, of which ``counts`` columns after the first hold counts."""
+    titles = "".join(
+        f"<th scope=col{' class=count' if 1 <= place <= counts else ''}>{escape(title)}</th>"
+        for place, title in enumerate(header)
+    )
     return (
         f"<div class=wide><table{f' class={style}' if style else ''}>"
         + (f"<caption>{escape(caption)}</caption>" if caption else "")

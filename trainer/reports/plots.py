@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainer.metrics.formatting import is_number
+from trainer.metrics.task_metrics import UNDEFINED
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"
 STYLE: dict[str, Any] = {
@@ -94,8 +95,8 @@ def gain_range(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def note_missing(axes: Axes, x: float, place: int, words: str) -> None:
-    """Writes why a row has no value, at ``x``."""
+def note_undefined(axes: Axes, x: float, place: int, words: str = UNDEFINED) -> None:
+    """Writes that a row has no value, or why, at ``x``."""
     axes.annotate(
         words,
         (x, place),
