@@ -258,24 +258,26 @@ def _gain_lines(
     about: Mapping[str, str],
     found: Mapping[str, DomainResult] | Mapping[str, SegmentResult],
 ) -> list[str]:
-    """Titles, and of each domain or segment what ``about`` says of it and a line for each target
-    over all rows.
+    """Titles, and of each domain or segment what ``about`` says of it, a line for each target over
+    all rows that is decidable there, and one for the others.
     """
-    tasks, table = result.ranked, [["", "task", "backbone -> kernel", "over backbone", "over all"]]
-    for of in found.values():
-        for task in tasks:
+    table, owners = [["", "task", "backbone -> kernel", "over backbone", "over all"]], []
+    few: dict[str, list[str]] = {name: [] for name in found}
+    for name, of in found.items():
+        for task in result.ranked:
+            if words := show_undecidable(of, task):
+                few[name].append(f"{task.upper()}: {words}")
+                continue
             cell = of.tasks[task]["auc"]
             gains = [show_gain(cell, "auc"), show_gain_over_all(cell, "auc")]
-            few = show_undecidable(of, task)
-            table.append(["", task.upper(), *(["", "", ""] if few else [show_pair(cell), *gains])])
+            table.append(["", task.upper(), show_pair(cell), *gains])
+            owners.append(name)
     header, *rows = align(table if result.has_all else [cells[:-1] for cells in table])
-    lines, place = [header], header.index("backbone")
-    for name, of in found.items():
+    lines = [header]
+    for name in found:
         lines += _wrap(show_name(about[name]), _INDENT * 2)
-        for task in tasks:
-            row, *rows = rows
-            few = show_undecidable(of, task)  # longer than a column, so it stands in none
-            lines.append(row[:place] + few if few else row)
+        lines += [row for owner, row in zip(owners, rows, strict=True) if owner == name]
+        lines += [_INDENT + line for line in textwrap.wrap("; ".join(few[name]), _WIDTH - 2)]
     return lines
 
 
@@ -299,5 +301,5 @@ def _mean_lines(result: EvaluationResult) -> list[str]:
         rows.append([task.upper(), *gains, f"{_of_all(mean)}{_off(mean)}"])
     lines = align(rows if result.has_all else [[*cells[:2], cells[3]] for cells in rows])
     if any(mean.undecided for mean in means.values()):
-        lines.append("of: the others have too few positives or negatives")
+        lines.append("2 of 3: in 2 domains of 3 the task is decidable")
     return lines
