@@ -227,6 +227,35 @@ def check_columns(
             raise ValueError(f"data: column '{key}' is a list; a key is one value")
 
 
+def check_segments(
+    segments: Sequence[str],
+    features: Mapping[str, FeatureSettings],
+    topics: Mapping[str, Topic],
+    remembered: Mapping[str, Sequence[str]],
+    kept: Iterable[str],
+) -> None:
+    """Every column by which results are cut is one that a dataset may keep, holds one value a row,
+    and stands once. The other arguments are ``check_columns``'s.
+    """
+    read_as = {column: way for _, column, way in _served(features, topics)}
+    for column in (*(name for names in remembered.values() for name in names), *kept):
+        read_as.setdefault(column, "string")
+    for column in segments:
+        if column not in read_as:
+            raise ValueError(
+                f"evaluation.segments: no feature, topic or data.topic_columns reads column"
+                f" '{column}'{did_you_mean(column, read_as)}"
+            )
+        if read_as[column] not in ("string", "number"):
+            raise ValueError(
+                f"evaluation.segments: column '{column}' is read as"
+                f" {_NAMED_BY.get(read_as[column], read_as[column])}; expected one of text or of"
+                " numbers"
+            )
+        if segments.count(column) > 1:
+            raise ValueError(f"evaluation.segments: '{column}' is named twice")
+
+
 def _served(
     features: Mapping[str, FeatureSettings], topics: Mapping[str, Topic]
 ) -> Iterator[tuple[str, str, ReadAs]]:

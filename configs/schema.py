@@ -17,6 +17,7 @@ from configs.consistency import (
     check_features,
     check_memory,
     check_scores,
+    check_segments,
     check_timestamp_features,
     check_topics,
 )
@@ -25,9 +26,9 @@ from configs.features import Feature
 from configs.memory import Memory
 from configs.prediction.score import LONGEST, check_score
 from configs.prediction.tasks import Tasks
-from configs.section import Count, SafeName, Section, Seed, UtcDatetime
+from configs.section import Count, CountOrNone, SafeName, Section, Seed, UtcDatetime
 from configs.simulation import Simulation
-from configs.training import Backbone, Finetune, Kernel, Pretrain
+from configs.training import MINIMUM_POSITIVES, Backbone, Finetune, Kernel, Pretrain
 
 
 class Data(Section):
@@ -135,6 +136,20 @@ class Evaluation(Section):
 
     split: str = "test"
     bootstrap: Count = Field(200, description="resamples of users for each interval")
+    minimum_positives: CountOrNone = Field(
+        MINIMUM_POSITIVES,
+        description=(
+            "a task with fewer positives, or fewer negatives, among the rows that are judged is"
+            " undecidable there: it gets no figure"
+        ),
+    )
+    segments: tuple[str, ...] = Field(
+        (),
+        description=(
+            "raw columns that datasets keep, by whose values results are reported, too: text by its"
+            " 20 most frequent values, numbers in quartiles"
+        ),
+    )
     truth: Truth | None = None
     page: Page | None = Field(
         None, description="NDCG, recall, MRR and GAUC of the score inside requests"
@@ -394,5 +409,8 @@ class Experiment(Section):
         check_timestamp_features(self.features, data.timestamp)
         keys = (data.request, data.user, *data.row_key, *truth)
         remembered = self.memory.keys if self.memory else {}
-        check_columns(self.features, self.topics, remembered, self.data.topic_columns, others, keys)
+        kept = data.topic_columns
+        check_columns(self.features, self.topics, remembered, kept, others, keys)
+        segments = self.evaluation.segments
+        check_segments(segments, self.features, self.topics, remembered, kept)
         return self

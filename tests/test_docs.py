@@ -15,13 +15,18 @@ import pytest
 from serving.selfcheck import running_server
 from tests.test_architecture import FLOORS
 from trainer.metrics.results import (
+    Calibration,
+    CalibrationBin,
+    CalibrationPair,
     DomainComparison,
     DomainDecision,
     DomainResult,
     EvaluationResult,
     MeanGain,
+    Outcomes,
     PageComparison,
     PageResult,
+    SegmentResult,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -123,8 +128,13 @@ def test_every_key_of_an_evaluation_is_explained() -> None:
         DomainDecision,
         DomainComparison,
         MeanGain,
+        Outcomes,
         PageComparison,
         PageResult,
+        SegmentResult,
+        Calibration,
+        CalibrationBin,
+        CalibrationPair,
     )
     keys = {key for kind in kinds for key in kind.model_fields} - {"tasks"}
     explained = set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))

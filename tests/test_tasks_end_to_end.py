@@ -85,7 +85,8 @@ class Run:
 @pytest.fixture(scope="module")
 def five(richer_logs: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     page = "evaluation.page={label: conversion, top: 3}"
-    return Run(tmp_path_factory.mktemp("five"), richer_logs, FIVE, SCORE, page)
+    segments = ("data.topic_columns=[rating]", "evaluation.segments=[scene, rating]")
+    return Run(tmp_path_factory.mktemp("five"), richer_logs, FIVE, SCORE, page, *segments)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,31 @@ def test_five_tasks_are_judged_each_by_its_kind(five: Run) -> None:
     stored = json.loads((five.job.reports / "metrics.json").read_text())
     assert EvaluationResult.model_validate(stored) == result
     assert "STAY" in render_table(result)
+
+
+def test_amounts_are_calibrated_and_ordered(five: Run) -> None:
+    result = five.result
+    assert set(result.order_agreement or {}) == {"stay"}
+    assert float((result.order_agreement or {})["stay"].kernel) > 0.7  # 0.5 by chance
+    curves = result.calibration or {}
+    assert set(curves) == OUTPUTS
+    bins = curves["stay"].kernel.bins
+    assert len(bins) == 10
+    assert bins[0].observed < bins[-1].observed
+    assert 1.0 < bins[-1].predicted < 1_000.0  # seconds, and no probability
+
+
+def test_numbers_are_cut_into_quarters(five: Run) -> None:
+    segments = five.result.segments or {}
+    assert list(segments) == ["scene", "rating"]
+    counts = [found.rows for found in segments["rating"].values()]
+    assert len(counts) == 4
+    assert sum(counts) == five.result.rows
+    lows = [float(name.split(" to ")[0]) for name in segments["rating"]]
+    assert lows == sorted(lows)
+    likes = [found.positives["like"] for found in segments["rating"].values()]
+    assert likes[-1] > 2 * likes[0]  # the higher rated are liked
+    assert "rating=" in render_table(five.result)
 
 
 def test_pages_are_judged_by_their_score(five: Run, clicks: Run) -> None:

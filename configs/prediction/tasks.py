@@ -21,6 +21,7 @@ _RESULTS = {
     "decision",
     "seen",
     "positives",
+    "undecided",
     "tasks",
 }
 """What stands beside tasks in the results of ``evaluate``."""

@@ -150,6 +150,30 @@ def test_safe_names(name: str) -> None:
         ("finetune.split=train", "finetune.split: 'train' is no split"),
         ("finetune.validation=val", "finetune.validation: 'val' is no split"),
         ("evaluation.split=tests", "evaluation.split: 'tests' is no split"),
+        (
+            "evaluation.segments=[scent]",
+            (
+                "evaluation.segments: no feature, topic or data.topic_columns reads column 'scent';"
+                " did you mean 'scene'?"
+            ),
+        ),
+        (
+            "evaluation.segments=[history]",
+            "evaluation.segments: column 'history' is read as list; expected one of text or of",
+        ),
+        (
+            "evaluation.segments=[time]",
+            "evaluation.segments: column 'time' is read as timestamp; expected one of text or of",
+        ),
+        (
+            "evaluation.segments=[scene, price, scene]",
+            "evaluation.segments: 'scene' is named twice",
+        ),
+        (
+            "evaluation.segments=[click]",
+            "evaluation.segments: no feature, topic or data.topic_columns reads column 'click'",
+        ),
+        ("evaluation.minimum_positives=-1", "evaluation.minimum_positives: "),
         ("features={}", "features: dictionary should have at least 1 item"),
         (
             "features.click={kind: categorical, side: user}",
@@ -299,6 +323,13 @@ def test_what_would_break_the_steps_after_it(override: str) -> None:
     refusal(override)
 
 
+def test_results_may_be_cut_by_what_features_topics_memory_and_the_list_of_columns_read() -> None:
+    columns = ("scene", "price", "shelf", "till")
+    wanted = f"evaluation.segments=[{', '.join(columns)}]"
+    more = ("data.topic_columns=[shelf]", "memory={keys: {till: [till]}}", wanted)
+    assert accept(*more).evaluation.segments == columns
+
+
 def test_one_column_may_feed_features_of_one_kind_and_a_topic() -> None:
     experiment = accept(
         "features.again={kind: categorical, side: item, column: user}", "topics.scene.column=user"
@@ -430,6 +461,8 @@ def test_the_data_digest_changes_with_what_preprocessing_writes(override: str) -
         "kernel.width=9",
         "finetune.beta=2",
         "evaluation.bootstrap=7",
+        "evaluation.minimum_positives=0",
+        "evaluation.segments=[scene]",
         "evaluation.truth.path=other/*.parquet",
         "simulation.rows=5",
         "simulation=~",

@@ -2,8 +2,8 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,8 @@ Columns = dict[str, npt.NDArray[np.generic]]
 class Dataset:
     """A finished dataset: its folder, manifest and fitted transform, the topics by which its rows
     are cut, the keys of memory and the late labels that they have, the column that sample weights
-    are from, if they are from any, and whether the rows of a request are learned from together.
+    are from, if they are from any, whether the rows of a request are learned from together, and the
+    raw columns that batches hold as they are.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class Dataset:
     weight: str | None = None
     side: SideColumn | None = None
     in_requests: bool = False
+    raw: tuple[str, ...] = ()
 
     @classmethod
     def open(
@@ -101,6 +103,12 @@ class Dataset:
             in_requests=experiment.tasks.learned_in_requests,
         )
 
+    def keeping(self, raw: Iterable[str]) -> "Dataset":
+        """The same dataset, whose batches hold these of its raw columns, too: ``raw/COLUMN``, codes
+        or numbers (``trainer.data.raw_columns.RawColumns``).
+        """
+        return replace(self, raw=tuple(raw))
+
     def rows(self, split: str) -> int:
         """Rows of a split. Raises ``InputError`` where there are none."""
         self.manifest.check_splits(self.folder, [split])
@@ -133,10 +141,11 @@ class Dataset:
         """Every column of a batch, and its format: the records', with topics and keys of memory in
         the place of what they are read from.
         """
+        raw = {f"{RAW}{column}" for column in self.raw}
         kept = {
             name: column
             for name, column in self.manifest.columns.items()
-            if not name.startswith(_CUT_BY)
+            if name in raw or not name.startswith(_CUT_BY)
         }
         return kept | self.topics.columns | self.keys.columns | self.known.columns
 

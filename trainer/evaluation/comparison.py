@@ -12,8 +12,10 @@ from configs import Experiment
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import predicted_rows, task_rows
+from trainer.metrics.decidable import too_few
 from trainer.metrics.paired_bootstrap import paired_comparison, paired_comparisons
 from trainer.metrics.results import DomainComparison, DomainComparisons, TaskComparisons
+from trainer.metrics.task_metrics import UNDEFINED, metric_names
 
 
 class PairedRows(NamedTuple):
@@ -147,16 +149,20 @@ def compare_with_both(
 ) -> DomainComparisons:
     """task -> metric -> comparison with the backbone and with the kernel of all traffic, whose
     logits of the rows, ``[N, T]``, are None where there is no such kernel. The other arguments are
-    ``paired_rows``'s.
+    ``paired_rows``'s. A task that is undecidable on these rows has no figure.
     """
     references = [data.logits[rows], *([] if logits_of_all is None else [logits_of_all])]
     found: DomainComparisons = {}
     for task, sides in compared_rows(experiment, data, rows, references, kernel_logits_of_rows):
+        amounts = amounts_of(experiment, data, rows, task)
+        if too_few(sides.labels, sides.weights, experiment.evaluation.minimum_positives):
+            nothing = DomainComparison(
+                backbone=UNDEFINED, kernel=UNDEFINED, delta=UNDEFINED, ci95=UNDEFINED
+            )
+            found[task] = dict.fromkeys(metric_names(amount=amounts is not None), nothing)
+            continue
         over, *over_all = paired_comparisons(
-            *sides,
-            experiment.evaluation.bootstrap,
-            experiment.seed,
-            amounts=amounts_of(experiment, data, rows, task),
+            *sides, experiment.evaluation.bootstrap, experiment.seed, amounts=amounts
         )
         found[task] = {
             metric: DomainComparison(

@@ -138,7 +138,9 @@ class _Level:
             name = candidate.domain.name
             against, fallback = incumbents[name].name, self._fallbacks[name].name
             evidence, verdict = new.get(name, (None, None))
-            tests = dict(evidence.tests) if evidence else {}
+            tests, positives = (
+                (dict(evidence.tests), dict(evidence.positives)) if evidence else ({}, {})
+            )
             if verdict and verdict.helps and name not in harmful:
                 outcome, reason = "activate", f"better than {against}: {verdict.reason}"
                 reason = _joined(reason, self._below_backbone(candidate), candidate.otherwise)
@@ -154,7 +156,13 @@ class _Level:
                     reason = f"below {fallback}: {beside[name][1].reason}"
             decided.append(
                 Decision.model_validate(
-                    {"outcome": outcome, "reason": reason, "against": against, "tests": tests}
+                    {
+                        "outcome": outcome,
+                        "reason": reason,
+                        "against": against,
+                        "tests": tests,
+                        "positives": positives,
+                    }
                 )
             )
         return decided

@@ -4,6 +4,7 @@ intervals; the best reachable figures where the truth is known.
 
 import hashlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from configs import Experiment, InputError
@@ -11,16 +12,20 @@ from configs.domains import ALL, AUTO, Domain
 from configs.files import write_json
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.data.dataset import Dataset
+from trainer.data.raw_columns import RawColumns
 from trainer.evaluation.comparison import compare_with_both
 from trainer.evaluation.judged_rows import JudgedRows, TaskFigures
 from trainer.evaluation.kernel_rows import KernelRows
 from trainer.evaluation.mean_gain import MeanGains
 from trainer.evaluation.oracle import true_probabilities
 from trainer.evaluation.provenance import last_decision, seen_by_backbone, seen_by_kernel
+from trainer.evaluation.reliability import Reliability
+from trainer.evaluation.segments import Segments
 from trainer.job import Job
 from trainer.kernels.fallback import answering_domain
+from trainer.kernels.kernel import Rows
 from trainer.kernels.scoring import route
-from trainer.metrics.results import DomainResult, EvaluationResult
+from trainer.metrics.results import DomainResult, EvaluationResult, SegmentResult
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import job_routes, names_known, topics_with
 from trainer.reports.text_table import describe_seen, describe_teacher
@@ -41,8 +46,8 @@ def evaluate(
       "undefined".
 
     Raises:
-      InputError: no finished backbone, an unknown split, or a dataset that the backbone was not
-        trained for.
+      InputError: no finished backbone, an unknown split, a dataset that the backbone was not
+        trained for, or one that lacks a column of ``evaluation.segments``.
     """
     split = split or experiment.evaluation.split
     if split not in experiment.splits:
@@ -59,7 +64,11 @@ def evaluate(
     decisions = store.decisions()
     gains = {name: kernels[name].measured_gain for name in active}
     source = KernelRows.open(experiment, data, job, list(kernels.values()), topics)
-    dataset, rows = source.dataset, source.of_split(split, f"evaluate {split}")
+    dataset = source.dataset
+    raw = RawColumns(dataset.folder, dataset.manifest)
+    segments = Segments(raw, experiment.evaluation.segments)
+    source = replace(source, dataset=dataset.keeping(segments.columns))
+    rows = source.of_split(split, f"evaluate {split}")
     dataset.tell_unknown(split)
 
     window = experiment.splits[split]
@@ -90,12 +99,23 @@ def evaluate(
             decision=last_decision(decisions.get(name), manifest),
             seen=seen_by_kernel(manifest, trained_with, window) if manifest else (),
             positives=judged.positives(inside),
+            undecided=judged.undecided(inside),
             tasks=figures,
         )
 
     served, page = route(every.values(), topics, rows, scores, rows.logits), None
     if experiment.evaluation.page:
         page = judged.pages(served, experiment.evaluation.page, topics)
+    sides = {"backbone": rows.logits, "all": judged.logits_of_all(judged.every), "kernel": served}
+    present = {side: logits for side, logits in sides.items() if logits is not None}
+    reliability = Reliability(experiment, rows, present)
+    cut = {
+        column: {
+            name: _segment(experiment, rows, judged, served, inside)
+            for name, inside in values.items()
+        }
+        for column, values in segments.of(rows.columns).items()
+    }
     result = EvaluationResult(
         split=split,
         overall=judged.overall(served),
@@ -106,6 +126,12 @@ def evaluate(
         backbone_seen=seen_by_backbone(trained_with, window),
         ranking=experiment.tasks.ranking,
         page=page,
+        rows=len(rows.logits),
+        positives=judged.positives(judged.every),
+        undecided=judged.undecided(judged.every),
+        segments=cut or None,
+        calibration=reliability.calibration(),
+        order_agreement=reliability.order_agreement(),
     )
     if teacher := job.teacher():
         print(f"the backbone was {describe_teacher(teacher)}", file=sys.stderr)
@@ -113,6 +139,23 @@ def evaluate(
         print(line, file=sys.stderr)
     write_json(job.reports / "metrics.json", result.to_json())
     return result
+
+
+def _segment(
+    experiment: Experiment,
+    rows: BackboneOutputs,
+    judged: JudgedRows,
+    served: Floats,
+    inside: Rows,
+) -> SegmentResult:
+    """A segment's rows as they are served beside both references, as domains are reported."""
+    of_all = judged.logits_of_all(inside)
+    return SegmentResult(
+        rows=len(inside),
+        positives=judged.positives(inside),
+        undecided=judged.undecided(inside),
+        tasks=compare_with_both(experiment, rows, inside, served[inside], of_all),
+    )
 
 
 def _digest(experiment: Experiment) -> str:

@@ -1,6 +1,6 @@
 """The rows of a split beside their two references: the backbone, and the kernel of all traffic."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from configs.domains import Topic
 from configs.prediction.score import SCORE
 from configs.schema import Page
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
+from trainer.evaluation.rows_of_tasks import RowsOfTask, rows_of_tasks
 from trainer.kernels.kernel import Rows
 from trainer.kernels.page_scores import PageScores
 from trainer.kernels.scoring import (
@@ -16,17 +17,17 @@ from trainer.kernels.scoring import (
     predicted_rows,
     score_rows,
     served_outputs,
-    task_rows,
 )
 from trainer.metrics.page_metrics import Pages, compare_pages
 from trainer.metrics.results import (
     DomainComparison,
     DomainComparisons,
     Figure,
+    Outcomes,
     PageResult,
     RoutedFigures,
 )
-from trainer.metrics.task_metrics import UNDEFINED, task_metrics, to_json
+from trainer.metrics.task_metrics import UNDEFINED, metric_names, task_metrics, to_json
 from trainer.metrics.user_draws import UserDraws
 from trainer.registry.kernel_registry import StoredKernel
 from trainer.target_rows import is_known
@@ -68,24 +69,28 @@ class JudgedRows:
 
     def positives(self, chosen: Rows) -> dict[str, int]:
         """task -> how many of the chosen rows have its label."""
-        found = {}
-        for task in self._tasks.targets:
-            _, labels = task_rows(self._experiment, self._rows, chosen, task)
-            found[task] = int((labels > self._tasks.targets[task].threshold).sum())
-        return found
+        return {task: int(of.positive.sum()) for task, of in self._of_tasks(chosen)}
+
+    def undecided(self, chosen: Rows) -> dict[str, Outcomes]:
+        """The tasks that are undecidable on the chosen rows -> their outcomes there."""
+        return {task: of.few for task, of in self._of_tasks(chosen) if of.few}
 
     def figures(self, scores: Predictions, chosen: Rows) -> TaskFigures:
-        """task -> metric -> value over chosen rows, in whose order ``scores`` are."""
-        figures = {}
-        for task in self._tasks.targets:
-            inside, labels = task_rows(self._experiment, self._rows, chosen, task)
-            index, target = chosen[inside], self._tasks.targets[task]
+        """task -> metric -> value over chosen rows, in whose order ``scores`` are; a task that is
+        undecidable on these rows has none.
+        """
+        figures: TaskFigures = {}
+        for task, of in self._of_tasks(chosen):
+            if of.few:
+                names = metric_names(amount=of.amounts is not None)
+                figures[task] = dict.fromkeys(names, UNDEFINED)
+                continue
             metrics = task_metrics(
-                labels > target.threshold,
-                scores[task][inside],
-                self._rows.weights[index],
-                self._rows.columns["row/request"][index],
-                labels if target.amount else None,
+                of.positive,
+                scores[task][of.inside],
+                of.weights,
+                self._rows.columns["row/request"][chosen[of.inside]],
+                of.amounts,
             )
             figures[task] = {name: to_json(value) for name, value in metrics.items()}
         return figures
@@ -145,6 +150,9 @@ class JudgedRows:
             }
             for task, metrics in self._references(self.every).items()
         }
+
+    def _of_tasks(self, chosen: Rows) -> Iterator[tuple[str, RowsOfTask]]:
+        return rows_of_tasks(self._experiment, self._rows, chosen)
 
     def _references(self, chosen: Rows) -> dict[str, dict[str, dict[str, Figure]]]:
         """task -> metric -> ``backbone`` and ``all``."""

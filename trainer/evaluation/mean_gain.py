@@ -19,7 +19,7 @@ from trainer.metrics.results import (
     MeanGain,
     mean_gain,
 )
-from trainer.metrics.task_metrics import AMOUNT_METRICS, METRICS, UNDEFINED
+from trainer.metrics.task_metrics import METRICS, UNDEFINED, metric_names
 from trainer.metrics.user_draws import UserDraws, percentile_interval
 
 
@@ -53,7 +53,8 @@ class MeanGains:
         logits_of_all: Floats | None,
         figures: DomainComparisons,
     ) -> None:
-        """Adds a domain's differences; a domain that is not single-topic is left out.
+        """Adds a domain's differences; a domain that is not single-topic is left out, and so is a
+        task that is undecidable or undefined in it.
 
         Args:
           domain: its name.
@@ -88,13 +89,12 @@ class MeanGains:
         return {
             task: {
                 metric: self._with_intervals(mean_gain(domains, task, metric), sums[..., column])
-                for column, metric in enumerate(self._metrics(task))
+                for column, metric in enumerate(
+                    metric_names(amount=self._experiment.tasks.targets[task].amount is not None)
+                )
             }
             for task, sums in self._sums.items()
         }
-
-    def _metrics(self, task: str) -> tuple[str, ...]:
-        return AMOUNT_METRICS if self._experiment.tasks.targets[task].amount else METRICS
 
     def _with_intervals(self, mean: MeanGain, sums: npt.NDArray[np.float64]) -> MeanGain:
         if not mean.domains or len(self._draws.users) < 2:

@@ -22,7 +22,8 @@ def last_decision(newest: Decision | None, judged: KernelManifest | None) -> Dom
         passed the rule of its day, which compared with the backbone.
     """
     if decision := newest or (judged.decision if judged else None):
-        return DomainDecision.model_validate(decision.model_dump(exclude={"tests", "definition"}))
+        shown = decision.model_dump(include=set(DomainDecision.model_fields))
+        return DomainDecision.model_validate(shown)
     if judged is None:
         return None
     return DomainDecision(

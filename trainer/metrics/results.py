@@ -129,33 +129,16 @@ class DomainDecision(Section):
     active: int | None
 
 
-class DomainResult(Section):
-    """A kernel against both references on a domain's rows.
+class Outcomes(Section):
+    """How many rows that count have a label, and how many have it not."""
 
-    Attributes:
-      rows: how many rows the domain has in the split.
-      active: whether its kernel is served.
-      served_domain: whose kernel answers rows that name the domain: its own where it is active,
-        else the nearest active one above it, else ``backbone``; ``auto`` where no export would know
-        the domain, since it was never tuned.
-      version: of the kernel that is judged: the active one, else the newest; None where there is
-        none.
-      decision: what fine-tuning last decided; None where it was never asked to.
-      seen: whether the split overlaps the windows in which the kernel learned and was judged.
-      positives: task -> how many of the rows have its label.
-      tasks: figures of that kernel.
+    positives: int
+    negatives: int
 
-    In results that are older than them ``served_domain``, ``version``, ``decision``, ``seen`` and
-    ``positives`` are None.
-    """
 
-    rows: int
-    active: bool
-    served_domain: str | None = None
-    version: int | None = None
-    decision: DomainDecision | None = None
-    seen: Seen | None = None
-    positives: ByTask[int] | None = None
+class _OfTasks(Section):
+    """What has its tasks beside its other keys in JSON."""
+
     tasks: ByTask[ByMetric[DomainComparison]]
 
     @model_validator(mode="before")
@@ -173,6 +156,90 @@ class DomainResult(Section):
         return shown | tasks
 
 
+class DomainResult(_OfTasks):
+    """A kernel against both references on a domain's rows.
+
+    Attributes:
+      rows: how many rows the domain has in the split.
+      active: whether its kernel is served.
+      served_domain: whose kernel answers rows that name the domain: its own where it is active,
+        else the nearest active one above it, else ``backbone``; ``auto`` where no export would know
+        the domain, since it was never tuned.
+      version: of the kernel that is judged: the active one, else the newest; None where there is
+        none.
+      decision: what fine-tuning last decided; None where it was never asked to.
+      seen: whether the split overlaps the windows in which the kernel learned and was judged.
+      positives: task -> how many of the rows have its label.
+      undecided: of the tasks with too few outcomes of a kind, how many there are; they have no
+        figure.
+      tasks: figures of that kernel.
+
+    In results that are older than them ``served_domain``, ``version``, ``decision``, ``seen``,
+    ``positives`` and ``undecided`` are None.
+    """
+
+    rows: int
+    active: bool
+    served_domain: str | None = None
+    version: int | None = None
+    decision: DomainDecision | None = None
+    seen: Seen | None = None
+    positives: ByTask[int] | None = None
+    undecided: ByTask[Outcomes] | None = None
+
+
+class SegmentResult(_OfTasks):
+    """What serves a segment's rows (each row under its most specific active domain) against both
+    references. A segment is a value of a raw column.
+
+    Attributes:
+      rows: of the segment in the split.
+      positives: as a domain has them, and the next two.
+      undecided: see there.
+      tasks: see there; ``kernel`` is what serves.
+    """
+
+    rows: int
+    positives: ByTask[int]
+    undecided: ByTask[Outcomes]
+
+
+class CalibrationBin(Section):
+    """Rows whose predictions are near each other.
+
+    Attributes:
+      predicted: mean prediction, by sample weight.
+      observed: mean label, or amount.
+      rows: how many there are.
+      positives: how many of them have the label; of amounts, more than the typical one.
+    """
+
+    predicted: Number
+    observed: Number
+    rows: int
+    positives: int
+
+
+class Calibration(Section):
+    """How far predictions of a task can be taken at their word.
+
+    Attributes:
+      ece: expected calibration error: the mean over the bins, by weight, of the distance between
+        what is predicted and what is observed.
+      bins: at most ten, of equal weight, by the prediction, ascending.
+    """
+
+    ece: Figure
+    bins: tuple[CalibrationBin, ...]
+
+
+class CalibrationPair(Section):
+    """The calibration of all rows under the backbone, and as they are served."""
+
+    backbone: Calibration
+    kernel: Calibration
+
+
 class MeanGain(Section):
     """The mean difference over single-topic domains.
 
@@ -183,6 +250,8 @@ class MeanGain(Section):
       off: how many of them have no active kernel of their own.
       delta_all: mean difference to the kernel of all traffic, over the same domains.
       ci95_all: of ``delta_all``.
+      undecided: how many others are left out since they have too few outcomes of a kind; None in
+        files that are older than it.
     """
 
     delta: Figure
@@ -191,6 +260,7 @@ class MeanGain(Section):
     off: int
     delta_all: Figure = UNDEFINED
     ci95_all: Interval = UNDEFINED
+    undecided: int | None = None
 
 
 class PageComparison(RoutedFigures):
@@ -238,6 +308,13 @@ class EvaluationResult(Section):
         chosen; None in files that are older than it.
       ranking: the targets that are defined on all rows; None in files that are older than it.
       page: how the score orders requests; None where the config does not ask for it.
+      rows: of the split; None in files that are older than it, and so the next two.
+      positives: task -> how many of the rows have its label.
+      undecided: of the tasks with too few outcomes of a kind in all rows, how many there are.
+      segments: column -> value -> what serves its rows; None where the config names no column.
+      calibration: of all rows; None in files that are older than it, and so the next.
+      order_agreement: of the tasks that predict amounts
+        (``trainer.metrics.calibration.order_agreement``).
     """
 
     split: str
@@ -249,6 +326,12 @@ class EvaluationResult(Section):
     backbone_seen: Seen | None = None
     ranking: tuple[str, ...] | None = None
     page: PageResult | None = None
+    rows: int | None = None
+    positives: ByTask[int] | None = None
+    undecided: ByTask[Outcomes] | None = None
+    segments: dict[str, dict[str, SegmentResult]] | None = None
+    calibration: ByTask[CalibrationPair] | None = None
+    order_agreement: ByTask[RoutedFigures] | None = None
 
     @property
     def ranked(self) -> tuple[str, ...]:
@@ -257,7 +340,14 @@ class EvaluationResult(Section):
 
     @model_validator(mode="after")
     def _of_the_same_tasks(self) -> "EvaluationResult":
-        parts: dict[str, Iterable[str] | None] = {"oracle": self.oracle, "mean": self.mean}
+        parts: dict[str, Iterable[str] | None] = {
+            "oracle": self.oracle,
+            "mean": self.mean,
+            "positives": self.positives,
+            "calibration": self.calibration,
+        }
+        for column, values in (self.segments or {}).items():
+            parts |= {f"segments.{column}.{name}": found.tasks for name, found in values.items()}
         for name, domain in self.domains.items():
             parts |= {
                 f"domains.{name}": domain.tasks,
@@ -287,24 +377,27 @@ class EvaluationResult(Section):
 
 
 def mean_gain(domains: Mapping[str, DomainResult], task: str, metric: str = "auc") -> MeanGain:
-    """The mean differences over the single-topic domains in which they are defined, without
-    intervals.
+    """The mean differences over the single-topic domains in which they are decidable and defined,
+    without intervals.
 
     Args:
       domains: by name.
       task: name of a target.
       metric: one of the task's; AUC by default.
     """
+    single = [domain for name, domain in domains.items() if is_single_topic(name)]
     known = [
         (cell, domain.active)
-        for name, domain in domains.items()
-        if is_single_topic(name) and (cell := domain.tasks[task][metric]).delta != UNDEFINED
+        for domain in single
+        if (cell := domain.tasks[task][metric]).delta != UNDEFINED
     ]
+    asked = [domain.undecided for domain in single if domain.undecided is not None]
     return MeanGain(
         delta=_mean(cell.delta for cell, _ in known),
         ci95=UNDEFINED,
         domains=len(known),
         off=sum(not active for _, active in known),
+        undecided=sum(task in undecided for undecided in asked) if asked else None,
         delta_all=_mean(cell.delta_all for cell, _ in known),
     )
 

@@ -67,6 +67,11 @@ def task_metrics(
     }
 
 
+def metric_names(*, amount: bool) -> tuple[str, ...]:
+    """The metrics of an amount, or of a probability."""
+    return AMOUNT_METRICS if amount else METRICS
+
+
 def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> float | None:
     """Share of (positive, negative) pairs, by weight, that the scores put in the right order; a
     tie counts half.

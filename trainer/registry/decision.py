@@ -28,6 +28,8 @@ class Decision(Section):
       active: the version that is served after the run; None where none is.
       tests: task -> the test of the new kernel against that, on the judging rows; None where it is
         undefined. Empty where there was no new kernel.
+      positives: task -> how many of the judging rows have its label, of the tasks that are tested;
+        empty where there was no new kernel, and in decisions that are older than it.
       definition: which rows are the domain's, so that a server knows it also where no kernel was
         worth storing; None in decisions that are older than it, and in manifests, which hold it
         themselves.
@@ -39,6 +41,7 @@ class Decision(Section):
     version: int | None = None
     active: int | None = None
     tests: dict[str, PairedTest | None] = Field(default_factory=dict)
+    positives: dict[str, int] = Field(default_factory=dict)
     definition: Definition | None = None
 
     @property

@@ -5,6 +5,7 @@ helps.
 from collections.abc import Mapping
 
 from trainer.registry.kernel_manifest import KernelManifest
+from trainer.reports.text_table import count_outcomes
 
 
 def card(manifest: KernelManifest) -> str:
@@ -38,7 +39,7 @@ def card(manifest: KernelManifest) -> str:
             else []
         ),
         (
-            f"- Validated on {rows.validation:,} rows of split"
+            f"- Validated on {_validated(manifest)} of split"
             f" `{settings['validation']}`{_window(windows, 'validation')}"
         ),
         f"- {'Activated' if manifest.activated else 'Not activated'}: {manifest.reason}",
@@ -61,6 +62,11 @@ def card(manifest: KernelManifest) -> str:
             ]
             lines.append(f"| {task} | {metric} | {' | '.join(shown)} | {interval} |")
     return "\n".join(lines) + "\n"
+
+
+def _validated(manifest: KernelManifest) -> str:
+    positives = manifest.decision.positives if manifest.decision else {}
+    return count_outcomes(manifest.rows.validation, positives, tuple(positives))
 
 
 def _tests(manifest: KernelManifest) -> list[str]:

@@ -20,11 +20,12 @@ from trainer.reports.plots import (
     ORANGE,
     STYLE,
     gain_range,
+    legend,
     note_undefined,
     panel,
     svg_text,
 )
-from trainer.reports.text_table import show_name
+from trainer.reports.text_table import show_name, show_undecidable
 
 _ROW_INCHES = 0.24
 _LETTER_INCHES = 0.078  # of 9 points: what is wide enough is said, since measuring takes long
@@ -44,6 +45,7 @@ class Row:
       all: under the kernel of all traffic.
       kernel: under its own.
       ci95: of kernel - backbone; undefined where it was not worked out.
+      missing: what is written where there is no figure.
     """
 
     label: str
@@ -52,6 +54,7 @@ class Row:
     all: Value
     kernel: Value
     ci95: Interval
+    missing: str = UNDEFINED
 
     @property
     def gain(self) -> float | None:
@@ -103,7 +106,7 @@ def plot_gains(result: EvaluationResult, order: Sequence[str]) -> list[str]:
             ]
             if result.has_all:
                 entries.append(("kernel of all traffic", _ALL_TRAFFIC))
-            _legend(figure, axes, entries)
+            legend(figure, axes, entries)
             drawn.append(svg_text(figure))
     return drawn
 
@@ -125,7 +128,7 @@ def plot_calibration(result: EvaluationResult, order: Sequence[str]) -> list[str
                     before.append(row.backbone)
                     after.append(row.kernel)
                 else:
-                    note_undefined(axes, 1.0, place)
+                    note_undefined(axes, 1.0, place, row.missing)
             between = [(place, row.all) for place, row in enumerate(rows) if is_number(row.all)]
             axes.hlines(places, before, after, color=GREY, linewidth=1, zorder=1)
             sides: list[tuple[str, Sequence[Any], Sequence[int], dict[str, Any]]] = [
@@ -147,22 +150,22 @@ def plot_calibration(result: EvaluationResult, order: Sequence[str]) -> list[str
                 axes.plot(values, at, linestyle="", markersize=5, **style)
             axes.set_title(task.upper())
             axes.set_xlabel("predicted / observed")
-            _legend(
-                figure, axes, [(name, style) for name, values, _, style in sides if len(values)]
-            )
+            legend(figure, axes, [(name, style) for name, values, _, style in sides if len(values)])
             drawn.append(svg_text(figure))
     return drawn
 
 
 def _rows(result: EvaluationResult, order: Sequence[str], task: str, metric: str) -> list[Row]:
     overall = result.overall[task][metric]
-    rows = [Row(_AUTO, True, overall.backbone, overall.all, overall.kernel, UNDEFINED)]
+    missing = show_undecidable(result, task) or UNDEFINED
+    sides = (overall.backbone, overall.all, overall.kernel)
+    rows = [Row(_AUTO, True, *sides, UNDEFINED, missing)]
     for name in order:
         domain = result.domains[name]
         cell = domain.tasks[task][metric]
-        rows.append(
-            Row(_label(name), domain.active, cell.backbone, cell.all, cell.kernel, cell.ci95)
-        )
+        missing = show_undecidable(domain, task) or UNDEFINED
+        sides = (cell.backbone, cell.all, cell.kernel)
+        rows.append(Row(_label(name), domain.active, *sides, cell.ci95, missing))
     return rows
 
 
@@ -195,20 +198,6 @@ def _cells(label: str) -> int:
     return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in label)
 
 
-def _legend(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    """Below the panel."""
-    for name, style in entries:
-        axes.plot([], [], linestyle="", markersize=5, label=name, **style)
-    figure.legend(
-        loc="lower center",
-        ncols=len(entries),
-        frameon=False,
-        borderaxespad=0.1,
-        handletextpad=0.2,
-        columnspacing=1.2,
-    )
-
-
 def _points(value: Value, reference: Value) -> float | None:
     if isinstance(value, str) or isinstance(reference, str):
         return None
@@ -237,7 +226,7 @@ def _gains(axes: Axes, rows: Mapping[int, Row], filled: bool) -> None:
     known = {place: row for place, row in rows.items() if row.gain is not None}
     for place, row in rows.items():
         if row.gain is None:
-            note_undefined(axes, 0.0, place)
+            note_undefined(axes, 0.0, place, row.missing)
             continue
         marker = "<" if row.gain < low else ">" if row.gain > high else "o"
         points[marker].append((min(max(row.gain, low), high), place))

@@ -20,10 +20,13 @@ from trainer.reports.html_tables import (
     TABLE_STYLE,
     domains_table,
     figures_table,
+    order_table,
     overall_table,
     page_table,
+    segments_table,
 )
 from trainer.reports.plots import plot_training
+from trainer.reports.reliability_plots import drawn_tasks, plot_reliability
 from trainer.reports.text_table import (
     count_domains,
     describe_seen,
@@ -124,6 +127,7 @@ def _page(
             plot_calibration(result, order),
             [f"PCOC of {task.upper()} for every domain" for task in result.overall],
         ),
+        *_reliability(result),
         "<h2>Training of the backbone</h2>",
         f"<p>{escape(taught)}</p>" if taught else "",
         (
@@ -149,16 +153,57 @@ def _page(
             " most specific active domain.</p>"
         ),
         overall_table(result),
+        order_table(result),
         page_table(result.page) if result.page else "",
         *(figures_table(task, result, order) for task in result.overall),
+        *_segments(result),
         "</section>",
     ]
     return render_page("Backbone and kernels", filter(None, sections), TABLE_STYLE)
 
 
-def _panels(drawings: Iterable[str], descriptions: Iterable[str]) -> str:
+def _reliability(result: EvaluationResult) -> list[str]:
+    """Nothing where no task has a curve."""
+    tasks = drawn_tasks(result)
+    if not tasks:
+        return []
+    return [
+        (
+            "<p class=note>All rows by what was predicted, in ten bins of equal weight: the mean"
+            " prediction against the observed rate, or the mean amount. On the grey line"
+            " predictions are right; the error is the mean distance to it (expected calibration"
+            " error).</p>"
+        ),
+        _panels(
+            plot_reliability(result),
+            [f"Reliability curves of {task.upper()}" for task in tasks],
+            "the figures are in metrics.json",
+        ),
+    ]
+
+
+def _segments(result: EvaluationResult) -> list[str]:
+    """Nothing where the config names no column."""
+    if not result.segments:
+        return []
+    return [
+        "<h2>Segments</h2>",
+        (
+            "<p class=note>Rows by a raw column's value, every row under its most specific active"
+            " domain: backbone -&gt; kernel, and the differences as above. Of text the most"
+            " frequent values stand alone; numbers are in quarters.</p>"
+        ),
+        *(segments_table(column, result) for column in result.segments),
+    ]
+
+
+def _panels(
+    drawings: Iterable[str],
+    descriptions: Iterable[str],
+    figures: str = "the figures are in the tables below",
+) -> str:
     images = [
-        image(drawing, f"{description}; the figures are in the tables below")
+        image(drawing, f"{description}; {figures}")
         for drawing, description in zip(drawings, descriptions, strict=True)
     ]
     return f"<div class=panels>{''.join(images)}</div>"

@@ -1,12 +1,19 @@
 """The report's tables, as HTML."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from trainer.metrics.formatting import METRIC_TITLES
-from trainer.metrics.results import EvaluationResult, PageResult
+from trainer.metrics.results import (
+    DomainResult,
+    EvaluationResult,
+    PageResult,
+    SegmentResult,
+)
 from trainer.reports.html_page import escape
 from trainer.reports.text_table import (
+    count_outcomes,
     describe_pages,
+    order_cells,
     overall_cells,
     page_cells,
     show_decision,
@@ -15,12 +22,13 @@ from trainer.reports.text_table import (
     show_name,
     show_pair,
     show_served,
+    show_undecidable,
 )
 
 TABLE_STYLE = """
 thead th { vertical-align: bottom; } td small { display: block; }
 tbody th { white-space: normal; overflow-wrap: anywhere; min-width: 9rem; max-width: 16rem; }
-.domains :is(th, td):nth-child(n+2):nth-child(-n+4) { text-align: right; }
+:is(th, td).count { text-align: right; }
 .domains td:last-child { white-space: normal; min-width: 16rem; }
 @media screen { tbody th { position: sticky; left: 0;
   background: var(--page) padding-box; } }
@@ -38,28 +46,53 @@ def domains_table(result: EvaluationResult, order: Iterable[str], cards: Mapping
       order: names of domains from top to bottom.
       cards: domain -> address of its kernel's card; empty where there is none.
     """
-    counted = [f"{task.upper()} positives" for task in result.ranked]
     rows = []
     for name in order:
         domain = result.domains[name]
-        positives = domain.positives or {}
-        numbers = [domain.rows, *(positives.get(task) for task in result.ranked)]
         card = f"version {domain.version}" if domain.version else ""
         if cards[name]:
             card = f'<a href="{escape(cards[name])}">{card}</a>'
         served = f"<td{'' if domain.active else ' class=off'}>{escape(show_served(domain))}</td>"
         rows.append(
             f"<tr>{_row_header(name)}"
-            + "".join(f"<td>{'' if number is None else f'{number:,}'}</td>" for number in numbers)
+            + _count_cells(domain, result)
             + f"{served}<td>{card}</td><td>{escape(show_decision(domain))}</td></tr>"
         )
-    header = ["domain", "rows", *counted, "serves", "card", "why"]
-    return _table("", header, rows, "domains")
+    header = ["domain", *_count_titles(result), "serves", "card", "why"]
+    return _table("", header, rows, "domains", 1 + len(result.overall))
 
 
 def overall_table(result: EvaluationResult) -> str:
     """All rows under backbone, kernel of all traffic and auto, and the best reachable figures."""
-    return _table_of("Overall", overall_cells(result))
+    counts = ""
+    if result.rows is not None:
+        counts = f": {count_outcomes(result.rows, result.positives, tuple(result.overall))}"
+    return _table_of(f"Overall{counts}", overall_cells(result))
+
+
+def order_table(result: EvaluationResult) -> str:
+    """How often amounts are in the right order; empty where nothing predicts amounts."""
+    cells = order_cells(result)
+    return _table_of("Order of amounts", cells) if cells else ""
+
+
+def segments_table(column: str, result: EvaluationResult) -> str:
+    """The segments of a column: rows, positives, and AUC and calibration of every task as it is
+    served, beside both references.
+    """
+    rows = []
+    for name, found in (result.segments or {})[column].items():
+        cells = [
+            _figure_cells(found, task, ["auc", "pcoc"], result.has_all) for task in result.overall
+        ]
+        rows.append(f"<tr>{_row_header(name)}{_count_cells(found, result)}{''.join(cells)}</tr>")
+    titles = [
+        f"{task.upper()} {METRIC_TITLES[metric]}"
+        for task in result.overall
+        for metric in ("auc", "pcoc")
+    ]
+    header = [show_name(column), *_count_titles(result), *titles]
+    return _table(f"By {show_name(column)}", header, rows, counts=1 + len(result.overall))
 
 
 def page_table(page: PageResult) -> str:
@@ -71,17 +104,39 @@ def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> 
     """A task's figures in every domain: the kernel's beside both references'."""
     rows, metrics = [], list(result.overall[task])
     for name in order:
-        cells = []
-        for metric in metrics:
-            cell = result.domains[name].tasks[task][metric]
-            gains = [show_gain(cell, metric)]
-            if result.has_all:
-                gains.append(f"all: {show_gain_over_all(cell, metric)}")
-            shown = "".join(f"<small>{escape(gain)}</small>" for gain in gains)
-            cells.append(f"<td>{escape(show_pair(cell))}{shown}</td>")
-        rows.append(f"<tr>{_row_header(name)}{''.join(cells)}</tr>")
+        cells = _figure_cells(result.domains[name], task, metrics, result.has_all)
+        rows.append(f"<tr>{_row_header(name)}{cells}</tr>")
     titles = (METRIC_TITLES[metric] for metric in metrics)
     return _table(f"{task.upper()} by domain", ["domain", *titles], rows)
+
+
+def _count_titles(result: EvaluationResult) -> list[str]:
+    return ["rows", *(f"{task.upper()} positives" for task in result.overall)]
+
+
+def _count_cells(found: DomainResult | SegmentResult, result: EvaluationResult) -> str:
+    positives = found.positives or {}
+    numbers = [found.rows, *(positives.get(task) for task in result.overall)]
+    return "".join(
+        f"<td class=count>{'' if number is None else f'{number:,}'}</td>" for number in numbers
+    )
+
+
+def _figure_cells(
+    found: DomainResult | SegmentResult, task: str, metrics: Sequence[str], has_all: bool
+) -> str:
+    """A cell for each metric of a task, or one over all of them where it is undecidable."""
+    if few := show_undecidable(found, task):
+        return f"<td class=off colspan={len(metrics)}>{escape(few)}</td>"
+    cells = []
+    for metric in metrics:
+        cell = found.tasks[task][metric]
+        gains = [show_gain(cell, metric)]
+        if has_all:
+            gains.append(f"all: {show_gain_over_all(cell, metric)}")
+        shown = "".join(f"<small>{escape(gain)}</small>" for gain in gains)
+        cells.append(f"<td>{escape(show_pair(cell))}{shown}</td>")
+    return "".join(cells)
 
 
 def _row_header(name: str) -> str:
@@ -101,8 +156,14 @@ def _table_of(caption: str, cells: list[list[str]]) -> str:
     return _table(caption, header, rows)
 
 
-def _table(caption: str, header: Iterable[str], rows: Iterable[str], style: str = "") -> str:
-    titles = "".join(f"<th scope=col>{escape(title)}</th>" for title in header)
+def _table(
+    caption: str, header: Iterable[str], rows: Iterable[str], style: str = "", counts: int = 0
+) -> str:
+    """A table, of which ``counts`` columns after the first hold counts."""
+    titles = "".join(
+        f"<th scope=col{' class=count' if 1 <= place <= counts else ''}>{escape(title)}</th>"
+        for place, title in enumerate(header)
+    )
     return (
         f"<div class=wide><table{f' class={style}' if style else ''}>"
         + (f"<caption>{escape(caption)}</caption>" if caption else "")

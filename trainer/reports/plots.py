@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainer.metrics.formatting import is_number
+from trainer.metrics.task_metrics import UNDEFINED
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"
 STYLE: dict[str, Any] = {
@@ -94,16 +95,30 @@ def gain_range(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def note_undefined(axes: Axes, x: float, place: int) -> None:
-    """Writes that a row has no value, at ``x``."""
+def note_undefined(axes: Axes, x: float, place: int, words: str = UNDEFINED) -> None:
+    """Writes that a row has no value, or why, at ``x``."""
     axes.annotate(
-        "undefined",
+        words,
         (x, place),
         xytext=(4, 0),
         textcoords="offset points",
         va="center",
         color=GREY,
         fontsize=8,
+    )
+
+
+def legend(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Below the panel."""
+    for name, style in entries:
+        axes.plot([], [], linestyle="", markersize=5, label=name, **style)
+    figure.legend(
+        loc="lower center",
+        ncols=len(entries),
+        frameon=False,
+        borderaxespad=0.1,
+        handletextpad=0.2,
+        columnspacing=1.2,
     )
 
 

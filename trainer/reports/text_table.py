@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.domains import ALL
+from trainer.metrics.decidable import in_words
 from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, align, is_number
 from trainer.metrics.results import (
     Comparison,
@@ -18,6 +19,7 @@ from trainer.metrics.results import (
     MeanGain,
     PageResult,
     Pair,
+    SegmentResult,
 )
 from trainer.metrics.task_metrics import EVERY_METRIC, UNDEFINED
 
@@ -37,16 +39,27 @@ def render_table(result: EvaluationResult) -> str:
             + (" and over the kernel of all traffic" if result.has_all else "")
         ),
         "",
-        *_domain_lines(result),
+        *_gain_lines(result, _about_domains(result), result.domains),
     ]
     if not all(domain.active for domain in result.domains.values()):
         lines += ["", *_wrap("off: the kernel is not active (the figures are its own)")]
     lines += ["", "mean gain of single-topic domains, in AUC points", *_mean_lines(result), ""]
     lines += ["overall: every row under its most specific active domain (auto)"]
+    if result.rows is not None:
+        lines += _wrap(count_outcomes(result.rows, result.positives, tuple(result.overall)))
     lines += align(overall_cells(result))
+    if cells := order_cells(result):
+        lines += ["", *align(cells)]
     if result.page:
         title = f"{describe_pages(result.page)}, auto"
         lines += ["", *_wrap(title), *align(page_cells(result.page))]
+    for column, values in (result.segments or {}).items():
+        about = {
+            name: f"{column}={name}: {count_outcomes(found.rows, found.positives, result.ranked)}"
+            for name, found in values.items()
+        }
+        title = f"segments of {column}: rows as they are served (auto), backbone -> kernel"
+        lines += ["", *_wrap(show_name(title)), *_gain_lines(result, about, values)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -86,9 +99,32 @@ def show_gain_over_all(cell: DomainComparison | MeanGain, metric: str) -> str:
 
 
 def count_domains(mean: MeanGain) -> str:
-    """``13 single-topic domains (2 off)``: what a mean gain is over."""
-    off = f" ({mean.off} off)" if mean.off else ""
-    return f"{mean.domains} single-topic domain{'' if mean.domains == 1 else 's'}{off}"
+    """``13 single-topic domains (2 off)`` or ``13 of 18 single-topic domains, which are decidable
+    (2 off)``: what a mean gain is over.
+    """
+    every = mean.domains + (mean.undecided or 0)
+    kind = f"single-topic domain{'' if every == 1 else 's'}"
+    if mean.undecided:
+        kind += ", which are decidable"
+    return f"{_of_all(mean)} {kind}{_off(mean)}"
+
+
+def count_outcomes(rows: int, positives: Mapping[str, int] | None, tasks: Sequence[str]) -> str:
+    """``16,290 rows, 2,700 CLICK and 480 ORDER positives``; rows alone where that is all that is
+    known.
+    """
+    if not positives:
+        return f"{rows:,} rows"
+    *shown, last = (f"{positives[task]:,} {task.upper()}" for task in tasks)
+    return f"{rows:,} rows, {' and '.join(filter(None, (', '.join(shown), last)))} positives"
+
+
+def show_undecidable(
+    found: DomainResult | SegmentResult | EvaluationResult, task: str
+) -> str | None:
+    """``undecidable (4 positives)``; None where a task is decidable."""
+    outcomes = (found.undecided or {}).get(task)
+    return in_words(outcomes) if outcomes else None
 
 
 def show_served(domain: DomainResult) -> str:
@@ -142,8 +178,10 @@ def overall_cells(result: EvaluationResult) -> list[list[str]]:
     """
     shown = shown_metrics(result)
     rows = [["task", "served by", *(METRIC_TITLES[metric] for metric in shown)]]
-    for task in result.overall:
-        cells = result.overall[task]
+    for task, cells in result.overall.items():
+        if few := show_undecidable(result, task):
+            rows.append([task.upper(), few, *("" for _ in shown)])
+            continue
         sides = {"backbone": {metric: cell.backbone for metric, cell in cells.items()}}
         if result.has_all:
             sides["all"] = {metric: cell.all for metric, cell in cells.items()}
@@ -158,6 +196,17 @@ def overall_cells(result: EvaluationResult) -> list[list[str]]:
             ]
             for side, found in sides.items()
         ]
+    return rows
+
+
+def order_cells(result: EvaluationResult) -> list[list[str]]:
+    """Titles, and a line for each task that predicts amounts; nothing where none does."""
+    if not result.order_agreement:
+        return []
+    rows = [["order of amounts: pairs right", "backbone", "all", "auto"]]
+    for task, cell in result.order_agreement.items():
+        figures = (show_figure(side) for side in (cell.backbone, cell.all, cell.kernel))
+        rows.append([task.upper(), *figures])
     return rows
 
 
@@ -201,44 +250,62 @@ def _wrap(text: str, indent: str = "") -> list[str]:
     return textwrap.wrap(text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
-def _domain_lines(result: EvaluationResult) -> list[str]:
-    table = [["", "task", "backbone -> kernel", "over backbone", "over all"]]
-    for domain in result.domains.values():
+def _of_all(mean: MeanGain) -> str:
+    """``13``, or ``13 of 18`` where some are undecidable."""
+    return f"{mean.domains}" + (f" of {mean.domains + mean.undecided}" if mean.undecided else "")
+
+
+def _off(mean: MeanGain) -> str:
+    return f" ({mean.off} off)" if mean.off else ""
+
+
+def _gain_lines(
+    result: EvaluationResult,
+    about: Mapping[str, str],
+    found: Mapping[str, DomainResult] | Mapping[str, SegmentResult],
+) -> list[str]:
+    """Titles, and of each domain or segment what ``about`` says of it, a line for each target over
+    all rows that is decidable there, and one for the others.
+    """
+    table, owners = [["", "task", "backbone -> kernel", "over backbone", "over all"]], []
+    few: dict[str, list[str]] = {name: [] for name in found}
+    for name, of in found.items():
         for task in result.ranked:
-            cell = domain.tasks[task]["auc"]
+            if words := show_undecidable(of, task):
+                few[name].append(f"{task.upper()}: {words}")
+                continue
+            cell = of.tasks[task]["auc"]
             gains = [show_gain(cell, "auc"), show_gain_over_all(cell, "auc")]
             table.append(["", task.upper(), show_pair(cell), *gains])
+            owners.append(name)
     header, *rows = align(table if result.has_all else [cells[:-1] for cells in table])
     lines = [header]
-    for index, (name, domain) in enumerate(result.domains.items()):
-        start = index * len(result.ranked)
-        lines += [
-            *_about(name, domain, result.ranked),
-            *rows[start : start + len(result.ranked)],
-        ]
+    for name in found:
+        lines += _wrap(show_name(about[name]), _INDENT * 2)
+        lines += [row for owner, row in zip(owners, rows, strict=True) if owner == name]
+        lines += [_INDENT + line for line in textwrap.wrap("; ".join(few[name]), _WIDTH - 2)]
     return lines
 
 
-def _about(name: str, domain: DomainResult, tasks: Sequence[str]) -> list[str]:
-    """``scene=home: 16,290 rows, 2,700 CLICK and 480 ORDER positives; kernel, version 1``, and why
-    it is off where it is.
+def _about_domains(result: EvaluationResult) -> dict[str, str]:
+    """Domain -> ``scene=home: 16,290 rows, 2,700 CLICK and 480 ORDER positives; kernel, version
+    1``, and why it is off where it is.
     """
-    counts = f"{domain.rows:,} rows"
-    if domain.positives:
-        *shown, last = (f"{domain.positives[task]:,} {task.upper()}" for task in tasks)
-        counts += f", {' and '.join(filter(None, (', '.join(shown), last)))} positives"
-    reason = "" if domain.active else show_decision(domain)
-    return _wrap(
-        f"{show_name(name)}: {counts}; {show_served(domain)}{f': {reason}' if reason else ''}",
-        _INDENT * 2,
-    )
+    found = {}
+    for name, domain in result.domains.items():
+        counts = count_outcomes(domain.rows, domain.positives, result.ranked)
+        reason = "" if domain.active else show_decision(domain)
+        found[name] = f"{name}: {counts}; {show_served(domain)}{f': {reason}' if reason else ''}"
+    return found
 
 
 def _mean_lines(result: EvaluationResult) -> list[str]:
     rows = [["task", "over backbone", "over all", "domains"]]
-    for task in result.ranked:
-        mean = result.mean_gain(task)
+    means = {task: result.mean_gain(task) for task in result.ranked}
+    for task, mean in means.items():
         gains = [show_gain(mean, "auc"), show_gain_over_all(mean, "auc")]
-        off = f" ({mean.off} off)" if mean.off else ""
-        rows.append([task.upper(), *gains, f"{mean.domains}{off}"])
-    return align(rows if result.has_all else [[*cells[:2], cells[3]] for cells in rows])
+        rows.append([task.upper(), *gains, f"{_of_all(mean)}{_off(mean)}"])
+    lines = align(rows if result.has_all else [[*cells[:2], cells[3]] for cells in rows])
+    if any(mean.undecided for mean in means.values()):
+        lines.append("2 of 3: in 2 domains of 3 the task is decidable")
+    return lines

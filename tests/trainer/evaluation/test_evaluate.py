@@ -21,7 +21,7 @@ from configs import Experiment, InputError
 from configs.domains import is_single_topic
 from configs.section import read_section
 from tests.tasks import TARGETS, TASKS
-from tests.trainer.conftest import MANIFEST, change_json, one_line, random_kernel
+from tests.trainer.conftest import MANIFEST, change_json, one_line, random_kernel, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import read_tap
 from trainer.data.dataset import Dataset
@@ -37,6 +37,7 @@ EMPTY = "region=r9"
 
 
 NAMES = ("all", "scene=home", "scene=search", "region=r1", "region=r2", "region=r1,scene=home")
+SCENES = ("home", "search")
 ACTIVE = ("all", "scene=home", "region=r1", "region=r1,scene=home")
 
 
@@ -91,6 +92,12 @@ def test_the_json_has_exactly_the_keys_of_the_contract(
         "backbone_seen",
         "ranking",
         "page",
+        "rows",
+        "positives",
+        "undecided",
+        "segments",
+        "calibration",
+        "order_agreement",
     ]
     assert list(result) == keys
     assert result["split"] == "test"
@@ -107,11 +114,11 @@ def test_the_json_has_exactly_the_keys_of_the_contract(
         )
         assert set(result["mean"][task]) == set(METRICS)
         assert all(
-            set(mean) == {"delta", "ci95", "domains", "off", "delta_all", "ci95_all"}
+            set(mean) == {"delta", "ci95", "domains", "off", "delta_all", "ci95_all", "undecided"}
             for mean in result["mean"][task].values()
         )
         for domain in result["domains"].values():
-            about = ["served_domain", "version", "decision", "seen", "positives"]
+            about = ["served_domain", "version", "decision", "seen", "positives", "undecided"]
             assert list(domain) == ["rows", "active", *about, *TARGETS]
             assert set(domain[task]) == set(METRICS)
             keys = {"backbone", "kernel", "delta", "ci95", "all", "delta_all", "ci95_all"}
@@ -138,6 +145,8 @@ def test_a_slice_without_two_classes_is_undefined_with_its_rows_counted(
     for task in TARGETS:
         for figure in result["domains"][EMPTY][task].values():
             assert set(figure.values()) == {"undefined"}
+    nothing = {"positives": 0, "negatives": 0}
+    assert result["domains"][EMPTY]["undecided"] == dict.fromkeys(TARGETS, nothing)
 
 
 def test_rows_and_activity_are_those_of_manifest_and_store(
@@ -174,6 +183,117 @@ def test_the_mean_gain_is_over_the_single_topic_domains_with_a_gain(result: dict
             assert mean["delta"] == pytest.approx(np.mean([delta for delta, _ in known]))
             low, high = mean["ci95"]
             assert low < high
+
+
+def test_segments_are_judged_as_domains_are_but_as_they_are_served(
+    dataset_dir: Path, job_copy: Path, result: dict[str, Any], rows: BackboneOutputs
+) -> None:
+    experiment = variant("evaluation.segments=[scene, shop_id]")
+    found = evaluate(experiment, dataset_dir, Job(job_copy)).to_json()
+    segments = found.pop("segments")
+    assert found.pop("config") != result["config"]
+    assert found == {key: result[key] for key in found}
+    assert result["segments"] is None
+    assert list(segments) == ["scene", "shop_id"]
+    assert list(segments["shop_id"])[-1] == "other"
+    assert len(segments["shop_id"]) == 21
+    for values in segments.values():
+        assert sum(segment["rows"] for segment in values.values()) == len(rows.logits)
+        for task in TARGETS:
+            total = sum(segment["positives"][task] for segment in values.values())
+            assert total == result["positives"][task]
+    served, _ = served_by_hand(rows, Job(job_copy), experiment)
+    for scene in SCENES:
+        segment, domain = segments["scene"][scene], result["domains"][f"scene={scene}"]
+        assert list(segment) == ["rows", "positives", "undecided", *TARGETS]
+        for key in ("rows", "positives", "undecided"):
+            assert segment[key] == domain[key]
+        for task in TARGETS:
+            for metric, cell in segment[task].items():
+                assert cell.keys() == domain[task][metric].keys()
+                for side in ("backbone", "all"):
+                    assert cell[side] == domain[task][metric][side]
+                assert cell["ci95"][0] <= cell["ci95"][1]
+            inside = np.flatnonzero(rows.columns["topic/scene"] == 1 + SCENES.index(scene))
+            expected = auc_of(rows, inside, served[inside], task)
+            assert segment[task]["auc"]["kernel"] == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_segment_that_the_dataset_does_not_keep_is_refused_before_the_pass(
+    dataset_dir: Path, job: Job, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InputError, match="reads column 'rating', which this dataset") as error:
+        evaluate(variant("evaluation.segments=[rating]"), dataset_dir, job)
+    one_line(error)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_task_with_too_few_outcomes_has_counts_and_no_figure(
+    dataset_dir: Path, job_copy: Path, result: dict[str, Any], rows: BackboneOutputs
+) -> None:
+    minimum = 150
+    experiment = variant(f"evaluation.minimum_positives={minimum}")
+    found = evaluate(experiment, dataset_dir, Job(job_copy)).to_json()
+    few = set()
+    for domain in experiment.domains:
+        name, inside = domain.name, rows.domain_rows(domain)
+        now, before = found["domains"][name], result["domains"][name]
+        for task in TARGETS:
+            label = "click" if task == "ctr" else "conversion"
+            clicked = rows.labels("click")[inside] > 0
+            labels = rows.labels(label)[inside][clicked if task == "cvr" else slice(None)]
+            outcomes = {"positives": labels.sum(), "negatives": (1 - labels).sum()}
+            if min(outcomes.values()) >= minimum:
+                assert task not in now["undecided"]
+                assert now[task] == before[task]
+                continue
+            few.add((name, task))
+            assert now["undecided"][task] == outcomes
+            figures = [cell for metric in now[task].values() for cell in metric.values()]
+            assert set(figures) == {"undefined"}
+            assert now["rows"] == before["rows"]
+    assert 0 < len(few) < len(TARGETS) * len(experiment.domains)
+    for task in TARGETS:
+        single = [name for name in found["domains"] if is_single_topic(name)]
+        undecided = [name for name in single if (name, task) in few]
+        decided = [
+            delta
+            for name in single
+            if (delta := found["domains"][name][task]["auc"]["delta"]) != "undefined"
+        ]
+        mean = found["mean"][task]["auc"]
+        assert (mean["undecided"], mean["domains"]) == (len(undecided), len(decided))
+        assert mean["delta"] == (pytest.approx(np.mean(decided)) if decided else "undefined")
+
+
+def test_all_rows_undecidable_have_no_figure_but_their_curve(
+    dataset_dir: Path, job_copy: Path, result: dict[str, Any]
+) -> None:
+    experiment = variant("evaluation.minimum_positives=1_000_000")
+    found = evaluate(experiment, dataset_dir, Job(job_copy)).to_json()
+    assert list(found["undecided"]) == list(TARGETS)
+    for part in ("overall", "oracle"):
+        for metrics in found[part].values():
+            for figure in metrics.values():
+                assert set(figure.values() if part == "overall" else [figure]) == {"undefined"}
+    for task, sides in found["calibration"].items():
+        for side, curve in sides.items():
+            assert curve["ece"] == "undefined"
+            assert curve["bins"] == result["calibration"][task][side]["bins"]
+
+
+def test_calibration_is_of_all_rows_of_a_task_s_space(result: dict[str, Any]) -> None:
+    for task, sides in result["calibration"].items():
+        for side, curve in sides.items():
+            rows = [of["rows"] for of in curve["bins"]]
+            assert sum(rows) == (result["positives"]["ctr"] if task == "cvr" else result["rows"])
+            assert sum(of["positives"] for of in curve["bins"]) == result["positives"][task]
+            predicted = np.average([of["predicted"] for of in curve["bins"]], weights=rows)
+            observed = np.average([of["observed"] for of in curve["bins"]], weights=rows)
+            pcoc = result["overall"][task]["pcoc"][side]
+            assert predicted / observed == pytest.approx(pcoc)
+            assert 0.0 <= curve["ece"] < 0.5
+    assert result["order_agreement"] == {}
 
 
 def auc_of(rows: BackboneOutputs, chosen: Any, logits: npt.NDArray[np.float32], task: str) -> float:
@@ -218,7 +338,7 @@ def test_the_kernel_of_all_traffic_is_the_second_reference(
         overall = result["overall"][task]["auc"]["all"]
         assert overall == pytest.approx(auc_of(rows, everything, logits, task), abs=1e-9)
         for domain in experiment.domains:
-            if EMPTY in domain.name:
+            if task in result["domains"][domain.name]["undecided"]:
                 continue
             inside = rows.domain_rows(domain)
             figure = result["domains"][domain.name][task]["auc"]
@@ -244,7 +364,9 @@ def test_every_domain_says_what_is_judged_what_was_decided_and_what_answers(
     for domain in experiment.domains:
         found = result["domains"][domain.name]
         assert found["version"] == store.active_or_newest_version(domain.name)
-        decision = decisions[domain.name].model_dump(mode="json", exclude={"tests", "definition"})
+        decision = decisions[domain.name].model_dump(
+            mode="json", exclude={"tests", "positives", "definition"}
+        )
         assert found["decision"] == decision
         assert found["served_domain"] in (*active, "backbone")
         assert (found["served_domain"] == domain.name) is found["active"]
@@ -305,9 +427,10 @@ def auto_domain(row: dict[str, int], active: set[str], experiment: Experiment) -
     return next((name for name in wanted if name in active), "backbone")
 
 
-def test_overall_scores_every_row_under_its_auto_domain(
-    result: dict[str, Any], rows: BackboneOutputs, job: Job, experiment: Experiment
-) -> None:
+def served_by_hand(
+    rows: BackboneOutputs, job: Job, experiment: Experiment
+) -> tuple[npt.NDArray[np.float32], set[str]]:
+    """Logits of every row under its auto domain, and which domains these are."""
     store = KernelStore(job)
     served, everything = rows.logits.copy(), np.arange(len(rows.logits))
     kernels = {name: store.load(name, version) for name, version in store.active().items()}
@@ -322,6 +445,14 @@ def test_overall_scores_every_row_under_its_auto_domain(
         used.add(name)
         if name != "backbone":
             served[index] = scores[name][index]
+    return served, used
+
+
+def test_overall_scores_every_row_under_its_auto_domain(
+    result: dict[str, Any], rows: BackboneOutputs, job: Job, experiment: Experiment
+) -> None:
+    served, used = served_by_hand(rows, job, experiment)
+    everything = np.arange(len(served))
     assert len(used) > 2
     for task in TARGETS:
         figures = result["overall"][task]["auc"]
@@ -454,6 +585,7 @@ def test_without_kernels_everything_is_the_backbone(
             **dict.fromkeys(("delta", "ci95", "delta_all", "ci95_all"), "undefined"),
             "domains": 0,
             "off": 0,
+            "undecided": 1,  # the domain without rows
         }
     for domain in result["domains"].values():
         about = (domain["served_domain"], domain["version"], domain["decision"], domain["seen"])

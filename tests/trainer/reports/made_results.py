@@ -48,6 +48,33 @@ def task(auc, delta, delta_all=0.001):
     }
 
 
+def positives(rows):
+    return {"ctr": rows // 10, "cvr": rows // 50, "ctcvr": rows // 50}
+
+
+def segment(rows, ctr, undecided=None):
+    """``undecided``: of CTCVR, the outcomes."""
+    few = {"ctcvr": undecided} if undecided else {}
+    ctcvr = dict.fromkeys(METRICS, UNDEFINED) if undecided else task(0.695, ctr)
+    return {
+        "rows": rows,
+        "positives": positives(rows),
+        "undecided": few,
+        "ctr": task(0.6301, ctr),
+        "cvr": task(0.71, ctr),
+        "ctcvr": ctcvr,
+    }
+
+
+def curve(slope):
+    """Ten bins whose predictions are ``slope`` times what happened."""
+    bins = [
+        {"predicted": slope * rate, "observed": rate, "rows": 12_345, "positives": 100}
+        for rate in (0.01 * place for place in range(1, 11))
+    ]
+    return {"ece": abs(slope - 1.0) * 0.055, "bins": bins}
+
+
 def domain(rows, active, ctr, ctcvr, delta_all=0.001):
     decision = dict(DECISION if active else KEPT)
     return {
@@ -57,7 +84,8 @@ def domain(rows, active, ctr, ctcvr, delta_all=0.001):
         "version": decision["version"],
         "decision": decision,
         "seen": [],
-        "positives": {"ctr": rows // 10, "cvr": rows // 50, "ctcvr": rows // 50},
+        "positives": positives(rows),
+        "undecided": {},
         "ctr": task(0.6301, ctr, delta_all),
         "cvr": task(0.71, ctr, delta_all),
         "ctcvr": task(0.695, ctcvr, delta_all),
@@ -66,11 +94,14 @@ def domain(rows, active, ctr, ctcvr, delta_all=0.001):
 
 def make_result():
     nothing = {name: dict.fromkeys(METRICS, UNDEFINED) for name in TASKS}
+    few = {name: {"positives": 0, "negatives": 0} for name in TASKS}
     domains = {
         "all": domain(123_456, True, 0.0311, 0.028, 0.0),
         "region=25": domain(45_678, True, 0.02, 0.03),
         "region=9": domain(5_000, False, -0.0044, 0.01, -0.0123),
-        "period=noon": domain(0, False, 0.0, 0.0) | {"version": None, "decision": None} | nothing,
+        "period=noon": domain(0, False, 0.0, 0.0)
+        | {"version": None, "decision": None, "undecided": few}
+        | nothing,
         "region=25,period=noon": domain(900, True, 0.05, 0.05),
     }
     overall = {
@@ -81,7 +112,7 @@ def make_result():
         for name in TASKS
     }
     mean = {"delta": 0.0078, "ci95": [0.0051, 0.0102], "domains": 2, "off": 1}
-    mean |= {"delta_all": 0.0031, "ci95_all": [-0.0012, 0.0074]}
+    mean |= {"delta_all": 0.0031, "ci95_all": [-0.0012, 0.0074], "undecided": 1}
     return {
         "split": "test",
         "overall": overall,
@@ -96,15 +127,32 @@ def make_result():
         "backbone_seen": [],
         "ranking": ["ctr", "ctcvr"],
         "page": None,
+        "rows": 123_456,
+        "positives": positives(123_456),
+        "undecided": {},
+        "segments": {
+            "city": {
+                "S\u00e3o Paulo": segment(120_000, 0.031),
+                "missing": segment(3_456, 0.02, {"positives": 4, "negatives": 3_452}),
+            }
+        },
+        "calibration": {name: {"backbone": curve(1.2), "kernel": curve(1.0)} for name in TASKS},
+        "order_agreement": {},
     }
 
 
 def make_older_result():
     """The same as code wrote it that knew one reference and no decisions."""
     result = copy.deepcopy(make_result())
-    del result["config"], result["backbone_seen"], result["ranking"], result["page"]
+    for key in ("config", "backbone_seen", "ranking", "page", "rows", "positives", "undecided"):
+        del result[key]
+    for key in ("segments", "calibration", "order_agreement"):
+        del result[key]
+    for means in result["mean"].values():
+        for mean in means.values():
+            del mean["undecided"]
     for of_domain in result["domains"].values():
-        for key in ("served_domain", "version", "decision", "seen", "positives"):
+        for key in ("served_domain", "version", "decision", "seen", "positives", "undecided"):
             del of_domain[key]
     tasks = [result["overall"], result["mean"], *result["domains"].values()]
     for of_tasks in tasks:

@@ -37,6 +37,8 @@ def blocks(text):
         if line.startswith(("  CTR ", "  CTCVR ")):
             found.setdefault(" ".join(about), []).append(line)
             about = about if line.startswith("  CTR ") else []
+        elif line.startswith("  CTR: "):  # both are undecidable
+            found[" ".join(about)], about = [line, line], []
         else:
             about.append(line.strip())
     return {about.split(": ")[0]: (about, *lines) for about, lines in found.items()}
@@ -71,7 +73,7 @@ def test_table_says_of_every_domain_what_answers_and_how_good_its_kernel_is(resu
     assert (
         about == "period=noon: 0 rows, 0 CTR and 0 CTCVR positives; off, all answers: never tuned"
     )
-    assert ctr.split() == ["CTR", "undefined", "undefined", "undefined"]
+    assert ctr == "  CTR: undecidable (0 positives); CTCVR: undecidable (0 positives)"
 
 
 def test_table_shows_auto_beside_both_references_and_the_best_reachable(result):
@@ -89,7 +91,34 @@ def test_table_shows_auto_beside_both_references_and_the_best_reachable(result):
 def test_table_shows_the_means_with_their_intervals_and_what_is_off(result):
     text = table(result)
     for task in ("CTR  ", "CTCVR"):
-        assert (f"{task}  +0.78 [+0.51, +1.02]  +0.31 [-0.12, +0.74]  2 (1 off)\n") in text
+        assert (f"{task}  +0.78 [+0.51, +1.02]  +0.31 [-0.12, +0.74]  2 of 3 (1 off)\n") in text
+    assert "2 of 3: in 2 domains of 3 the task is decidable\n" in text
+
+
+def test_table_shows_positives_of_all_rows_and_segments_as_domains_are_shown(result):
+    text = table(result)
+    assert "\n123,456 rows, 12,345 CTR, 2,469 CVR and 2,469 CTCVR positives\n" in text
+    segments = text.partition("segments of city: ")[2].splitlines()[2:]
+    assert (
+        segments[0].strip()
+        == "city=S\u00e3o Paulo: 120,000 rows, 12,000 CTR and 2,400 CTCVR positives"
+    )
+    assert segments[1].endswith("0.6301 -> 0.6611    +3.10 [+2.70, +3.50]  +0.10 [-0.10, +0.30]")
+    assert segments[-1] == "  CTCVR: undecidable (4 positives)"
+
+
+def test_a_task_that_is_undecidable_over_all_rows_has_one_line(result):
+    result["undecided"] = {"ctcvr": {"positives": 30, "negatives": 7}}
+    lines = table(result).splitlines()
+    assert [line for line in lines if line.startswith("CTCVR  undecidable")] == [
+        "CTCVR  undecidable (7 negatives)"
+    ]
+
+
+def test_the_order_of_amounts_has_a_table_where_something_predicts_them(result):
+    assert "order of amounts" not in table(result)
+    result["order_agreement"] = {"stay": {"backbone": 0.5, "kernel": 0.7123, "all": "undefined"}}
+    assert re.search(r"STAY +0\.5000 +undefined +0\.7123\n", table(result))
 
 
 def test_table_of_an_older_result_shows_what_it_has():
