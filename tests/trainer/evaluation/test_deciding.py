@@ -78,6 +78,7 @@ def test_a_new_kernel_is_compared_with_what_would_answer_otherwise(
         (decision,) = decided(candidate(name, new, served, otherwise="no rows")).values()
         assert (decision.outcome, decision.against) == (outcome, against)
         assert bool(decision.tests) is (new is not None)
+        assert decision.positives.keys() == decision.tests.keys()
         if new is not None and new * (served or 1.0) < 0 and against == "version 1":
             test = decision.tests["ctr"]
             assert test

@@ -14,6 +14,7 @@ from trainer.job import Job
 from trainer.kernels.shape import KernelShape
 from trainer.registry.kernel_manifest import KernelRecord, manifest_json, parse_manifest
 from trainer.registry.kernel_registry import KernelStore
+from trainer.registry.model_card import card
 
 FULL: dict[str, Any] = {
     "domain": "scene=home",
@@ -87,6 +88,14 @@ def test_a_manifest_is_read_without_the_other_files(tmp_path: Path) -> None:
     (store.folder / "all" / "1" / "card.md").unlink()
     with pytest.raises(InputError, match=r"card\.md: cannot be read"):
         store.card("all", 1)
+
+
+def test_a_card_says_the_positives_of_the_judging_rows_where_they_are_known() -> None:
+    assert "- Validated on 5 rows of split" in card(parse_manifest(FULL, WHERE))
+    decision = {"outcome": "keep", "reason": "why", "against": "all"}
+    judged = FULL | {"decision": decision | {"positives": {"ctr": 3, "ctcvr": 1}}}
+    said = "- Validated on 5 rows, 3 CTR and 1 CTCVR positives of split `validation`"
+    assert said in card(parse_manifest(judged, WHERE))
 
 
 def test_a_shape_says_its_towers_where_they_are_not_two() -> None:
