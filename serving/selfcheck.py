@@ -44,7 +44,7 @@ def log_rows(experiment: Experiment, logs: str, count: int) -> "pa.RecordBatch":
     from preprocessing.validation.row_checks import validate
 
     found: list[pa.RecordBatch] = []
-    for piece in reversed(plan(find_sources(logs, experiment), experiment).pieces):
+    for piece in reversed(plan(find_sources(logs, experiment.evaluation.truth), experiment).pieces):
         for raw in read_piece(piece, experiment):
             found.append(validate(raw, experiment).rows)
             if sum(batch.num_rows for batch in found) >= count:

@@ -41,8 +41,8 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
     ),
     "preprocessing": (
-        ("task", "simulate"),
-        ("beam", "simulator"),
+        ("task", "simulate", "suggest"),
+        ("beam", "simulator", "suggestion"),
         ("dataset",),
         ("features", "validation"),
         ("logs",),

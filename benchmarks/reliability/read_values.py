@@ -181,7 +181,8 @@ class Readings:
 
     def _received(self, path: Path) -> Iterator[tuple[int, Row | str]]:
         """Row number -> what preprocessing makes of it."""
-        for piece in plan(find_sources(str(path), self.experiment), self.experiment).pieces:
+        found = find_sources(str(path), self.experiment.evaluation.truth)
+        for piece in plan(found, self.experiment).pieces:
             for raw in read_piece(piece, self.experiment):
                 checked = validate(raw, self.experiment)
                 yield from self._judged(checked)

@@ -84,7 +84,7 @@ class Job:
         self._check_split_names()
         guards.warn_of_overlap(self.experiment)
         given = self._given_transform()
-        planned = plan(find_sources(self.input, self.experiment), self.experiment)
+        planned = plan(find_sources(self.input, self.experiment.evaluation.truth), self.experiment)
         for path in planned.empty:
             say(f"warning: {path}: no rows")
         if not planned.pieces:

@@ -20,6 +20,7 @@ from apache_beam.io.filesystem import BeamIOError
 from apache_beam.io.filesystems import FileSystems
 
 from configs import Experiment, InputError
+from configs.schema import Truth
 from preprocessing import filesystem
 from preprocessing.logs.schema import raw_columns
 
@@ -93,7 +94,7 @@ class Plan:
     empty: tuple[str, ...]
 
 
-def find_sources(pattern: str, experiment: Experiment) -> list[Source]:
+def find_sources(pattern: str, truth: Truth | None = None) -> list[Source]:
     """The log files of a glob, of a folder (those directly in it) or a single file; files of true
     probabilities are left out.
 
@@ -101,13 +102,9 @@ def find_sources(pattern: str, experiment: Experiment) -> list[Source]:
       InputError: nothing matches, or a file's extension is of no known format.
     """
     folder, paths = _match(pattern)
-    if experiment.evaluation.truth:
-        truth = (
-            filesystem.join(glob.escape(folder), experiment.evaluation.truth.path)
-            if folder
-            else experiment.evaluation.truth.path
-        )
-        paths = [path for path in paths if not fnmatch.fnmatch(path, truth)]
+    if truth:
+        of_truth = filesystem.join(glob.escape(folder), truth.path) if folder else truth.path
+        paths = [path for path in paths if not fnmatch.fnmatch(path, of_truth)]
     if not paths:
         raise InputError(f"{pattern}: no file matches; expected logs in {_EXPECTED}")
     sources = []

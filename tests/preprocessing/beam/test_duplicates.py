@@ -29,7 +29,7 @@ def test_every_row_after_the_first_of_its_key_is_found(
     step = duplicates.KeysOfRows(shop, str(tmp_path / "keys"))
     step.start_bundle()
     parts = []
-    pieces = plan(find_sources(str(tmp_path / "logs"), shop), shop).pieces
+    pieces = plan(find_sources(str(tmp_path / "logs"), shop.evaluation.truth), shop).pieces
     for piece in reversed(pieces):  # no runner promises an order
         for raw in read_piece(piece, shop):
             parts += step.process(validate(raw, shop))
@@ -58,7 +58,7 @@ def test_rows_are_told_apart_at_full_precision(tmp_path: Path) -> None:
         base | {"user": "another"},
     ]
     write_json(tmp_path / "a.jsonl", rows)
-    (piece,) = plan(find_sources(str(tmp_path / "a.jsonl"), shop), shop).pieces
+    (piece,) = plan(find_sources(str(tmp_path / "a.jsonl"), shop.evaluation.truth), shop).pieces
     (raw,) = read_piece(piece, shop)
     a, b, c, d, e, f = row_keys(validate(raw, shop), shop).tolist()
     assert (b, d) == (c, e)

@@ -24,10 +24,12 @@ from tests.preprocessing.shop_logs import (
 
 ROWS = make_rows(250)
 
+TRUTH = experiment().evaluation.truth
+
 
 def read(path: Path, *overrides: str) -> list[RawBatch]:
     config = experiment(*overrides)
-    pieces = plan(find_sources(str(path), config), config).pieces
+    pieces = plan(find_sources(str(path), config.evaluation.truth), config).pieces
     return [batch for piece in pieces for batch in read_piece(piece, config)]
 
 
@@ -49,7 +51,7 @@ def test_every_format_gives_the_same_canonical_rows(tmp_path: Path, name: str) -
 def test_parquet_row_groups_become_pieces_of_whole_batches(tmp_path: Path) -> None:
     path = write_parquet(tmp_path / "a.parquet", ROWS, row_group_size=40)
     config = experiment()
-    pieces = plan(find_sources(str(path), config), config).pieces
+    pieces = plan(find_sources(str(path), config.evaluation.truth), config).pieces
     assert [(piece.first_batch, piece.first_row, piece.row_groups) for piece in pieces] == [
         (0, 0, (0, 2)),
         (1, 80, (2, 4)),
@@ -136,7 +138,7 @@ def test_files_without_rows_are_named(tmp_path: Path) -> None:
     (tmp_path / "c.jsonl").write_bytes(b" \n")
     write_parquet(tmp_path / "d.parquet", ROWS[:0] or [ROWS[0]])
     write_text(tmp_path / "e.csv.gz", "")
-    planned = plan(find_sources(str(tmp_path), experiment()), experiment())
+    planned = plan(find_sources(str(tmp_path), TRUTH), experiment())
     assert [Path(path).name for path in planned.empty] == ["a.csv", "b.csv", "c.jsonl", "e.csv.gz"]
     assert [piece.source.name for piece in planned.pieces] == ["d.parquet"]
 
@@ -226,7 +228,7 @@ def test_sources_of_a_glob_a_folder_and_a_file(tmp_path: Path) -> None:
         write_text(tmp_path / name, "x")
 
     def names(pattern: str) -> list[str]:
-        return [source.name for source in find_sources(str(tmp_path / pattern), experiment())]
+        return [source.name for source in find_sources(str(tmp_path / pattern), TRUTH)]
 
     assert names("**.csv") == ["c.csv", "day=1/a.csv", "day=2/b.csv"]
     assert names("day=*/*.csv") == ["day=1/a.csv", "day=2/b.csv"]
@@ -241,7 +243,7 @@ def test_sources_of_a_glob_a_folder_and_a_file(tmp_path: Path) -> None:
 def test_the_side_file_of_true_probabilities_is_no_log(tmp_path: Path) -> None:
     write_text(tmp_path / "logs.csv", "x")
     write_text(tmp_path / "truth" / "t.parquet", "x")
-    assert [source.name for source in find_sources(f"{tmp_path}/**", experiment())] == ["logs.csv"]
+    assert [source.name for source in find_sources(f"{tmp_path}/**", TRUTH)] == ["logs.csv"]
 
 
 def test_gzip_is_read_whole_even_in_several_members(tmp_path: Path) -> None:
@@ -257,18 +259,23 @@ def test_a_file_or_folder_may_be_called_like_a_glob(tmp_path: Path, name: str) -
     write_json(folder / name, make_rows(3))
     write_json(folder / "day1.jsonl", make_rows(3, seed=1))
     shop = experiment()
-    (one,) = find_sources(str(folder / name), shop)
+    (one,) = find_sources(str(folder / name), shop.evaluation.truth)
     assert (one.path, one.name) == (str(folder / name), name)
-    assert {source.name for source in find_sources(str(folder), shop)} == {name, "day1.jsonl"}
+    assert {source.name for source in find_sources(str(folder), shop.evaluation.truth)} == {
+        name,
+        "day1.jsonl",
+    }
     shop = experiment("evaluation.truth.path=day1.*")
-    assert "day1.jsonl" not in {source.name for source in find_sources(str(folder), shop)}
+    assert "day1.jsonl" not in {
+        source.name for source in find_sources(str(folder), shop.evaluation.truth)
+    }
 
 
 def test_a_line_of_blanks_is_no_header(tmp_path: Path) -> None:
     path = write_text(tmp_path / "a.csv", "  \n" + "".join(csv_lines(make_rows(3))))
     with pytest.raises(InputError, match="expected a header line of column names, received a line"):
-        plan(find_sources(str(path), experiment()), experiment())
-    assert plan(find_sources(str(write_text(path, " \n \n")), experiment()), experiment()).empty
+        plan(find_sources(str(path), TRUTH), experiment())
+    assert plan(find_sources(str(write_text(path, " \n \n")), TRUTH), experiment()).empty
 
 
 def test_a_column_that_a_parquet_file_has_twice_is_refused(tmp_path: Path) -> None:
@@ -276,4 +283,4 @@ def test_a_column_that_a_parquet_file_has_twice_is_refused(tmp_path: Path) -> No
     twice = table.append_column("user", table.column("user"))
     pq.write_table(twice, tmp_path / "a.parquet")
     with pytest.raises(InputError, match=r"a\.parquet: column user appears 2 times"):
-        plan(find_sources(str(tmp_path), experiment()), experiment())
+        plan(find_sources(str(tmp_path), TRUTH), experiment())

@@ -51,7 +51,7 @@ PATIENT = settings(
 def read(path: Path, kind: Kind) -> list[Any]:
     """Each row's canonical value, or the first rule it breaks."""
     found: list[Any] = []
-    for piece in plan(find_sources(str(path), EXPERIMENT), EXPERIMENT).pieces:
+    for piece in plan(find_sources(str(path), EXPERIMENT.evaluation.truth), EXPERIMENT).pieces:
         for raw in read_piece(piece, EXPERIMENT):
             assert not raw.broken
             values, problems = coerce(

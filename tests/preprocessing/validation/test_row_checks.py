@@ -427,7 +427,7 @@ def test_a_label_may_be_missing_where_its_sample_space_excludes_the_row(
     ]
     path = tmp_path / f"a.{suffix}"
     (write_csv if suffix == "csv" else write_json)(path, rows)
-    (piece,) = plan(find_sources(str(path), EXPERIMENT), EXPERIMENT).pieces
+    (piece,) = plan(find_sources(str(path), EXPERIMENT.evaluation.truth), EXPERIMENT).pieces
     (raw,) = read_piece(piece, EXPERIMENT)
     checked = validate(raw, EXPERIMENT)
     assert checked.index.tolist() == [0, 2, 3, 4]

@@ -1,0 +1,1 @@
+"""Looks at logs and proposes a config for them."""
