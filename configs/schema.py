@@ -282,6 +282,9 @@ class Experiment(Section):
             "fitted_on": self.fitted_on if self.pretrain.progressive else self.pretrain.split,
             "truth_key": self.evaluation.truth.key if self.evaluation.truth else None,
         }
+        if self.known_before:  # labels that are missing on younger rows are 0
+            known = {label: moment.isoformat() for label, moment in self.known_before.items()}
+            shown["known_before"] = known
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
 
     @model_validator(mode="after")
@@ -338,20 +341,14 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _labels_are_known(self) -> "Experiment":
-        read = {
-            self.pretrain.split,
-            self.pretrain.validation,
-            self.finetune.split,
-            self.finetune.validation,
-            self.evaluation.split,
-        }
-        for (label, moment), name in product(self.known_before.items(), sorted(read)):
+        learned = dict.fromkeys((self.pretrain.split, self.finetune.split))
+        for (label, moment), name in product(self.known_before.items(), learned):
             if self.splits[name].start >= moment:
                 raise ValueError(
                     f"matured_after: rows carry '{label}' if they are before"
-                    f" {moment.isoformat()}, and splits.{name} begins at"
-                    f" {self.splits[name].start.isoformat()}; give data.as_of if the logs were"
-                    " written later than the end of the last split, or let the split begin earlier"
+                    f" {moment.isoformat()}, and splits.{name}, which is learned from, begins at"
+                    f" {self.splits[name].start.isoformat()}; let it begin earlier, or give the"
+                    " data.as_of at which the logs were written, if that was later"
                 )
         latest = max(self.tasks.matured_after.values(), default=0.0)
         if self.memory and self.memory.delay_hours < latest:

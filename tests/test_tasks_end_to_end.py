@@ -243,6 +243,19 @@ def test_a_domain_is_ranked_by_a_score_of_its_own(
         np.testing.assert_array_equal(scores, served.scores_for(names[side])[0]["score"][known])
 
 
+def test_what_is_exported_without_an_active_kernel_answers_as_the_backbone(
+    five: Run, tmp_path: Path
+) -> None:
+    job = Job(shutil.copytree(five.job.folder, tmp_path / "job"))
+    store = KernelStore(job)
+    for domain in store.active():
+        store.deactivate(domain)
+    export(job, tmp_path / "models")
+    routed = job_routes(KernelStore(job), job.experiment())
+    found = check(routed, five.data, job, tmp_path / "models", 100)
+    assert found["rank"]["largest_difference"] <= TOLERANCE
+
+
 def test_the_score_of_one_domain_is_chosen_alone(five: Run, tmp_path: Path) -> None:
     job = Job(shutil.copytree(five.job.folder, tmp_path / "job"))
 

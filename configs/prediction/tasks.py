@@ -46,7 +46,10 @@ _LAYERS = {
 }
 """What layers of a backbone are called that are no task's."""
 
-TAKEN_NAMES = frozenset(_RESULTS | _OUTPUTS | _LAYERS)
+_DOMAINS = {"all", "auto", "backbone"}
+"""What tables call domains."""
+
+TAKEN_NAMES = frozenset(_RESULTS | _OUTPUTS | _LAYERS | _DOMAINS)
 """What no task may be called."""
 
 _TAKEN_ENDING = "_auxiliary"
@@ -479,7 +482,13 @@ class Tasks(RootModel[dict[Identifier, Task]]):
                 )
             earlier.append(name)
         names = [*self.root, *(task.entire.name for task in self.root.values() if task.entire)]
+        spelt = [name.lower() for name in names]
         for name in names:
+            if spelt.count(name.lower()) > 1 and names.count(name) == 1:
+                raise ValueError(
+                    f"'{name}' and another task differ in the case of letters alone; tables write"
+                    " them alike"
+                )
             if names.count(name) > 1:
                 raise ValueError(f"'{name}' names two tasks or entire products; expected one")
             if (

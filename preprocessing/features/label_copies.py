@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
@@ -12,31 +13,39 @@ _SPELLINGS = {"1": ("1", "1.0", "true"), "0": ("0", "0.0", "false")}
 
 _MOST = 2  # values of a label, so of a copy
 
+_PRESENT = "a value"
+_WAYS = ("as it is", "presence")
+
+Pair = tuple[str, str, str]
+"""Column, label, and in which of ``_WAYS`` the column is read."""
+
 
 @dataclass
 class LabelCopies:
     """Columns of two values, of which one stands on the rows with a label and the other on the
-    rest: equal to it, inverted, or spelt ``Y`` and ``N``. A missing value is a value, too.
+    rest: equal to it, inverted, or spelt ``Y`` and ``N``. A missing value is a value, too. And
+    columns of any values that are missing on all rows of one class, and on no row of the other.
 
     Attributes:
-      values: (column, label) -> each value of the column so far, as text, and the label's value on
-        all of its rows; of pairs that may still be copies.
+      values: each value of a column so far, as text, and the label's value on all of its rows; of
+        pairs that may still be copies.
     """
 
-    values: dict[tuple[str, str], dict[str | None, float]] = field(default_factory=dict)
+    values: dict[Pair, dict[str | None, float]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, columns: Iterable[str], labels: Iterable[str]) -> "LabelCopies":
         """Of no rows: every column may be a copy of every label."""
-        pairs = [(column, label) for column in columns for label in labels]
-        return cls({pair: {} for pair in pairs})
+        return cls({pair: {} for pair in product(columns, labels, _WAYS)})
 
     def add(self, batch: pa.RecordBatch) -> None:
         """Adds a batch's rows."""
-        for column in {column for column, _ in self.values}:
-            encoded = _spelt(batch.column(column)).dictionary_encode("encode")
+        for column, way in {(column, way) for column, _, way in self.values}:
+            values = batch.column(column)
+            shown = _spelt(values) if way == _WAYS[0] else _presence(values)
+            encoded = shown.dictionary_encode("encode")
             texts = encoded.dictionary.to_pylist()
-            for pair in [pair for pair in self.values if pair[0] == column]:
+            for pair in [pair for pair in self.values if (pair[0], pair[2]) == (column, way)]:
                 if len(texts) > _MOST:
                     del self.values[pair]
                 else:
@@ -52,15 +61,17 @@ class LabelCopies:
         """Column, label, and the column's value where the label is 1 and where it is 0, of every
         copy.
         """
-        for (column, label), told in sorted(self.values.items()):
-            if sorted(told.values()) == [0.0, 1.0]:
+        said = set[tuple[str, str]]()
+        for (column, label, _), told in sorted(self.values.items()):  # as it is, then presence
+            if (column, label) not in said and sorted(told.values()) == [0.0, 1.0]:
+                said.add((column, label))
                 one, zero = (
                     next(text for text, value in told.items() if value == wanted)
                     for wanted in (1.0, 0.0)
                 )
                 yield column, label, one or "nothing", zero or "nothing"
 
-    def _meet(self, pair: tuple[str, str], told: dict[str | None, float] | None) -> None:
+    def _meet(self, pair: Pair, told: dict[str | None, float] | None) -> None:
         """Adds what other rows tell of a pair; None that it is no copy."""
         known = self.values[pair]
         both = known | (told or {})
@@ -69,6 +80,10 @@ class LabelCopies:
             self.values[pair] = both
         else:
             del self.values[pair]
+
+
+def _presence(values: pa.Array) -> pa.Array:
+    return pc.if_else(values.is_valid(), _PRESENT, pa.scalar(None, pa.string()))
 
 
 def _told(

@@ -74,12 +74,13 @@ class SampledColumn:
 
     @property
     def binary(self) -> bool:
-        """Whether it holds 0 and 1, both of them, and nothing else in any row."""
-        return (
-            self.form == "number"
-            and not self.missing
-            and set(np.unique(self.numbers)) == {0.0, 1.0}
-        )
+        """Whether it holds 0 and 1, both of them, and no other value; it may be missing."""
+        return self.form == "number" and set(self.filled.tolist()) == {0.0, 1.0}
+
+    @cached_property
+    def filled(self) -> npt.NDArray[np.float64]:
+        """Its numbers, 0 where missing: a label that is missing where nothing can happen."""
+        return np.nan_to_num(self.numbers)
 
     def varies_within(self, groups: "SampledColumn") -> float:
         """How much it varies inside groups of rows: the number of groups that have several values,

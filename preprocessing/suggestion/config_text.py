@@ -79,14 +79,18 @@ def _tasks(roles: Roles, sampled: int) -> Iterator[str]:
     names = task_names(roles.labels)
     yield "tasks:"
     for label in roles.labels:
-        settings = {"label": label.name}
-        text = f"  {names[label.name]}: {{label: {scalar(settings['label'])}"
+        name = names[label.name]
+        text = f"  {name}: {{label: {scalar(label.name)}"
+        if label.typical is not None:
+            text += f", kind: regression, typical: {scalar(label.typical)}"
         if label.after is not None:
-            text += f", after: {names[label.after]}, loss_weight: 0.0"
-            text += f", entire: {{name: {names[label.name]}_all}}"
+            text += f", after: {names[label.after]}"
+        if label.after is not None and label.typical is None:
+            text += f", loss_weight: 0.0, entire: {{name: {name}_all}}"
         yield f"{text}}}  # {label.positives / sampled:.2%} of the sample"
     for other in roles.others:
         yield f"  # {scalar(other)}: 0 and 1, differs within requests; a task? It is no feature."
+    yield "  # A label that is known late, such as an order's, needs matured_after, and data.as_of."
     yield ""
     yield f"score: {scalar(_score(roles.labels, names))}  # how a page is ranked"
 
@@ -94,7 +98,9 @@ def _tasks(roles: Roles, sampled: int) -> Iterator[str]:
 def _score(labels: Sequence[Label], names: dict[str, str]) -> str:
     """The last label of the first task's funnel, over all rows."""
     last = labels[0]
-    while following := next((label for label in labels if label.after == last.name), None):
+    while following := next(
+        (of for of in labels if of.after == last.name and of.typical is None), None
+    ):
         last = following
     return names[last.name] if last.after is None else f"{names[last.name]}_all"
 

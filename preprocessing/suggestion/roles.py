@@ -65,12 +65,14 @@ class Label:
       after: the label that it waits on; None where it may be 1 anywhere.
       positives: rows of the sample where it is 1.
       outside: rows where it is 1 and the label it waits on is 0.
+      typical: of amounts, the median of those that are not 0; None of 0 and 1.
     """
 
     name: str
     after: str | None
     positives: int
     outside: int = 0
+    typical: float | None = None
 
 
 @dataclass(frozen=True)
@@ -220,11 +222,11 @@ def _labels(
     for what happened.
     """
     for name in given:
-        if not columns[name].binary:
+        numbers = columns[name].filled
+        if not numbers.size or numbers.min() < 0 or len(np.unique(numbers)) < 2:
             raise InputError(
-                f"--label {name}: expected a column of 0 and 1 that holds both, without missing"
-                f" values; the sample has {columns[name].distinct:,} values, of"
-                f" {columns[name].missing:.1%} of the rows none"
+                f"--label {name}: expected a column of 0 and 1, or of amounts from 0 on, and"
+                f" different ones; it holds {', '.join(columns[name].texts[:3]) or 'nothing'}"
             )
     happened = [
         name
@@ -236,61 +238,83 @@ def _labels(
     ]
     named = [name for name in happened if re.search(_HAPPENED, name.lower())]
     if not (given or named):
+        what = "label (0 and 1, and not the same in all of a request)"
+        raise InputError(_not_found(what, "--label", columns))
+    wanted = list(given) or _tasks(named, columns)
+    ordered = _in_order([_after(name, wanted, columns) for name in wanted], columns)
+    if not ordered:
         raise InputError(
-            _not_found("label (0 and 1, not the same in a request)", "--label", columns)
+            f"--label {wanted[0]}: it is missing in {columns[wanted[0]].missing:.1%} of the rows;"
+            " expected a label that every row has, or one that waits on another of them"
         )
-    positives = {
-        name: int(columns[name].numbers.sum()) for name in dict.fromkeys((*happened, *given))
-    }
-    clicks = [name for name in named if re.search(_CLICK, name.lower())]
-    often = sorted(named, key=lambda name: -positives[name])
-    wanted = (
-        list(given)
-        or list(
-            dict.fromkeys(
-                [*clicks[:1], *(name for name in often if positives[name] >= _FEWEST_POSITIVES)]
-            )
-        )[:_MOST_TASKS]
-    )
-    labels = [_after(name, wanted, columns, positives) for name in wanted]
-    ordered: list[Label] = []
-    while labels:  # a label after the one that it waits on
-        ready = [of for of in labels if of.after is None or of.after in {o.name for o in ordered}]
-        ordered.append(ready[0])
-        labels.remove(ready[0])
-    others = tuple(name for name in happened if name not in wanted)
+    tasks = {label.name for label in ordered}
+    others = tuple(name for name in dict.fromkeys((*happened, *wanted)) if name not in tasks)
     tell = {
         name: f"tells '{label.name}': is it known before it?"
         for name, column in columns.items()
-        if name not in (*taken, *wanted, *others) and column.form == "number"
+        if name not in (*taken, *tasks, *others)
         for label in reversed(ordered)  # the first of them is the one that is named
         if _tells(column, columns[label.name])
     }
-    return tuple(ordered), others, tell
+    return ordered, others, tell
 
 
-def _after(name: str, wanted: list[str], columns: Columns, positives: dict[str, int]) -> Label:
+def _tasks(named: list[str], columns: Columns) -> list[str]:
+    """The click, then what happens most often."""
+    often = {name: int(columns[name].filled.sum()) for name in named}
+    clicks = [name for name in named if re.search(_CLICK, name.lower())]
+    others = sorted(named, key=lambda name: -often[name])
+    enough = [name for name in others if often[name] >= _FEWEST_POSITIVES]
+    return list(dict.fromkeys([*clicks[:1], *enough]))[:_MOST_TASKS] or named[:1]
+
+
+def _in_order(labels: list[Label], columns: Columns) -> tuple[Label, ...]:
+    """Each after the one that it waits on; without those that have neither that nor a value in
+    every row.
+    """
+    left = [of for of in labels if of.after is not None or not columns[of.name].missing]
+    ordered: list[Label] = []
+    while ready := [of for of in left if of.after in {None, *(before.name for before in ordered)}]:
+        ordered.append(ready[0])
+        left.remove(ready[0])
+    return tuple(ordered)
+
+
+def _after(name: str, wanted: list[str], columns: Columns) -> Label:
     """A label with the rarest other one that holds it; of two that are the same, the later waits on
     the earlier.
     """
-    label = columns[name].numbers
-    best: Label | None = None
+    column, best = columns[name], None
+    happened = column.filled > 0
+    positives = int(happened.sum())
+    typical = None if column.binary else float(np.median(column.filled[happened]))
+    fewest = len(happened) + 1
     for other in wanted:
-        outside = int((label * (1.0 - columns[other].numbers)).sum())
-        larger = positives[other] > positives[name] or (
-            positives[other] == positives[name] and wanted.index(other) < wanted.index(name)
-        )
-        if other == name or not larger or outside > _TOLERATED * positives[name]:
+        if other == name or not columns[other].binary:
             continue
-        if best is None or positives[other] < positives[str(best.after)]:
-            best = Label(name, other, positives[name], outside)
-    return best or Label(name, None, positives[name])
+        of_other = int(columns[other].filled.sum())
+        outside = int((happened & (columns[other].filled == 0)).sum())
+        first = typical is not None or wanted.index(other) < wanted.index(name)
+        holds = of_other > positives or (of_other == positives and first)
+        if holds and outside <= _TOLERATED * positives and of_other < fewest:
+            best, fewest = Label(name, other, positives, outside, typical), of_other
+    return best or Label(name, None, positives, 0, typical)
 
 
 def _tells(column: SampledColumn, label: SampledColumn) -> bool:
-    known = ~np.isnan(column.numbers)
-    auc = roc_auc(label.numbers[known], column.numbers[known])
-    return auc is not None and max(auc, 1.0 - auc) >= _TELLS
+    """Whether a column ranks a label's rows nearly without a fault: by its numbers, by where it is
+    missing, or by what other rows of its value had.
+    """
+    happened = label.filled > 0
+    scores = [column.codes >= 0, *([column.filled] if column.numbers.size else [])]
+    aucs = [roc_auc(happened, score) for score in scores]
+    learned, judged = slice(0, None, 2), slice(1, None, 2)  # every other row says, the rest judge
+    values, labels = column.codes + 1, happened[learned]
+    rows = np.bincount(values[learned], minlength=column.distinct + 1)
+    positives = np.bincount(values[learned], labels, minlength=column.distinct + 1)
+    rates = (positives + labels.mean()) / (rows + 1.0)
+    aucs.append(roc_auc(happened[judged], rates[values[judged]]))
+    return any(auc is not None and max(auc, 1.0 - auc) >= _TELLS for auc in aucs)
 
 
 def _useless(column: SampledColumn, rows: int) -> str:

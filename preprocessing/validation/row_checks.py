@@ -130,14 +130,27 @@ def _fill_undefined_labels(
     arrays: dict[str, pa.Array], problems: Mapping[str, Problems], experiment: Experiment
 ) -> None:
     """A label that is missing where the one it waits on is 0 is 0: nobody buys what they have not
-    clicked, and a product over all rows (ESMM) is defined on every impression.
+    clicked, and a product over all rows (ESMM) is defined on every impression. So is one that is
+    missing because the row is too young to carry it, and nobody reads that.
     """
+    moments = arrays[experiment.data.timestamp]
+    for label, known_before in experiment.known_before.items():
+        seconds = pa.scalar(int(known_before.timestamp()), moments.type)
+        young = pc.fill_null(pc.greater_equal(moments, seconds), False)
+        _fill(arrays, problems, label, young)
     for earlier, later in experiment.tasks.waiting:
         excluded = pc.fill_null(pc.equal(arrays[earlier], 0.0), False)
-        undefined = pc.and_(excluded, arrays[later].is_null())
-        for _, mask in problems[later]:  # what is no label is not missing
-            undefined = pc.and_(undefined, pa.array(~mask))
-        arrays[later] = pc.if_else(undefined, pa.scalar(0.0, pa.float32()), arrays[later])
+        _fill(arrays, problems, later, excluded)
+
+
+def _fill(
+    arrays: dict[str, pa.Array], problems: Mapping[str, Problems], label: str, where: pa.Array
+) -> None:
+    """Makes a label 0 that is missing on some rows."""
+    undefined = pc.and_(where, arrays[label].is_null())
+    for _, mask in problems[label]:  # what is no label is not missing
+        undefined = pc.and_(undefined, pa.array(~mask))
+    arrays[label] = pc.if_else(undefined, pa.scalar(0.0, pa.float32()), arrays[label])
 
 
 def label_without(earlier: str, later: str) -> str:

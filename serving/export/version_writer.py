@@ -190,7 +190,9 @@ def _write_all(aside: Path, wanted: _Wanted) -> tuple[Layout, dict[str, int]]:
     job, experiment, kernels = wanted.job, wanted.experiment, wanted.kernels
     transform, backbone = Transform(experiment, job.fitted()), load_frozen(job, experiment)
     shape = common_shape(kernels) or KernelShape.of(
-        experiment.kernel, read_tap(backbone.output, experiment.kernel.tap).shape[-1]
+        experiment.kernel,
+        read_tap(backbone.output, experiment.kernel.tap).shape[-1],
+        towers=len(experiment.tasks.towers),
     )
     layout = Layout(shape, wanted.slots or head_room(len(kernels)), wanted.others)
     slots = Slots(layout.domains(experiment), shape, layout.slots, kernels, wanted.counts)

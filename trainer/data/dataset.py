@@ -114,9 +114,9 @@ class Dataset:
         self.manifest.check_splits(self.folder, [split])
         return self.manifest.splits[split].rows
 
-    def tell_unknown(self, *splits: str) -> None:
+    def tell_unknown(self, *splits: str, learned: bool = False) -> None:
         """Says of how many rows of splits a label is not known yet. Raises ``InputError`` where it
-        is of all.
+        is of all, and these are learned from.
         """
         for split in splits if self.known.columns else ():
             young = dict.fromkeys(self.known.columns, 0)
@@ -131,7 +131,7 @@ class Dataset:
                     f"{self.folder}: {count:,} of {rows:,} rows of split '{split}' carry no"
                     f" '{name.removeprefix(KNOWN)}' yet (tasks.*.matured_after)"
                 )
-                if count == rows:
+                if count == rows and learned:
                     raise InputError(f"{said}; expected some; give data.as_of, or older rows")
                 if count:
                     print(f"note: {said}", file=sys.stderr)

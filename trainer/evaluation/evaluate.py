@@ -133,6 +133,12 @@ def evaluate(
         calibration=reliability.calibration(),
         order_agreement=reliability.order_agreement(),
     )
+    if page and page.scores != trained_with.ranked_by:
+        print(
+            "note: pages are judged by the scores of this config; the next export serves by those"
+            " that the job has (trainer.task score makes them this config's)",
+            file=sys.stderr,
+        )
     if teacher := job.teacher():
         print(f"the backbone was {describe_teacher(teacher)}", file=sys.stderr)
     if line := describe_seen(result):

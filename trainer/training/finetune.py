@@ -77,7 +77,8 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     for topic, value in dataset.topics.values_without_rows():
         print(f"warning: topic '{topic}': no row of {data} has '{value}'", file=sys.stderr)
     _tell_seen(store, job.experiment(), experiment)
-    dataset.tell_unknown(experiment.finetune.split, experiment.finetune.validation)
+    dataset.tell_unknown(experiment.finetune.split, learned=True)
+    dataset.tell_unknown(experiment.finetune.validation)
     keep_requests(dataset, job)
     golden = GoldenRows.open(job, backbone)
     tap = experiment.kernel.tap

@@ -79,7 +79,8 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
             file=sys.stderr,
         )
         return
-    dataset.tell_unknown(experiment.pretrain.split, experiment.pretrain.validation)
+    dataset.tell_unknown(experiment.pretrain.split, learned=True)
+    dataset.tell_unknown(experiment.pretrain.validation)
     keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
     if teacher:
         print(describe_teacher(teacher.record), file=sys.stderr)

@@ -53,6 +53,14 @@ def test_it_says_which_value_stands_where() -> None:
     assert found([None, "2024", None], [0, 1, 0]) == [("column", "label", "2024", "nothing")]
 
 
+def test_values_that_are_missing_where_a_label_is_0_tell_it() -> None:
+    column = [3.5, None, 7.0, None, 1.0]
+    assert found(column, [1, 0, 1, 0, 1], (2,)) == [("column", "label", "a value", "nothing")]
+    assert found(column, [0, 1, 0, 1, 0]) == [("column", "label", "nothing", "a value")]
+    assert found(column, [1, 0, 1, 0, 0], (2,)) == []
+    assert found([*column, None], [1, 0, 1, 0, 1, 1]) == []
+
+
 def test_three_values_are_no_copy() -> None:
     assert found(["a", "b", "c", "a"], [1, 0, 0, 1]) == []
     assert found(["a", "b", "a", "c"], [1, 0, 1, 0], (2,)) == []

@@ -99,16 +99,41 @@ def test_what_happened_is_no_feature(logs: Path, tmp_path: Path) -> None:
     assert "# dwell: tells 'click': is it known before it?" in text
     assert "# zzz: 0 and 1, differs within requests; a task? It is no feature." in text
     assert not {"dwell", "zzz"} & parse_experiment(text).features.keys()
+    amount = proposed(pattern, Given(labels=("click", "dwell")))
+    dwell = amount.tasks.root["dwell"]
+    assert (dwell.kind, dwell.after, amount.score) == ("regression", "click", "click")
+    assert 5 < float(dwell.typical or 0) < 40
     one = proposed(pattern, Given(labels=("conversion",)))
     assert one.tasks.words == "conversion (conversion)"
     assert "click" not in one.features
+
+
+def test_what_is_missing_where_nothing_happened_is_no_feature(logs: Path, tmp_path: Path) -> None:
+    """Labels that are missing without a click are labels; what else is missing there tells it."""
+    random = np.random.default_rng(5)
+    for path in sorted(logs.glob("*.parquet")):
+        table = pq.read_table(path)
+        click = table.column("click").to_numpy() == 1
+        ordered = pa.array(table.column("conversion").to_numpy().astype(float), mask=~click)
+        table = table.set_column(table.column_names.index("conversion"), "conversion", ordered)
+        reason = random.choice(["end", "skip"], len(click))
+        table = table.append_column("stop_reason", pa.array(reason, mask=~click))
+        buffer = random.exponential(30, len(click))
+        pq.write_table(
+            table.append_column("buffer", pa.array(buffer, mask=~click)), tmp_path / path.name
+        )
+    text = suggest(str(tmp_path / "*.parquet"), Given(), SAMPLE, "shop")
+    found = parse_experiment(text)
+    assert found.tasks.words.startswith("click (click), conversion (conversion where click is 1)")
+    assert not {"stop_reason", "buffer", "conversion"} & found.features.keys()
+    assert "# stop_reason: tells 'click': is it known before it?" in text
 
 
 @pytest.mark.parametrize(
     ("given_", "words"),
     [
         (Given(labels=("clik",)), "no file has a column 'clik'; did you mean 'click'?"),
-        (Given(labels=("rating",)), "--label rating: expected a column of 0 and 1"),
+        (Given(labels=("scene",)), "--label scene: expected a column of 0 and 1, or of amounts"),
         (Given(timestamp="nope"), "no file has a column 'nope'"),
     ],
 )

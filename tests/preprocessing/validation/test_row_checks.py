@@ -437,3 +437,21 @@ def test_a_label_may_be_missing_where_its_sample_space_excludes_the_row(
         "order: expected 0 or 1",
         "click: missing",
     ]
+
+
+def test_a_label_may_be_missing_where_the_row_is_too_young_to_carry_it(tmp_path: Path) -> None:
+    late = experiment("tasks.cvr.matured_after=24", "data.as_of=2024-01-05T00:00:00Z")
+    known_before = int(late.known_before["order"].timestamp())
+    base = make_rows(1)[0] | {"click": 1}
+    rows = [
+        base | {"impression": f"{order} {seconds}", "order": order, "time": known_before + seconds}
+        for seconds in (-1, 0)
+        for order in (None, 1)
+    ]
+    path = write_parquet(tmp_path / "a.parquet", rows)
+    (piece,) = plan(find_sources(str(path)), late).pieces
+    (raw,) = read_piece(piece, late)
+    checked = validate(raw, late)
+    assert checked.index.tolist() == [1, 2, 3]
+    assert checked.rows.column("order").to_pylist() == [1.0, 0.0, 1.0]
+    assert [rejection.rule for rejection in checked.rejections] == ["order: missing"]
