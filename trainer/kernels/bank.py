@@ -38,7 +38,12 @@ class KernelBank(keras.layers.Layer):
     ``[N]``, and user ids int32 ``[N]`` where kernels are gated. Output: logits ``[N, T]``. Rows of
     one slot multiply one slice; a mixed batch gathers a slice a row. Neither grows with the number
     of slots.
+
+    Attributes:
+      slots_of_row: shape of a row's slots: one here.
     """
+
+    slots_of_row: tuple[int, ...] = ()
 
     def __init__(self, slots: int, shape: KernelShape | dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -164,10 +169,11 @@ def kernel_inputs(shape: KernelShape, heads: dict[str, Any], memory: Any = None)
 
 
 def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
-    """The second graph: the frozen backbone's inputs, ``SLOT`` int32 ``[N]``, and ``MEMORY``
-    float32 ``[N, w]`` where kernels read it -> domain logits ``[N, T]``.
+    """The second graph: the frozen backbone's inputs, ``SLOT`` int32 ``[N]`` (of a
+    ``ComposedBank`` ``[N, 1 + P]``), and ``MEMORY`` float32 ``[N, w]`` where kernels read it ->
+    domain logits ``[N, T]``.
     """
-    shape, slot = bank.shape, keras.Input((), dtype="int32", name="slot")
+    shape, slot = bank.shape, keras.Input(bank.slots_of_row, dtype="int32", name="slot")
     inputs = {
         name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
         for name, tensor in backbone.input.items()
