@@ -83,29 +83,34 @@ class KernelBank(keras.layers.Layer):
             ),
             lambda: self._mixed(taps, logits, slots),
         )
-        return (
-            apply_gate(
-                logits,
-                out,
-                row_trust(self.gates[GATE].value, self.gates[SUPPORT].value, slots, users),
-            )
-            if self.gates
-            else out
-        )
+        return self._gated(logits, out, slots, users)
 
     def every_slot(self, taps: Any, logits: Any, users: Any = None, used: Any = None) -> Any:
         """Logits of every row under each of the first ``used`` slots, ``[used, N, T]``; under
         every slot where None.
         """
         rows, count = logits, self.slots if used is None else used
-        taps, logits = tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis]
         weights = {name: variable.value[:count] for name, variable in self.bank.items()}
-        out = kernel_logits(self.shape, weights, taps, logits, self._residual(tf.range(count)))
-        out = tf.transpose(out, [0, 2, 1])
+        out = self._all_rows(taps, logits, weights, tf.range(count))
         if not self.gates:
             return out
         gate, support = (self.gates[name].value[:count] for name in (GATE, SUPPORT))
         return apply_gate(rows, out, every_trust(gate, support, users))
+
+    def _gated(self, logits: Any, out: Any, slots: Any, users: Any) -> Any:
+        """Logits under the gates of the slots that gave them, all ``[N, T]``."""
+        if not self.gates:
+            return out
+        gate, support = self.gates[GATE].value, self.gates[SUPPORT].value
+        return apply_gate(logits, out, row_trust(gate, support, slots, users))
+
+    def _all_rows(self, taps: Any, logits: Any, weights: Any, slots: Any) -> Any:
+        """Logits of every row under each of M slots, whose weights these are, ``[M, N, T]``; gates
+        are left out.
+        """
+        taps, logits = tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis]
+        out = kernel_logits(self.shape, weights, taps, logits, self._residual(slots))
+        return tf.transpose(out, [0, 2, 1])
 
     def _mixed(self, taps: Any, logits: Any, slots: Any) -> Any:
         """A slice is gathered for every row, so rows go in parts: what a request makes us
