@@ -133,6 +133,7 @@ def evaluate(
         segments=cut or None,
         calibration=reliability.calibration(),
         order_agreement=reliability.order_agreement(),
+        compose=compose,
     )
     if teacher := job.teacher():
         print(f"the backbone was {describe_teacher(teacher)}", file=sys.stderr)
