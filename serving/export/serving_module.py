@@ -184,7 +184,7 @@ class Recommender(tf.Module):
         automatic = tf.equal(asked, _AUTO_RANK)
         named = self._places(tf.maximum(asked, 0))
         by_fields = tf.equal(named, BY_FIELDS)
-        composed = slots.bank.slots_of_row
+        composed = slots.bank.slots_of_row  # empty where every row has one slot
         alone = [tf.pad(asked[:, tf.newaxis], [[0, 0], [0, n - 1]]) for n in composed]
 
         def from_fields() -> tuple[tf.Tensor, ...]:

@@ -75,8 +75,8 @@ def composed_ranks(
     one that it names.
 
     Args:
-      own: ``auto_rank`` of the rest.
-      topics: as there, and so the next three.
+      own: what ``auto_rank`` gives of the other arguments.
+      topics: as of ``auto_rank``.
       domains: see there.
       n_rows: see there.
       slots: see there.

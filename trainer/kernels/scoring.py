@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -123,10 +122,10 @@ def auto_logits(
         served[chosen] = score(domain, chosen)
     start = served.copy() if parts else served
     share = np.float32(compose or 0.0)
-    for part, (rank, domain) in product(parts, enumerate(candidates, 1)):
-        chosen = np.flatnonzero(part == rank)
-        if len(chosen):
-            served[chosen] += share * (score(domain, chosen) - start[chosen])
+    for part in parts:
+        for rank in np.unique(part[part > 0]):
+            chosen = np.flatnonzero(part == rank)
+            served[chosen] += share * (score(candidates[rank - 1], chosen) - start[chosen])
     names = [BACKBONE, *(domain.name for domain in candidates)]
     return [names[rank] for rank in own.numpy()], served
 

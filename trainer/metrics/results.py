@@ -365,8 +365,8 @@ class EvaluationResult(Section):
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """Gives what ``metrics.json`` holds."""
-        return self.model_dump(mode="json")
+        """Gives what ``metrics.json`` holds; ``compose`` is not there where it is None."""
+        return self.model_dump(mode="json", exclude={"compose"} if self.compose is None else None)
 
     @property
     def has_all(self) -> bool:
