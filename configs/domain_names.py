@@ -19,7 +19,7 @@ BACKBONE = "backbone"
 
 AUTO = "auto"
 """Asked for as a domain: the most specific active domain that matches the row's own topic
-fields.
+fields, or several of them together (``configs.training.Routing``).
 """
 
 _QUOTED = r'"(?:[^"]|"")*"(?=,|$)'

@@ -28,7 +28,7 @@ from configs.prediction.score import LONGEST, check_score
 from configs.prediction.tasks import Tasks
 from configs.section import Count, CountOrNone, SafeName, Section, Seed, UtcDatetime
 from configs.simulation import Simulation
-from configs.training import MINIMUM_POSITIVES, Backbone, Finetune, Kernel, Pretrain
+from configs.training import MINIMUM_POSITIVES, Backbone, Finetune, Kernel, Pretrain, Routing
 
 
 class Data(Section):
@@ -187,6 +187,7 @@ class Experiment(Section):
     pretrain: Pretrain = Pretrain()
     kernel: Kernel = Kernel()
     memory: Memory | None = None
+    routing: Routing = Routing()
     finetune: Finetune = Finetune()
     evaluation: Evaluation = Evaluation()
     simulation: Simulation | None = None

@@ -135,6 +135,22 @@ class Kernel(Section):
     )
 
 
+class Routing(Section):
+    """How rows are answered that name no domain (``auto``)."""
+
+    compose: float | None = Field(
+        None,
+        gt=0.0,
+        le=1.0,
+        description=(
+            "share of what the kernel of each single-topic domain of a row changes in the logits of"
+            " the kernel of all traffic; these shares are added up"
+            " (trainer.kernels.routing.composed_ranks). Where null, the kernel of the most specific"
+            " domain answers alone"
+        ),
+    )
+
+
 DRIFT = 0.0014
 """AUC. Measured on a news portal's log, whose content is another every day, on days that test
 nothing (``benchmarks.reliability --section drift``); taken for other logs, too (our choice).

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs import Experiment, InputError, load_experiment
+from configs.training import Routing
 from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.task import parse_arguments
 from serving.client import Client, Ranker
@@ -254,6 +255,36 @@ def test_what_is_exported_without_an_active_kernel_answers_as_the_backbone(
     routed = job_routes(KernelStore(job), job.experiment())
     found = check(routed, five.data, job, tmp_path / "models", 100)
     assert found["rank"]["largest_difference"] <= TOLERANCE
+
+
+def test_kernels_answer_together_from_evaluation_to_server(five: Run, tmp_path: Path) -> None:
+    job = Job(shutil.copytree(five.job.folder, tmp_path / "job"))
+    store = KernelStore(job)
+    for domain in ("all", "scene=home", "region=r1"):
+        store.activate(domain, 1)
+    alone = evaluate(five.experiment, five.data, job)
+    together = five.experiment.model_copy(update={"routing": Routing(compose=0.5)})
+    result = evaluate(together, five.data, job)
+    assert (alone.compose, result.compose) == (None, 0.5)
+    assert result.domains == alone.domains
+    assert result.overall != alone.overall
+    assert "single-topic domains together (compose 0.5)" in render_table(result)
+
+    job.choose_routing(together.routing)
+    routed = job_routes(store, job.experiment())
+    kernels = [store.load(*of) for of in store.active().items()]
+    rows = KernelRows.open(together, five.data, job, kernels, together.topics).of_split("test", "")
+    served, names = TrainerScores(routed, kernels, rows).scores_for("auto")
+    judged = judged_rows.JudgedRows(together, rows, None)
+    figures = judged.figures(served, judged.every)
+    for task, metrics in result.overall.items():
+        assert {name: pair.kernel for name, pair in metrics.items()} == figures[task]
+    assert set(names) >= {"scene=home", "region=r1", "all"}
+
+    export(job, tmp_path / "models")
+    found = check(routed, five.data, job, tmp_path / "models", 300)
+    worst = [of["largest_difference"] for of in (*found["domains"].values(), found["rank"])]
+    assert max(worst) <= TOLERANCE
 
 
 def test_the_score_of_one_domain_is_chosen_alone(five: Run, tmp_path: Path) -> None:

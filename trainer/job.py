@@ -13,6 +13,7 @@ from configs.digests.listed_files import Listed, check_files, sha256_of
 from configs.digests.sealed_json import read_sealed, write_sealed
 from configs.domains import ALL
 from configs.files import read_object
+from configs.training import Routing
 from preprocessing.dataset.manifest import GOLDEN_FILE
 
 if TYPE_CHECKING:
@@ -22,10 +23,12 @@ if TYPE_CHECKING:
 _FINGERPRINT, _EXPERIMENT = "fingerprint.json", "experiment.json"
 TEACHER = "teacher.json"
 """Beside the backbone: who taught it; not there where nobody did."""
+COMPOSE = "compose"
+"""In what is written of a job: ``configs.training.Routing.compose``, where it is on."""
 _TAUGHT_BY = ("job", "backbone", "kernels")
 _UNZIPPED = ("model/config.json", "model/metadata.json")
 """Of a backbone that is not zipped; its weights are part of the fingerprint."""
-_CHOOSE_AGAIN = "run python -m trainer.task score again"
+_CHOOSE_AGAIN = "run python -m trainer.task {} again"
 _ANEW = "restore the job, or train it anew in another --job-dir"
 
 
@@ -81,12 +84,15 @@ class Job:
             raise InputError(f"{self.folder}: {found}; run python -m trainer.task pretrain first")
 
     def experiment(self) -> Experiment:
-        """The experiment that the backbone was trained with, with the scores that were chosen
-        since; ``trainer.registry.routes.job_routes`` adds those of domains that are younger. Raises
-        ``InputError`` where there is no finished backbone, or a file is damaged.
+        """The experiment that the backbone was trained with, with the scores and the routing that
+        were chosen since; ``trainer.registry.routes.job_routes`` adds the scores of domains that
+        are younger. Raises ``InputError`` where there is no finished backbone, or a file is
+        damaged.
         """
         path, content = self.backbone / _EXPERIMENT, self.raw_experiment()
         chosen = self.chosen_score()
+        if self.routing.exists():
+            content["routing"] = self._chosen_routing()
         try:
             if chosen is None:
                 return Experiment.model_validate(content)
@@ -112,7 +118,7 @@ class Job:
         if not self.score.exists():
             return None
         return {"scores": {}} | read_sealed(
-            self.score, _CHOOSE_AGAIN, "score", optional=("scores",)
+            self.score, _CHOOSE_AGAIN.format("score"), "score", optional=("scores",)
         )
 
     def choose_score(self, experiment: Experiment, domains: Collection[str] = ()) -> dict[str, str]:
@@ -148,6 +154,30 @@ class Job:
         write_sealed(self.score, {"score": score, **({"scores": scores} if scores else {})})
         return experiment.model_copy(update={"score": score, "scores": scores}).ranked_by
 
+    @property
+    def routing(self) -> Path:
+        """How rows are answered that name no domain, where it is not as the backbone's config
+        had it.
+        """
+        return self.folder / "routing.json"
+
+    def _chosen_routing(self) -> dict[str, Any]:
+        again = _CHOOSE_AGAIN.format("routing")
+        chosen = read_sealed(self.routing, again, *Routing.model_fields)
+        try:
+            return Routing.model_validate(chosen).model_dump(mode="json")
+        except ValidationError as error:
+            raise InputError(
+                f"{self.routing}: damaged: {error.errors()[0]['msg']}; {again}"
+            ) from None
+
+    def choose_routing(self, routing: Routing) -> None:
+        """Answers rows that name no domain as another config says, from the next export on. Raises
+        ``InputError`` where there is no finished backbone.
+        """
+        self.check_finished()
+        write_sealed(self.routing, routing.model_dump(mode="json"))
+
     def raw_experiment(self) -> dict[str, Any]:
         """The experiment as its file has it, without settings that are younger than it. Raises
         ``InputError`` as ``experiment``.
@@ -161,7 +191,7 @@ class Job:
         """
         self._check(TEACHER)
         path = self.backbone / TEACHER
-        return read_sealed(path, _ANEW, *_TAUGHT_BY) if path.exists() else None
+        return read_sealed(path, _ANEW, *_TAUGHT_BY, optional=(COMPOSE,)) if path.exists() else None
 
     def check_model(self) -> None:
         """Raises ``InputError`` where what stands beside the weights of a backbone that is not

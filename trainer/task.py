@@ -1,5 +1,5 @@
 """The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report |
-kernels | score | memory]``.
+kernels | score | routing | memory]``.
 
 Without a subcommand it runs pretrain, finetune, evaluate and report, which is what a training
 service launches.
@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         if name not in ("report", "kernels", "memory"):
             add_config_arguments(command)
-        if name not in ("report", "kernels", "memory", "score"):
+        if name not in ("report", "kernels", "memory", "score", "routing"):
             command.add_argument(
                 "--data",
                 type=Path,
@@ -246,6 +246,19 @@ def _score(arguments: argparse.Namespace) -> None:
     print(f"{job.score}: from the next serving.export on, pages are ranked by {chosen[ALL]}{own}")
 
 
+def _routing(arguments: argparse.Namespace) -> None:
+    routing, job = read_config(arguments).routing, Job(arguments.job_dir)
+    job.choose_routing(routing)
+    how = (
+        "the kernel of their most specific domain alone"
+        if routing.compose is None
+        else f"those of all their single-topic domains together (compose {routing.compose:g})"
+    )
+    print(
+        f"{job.routing}: from the next serving.export on, rows under 'auto' are answered by {how}"
+    )
+
+
 _COMMANDS = {
     "run": (_run, "pretrain, finetune, evaluate and report in turn (the default)"),
     "pretrain": (_pretrain, "train the backbone; resumes where it was interrupted"),
@@ -254,6 +267,7 @@ _COMMANDS = {
     "report": (_report, "write reports/report.html from the last evaluation"),
     "kernels": (_kernels, "list, show, compare, verify, activate, roll back or remove kernels"),
     "score": (_score, "choose what pages are ranked by, without training anything"),
+    "routing": (_routing, "choose how rows under 'auto' are answered, without training anything"),
     "memory": (_memory, "refresh, list, activate, roll back or remove what kernels remember"),
 }
 

@@ -23,7 +23,7 @@ from configs.section import Section, read_section
 from serving.export.kernel_slots import Layout
 from serving.wire.version_files import EXTRA as EXTRA
 from serving.wire.version_files import RECORD
-from trainer.job import Job
+from trainer.job import COMPOSE, Job
 from trainer.kernels.kernel import KernelShape
 from trainer.memory.memory_store import StoredMemory
 from trainer.registry.kernel_registry import StoredKernel
@@ -82,6 +82,8 @@ class Record(Section):
       memory: what they remember; None where they do not.
       scores: domain -> the expression that ranks its pages, ``all`` that of all others; empty
         where domains have none of their own.
+      compose: share of the changes that kernels add up under ``auto``; None where the most specific
+        domain's answers alone.
       files: every other file of the version, by name.
     """
 
@@ -92,6 +94,7 @@ class Record(Section):
     kernels: dict[str, KernelEntry]
     memory: MemoryEntry | None = None
     scores: dict[str, str] = Field(default_factory=dict)
+    compose: float | None = None
     files: dict[str, FileEntry]
 
     @classmethod
@@ -109,7 +112,7 @@ class Record(Section):
 
     def write(self, version: Path) -> None:
         """Writes it into a version's folder."""
-        absent = {name for name in ("memory", "scores") if not getattr(self, name)}
+        absent = {name for name in ("memory", "scores", COMPOSE) if not getattr(self, name)}
         write_sealed(version / RECORD, self.model_dump(mode="json", exclude=absent))
 
     def unusable(self, version: Path, sources: dict[str, str]) -> str:

@@ -12,9 +12,10 @@ from configs.domain_names import spellings
 from configs.domains import BACKBONE, Domain
 from configs.tensorflow_import import tf
 from trainer.kernels.bank import KernelBank
+from trainer.kernels.composed_bank import ComposedBank
 from trainer.kernels.fallback import answering_domain
 from trainer.kernels.kernel import KernelShape
-from trainer.kernels.routing import most_specific_first
+from trainer.kernels.routing import most_specific_first, parts_of
 from trainer.memory.counts import Counts
 from trainer.memory.lookup import MemoryTables
 from trainer.registry.kernel_registry import StoredKernel
@@ -48,6 +49,7 @@ class Slots:
         slots: int,
         kernels: Sequence[StoredKernel],
         counts: Counts | None = None,
+        compose: float | None = None,
     ) -> None:
         """Fills the slots.
 
@@ -57,11 +59,16 @@ class Slots:
           slots: at least one more than kernels.
           kernels: what is served.
           counts: what they remember, where they do.
+          compose: share of the changes that kernels add up; None where each answers alone.
         """
         memory = shape.remembers
         self.memory = MemoryTables(memory, counts) if memory and counts else None
         self.domains, self.names = domains, [BACKBONE, *(domain.name for domain in domains)]
-        self.bank = KernelBank(slots, shape)
+        self.bank = (
+            KernelBank(slots, shape)
+            if compose is None
+            else ComposedBank(slots, shape, compose, parts_of(domains))
+        )
         ranks = {name: rank for rank, name in enumerate(self.names)}
         slot_of, rank_of = np.zeros(len(self.names), np.int32), np.zeros(slots, np.int32)
         gains = {kernel.domain: kernel.measured_gain for kernel in kernels}

@@ -4,6 +4,7 @@ the stored kernels, with no exported graph.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -19,14 +20,14 @@ from configs.topics import Topic
 from preprocessing.features.key_hashes import keys_of_batch
 from preprocessing.features.topic import topics_of_batch
 from preprocessing.features.transform import Transform
-from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
+from trainer.backbone.frozen_pass import BackboneOutputs, Floats, feature_tensors
 from trainer.backbone.model import read_tap
 from trainer.backbone.saving import load_frozen
 from trainer.job import Job
 from trainer.kernels.fallback import answering_domain
+from trainer.kernels.kernel import Rows
 from trainer.kernels.page_scores import BY_FIELDS, PageScores
-from trainer.kernels.routing import auto_rank, most_specific_first
-from trainer.kernels.scoring import Predictions, score_rows, served_outputs
+from trainer.kernels.scoring import Predictions, auto_logits, score_rows, served_outputs
 from trainer.memory.counts import Counts
 from trainer.memory.lookup import rates_of_rows
 from trainer.memory.memory_store import MemoryStore
@@ -92,28 +93,37 @@ class TrainerScores:
             for name in spellings(domain.name)
         }
         self._gains = {kernel.domain: kernel.measured_gain for kernel in kernels}
-        candidates = most_specific_first(active, experiment.topics)
-        topics = {topic: tf.constant(rows.columns[f"topic/{topic}"]) for topic in experiment.topics}
-        names = [BACKBONE, *(domain.name for domain in candidates)]
-        self._automatic = [
-            names[rank] for rank in auto_rank(topics, candidates, len(rows.logits)).numpy()
-        ]
+        self._active, self._topics = active, experiment.topics
+        self._compose = experiment.routing.compose
 
     def scores_for(self, domain: str) -> tuple[Predictions, list[str]]:
         """Output -> value of every row (``served_outputs``), and the name of the domain that serves
         it.
         """
-        answer = self._answer(domain)
-        served = self._automatic if answer is None else [answer] * len(self._automatic)
-        logits = self._rows.logits.copy()
-        for name in set(served) - {BACKBONE}:
-            chosen = np.flatnonzero(np.array(served) == name)
-            logits[chosen] = score_rows(
-                self._kernels[name].shape, self._kernels[name].weights, self._rows, chosen
-            )
+        answer, logits = self._answer(domain), self._rows.logits
+        served = [answer or BACKBONE] * len(logits)
+        if answer is None:
+            served, logits = self._auto
+        elif answer != BACKBONE:
+            logits = self._score(answer, np.arange(len(logits)))
         place = self._pages.of_request(self._domains.get(domain))
         places = self._places if place == BY_FIELDS else tf.fill([len(logits)], place)
         return served_outputs(self._pages, logits, places), served
+
+    @cached_property
+    def _auto(self) -> tuple[list[str], Floats]:
+        """The domain that serves each row under ``auto``, and the logits ``[N, T]``."""
+
+        def score(domain: Domain, chosen: Rows) -> Floats:
+            return self._score(domain.name, chosen)
+
+        rows = self._rows
+        return auto_logits(self._active, self._topics, rows, score, rows.logits, self._compose)
+
+    def _score(self, domain: str, chosen: Rows) -> Floats:
+        """Logits ``[n, T]`` of chosen rows under a domain's kernel."""
+        kernel = self._kernels[domain]
+        return score_rows(kernel.shape, kernel.weights, self._rows, chosen)
 
     def _answer(self, name: str) -> str | None:
         """The domain that answers every row which names this one; None where each row's own does:

@@ -24,7 +24,7 @@ from serving.wire.signatures import SERVED_DOMAIN
 from trainer.backbone.model import TOPIC_PREFIX
 from trainer.kernels.bank import MEMORY, SLOT, domain_model, kernel_inputs
 from trainer.kernels.page_scores import BY_FIELDS, PageScores, RowTopics
-from trainer.kernels.routing import auto_rank
+from trainer.kernels.routing import auto_rank, composed_ranks
 from trainer.losses import predictions
 
 KERNELS = "kernels/"
@@ -163,36 +163,48 @@ class Recommender(tf.Module):
         def topics() -> dict[str, tf.Tensor]:
             return self._topics(raw)
 
-        ranks, places = self._routed(domain, topics)
+        ranks, places, *together = self._routed(domain, topics)
         slot = tf.gather(slots.answer_of, ranks)
+        answering = tf.gather(slots.answer_of, together[0]) if together else slot
         logits = self._domain_model.value(
-            {**self._inputs(features, topics), **memory, SLOT: slot}, training=False
+            {**self._inputs(features, topics), **memory, SLOT: answering}, training=False
         )
         predicted = predictions(self._experiment.tasks, logits)
         served = tf.gather(tf.constant(slots.names), tf.gather(slots.rank_of, slot))
         score = self._pages.values(predicted, places)
         return {**predicted, SCORE: tf.identity(score), SERVED_DOMAIN: served}
 
-    def _routed(self, domain: tf.Tensor, topics: RowTopics) -> tuple[tf.Tensor, tf.Tensor]:
+    def _routed(self, domain: tf.Tensor, topics: RowTopics) -> tuple[tf.Tensor, ...]:
         """Of every row, the rank of the domain that it is routed to, and the place of the
-        expression that ranks it, int32 ``[N]`` each.
+        expression that ranks it, int32 ``[N]`` each; where kernels answer together, also the ranks
+        of theirs, int32 ``[N, 1 + P]`` (``routing.composed_ranks``).
         """
         slots: Slots = self._slots.value
         asked = self._ranks.lookup(domain)
         automatic = tf.equal(asked, _AUTO_RANK)
         named = self._places(tf.maximum(asked, 0))
         by_fields = tf.equal(named, BY_FIELDS)
+        composed = slots.bank.slots_of_row  # empty where every row has one slot
+        alone = [tf.pad(asked[:, tf.newaxis], [[0, 0], [0, n - 1]]) for n in composed]
 
-        def from_fields() -> tuple[tf.Tensor, tf.Tensor]:
+        def from_fields() -> tuple[tf.Tensor, ...]:
             found, rows = topics(), tf.shape(asked)[0]
             ranks = auto_rank(found, slots.domains, rows, slots.slot_of)
             places = self._pages.of_rows(lambda: found, rows)
-            return tf.where(automatic, ranks, asked), tf.where(by_fields, places, named)
+            together = [
+                tf.where(
+                    automatic[:, tf.newaxis],
+                    composed_ranks(ranks, found, slots.domains, rows, slots.slot_of),
+                    named_alone,
+                )
+                for named_alone in alone
+            ]
+            return tf.where(automatic, ranks, asked), tf.where(by_fields, places, named), *together
 
         # requests that name their domain do not pay for what grows with the ways of cutting traffic
         wanted = tf.reduce_any(tf.logical_or(automatic, by_fields))
-        ranks, places = tf.cond(wanted, from_fields, lambda: (asked, named))
-        return ranks, places
+        found: tuple[tf.Tensor, ...] = tf.cond(wanted, from_fields, lambda: (asked, named, *alone))
+        return found
 
     def _places(self, ranks: tf.Tensor) -> tf.Tensor:
         """The place of the expression for rows whose request names the domain of a rank."""

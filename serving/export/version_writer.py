@@ -77,6 +77,17 @@ class _Wanted:
         """What the kernels remember; None where they do not."""
         return self.memory.counts if self.memory else None
 
+    def slots_of(self, layout: Layout) -> Slots:
+        """The kernels in the slots of a layout."""
+        return Slots(
+            layout.domains(self.experiment),
+            layout.shape,
+            layout.slots,
+            self.kernels,
+            self.counts,
+            self.experiment.routing.compose,
+        )
+
     @classmethod
     def of(cls, job: Job, slots: int | None) -> "_Wanted":
         """A job's backbone and its active kernels. Raises ``InputError`` where they cannot be
@@ -164,6 +175,7 @@ def export(
             kernels=kernels,
             memory=memory,
             scores=experiment.ranked_by if experiment.scores else {},
+            compose=experiment.routing.compose,
             files=files,
         ).write(aside)
     return models / str(version)
@@ -195,7 +207,7 @@ def _write_all(aside: Path, wanted: _Wanted) -> tuple[Layout, dict[str, int]]:
         towers=len(experiment.tasks.towers),
     )
     layout = Layout(shape, wanted.slots or head_room(len(kernels)), wanted.others)
-    slots = Slots(layout.domains(experiment), shape, layout.slots, kernels, wanted.counts)
+    slots = wanted.slots_of(layout)
     module = Recommender(experiment, transform, backbone, slots)
     shards = TwoShards()
     options = tf.saved_model.SaveOptions(experimental_sharding_callback=shards)
@@ -214,8 +226,7 @@ def _write_kernels(aside: Path, wanted: _Wanted, former: Path, layout: Layout) -
     """Writes the kernels' data file and the index, and links the rest of an earlier version;
     returns the slots of what it serves.
     """
-    domains = layout.domains(wanted.experiment)
-    slots = Slots(domains, layout.shape, layout.slots, wanted.kernels, wanted.counts)
+    slots = wanted.slots_of(layout)
     assets = [path.relative_to(former).as_posix() for path in (former / "assets").glob("*")]
     for name in ("saved_model.pb", f"{EXTRA}/{golden_cases.TAPS}", *assets):
         link(former / name, aside / name)

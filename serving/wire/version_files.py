@@ -32,7 +32,10 @@ def check_version(version: Path) -> bool:
     if not path.exists():
         return False
     record = read_sealed(
-        path, _AGAIN, "sources", "layout", "kernels", "files", optional=("memory", "scores")
+        path,
+        _AGAIN,
+        *("sources", "layout", "kernels", "files"),
+        optional=("memory", "scores", "compose"),
     )
     files = record["files"]
     try:

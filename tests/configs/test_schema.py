@@ -138,6 +138,14 @@ def test_safe_names(name: str) -> None:
             ),
         ),
         ("splits.test.end=2024-01-03", "splits.test: start"),
+        (
+            "routing.compose=0",
+            "routing.compose: input should be greater than 0, received 0",
+        ),
+        (
+            "routing.compose=1.5",
+            "routing.compose: input should be less than or equal to 1, received 1.5",
+        ),
         ("splits={}", "splits: dictionary should have at least 1 item"),
         (
             "pretrain.split=train",

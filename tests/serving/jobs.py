@@ -67,11 +67,13 @@ def loud_job(folder: Path, experiment: Experiment, fitted: Fitted) -> Job:
     return job
 
 
-def add_kernel(store: KernelStore, domain: str, shape: KernelShape, seed: int) -> None:
+def add_kernel(
+    store: KernelStore, domain: str, shape: KernelShape, seed: int, scale: float = 2.0
+) -> None:
     """Stores and activates a kernel that says something loud."""
     random = np.random.default_rng(seed)
     weights = {
-        name: random.normal(0.0, 2.0, size).astype(np.float32)
+        name: random.normal(0.0, scale, size).astype(np.float32)
         for name, size in shape.variables().items()
     }
     if shape.support:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from configs import Experiment
+from configs import Experiment, InputError
 from configs.cli import run
 from tests.conftest import ROOT
 from trainer import task
@@ -389,6 +389,23 @@ def test_a_student_is_taught_by_the_job_that_is_named(
     record = job.teacher()
     assert record
     assert record["kernels"].keys() == KernelStore(Job(job_dir)).active().keys()
+
+
+def test_routing_is_chosen_without_training(config: str, job_copy: Path, command: Command) -> None:
+    words = ("routing", "--config", config, "--job-dir", job_copy)
+    code, out, err = command(*words, "--set", "routing.compose=0.5")
+    assert (code, err) == (0, "")
+    said = "from the next serving.export on, rows under 'auto' are answered by those of all their"
+    assert f"routing.json: {said} single-topic domains together (compose 0.5)" in out
+    job = Job(job_copy)
+    assert job.experiment().routing.compose == 0.5
+    content = job.routing.read_text()
+    job.routing.write_text(content.replace("0.5", "0.7"))
+    with pytest.raises(InputError, match=r"damaged.*run python -m trainer\.task routing again"):
+        job.experiment()
+    _, out, _ = command(*words)
+    assert out.endswith("answered by the kernel of their most specific domain alone\n")
+    assert job.experiment().routing.compose is None
 
 
 def test_scores_are_chosen_all_or_those_of_some_domains(

@@ -13,7 +13,6 @@ import numpy as np
 from configs import Experiment, InputError
 from configs.digests.sealed_json import digest_of
 from configs.domains import Domain
-from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats, feature_tensors
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import split_columns
@@ -21,9 +20,9 @@ from trainer.data.dataset import Columns, Dataset
 from trainer.data.progress_bar import row_bar
 from trainer.evaluation.kernel_rows import KernelRows
 from trainer.evaluation.provenance import seen_by_backbone, seen_by_kernel
-from trainer.job import Job
-from trainer.kernels.routing import auto_rank, most_specific_first
-from trainer.kernels.scoring import score_rows
+from trainer.job import COMPOSE, Job
+from trainer.kernels.kernel import Rows
+from trainer.kernels.scoring import auto_logits, score_rows
 from trainer.memory.memory_store import MemoryStore
 from trainer.memory.row_memory import RowMemory
 from trainer.registry.kernel_manifest import manifest_json
@@ -73,11 +72,14 @@ class Teacher:
     def record(self) -> dict[str, Any]:
         """What teaches, JSON-ready: ``job``, where it is; ``backbone``, its fingerprint; and of
         every active domain in ``kernels`` the ``version`` of its kernel and the ``sha256`` of that
-        one's manifest.
+        one's manifest; with ``compose``, where rows are answered by several kernels together, the
+        share (``configs.training.Routing``).
         """
+        compose = self.routes.routing.compose
         return {
             "job": str(self.job.folder),
             "backbone": self.job.fingerprint()["fingerprint"],
+            **({} if compose is None else {COMPOSE: compose}),
             "kernels": {
                 domain: {
                     "version": kernel.version,
@@ -123,8 +125,8 @@ class Teacher:
                 )
 
     def scores(self, experiment: Experiment, data: Path, split: str) -> Blocks:
-        """Scores a split in the order of its files, every row as it is served: under its most
-        specific active domain, without the position, remembering what it could.
+        """Scores a split in the order of its files, every row as ``auto`` serves it, without the
+        position, remembering what it could.
 
         Args:
           experiment: the student's, which names the splits.
@@ -197,19 +199,18 @@ class Teacher:
             begin = end
 
     def served(self, rows: BackboneOutputs) -> Floats:
-        """Logits ``[N, T]`` of rows as ``auto`` serves them: each row is scored by its own kernel
-        alone.
+        """Logits ``[N, T]`` of rows as ``auto`` serves them: each row is scored by the kernels that
+        answer it, and no other.
         """
         topics = self.routes.topics
-        named = (Domain.parse(name, topics) for name in self.kernels)
-        candidates = most_specific_first(named, topics)
-        served = np.array(rows.logits, np.float32)
-        indices = {name: tf.constant(rows.columns[f"topic/{name}"]) for name in topics}
-        rank = auto_rank(indices, candidates, len(served)).numpy()
-        for position, domain in enumerate(candidates, 1):
-            kernel, chosen = self.kernels[domain.name], np.flatnonzero(rank == position)
-            served[chosen] = score_rows(kernel.shape, kernel.weights, rows, chosen)
-        return served
+        domains = [Domain.parse(name, topics) for name in self.kernels]
+
+        def score(domain: Domain, chosen: Rows) -> Floats:
+            kernel = self.kernels[domain.name]
+            return score_rows(kernel.shape, kernel.weights, rows, chosen)
+
+        compose = self.routes.routing.compose
+        return auto_logits(domains, topics, rows, score, rows.logits, compose)[1]
 
 
 def _no_taps(rows: int) -> Floats:

@@ -103,7 +103,8 @@ def evaluate(
             tasks=figures,
         )
 
-    served, page = route(every.values(), topics, rows, scores, rows.logits), None
+    compose, page = experiment.routing.compose, None
+    served = route(every.values(), topics, rows, scores, rows.logits, compose)
     if experiment.evaluation.page:
         page = judged.pages(served, experiment.evaluation.page, topics)
     sides = {"backbone": rows.logits, "all": judged.logits_of_all(judged.every), "kernel": served}
@@ -132,6 +133,7 @@ def evaluate(
         segments=cut or None,
         calibration=reliability.calibration(),
         order_agreement=reliability.order_agreement(),
+        compose=compose,
     )
     if page and page.scores != trained_with.ranked_by:
         print(

@@ -38,7 +38,12 @@ class KernelBank(keras.layers.Layer):
     ``[N]``, and user ids int32 ``[N]`` where kernels are gated. Output: logits ``[N, T]``. Rows of
     one slot multiply one slice; a mixed batch gathers a slice a row. Neither grows with the number
     of slots.
+
+    Attributes:
+      slots_of_row: shape of a row's slots: one here.
     """
+
+    slots_of_row: tuple[int, ...] = ()
 
     def __init__(self, slots: int, shape: KernelShape | dict[str, Any], **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -78,29 +83,34 @@ class KernelBank(keras.layers.Layer):
             ),
             lambda: self._mixed(taps, logits, slots),
         )
-        return (
-            apply_gate(
-                logits,
-                out,
-                row_trust(self.gates[GATE].value, self.gates[SUPPORT].value, slots, users),
-            )
-            if self.gates
-            else out
-        )
+        return self._gated(logits, out, slots, users)
 
     def every_slot(self, taps: Any, logits: Any, users: Any = None, used: Any = None) -> Any:
         """Logits of every row under each of the first ``used`` slots, ``[used, N, T]``; under
         every slot where None.
         """
         rows, count = logits, self.slots if used is None else used
-        taps, logits = tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis]
         weights = {name: variable.value[:count] for name, variable in self.bank.items()}
-        out = kernel_logits(self.shape, weights, taps, logits, self._residual(tf.range(count)))
-        out = tf.transpose(out, [0, 2, 1])
+        out = self._all_rows(taps, logits, weights, tf.range(count))
         if not self.gates:
             return out
         gate, support = (self.gates[name].value[:count] for name in (GATE, SUPPORT))
         return apply_gate(rows, out, every_trust(gate, support, users))
+
+    def _gated(self, logits: Any, out: Any, slots: Any, users: Any) -> Any:
+        """Logits under the gates of the slots that gave them, all ``[N, T]``."""
+        if not self.gates:
+            return out
+        gate, support = self.gates[GATE].value, self.gates[SUPPORT].value
+        return apply_gate(logits, out, row_trust(gate, support, slots, users))
+
+    def _all_rows(self, taps: Any, logits: Any, weights: Any, slots: Any) -> Any:
+        """Logits of every row under each of M slots, whose weights these are, ``[M, N, T]``; gates
+        are left out.
+        """
+        taps, logits = tf.transpose(taps, [1, 0, 2])[tf.newaxis], tf.transpose(logits)[tf.newaxis]
+        out = kernel_logits(self.shape, weights, taps, logits, self._residual(slots))
+        return tf.transpose(out, [0, 2, 1])
 
     def _mixed(self, taps: Any, logits: Any, slots: Any) -> Any:
         """A slice is gathered for every row, so rows go in parts: what a request makes us
@@ -164,10 +174,11 @@ def kernel_inputs(shape: KernelShape, heads: dict[str, Any], memory: Any = None)
 
 
 def domain_model(backbone: keras.Model, bank: KernelBank) -> keras.Model:
-    """The second graph: the frozen backbone's inputs, ``SLOT`` int32 ``[N]``, and ``MEMORY``
-    float32 ``[N, w]`` where kernels read it -> domain logits ``[N, T]``.
+    """The second graph: the frozen backbone's inputs, ``SLOT`` int32 ``[N]`` (of a
+    ``ComposedBank`` ``[N, 1 + P]``), and ``MEMORY`` float32 ``[N, w]`` where kernels read it ->
+    domain logits ``[N, T]``.
     """
-    shape, slot = bank.shape, keras.Input((), dtype="int32", name="slot")
+    shape, slot = bank.shape, keras.Input(bank.slots_of_row, dtype="int32", name="slot")
     inputs = {
         name: keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
         for name, tensor in backbone.input.items()

@@ -1,6 +1,6 @@
 """Scores rows under kernels: logits, probabilities, and which rows and labels a task has."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment
-from configs.domains import Domain, Topic
+from configs.domains import BACKBONE, Domain, Topic
 from configs.prediction.score import SCORE
 from configs.prediction.tasks import Tasks
 from configs.tensorflow_import import tf
@@ -17,7 +17,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE, SUPPORT, apply_gate
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.page_scores import PageScores
-from trainer.kernels.routing import auto_rank, most_specific_first
+from trainer.kernels.routing import auto_rank, composed_ranks, most_specific_first
 from trainer.losses import learned_scores, predicted
 from trainer.metrics.task_metrics import auc, mean_defined
 from trainer.target_rows import defining_columns, is_defined
@@ -86,35 +86,74 @@ def score_rows(
     return scored
 
 
+def auto_logits(
+    domains: Iterable[Domain],
+    topics: Mapping[str, Topic],
+    data: BackboneOutputs,
+    score: Callable[[Domain, Rows], Floats],
+    otherwise: Floats,
+    compose: float | None = None,
+) -> tuple[list[str], Floats]:
+    """How ``auto`` serves rows.
+
+    Args:
+      domains: those whose kernels are served.
+      topics: that define them, and by which the rows are cut; their order breaks ties.
+      data: the rows.
+      score: gives the logits ``[n, T]`` of rows of a domain under its kernel.
+      otherwise: logits ``[N, T]`` of the rows that none of these domains matches.
+      compose: share of the changes that are added up (``routing.composed_ranks``); None where each
+        row's most specific domain answers alone.
+
+    Returns:
+      Of every row the name of the most specific domain that it matches, ``backbone`` where there is
+      none, and the logits ``[N, T]``.
+    """
+    served = np.array(otherwise, np.float32)
+    candidates = most_specific_first(domains, topics)
+    indices = {topic: tf.constant(data.columns[f"topic/{topic}"]) for topic in topics}
+    own = auto_rank(indices, candidates, len(served))
+    together = own[:, tf.newaxis]
+    if compose is not None:
+        together = composed_ranks(own, indices, candidates, len(served))
+    first, *parts = together.numpy().T
+    for rank, domain in enumerate(candidates, 1):
+        chosen = np.flatnonzero(first == rank)
+        served[chosen] = score(domain, chosen)
+    start = served.copy() if parts else served
+    share = np.float32(compose or 0.0)
+    for part in parts:
+        for rank in np.unique(part[part > 0]):
+            chosen = np.flatnonzero(part == rank)
+            served[chosen] += share * (score(candidates[rank - 1], chosen) - start[chosen])
+    names = [BACKBONE, *(domain.name for domain in candidates)]
+    return [names[rank] for rank in own.numpy()], served
+
+
 def route(
     domains: Iterable[Domain],
     topics: Mapping[str, Topic],
     data: BackboneOutputs,
     scores: Mapping[str, Floats],
     otherwise: Floats,
+    compose: float | None = None,
 ) -> Floats:
-    """Logits of all rows ``[N, T]`` as ``auto`` serves them: each under its most specific domain
-    that has scores.
+    """Logits of all rows ``[N, T]`` as ``auto`` serves them, by kernels that have scored theirs.
 
     Args:
-      domains: those that may answer.
-      topics: that define them, and by which the rows are cut; their order breaks ties.
+      domains: those that may answer; they do where they have scores.
+      topics: as of ``auto_logits``.
       data: the rows.
       scores: domain -> logits of its rows, in order.
-      otherwise: logits ``[N, T]`` of the rows that none of these domains matches.
+      otherwise: as of ``auto_logits``, and so the next.
+      compose: see there.
     """
-    served = otherwise.copy()
-    candidates = most_specific_first([d for d in domains if d.name in scores], topics)
-    rank = auto_rank(
-        {topic: tf.constant(data.columns[f"topic/{topic}"]) for topic in topics},
-        candidates,
-        len(served),
-    ).numpy()
-    for position, domain in enumerate(candidates, 1):
-        inside = data.domain_rows(domain)
-        routed = rank[inside] == position
-        served[inside[routed]] = scores[domain.name][routed]
-    return served
+
+    def score(domain: Domain, chosen: Rows) -> Floats:
+        return scores[domain.name][np.searchsorted(data.domain_rows(domain), chosen)]
+
+    served = [domain for domain in domains if domain.name in scores]
+    return auto_logits(served, topics, data, score, otherwise, compose)[1]
 
 
 def task_rows(

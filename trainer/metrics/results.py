@@ -189,7 +189,7 @@ class DomainResult(_OfTasks):
 
 
 class SegmentResult(_OfTasks):
-    """What serves a segment's rows (each row under its most specific active domain) against both
+    """What serves a segment's rows (each as ``auto`` serves it) against both
     references. A segment is a value of a raw column.
 
     Attributes:
@@ -298,7 +298,7 @@ class EvaluationResult(Section):
 
     Attributes:
       split: its name.
-      overall: every row under its most specific active domain.
+      overall: every row as ``auto`` serves it.
       domains: by name, in the order of the config.
       oracle: of the true probabilities, the best that a model can reach; None where they are not
         at hand.
@@ -315,6 +315,8 @@ class EvaluationResult(Section):
       calibration: of all rows; None in files that are older than it, and so the next.
       order_agreement: of the tasks that predict amounts
         (``trainer.metrics.calibration.order_agreement``).
+      compose: share of the changes that kernels add up in what serves the rows
+        (``configs.training.Routing``); None where the most specific domain's answers alone.
     """
 
     split: str
@@ -332,6 +334,7 @@ class EvaluationResult(Section):
     segments: dict[str, dict[str, SegmentResult]] | None = None
     calibration: ByTask[CalibrationPair] | None = None
     order_agreement: ByTask[RoutedFigures] | None = None
+    compose: float | None = None
 
     @property
     def ranked(self) -> tuple[str, ...]:
@@ -362,8 +365,8 @@ class EvaluationResult(Section):
         return self
 
     def to_json(self) -> dict[str, Any]:
-        """Gives what ``metrics.json`` holds."""
-        return self.model_dump(mode="json")
+        """Gives what ``metrics.json`` holds; ``compose`` is not there where it is None."""
+        return self.model_dump(mode="json", exclude={"compose"} if self.compose is None else None)
 
     @property
     def has_all(self) -> bool:

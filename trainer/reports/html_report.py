@@ -29,6 +29,7 @@ from trainer.reports.plots import plot_training
 from trainer.reports.reliability_plots import drawn_tasks, plot_reliability
 from trainer.reports.text_table import (
     count_domains,
+    describe_auto,
     describe_seen,
     describe_teacher,
     show_figure,
@@ -112,7 +113,7 @@ def _page(
             "<p class=note>Kernel minus backbone, with 95% intervals from resampled users. Filled:"
             " the domain's kernel is active; hollow: it is off, and another answers"
             f"{both}. A triangle stands at the edge for a gain beyond it; auto is every row under"
-            " its most specific active domain.</p>"
+            f" {describe_auto(result)}.</p>"
         ),
         _panels(
             plot_gains(result, order),
@@ -149,8 +150,8 @@ def _page(
             "<p class=note>Each cell of a domain: backbone -&gt; kernel, active or not; below it"
             f" the difference and its 95% interval{third}, in points (x 100) for AUC and GAUC."
             " Higher is better for AUC and GAUC, lower for log loss and NE (log loss over the"
-            " entropy of the base rate), nearer to 1 for PCOC. Overall, auto is every row under its"
-            " most specific active domain.</p>"
+            " entropy of the base rate), nearer to 1 for PCOC. Overall, auto is every row under"
+            f" {describe_auto(result)}.</p>"
         ),
         overall_table(result),
         order_table(result),
@@ -189,8 +190,8 @@ def _segments(result: EvaluationResult) -> list[str]:
     return [
         "<h2>Segments</h2>",
         (
-            "<p class=note>Rows by a raw column's value, every row under its most specific active"
-            " domain: backbone -&gt; kernel, and the differences as above. Of text the most"
+            f"<p class=note>Rows by a raw column's value, every row under {describe_auto(result)}:"
+            " backbone -&gt; kernel, and the differences as above. Of text the most"
             " frequent values stand alone; numbers are in quarters.</p>"
         ),
         *(segments_table(column, result) for column in result.segments),

@@ -44,7 +44,7 @@ def render_table(result: EvaluationResult) -> str:
     if not all(domain.active for domain in result.domains.values()):
         lines += ["", *_wrap("off: the kernel is not active (the figures are its own)")]
     lines += ["", "mean gain of single-topic domains, in AUC points", *_mean_lines(result), ""]
-    lines += ["overall: every row under its most specific active domain (auto)"]
+    lines += _wrap(f"overall: every row under {describe_auto(result)} (auto)")
     if result.rows is not None:
         lines += _wrap(count_outcomes(result.rows, result.positives, tuple(result.overall)))
     lines += align(overall_cells(result))
@@ -165,11 +165,21 @@ def describe_seen(result: EvaluationResult) -> str | None:
     )
 
 
+def describe_auto(result: EvaluationResult) -> str:
+    """What answers a row under ``auto``, in words."""
+    if result.compose is None:
+        return "its most specific active domain"
+    return (
+        f"its active single-topic domains together (compose {result.compose:g}), or its crossed one"
+    )
+
+
 def describe_teacher(record: Mapping[str, Any]) -> str:
     """Who taught a backbone, in words; ``record`` is ``trainer.job.Job.teacher``'s."""
     kernels = ", ".join(f"{name} {found['version']}" for name, found in record["kernels"].items())
     with_them = f"with kernels (domain and version) {kernels}" if kernels else "without kernels"
-    return f"taught by {record['job']}: backbone {record['backbone'][:12]} {with_them}"
+    together = f", together (compose {record['compose']:g})" if "compose" in record else ""
+    return f"taught by {record['job']}: backbone {record['backbone'][:12]} {with_them}{together}"
 
 
 def overall_cells(result: EvaluationResult) -> list[list[str]]:

@@ -228,6 +228,8 @@ def composed(
 ) -> dict[str, Floats]:
     """What domains would get from the kernels of all domains that a row is of: the logits of the
     kernel of all traffic, and a share of what each single-topic domain's kernel changes in them.
+    Unlike what is served (``trainer.kernels.routing.composed_ranks``), also of rows that have a
+    cross-topic kernel, and with kernels that are not active.
 
     Args:
       data: the rows.

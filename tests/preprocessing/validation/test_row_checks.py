@@ -20,7 +20,14 @@ from preprocessing.logs.readers import RawBatch, as_column, read_piece
 from preprocessing.logs.schema import ARROW_TYPES, Kind, raw_columns
 from preprocessing.validation.coercion import Carrier, coerce
 from preprocessing.validation.row_checks import rejected_rows, validate
-from tests.preprocessing.shop_logs import START, experiment, make_rows, write_csv, write_json
+from tests.preprocessing.shop_logs import (
+    START,
+    experiment,
+    make_rows,
+    write_csv,
+    write_json,
+    write_parquet,
+)
 
 EXPERIMENT = experiment()
 

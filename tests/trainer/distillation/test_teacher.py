@@ -8,6 +8,7 @@ import pytest
 
 from configs import Experiment, InputError
 from configs.domains import Domain
+from configs.training import Routing
 from tests.trainer.conftest import one_line, variant
 from tests.trainer.distillation.conftest import student
 from trainer.backbone.frozen_pass import run_frozen
@@ -34,7 +35,8 @@ def as_evaluated(experiment: Experiment, data: Path, job: Job, split: str) -> np
         for domain in domains
         for kernel in [teacher.kernels[domain.name]]
     }
-    return route(domains, topics, rows, scores, rows.logits)
+    compose = job.experiment().routing.compose
+    return route(domains, topics, rows, scores, rows.logits, compose)
 
 
 def scored(teacher: Teacher, experiment: Experiment, data: Path, split: str) -> np.ndarray:
@@ -66,6 +68,21 @@ def test_rows_are_scored_as_they_are_served(
         load_frozen(Job(job), theirs), Dataset.open(dataset_dir, theirs), split, None, "rows"
     )
     assert np.abs(logits - rows.logits).max() > 0.01  # the kernels did answer
+
+
+def test_kernels_that_answer_together_teach_together(
+    experiment: Experiment, dataset_dir: Path, job_copy: Path
+) -> None:
+    job = Job(job_copy)
+    alone, before = Teacher.open(job).record, as_evaluated(experiment, dataset_dir, job, "finetune")
+    job.choose_routing(Routing(compose=0.5))
+    teacher = Teacher.open(job)
+    logits = scored(teacher, student(0.5, "topics={}", "cross_topics=[]"), dataset_dir, "finetune")
+    expected = as_evaluated(experiment, dataset_dir, job, "finetune")
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+    assert np.abs(logits - before).max() > 0.01
+    assert teacher.record == alone | {"compose": 0.5}
+    assert describe_teacher(teacher.record).endswith(", together (compose 0.5)")
 
 
 def test_blocks_are_those_of_the_dataset(
