@@ -52,14 +52,22 @@ def render_outcomes(outcomes: Iterable[Outcome], tasks: Sequence[str]) -> str:
 
 
 def _cells(outcome: Outcome, tasks: Sequence[str]) -> list[str]:
-    record, decision = outcome.record, outcome.decision
+    decision = outcome.decision
     return [
         outcome.domain,
         str(decision.version or "-") if decision else "-",
         f"{outcome.rows:,}" if decision else "-",
-        *(gain_cell(auc_figure(record, task) if record else None) for task in tasks),
+        *(_gain(outcome, task) for task in tasks),
         _decided(decision) if decision else outcome.note,
     ]
+
+
+def _gain(outcome: Outcome, task: str) -> str:
+    """Of a task that has too few positives to be tested where others have enough, none."""
+    record, decision = outcome.record, outcome.decision
+    if record and decision and decision.tests and decision.tests.get(task) is None:
+        return "undecidable"
+    return gain_cell(auc_figure(record, task) if record else None)
 
 
 def _decided(decision: Decision) -> str:

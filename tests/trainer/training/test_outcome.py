@@ -58,3 +58,11 @@ def test_a_line_a_domain_says_what_was_decided_and_why_and_what_answers() -> Non
         "region=r3           -       -  -                     -                     pinned: it"
         " stays off; kernels unpin lets it be tuned",
     ]
+
+
+def test_a_gain_that_was_not_tested_beside_one_that_was_is_not_shown() -> None:
+    record = KernelRecord.model_validate(MANIFEST)
+    tested = {"delta": 0.02, "standard_error": 0.005, "better": 0.01, "worse": 0.99}
+    of_one = decision("keep", "not better", "all", tests={RANKING[0]: tested, RANKING[1]: None})
+    (_, line) = render_outcomes([Outcome("all", 10, record, of_one)], RANKING).splitlines()
+    assert "+0.00 [+1.00, +2.00]  undecidable" in line
