@@ -214,7 +214,10 @@ def test_the_score_changes_without_training(five: Run, tmp_path: Path) -> None:
 
 
 def test_a_domain_is_ranked_by_a_score_of_its_own(
-    five: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    five: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     job = Job(shutil.copytree(five.job.folder, tmp_path / "job"))
     settings = [*SMALL, "evaluation.truth=~", FIVE, "evaluation.page={label: conversion, top: 3}"]
@@ -234,7 +237,13 @@ def test_a_domain_is_ranked_by_a_score_of_its_own(
     page = evaluate(other, five.data, job).page
     assert page
     assert page.scores == other.ranked_by
+    note = "pages are judged by the scores of this config"
+    assert note not in capsys.readouterr().err
+    evaluate(five.experiment, five.data, job)
+    assert note in capsys.readouterr().err
     assert "(scene=home by open - 2 * like, region=r9 by stay)" in describe_pages(page)
+    sides.clear()
+    evaluate(other, five.data, job)
     kernels = [KernelStore(job).load(*of) for of in KernelStore(job).active().items()]
     rows = KernelRows.open(other, five.data, job, kernels, other.topics).of_split("test", "")
     served = TrainerScores(routed, kernels, rows)
