@@ -29,6 +29,12 @@ Reader = tuple[str, str, str]
 """Where in the config a column is read, the column, and how."""
 
 
+def can_be_served(column: str) -> bool:
+    """Whether a column can name an input of the served model."""
+    reserved = column.lower() in _OTHER_INPUTS or iskeyword(column)
+    return not reserved and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column) is not None
+
+
 def check_features(
     features: Mapping[str, FeatureSettings], labels: Sequence[str], debias: str | None
 ) -> None:
@@ -199,8 +205,7 @@ def check_columns(
 
     def read_served(where: str, column: str, way: str) -> None:
         read(where, column, way)
-        reserved = column.lower() in _OTHER_INPUTS or iskeyword(column)
-        if reserved or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", column):
+        if not can_be_served(column):
             raise ValueError(
                 f"{where}: column '{column}' cannot name an input of the served model; expected"
                 f" letters, digits and '_' that begin with a letter, and neither"

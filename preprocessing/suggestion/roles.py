@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from configs import InputError
+from configs.consistency import can_be_served
 from configs.errors import did_you_mean
 from preprocessing.auc import roc_auc
 from preprocessing.suggestion.columns import SampledColumn
@@ -318,6 +319,8 @@ def _tells(column: SampledColumn, label: SampledColumn) -> bool:
 
 
 def _useless(column: SampledColumn, rows: int) -> str:
+    if not can_be_served(column.name):
+        return "its name cannot be that of a model's input; rename it in the logs"
     if not column.everywhere:
         return "not every file has it"
     if column.form == "nothing":

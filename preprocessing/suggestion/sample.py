@@ -1,7 +1,8 @@
 """Reads a sample of logs of which nothing is known yet, and the moments of all rows."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, BinaryIO
@@ -108,8 +109,14 @@ def _batches(source: Source, only: str | None) -> Iterator[dict[str, RawColumn]]
         raise unreadable_error(source, error) from None
 
 
+def _check_once(source: Source, names: Iterable[str]) -> None:
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        raise InputError(f"{source.path}: column {repeated[0]} appears several times")
+
+
 def _parquet(source: Source, only: str | None) -> Iterator[dict[str, RawColumn]]:
     with open_parquet(source) as file:
+        _check_once(source, file.schema_arrow.names)
         for batch in file.iter_batches(_BATCH, columns=[only] if only else None):
             yield {name: batch.column(name) for name in batch.schema.names}
 
@@ -129,6 +136,7 @@ def _csv(source: Source, only: str | None) -> Iterator[dict[str, RawColumn]]:
             return
     with open_text(source) as file:
         names = opened(file).schema.names
+    _check_once(source, names)
     with open_text(source) as file:
         types = dict.fromkeys(names, pa.binary())
         for batch in opened(file, column_types=types, include_columns=[only] if only else names):

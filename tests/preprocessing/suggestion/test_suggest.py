@@ -162,6 +162,24 @@ def test_what_is_missing_is_asked_for(
     assert words in str(error.value)
 
 
+def test_columns_that_stand_twice_or_cannot_be_inputs_are_said(tmp_path: Path) -> None:
+    twice = tmp_path / "twice.csv"
+    twice.write_text("user_id,user_id,time,click\nu1,i1,2024-01-01T00:00:00Z,1\n")
+    with pytest.raises(InputError, match="column user_id appears several times"):
+        proposed(str(twice))
+    random = np.random.default_rng(1)
+    lines = ["uid,sku,ts,clicked,a b,class"]
+    lines += [
+        f"u{random.integers(60)},s{random.integers(9)},{1_700_000_000 + 300 * row},"
+        f"{random.integers(2)},{random.integers(3)},{random.integers(3)}"
+        for row in range(2_000)
+    ]
+    (tmp_path / "odd.csv").write_text("\n".join(lines))
+    text = suggest(str(tmp_path / "odd.csv"), Given(), SAMPLE, "odd")
+    assert '# "a b": its name cannot be that of a model\'s input; rename it in the logs' in text
+    assert parse_experiment(text).features.keys() == {"uid", "sku", "time"}
+
+
 def column(codes: npt.NDArray[np.int64]) -> SampledColumn:
     texts = [str(code) for code in range(int(codes.max()) + 1)]
     return SampledColumn("x", "text", codes, texts, np.empty(0))
