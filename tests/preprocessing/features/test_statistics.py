@@ -131,7 +131,7 @@ def test_moments_against_numpy() -> None:
 
 
 def test_moments_keep_the_sign_of_negative_numbers_through_log1p() -> None:
-    mean, deviation = fitted_on(batch_of(orders=[-np.expm1(2.0), np.expm1(4.0), None])).moments[
+    mean, deviation = fitted_on(batch_of(orders=[None, -np.expm1(2.0), np.expm1(4.0)])).moments[
         "orders"
     ]
     assert mean == pytest.approx(1.0, rel=1e-6)
@@ -293,7 +293,7 @@ def test_a_column_equal_to_a_label_is_refused_by_both_names(
 
 
 @pytest.mark.parametrize(
-    "prices", [[0.0, 1.0, 0.0, None], [0.0, 1.0, 0.0, 0.5], [1.0, 0.0, 1.0, 1.0]]
+    "prices", [[0.0, 1.0, None, 1.0], [0.0, 1.0, 0.0, 0.5], [1.0, 0.0, 1.0, 1.0]]
 )
 def test_a_column_almost_equal_to_a_label_is_a_feature(prices: list[float | None]) -> None:
     assert fitted_on(batch_of(price=prices)).moments["price"][0] != 0.0
