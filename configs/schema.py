@@ -212,10 +212,16 @@ class Experiment(Section):
         a time (``Task.matured_after``).
         """
         as_of = self.data.as_of or max(split.end for split in self.splits.values())
-        return {
-            label: as_of - timedelta(hours=hours)
-            for label, hours in self.tasks.matured_after.items()
-        }
+        try:
+            return {
+                label: as_of - timedelta(hours=hours)
+                for label, hours in self.tasks.matured_after.items()
+            }
+        except OverflowError:
+            raise ValueError(
+                f"data.as_of: there is no moment so many hours before {as_of.isoformat()}"
+                " (tasks.*.matured_after)"
+            ) from None
 
     @property
     def user_feature(self) -> str | None:

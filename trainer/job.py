@@ -117,9 +117,16 @@ class Job:
         """
         if not self.score.exists():
             return None
-        return {"scores": {}} | read_sealed(
+        chosen = {"scores": {}} | read_sealed(
             self.score, _CHOOSE_AGAIN.format("score"), "score", optional=("scores",)
         )
+        score, scores = chosen["score"], chosen["scores"]
+        texts = isinstance(scores, dict) and all(isinstance(text, str) for text in scores.values())
+        if not texts or not (score is None or isinstance(score, str)):
+            raise InputError(
+                f"{self.score}: expected expressions as text; {_CHOOSE_AGAIN.format('score')}"
+            )
+        return chosen
 
     def choose_score(self, experiment: Experiment, domains: Collection[str] = ()) -> dict[str, str]:
         """Ranks pages by the scores of another config of the same tasks, from the next export on.

@@ -379,6 +379,10 @@ class Tasks(RootModel[dict[Identifier, Task]]):
             return values
         if not any("space" in task for task in values.values()):
             return values
+        for name, task in values.items():
+            for key in ("label", "space"):
+                if not isinstance(task.get(key, ""), str):
+                    raise ValueError(f"{name}.{key}: expected text, received {task[key]!r}")
         every = {
             name: {key: value for key, value in task.items() if key != "space"}
             for name, task in values.items()

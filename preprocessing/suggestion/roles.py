@@ -126,6 +126,10 @@ def decide(columns: Columns, given: Given) -> Roles:
     for name in (*given.labels, given.timestamp, given.user, given.request, given.item):
         if name is not None and name not in columns:
             raise InputError(f"--input: no file has a column '{name}'{did_you_mean(name, columns)}")
+    named = [*given.labels, given.timestamp, given.user, given.request, given.item]
+    for name in given.labels:
+        if named.count(name) > 1:
+            raise InputError(f"--label {name}: is named twice; a label is nothing else")
     rows = len(next(iter(columns.values())).codes)
     timestamp = given.timestamp or _named(columns, _MOMENT, _may_be_moment)
     if timestamp is None:

@@ -135,7 +135,12 @@ def _csv(source: Source, only: str | None) -> Iterator[dict[str, RawColumn]]:
         if not file.read(1):
             return
     with open_text(source) as file:
-        names = opened(file).schema.names
+        try:
+            names = opened(file).schema.names
+        except UnicodeDecodeError:
+            raise InputError(
+                f"{source.path}: expected a header line of column names in UTF-8"
+            ) from None
     _check_once(source, names)
     with open_text(source) as file:
         types = dict.fromkeys(names, pa.binary())

@@ -124,6 +124,11 @@ def test_a_row_is_known_when_it_is_old_enough(
             "memory.delay_hours: 6, and labels are known after 12 h",
         ),
         (
+            ["tasks.cvr.matured_after=24", "data.as_of=0001-01-01T00:00:00Z"],
+            "data.as_of: there is no moment so many hours before 0001-01-01",
+        ),
+        (["tasks={a: {label: click, space: [1]}}"], "a.space: expected text, received [1]"),
+        (
             ["tasks={a: {label: click, matured_after: 5}, b: {label: click}}", "score=a"],
             "'click' is read in one way by one task and in another",
         ),

@@ -98,7 +98,8 @@ class PageScores:
 
     def values(self, answers: Mapping[str, tf.Tensor], places: tf.Tensor) -> tf.Tensor:
         """What the rows of a page are ranked by, ``[N]``. Every expression is computed once, for
-        all rows. A row for which its expression is no finite number stands last (our choice).
+        all rows. A row for which its expression is no number stands last (our choice);
+        infinities are the largest and the smallest number.
 
         Args:
           answers: every target's prediction ``[N]``.
@@ -116,4 +117,5 @@ class PageScores:
 
 def _value(text: str, answers: Mapping[str, tf.Tensor]) -> tf.Tensor:
     score = score_of(text, answers, _OPERATIONS)
-    return tf.where(tf.math.is_finite(score), score, tf.float32.min)
+    known = tf.where(tf.math.is_nan(score), tf.float32.min, score)
+    return tf.clip_by_value(known, tf.float32.min, tf.float32.max)

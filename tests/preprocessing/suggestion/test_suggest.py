@@ -135,6 +135,7 @@ def test_what_is_missing_where_nothing_happened_is_no_feature(logs: Path, tmp_pa
         (Given(labels=("clik",)), "no file has a column 'clik'; did you mean 'click'?"),
         (Given(labels=("scene",)), "--label scene: expected a column of 0 and 1, or of amounts"),
         (Given(timestamp="nope"), "no file has a column 'nope'"),
+        (Given(labels=("click",), user="click"), "--label click: is named twice"),
     ],
 )
 def test_what_cannot_be_is_one_line(given_: Given, words: str, logs: Path) -> None:
@@ -167,6 +168,10 @@ def test_columns_that_stand_twice_or_cannot_be_inputs_are_said(tmp_path: Path) -
     twice.write_text("user_id,user_id,time,click\nu1,i1,2024-01-01T00:00:00Z,1\n")
     with pytest.raises(InputError, match="column user_id appears several times"):
         proposed(str(twice))
+    latin = tmp_path / "latin.csv"
+    latin.write_bytes(b"user_id,pr\xefce,time,click\nu1,1,2024-01-01T00:00:00Z,1\n")
+    with pytest.raises(InputError, match="column names in UTF-8"):
+        proposed(str(latin))
     random = np.random.default_rng(1)
     lines = ["uid,sku,ts,clicked,a b,class"]
     lines += [
