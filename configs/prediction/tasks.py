@@ -63,7 +63,7 @@ class RankingLoss(Section):
     """A list-wise loss inside requests beside the loss of every row by itself: minus the log of a
     positive's part in the sum of its request's probabilities (the regression-compatible list-wise
     cross entropy of Bai et al. 2023, section 3.2). Probabilities that are right for every row make
-    both smallest, so what is served stays calibrated.
+    both smallest.
     """
 
     share: float = Field(
