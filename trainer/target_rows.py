@@ -1,6 +1,6 @@
 """Says by which columns of a dataset a target is learned and judged, and on which of its rows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +21,6 @@ def defining_columns(target: Target) -> tuple[str, ...]:
     return (*given, *(f"{KNOWN}{label}" for label in target.awaited))
 
 
-def is_known(
-    target: Target, columns: Mapping[str, npt.NDArray[np.generic]], rows: int
-) -> npt.NDArray[np.bool_]:
-    """Of which of ``rows`` rows the label of a target, and of all that it waits on, is known."""
-    known = np.ones(rows, bool)
-    for label in target.awaited:
-        known &= columns[f"{KNOWN}{label}"].astype(bool)
-    return known
-
-
 def loss_columns(tasks: Tasks) -> tuple[str, ...]:
     """Names of the columns that losses read."""
     requests = (REQUEST,) if tasks.learned_in_requests else ()
@@ -42,11 +32,24 @@ def loss_columns(tasks: Tasks) -> tuple[str, ...]:
     )
 
 
+def is_known(
+    target: Target, columns: Mapping[str, npt.NDArray[np.generic]], rows: int
+) -> npt.NDArray[np.bool_]:
+    """Of which of ``rows`` rows the label of a target, and of all that it waits on, is known."""
+    return _all_set((f"{KNOWN}{label}" for label in target.awaited), columns, rows)
+
+
 def is_defined(
     target: Target, columns: Mapping[str, npt.NDArray[np.generic]], rows: int
 ) -> npt.NDArray[np.bool_]:
     """Which of ``rows`` rows a target is defined on, by their columns."""
-    inside = np.ones(rows, bool)
-    for name in defining_columns(target):
-        inside &= columns[name].astype(bool)
-    return inside
+    return _all_set(defining_columns(target), columns, rows)
+
+
+def _all_set(
+    names: Iterable[str], columns: Mapping[str, npt.NDArray[np.generic]], rows: int
+) -> npt.NDArray[np.bool_]:
+    found = np.ones(rows, bool)
+    for name in names:
+        found &= columns[name].astype(bool)
+    return found

@@ -1,5 +1,6 @@
 """Describes the columns of a sample: what they hold, and of whom they are properties."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -11,8 +12,7 @@ import pyarrow as pa
 from configs.values import LIST_SEPARATOR
 from preprocessing.logs.readers import RawColumn
 from preprocessing.logs.schema import Kind
-from preprocessing.suggestion.sample import CARRIERS, Part
-from preprocessing.validation.coercion import coerce
+from preprocessing.suggestion.sample import Part, read_as
 
 Form = Literal["nothing", "list", "moment", "number", "text"]
 
@@ -88,15 +88,29 @@ class SampledColumn:
         group's property, about 1 of what the group says nothing of, however rare its values. 1
         where the sample cannot tell.
         """
+        if groups.name not in self._within:
+            self._within[groups.name] = self._variation(groups)
+        return self._within[groups.name]
+
+    @cached_property
+    def _within(self) -> dict[str, float]:
+        """Of the groups that were asked for: each costs a sort of the sample."""
+        return {}
+
+    def _variation(self, groups: "SampledColumn") -> float:
         known = groups.codes >= 0
         rows = np.bincount(groups.codes[known], minlength=groups.distinct)
-        pairs = np.unique(np.stack([groups.codes[known], self.codes[known]]), axis=1)
-        values = np.bincount(pairs[0], minlength=groups.distinct)
+        each = self.distinct + 1
+        pairs = np.unique(groups.codes[known] * each + self.codes[known] + 1)
+        values = np.bincount(pairs // each, minlength=groups.distinct)
         shares = np.bincount(self.codes[known] + 1) / max(int(known.sum()), 1)
         sizes, times = np.unique(rows[rows > 1], return_counts=True)
         alike = np.array([(shares**size).sum() for size in sizes])
         expected = float((times * (1.0 - alike)).sum())
         return float((values > 1).sum()) / expected if expected >= _FEWEST_GROUPS else 1.0
+
+
+Columns = Mapping[str, SampledColumn]
 
 
 def describe(parts: list[Part]) -> dict[str, SampledColumn]:
@@ -163,7 +177,7 @@ def _read(name: str, parts: list[Part], kind: Kind) -> tuple[pa.Array, float]:
     pieces, broken, known = [], 0, 0
     for part in parts:
         column: RawColumn = part.columns.get(name, pa.nulls(part.rows))
-        read = coerce(column, kind, CARRIERS[part.source.format])
+        read = read_as(column, kind, part.source)
         bad = np.zeros(part.rows, bool)
         for _, mask in read.problems:
             bad |= mask

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from preprocessing.suggestion.columns import SampledColumn
-from preprocessing.suggestion.feature_lines import Columns, features, scalar, topics
+from preprocessing.suggestion.columns import Columns, SampledColumn
+from preprocessing.suggestion.feature_lines import features, scalar, topics
 from preprocessing.suggestion.roles import Label, Roles
 from preprocessing.suggestion.windows import Windows
 
@@ -156,8 +156,8 @@ def _features(columns: Columns, roles: Roles) -> Iterator[str]:
 
 
 def _safe(column: str, used: set[str]) -> str:
-    name = re.sub(r"[^A-Za-z0-9_]+", "_", column).strip("_") or "feature"
-    while name in used or (name != column and name[0].isdigit()):
+    name = column.rstrip("_")  # what is a feature can name an input
+    while name in used:
         name = f"f_{name}"
     used.add(name)
     return name

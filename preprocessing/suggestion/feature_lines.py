@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.suggestion.columns import SampledColumn
+from preprocessing.suggestion.columns import Columns, SampledColumn
 from preprocessing.suggestion.roles import VARIES, Roles
-
-Columns = Mapping[str, SampledColumn]
 
 _FEW = 200
 """Whole numbers of so many values or fewer are codes, unless their name says that they count or

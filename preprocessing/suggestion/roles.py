@@ -6,7 +6,7 @@ made a feature unasked.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,9 +15,7 @@ from configs import InputError
 from configs.consistency import can_be_served
 from configs.errors import did_you_mean
 from preprocessing.auc import roc_auc
-from preprocessing.suggestion.columns import SampledColumn
-
-Columns = Mapping[str, SampledColumn]
+from preprocessing.suggestion.columns import Columns, SampledColumn
 
 VARIES = 0.05
 """``SampledColumn.varies_within`` up to which a column is a property of the group (our choice)."""
@@ -123,10 +121,10 @@ def decide(columns: Columns, given: Given) -> Roles:
       InputError: a column that was named is not there, or is not what it is said to be; or no
         column is a moment, a user or a label.
     """
-    for name in (*given.labels, given.timestamp, given.user, given.request, given.item):
+    named = [*given.labels, given.timestamp, given.user, given.request, given.item]
+    for name in named:
         if name is not None and name not in columns:
             raise InputError(f"--input: no file has a column '{name}'{did_you_mean(name, columns)}")
-    named = [*given.labels, given.timestamp, given.user, given.request, given.item]
     for name in given.labels:
         if named.count(name) > 1:
             raise InputError(f"--label {name}: is named twice; a label is nothing else")

@@ -22,17 +22,14 @@ from preprocessing.logs.files import (
     unreadable_error,
 )
 from preprocessing.logs.readers import RawColumn, as_column
-from preprocessing.validation.coercion import Carrier, coerce
+from preprocessing.logs.schema import Kind
+from preprocessing.validation.coercion import carrier_of, coerce
+from preprocessing.validation.scalar_coercion import Coerced
 
 _BATCH = 65_536
 _CSV_BLOCK_BYTES = 8 << 20
 
-CARRIERS = {
-    "parquet": Carrier(),
-    "json": Carrier(nulls=Data.model_fields["null_values"].default),
-    "csv": Carrier(untyped=True, nulls=Data.model_fields["null_values"].default),
-}
-"""Format -> what it leaves open, as preprocessing reads it by default."""
+_NULLS: tuple[str, ...] = Data.model_fields["null_values"].default
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,11 @@ class Part:
     source: Source
     columns: dict[str, RawColumn]
     rows: int
+
+
+def read_as(column: RawColumn, kind: Kind, source: Source) -> Coerced:
+    """A column of a file as preprocessing reads it by default."""
+    return coerce(column, kind, carrier_of(source.format, _NULLS))
 
 
 def read_sample(sources: list[Source], rows: int) -> list[Part]:
@@ -83,7 +85,7 @@ def read_moments(sources: list[Source], column: str) -> npt.NDArray[np.int64]:
     for source in sources:
         for batch in _batches(source, column):
             if column in batch:
-                values = coerce(batch[column], "timestamp", CARRIERS[source.format]).values
+                values = read_as(batch[column], "timestamp", source).values
                 found.append(values.drop_null().to_numpy(zero_copy_only=False).astype(np.int64))
     return np.concatenate(found) if found else np.empty(0, np.int64)
 

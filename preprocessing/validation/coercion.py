@@ -21,6 +21,7 @@ from configs.values import (
     UnreadableValueError,
     parse_array,
 )
+from preprocessing.logs.files import Format
 from preprocessing.logs.readers import RawColumn, as_column
 from preprocessing.logs.schema import ARROW_TYPES, Kind
 from preprocessing.validation.scalar_coercion import (
@@ -50,6 +51,11 @@ class Carrier:
 
 TYPED = Carrier()
 """Of formats that say themselves what a value is: Parquet."""
+
+
+def carrier_of(format_: Format, nulls: tuple[str, ...]) -> Carrier:
+    """How a format writes values; ``nulls`` are those of the formats whose values are text."""
+    return TYPED if format_ == "parquet" else Carrier(format_ == "csv", nulls)
 
 
 def coerce(column: RawColumn, kind: Kind, carrier: Carrier = TYPED) -> Coerced:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from configs import Experiment
 from preprocessing.logs.readers import RawBatch, RawColumn
 from preprocessing.logs.schema import raw_columns
-from preprocessing.validation.coercion import TYPED, Carrier, coerce
+from preprocessing.validation.coercion import carrier_of, coerce
 
 _SHOWN = 80  # characters of a received value that a reason repeats
 
@@ -99,7 +99,8 @@ def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
             broken[fresh] = True
 
     arrays: dict[str, pa.Array] = {}
-    columns, carrier = raw_columns(experiment), _carrier(raw, experiment)
+    columns = raw_columns(experiment)
+    carrier = carrier_of(raw.source.format, experiment.data.null_values)
     problems = {}
     for name, column in columns.items():
         arrays[name], problems[name] = coerce(raw.columns[name], column.kind, carrier)
@@ -117,13 +118,6 @@ def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
     if len(index) < count:
         rows = rows.filter(pa.array(~broken))
     return CheckedBatch(raw, rows, index, tuple(sorted(_rejections(raw, found))))
-
-
-def _carrier(raw: RawBatch, experiment: Experiment) -> Carrier:
-    """How the batch's format writes values."""
-    if raw.source.format == "parquet":
-        return TYPED
-    return Carrier(raw.source.format == "csv", experiment.data.null_values)
 
 
 def _fill_undefined_labels(

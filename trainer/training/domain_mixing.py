@@ -7,7 +7,6 @@ the weight.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,6 @@ from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import Adapter, KernelWeights, Rows
 from trainer.losses import learned_scores, loss_by_group
-from trainer.target_rows import REQUEST
 from trainer.training.joint_kernel_trainer import DomainData
 
 SAMPLE = 20_000
@@ -57,20 +55,6 @@ def training_data(
       In the order of ``domains``; a function of the arguments and the seed, for each domain apart
       from the others.
     """
-    found = _training_rows(experiment, adapter, window, domains, start)
-    if not experiment.tasks.learned_in_requests:
-        return found
-    requests = window.columns[REQUEST].astype(np.int64)
-    return [replace(data, requests=requests[data.rows]) for data in found]
-
-
-def _training_rows(
-    experiment: Experiment,
-    adapter: Adapter,
-    window: BackboneOutputs,
-    domains: Sequence[Domain],
-    start: Sequence[KernelWeights],
-) -> list[DomainData]:
     settings = experiment.finetune
     own = [window.domain_rows(domain) for domain in domains]
     if settings.mixing == "none":

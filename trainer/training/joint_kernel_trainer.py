@@ -272,7 +272,7 @@ class JointTrainer:
             present[start : start + len(part)] = domain.factors_of(part)
             start += tile_count * TILE
         columns = data.loss_columns(self.experiment.tasks, index)
-        columns["row/weight"] = data.weights[index] * present
+        columns["row/weight"] = columns["row/weight"].astype(np.float32, copy=False) * present
         tiled = index.reshape(-1, TILE)
         tasks, width = data.input_shape
         inputs = self._gathered.array((len(tiled), tasks, TILE, width))

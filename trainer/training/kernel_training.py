@@ -15,6 +15,7 @@ from trainer.backbone.input_scale import InputScale
 from trainer.data.progress_bar import row_bar
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.scoring import mean_auc, score_rows
+from trainer.target_rows import REQUEST
 from trainer.training.domain_mixing import training_data
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
@@ -96,6 +97,9 @@ def train_kernels(
         for kernel, domain in zip(given, domains, strict=True)
     ]
     data = training_data(experiment, adapter, window, domains, initial)
+    if experiment.tasks.learned_in_requests:
+        requests = window.columns[REQUEST].astype(np.int64)
+        data = [replace(of, requests=requests[of.rows]) for of in data]
     trainer = JointTrainer(
         experiment,
         adapter,
