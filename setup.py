@@ -44,6 +44,7 @@ DEV = [
     "types-PyYAML>=6,<7",
     "types-tqdm>=4.66,<5",
     "build>=1.2,<2",
+    "setuptools>=65,<82",  # installs the example package in a test
     "trustme>=1.2,<2",
 ]
 BENCH = [

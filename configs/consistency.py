@@ -10,10 +10,16 @@ from math import inf
 from configs.domain_names import ALL, folder_name, sorted_conditions
 from configs.domains import Domain, Topic
 from configs.errors import did_you_mean
-from configs.features import FeatureSettings, ReadAs
+from configs.features.settings import FeatureSettings, ReadAs
 from configs.prediction.score import check_score
+from configs.training import BUILT_IN_BODIES
 
-_NAMED_BY = {"string": "categorical", "strings": "list", "number": "numeric"}
+_NAMED_BY = {
+    "string": "categorical",
+    "strings": "list",
+    "number": "numeric",
+    "numbers": "a list of numbers",
+}
 """Ways to read a column that errors call by the kind of feature that reads so."""
 
 _TOPICS_READ = {
@@ -42,7 +48,7 @@ def check_features(
     the debias feature can be one.
     """
     for name, settings in features.items():
-        for column in settings.raw_columns(name):
+        for column in settings.reads(name, features):
             if column in labels:
                 raise ValueError(
                     f"features.{name}: column '{column}' is a label; a label cannot be a feature"
@@ -63,11 +69,49 @@ def check_features(
                 raise ValueError(
                     f"features.{output}: 'features.{name}' gives an output of that name"
                 )
+        if settings.belongs_to is not None:
+            _check_along(name, settings, settings.belongs_to, features)
     if debias is not None and not (debias in features and features[debias].can_debias):
         raise ValueError(
             f"backbone.debias.feature: '{debias}' is no categorical or numeric feature of this"
             " config"
         )
+
+
+def _check_along(
+    name: str, settings: FeatureSettings, along: str, features: Mapping[str, FeatureSettings]
+) -> None:
+    """What is read along a list is as long as that list, and of its side."""
+    owner = features.get(along)
+    if owner is None or owner.list_length is None or owner.belongs_to is not None:
+        raise ValueError(
+            f"features.{name}.along: '{along}' is no list of this config that stands by itself"
+        )
+    if settings.list_length != owner.list_length:
+        raise ValueError(
+            f"features.{name}.max_length: {settings.list_length}, and '{along}' has"
+            f" {owner.list_length}; what is read along a list is as long"
+        )
+    if settings.side != owner.side:
+        raise ValueError(
+            f"features.{name}.side: '{settings.side}', and '{along}' is of the side"
+            f" '{owner.side}'; what is read along a list is of its side"
+        )
+
+
+def check_vectors(features: Mapping[str, FeatureSettings]) -> None:
+    """A column of vectors has one size, and is read as nothing else."""
+    readers: dict[str, str] = {}
+    for name, settings in features.items():
+        for column, way in settings.reads(name, features).items():
+            if way != "numbers":
+                continue
+            other = readers.setdefault(column, name)
+            if features[other].vector_size != settings.vector_size:
+                raise ValueError(
+                    f"features.{name}: column '{column}' holds vectors of one size; 'features."
+                    f"{other}' reads another"
+                )
 
 
 def check_topics(
@@ -148,7 +192,8 @@ def check_scores(
 
 def check_body_topics(body: str, read: Sequence[str], topics: Mapping[str, Topic]) -> None:
     """The backbone's body reads as many topics as it can, each of the config and once."""
-    fewest, most, expected = _TOPICS_READ.get(body, (0, 0, "no topic"))
+    known = (0, 0, "no topic") if body in BUILT_IN_BODIES else (0, inf, "any number of topics")
+    fewest, most, expected = _TOPICS_READ.get(body, known)
     if not fewest <= len(read) <= most:
         raise ValueError(
             f"backbone.topics: body '{body}' reads {expected}, received {', '.join(read) or 'none'}"
@@ -166,8 +211,8 @@ def check_body_topics(body: str, read: Sequence[str], topics: Mapping[str, Topic
 def check_timestamp_features(features: Mapping[str, FeatureSettings], timestamp: str) -> None:
     """What reads a moment reads the row's own."""
     for name, settings in features.items():
-        for column in settings.raw_columns(name):
-            if settings.read_as == "timestamp" and column != timestamp:
+        for column, way in settings.reads(name, features).items():
+            if way == "timestamp" and column != timestamp:
                 raise ValueError(
                     f"features.{name}: timestamp features read data.timestamp '{timestamp}',"
                     f" received '{column}'"
@@ -224,11 +269,15 @@ def check_columns(
         for column in columns:
             read_served(f"memory.keys.{name}", column, "string")
     for column in kept:
+        if read_as.get(column) == "numbers":
+            raise ValueError(
+                f"data.topic_columns: '{column}' is a list of numbers; no topic reads it"
+            )
         read_served("data.topic_columns", column, read_as.get(column, "string"))
     for reader in others:
         read(*reader)
     for key in keys:
-        if read_as.get(key) == "strings":
+        if read_as.get(key) in ("strings", "numbers"):
             raise ValueError(f"data: column '{key}' is a list; a key is one value")
 
 
@@ -265,7 +314,7 @@ def _served(
     features: Mapping[str, FeatureSettings], topics: Mapping[str, Topic]
 ) -> Iterator[tuple[str, str, ReadAs]]:
     for name, settings in features.items():
-        for column in settings.raw_columns(name):
-            yield f"features.{name}", column, settings.read_as
+        for column, way in settings.reads(name, features).items():
+            yield f"features.{name}", column, way
     for name, topic in topics.items():
         yield f"topics.{name}", topic.column, topic.read_as

@@ -18,7 +18,7 @@ import yaml
 from pydantic import ValidationError
 
 from configs.errors import ConfigError
-from configs.features import FEATURE_KINDS
+from configs.features import BROKEN, FEATURE_KINDS
 from configs.schema import Experiment
 
 _MAX_BYTES = 1_000_000
@@ -157,6 +157,8 @@ def _describe(item: Any) -> str:
         if not (index == 2 and item["loc"][0] == "features" and key in FEATURE_KINDS)
     ]
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "union_tag_invalid" and BROKEN:
+        message = f"{message} ({'; '.join(BROKEN)})"
     if not message[:2].isupper():  # YAML stays YAML
         message = message[:1].lower() + message[1:]
     received = item["input"]

@@ -7,7 +7,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, ValidationError, model_validator
 
 from configs.consistency import (
     check_body_topics,
@@ -20,11 +20,14 @@ from configs.consistency import (
     check_segments,
     check_timestamp_features,
     check_topics,
+    check_vectors,
 )
 from configs.domains import ALL, Domain, Topic, enumerate_domains
 from configs.features import Feature
+from configs.features.numbers import Numbers
 from configs.memory import Memory
-from configs.prediction.score import LONGEST, check_score
+from configs.prediction.expressions import LONGEST
+from configs.prediction.score import check_score
 from configs.prediction.tasks import Tasks
 from configs.section import Count, CountOrNone, SafeName, Section, Seed, UtcDatetime
 from configs.simulation import Simulation
@@ -180,6 +183,9 @@ class Experiment(Section):
         ),
     )
     splits: dict[SafeName, Split] = Field(min_length=1)
+    numbers: Numbers | None = Field(
+        None, description="settings of numeric features that say nothing themselves"
+    )
     features: dict[SafeName, Feature] = Field(min_length=1)
     topics: dict[SafeName, Topic] = Field(default_factory=dict)
     cross_topics: tuple[tuple[str, str], ...] = ()
@@ -198,13 +204,26 @@ class Experiment(Section):
         return self.tasks.labels
 
     def columns_of(self, feature: str) -> tuple[str, ...]:
-        """The raw columns a feature reads: one, or those of a cross."""
-        return self.features[feature].raw_columns(feature)
+        """The raw columns a feature reads."""
+        return tuple(self.features[feature].reads(feature, self.features))
 
     def column_of(self, feature: str) -> str:
         """The raw column of a feature that reads one."""
         (column,) = self.columns_of(feature)
         return column
+
+    @cached_property
+    def lists_alike(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of raw columns whose lists have as many elements in every row: a list, and what
+        is read along it or are its weights.
+        """
+        pairs = []
+        for name, settings in self.features.items():
+            own, *weights = self.columns_of(name)
+            along = settings.belongs_to
+            pairs += [(self.columns_of(along)[0], own)] if along else []
+            pairs += [(own, column) for column in weights if settings.list_length]
+        return tuple(pairs)
 
     @cached_property
     def known_before(self) -> dict[str, datetime]:
@@ -251,10 +270,7 @@ class Experiment(Section):
         training reads.
         """
         return {
-            "features": {
-                name: spec.model_dump(mode="json", exclude=set(spec.training_only))
-                for name, spec in self.features.items()
-            },
+            "features": {name: spec.decisive() for name, spec in self.features.items()},
             "order": {"features": list(self.features)},  # digests sort keys; order gives meaning
         }
 
@@ -293,6 +309,22 @@ class Experiment(Section):
             known = {label: moment.isoformat() for label, moment in self.known_before.items()}
             shown["known_before"] = known
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _numbers_are_alike(cls, values: Any) -> Any:
+        """Fills the settings of numeric features; what is stored of an experiment has them."""
+        if not isinstance(values, dict) or values.get("numbers") is None:
+            return values
+        features = values.get("features")
+        if not isinstance(features, dict):
+            return values
+        try:
+            numbers = Numbers.model_validate(values["numbers"])
+        except ValidationError:
+            return values  # the field's own check says what is wrong
+        filled = {name: numbers.fill(feature) for name, feature in features.items()}
+        return {**values, "features": filled}
 
     @model_validator(mode="after")
     def _score_is_sound(self) -> "Experiment":
@@ -370,6 +402,7 @@ class Experiment(Section):
     def _features_and_topics_are_sound(self) -> "Experiment":
         debias = self.backbone.debias
         check_features(self.features, self.label_columns, debias.feature if debias else None)
+        check_vectors(self.features)
         check_topics(self.topics, self.data.topic_columns, self.data.timestamp, self.label_columns)
         check_memory(self.memory.keys if self.memory else {}, self.label_columns)
         check_cross_topics(self.topics, self.cross_topics)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from configs.features import ReadAs
+from configs.features.settings import ReadAs
 from configs.section import Section, TimeZoneName
 
 _HOURS = re.compile(r"(\d\d)-(\d\d)")

@@ -1,10 +1,20 @@
 """Defines the settings of the models and of their training."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
+from configs.errors import did_you_mean
+from configs.plugins import BODIES, installed
 from configs.section import Count, CountOrNone, Depth, Rate, SafeName, Section, Weight, Width
+
+Option = (
+    bool
+    | Annotated[int, Field(ge=-(2**31), lt=2**31)]
+    | Annotated[float, Field(ge=-1e9, le=1e9)]
+    | Annotated[str, Field(max_length=1_000)]
+)
+BUILT_IN_BODIES = ("shared_bottom", "esmm", "mmoe", "ple", "star", "pepnet", "hamur")
 
 
 class Debias(Section):
@@ -20,12 +30,16 @@ class Debias(Section):
 class Backbone(Section):
     """Embeddings, a body, and a tower for each task."""
 
-    body: Literal["shared_bottom", "esmm", "mmoe", "ple", "star", "pepnet", "hamur"] = Field(
+    body: str = Field(
         "mmoe",
         description=(
-            "what stands between embeddings and towers; the last three read the row's domain and"
-            " are trained from scratch"
+            "what stands between embeddings and towers: shared_bottom, esmm, mmoe, ple; star,"
+            " pepnet and hamur, which read the row's domain and are trained from scratch; or the"
+            " name of an installed package's (configs.plugins)"
         ),
+    )
+    options: dict[SafeName, Option] = Field(
+        default_factory=dict, description="settings of an installed package's body"
     )
     topics: tuple[SafeName, ...] = Field(
         (),
@@ -52,6 +66,23 @@ class Backbone(Section):
     attention_layers: tuple[Width, ...] = (32,)
     dropout: float = Field(0.0, ge=0.0, lt=1.0)
     debias: Debias | None = None
+
+    @field_validator("body")
+    @classmethod
+    def _body_exists(cls, body: str) -> str:
+        known = [*BUILT_IN_BODIES, *installed(BODIES)]
+        if body not in known:
+            raise ValueError(
+                f"'{body}' is no body{did_you_mean(body, known)} (that of another package needs the"
+                f" package to be installed: entry point {BODIES})"
+            )
+        return body
+
+    @model_validator(mode="after")
+    def _options_have_a_reader(self) -> "Backbone":
+        if self.options and self.body in BUILT_IN_BODIES:
+            raise ValueError(f"options: body '{self.body}' has none; they are of other packages'")
+        return self
 
 
 class Teaching(Section):

@@ -35,7 +35,9 @@ Text of JSON and Parquet is itself.
 
 A label is a number that is 0 or 1; a weight is a number of at least 0. A list holds texts, all from
 values of one type (whole numbers and fractions are one type); missing elements are left out, and a
-missing list is empty. A field of a CSV file holds a list as ``a|b|c`` or as a JSON array.
+missing list is empty. A list of numbers holds numbers, each of any type that a number may have;
+there a missing element is a missing number, which keeps its place. A field of a CSV file holds a
+list as ``a|b|c`` or as a JSON array.
 """
 
 import json
@@ -77,6 +79,7 @@ NO_TIMESTAMP = "expected a timestamp, ISO 8601 text or seconds since 1970"
 OUT_OF_RANGE = "expected a timestamp from 1990 to 2100"
 NO_LIST = "expected a list"
 NO_TEXT_LIST = "expected a list of texts"
+NO_NUMBER_LIST = "expected a list of numbers"
 
 _NUMBER = re.compile(
     r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII
@@ -231,6 +234,21 @@ def texts_of(value: object) -> list[str]:
     return [text for text in texts if text is not None]
 
 
+def numbers_of(value: object) -> list[float | None]:
+    """Reads a value as a list of numbers, None where an element is missing; a missing list is
+    empty. Raises ``UnreadableValueError``.
+    """
+    if value is None:
+        return []
+    if not isinstance(value, list | tuple):
+        raise UnreadableValueError(NO_LIST, value)
+    try:
+        return [number_of(element) for element in value]
+    except UnreadableValueError as error:
+        rule = NO_NUMBER_LIST if error.rule == NO_NUMBER else error.rule
+        raise UnreadableValueError(rule, value) from None
+
+
 def text_of_field(text: str | bytes | None) -> str | None:
     """Reads text in a field of a CSV file; None where it is missing. Raises
     ``UnreadableValueError``.
@@ -254,10 +272,22 @@ def texts_of_field(text: str | bytes | None) -> list[str]:
     return texts_of(parse_array(decoded))
 
 
+def numbers_of_field(text: str | bytes | None) -> list[float | None]:
+    """Reads a list of numbers in a field of a CSV file, which holds it as one of texts. Raises
+    ``UnreadableValueError``.
+    """
+    decoded = _decoded(text or "")
+    if not decoded:
+        return []
+    written = parse_array(decoded) if decoded.startswith("[") else decoded.split(LIST_SEPARATOR)
+    return numbers_of(written)
+
+
 READERS: Mapping[str, Callable[[object], object]] = {
     "string": text_of,
     "strings": texts_of,
     "number": number_of,
+    "numbers": numbers_of,
     "label": label_of,
     "amount": amount_of,
     "weight": weight_of,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from configs.values import READERS, UnreadableValueError
 
-KINDS = ("string", "strings", "number", "label", "weight", "timestamp")
+KINDS = ("string", "strings", "number", "numbers", "label", "weight", "timestamp")
 
 _BLANKS = st.sampled_from(["", "", " ", "\t", "\u00a0", "\n"])
 _NUMBERS = """

@@ -15,8 +15,9 @@ from typing import Any
 import keras
 import numpy as np
 
+from benchmarks.method.rate_columns import write_rates
 from configs import Experiment, InputError
-from configs.files import atomic_file, read_json, write_json
+from configs.files import atomic_directory, atomic_file, read_json, write_json
 from configs.memory import Memory
 from preprocessing.beam.dataset_job import Job as DatasetJob
 from preprocessing.beam.progress import say
@@ -62,11 +63,16 @@ class Bench:
       experiment: data, backbone and pre-training settings, seed.
       logs: glob of the logs; None where the experiment simulates them.
       folder: where datasets and job directories are kept.
+      rates: past rates that the logs get as columns, beside their own; none where None.
     """
 
-    def __init__(self, experiment: Experiment, logs: str | None, folder: Path) -> None:
+    def __init__(
+        self, experiment: Experiment, logs: str | None, folder: Path, rates: Memory | None = None
+    ) -> None:
         self.experiment, self.folder = experiment, folder
         self.logs = logs = logs or self._simulated()
+        if rates is not None:
+            self.logs = logs = self._with_rates(logs, rates)
         kept = sorted(column.name for column in asked_columns(experiment))
         self.data = folder / "data" / _digest([experiment.data_digest, logs, kept])
         with _alone(self.data):
@@ -170,6 +176,16 @@ class Bench:
         with _alone(folder):
             if not folder.exists():
                 simulate(self.experiment, folder)
+        return str(folder / "*.parquet")
+
+    def _with_rates(self, logs: str, rates: Memory) -> str:
+        experiment = self.experiment
+        decisive = [logs, rates.definition, experiment.tasks.spaces, experiment.data.request]
+        folder = self.folder / "rates" / _digest(decisive)
+        with _alone(folder):
+            if not folder.exists():
+                with atomic_directory(folder) as new:
+                    write_rates(experiment, rates, logs, new)
         return str(folder / "*.parquet")
 
     def tap_width(self, tap: str) -> int:

@@ -27,6 +27,7 @@ class BoostedFeatures:
       training days strictly before the row's own day, so that no row reads a label of its day or of
       a later one; smoothed by 20 rows of the mean of those days, NaN on the first day. Rows after
       training read all of its days.
+    - Vectors, and the numbers of lists, as a feature for each place.
     - A list as the number of its entries, and whether the candidate is among them where both share
       a vocabulary.
     - The debias feature is left out: serving does not know it.
@@ -117,6 +118,8 @@ class BoostedFeatures:
                     columns[f"{name}_has_{output.table}"] = (
                         (values == wanted[:, np.newaxis]) & (values != 0)
                     ).any(axis=1)
+            elif output.kind == "numbers":
+                columns |= {f"{name}_{place}": part for place, part in enumerate(values.T)}
             elif name in self._rates:
                 columns |= {
                     f"{name}_{label}_rate": rates.read(values, days)

@@ -91,6 +91,7 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
                 study.splits,
                 study.resamples,
                 study.logs,
+                *([study.rates.definition] if study.rates else []),
                 STREAMS,  # cells of other draws cannot be paired with these
             ]
             digest = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:16]
@@ -122,12 +123,13 @@ def _kept_columns(study: Study) -> list[str]:
 def run_cells(study: Study, cells: list[Cell], logs: str | None, folder: Path) -> Iterator[Cell]:
     """Runs what is not finished; gives every cell back as it is done."""
     bench: Bench | None = None
+    rates = study.rates
     waiting = [cell for cell in cells if cell.outcomes(folder) is None]
     for number, cell in enumerate(waiting, 1):
         say(f"[{number}/{len(waiting)}] {cell.method.title}, seed {cell.seed}")
         if bench is None or bench.experiment != cell.built:
             bench = None  # its forward passes go before the next one's come
-            bench = Bench(cell.built, logs, folder)
+            bench = Bench(cell.built, logs, folder, rates)
         outcomes = METHODS[cell.method.run](
             bench, cell.trained, list(study.splits), cell.method.options
         )

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from configs import Experiment, InputError, load_experiment
 from configs.load import parse_yaml
+from configs.memory import Memory
 from configs.section import SafeName, Section
 
 ROOT = Path(__file__).parents[2]
@@ -173,6 +174,9 @@ class Study(Section):
     description: str
     config: str = Field(description="experiment YAML, relative to the repository")
     logs: str | None = Field(None, description="glob relative to --input; simulated where absent")
+    rates: Memory | None = Field(
+        None, description="past rates that every row has as columns, rate_KEY_TASK, rate_KEY_rows"
+    )
     facts: tuple[str, ...] = ()
     splits: tuple[str, ...] = ("test",)
     seeds: tuple[int, ...] = (17, 18, 19)

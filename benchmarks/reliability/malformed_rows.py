@@ -21,7 +21,7 @@ NAME = "small"
 """What requests call the model."""
 DOMAIN = "auto"
 _ROWS = 3
-_TYPES = {"string": 7, "strings": 7, "number": 1, "timestamp": 9}
+_TYPES = {"string": 7, "strings": 7, "number": 1, "numbers": 1, "timestamp": 9}
 _BAD, _OK = frozenset({"INVALID_ARGUMENT"}), frozenset({"OK"})
 _PREDICT_PATH = f"/v1/models/{NAME}:predict"
 MOST_ROWS = 5_000

@@ -34,6 +34,7 @@ SERVED_COLUMNS = {
 }
 """Kind of column -> the one whose values are odd, of those that a request carries."""
 _DOMAIN = "auto"
+_MISSING: Row = {"string": "", "strings": [""], "number": math.nan, "numbers": [math.nan]}
 _UNKNOWN = "a text that no log has"
 _NOWHERE = 0
 """A moment that no log may hold: over the wire it is missing."""
@@ -95,7 +96,8 @@ class ScoredRows:
     def compare(self, scores: Callable[[pa.RecordBatch], dict[str, Any]]) -> None:
         """Compares every sound row with the trainer's own path: output -> values ``[N]``."""
         columns = raw_columns(self._experiment)
-        filler: Row = {"string": "x", "strings": [], "number": 0.0, "timestamp": 0, "label": 0.0}
+        filler: Row = {"string": "x", "number": 0.0, "timestamp": 0, "label": 0.0}
+        filler |= {"strings": [], "numbers": []}
         table = {
             name: pa.array(
                 [row.get(name, filler[column.kind]) for row, _ in self.sound],
@@ -165,9 +167,7 @@ class ScoredRows:
         sent = row | {"domain": _DOMAIN}
         for column in self._columns:
             if sent[column.name] is None:
-                sent[column.name] = {"string": "", "strings": [""], "number": math.nan}.get(
-                    column.kind, _NOWHERE
-                )
+                sent[column.name] = _MISSING.get(column.kind, _NOWHERE)
             elif column.kind == "strings" and sent[column.name] == []:
                 sent[column.name] = [""]
         document: Any = (

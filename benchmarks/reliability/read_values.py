@@ -25,7 +25,13 @@ from hypothesis import strategies as st
 
 from benchmarks.reliability.small_job import CONFIG, WITH_CONFIG
 from configs import Experiment, load_experiment
-from configs.values import READERS, UnreadableValueError, text_of_field, texts_of_field
+from configs.values import (
+    READERS,
+    UnreadableValueError,
+    numbers_of_field,
+    text_of_field,
+    texts_of_field,
+)
 from preprocessing.beam.progress import say
 from preprocessing.logs.files import find_sources, plan
 from preprocessing.logs.readers import read_piece
@@ -205,8 +211,9 @@ class Readings:
 def _value(value: Any, column: Column, suffix: str, nulls: tuple[str, ...]) -> Any:
     if suffix != "csv":
         return READERS[column.kind](_without(value, nulls))
-    if column.kind == "strings":
-        return texts_of_field(_field(_without(value, nulls)))
+    if column.kind in ("strings", "numbers"):
+        read = texts_of_field if column.kind == "strings" else numbers_of_field
+        return read(_field(_without(value, nulls)))
     field = _without(_field(value), nulls)
     return text_of_field(field) if column.kind == "string" else READERS[column.kind](field)
 

@@ -129,7 +129,9 @@ def seconds_to_best_peer(curves: dict[str, _Curve], peers: list[str]) -> Figures
 
 def _without_attention(experiment: Experiment) -> Experiment:
     features = {
-        name: feature.model_copy(update={"attention": False}) if feature.kind == "list" else feature
+        name: feature.model_copy(update={"attention": False})
+        if feature.pools_by_attention
+        else feature
         for name, feature in experiment.features.items()
     }
     return experiment.model_copy(update={"features": features})

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, RootModel, model_validator
 
-from configs.prediction.score import FUNCTIONS
+from configs.prediction.expressions import FUNCTIONS
 from configs.section import Identifier, Section, Weight
 
 EVERY_ROW = "all"

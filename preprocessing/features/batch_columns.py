@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.features.settings import ReadAs
 
 Array = npt.NDArray[np.generic]
 
@@ -51,6 +54,26 @@ class BatchColumns:
         numbers = self.array(name).to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
         return tf.constant(numbers)
 
+    def number_lists(self, name: str, most: int) -> Any:
+        """A column of lists of numbers as a float32 tensor ``[N, L]``, cut to ``most`` and padded
+        to the longest; null is NaN, and so is the padding.
+        """
+        from configs.tensorflow_import import tf
+
+        lists = pc.list_slice(self.array(name), 0, most)
+        numbers = lists.flatten().to_numpy(zero_copy_only=False).astype(np.float32, copy=False)
+        return tf.constant(dense(lists, numbers, np.nan))
+
+    def tensor(self, name: str, kind: ReadAs) -> Any:
+        """A column of one value a row as the transform's graph takes it, ``[N]``."""
+        return {"string": self.text, "number": self.numbers, "timestamp": self.moments}[kind](name)
+
+    def text(self, name: str) -> Any:
+        """A column of text as a tensor ``[N]``; every distinct value becomes a string once."""
+        from configs.tensorflow_import import tf
+
+        return tf.constant(self.by_distinct_value(name, tf.identity))
+
     def moments(self, name: str) -> Any:
         """A column of timestamps as an int64 tensor ``[N]`` of seconds since 1970 UTC."""
         from configs.tensorflow_import import tf
@@ -58,8 +81,28 @@ class BatchColumns:
         return tf.constant(self.array(name).to_numpy(zero_copy_only=False))
 
 
+def cut_or_pad(values: Any, length: int, padding: float = 0) -> Any:
+    """A tensor ``[N, L]`` -> ``[N, length]``."""
+    from configs.tensorflow_import import tf
+
+    values = values[:, :length]
+    short = [[0, 0], [0, length - tf.shape(values)[1]]]
+    values = tf.pad(values, short, constant_values=tf.cast(padding, values.dtype))
+    return tf.ensure_shape(values, [None, length])
+
+
+def dense(lists: pa.Array, flat: Array, padding: float = 0) -> Array:
+    """The elements of lists -> ``[N, longest]``, padded as a client pads a request."""
+    lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    starts = np.cumsum(lengths) - lengths
+    found = np.full((len(lists), int(lengths.max(initial=0))), padding, flat.dtype)
+    row = np.repeat(np.arange(len(lists)), lengths)
+    found[row, np.arange(len(flat)) - np.repeat(starts, lengths)] = flat
+    return found
+
+
 def is_list(column: pa.Array) -> bool:
-    """Whether a column holds lists of text, not text."""
+    """Whether a column holds lists."""
     return bool(pa.types.is_list(column.type))
 
 

@@ -28,16 +28,17 @@ class Output:
     Attributes:
       name: the feature's name, with ``_hour`` or ``_weekday`` for parts of a timestamp.
       feature: the feature it comes from.
-      kind: ``id`` int32 ``[N]``, ``ids`` int32 ``[N, length]``, ``number`` float32 ``[N]``.
+      kind: ``id`` int32 ``[N]``, ``ids`` int32 ``[N, length]``, ``number`` float32 ``[N]``,
+        ``numbers`` float32 ``[N, length]``.
       table: the output whose embedding table it uses (its own name unless it shares one); numbers
         have none.
       size: number of ids, padding included; 0 for numbers.
-      length: of each row's list.
+      length: of each row's list or vector.
     """
 
     name: str
     feature: str
-    kind: Literal["id", "ids", "number"]
+    kind: Literal["id", "ids", "number", "numbers"]
     table: str
     size: int = 0
     length: int = 0
@@ -61,19 +62,6 @@ class Statistic(Protocol):
         """The feature's constants."""
 
 
-@dataclass(frozen=True)
-class Constants:
-    """What graphs and batches are transformed with.
-
-    Attributes:
-      fitted: the constants of every feature.
-      lookups: feature -> what turns its strings into ids, of those that own one.
-    """
-
-    fitted: Fitted
-    lookups: Mapping[str, Lookup]
-
-
 class FeatureKind(Protocol):
     """One feature of an experiment: its statistic, its outputs, and two ways to the same bits.
 
@@ -95,7 +83,7 @@ class FeatureKind(Protocol):
           folder: for files that the module reads when it is made and when it is saved.
         """
 
-    def graph(self, raw: list[Tensor], constants: Constants) -> dict[str, Tensor]:
+    def graph(self, raw: list[Tensor], constants: "Constants") -> dict[str, Tensor]:
         """Its outputs by name, as a graph.
 
         Args:
@@ -103,5 +91,20 @@ class FeatureKind(Protocol):
           constants: of the fitted transform.
         """
 
-    def batch(self, columns: BatchColumns, constants: Constants) -> dict[str, Array]:
+    def batch(self, columns: BatchColumns, constants: "Constants") -> dict[str, Array]:
         """Its outputs by name, of validated rows: the bits that ``graph`` gives."""
+
+
+@dataclass(frozen=True)
+class Constants:
+    """What graphs and batches are transformed with.
+
+    Attributes:
+      fitted: the constants of every feature.
+      lookups: feature -> what turns its strings into ids, of those that own one.
+      features: every feature, for those that are made of others.
+    """
+
+    fitted: Fitted
+    lookups: Mapping[str, Lookup]
+    features: Mapping[str, FeatureKind]

@@ -5,7 +5,7 @@ TensorFlow.
 from configs import Experiment
 from preprocessing.features.feature_kind import Output as Output
 from preprocessing.features.fitted import Fitted
-from preprocessing.features.kinds import features_of
+from preprocessing.features.kinds.registry import features_of
 
 
 def transform_outputs(experiment: Experiment, fitted: Fitted) -> dict[str, Output]:
@@ -19,4 +19,4 @@ def transform_outputs(experiment: Experiment, fitted: Fitted) -> dict[str, Outpu
 
 def vocabulary_sizes(outputs: dict[str, Output]) -> dict[str, int]:
     """Number of ids of every output that has ids."""
-    return {name: output.size for name, output in outputs.items() if output.kind != "number"}
+    return {name: output.size for name, output in outputs.items() if output.size}

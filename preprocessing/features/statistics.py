@@ -11,7 +11,7 @@ import pyarrow as pa
 from configs import Experiment, InputError
 from preprocessing.features.feature_kind import Statistic
 from preprocessing.features.fitted import Fitted
-from preprocessing.features.kinds import features_of
+from preprocessing.features.kinds.registry import features_of
 from preprocessing.features.label_copies import LabelCopies
 from preprocessing.logs.schema import raw_columns
 

@@ -15,7 +15,7 @@ from configs.tensorflow_import import tf
 from preprocessing.features.batch_columns import Array, BatchColumns
 from preprocessing.features.feature_kind import Constants
 from preprocessing.features.fitted import Fitted
-from preprocessing.features.kinds import features_of
+from preprocessing.features.kinds.registry import features_of
 from preprocessing.features.output_spec import Output as Output
 from preprocessing.features.output_spec import transform_outputs as transform_outputs
 from preprocessing.features.output_spec import vocabulary_sizes as vocabulary_sizes
@@ -43,7 +43,7 @@ class Transform(tf.Module):
             for name, feature in self._features.items()
             if (lookup := feature.lookup(fitted, Path(self._folder.name))) is not None
         }
-        self._constants = Constants(fitted, self._ids)
+        self._constants = Constants(fitted, self._ids, self._features)
 
     def features(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Outputs by name, as ``transform_outputs`` describes them, of every feature whose raw

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.features import FeatureSettings, Vocabulary
+from configs.features.settings import FeatureSettings, Vocabulary
 from preprocessing.features.feature_kind import Lookup
 from preprocessing.features.fitted import Fitted, FittedFeature
 from preprocessing.features.value_counts import ValueCounts

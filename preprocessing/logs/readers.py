@@ -32,6 +32,8 @@ _CSV_BLOCK_BYTES = (
 NO_OBJECT = "json: expected one JSON object a line"
 
 _NOTHING = {type(None)}
+_ARE_NUMBERS = {int, float, type(None)}
+_LISTS = ("strings", "numbers")
 
 RawColumn: TypeAlias = pa.Array | list[object]
 """A column as it came; a list of Python values where JSON mixes types."""
@@ -257,13 +259,15 @@ def _json_type(value: object, kind: Kind) -> pa.DataType | None:
     """The type a column most likely has, from the value on the first line; a wrong guess only
     costs time. None where Arrow's parser would not read values as they are written.
     """
-    if isinstance(value, dict) or (isinstance(value, list) and kind != "strings"):
+    if isinstance(value, dict) or (isinstance(value, list) and kind not in _LISTS):
         return None  # no such value is sound, and Arrow's parser fails on nested nulls
     if kind in ("number", "weight", "amount") and not isinstance(value, str | bool):
         return pa.float64()  # its first value may happen to be whole
     parts = value if isinstance(value, list) else [value]
+    if kind == "numbers" and isinstance(value, list) and set(map(type, parts)) <= _ARE_NUMBERS:
+        return pa.list_(pa.float64())
     if all(part is None for part in parts):
-        return ARROW_TYPES["strings" if kind == "strings" else "string"]
+        return ARROW_TYPES[kind if kind in _LISTS else "string"]
     if kind in ("string", "strings") and any(isinstance(part, float | list) for part in parts):
         return None  # whole numbers among fractions would lose digits of their text
     return pa.array([value]).type

@@ -1,12 +1,12 @@
 """Says which raw columns an experiment reads, and which Arrow type each has once validated."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import pyarrow as pa
 
 from configs import Experiment
-from configs.features import ReadAs
+from configs.features.settings import ReadAs
 
 Kind = ReadAs | Literal["label", "amount", "weight", "double", "microseconds"]
 
@@ -14,6 +14,7 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "string": pa.string(),
     "strings": pa.list_(pa.string()),
     "number": pa.float32(),
+    "numbers": pa.list_(pa.float32()),
     "timestamp": pa.int64(),
     "label": pa.float32(),
     "amount": pa.float32(),
@@ -21,7 +22,8 @@ ARROW_TYPES: dict[Kind, pa.DataType] = {
     "double": pa.float64(),
     "microseconds": pa.int64(),
 }
-"""Type of a validated column: null strings and numbers are missing, timestamps are whole seconds
+"""Type of a validated column: null strings and numbers are missing, in lists of numbers too,
+timestamps are whole seconds
 since 1970 (UTC). No column is of the last two kinds: keys are compared in them.
 """
 
@@ -38,6 +40,7 @@ class Column:
         topics to come may one day; labels and keys do not).
       side: side of its first feature, crosses coming last; ``context`` where only topics or memory
         read it; None where it is not served.
+      size: how many numbers a list of numbers has where it is not missing; None for any number.
     """
 
     name: str
@@ -45,17 +48,20 @@ class Column:
     required: bool = False
     served: bool = False
     side: str | None = None
+    size: int | None = None
 
 
 def raw_columns(experiment: Experiment) -> dict[str, Column]:
     """Every raw column the experiment reads, by name, features first and in the config's order."""
     columns: dict[str, Column] = {}
+    features = experiment.features
     # Crosses last: a column that another feature reads as well is of that feature's side.
-    for name in sorted(experiment.features, key=lambda name: len(experiment.columns_of(name)) > 1):
-        settings = experiment.features[name]
-        for column in experiment.columns_of(name):
+    for name in sorted(features, key=lambda name: features[name].joins_columns):
+        settings = features[name]
+        for column, way in settings.reads(name, features).items():
+            size = settings.vector_size if way == "numbers" else None
             columns.setdefault(
-                column, Column(column, settings.read_as, served=True, side=settings.side)
+                column, Column(column, way, served=True, side=settings.side, size=size)
             )
     for topic in experiment.topics.values():
         columns.setdefault(
@@ -100,6 +106,4 @@ def _require(columns: dict[str, Column], column: Column) -> None:
     from now on.
     """
     known = columns.get(column.name, column)
-    columns[column.name] = Column(
-        known.name, known.kind, required=True, served=known.served, side=known.side
-    )
+    columns[column.name] = replace(known, required=True)

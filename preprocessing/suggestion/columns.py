@@ -39,6 +39,8 @@ class SampledColumn:
       numbers: float64 ``[N]``, NaN where missing; empty where the form is not ``number``.
       members: of lists: their distinct members; else empty.
       longest: of lists: the members of the longest one.
+      fractions: of lists: whether their members are numbers, and not all of them whole.
+      alike: of lists: whether all that are not empty are of one length, of two or more.
       everywhere: whether all files have it.
     """
 
@@ -49,6 +51,8 @@ class SampledColumn:
     numbers: npt.NDArray[np.float64]
     members: frozenset[str] = frozenset()
     longest: int = 0
+    fractions: bool = False
+    alike: bool = False
     everywhere: bool = True
 
     @property
@@ -125,6 +129,9 @@ def _column(name: str, parts: list[Part]) -> SampledColumn:
         lists = _read(name, parts, "strings")[0].to_pylist()
         texts = pa.array([LIST_SEPARATOR.join(value) if value else None for value in lists])
         codes, values = _encoded(texts)
+        numbers, no_numbers = _read(name, parts, "numbers")
+        found = numbers.flatten().drop_null().to_numpy(zero_copy_only=False)
+        lengths = {len(value) for value in numbers.to_pylist() if value}
         return SampledColumn(
             name,
             "list",
@@ -133,6 +140,8 @@ def _column(name: str, parts: list[Part]) -> SampledColumn:
             np.empty(0),
             frozenset(member for value in lists for member in value or ()),
             max((len(value) for value in lists if value), default=0),
+            no_numbers <= _MOST_BROKEN and bool((found != np.floor(found)).any()),
+            len(lengths) == 1 and lengths != {1},
             everywhere,
         )
     texts, _ = _read(name, parts, "string")

@@ -74,19 +74,23 @@ def features(columns: Columns, roles: Roles) -> Iterator[tuple[str, str]]:
         side = side_of(column, columns, roles)
         yield (
             name,
-            _flow({"kind": _kind(column), "side": side, **_settings(column, columns, roles)}),
+            _flow(
+                {"kind": _kind(column, roles), "side": side, **_settings(column, columns, roles)}
+            ),
         )
 
 
-def _kind(column: SampledColumn) -> str:
+def _kind(column: SampledColumn, roles: Roles) -> str:
     if column.form == "list":
-        return "list"
-    return "numeric" if _is_amount(column) else "categorical"
+        return "vector" if column.fractions else "list"
+    return "numeric" if _is_amount(column, roles) else "categorical"
 
 
-def _is_amount(column: SampledColumn) -> bool:
+def _is_amount(column: SampledColumn, roles: Roles) -> bool:
     name = column.name.lower()
     if column.form != "number" or re.search(_CODE, name):
+        return False
+    if column.name in (roles.user, roles.item):
         return False
     if not column.whole or column.distinct > _FEW:
         return True
@@ -94,12 +98,14 @@ def _is_amount(column: SampledColumn) -> bool:
 
 
 def _settings(column: SampledColumn, columns: Columns, roles: Roles) -> dict[str, Any]:
+    if column.form == "list" and column.fractions:
+        return {"size": column.longest}
     if column.form == "list":
         length = {"max_length": min(max(column.longest, 1), _LONGEST)}
         if _is_history(column, columns, roles):
             return {"shares": roles.item, **length, "attention": True, "id_dropout": 0.3}
         return {"vocabulary": {}, **length}
-    if _is_amount(column) and column.name not in (roles.user, roles.item):
+    if _is_amount(column, roles):
         known = column.numbers[~np.isnan(column.numbers)]
         low, middle, high = np.quantile(known, (0.0, 0.5, 0.99))
         return {"log1p": True} if low >= 0 and high > _SKEWED * max(middle, 1.0) else {}
@@ -114,7 +120,11 @@ def topics(columns: Columns, roles: Roles) -> dict[str, dict[str, Any]]:
     found = {}
     for name, _ in features(columns, roles):
         column = columns[name]
-        if _kind(column) != "categorical" or name in (roles.user, roles.item, roles.position):
+        if _kind(column, roles) != "categorical" or name in (
+            roles.user,
+            roles.item,
+            roles.position,
+        ):
             continue
         if side_of(column, columns, roles) == "item" or not 2 <= column.distinct <= 200:
             continue

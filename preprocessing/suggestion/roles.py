@@ -331,6 +331,8 @@ def _useless(column: SampledColumn, rows: int) -> str:
         return f"is {column.texts[0]!r} in every row of the sample"
     if column.form == "moment":
         return "a moment beside that of the row: features of its age have to be made in the logs"
+    if column.fractions and not column.alike:
+        return "lists of numbers of many lengths: a number_list along a list of as many values?"
     if column.form == "text" and column.distinct > 0.9 * rows:
         return "has another value in nearly every row"
     return ""

@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 from configs.values import (
     LIST_SEPARATOR,
     NO_LIST,
+    NO_NUMBER,
+    NO_NUMBER_LIST,
     NO_TEXT,
     NO_TEXT_LIST,
     READERS,
@@ -68,12 +70,18 @@ def coerce(column: RawColumn, kind: Kind, carrier: Carrier = TYPED) -> Coerced:
         column = column.cast(pa.string())
     if is_text(column.type):
         column = without_nulls(column, carrier.nulls)
-    if kind == "strings":
-        return _lists(column, carrier)
+    if kind in _ELEMENTS:
+        return _lists(column, kind, carrier)
     if kind == "string":
         return read_texts(column, carrier.untyped)
     return SCALARS[kind](column)
 
+
+_ELEMENTS: dict[Kind, Kind] = {"strings": "string", "numbers": "number"}
+"""Of each kind of list, the kind of its elements."""
+
+_OF_LISTS = {NO_TEXT: NO_TEXT_LIST, NO_NUMBER: NO_NUMBER_LIST}
+"""What a list of such elements breaks."""
 
 _Part = tuple[npt.NDArray[np.intp], Coerced]
 """Some rows of a column, and what they hold."""
@@ -120,7 +128,7 @@ def _read_singly(values: list[object], kind: Kind) -> Coerced:
         try:
             read.append(READERS[kind](value))
         except UnreadableValueError as error:
-            read.append([] if kind == "strings" else None)
+            read.append([] if kind in _ELEMENTS else None)
             broken.setdefault(error.rule, []).append(row)
     problems = []
     for rule, rows in broken.items():
@@ -138,23 +146,23 @@ def _is_list(type_: pa.DataType) -> bool:
     )
 
 
-def _lists(values: pa.Array, carrier: Carrier) -> Coerced:
+def _lists(values: pa.Array, kind: Kind, carrier: Carrier) -> Coerced:
     if carrier.untyped and is_text(values.type):
         values, problems = decode_text(values)
-        return _split(values, problems, carrier)
+        return _split(values, problems, kind, carrier)
     if not _is_list(values.type):
-        return Coerced(_no_lists(len(values)), [(NO_LIST, mask_of(values.is_valid()))])
+        return Coerced(_no_lists(len(values), kind), [(NO_LIST, mask_of(values.is_valid()))])
     lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
     parent = np.repeat(np.arange(len(values)), lengths)
-    elements, problems = coerce(values.flatten(), "string", carrier)
+    elements, problems = coerce(values.flatten(), _ELEMENTS[kind], carrier)
     spread = _first_of_each(len(values), parent, problems)
-    if elements.null_count:
+    if elements.null_count and kind == "strings":  # a missing number keeps its place
         kept = elements.is_valid()
         lengths = np.bincount(parent[kept.to_numpy(zero_copy_only=False)], minlength=len(values))
         elements = elements.filter(kept)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
     return Coerced(
-        pa.ListArray.from_arrays(pa.array(offsets), elements).cast(ARROW_TYPES["strings"]), spread
+        pa.ListArray.from_arrays(pa.array(offsets), elements).cast(ARROW_TYPES[kind]), spread
     )
 
 
@@ -176,29 +184,30 @@ def _first_of_each(
         rows = np.zeros(lists, np.bool_)
         rows[broken[firsts == number]] = True
         if rows.any():
-            spread.append((NO_TEXT_LIST if rule == NO_TEXT else rule, rows))
+            spread.append((_OF_LISTS.get(rule, rule), rows))
     return spread
 
 
-def _no_lists(rows: int) -> pa.Array:
-    return pa.ListArray.from_arrays(
-        pa.array(np.zeros(rows + 1, np.int32)), pa.array([], pa.string())
-    ).cast(ARROW_TYPES["strings"])
+def _no_lists(rows: int, kind: Kind) -> pa.Array:
+    return pa.array([[]] * rows, ARROW_TYPES[kind])
 
 
-def _split(text: pa.Array, problems: list[tuple[str, Mask]], carrier: Carrier) -> Coerced:
+def _split(
+    text: pa.Array, problems: list[tuple[str, Mask]], kind: Kind, carrier: Carrier
+) -> Coerced:
     """Lists of a CSV file: JSON arrays, which have types, where the text begins with ``[``,
-    separated text otherwise.
+    separated text otherwise; empty text is no list.
     """
+    text = pc.if_else(pc.equal(text, ""), None, text)
     is_json = mask_of(pc.starts_with(text, "["))
     if not is_json.any():
-        lists = _lists(pc.split_pattern(text, LIST_SEPARATOR), carrier)
+        lists = _lists(pc.split_pattern(text, LIST_SEPARATOR), kind, carrier)
         return Coerced(lists.values, [*problems, *lists.problems])
     arrays, rest = np.flatnonzero(is_json), np.flatnonzero(~is_json)
     parsed = [parse_array(value) for value in text.filter(pa.array(is_json)).to_pylist()]
     typed = replace(carrier, untyped=False)
-    parts = [(arrays[where], read) for where, read in _read_types(parsed, "strings", typed)]
+    parts = [(arrays[where], read) for where, read in _read_types(parsed, kind, typed)]
     separated = pc.split_pattern(text.take(pa.array(rest)), LIST_SEPARATOR)
-    parts.append((rest, _lists(separated, carrier)))
-    coerced = _join(len(text), parts, "strings")
+    parts.append((rest, _lists(separated, kind, carrier)))
+    coerced = _join(len(text), parts, kind)
     return Coerced(coerced.values, [*problems, *coerced.problems])

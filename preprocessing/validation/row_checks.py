@@ -110,6 +110,13 @@ def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
             refuse(f"{name}: {rule}", name, mask)
         if column.required and arrays[name].null_count:
             refuse(f"{name}: missing", None, arrays[name].is_null().to_numpy(zero_copy_only=False))
+        if column.size:
+            lengths = _lengths(arrays[name])
+            wrong = (lengths != 0) & (lengths != column.size)
+            refuse(f"{name}: expected {column.size} numbers, or none", name, wrong)
+    for list_, beside in experiment.lists_alike:
+        differ = _lengths(arrays[list_]) != _lengths(arrays[beside])
+        refuse(f"{beside}: expected as many values as '{list_}' has", beside, differ)
     for earlier, later in experiment.tasks.steps:
         refuse(label_without(earlier, later), None, _is_without(arrays, earlier, later))
 
@@ -118,6 +125,14 @@ def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
     if len(index) < count:
         rows = rows.filter(pa.array(~broken))
     return CheckedBatch(raw, rows, index, tuple(sorted(_rejections(raw, found))))
+
+
+def _lengths(lists: pa.Array) -> npt.NDArray[np.int64]:
+    """Elements of each row's list."""
+    lengths: npt.NDArray[np.int64] = (
+        lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    )
+    return lengths
 
 
 def _fill_undefined_labels(

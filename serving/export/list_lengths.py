@@ -11,12 +11,14 @@ from serving.wire.signatures import LIST_LENGTH
 
 
 def list_lengths(experiment: Experiment) -> dict[str, int]:
-    """Column -> the largest ``max_length`` of the features that read it as a list."""
+    """Column -> the largest ``max_length`` of the features that read it as a list, or as what
+    belongs to one.
+    """
     lengths: dict[str, int] = {}
     for name, feature in experiment.features.items():
-        if feature.kind == "list":
-            column = experiment.column_of(name)
-            lengths[column] = max(lengths.get(column, 1), feature.max_length)
+        if feature.list_length:
+            for column in experiment.columns_of(name):
+                lengths[column] = max(lengths.get(column, 1), feature.list_length)
     return lengths
 
 

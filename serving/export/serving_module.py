@@ -34,12 +34,16 @@ _DTYPES: dict[str, tuple[tf.DType, int]] = {
     "string": (tf.string, 1),
     "strings": (tf.string, 2),
     "number": (tf.float32, 1),
+    "numbers": (tf.float32, 2),
     "timestamp": (tf.int64, 1),
 }
 _PARSED: dict[str, Any] = {
     "string": tf.io.FixedLenFeature([], tf.string, ""),
     "strings": tf.io.FixedLenSequenceFeature([], tf.string, allow_missing=True, default_value=""),
     "number": tf.io.FixedLenFeature([], tf.float32, math.nan),
+    "numbers": tf.io.FixedLenSequenceFeature(
+        [], tf.float32, allow_missing=True, default_value=math.nan
+    ),
     "timestamp": tf.io.FixedLenFeature([], tf.int64, 0),
 }
 """How a column is read from a ``tf.Example``; one that is not there is missing, as the transform
@@ -126,7 +130,7 @@ class Recommender(tf.Module):
     def _examples(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         inputs = check_rows(inputs)
         raw = tf.io.parse_example(
-            inputs["examples"], {column.name: _PARSED[column.kind] for column in self.columns}
+            inputs["examples"], {column.name: _parsed(column) for column in self.columns}
         )
         return self._of_rows({**raw, "domain": inputs["domain"]})
 
@@ -287,4 +291,11 @@ class _Untracked:
 
 def _tensor_spec(column: Column, rows: int | None) -> tf.TensorSpec:
     dtype, rank = _DTYPES[column.kind]
-    return tf.TensorSpec([rows, None][:rank], dtype, name=column.name)
+    return tf.TensorSpec([rows, column.size][:rank], dtype, name=column.name)
+
+
+def _parsed(column: Column) -> Any:
+    """How a column is read from a ``tf.Example``."""
+    if column.size is None:
+        return _PARSED[column.kind]
+    return tf.io.FixedLenFeature([column.size], tf.float32, [math.nan] * column.size)

@@ -9,7 +9,8 @@ from configs.tensorflow_import import tf
 
 def check_rows(inputs: dict[str, tf.Tensor], once: Collection[str] = ()) -> dict[str, tf.Tensor]:
     """The inputs, which cannot be read before they are found to fit: as many rows in each as in
-    every other, and one in those of ``once``. What does not fit is INVALID_ARGUMENT.
+    every other, one in those of ``once``, and lists as long as the signature says where it does.
+    What does not fit is INVALID_ARGUMENT.
 
     Shapes are asked for by data type, and all compared at once: a comparison for each of dozens of
     columns would take as long as a small model.
@@ -21,6 +22,11 @@ def check_rows(inputs: dict[str, tf.Tensor], once: Collection[str] = ()) -> dict
         fits = tf.reduce_all(tf.equal(shared, 1))
         names = ", ".join(sorted(once))
         conditions.append((fits, f"expected one row in each of {names}, received", shared))
+    for name, tensor in inputs.items():
+        if tensor.shape.rank == 2 and tensor.shape[1] is not None:
+            length = tf.shape(tensor)[1:]
+            words = f"expected {tensor.shape[1]} numbers in each row of {name}, received"
+            conditions.append((tf.reduce_all(tf.equal(length, tensor.shape[1])), words, length))
     checks = [
         tf.debugging.Assert(fits, [words, received], summarize=100)
         for fits, words, received in conditions

@@ -188,7 +188,11 @@ def _encode_rows(
                 ) from None
         array = np.empty(len(rows), kind.array)
         if rank == 2:
-            length = max(stated_length(info), max(map(len, cells), default=0))
+            fixed = info.tensor_shape.dim[1].size
+            if fixed >= 0:
+                _check_lengths(name, cells, fixed, place)
+            longest = max(map(len, cells), default=0)
+            length = fixed if fixed >= 0 else max(stated_length(info), longest)
             array = np.full(
                 (len(rows), length), 0 if kind.missing is None else kind.missing, kind.array
             )
@@ -196,6 +200,18 @@ def _encode_rows(
             array[(index, slice(0, len(cell))) if rank == 2 else index] = cell
         encoded[name] = encode(array, info.dtype, packed=True)
     return encoded
+
+
+def _check_lengths(
+    name: str, cells: Sequence[list[Any]], length: int, place: Callable[[int], str]
+) -> None:
+    """Raises ``InputError`` for a list that has elements, and not as many as the signature says."""
+    for index, cell in enumerate(cells):
+        if len(cell) not in (0, length):
+            raise InputError(
+                f"{place(index)}: {name} must be a list of {length} numbers, or empty, received"
+                f" {len(cell)}"
+            )
 
 
 def stated_length(info: Message) -> int:
@@ -257,8 +273,11 @@ def _read_list(kind: _Kind, value: object) -> list[Any]:
         return []
     if not isinstance(value, list | tuple):
         raise ValueError
-    cells = [kind.read(element) for element in value if element is not None]
-    return [cell for cell in cells if cell is not None]
+    # A missing number keeps its place: numbers belong to the entries of other lists.
+    cells = [None if element is None else kind.read(element) for element in value]
+    if None in cells and kind.missing is None:
+        raise ValueError
+    return [kind.missing if cell is None else cell for cell in cells]
 
 
 def _text(value: object) -> bytes | None:

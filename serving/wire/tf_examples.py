@@ -15,9 +15,9 @@ def example(row: Mapping[str, object]) -> bytes:
     is left out.
 
     Args:
-      row: by column name, text, lists of text, fractions (float), and moments (datetime, or whole
-        seconds as int). The kind of a column is the type of its value here, so numbers in text and
-        whole numbers for a feature that is a number or text are not understood.
+      row: by column name, text, lists of text, fractions (float), lists of fractions, and moments
+        (datetime, or whole seconds as int). The kind of a column is the type of its value here, so
+        numbers in text and whole numbers for a feature that is a number or text are not understood.
 
     Raises:
       UnreadableValueError: a value that no log may hold (``configs.values``), or of another type.
@@ -30,6 +30,11 @@ def example(row: Mapping[str, object]) -> bytes:
 
 def _feature(value: object) -> Message | None:
     if isinstance(value, list | tuple):
+        elements = [element for element in value if element is not None]
+        if not elements:
+            return None
+        if all(isinstance(element, float) for element in elements):
+            return Feature(float_list={"value": [_number(element) for element in value]})
         return _texts(texts_of(value))
     if isinstance(value, str | bytes):
         text = text_of(value)
@@ -41,6 +46,12 @@ def _feature(value: object) -> Message | None:
     if isinstance(value, int | date) and not isinstance(value, bool):
         return Feature(int64_list={"value": [seconds_of(value)]})
     raise UnreadableValueError("expected text, a list of text, a fraction or a moment", value)
+
+
+def _number(value: float | None) -> float:
+    """A number in a list, NaN where it is missing: it keeps its place."""
+    number = None if value is None or math.isnan(value) else number_of(value)
+    return math.nan if number is None else number
 
 
 def _texts(values: list[str]) -> Message:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.prediction.score import FUNCTIONS, LONGEST, OPERATIONS, check_score, score_of
+from configs.prediction.expressions import FUNCTIONS, LONGEST, OPERATIONS, value_of
+from configs.prediction.score import check_score
 from tests.configs import accept, refusal
 
 NAMES = ("click", "view", "like")
@@ -29,7 +30,7 @@ OPERATORS: dict[str, Any] = {
 
 def value(text: str, **values: float) -> float:
     check_score(text, NAMES, "score")
-    return float(score_of(text, values, OPERATORS))
+    return float(value_of(text, values, OPERATORS))
 
 
 def test_every_operation_is_known_here() -> None:
@@ -127,7 +128,7 @@ def test_it_means_what_it_means_in_python(text: str) -> None:
         expected = eval(text, {"__builtins__": {}}, {**values, **functions})  # noqa: S307 - ours
     except (ArithmeticError, ValueError):
         return
-    assert score_of(text, values, OPERATORS) == pytest.approx(expected)
+    assert value_of(text, values, OPERATORS) == pytest.approx(expected)
 
 
 BY_DOMAIN = 'scores={scene=home: ctr * cvr, "scene=home,period=early": ctr}'

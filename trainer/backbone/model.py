@@ -3,18 +3,18 @@ form for inference.
 """
 
 import warnings
-from collections.abc import Callable
 from itertools import count
-from typing import Any
+from typing import Any, cast
 
 import keras
 from keras import ops
 
 from configs import Experiment, InputError
+from configs.plugins import BODIES, installed, load
 from configs.prediction.tasks import Tasks
 from configs.random_streams import Purpose, integer_seed
 from preprocessing.features.output_spec import Output
-from trainer.backbone.bodies.builder import Build, TaskHead
+from trainer.backbone.bodies.builder import Body, Build
 from trainer.backbone.bodies.esmm import esmm
 from trainer.backbone.bodies.hamur import hamur
 from trainer.backbone.bodies.mmoe import mmoe
@@ -22,10 +22,9 @@ from trainer.backbone.bodies.pepnet import pepnet
 from trainer.backbone.bodies.ple import ple
 from trainer.backbone.bodies.shared_bottom import shared_bottom
 from trainer.backbone.bodies.star import star
-from trainer.backbone.layers.embedding import IdDropout, RowEmbedding
+from trainer.backbone.feature_vectors import feature_vectors
 from trainer.backbone.layers.feature_cross import cross
 from trainer.backbone.layers.intercepts import Intercepts
-from trainer.backbone.layers.sequence_pooling import MeanPooling, TargetAttention
 
 BIAS = "position_logit"
 _INTERCEPTS = "intercepts"
@@ -42,7 +41,7 @@ warnings.filterwarnings(
     "ignore", message="When providing `inputs` as a dict, all keys in the dict must match the names"
 )
 
-_BODIES: dict[str, Callable[[Any, Build], list[TaskHead]]] = {
+_BODIES: dict[str, Body] = {
     "shared_bottom": shared_bottom,
     "esmm": esmm,
     "mmoe": mmoe,
@@ -65,19 +64,19 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
 
     Returns:
       A model from a dict of transform outputs (ids ``[B]`` int32, lists ``[B, L]`` int32, numbers
-      ``[B]`` float32) to a dict: ``logits`` ``[B, T]`` (as they are served: with intercepts, which
-      are 0 until ``trainer.training.intercepts`` sets them), ``tower`` and ``representation`` ``[B,
-      T, width]`` (the taps; the middle axis is ``Tasks.towers``), ``input`` ``[B, 1, D]``
-      (the body's, after dropout and crosses), and ``position_logit`` ``[B, P]`` (``[B]`` of one),
-      of ``biased``, where the config names a debias feature. Bodies that read topics have an input
-      ``topic/NAME`` int32 ``[B]`` for each.
+      ``[B]`` or ``[B, L]`` float32) to a dict: ``logits`` ``[B, T]`` (as they are served: with
+      intercepts, which are 0 until ``trainer.training.intercepts`` sets them), ``tower`` and
+      ``representation`` ``[B, T, width]`` (the taps; the middle axis is ``Tasks.towers``),
+      ``input`` ``[B, 1, D]`` (the body's, after dropout and crosses), and ``position_logit``
+      ``[B, P]`` (``[B]`` of one), of ``biased``, where the config names a debias feature. Bodies
+      that read topics have an input ``topic/NAME`` int32 ``[B]`` for each.
     """
     settings, debias = experiment.backbone, experiment.backbone.debias
     seeds = count(
         integer_seed(experiment.seed, Purpose.BACKBONE_LAYERS), 5
     )  # a layer of several matrices counts on from its own
     inputs = {name: _input(output) for name, output in outputs.items()}
-    embedded = _embed(experiment, outputs, inputs, seeds)
+    embedded = feature_vectors(experiment, outputs, inputs, seeds)
     topics = {
         name: keras.Input((), dtype="int32", name=f"topic_{name}") for name in settings.topics
     }
@@ -91,7 +90,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
     if settings.dropout:
         x = keras.layers.Dropout(settings.dropout, seed=next(seeds), name="dropout")(x)
     x = cross(x, build)
-    tasks = _BODIES[settings.body](x, build)
+    tasks = body_of(experiment)(x, build)
     heads = {
         "logits": Intercepts(name=_INTERCEPTS)([task.logit for task in tasks]),
         "tower": ops.stack([task.tower for task in tasks], axis=1),
@@ -109,6 +108,14 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
         heads,
         name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"),
     )
+
+
+def body_of(experiment: Experiment) -> Body:
+    """The body of a backbone; that of an installed package is loaded. Raises ``InputError``."""
+    name = experiment.backbone.body
+    if name in _BODIES:
+        return _BODIES[name]
+    return cast(Body, load(installed(BODIES)[name]))
 
 
 def intercepts_of(model: keras.Model) -> keras.Variable | None:
@@ -176,50 +183,9 @@ def read_tap(heads: dict[str, Any], tap: str) -> Any:
 
 
 def _input(output: Output) -> Any:
-    shape = (output.length,) if output.kind == "ids" else ()
+    shape = (output.length,) if output.length else ()
     name = f"feature_{output.name}"  # a feature may be called what a layer is called
-    return keras.Input(shape, dtype="float32" if output.kind == "number" else "int32", name=name)
-
-
-def _embed(
-    experiment: Experiment, outputs: dict[str, Output], inputs: dict[str, Any], seeds: Any
-) -> dict[str, Any]:
-    """Every output as a float tensor ``[B, width]``, by name; lists are pooled."""
-    tables: dict[str, RowEmbedding] = {}
-    vectors: dict[str, Any] = {}
-    for name, output in outputs.items():
-        if output.kind == "number":
-            vectors[name] = ops.expand_dims(inputs[name], -1)
-            continue
-        settings = experiment.features[output.feature]
-        owner = experiment.features[outputs[output.table].feature]
-        if output.table not in tables:
-            tables[output.table] = RowEmbedding(
-                outputs[output.table].size,
-                owner.dimension or experiment.backbone.embedding_dimension,
-                next(seeds),
-                name=f"embedding_{output.table}",
-            )
-        ids = inputs[name]
-        if settings.dropped_ids:
-            unseen = max(1, owner.oov_ids)  # hashed ids, shared by a list, have none: the first
-            dropout = IdDropout(
-                settings.dropped_ids, unseen, next(seeds), name=f"id_dropout_{name}"
-            )
-            ids = dropout(ids)
-        vectors[name] = tables[output.table](ids)
-    # After all tables: a sequence may come before the feature whose table it shares.
-    for name, output in outputs.items():
-        if output.kind != "ids":
-            continue
-        if experiment.features[output.feature].pools_by_attention:
-            attention = TargetAttention(
-                experiment.backbone.attention_layers, next(seeds), name=f"attention_{name}"
-            )
-            vectors[name] = attention(vectors[output.table], vectors[name], inputs[name])
-        else:
-            vectors[name] = MeanPooling(name=f"pooling_{name}")(vectors[name], inputs[name])
-    return vectors
+    return keras.Input(shape, dtype="int32" if output.size else "float32", name=name)
 
 
 def inference_model(model: keras.Model, experiment: Experiment) -> keras.Model:

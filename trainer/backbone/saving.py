@@ -12,7 +12,7 @@ from trainer.backbone.fingerprint import (
     model_fingerprint,
     settings_digest,
 )
-from trainer.backbone.model import inference_model
+from trainer.backbone.model import body_of, inference_model
 from trainer.job import Job
 
 _LARGEST_ARCHIVE = 1 << 28
@@ -60,6 +60,7 @@ def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
     path = _saved_path(job.backbone)
     expected = job.fingerprint()
     job.check_model()
+    body_of(experiment)  # an installed package registers its layers when it is loaded
     where = path / "model.weights.h5" if path.is_dir() else path
     try:
         model = keras.saving.load_model(path, compile=False)

@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from configs import Experiment
 from configs.domains import Domain, Topic
-from configs.prediction.score import score_of
+from configs.prediction.expressions import value_of
 from configs.prediction.tasks import Tasks
 from configs.tensorflow_import import tf
+from preprocessing.features.expressions import operations
 from trainer.kernels.routing import auto_rank, most_specific_first
 
 BY_FIELDS = -1
@@ -19,20 +20,6 @@ BY_FIELDS = -1
 
 RowTopics = Callable[[], dict[str, tf.Tensor]]
 """Gives topic -> index of each row's value, int32 ``[N]``."""
-
-_OPERATIONS = {
-    "add": tf.add,
-    "subtract": tf.subtract,
-    "multiply": tf.multiply,
-    "divide": tf.divide,
-    "power": tf.pow,
-    "negative": tf.negative,
-    "log": tf.math.log,
-    "exp": tf.exp,
-    "sqrt": tf.sqrt,
-    "minimum": tf.minimum,
-    "maximum": tf.maximum,
-}
 
 
 class PageScores:
@@ -116,6 +103,6 @@ class PageScores:
 
 
 def _value(text: str, answers: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    score = score_of(text, answers, _OPERATIONS)
+    score = value_of(text, answers, operations())
     known = tf.where(tf.math.is_nan(score), tf.float32.min, score)
     return tf.clip_by_value(known, tf.float32.min, tf.float32.max)

@@ -9,7 +9,7 @@ import keras
 from configs import Experiment
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import feature_tensors
-from trainer.backbone.layers.embedding import RowEmbedding
+from trainer.backbone.layers.embedding import learned_tables
 from trainer.backbone.model import BIAS, add_bias, intercepts_of
 from trainer.distillation.objective import TEACHER_LOGITS, distilled
 from trainer.losses import Objectives, learned_scores
@@ -37,7 +37,7 @@ class Learner:
         settings = experiment.pretrain
         self.model, self.objectives = model, Objectives(experiment)
         self.experiment = experiment
-        tables = [layer.table for layer in model.layers if isinstance(layer, RowEmbedding)]
+        tables = [layer.table for layer in learned_tables(model)]
         self.tables = [table.value for table in tables]
         self.dense = [
             weight

@@ -17,6 +17,7 @@ from configs.tensorflow_import import tf
 from preprocessing.features.transform import transform_outputs
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
+from trainer.backbone.pretrained_vectors import fill_tables
 from trainer.backbone.saving import job_fingerprint, save_backbone
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
@@ -103,6 +104,8 @@ class _Run:
     def __init__(self, experiment: Experiment, dataset: Dataset, job: Job) -> None:
         self.experiment, self.settings, self.dataset = experiment, experiment.pretrain, dataset
         self.model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
+        for filled in fill_tables(self.model, experiment, dataset.fitted):
+            print(filled.words, file=sys.stderr)
         self.inference = inference_model(self.model, experiment)
         self.learner = Learner(self.model, experiment)
         self.state = RunState(stopping=EarlyStopping(self.settings.patience))

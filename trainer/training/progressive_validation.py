@@ -18,7 +18,7 @@ from configs.files import atomic_directory, delete
 from configs.random_streams import Purpose, random_stream
 from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import feature_tensors
-from trainer.backbone.layers.embedding import RowEmbedding
+from trainer.backbone.layers.embedding import learned_tables
 from trainer.backbone.saving import job_fingerprint
 from trainer.backbone.stored_taps import (
     STORED,
@@ -128,7 +128,7 @@ def fill_cold_rows(learner: Learner, experiment: Experiment) -> None:
         for output in settings.output_names(name)
         if settings.oov_ids
     }
-    names = [layer.name for layer in learner.model.layers if isinstance(layer, RowEmbedding)]
+    names = [layer.name for layer in learned_tables(learner.model)]
     for name, table, updates in zip(names, learner.tables, learner.adagrad.updates, strict=True):
         if name not in vocabularies:
             continue

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from configs import Experiment, InputError, parse_experiment
-from preprocessing.features import numeric as module
+from preprocessing.features import numbers as module
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.statistics import Statistics, fit
 from preprocessing.features.transform import Transform

@@ -21,7 +21,7 @@ from configs import Experiment, parse_experiment
 from configs.topics import Topic
 from configs.values import FIRST_SECOND, LAST_SECOND
 from preprocessing.features.fitted import Fitted
-from preprocessing.features.numeric import signed_log1p
+from preprocessing.features.numbers import signed_log1p
 from preprocessing.features.statistics import Statistics, fit
 from preprocessing.features.topic import topic_index
 from preprocessing.features.transform import Output, Transform, vocabulary_sizes

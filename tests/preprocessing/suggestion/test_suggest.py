@@ -108,6 +108,26 @@ def test_what_happened_is_no_feature(logs: Path, tmp_path: Path) -> None:
     assert "click" not in one.features
 
 
+def test_ids_that_are_whole_numbers_are_ids_and_vectors_are_vectors(
+    logs: Path, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(6)
+    for path in sorted(logs.glob("*.parquet")):
+        table = pq.read_table(path)
+        visitors = [int(user[1:]) * 7 for user in table.column("user_id").to_pylist()]
+        table = table.append_column("visitor", pa.array(visitors)).drop_columns("user_id")
+        vectors = [None, *(random.normal(0, 1, 3).tolist() for _ in range(len(table) - 1))]
+        ragged = [random.normal(0, 1, random.integers(1, 4)).tolist() for _ in range(len(table))]
+        table = table.append_column("content", pa.array(vectors))
+        pq.write_table(table.append_column("ages", pa.array(ragged)), tmp_path / path.name)
+    text = suggest(str(tmp_path / "*.parquet"), Given(user="visitor"), SAMPLE, "shop")
+    found = parse_experiment(text)  # which a numeric feature with a vocabulary would not be
+    kinds = {name: settings.kind for name, settings in found.features.items()}
+    assert (kinds["visitor"], kinds["content"]) == ("categorical", "vector")
+    assert found.features["content"].vector_size == 3
+    assert "# ages: lists of numbers of many lengths" in text
+
+
 def test_what_is_missing_where_nothing_happened_is_no_feature(logs: Path, tmp_path: Path) -> None:
     """Labels that are missing without a click are labels; what else is missing there tells it."""
     random = np.random.default_rng(5)

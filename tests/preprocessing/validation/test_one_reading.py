@@ -5,6 +5,7 @@ and whatever stands beside it.
 import csv
 import io
 import json
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from configs.values import (
     MAX_TEXT_BYTES,
     NO_UTF8,
     UnreadableValueError,
+    numbers_of_field,
     text_of_field,
     texts_of_field,
 )
@@ -35,12 +37,18 @@ COLUMNS: dict[str, str] = {
     "string": "scene",
     "strings": "history",
     "number": "price",
+    "numbers": "vector",
     "label": "click",
     "weight": "weight",
     "timestamp": "time",
 }
-EXPERIMENT = experiment()
-BASE = make_rows(1)[0]
+OF_FIELDS: dict[str, Callable[[str | bytes], Any]] = {
+    "string": text_of_field,
+    "strings": texts_of_field,
+    "numbers": numbers_of_field,
+}
+EXPERIMENT = experiment("features.vector={kind: vector, side: item, size: 2}")
+BASE = make_rows(1)[0] | {"vector": [0.5, 1]}
 PATIENT = settings(
     deadline=None,
     max_examples=150,
@@ -88,10 +96,10 @@ def test_json_lines(tmp_path: Path, kind: Kind, column: list[Any]) -> None:
 
 
 def in_csv(kind: Kind, text: str | bytes) -> Any:
-    if kind not in ("string", "strings"):
+    if kind not in OF_FIELDS:
         return outcome(kind, text)
     try:
-        return text_of_field(text) if kind == "string" else texts_of_field(text)
+        return OF_FIELDS[kind](text)
     except UnreadableValueError as error:
         return error.rule
 
@@ -104,7 +112,7 @@ def test_csv(tmp_path: Path, kind: Kind, column: list[str]) -> None:
     writer = csv.writer(written, lineterminator="\n", quoting=csv.QUOTE_ALL)
     writer.writerow(BASE)
     for text in column:
-        writer.writerow((BASE | {"history": "a", COLUMNS[kind]: text}).values())
+        writer.writerow((BASE | {"history": "a", "vector": "1", COLUMNS[kind]: text}).values())
     path = tmp_path / "a.csv"
     path.write_bytes(written.getvalue().encode("utf-8", "surrogateescape"))
     expected = [in_csv(kind, text.encode("utf-8", "surrogateescape")) for text in column]

@@ -19,12 +19,13 @@ import yaml
 from pydantic import Field, PositiveInt, ValidationError
 
 from configs import Experiment
-from configs.features import CategoricalFeature, FeatureSettings, ListFeature, Side
+from configs.features.ids import CategoricalFeature, ListFeature
+from configs.features.settings import FeatureSettings
 from configs.section import SafeName
 from preprocessing.features.batch_columns import Array, BatchColumns
 from preprocessing.features.feature_kind import Constants, Output, Tensor
 from preprocessing.features.fitted import Fitted, FittedFeature
-from preprocessing.features.kinds import KINDS
+from preprocessing.features.kinds.registry import KINDS
 from preprocessing.features.output_spec import transform_outputs
 from preprocessing.features.statistics import Statistics, fit
 from preprocessing.features.transform import Transform
@@ -41,8 +42,11 @@ class RangeFeature(FeatureSettings):
     read_as = "number"
 
     kind: Literal["range"]
-    side: Side
     dimension: PositiveInt | None = None
+
+    @property
+    def width(self) -> int | None:
+        return self.dimension
 
     def output_names(self, name: str) -> tuple[str, ...]:
         return (name, f"{name}_known")

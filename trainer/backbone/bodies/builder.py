@@ -1,6 +1,6 @@
 """Defines what every body is given, and what it gives back."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -77,3 +77,11 @@ class Build:
         """A task's plain tower and logit over its representation."""
         hidden = self.mlp(representation, self.settings.tower_layers, f"{task}_tower")
         return TaskHead(representation, hidden, self.dense(1, f"{task}_logit", None)(hidden))
+
+
+Body = Callable[[Any, Build], list[TaskHead]]
+"""What stands between embeddings and towers: symbolic features ``[B, D]`` -> a head for each of
+``build.tasks``, all of equal widths. Its layers are stock ones of Keras or registered
+(``keras.saving.register_keras_serializable``), have names of their own and seeds of
+``build.seeds``; an installed package's has its settings in ``build.settings.options``.
+"""

@@ -60,18 +60,24 @@ class RowEmbedding(keras.layers.Layer):
       rows: number of ids, padding included.
       dimension: width D of a row.
       seed: of the initial values, uniform in +-0.05.
+      frozen: whether training leaves it as it is (vectors of another model).
 
     Input: int32 ids of shape B or B x L. Output: float32 of shape B x D or B x L x D.
     """
 
-    def __init__(self, rows: int, dimension: int, seed: int, **kwargs: Any) -> None:
+    def __init__(
+        self, rows: int, dimension: int, seed: int, frozen: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.rows, self.dimension, self.seed = rows, dimension, seed
+        self.rows, self.dimension, self.seed, self.frozen = rows, dimension, seed, frozen
 
     def build(self, input_shape: Any) -> None:
         """Creates the table."""
         self.table = self.add_weight(
-            shape=(self.rows, self.dimension), initializer="zeros", name="table"
+            shape=(self.rows, self.dimension),
+            initializer="zeros",
+            trainable=not self.frozen,
+            name="table",
         )
         draw_uniform(self.table.value, 0.05, self.seed)
         self.built = True
@@ -101,4 +107,11 @@ class RowEmbedding(keras.layers.Layer):
             "rows": self.rows,
             "dimension": self.dimension,
             "seed": self.seed,
+            **({"frozen": True} if self.frozen else {}),  # older fingerprints know no such thing
         }
+
+
+def learned_tables(model: keras.Model) -> list[RowEmbedding]:
+    """The tables of a backbone that training changes."""
+    tables = (layer for layer in model.layers if isinstance(layer, RowEmbedding))
+    return [table for table in tables if not table.frozen]

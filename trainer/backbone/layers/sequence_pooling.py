@@ -100,3 +100,24 @@ class MeanPooling(keras.layers.Layer):
         """See the class."""
         present = ops.cast(ops.expand_dims(ids, -1) > 0, entries.dtype)
         return ops.sum(entries * present, axis=1) / ops.maximum(ops.sum(present, axis=1), 1.0)
+
+
+@keras.saving.register_keras_serializable(package="recommender")
+class WeightedMean(keras.layers.Layer):
+    """Mean over the entries of a list that are not padding, each by its weight; zeros where all
+    weights are 0.
+
+    Inputs: embedded entries B x L x D, int32 ids B x L, weights of at least 0, B x L. Output: B x
+    D.
+    """
+
+    def call(self, entries: Any, ids: Any, weights: Any) -> Any:
+        """See the class."""
+        shares = weights * ops.cast(ids > 0, entries.dtype)
+        total = ops.sum(shares, axis=1, keepdims=True)
+        shares = shares / ops.where(total > 0, total, 1.0)
+        return ops.sum(entries * ops.expand_dims(shares, -1), axis=1)
+
+    def compute_output_shape(self, entries_shape: Any, ids_shape: Any, weights_shape: Any) -> Any:
+        """B x D."""
+        return (entries_shape[0], entries_shape[2])

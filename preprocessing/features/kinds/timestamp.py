@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs import Experiment
-from configs.features import TimestampFeature
+from configs.features.numbers import TimestampFeature
 from preprocessing.features.batch_columns import Array, BatchColumns
 from preprocessing.features.feature_kind import Constants, Output, Tensor
 from preprocessing.features.fitted import Fitted

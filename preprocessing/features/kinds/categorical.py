@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs import Experiment
-from configs.features import CategoricalFeature, Vocabulary
+from configs.features.ids import CategoricalFeature
+from configs.features.settings import Vocabulary
 from preprocessing.features.batch_columns import Array, BatchColumns
 from preprocessing.features.feature_kind import Constants, Lookup, Output, Tensor
 from preprocessing.features.fitted import Fitted
