@@ -72,6 +72,8 @@ class Manifest(Section):
         lists its values: a JSON list; code ``i + 1`` is value ``i``, 0 is missing. ``rows`` is the
         number of values. None in datasets that are older than raw columns; they hold
         ``topic/NAME`` instead.
+      profile: ``profile.json`` (``preprocessing.profile``), its ``rows`` 0; None in datasets that
+        are older than it.
       transform_from: the job or dataset whose transform was applied, as ``--transform`` had it;
         None where it was fitted on the rows of this dataset.
     """
@@ -89,15 +91,18 @@ class Manifest(Section):
     outside_splits: int
     golden_requests: FileEntry | None = None
     dictionaries: dict[str, FileEntry] | None = None
+    profile: FileEntry | None = None
     transform_from: str | None = None
 
     def files(self) -> list[FileEntry]:
         """Every file of the dataset but the manifest."""
         golden = [self.golden_requests] if self.golden_requests else []
+        profile = [self.profile] if self.profile else []
         return [
             *self.transform_files,
             *self.rejected_files,
             *golden,
+            *profile,
             *(self.dictionaries or {}).values(),
             *(file for split in self.splits.values() for file in split.files),
         ]
