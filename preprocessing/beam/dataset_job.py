@@ -23,12 +23,17 @@ from preprocessing.beam.progress import Progress, say
 from preprocessing.dataset.domain_counts import domains_without_rows
 from preprocessing.dataset.given_transform import given_transform
 from preprocessing.dataset.golden_requests import GOLDEN_FILE
-from preprocessing.dataset.manifest import MANIFEST, FileEntry, Manifest, SplitSummary
+from preprocessing.dataset.manifest import (
+    MANIFEST,
+    PROFILE_FILE,
+    FileEntry,
+    Manifest,
+    SplitSummary,
+)
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.kept_columns import DICTIONARIES
 from preprocessing.features.output_spec import transform_outputs, vocabulary_sizes
 from preprocessing.logs.files import Plan, find_sources, plan
-from preprocessing.profile.data_profile import PROFILE_FILE
 from preprocessing.profile.describe import ReferenceProfile
 from preprocessing.profile.given_reference import given_reference
 

@@ -11,10 +11,10 @@ from configs import Experiment
 from preprocessing import filesystem
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.progress import say
-from preprocessing.dataset.manifest import FileEntry
+from preprocessing.dataset.manifest import PROFILE_FILE, FileEntry
 from preprocessing.profile.changes import change_lines, find_changes
 from preprocessing.profile.counts import merge_counts
-from preprocessing.profile.data_profile import PROFILE_FILE, DataProfile, parse_profile
+from preprocessing.profile.data_profile import DataProfile, parse_profile
 from preprocessing.profile.describe import (
     ReferenceProfile,
     describe_features,
@@ -66,13 +66,14 @@ class _WriteProfile(beam.DoFn):
         splits = self._experiment.splits
         rows = {name: counts[name].rows if name in counts else 0 for name in splits}
         sampled = {name: len(counts[name].sample.numbers) for name in splits if name in counts}
+        learned = reference.rows.split if reference else ""
         profile = DataProfile(
             reference=reference.rows if reference else None,
             rows=rows,
             sampled=sampled,
             features=features,
             labels={},
-            changes=find_changes(features, rows, own.rows.split if own else None),
+            changes=find_changes(features, rows, learned, own is not None),
         )
         filesystem.write(filesystem.join(self._folder, PROFILE_FILE), profile.to_json())
         return iter(())

@@ -16,6 +16,7 @@ from configs.section import Section
 
 MANIFEST = "manifest.json"
 GOLDEN_FILE = "golden_requests.jsonl"
+PROFILE_FILE = "profile.json"
 FORMAT = 1
 
 _AGAIN = "run preprocessing.task again"
@@ -72,7 +73,7 @@ class Manifest(Section):
         lists its values: a JSON list; code ``i + 1`` is value ``i``, 0 is missing. ``rows`` is the
         number of values. None in datasets that are older than raw columns; they hold
         ``topic/NAME`` instead.
-      profile: ``profile.json`` (``preprocessing.profile``), its ``rows`` 0; None in datasets that
+      profile: ``PROFILE_FILE`` (``preprocessing.profile``), its ``rows`` 0; None in datasets that
         are older than it.
       transform_from: the job or dataset whose transform was applied, as ``--transform`` had it;
         None where it was fitted on the rows of this dataset.

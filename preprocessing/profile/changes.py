@@ -31,7 +31,7 @@ _SHOWN_SPLITS = 3
 
 
 def find_changes(
-    features: Mapping[str, FeatureProfile], rows: Mapping[str, int], reference_split: str | None
+    features: Mapping[str, FeatureProfile], rows: Mapping[str, int], learned: str, own: bool
 ) -> tuple[Change, ...]:
     """The features that change, the most striking first: those that became constant, those whose
     missing values jumped, those of most distance, those whose values left the vocabulary.
@@ -39,10 +39,11 @@ def find_changes(
     Args:
       features: of the profile.
       rows: split -> rows.
-      reference_split: the split that is its own reference; None where all splits are compared with
-        another dataset's.
+      learned: name of the split that the transform was fitted on.
+      own: whether it is of these rows, and so compared with itself.
     """
-    judged = {split for split, count in rows.items() if count >= FEWEST_ROWS} - {reference_split}
+    judged = {split for split, count in rows.items() if count >= FEWEST_ROWS}
+    judged -= {learned} if own else set()
     found = []
     for name, feature in features.items():
         if feature.reference is None:
@@ -52,7 +53,7 @@ def find_changes(
             sizes = {split: rule.size(feature.reference, one) for split, one in there.items()}
             striking = sorted((s for s in sizes if sizes[s] > rule.limit), key=lambda s: -sizes[s])
             if striking:
-                says = f"{name}: {rule.says(feature.reference, there, striking)}"
+                says = f"{name}: {rule.says(feature.reference, there, striking)} {learned}"
                 change = Change(feature=name, reason=rule.reason, splits=tuple(striking), says=says)
                 found.append((place, -sizes[striking[0]], change))
                 break
@@ -81,7 +82,8 @@ class _Rule:
       reason: its name.
       limit: a larger size is a change.
       size: how much a split differs from the reference.
-      says: the change in words: of the reference, the splits, and which of them changed.
+      says: the change in words, up to the name of the split that it was learned on: of the
+        reference, the splits, and those that changed.
     """
 
     reason: str
@@ -111,13 +113,14 @@ def _says_constant(
 ) -> str:
     first = there[splits[0]]
     where = "row with a value" if first.missing else "row"
-    before = "" if reference.mean is None else f" (mean {reference.mean:.4g} where it was learned)"
-    return f"{first.constant!r} on every {where} of {_listed(splits)}{before}"
+    before = "it varies" if reference.mean is None else f"its mean is {reference.mean:.4g}"
+    value = repr(first.constant) if reference.numbers is None else first.constant
+    return f"{value} on every {where} of {_listed(splits)}; {before} in"
 
 
 def _says_missing(reference: Reference, there: Mapping[str, Description], splits: list[str]) -> str:
     shares = [f"{there[split].missing:.0%} of {split}" for split in splits]
-    return f"missing on {_listed(shares)}, on {reference.missing:.0%} where it was learned"
+    return f"missing on {_listed(shares)}; {reference.missing:.0%} of"
 
 
 def _says_distance(
@@ -126,14 +129,14 @@ def _says_distance(
     shown = [f"{there[split].distance:.2f} in {split}" for split in splits]
     first, means = there[splits[0]], ""
     if reference.mean is not None and first.mean is not None:
-        means = f" (mean {reference.mean:.4g} where it was learned, {first.mean:.4g} there)"
-    return f"distance {_listed(shown)}{means}"
+        means = f" (mean {first.mean:.4g}, before {reference.mean:.4g})"
+    return f"distance {_listed(shown)}{means} from"
 
 
 def _says_unknown(reference: Reference, there: Mapping[str, Description], splits: list[str]) -> str:
     shares = [f"{there[split].out_of_vocabulary:.0%} in {split}" for split in splits]
     before = reference.out_of_vocabulary or 0.0
-    return f"outside the vocabulary {_listed(shares)}, {before:.0%} where it was learned"
+    return f"outside the vocabulary {_listed(shares)}; {before:.0%} in"
 
 
 def _listed(parts: list[str]) -> str:

@@ -12,7 +12,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs import Experiment
-from preprocessing.dataset.record_format import Columns
 from preprocessing.features.batch_columns import BatchColumns
 from preprocessing.hashing import draws
 from preprocessing.profile.number_sums import NumberSums
@@ -24,6 +23,7 @@ LENGTH = "length/"
 JOINED = " x "
 """Between the values of a row's several columns."""
 
+Columns = Mapping[str, npt.NDArray[np.generic]]
 Mask = npt.NDArray[np.bool_]
 
 

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from configs.digests.sealed_json import sealed, unsealed
 from configs.errors import InputError
+from configs.files import delete, write_bytes
 from configs.section import Section
-from preprocessing.dataset.manifest import Manifest, load_manifest, read_entry
+from preprocessing.dataset.manifest import PROFILE_FILE, Manifest, load_manifest, read_entry
 
-PROFILE_FILE = "profile.json"
 FORMAT = 1
 
 _AGAIN = "run preprocessing.task again"
@@ -189,13 +189,21 @@ def parse_profile(content: bytes, where: str) -> DataProfile:
         raise InputError(f"{where}: not a profile: {error}; {_AGAIN}") from None
 
 
-def read_profile(data: Path, manifest: Manifest | None = None) -> DataProfile | None:
+def read_profile(data: Path) -> DataProfile | None:
     """The profile of a finished dataset; None of one that is older than profiles.
 
     Raises:
       InputError: there is no dataset, or its profile is missing or damaged.
     """
-    manifest = manifest or load_manifest(data)
+    entry = load_manifest(data).profile
+    return parse_profile(read_entry(data, entry), str(data / PROFILE_FILE)) if entry else None
+
+
+def copy_profile(data: Path, manifest: Manifest, target: Path) -> None:
+    """Copies the profile of a dataset to a file; where the dataset has none, a former file is
+    deleted, which was another's. Raises ``InputError`` where the profile is missing or damaged.
+    """
     if manifest.profile is None:
-        return None
-    return parse_profile(read_entry(data, manifest.profile), str(data / PROFILE_FILE))
+        delete(target)
+    else:
+        write_bytes(target, read_entry(data, manifest.profile))

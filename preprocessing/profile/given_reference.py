@@ -4,7 +4,8 @@ pre-training split that the transform was fitted on, as that dataset's profile d
 
 from configs.errors import InputError
 from preprocessing import filesystem
-from preprocessing.profile.data_profile import PROFILE_FILE, parse_profile
+from preprocessing.dataset.manifest import PROFILE_FILE
+from preprocessing.profile.data_profile import parse_profile
 from preprocessing.profile.describe import ReferenceProfile
 
 _PLACES = (f"backbone/{PROFILE_FILE}", PROFILE_FILE)

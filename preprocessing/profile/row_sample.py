@@ -73,6 +73,7 @@ def _short(array: pa.Array) -> pa.Array:
         lengths = lists.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
         offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
         return pa.ListArray.from_arrays(offsets, _short(lists.flatten()))
-    if pa.types.is_string(array.type):
+    longest = pc.max(pc.binary_length(array)).as_py() if pa.types.is_string(array.type) else 0
+    if (longest or 0) > _LETTERS:
         return pc.utf8_slice_codeunits(array, 0, _LETTERS)
     return array
