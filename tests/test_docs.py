@@ -164,9 +164,10 @@ def test_every_key_of_a_profile_is_explained() -> None:
 
 
 def explained(page: str, title: str) -> set[str]:
-    """The words in code style of a section of a page."""
+    """The words in code style of a section of a page, blocks left out."""
     section = (ROOT / "docs" / page).read_text().partition(f"\n{title}")[2]
     section = section.partition(f"\n{title.partition(' ')[0]} ")[0]
+    section = re.sub(r"^```.*?^```$", "", section, flags=re.MULTILINE | re.DOTALL)
     return set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
 
 
