@@ -20,6 +20,13 @@ def is_local(path: str) -> bool:
     return not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path)
 
 
+def same_folder(first: str, second: str) -> bool:
+    """Whether two paths are of one folder, as far as their names and local links tell."""
+    if is_local(first) and is_local(second):
+        return Path(first).resolve() == Path(second).resolve()
+    return first.rstrip("/") == second.rstrip("/")
+
+
 def join(folder: str, *parts: str) -> str:
     """A path inside a folder."""
     if is_local(folder):

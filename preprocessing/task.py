@@ -185,6 +185,7 @@ def main(arguments: list[str]) -> None:
         raise InputError("no logs: expected --input or the config's data.input")
     _check_logs(logs)
     from preprocessing.beam.dataset_job import Job
+    from preprocessing.beam.profiling import say_changes
 
     flags = _with_worker_requirements(_with_local_defaults(others))
     with temporary_files():
@@ -200,6 +201,7 @@ def main(arguments: list[str]) -> None:
         rules = "; ".join(f"{rows:,}: {rule}" for rule, rows in often[:_SHOWN_RULES])
         more = f"; {len(often) - _SHOWN_RULES} more rules" if len(often) > _SHOWN_RULES else ""
         say(f"rejected rows are in {ours.output}/rejected: {rules}{more}")
+    say_changes(ours.output)
 
 
 if __name__ == "__main__":

@@ -44,10 +44,11 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "preprocessing": (
         ("task", "simulate", "suggest"),
         ("beam", "simulator", "suggestion"),
+        ("profile",),
         ("dataset",),
         ("features", "validation"),
         ("logs",),
-        ("auc", "filesystem", "hashing"),
+        ("auc", "filesystem", "hashing", "plain_text"),
     ),
     "trainer": (
         ("task",),

@@ -12,6 +12,16 @@ from xml.etree import ElementTree
 
 import pytest
 
+from preprocessing.profile.data_profile import (
+    Bins,
+    Change,
+    DataProfile,
+    Description,
+    FeatureProfile,
+    LabelRates,
+    Reference,
+    ReferenceRows,
+)
 from serving.selfcheck import running_server
 from tests.test_architecture import FLOORS
 from trainer.metrics.results import (
@@ -120,8 +130,6 @@ def test_the_drawn_floors_are_the_enforced_ones() -> None:
 
 
 def test_every_key_of_an_evaluation_is_explained() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text()
-    section = page.partition("### What `evaluate --json` prints")[2].partition("\n### ")[0]
     kinds = (
         EvaluationResult,
         DomainResult,
@@ -137,8 +145,30 @@ def test_every_key_of_an_evaluation_is_explained() -> None:
         CalibrationPair,
     )
     keys = {key for kind in kinds for key in kind.model_fields} - {"tasks"}
-    explained = set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
-    assert keys <= explained
+    assert keys <= explained("architecture.md", "### What `evaluate --json` prints")
+
+
+def test_every_key_of_a_profile_is_explained() -> None:
+    kinds = (
+        Bins,
+        Change,
+        DataProfile,
+        Description,
+        FeatureProfile,
+        LabelRates,
+        Reference,
+        ReferenceRows,
+    )
+    keys = {key for kind in kinds for key in kind.model_fields}
+    assert keys <= explained("config.md", "## What the data looks like")
+
+
+def explained(page: str, title: str) -> set[str]:
+    """The words in code style of a section of a page, blocks left out."""
+    section = (ROOT / "docs" / page).read_text().partition(f"\n{title}")[2]
+    section = section.partition(f"\n{title.partition(' ')[0]} ")[0]
+    section = re.sub(r"^```.*?^```$", "", section, flags=re.MULTILINE | re.DOTALL)
+    return set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
 
 
 def test_light_and_dark_drawings_differ_in_their_style_alone() -> None:

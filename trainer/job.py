@@ -14,7 +14,7 @@ from configs.digests.sealed_json import read_sealed, write_sealed
 from configs.domains import ALL
 from configs.files import read_object
 from configs.training import Routing
-from preprocessing.dataset.manifest import GOLDEN_FILE
+from preprocessing.dataset.manifest import GOLDEN_FILE, PROFILE_FILE
 
 if TYPE_CHECKING:
     from preprocessing.features.fitted import Fitted
@@ -222,6 +222,18 @@ class Job:
         """
         return self.backbone / GOLDEN_FILE
 
+    @property
+    def profile(self) -> Path:
+        """The profile of the dataset that the backbone learned from: what later datasets under its
+        transform are compared with. Not there where that dataset is older than profiles.
+        """
+        return self.backbone / PROFILE_FILE
+
+    @property
+    def judged_profile(self) -> Path:
+        """The profile of the dataset that was evaluated last, where it has one."""
+        return self.reports / PROFILE_FILE
+
     def golden_requests(self, experiment: Experiment | None = None) -> list[dict[str, Any]]:
         """The golden requests as a client sends them: raw features by name.
 
@@ -283,7 +295,7 @@ class Job:
           fingerprint: of the backbone.
           rows: split -> digest of the rows that it has learned from or was validated on.
         """
-        listed = [_EXPERIMENT, "history.json", TEACHER, GOLDEN_FILE, *_UNZIPPED]
+        listed = [_EXPERIMENT, "history.json", TEACHER, GOLDEN_FILE, PROFILE_FILE, *_UNZIPPED]
         listed += [f"transform/{path.name}" for path in (self.backbone / "transform").iterdir()]
         there = [name for name in sorted(listed) if (self.backbone / name).is_file()]
         files = {name: sha256_of(self.backbone / name) for name in there}

@@ -112,6 +112,7 @@ def commands(place: Path) -> dict[str, Command]:
         "preprocessing_unknown_key": Command(
             ("-m", "preprocessing.task", *config, "--set", "sed=1", *output), 2
         ),
+        "profile_without_dataset": Command(("-m", "preprocessing.profile", str(place / "none")), 2),
         "preprocessing_without_logs": Command(
             ("-m", "preprocessing.task", *config, *output, "--input", str(place / "no" / "*.csv")),
             2,
@@ -149,6 +150,7 @@ MODULES = (
     "trainer.task",
     "preprocessing.task",
     "preprocessing.simulate",
+    "preprocessing.profile",
     "serving.export",
     "serving.server",
     "serving.client",

@@ -119,6 +119,10 @@ class NumericFeature(Embedded):
         return self.quantile_buckets is not None
 
     @property
+    def expressed(self) -> str | None:
+        return self.expression
+
+    @property
     def number_encoding(self) -> tuple[str, int]:
         return self.encoding, self.bins
 

@@ -124,6 +124,11 @@ class FeatureSettings(Section):
         return "value", 0
 
     @property
+    def expressed(self) -> str | None:
+        """The expression of columns of numbers that is its number; None for its column."""
+        return None
+
+    @property
     def self_attention(self) -> tuple[int, int] | None:
         """Blocks and heads of a transformer over a list's entries; None without one."""
         return None

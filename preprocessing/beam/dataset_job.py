@@ -18,15 +18,24 @@ from preprocessing import filesystem
 from preprocessing.beam import guards, pipelines
 from preprocessing.beam.fork_pool import Workers, forks_wanted
 from preprocessing.beam.pass_summary import Tally
+from preprocessing.beam.profiling import complete_profile
 from preprocessing.beam.progress import Progress, say
 from preprocessing.dataset.domain_counts import domains_without_rows
 from preprocessing.dataset.given_transform import given_transform
 from preprocessing.dataset.golden_requests import GOLDEN_FILE
-from preprocessing.dataset.manifest import MANIFEST, FileEntry, Manifest, SplitSummary
+from preprocessing.dataset.manifest import (
+    MANIFEST,
+    PROFILE_FILE,
+    FileEntry,
+    Manifest,
+    SplitSummary,
+)
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.kept_columns import DICTIONARIES
 from preprocessing.features.output_spec import transform_outputs, vocabulary_sizes
 from preprocessing.logs.files import Plan, find_sources, plan
+from preprocessing.profile.describe import ReferenceProfile
+from preprocessing.profile.given_reference import given_reference
 
 PARTIAL = ".partial"
 _RESERVED = (
@@ -37,11 +46,12 @@ _RESERVED = (
     "keys",
     MANIFEST,
     GOLDEN_FILE,
+    PROFILE_FILE,
     "analysis.json",
     "written.json",
 )
 _OURS = re.compile(
-    rf"manifest\.json|{re.escape(GOLDEN_FILE)}"
+    rf"manifest\.json|{re.escape(GOLDEN_FILE)}|{re.escape(PROFILE_FILE)}"
     rf"|transform/[^/]+|{DICTIONARIES}/[^/]+\.json"
     r"|rejected/[^/]+-[0-9a-f]{8}-\d{5,}\.jsonl"
     rf"|[A-Za-z0-9_][A-Za-z0-9_.-]*/[^/]+-[0-9a-f]{{8}}-\d{{5,}}\.tfrecord|{re.escape(PARTIAL)}/.*"
@@ -84,6 +94,7 @@ class Job:
         self._check_split_names()
         guards.warn_of_overlap(self.experiment)
         given = self._given_transform()
+        reference = given_reference(self.transform) if self.transform is not None else None
         planned = plan(find_sources(self.input, self.experiment.evaluation.truth), self.experiment)
         for path in planned.empty:
             say(f"warning: {path}: no rows")
@@ -94,7 +105,7 @@ class Job:
             with self._alone():
                 if given:
                     given.save(self._transform_folder)
-                tally, written = self._run_passes(planned, workers)
+                tally, written = self._run_passes(planned, reference, workers)
                 manifest = self._manifest(tally, written)
                 self._warn_of_empty_domains(manifest)
                 self._publish(manifest)
@@ -118,7 +129,7 @@ class Job:
     def _given_transform(self) -> Fitted | None:
         if self.transform is None:
             return None
-        if _same_folder(self.transform, self.output):
+        if filesystem.same_folder(self.transform, self.output):
             raise InputError(
                 f"--transform and --output are the same folder, {self.output}; a run that is"
                 " killed would leave neither; expected another --output"
@@ -161,7 +172,9 @@ class Job:
                 " an empty folder or a dataset"
             )
 
-    def _run_passes(self, planned: Plan, workers: Workers | None) -> tuple[Tally, Tally]:
+    def _run_passes(
+        self, planned: Plan, reference: ReferenceProfile | None, workers: Workers | None
+    ) -> tuple[Tally, Tally]:
         """Analyses, once more where rows turned out to be duplicates (nothing may be fitted on
         them), then writes.
         """
@@ -181,6 +194,8 @@ class Job:
                 self._partial,
                 duplicated,
                 tally.longest,
+                self.transform is None,
+                reference,
                 self._options(),
                 workers,
             )
@@ -249,6 +264,7 @@ class Job:
             outside_splits=written.outside,
             golden_requests=self._golden_requests(written) if written.golden else None,
             dictionaries=tally.dictionary_entries(),
+            profile=complete_profile(self._partial, experiment, written),
             transform_from=self.transform,
         )
 
@@ -276,9 +292,8 @@ class Job:
         manifest last.
         """
         filesystem.write(filesystem.join(self._partial, MANIFEST), manifest.to_json())
-        filesystem.delete(
-            [filesystem.join(self.output, MANIFEST), filesystem.join(self.output, GOLDEN_FILE)]
-        )
+        files = (MANIFEST, GOLDEN_FILE, PROFILE_FILE)
+        filesystem.delete([filesystem.join(self.output, name) for name in files])
         former = {path.partition("/")[0] for path in filesystem.list_files(self.output)} - {PARTIAL}
         for folder in sorted(former):
             filesystem.delete_folder(filesystem.join(self.output, folder))
@@ -292,9 +307,3 @@ class Job:
         filesystem.move(
             [(filesystem.join(self._partial, MANIFEST), filesystem.join(self.output, MANIFEST))]
         )
-
-
-def _same_folder(first: str, second: str) -> bool:
-    if filesystem.is_local(first) and filesystem.is_local(second):
-        return Path(first).resolve() == Path(second).resolve()
-    return first.rstrip("/") == second.rstrip("/")

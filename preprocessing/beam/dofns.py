@@ -124,14 +124,16 @@ class WriteDictionaries(beam.DoFn):
 
 
 class WriteBatches(beam.DoFn):
-    """``CheckedBatch`` -> one file a split and one of rejected rows, and the ``Tally`` that
-    lists them.
+    """``CheckedBatch`` -> one file a split and one of rejected rows, the ``Tally`` that lists
+    them, and, on the output ``profile``, what the batch gives to the profile.
 
     Args:
       experiment: says what is written.
       folder: where; the fitted transform and the dictionaries are there.
       longest: of every column with a dictionary, the most different values of a row's list.
     """
+
+    PROFILE = "profile"
 
     def __init__(self, experiment: Experiment, folder: str, longest: dict[str, int]) -> None:
         self._experiment = experiment
@@ -151,10 +153,11 @@ class WriteBatches(beam.DoFn):
         )
         self._kept = KeptColumns.load(self._experiment, self._folder, self._longest)
 
-    def process(self, checked: CheckedBatch) -> Iterator[Tally]:
+    def process(self, checked: CheckedBatch) -> Iterator[Any]:
         """Transforms and writes one batch."""
         from preprocessing.dataset.tfrecord_writer import batch_columns, split_file
         from preprocessing.features.topic import topics_of_batch
+        from preprocessing.profile.counts import count_batch
 
         tally = count_rows(checked, self._experiment)
         if checked.rejections:
@@ -171,22 +174,18 @@ class WriteBatches(beam.DoFn):
                 name: (array.dtype.name, array.shape[1] if array.ndim == 2 else None)
                 for name, array in columns.items()
             }
-            for split, mask in masks.items():
-                rows = np.flatnonzero(mask[inside])
+            splits = {split: np.flatnonzero(mask[inside]) for split, mask in masks.items()}
+            seed = f"{checked.raw.source.seed}/{checked.raw.number}"
+            counts = count_batch(self._experiment, rows_inside, columns, splits, seed)
+            yield beam.pvalue.TaggedOutput(self.PROFILE, counts)
+            for split, rows in splits.items():
                 if len(rows):
                     path = f"{split}/{checked.raw.key}.tfrecord"
-                    content = split_file(
-                        columns,
-                        rows,
-                        seed=f"{checked.raw.source.seed}/{checked.raw.number}/{split}",
-                    )
+                    content = split_file(columns, rows, seed=f"{seed}/{split}")
                     sha256 = filesystem.write(filesystem.join(self._folder, path), content)
                     tally.files[split] = [(path, len(rows), sha256)]
                     tally.domains[split] = count_domains(columns, topics, rows, self._experiment)
-            finetuning, seed = (
-                masks[self._experiment.finetune.split],
-                f"{checked.raw.source.seed}/{checked.raw.number}",
-            )
+            finetuning = masks[self._experiment.finetune.split]
             tally.golden = draw_requests(checked.rows, finetuning, self._experiment, seed)
         _report(checked.raw.row_count)
         yield tally

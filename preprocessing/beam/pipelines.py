@@ -23,11 +23,13 @@ from preprocessing.beam import duplicates as duplicate_keys
 from preprocessing.beam.batch_coder import BatchCoder
 from preprocessing.beam.fork_pool import WorkerDied, Workers
 from preprocessing.beam.pass_summary import Tally
+from preprocessing.beam.profiling import write_features
 from preprocessing.beam.progress import say
 from preprocessing.features.kept_columns import KeptValues
 from preprocessing.features.statistics import Statistics
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch
+from preprocessing.profile.describe import ReferenceProfile
 from preprocessing.validation.row_checks import CheckedBatch
 from preprocessing.validation.splits import split_masks
 
@@ -111,13 +113,16 @@ def apply(
     folder: str,
     duplicated: frozenset[str],
     longest: dict[str, int],
+    fitting: bool,
+    reference: ReferenceProfile | None,
     options: PipelineOptions,
     workers: Workers | None = None,
 ) -> Tally:
     """Writes the dataset's files into ``folder``, with the transform, the dictionaries and the
     duplicates that are there.
 
-    ``longest`` is what ``analyse`` has found (``Tally.longest``); the rest is as there.
+    ``longest`` is what ``analyse`` has found (``Tally.longest``), ``reference`` is what the
+    profile compares with where nothing was fitted; the rest is as there.
 
     Raises:
       InputError: the pass failed for a reason outside the program.
@@ -129,8 +134,10 @@ def apply(
         )
         written = checked | "WriteBatches" >> beam.ParDo(
             dofns.WriteBatches(experiment, folder, longest)
-        )
-        _write_tally([errors, written], filesystem.join(folder, "written.json"))
+        ).with_outputs(dofns.WriteBatches.PROFILE, main="tallies")
+        parts = written[dofns.WriteBatches.PROFILE]
+        write_features(parts, experiment, folder, fitting, reference)
+        _write_tally([errors, written.tallies], filesystem.join(folder, "written.json"))
 
     _run(build, options, workers)
     return Tally.from_json(filesystem.read(filesystem.join(folder, "written.json")))

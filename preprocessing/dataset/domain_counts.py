@@ -3,6 +3,7 @@
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from itertools import groupby
 from typing import Any
 
@@ -15,6 +16,7 @@ from configs.domains import Domain
 
 _SHOWN = 20  # domains in one line
 _COMPARED = 10_000  # of a column's values, the most frequent: comparing is slow
+_UNIT = 2**149  # the smallest float32 is one over this, so every sum of some is a multiple of it
 
 Columns = Mapping[str, npt.NDArray[Any]]
 Rows = npt.NDArray[np.intp]
@@ -24,6 +26,10 @@ def count_domains(
     columns: Columns, topics: Columns, rows: Rows, experiment: Experiment
 ) -> dict[str, Counter[str]]:
     """Rows and labels of every domain, one histogram for each combination of topics.
+
+    Beside the rows (``rows``) and those that carry a label (``label/LABEL``) there are the sum of
+    amounts, and of labels that are known only after a time (``sum/LABEL``), and how many rows are
+    old enough to carry those (``known/LABEL``). ``mean_label`` reads them.
 
     Args:
       columns: of the record format, of a batch.
@@ -39,6 +45,15 @@ def count_domains(
             for label, threshold in experiment.tasks.thresholds.items()
         }
     )
+
+    late = experiment.known_before
+    for label in experiment.label_columns:
+        values = columns[f"label/{label}"][rows].astype(np.float64)
+        if label in late:
+            known = columns["row/timestamp"][rows] < late[label].timestamp()
+            measured[f"known/{label}"], values = known, values * known
+        if label in late or label in experiment.tasks.amounts:
+            measured[f"sum/{label}"] = values
 
     def topics_of(domain: Domain) -> tuple[str, ...]:
         return tuple(topic for topic, _ in domain.conditions)
@@ -58,9 +73,33 @@ def count_domains(
                 else 0
             )
             counted[domain.name] = Counter(
-                {name: int(histogram[place]) for name, histogram in histograms.items()}
+                {
+                    name: _units(histogram[place])
+                    if name.startswith("sum/")
+                    else int(histogram[place])
+                    for name, histogram in histograms.items()
+                }
             )
     return counted
+
+
+def mean_label(counts: Mapping[str, int], label: str) -> float | None:
+    """Share of positives, or mean amount, of the rows that are old enough to carry a label; None
+    where there is no such row.
+
+    Args:
+      counts: of a domain, as ``count_domains`` gives them, of one batch or of many.
+      label: its column.
+    """
+    known = counts.get(f"known/{label}", counts["rows"])
+    total = Fraction(counts.get(f"sum/{label}", _UNIT * counts[f"label/{label}"]), _UNIT)
+    return float(total / known) if known else None
+
+
+def _units(total: float) -> int:
+    """A sum of float32 numbers in whole units, so that sums of many batches are exact."""
+    numerator, denominator = float(total).as_integer_ratio()
+    return numerator * (_UNIT // denominator)
 
 
 def domains_without_rows(

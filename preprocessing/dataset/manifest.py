@@ -16,6 +16,7 @@ from configs.section import Section
 
 MANIFEST = "manifest.json"
 GOLDEN_FILE = "golden_requests.jsonl"
+PROFILE_FILE = "profile.json"
 FORMAT = 1
 
 _AGAIN = "run preprocessing.task again"
@@ -72,6 +73,8 @@ class Manifest(Section):
         lists its values: a JSON list; code ``i + 1`` is value ``i``, 0 is missing. ``rows`` is the
         number of values. None in datasets that are older than raw columns; they hold
         ``topic/NAME`` instead.
+      profile: ``PROFILE_FILE`` (``preprocessing.profile``), its ``rows`` 0; None in datasets that
+        are older than it.
       transform_from: the job or dataset whose transform was applied, as ``--transform`` had it;
         None where it was fitted on the rows of this dataset.
     """
@@ -89,15 +92,18 @@ class Manifest(Section):
     outside_splits: int
     golden_requests: FileEntry | None = None
     dictionaries: dict[str, FileEntry] | None = None
+    profile: FileEntry | None = None
     transform_from: str | None = None
 
     def files(self) -> list[FileEntry]:
         """Every file of the dataset but the manifest."""
         golden = [self.golden_requests] if self.golden_requests else []
+        profile = [self.profile] if self.profile else []
         return [
             *self.transform_files,
             *self.rejected_files,
             *golden,
+            *profile,
             *(self.dictionaries or {}).values(),
             *(file for split in self.splits.values() for file in split.files),
         ]

@@ -207,29 +207,35 @@ class QuantileSample:
         """Nothing waits."""
 
     def fit(self) -> FittedFeature:
-        """Boundaries of buckets with equal shares of the rows. A value that has more than a share
-        by itself has a bucket of its own, and the buckets that are left share the rows above it.
-        """
+        """Boundaries of buckets with equal shares of the rows."""
         values = np.sort(self.sample[1])
-        boundaries: list[float] = []
-        start, count = 0, len(values)  # of the rows that have no bucket yet
-        for left in range(self.buckets, 1, -1):
-            wanted = start + -(-(count - start) // left)
-            if wanted >= count:
-                break
-            # A bucket ends where another value begins: before the value that the share ends in,
-            # or, where that is the bucket's first value, after it.
-            end = int(np.searchsorted(values, values[wanted], "left"))
-            if end == start:
-                end = int(np.searchsorted(values, values[wanted], "right"))
-            if end == count:
-                break
-            boundaries.append(float(values[end]))
-            start = end
-        if self.ends and count:
-            ends = [float(values[0]), float(values[-1])]
-            boundaries = np.unique([*ends, *boundaries]).tolist()
-        return FittedFeature(boundaries=tuple(boundaries))
+        boundaries = equal_shares(values, self.buckets)
+        if self.ends and len(values):
+            boundaries = tuple(np.unique([values[0], *boundaries, values[-1]]).tolist())
+        return FittedFeature(boundaries=boundaries)
+
+
+def equal_shares(values: Floats, buckets: int) -> tuple[float, ...]:
+    """Ascending boundaries of buckets that hold equal shares of sorted values. A value that has
+    more than a share by itself has a bucket of its own, and the buckets that are left share the
+    values above it; so there may be fewer buckets than are asked for.
+    """
+    boundaries: list[float] = []
+    start, count = 0, len(values)  # of the values that have no bucket yet
+    for left in range(buckets, 1, -1):
+        wanted = start + -(-(count - start) // left)
+        if wanted >= count:
+            break
+        # A bucket ends where another value begins: before the value that the share ends in,
+        # or, where that is the bucket's first value, after it.
+        end = int(np.searchsorted(values, values[wanted], "left"))
+        if end == start:
+            end = int(np.searchsorted(values, values[wanted], "right"))
+        if end == count:
+            break
+        boundaries.append(float(values[end]))
+        start = end
+    return tuple(boundaries)
 
 
 def _priorities(values: Floats) -> npt.NDArray[np.uint64]:

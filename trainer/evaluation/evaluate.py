@@ -10,6 +10,7 @@ from pathlib import Path
 from configs import Experiment, InputError
 from configs.domains import ALL, AUTO, Domain
 from configs.files import write_json
+from preprocessing.profile.data_profile import copy_profile
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.data.dataset import Dataset
 from trainer.data.raw_columns import RawColumns
@@ -35,7 +36,7 @@ def evaluate(
     experiment: Experiment, data: Path, job: Job, split: str | None = None
 ) -> EvaluationResult:
     """Evaluates a split (``evaluation.split`` where None) and writes
-    ``<job>/reports/metrics.json``.
+    ``<job>/reports/metrics.json``, and beside it a copy of the dataset's profile.
 
     A domain's kernel is its active version, else its newest; where there is none, the kernel's
     figures are undefined. Where the split overlaps days that backbone or kernels were trained or
@@ -145,6 +146,7 @@ def evaluate(
         print(f"the backbone was {describe_teacher(teacher)}", file=sys.stderr)
     if line := describe_seen(result):
         print(line, file=sys.stderr)
+    copy_profile(dataset.folder, dataset.manifest, job.judged_profile)
     write_json(job.reports / "metrics.json", result.to_json())
     return result
 

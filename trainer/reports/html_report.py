@@ -12,8 +12,10 @@ from configs.domain_names import conditions_of, folder_name
 from configs.errors import InputError
 from configs.files import read_json
 from configs.section import read_section
+from preprocessing.profile.data_profile import DataProfile, parse_profile
 from trainer.job import Job
 from trainer.metrics.results import EvaluationResult
+from trainer.reports.data_tables import data_sections
 from trainer.reports.domain_plots import plot_calibration, plot_gains
 from trainer.reports.html_page import escape, image, render_page, write_page
 from trainer.reports.html_tables import (
@@ -43,8 +45,9 @@ def write_report(job_dir: Path) -> Path:
     """Writes ``<job>/reports/report.html`` from what ``evaluate`` and ``pretrain`` left in the job
     directory.
 
-    Reads ``reports/metrics.json``, whose time is the evaluation's, and where it exists
-    ``backbone/history.json`` (training curve) and ``backbone/teacher.json``; links the cards of the
+    Reads ``reports/metrics.json``, whose time is the evaluation's, and where they exist
+    ``reports/profile.json`` (of the dataset), ``backbone/history.json`` (training curve) and
+    ``backbone/teacher.json``; links the cards of the
     kernels that were judged. The file appears whole or not at all.
 
     Returns:
@@ -60,6 +63,7 @@ def write_report(job_dir: Path) -> Path:
     moment = datetime.fromtimestamp(metrics.stat().st_mtime, UTC)
     teacher = Job(job_dir).teacher()
     history = job_dir / "backbone" / "history.json"
+    profile = Job(job_dir).judged_profile
     try:
         page = _page(
             result,
@@ -67,6 +71,7 @@ def write_report(job_dir: Path) -> Path:
             read_json(history) if history.exists() else [],
             {name: _card(job_dir, name, found.version) for name, found in result.domains.items()},
             f"The backbone was {describe_teacher(teacher)}." if teacher else "",
+            parse_profile(profile.read_bytes(), str(profile)) if profile.exists() else None,
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
@@ -94,6 +99,7 @@ def _page(
     history: Sequence[Mapping[str, Any]],
     cards: Mapping[str, str],
     taught: str,
+    profile: DataProfile | None,
 ) -> str:
     order = _by_topic(result.domains)
     seen = describe_seen(result)
@@ -158,6 +164,7 @@ def _page(
         page_table(result.page) if result.page else "",
         *(figures_table(task, result, order) for task in result.overall),
         *_segments(result),
+        *(data_sections(profile) if profile else []),
         "</section>",
     ]
     return render_page("Backbone and kernels", filter(None, sections), TABLE_STYLE)

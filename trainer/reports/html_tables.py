@@ -59,7 +59,7 @@ def domains_table(result: EvaluationResult, order: Iterable[str], cards: Mapping
             + f"{served}<td>{card}</td><td>{escape(show_decision(domain))}</td></tr>"
         )
     header = ["domain", *_count_titles(result), "serves", "card", "why"]
-    return _table("", header, rows, "domains", 1 + len(result.overall))
+    return table("", header, rows, "domains", 1 + len(result.overall))
 
 
 def overall_table(result: EvaluationResult) -> str:
@@ -67,13 +67,13 @@ def overall_table(result: EvaluationResult) -> str:
     counts = ""
     if result.rows is not None:
         counts = f": {count_outcomes(result.rows, result.positives, tuple(result.overall))}"
-    return _table_of(f"Overall{counts}", overall_cells(result))
+    return table_of(f"Overall{counts}", overall_cells(result))
 
 
 def order_table(result: EvaluationResult) -> str:
     """How often amounts are in the right order; empty where nothing predicts amounts."""
     cells = order_cells(result)
-    return _table_of("Order of amounts", cells) if cells else ""
+    return table_of("Order of amounts", cells) if cells else ""
 
 
 def segments_table(column: str, result: EvaluationResult) -> str:
@@ -92,12 +92,12 @@ def segments_table(column: str, result: EvaluationResult) -> str:
         for metric in ("auc", "pcoc")
     ]
     header = [show_name(column), *_count_titles(result), *titles]
-    return _table(f"By {show_name(column)}", header, rows, counts=1 + len(result.overall))
+    return table(f"By {show_name(column)}", header, rows, counts=1 + len(result.overall))
 
 
 def page_table(page: PageResult) -> str:
     """How the score orders requests."""
-    return _table_of(describe_pages(page), page_cells(page))
+    return table_of(describe_pages(page), page_cells(page))
 
 
 def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> str:
@@ -107,7 +107,7 @@ def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> 
         cells = _figure_cells(result.domains[name], task, metrics, result.has_all)
         rows.append(f"<tr>{_row_header(name)}{cells}</tr>")
     titles = (METRIC_TITLES[metric] for metric in metrics)
-    return _table(f"{task.upper()} by domain", ["domain", *titles], rows)
+    return table(f"{task.upper()} by domain", ["domain", *titles], rows)
 
 
 def _count_titles(result: EvaluationResult) -> list[str]:
@@ -144,7 +144,7 @@ def _row_header(name: str) -> str:
     return f"<th scope=row>{escape(show_name(name)).replace(',', ',<wbr>')}</th>"
 
 
-def _table_of(caption: str, cells: list[list[str]]) -> str:
+def table_of(caption: str, cells: list[list[str]]) -> str:
     """Cells as the text table has them: titles first, and the first of each row heads it."""
     header, *lines = cells
     rows = [
@@ -153,10 +153,10 @@ def _table_of(caption: str, cells: list[list[str]]) -> str:
         + "</tr>"
         for first, *rest in lines
     ]
-    return _table(caption, header, rows)
+    return table(caption, header, rows)
 
 
-def _table(
+def table(
     caption: str, header: Iterable[str], rows: Iterable[str], style: str = "", counts: int = 0
 ) -> str:
     """A table, of which ``counts`` columns after the first hold counts."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.domains import ALL
+from preprocessing.plain_text import printable
 from trainer.metrics.decidable import in_words
 from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, align, is_number
 from trainer.metrics.results import (
@@ -71,7 +72,7 @@ def listed(tasks: Sequence[str]) -> str:
 
 def show_name(name: str) -> str:
     """A domain's name, in which a character that cannot be printed is a replacement character."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in name)
+    return printable(name)
 
 
 def show_figure(figure: Figure | None) -> str:

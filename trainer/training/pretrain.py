@@ -15,6 +15,7 @@ from configs.files import delete, write_json
 from configs.random_streams import Purpose, integer_seed
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import transform_outputs
+from preprocessing.profile.data_profile import copy_profile
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.backbone.pretrained_vectors import fill_tables
@@ -94,6 +95,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
     write_json(job.backbone / "history.json", run.state.history)
     if dataset.manifest.golden_requests:  # else fine-tuning asks for them
         keep_requests(dataset, job)
+    copy_profile(dataset.folder, dataset.manifest, job.profile)
     job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
     delete(scores_folder(job))  # they were for going on with an interrupted run
 

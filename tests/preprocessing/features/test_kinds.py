@@ -22,6 +22,8 @@ LIGHT = (
     "preprocessing.features.output_spec",
     "preprocessing.features.statistics",
     "preprocessing.features.topic",
+    "preprocessing.profile.counts",
+    "preprocessing.profile.describe",
 )
 """What plans or counts."""
 

@@ -138,6 +138,12 @@ def test_the_json_is_strict_and_is_what_the_report_reads(result: dict[str, Any],
     )
 
 
+@pytest.mark.usefixtures("result")
+def test_the_dataset_s_profile_lies_beside_it_for_the_report(dataset_dir: Path, job: Job) -> None:
+    assert job.judged_profile.parent == job.reports
+    assert job.judged_profile.read_bytes() == (dataset_dir / "profile.json").read_bytes()
+
+
 def test_a_slice_without_two_classes_is_undefined_with_its_rows_counted(
     result: dict[str, Any],
 ) -> None:

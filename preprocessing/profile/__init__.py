@@ -1,0 +1,1 @@
+"""What the features and labels of a dataset look like, split by split, and what has changed."""
