@@ -54,12 +54,12 @@ def domains_table(result: EvaluationResult, order: Iterable[str], cards: Mapping
             card = f'<a href="{escape(cards[name])}">{card}</a>'
         served = f"<td{'' if domain.active else ' class=off'}>{escape(show_served(domain))}</td>"
         rows.append(
-            f"<tr>{_row_header(name)}"
+            f"<tr>{row_header(name)}"
             + _count_cells(domain, result)
             + f"{served}<td>{card}</td><td>{escape(show_decision(domain))}</td></tr>"
         )
     header = ["domain", *_count_titles(result), "serves", "card", "why"]
-    return _table("", header, rows, "domains", 1 + len(result.overall))
+    return table("", header, rows, "domains", 1 + len(result.overall))
 
 
 def overall_table(result: EvaluationResult) -> str:
@@ -67,13 +67,13 @@ def overall_table(result: EvaluationResult) -> str:
     counts = ""
     if result.rows is not None:
         counts = f": {count_outcomes(result.rows, result.positives, tuple(result.overall))}"
-    return _table_of(f"Overall{counts}", overall_cells(result))
+    return table_of(f"Overall{counts}", overall_cells(result))
 
 
 def order_table(result: EvaluationResult) -> str:
     """How often amounts are in the right order; empty where nothing predicts amounts."""
     cells = order_cells(result)
-    return _table_of("Order of amounts", cells) if cells else ""
+    return table_of("Order of amounts", cells) if cells else ""
 
 
 def segments_table(column: str, result: EvaluationResult) -> str:
@@ -85,19 +85,19 @@ def segments_table(column: str, result: EvaluationResult) -> str:
         cells = [
             _figure_cells(found, task, ["auc", "pcoc"], result.has_all) for task in result.overall
         ]
-        rows.append(f"<tr>{_row_header(name)}{_count_cells(found, result)}{''.join(cells)}</tr>")
+        rows.append(f"<tr>{row_header(name)}{_count_cells(found, result)}{''.join(cells)}</tr>")
     titles = [
         f"{task.upper()} {METRIC_TITLES[metric]}"
         for task in result.overall
         for metric in ("auc", "pcoc")
     ]
     header = [show_name(column), *_count_titles(result), *titles]
-    return _table(f"By {show_name(column)}", header, rows, counts=1 + len(result.overall))
+    return table(f"By {show_name(column)}", header, rows, counts=1 + len(result.overall))
 
 
 def page_table(page: PageResult) -> str:
     """How the score orders requests."""
-    return _table_of(describe_pages(page), page_cells(page))
+    return table_of(describe_pages(page), page_cells(page))
 
 
 def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> str:
@@ -105,9 +105,9 @@ def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> 
     rows, metrics = [], list(result.overall[task])
     for name in order:
         cells = _figure_cells(result.domains[name], task, metrics, result.has_all)
-        rows.append(f"<tr>{_row_header(name)}{cells}</tr>")
+        rows.append(f"<tr>{row_header(name)}{cells}</tr>")
     titles = (METRIC_TITLES[metric] for metric in metrics)
-    return _table(f"{task.upper()} by domain", ["domain", *titles], rows)
+    return table(f"{task.upper()} by domain", ["domain", *titles], rows)
 
 
 def _count_titles(result: EvaluationResult) -> list[str]:
@@ -139,12 +139,12 @@ def _figure_cells(
     return "".join(cells)
 
 
-def _row_header(name: str) -> str:
+def row_header(name: str) -> str:
     """A domain's name, which may be broken between its topics."""
     return f"<th scope=row>{escape(show_name(name)).replace(',', ',<wbr>')}</th>"
 
 
-def _table_of(caption: str, cells: list[list[str]]) -> str:
+def table_of(caption: str, cells: list[list[str]]) -> str:
     """Cells as the text table has them: titles first, and the first of each row heads it."""
     header, *lines = cells
     rows = [
@@ -153,10 +153,10 @@ def _table_of(caption: str, cells: list[list[str]]) -> str:
         + "</tr>"
         for first, *rest in lines
     ]
-    return _table(caption, header, rows)
+    return table(caption, header, rows)
 
 
-def _table(
+def table(
     caption: str, header: Iterable[str], rows: Iterable[str], style: str = "", counts: int = 0
 ) -> str:
     """A table, of which ``counts`` columns after the first hold counts."""
