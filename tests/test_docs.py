@@ -14,6 +14,18 @@ import pytest
 
 from serving.selfcheck import running_server
 from tests.test_architecture import FLOORS
+from trainer.metrics.explanation_results import (
+    Dependence,
+    ExplainedRow,
+    GateUse,
+    Importance,
+    InputEffect,
+    InputLoss,
+    Loss,
+    ReadInput,
+    RequestExplanation,
+    SliceImportance,
+)
 from trainer.metrics.results import (
     Calibration,
     CalibrationBin,
@@ -137,6 +149,27 @@ def test_every_key_of_an_evaluation_is_explained() -> None:
         CalibrationPair,
     )
     keys = {key for kind in kinds for key in kind.model_fields} - {"tasks"}
+    explained = set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
+    assert keys <= explained
+
+
+def test_every_key_of_an_explanation_is_explained() -> None:
+    page = (ROOT / "docs" / "explanation.md").read_text()
+    section = page.partition("## What `explain --json` prints")[2]
+    kinds = (
+        Importance,
+        ReadInput,
+        SliceImportance,
+        InputLoss,
+        Loss,
+        GateUse,
+        Dependence,
+        Outcomes,
+        RequestExplanation,
+        ExplainedRow,
+        InputEffect,
+    )
+    keys = {key for kind in kinds for key in kind.model_fields}
     explained = set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
     assert keys <= explained
 

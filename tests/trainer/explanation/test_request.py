@@ -152,7 +152,7 @@ def test_a_request_of_the_log_is_found_and_explained_as_its_rows_are(
 def test_an_unknown_request_is_refused(
     experiment: Experiment, dataset_dir: Path, job_dir: Path
 ) -> None:
-    with pytest.raises(InputError, match="no row of split 'test' .* has this request_id") as error:
+    with pytest.raises(InputError, match=r"no row of split 'test' .* has this request_id") as error:
         explain_request(experiment, dataset_dir, Job(job_dir), "nobody's")
     one_line(error)
 
