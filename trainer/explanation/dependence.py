@@ -23,6 +23,8 @@ from trainer.target_rows import REQUEST
 STRONG = 0.8
 """Of what is unknown, the share from which inputs are named."""
 _BINS = 16
+_MOST_ROWS = 5_000
+"""Requests that are looked at: pairs are many where inputs are."""
 _LEAST_UNKNOWN = 0.05
 """Nats; where chance leaves less, nothing can be said."""
 
@@ -39,6 +41,7 @@ def dependent_inputs(inputs: Sequence[Input], rows: InputRows, seed: int) -> tup
     """
     read = [one for one in inputs if one.about.read]
     _, first = np.unique(rows.columns[REQUEST], return_index=True)
+    first = first[:_MOST_ROWS]  # by fingerprint, so by chance
     codes = {
         one.name: _codes([rows.parts[part][first] for part in one.about.parts]) for one in read
     }

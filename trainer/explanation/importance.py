@@ -4,6 +4,9 @@ rows (Breiman 2001, "Random Forests", section 10; over a fixed model, Fisher et 
 An input's values are those of other rows of the same sample, so its distribution stays, and what it
 says of the row is gone. One permutation holds for all rows at once; what is lost in a domain is
 what its rows lose then, also where their new values are those of other domains.
+
+An interval is of both samples: with every draw of users as many permutations are drawn, with
+replacement, as there are.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +48,10 @@ class PermutedInputs:
     ) -> None:
         self._scorer, self._rows, self._inputs = scorer, rows, inputs
         self._permutations = permutations
-        self._before = scorer.predictions(rows)
+        resamples = scorer.experiment.evaluation.bootstrap
+        stream = random_stream(scorer.experiment.seed, Purpose.PERMUTED_INPUT, "draws")
+        self._chosen = stream.integers(permutations, size=(permutations, resamples))
+        self._before = self._predictions(rows)
         self._after: dict[str, list[Predictions]] = {side: [] for side in Pair.model_fields}
         count = len(rows.rows)
         with row_bar("permute inputs", count * len(inputs) * permutations) as bar:
@@ -53,7 +59,7 @@ class PermutedInputs:
                 seed = scorer.experiment.seed
                 stream = random_stream(seed, Purpose.PERMUTED_INPUT, one.name, number)
                 permuted = one.permuted(rows.rows, stream.permutation(count))
-                found = scorer.predictions(scorer.scored(permuted, rows))
+                found = self._predictions(scorer.scored(permuted, rows))
                 for side, predictions in found.items():
                     self._after[side].append(predictions)
                 bar.update(count)
@@ -71,6 +77,14 @@ class PermutedInputs:
             self._of(chosen, draws) for chosen in tracked("intervals", every, "slices")
         )
         return overall, dict(zip(slices, found, strict=True))
+
+    def _predictions(self, scored: Scored) -> dict[str, Predictions]:
+        """By side, of the targets over all rows alone: there is one of these for every input."""
+        ranking = self._scorer.experiment.tasks.ranking
+        return {
+            side: {task: predictions[task] for task in ranking}
+            for side, predictions in self._scorer.predictions(scored).items()
+        }
 
     def _of(self, chosen: Rows, draws: UserDraws) -> SliceImportance:
         experiment, rows = self._scorer.experiment, self._rows.backbone
@@ -115,11 +129,16 @@ class PermutedInputs:
         lost = np.array([whole - value for value in left if value is not None])
         each = range(0, len(after), self._permutations)
         parts = [slice(start, start + self._permutations) for start in each]
-        return whole, [_loss(lost[part], drawn[part, :, _AUC]) for part in parts]
+        return whole, [_loss(lost[part], drawn[part, :, _AUC], self._chosen) for part in parts]
 
 
-def _loss(lost: Floats, drawn: Floats) -> Loss:
-    """The mean over an input's permutations: ``lost`` ``[P]``, and under each draw ``[P,
-    resamples]``.
+def _loss(lost: Floats, drawn: Floats, chosen: npt.NDArray[np.int64]) -> Loss:
+    """The mean over an input's permutations, and its interval.
+
+    Args:
+      lost: by each permutation, ``[P]``.
+      drawn: the same under each draw of users, ``[P, resamples]``.
+      chosen: the permutations that are drawn with each draw of users, ``[P, resamples]``.
     """
-    return Loss(lost=float(lost.mean()), ci95=percentile_interval(drawn.mean(axis=0)))
+    of_draws = np.take_along_axis(drawn, chosen, axis=0).mean(axis=0)
+    return Loss(lost=float(lost.mean()), ci95=percentile_interval(of_draws))

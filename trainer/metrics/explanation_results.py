@@ -35,7 +35,7 @@ class Loss(Section):
     Attributes:
       lost: AUC of the rows as they are less that of the permuted ones, the mean over permutations;
         below 0 where permuted rows are ranked better.
-      ci95: of ``lost``, from resampled users.
+      ci95: of ``lost``, from resampled users and permutations.
     """
 
     lost: Figure

@@ -66,7 +66,7 @@ def describe_rows(result: Importance) -> str:
     return (
         f"split '{result.split}': {result.rows:,} of {result.of_rows:,} rows{whole} of"
         f" {result.users:,} users; AUC points lost when an input's values are permuted among them"
-        f" ({times}), with 95% intervals from resampled users"
+        f" ({times}), with 95% intervals from resampled users and permutations"
     )
 
 

@@ -88,6 +88,21 @@ def test_a_loss_is_the_difference_of_two_reckonings_by_hand(
             assert float(low) < float(loss.lost) < float(high)
 
 
+def test_intervals_speak_of_other_permutations_too(
+    made_scorer: Scorer, made_rows: InputRows, made_inputs: list[Input]
+) -> None:
+    """A permutation that loses nothing and one that loses all: the interval reaches both."""
+    whole, one = made_scorer.scored(made_rows), made_inputs[:1]
+    permuted = PermutedInputs(made_scorer, whole, one, 2)
+    after = permuted._after["kernel"]
+    after[1]["ctr"] = permuted._before["kernel"]["ctr"]
+    overall, _ = permuted.losses({})
+    loss = overall.lost["ctr"]["decides"].kernel
+    low, high = loss.ci95
+    assert float(low) == 0.0  # the second permutation alone
+    assert float(high) > 1.8 * float(loss.lost)  # the first alone
+
+
 def test_a_domain_without_rows_is_undecidable(found: Found) -> None:
     empty = found[1]["region=r9"]
     assert empty.rows == 0
