@@ -5,6 +5,7 @@ An input that is taken away is what the transform gives for a missing value, in 
 request at once; the row is still answered by the same domain's kernel.
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ from trainer.memory.memory_store import MemoryStore
 from trainer.metrics.explanation_results import ExplainedRow, InputEffect
 from trainer.metrics.results import Pair
 from trainer.registry.golden_scores import record_batch
+from trainer.reports.text_table import show_name
 
 
 class RawRows:
@@ -55,7 +57,8 @@ class RawRows:
         self._transform = Transform(scorer.experiment, self.fitted)
 
     def of(self, requests: Sequence[dict[str, Any]], where: str) -> InputRows:
-        """Rows of raw values by column; memory is what is served.
+        """Rows of raw values by column; memory is what is served. Columns that nobody reads are
+        told on stderr.
 
         Args:
           requests: the rows.
@@ -73,6 +76,10 @@ class RawRows:
             raise InputError(
                 f"{where}: no row has a feature; expected some of {', '.join(sorted(known))}"
             )
+        others = sorted({name for row in requests for name in row} - known)
+        if others:
+            said = show_name(f"note: {where}: not read: {', '.join(others)}")
+            print(said, file=sys.stderr)
         batch = record_batch(full, list(requests), where)
         parts: Parts = dict(self._transform.apply_batch(batch))
         columns = topics_of_batch(kernels.topics, batch) | keys_of_batch(memory, batch)

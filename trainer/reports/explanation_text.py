@@ -62,11 +62,13 @@ def render_request(found: RequestExplanation) -> str:
 def describe_rows(result: Importance) -> str:
     """What was taken, and what was done with it, in a sentence."""
     whole = f" (whole {result.drawn_by}, drawn by chance)" if result.drawn_by else ""
-    times = f"mean of {result.permutations} permutations" if result.permutations > 1 else "once"
+    several = result.permutations > 1
+    times = f"mean of {result.permutations} permutations" if several else "once"
+    drawn = "users and permutations" if several else "users"
     return (
         f"split '{result.split}': {result.rows:,} of {result.of_rows:,} rows{whole} of"
         f" {result.users:,} users; AUC points lost when an input's values are permuted among them"
-        f" ({times}), with 95% intervals from resampled users and permutations"
+        f" ({times}), with 95% intervals from resampled {drawn}"
     )
 
 

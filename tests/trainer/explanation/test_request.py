@@ -172,6 +172,17 @@ def test_rows_that_cannot_be_read_are_refused(
     one_line(error)
 
 
+def test_columns_that_nobody_reads_are_told(
+    experiment: Experiment,
+    job_dir: Path,
+    requests: list[dict[str, Any]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [requests[0] | {"position": "1", "click": 1}]
+    explain_example(experiment, Job(job_dir), rows, "FILE")
+    assert "note: FILE: not read: click, position" in capsys.readouterr().err.splitlines()
+
+
 def test_a_key_that_was_never_seen_moves_nothing(
     memory_experiment: Experiment, memory_job: Path
 ) -> None:
