@@ -60,6 +60,10 @@ class Purpose(IntEnum):
     """Users of a part of the window."""
     BENCHMARK_ROWS = 15
     """Rows of a part of a split."""
+    EXPLAINED_ROWS = 16
+    """Users, or requests, of the rows on which a model is explained."""
+    PERMUTED_INPUT = 17
+    """Order of an input's values where it is permuted; by input and permutation."""
 
 
 def random_stream(seed: int, purpose: Purpose, *path: int | str) -> np.random.Generator:

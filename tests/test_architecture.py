@@ -53,7 +53,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     "trainer": (
         ("task",),
         ("training",),
-        ("distillation",),
+        ("distillation", "explanation"),
         ("evaluation",),
         ("prerequisites",),
         ("registry",),

@@ -24,6 +24,18 @@ from preprocessing.profile.data_profile import (
 )
 from serving.selfcheck import running_server
 from tests.test_architecture import FLOORS
+from trainer.metrics.explanation_results import (
+    Dependence,
+    ExplainedRow,
+    GateUse,
+    Importance,
+    InputEffect,
+    InputLoss,
+    Loss,
+    ReadInput,
+    RequestExplanation,
+    SliceImportance,
+)
 from trainer.metrics.results import (
     Calibration,
     CalibrationBin,
@@ -169,6 +181,27 @@ def explained(page: str, title: str) -> set[str]:
     section = section.partition(f"\n{title.partition(' ')[0]} ")[0]
     section = re.sub(r"^```.*?^```$", "", section, flags=re.MULTILINE | re.DOTALL)
     return set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
+
+
+def test_every_key_of_an_explanation_is_explained() -> None:
+    page = (ROOT / "docs" / "explanation.md").read_text()
+    section = page.partition("## What `explain --json` prints")[2]
+    kinds = (
+        Importance,
+        ReadInput,
+        SliceImportance,
+        InputLoss,
+        Loss,
+        GateUse,
+        Dependence,
+        Outcomes,
+        RequestExplanation,
+        ExplainedRow,
+        InputEffect,
+    )
+    keys = {key for kind in kinds for key in kind.model_fields}
+    explained = set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
+    assert keys <= explained
 
 
 def test_light_and_dark_drawings_differ_in_their_style_alone() -> None:

@@ -1,5 +1,5 @@
 """The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report |
-kernels | score | routing | memory]``.
+explain | kernels | score | routing | memory]``.
 
 Without a subcommand it runs pretrain, finetune, evaluate and report, which is what a training
 service launches.
@@ -23,6 +23,7 @@ from configs.cli import (
     tensorflow_file_errors,
 )
 from configs.domains import ALL, named_domains
+from trainer.explanation import command as explanation_arguments
 from trainer.job import Job
 from trainer.memory import command as memory_arguments
 from trainer.prerequisites import (
@@ -85,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         if name not in ("report", "kernels", "memory"):
             add_config_arguments(command)
-        if name not in ("report", "kernels", "memory", "score", "routing"):
+        if name not in ("report", "explain", "kernels", "memory", "score", "routing"):
             command.add_argument(
                 "--data",
                 type=Path,
@@ -128,6 +129,8 @@ def _parser() -> argparse.ArgumentParser:
                 "--json", action="store_true", help="print JSON instead of a table"
             )
             command.add_argument("--split", help="split to evaluate; evaluation.split by default")
+        if name == "explain":
+            explanation_arguments.add_arguments(command)
         if name == "kernels":
             add_arguments(command)
         if name == "memory":
@@ -184,6 +187,18 @@ def _report(arguments: argparse.Namespace) -> None:
     from trainer.reports.html_report import write_report
 
     print(f"report: {write_report(arguments.job_dir)}", file=sys.stderr)
+
+
+def _explain(arguments: argparse.Namespace) -> None:
+    explanation_arguments.check_arguments(arguments, _parser())
+    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    check_split(experiment, arguments.split)
+    if arguments.data:
+        check_dataset(arguments.data, arguments.split or experiment.evaluation.split)
+    job.check_finished()
+    with _tensorflow():
+        found = explanation_arguments.explain_command(arguments, experiment, job)
+    print(found)
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -265,6 +280,7 @@ _COMMANDS = {
     "finetune": (_finetune, "train kernels on the frozen backbone"),
     "evaluate": (_evaluate, "judge backbone and kernels, domain by domain"),
     "report": (_report, "write reports/report.html from the last evaluation"),
+    "explain": (_explain, "say what the model reads, on a split or in one request"),
     "kernels": (_kernels, "list, show, compare, verify, activate, roll back or remove kernels"),
     "score": (_score, "choose what pages are ranked by, without training anything"),
     "routing": (_routing, "choose how rows under 'auto' are answered, without training anything"),

@@ -134,12 +134,12 @@ def commands(place: Path) -> dict[str, Command]:
         ),
         "online_without_job": Command(("-m", "benchmarks.online", *config, *no_job, *models), 2),
     }
-    for step in ("pretrain", "finetune", "evaluate", "run"):
+    for step in ("pretrain", "finetune", "evaluate", "explain", "run"):
         words = (*task, step, *config)
         found[f"{step}_without_dataset"] = Command((*words, *no_data, *job), 2)
-        if step in ("finetune", "evaluate"):
+        if step in ("finetune", "evaluate", "explain"):
             found[f"{step}_without_job"] = Command((*words, *data, *no_job), 2)
-    for step in ("run", "pretrain", "finetune", "evaluate", "report", "kernels"):
+    for step in ("run", "pretrain", "finetune", "evaluate", "report", "explain", "kernels"):
         found[f"{step}_help"] = Command((*task, step, "--help"))
     for module in MODULES:
         found[f"{module.replace('.', '_')}_help"] = Command(("-m", module, "--help"))

@@ -37,6 +37,8 @@ def test_the_numbers_of_the_purposes_are_part_of_the_contract() -> None:
         "CODE_NOISE": 13,
         "BENCHMARK_USERS": 14,
         "BENCHMARK_ROWS": 15,
+        "EXPLAINED_ROWS": 16,
+        "PERMUTED_INPUT": 17,
     }
     assert STREAMS == 1
 

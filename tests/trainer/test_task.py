@@ -18,6 +18,7 @@ from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 
 HOME = "scene=home"
+EXPLAIN = ("explain", "--config", "c", "--job-dir", "j")
 MODULES = {
     "pretrain": "trainer.training.pretrain",
     "finetune": "trainer.training.finetune",
@@ -74,6 +75,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         ["pretrain", "--help"],
         ["finetune", "-h"],
         ["evaluate", "--help"],
+        ["explain", "--help"],
         ["kernels", "--help"],
     ],
 )
@@ -81,7 +83,7 @@ def test_help(words: list[str], command: Command) -> None:
     code, out, err = command(*words)
     assert (code, err) == (0, "")
     for name in (
-        ("pretrain", "finetune", "evaluate", "report", "kernels")
+        ("pretrain", "finetune", "evaluate", "report", "explain", "kernels")
         if words == ["--help"]
         else ("--job-dir",)
     ):
@@ -115,6 +117,11 @@ def test_help(words: list[str], command: Command) -> None:
             ["evaluate", "--config", "c", "--data", "d", "--job-dir", "j", "--split"],
             "expected one argument",
         ),
+        ([*EXPLAIN], "explain needs --data, or --example"),
+        ([*EXPLAIN, "--data", "d", "--example", "f"], "explain --example takes no --data"),
+        ([*EXPLAIN, "--data", "d", "--request", "r", "--rows", "5"], "--request takes no --rows"),
+        ([*EXPLAIN, "--example", "f", "--request", "r"], "not allowed with argument"),
+        ([*EXPLAIN, "--data", "d", "--permutations", "0"], "--permutations: must be a whole"),
         (["kernels", "shake", "--job-dir", "j"], "invalid choice: 'shake'"),
         (
             ["kernels", "list", "--job-dir", "nowhere"],
@@ -143,7 +150,7 @@ def test_mistakes_in_overrides(override: str, message: str, config: str, command
     )
 
 
-@pytest.mark.parametrize("name", ["pretrain", "finetune", "evaluate"])
+@pytest.mark.parametrize("name", ["pretrain", "finetune", "evaluate", "explain"])
 def test_a_dataset_that_is_not_there(
     name: str, config: str, job_dir: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -163,6 +170,33 @@ def test_the_wrong_dataset_leaves_no_job_behind(
     )
     assert "features.rating" in line
     assert not (tmp_path / "job").exists()
+
+
+def test_explain_prints_json_alone_on_stdout(
+    config: str, dataset_dir: Path, job_dir: Path, command: Command, tmp_path: Path
+) -> None:
+    where = ("explain", "--config", config, "--data", dataset_dir, "--job-dir", job_dir)
+    few = ("--rows", 600, "--permutations", 1)
+    code, out, err = command(*where, *few, "--output", tmp_path, "--json")
+    assert code == 0
+    assert json.loads(out) == json.loads((tmp_path / "explanation.json").read_text())
+    assert "Traceback" not in err
+    code, out, _ = command(*where, *few, "--output", tmp_path)
+    assert code == 0
+    assert "CTCVR-AUC: " in out
+    assert "no such directory" in command.refused(*where, "--output", tmp_path / "none")
+    assert "is no split" in command.refused(*where, "--split", "tset")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(Job(job_dir).golden.read_text())
+    example = ("explain", "--config", config, "--job-dir", job_dir, "--example", rows)
+    code, out, _ = command(*example, "--json")
+    assert code == 0
+    assert len(json.loads(out)["rows"]) == len(rows.read_text().splitlines())
+    for content, message in (("[1]", "rows.jsonl:1: expected a JSON object"), ("", "no rows")):
+        rows.write_text(content)
+        code, out, err = command(*example)
+        assert (code, out) == (2, "")
+        assert message in err.splitlines()[-1]
 
 
 def test_evaluate_prints_json_alone_on_stdout(

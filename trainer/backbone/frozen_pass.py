@@ -21,7 +21,7 @@ from configs.prediction.tasks import Tasks
 from configs.tensorflow_import import tf
 from trainer.backbone.input_scale import InputScale
 from trainer.backbone.model import TOPIC_PREFIX, read_tap
-from trainer.backbone.saving import load_frozen
+from trainer.backbone.saving import load_fitting
 from trainer.data.dataset import Columns, Dataset
 from trainer.data.progress_bar import with_progress
 from trainer.job import Job
@@ -140,26 +140,12 @@ def open_frozen(
         or for this experiment.
     """
     dataset = Dataset.open(data, experiment, topics, memory)
-    backbone = load_frozen(job, experiment)
+    backbone = load_fitting(job, experiment)
     if not dataset.fitted.same_outputs_as(job.fitted()):
         raise InputError(
             f"{data}: its transform is not the one that the backbone of {job.folder} was trained"
             f" on; run python -m preprocessing.task with --transform {job.folder}"
         )
-    trained = job.experiment()
-    if not trained.tasks.same_as(experiment.tasks):
-        raise InputError(
-            f"tasks: the backbone of {job.folder} was trained for {trained.tasks.words}, and the"
-            f" config has {experiment.tasks.words}; leave the tasks as they are, or train a"
-            " backbone in another --job-dir"
-        )
-    for name in trained.backbone.topics:
-        if not trained.topics[name].same_as(experiment.topics.get(name)):
-            raise InputError(
-                f"topics.{name}: the body of the backbone of {job.folder} reads it, and was trained"
-                " with other settings of it; leave it as it is, and cut new domains by a topic of"
-                " another name"
-            )
     return dataset, backbone
 
 
@@ -194,10 +180,7 @@ def run_frozen(
         are no numbers, and nobody may read the taps. All rows where None.
     """
     rows = dataset.rows(split)
-    towers = model.output["logits"].shape[1]
-    tasks, width = read_tap(model.output, tap).shape[1:] if tap else (towers, 0)
-    # Where rows are left out, memory that nobody writes takes no place.
-    logits, taps = np.empty((rows, towers), np.float32), np.zeros((rows, tasks, width), np.float32)
+    logits, taps = _no_heads(model, tap, rows)
     if chosen is not None:
         logits.fill(np.nan)
     kept: dict[str, npt.NDArray[np.generic]] = {}
@@ -233,6 +216,41 @@ def run_frozen(
             " run preprocessing.task again"
         )
     return BackboneOutputs(logits, taps, kept)
+
+
+def frozen_heads(
+    model: keras.Model, features: Mapping[str, npt.NDArray[Any]], tap: str | None
+) -> tuple[Floats, Floats]:
+    """Logits and taps of rows that are in memory, as of ``BackboneOutputs``: those that
+    ``run_frozen`` gives, bit by bit, where these are all rows of a split in their order.
+
+    Args:
+      model: see there.
+      features: the model's inputs by name (``feature_tensors``), ``[N]`` or ``[N, L]``.
+      tap: see there.
+    """
+    rows, forward = len(next(iter(features.values()))), _forward(model, tap)
+    logits, taps = _no_heads(model, tap, rows)
+
+    def compute(start: int) -> None:
+        part = slice(start, start + _BATCH)
+        found = forward({name: tf.constant(values[part]) for name, values in features.items()})
+        logits[part] = np.asarray(found[0])
+        if tap:
+            taps[part] = np.asarray(found[1])
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(compute, range(0, rows, _BATCH)))  # a list, so that an error is raised
+    return logits, taps
+
+
+def _no_heads(model: keras.Model, tap: str | None, rows: int) -> tuple[Floats, Floats]:
+    """Where logits and taps are written. Where rows are left out, memory that nobody writes takes
+    no place.
+    """
+    towers = model.output["logits"].shape[1]
+    tasks, width = read_tap(model.output, tap).shape[1:] if tap else (towers, 0)
+    return np.empty((rows, towers), np.float32), np.zeros((rows, tasks, width), np.float32)
 
 
 def _parts(

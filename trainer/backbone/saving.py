@@ -79,3 +79,25 @@ def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
     frozen = inference_model(model, experiment)
     frozen.trainable = False
     return frozen
+
+
+def load_fitting(job: Job, experiment: Experiment) -> keras.Model:
+    """``load_frozen``, of a backbone that was trained for an experiment's tasks, and for the topics
+    of it that its body reads. Raises ``InputError`` where it was not.
+    """
+    backbone = load_frozen(job, experiment)
+    trained = job.experiment()
+    if not trained.tasks.same_as(experiment.tasks):
+        raise InputError(
+            f"tasks: the backbone of {job.folder} was trained for {trained.tasks.words}, and the"
+            f" config has {experiment.tasks.words}; leave the tasks as they are, or train a"
+            " backbone in another --job-dir"
+        )
+    for name in trained.backbone.topics:
+        if not trained.topics[name].same_as(experiment.topics.get(name)):
+            raise InputError(
+                f"topics.{name}: the body of the backbone of {job.folder} reads it, and was trained"
+                " with other settings of it; leave it as it is, and cut new domains by a topic of"
+                " another name"
+            )
+    return backbone

@@ -2,33 +2,37 @@
 intervals; the best reachable figures where the truth is known.
 """
 
-import hashlib
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 from configs import Experiment, InputError
-from configs.domains import ALL, AUTO, Domain
+from configs.domains import ALL, AUTO
 from configs.files import write_json
 from preprocessing.profile.data_profile import copy_profile
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.data.dataset import Dataset
 from trainer.data.raw_columns import RawColumns
 from trainer.evaluation.comparison import compare_with_both
+from trainer.evaluation.judged_kernels import JudgedKernels
 from trainer.evaluation.judged_rows import JudgedRows, TaskFigures
 from trainer.evaluation.kernel_rows import KernelRows
 from trainer.evaluation.mean_gain import MeanGains
 from trainer.evaluation.oracle import true_probabilities
-from trainer.evaluation.provenance import last_decision, seen_by_backbone, seen_by_kernel
+from trainer.evaluation.provenance import (
+    config_digest,
+    last_decision,
+    seen_by_backbone,
+    seen_by_kernel,
+)
 from trainer.evaluation.reliability import Reliability
 from trainer.evaluation.segments import Segments
 from trainer.job import Job
 from trainer.kernels.fallback import answering_domain
 from trainer.kernels.kernel import Rows
-from trainer.kernels.scoring import route
 from trainer.metrics.results import DomainResult, EvaluationResult, SegmentResult
 from trainer.registry.kernel_registry import KernelStore
-from trainer.registry.routes import job_routes, names_known, topics_with
+from trainer.registry.routes import job_routes, names_known
 from trainer.reports.text_table import describe_seen, describe_teacher
 
 
@@ -56,12 +60,10 @@ def evaluate(
             f"--split: '{split}' is no split; the config has: {', '.join(experiment.splits)}"
         )
     store, trained_with = KernelStore(job), job.experiment()
-    topics = topics_with(store, trained_with, experiment)
-    active, known = store.active(), names_known(store, job_routes(store, trained_with))
+    served_by = JudgedKernels.open(experiment, store)
+    topics, active, kernels = served_by.topics, served_by.active, served_by.kernels
+    known = names_known(store, job_routes(store, trained_with))
     named = [domain.name for domain in experiment.domains]
-    every = {name: Domain.parse(name, topics) for name in dict.fromkeys((*named, *active))}
-    found = {name: store.active_or_newest(name) for name in every}
-    kernels = {name: kernel for name, kernel in found.items() if kernel}
     decisions = store.decisions()
     gains = {name: kernels[name].measured_gain for name in active}
     source = KernelRows.open(experiment, data, job, list(kernels.values()), topics)
@@ -77,7 +79,7 @@ def evaluate(
     domains: dict[str, DomainResult] = {}
     scores: dict[str, Floats] = {}
     means = MeanGains(experiment, rows)
-    for name, domain in every.items():
+    for name, domain in served_by.domains.items():
         inside = rows.domain_rows(domain)
         kernel = kernels.get(name)
         manifest = kernel.manifest if kernel else None
@@ -104,8 +106,7 @@ def evaluate(
             tasks=figures,
         )
 
-    compose, page = experiment.routing.compose, None
-    served = route(every.values(), topics, rows, scores, rows.logits, compose)
+    page, served = None, served_by.routed(rows, scores)
     if experiment.evaluation.page:
         page = judged.pages(served, experiment.evaluation.page, topics)
     sides = {"backbone": rows.logits, "all": judged.logits_of_all(judged.every), "kernel": served}
@@ -124,7 +125,7 @@ def evaluate(
         domains=domains,
         oracle=_oracle(experiment, dataset, rows, judged),
         mean=means.results(domains),
-        config=_digest(experiment),
+        config=config_digest(experiment),
         backbone_seen=seen_by_backbone(trained_with, window),
         ranking=experiment.tasks.ranking,
         page=page,
@@ -134,7 +135,7 @@ def evaluate(
         segments=cut or None,
         calibration=reliability.calibration(),
         order_agreement=reliability.order_agreement(),
-        compose=compose,
+        compose=served_by.compose,
     )
     if page and page.scores != trained_with.ranked_by:
         print(
@@ -166,11 +167,6 @@ def _segment(
         undecided=judged.undecided(inside),
         tasks=compare_with_both(experiment, rows, inside, served[inside], of_all),
     )
-
-
-def _digest(experiment: Experiment) -> str:
-    """Sha256 of an experiment, in whose sections order has a meaning."""
-    return hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()
 
 
 def _oracle(

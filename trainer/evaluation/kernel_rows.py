@@ -55,8 +55,16 @@ class KernelRows:
     def of_split(self, split: str, title: str) -> BackboneOutputs:
         """Every row of a split; ``title`` is the progress bar's."""
         keep = user_columns(*(kernel.shape for kernel in self.kernels))
-        tap, memory = common_tap(self.kernels), common_memory(self.kernels)
-        rows = run_frozen(self.backbone, self.dataset, split, tap, title, keep)
+        tap = common_tap(self.kernels)
+        return self.remembering(
+            split, run_frozen(self.backbone, self.dataset, split, tap, title, keep)
+        )
+
+    def remembering(self, split: str, rows: BackboneOutputs) -> BackboneOutputs:
+        """All rows of a split, with what each remembered; as they are where kernels do not
+        remember. Only their columns are read.
+        """
+        memory = common_memory(self.kernels)
         if memory is None:
             return rows
         store = MemoryStore(self.job)

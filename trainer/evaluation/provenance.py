@@ -1,7 +1,8 @@
-"""Says what is known of a kernel's past: what fine-tuning decided about it, and whether rows that
-are judged were used before.
+"""Says what is known of a kernel's past (what fine-tuning decided about it, and whether rows that
+are judged were used before), and which config judges.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
@@ -11,6 +12,11 @@ from configs.schema import Split
 from trainer.metrics.results import DomainDecision, Seen
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelManifest
+
+
+def config_digest(experiment: Experiment) -> str:
+    """Sha256 of an experiment, in whose sections order has a meaning."""
+    return hashlib.sha256(experiment.model_dump_json().encode()).hexdigest()
 
 
 def last_decision(newest: Decision | None, judged: KernelManifest | None) -> DomainDecision | None:

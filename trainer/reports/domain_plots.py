@@ -1,13 +1,11 @@
 """Draws the report's figures of domains, a row each: gain over the backbone, and calibration."""
 
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from trainer.metrics.formatting import POINTS, is_number
 from trainer.metrics.results import EvaluationResult, Interval
@@ -22,14 +20,12 @@ from trainer.reports.plots import (
     gain_range,
     legend,
     note_undefined,
-    panel,
+    rows_panel,
+    short_label,
     svg_text,
 )
-from trainer.reports.text_table import show_name, show_undecidable
+from trainer.reports.text_table import show_undecidable
 
-_ROW_INCHES = 0.24
-_LETTER_INCHES = 0.078  # of 9 points: what is wide enough is said, since measuring takes long
-_LONGEST_LABEL = 26
 _AUTO = "auto"
 _ALL_TRAFFIC: dict[str, Any] = {"marker": "D", "color": GREEN, "markerfacecolor": "white"}
 
@@ -87,7 +83,7 @@ def plot_gains(result: EvaluationResult, order: Sequence[str]) -> list[str]:
     with mpl.rc_context(STYLE):
         for task in result.ranked:
             rows = _rows(result, order, task, "auc")
-            figure, axes = _rows_figure(rows)
+            figure, axes = rows_panel([row.label for row in rows])
             axes.axvline(0, color=GREY, linewidth=1)
             spans = [row.span for row in rows if row.gain is not None]
             axes.set_xlim(gain_range(spans))
@@ -119,7 +115,7 @@ def plot_calibration(result: EvaluationResult, order: Sequence[str]) -> list[str
     with mpl.rc_context(STYLE):
         for task in result.overall:
             rows = _rows(result, order, task, "pcoc")
-            figure, axes = _rows_figure(rows)
+            figure, axes = rows_panel([row.label for row in rows])
             axes.axvline(1, color=GREY, linewidth=1)
             places, before, after = [], [], []
             for place, row in enumerate(rows):
@@ -165,37 +161,8 @@ def _rows(result: EvaluationResult, order: Sequence[str], task: str, metric: str
         cell = domain.tasks[task][metric]
         missing = show_undecidable(domain, task) or UNDEFINED
         sides = (cell.backbone, cell.all, cell.kernel)
-        rows.append(Row(_label(name), domain.active, *sides, cell.ci95, missing))
+        rows.append(Row(short_label(name), domain.active, *sides, cell.ci95, missing))
     return rows
-
-
-def _label(name: str) -> str:
-    """A domain's name, cut in its middle where it is long: the tables have it whole."""
-    shown = show_name(name)
-    if len(shown) <= _LONGEST_LABEL:
-        return shown
-    half = (_LONGEST_LABEL - 1) // 2
-    return f"{shown[:-half][: _LONGEST_LABEL - 1 - half]}\u2026{shown[-half:]}"
-
-
-def _rows_figure(rows: Sequence[Row]) -> tuple[Figure, Axes]:
-    """A panel with its rows from top to bottom."""
-    longest = max(_cells(row.label) for row in rows)
-    figure, axes = panel(_ROW_INCHES * len(rows), left=0.15 + _LETTER_INCHES * longest, bottom=0.75)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks([])
-    for place, row in enumerate(rows):
-        axes.text(
-            -0.02, place, row.label, transform=axes.get_yaxis_transform(), ha="right", va="center"
-        )
-    axes.grid(axis="x", alpha=0.25)
-    axes.spines["left"].set_visible(False)
-    return figure, axes
-
-
-def _cells(label: str) -> int:
-    """Width of a label in letters, of which East Asian ones take two."""
-    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in label)
 
 
 def _points(value: Value, reference: Value) -> float | None:

@@ -97,6 +97,25 @@ def image(svg: str, description: str) -> str:
     )
 
 
+def panels(
+    drawings: Iterable[str],
+    descriptions: Iterable[str],
+    figures: str = "the figures are in the tables below",
+) -> str:
+    """Drawings side by side, where there is room.
+
+    Args:
+      drawings: SVG text.
+      descriptions: of each, plain text for those who do not see it.
+      figures: where the figures are that are drawn.
+    """
+    images = [
+        image(drawing, f"{description}; {figures}")
+        for drawing, description in zip(drawings, descriptions, strict=True)
+    ]
+    return f"<div class=panels>{''.join(images)}</div>"
+
+
 def escape(value: object) -> str:
     """A value's text for HTML, inside elements and quoted attributes."""
     return html.escape(str(value))

@@ -17,7 +17,7 @@ from trainer.job import Job
 from trainer.metrics.results import EvaluationResult
 from trainer.reports.data_tables import data_sections
 from trainer.reports.domain_plots import plot_calibration, plot_gains
-from trainer.reports.html_page import escape, image, render_page, write_page
+from trainer.reports.html_page import escape, panels, render_page, write_page
 from trainer.reports.html_tables import (
     TABLE_STYLE,
     domains_table,
@@ -121,7 +121,7 @@ def _page(
             f"{both}. A triangle stands at the edge for a gain beyond it; auto is every row under"
             f" {describe_auto(result)}.</p>"
         ),
-        _panels(
+        panels(
             plot_gains(result, order),
             [f"Gain in {task.upper()}-AUC of every domain" for task in result.ranked],
         ),
@@ -130,7 +130,7 @@ def _page(
             "<p class=note>Predicted over observed positives (PCOC): 1 is calibrated, above 1"
             " promises too much.</p>"
         ),
-        _panels(
+        panels(
             plot_calibration(result, order),
             [f"PCOC of {task.upper()} for every domain" for task in result.overall],
         ),
@@ -138,7 +138,7 @@ def _page(
         "<h2>Training of the backbone</h2>",
         f"<p>{escape(taught)}</p>" if taught else "",
         (
-            _panels(
+            panels(
                 plot_training(history),
                 ["Loss against the training step", "Validation AUC against the training step"],
             )
@@ -182,7 +182,7 @@ def _reliability(result: EvaluationResult) -> list[str]:
             " predictions are right; the error is the mean distance to it (expected calibration"
             " error).</p>"
         ),
-        _panels(
+        panels(
             plot_reliability(result),
             [f"Reliability curves of {task.upper()}" for task in tasks],
             "the figures are in metrics.json",
@@ -203,18 +203,6 @@ def _segments(result: EvaluationResult) -> list[str]:
         ),
         *(segments_table(column, result) for column in result.segments),
     ]
-
-
-def _panels(
-    drawings: Iterable[str],
-    descriptions: Iterable[str],
-    figures: str = "the figures are in the tables below",
-) -> str:
-    images = [
-        image(drawing, f"{description}; {figures}")
-        for drawing, description in zip(drawings, descriptions, strict=True)
-    ]
-    return f"<div class=panels>{''.join(images)}</div>"
 
 
 def _by_topic(domains: Iterable[str]) -> list[str]:

@@ -54,7 +54,7 @@ def domains_table(result: EvaluationResult, order: Iterable[str], cards: Mapping
             card = f'<a href="{escape(cards[name])}">{card}</a>'
         served = f"<td{'' if domain.active else ' class=off'}>{escape(show_served(domain))}</td>"
         rows.append(
-            f"<tr>{_row_header(name)}"
+            f"<tr>{row_header(name)}"
             + _count_cells(domain, result)
             + f"{served}<td>{card}</td><td>{escape(show_decision(domain))}</td></tr>"
         )
@@ -85,7 +85,7 @@ def segments_table(column: str, result: EvaluationResult) -> str:
         cells = [
             _figure_cells(found, task, ["auc", "pcoc"], result.has_all) for task in result.overall
         ]
-        rows.append(f"<tr>{_row_header(name)}{_count_cells(found, result)}{''.join(cells)}</tr>")
+        rows.append(f"<tr>{row_header(name)}{_count_cells(found, result)}{''.join(cells)}</tr>")
     titles = [
         f"{task.upper()} {METRIC_TITLES[metric]}"
         for task in result.overall
@@ -105,7 +105,7 @@ def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> 
     rows, metrics = [], list(result.overall[task])
     for name in order:
         cells = _figure_cells(result.domains[name], task, metrics, result.has_all)
-        rows.append(f"<tr>{_row_header(name)}{cells}</tr>")
+        rows.append(f"<tr>{row_header(name)}{cells}</tr>")
     titles = (METRIC_TITLES[metric] for metric in metrics)
     return table(f"{task.upper()} by domain", ["domain", *titles], rows)
 
@@ -139,7 +139,7 @@ def _figure_cells(
     return "".join(cells)
 
 
-def _row_header(name: str) -> str:
+def row_header(name: str) -> str:
     """A domain's name, which may be broken between its topics."""
     return f"<th scope=row>{escape(show_name(name)).replace(',', ',<wbr>')}</th>"
 

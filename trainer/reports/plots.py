@@ -5,6 +5,7 @@ safe for colour-blind readers.
 
 import io
 import math
+import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 
 from trainer.metrics.formatting import is_number
 from trainer.metrics.task_metrics import UNDEFINED
+from trainer.reports.text_table import show_name
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"
 STYLE: dict[str, Any] = {
@@ -35,6 +37,8 @@ STYLE: dict[str, Any] = {
 _WIDTH_INCHES = 4.4
 """At 420 pixels a point is more than one pixel then, so text of 9 points can be read."""
 _TOP_INCHES = 0.3
+_LETTER_INCHES = 0.078  # of 9 points: what is wide enough is said, since measuring takes long
+_LONGEST_LABEL = 26
 _AUC = "_auc"
 _LINES = ((BLUE, "o-"), (ORANGE, "s-"), (GREEN, "^-"), (GREY, "v-"))
 
@@ -81,6 +85,40 @@ def panel(height: float, left: float, bottom: float) -> tuple[Figure, Axes]:
     place = (left / _WIDTH_INCHES, bottom / whole)
     size = (0.96 - left / _WIDTH_INCHES, height / whole)
     return figure, figure.add_axes((*place, *size))
+
+
+def rows_panel(labels: Sequence[str], row: float = 0.24) -> tuple[Figure, Axes]:
+    """A panel with rows from top to bottom, at heights 0, 1, .., each with its label on the left.
+
+    Args:
+      labels: as ``short_label`` has them.
+      row: height of each in inches.
+    """
+    longest = max(_cells(label) for label in labels)
+    figure, axes = panel(row * len(labels), left=0.15 + _LETTER_INCHES * longest, bottom=0.75)
+    axes.set_ylim(len(labels) - 0.5, -0.5)
+    axes.set_yticks([])
+    for place, label in enumerate(labels):
+        axes.text(
+            -0.02, place, label, transform=axes.get_yaxis_transform(), ha="right", va="center"
+        )
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines["left"].set_visible(False)
+    return figure, axes
+
+
+def short_label(name: str) -> str:
+    """A name, cut in its middle where it is long: the tables have it whole."""
+    shown = show_name(name)
+    if len(shown) <= _LONGEST_LABEL:
+        return shown
+    half = (_LONGEST_LABEL - 1) // 2
+    return f"{shown[:-half][: _LONGEST_LABEL - 1 - half]}\u2026{shown[-half:]}"
+
+
+def _cells(label: str) -> int:
+    """Width of a label in letters, of which East Asian ones take two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in label)
 
 
 def gain_range(spans: Sequence[Sequence[float]]) -> tuple[float, float]:

@@ -91,12 +91,12 @@ def show_gain(cell: Comparison | MeanGain, metric: str) -> str:
     """``+3.11 [+2.80, +3.40]``: difference to the backbone and its interval, in points for AUC and
     GAUC, in the metric's own unit otherwise.
     """
-    return _difference(cell.delta, cell.ci95, metric)
+    return show_difference(cell.delta, cell.ci95, metric)
 
 
 def show_gain_over_all(cell: DomainComparison | MeanGain, metric: str) -> str:
     """As ``show_gain``, of the difference to the kernel of all traffic."""
-    return _difference(cell.delta_all, cell.ci95_all, metric)
+    return show_difference(cell.delta_all, cell.ci95_all, metric)
 
 
 def count_domains(mean: MeanGain) -> str:
@@ -234,7 +234,7 @@ def page_cells(page: PageResult) -> list[list[str]]:
     rows = [["metric", "backbone", "all", "auto", "over backbone", "requests"]]
     for name, cell in page.metrics.items():
         figures = [show_figure(side) for side in (cell.backbone, cell.all, cell.kernel)]
-        gain = _difference(cell.delta, cell.ci95, "auc")
+        gain = show_difference(cell.delta, cell.ci95, "auc")
         rows.append([PAGE_TITLES[name], *figures, gain, f"{cell.requests:,}"])
     return rows
 
@@ -246,7 +246,8 @@ def shown_metrics(result: EvaluationResult) -> list[str]:
     ]
 
 
-def _difference(delta: Figure, ci95: Interval, metric: str) -> str:
+def show_difference(delta: Figure, ci95: Interval, metric: str = "auc") -> str:
+    """``+3.11 [+2.80, +3.40]``, in points for AUC and GAUC, in the metric's own unit otherwise."""
     if isinstance(delta, str):
         return UNDEFINED
     interval = ci95 if isinstance(ci95, str) else ", ".join(_signed(end, metric) for end in ci95)
