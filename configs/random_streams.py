@@ -60,6 +60,8 @@ class Purpose(IntEnum):
     """Users of a part of the window."""
     BENCHMARK_ROWS = 15
     """Rows of a part of a split."""
+    TRIED_SETTINGS = 16
+    """Settings that a trial of ``trainer.task tune`` is trained with; by trial and attempt."""
 
 
 def random_stream(seed: int, purpose: Purpose, *path: int | str) -> np.random.Generator:

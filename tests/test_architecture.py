@@ -26,7 +26,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("consistency", "domain_definitions"),
         ("domains",),
         ("topics",),
-        ("features", "memory", "simulation", "prediction", "training"),
+        ("features", "memory", "simulation", "prediction", "training", "tuning"),
         ("section",),
         ("digests",),
         ("files",),
@@ -50,6 +50,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "trainer": (
         ("task",),
+        ("tuning",),
         ("training",),
         ("distillation",),
         ("evaluation",),

@@ -67,13 +67,13 @@ def overall_table(result: EvaluationResult) -> str:
     counts = ""
     if result.rows is not None:
         counts = f": {count_outcomes(result.rows, result.positives, tuple(result.overall))}"
-    return _table_of(f"Overall{counts}", overall_cells(result))
+    return cells_table(f"Overall{counts}", overall_cells(result))
 
 
 def order_table(result: EvaluationResult) -> str:
     """How often amounts are in the right order; empty where nothing predicts amounts."""
     cells = order_cells(result)
-    return _table_of("Order of amounts", cells) if cells else ""
+    return cells_table("Order of amounts", cells) if cells else ""
 
 
 def segments_table(column: str, result: EvaluationResult) -> str:
@@ -97,7 +97,7 @@ def segments_table(column: str, result: EvaluationResult) -> str:
 
 def page_table(page: PageResult) -> str:
     """How the score orders requests."""
-    return _table_of(describe_pages(page), page_cells(page))
+    return cells_table(describe_pages(page), page_cells(page))
 
 
 def figures_table(task: str, result: EvaluationResult, order: Iterable[str]) -> str:
@@ -144,7 +144,7 @@ def _row_header(name: str) -> str:
     return f"<th scope=row>{escape(show_name(name)).replace(',', ',<wbr>')}</th>"
 
 
-def _table_of(caption: str, cells: list[list[str]]) -> str:
+def cells_table(caption: str, cells: list[list[str]]) -> str:
     """Cells as the text table has them: titles first, and the first of each row heads it."""
     header, *lines = cells
     rows = [
