@@ -27,6 +27,7 @@ class Trial(Section):
       curve: the same after each of its epochs.
       epochs: that it was trained.
       seconds: that took, of one that was interrupted since it went on.
+      data: folder of the dataset that it is trained on.
       reason: why it failed.
     """
 
@@ -37,6 +38,7 @@ class Trial(Section):
     curve: tuple[float, ...] = ()
     epochs: int = 0
     seconds: float = 0.0
+    data: str | None = None
     reason: str | None = None
 
 

@@ -130,7 +130,9 @@ class _Search:
                 raise _PrunedError(curve[:epoch])
 
         try:
-            pretrain(experiment, self._datasets.of(experiment), job, before_epoch=before_epoch)
+            data = self._datasets.of(experiment)
+            trial = trial.model_copy(update={"data": str(data)})
+            pretrain(experiment, data, job, before_epoch=before_epoch)
         except _PrunedError as pruned:
             print(f"trial {trial.number}: pruned", file=sys.stderr)
             last = {"state": "pruned", "curve": pruned.curve, "value": pruned.curve[-1]}

@@ -80,12 +80,15 @@ class SearchSpace:
         )
 
     def rounded(self, key: str, value: Any) -> Any:
-        """A value as it is tried: a number with four significant digits, inside its range."""
+        """A value as it is tried: a whole number as it is, any other with four significant digits,
+        inside its range.
+        """
         limits = self.ranges[key]
         if limits.low is None or limits.high is None:
             return value
-        number = min(max(float(f"{value:.{_DIGITS}g}"), limits.low), limits.high)
-        return int(number) if self.is_whole(key) and number.is_integer() else number
+        if self.is_whole(key) and float(value).is_integer():
+            return int(value)
+        return min(max(float(f"{value:.{_DIGITS}g}"), limits.low), limits.high)
 
     def check(self, *, has_logs: bool) -> int:
         """Looks at both bounds, or every choice, of every range.
@@ -115,8 +118,8 @@ class SearchSpace:
                     raise InputError(f"{what} gives no config: {error}") from None
                 if _judged_by(found) != _judged_by(self.base):
                     raise InputError(
-                        f"{what} changes which rows and labels teach or judge, so that trials could"
-                        " not be compared; leave the key out"
+                        f"{what} changes by which rows, labels or figure trials are judged, so that"
+                        " they could not be compared; leave the key out"
                     )
                 if found.data_digest != self.base.data_digest and not has_logs:
                     raise InputError(

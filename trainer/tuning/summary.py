@@ -14,6 +14,8 @@ from trainer.tuning.results import Trial, TuneResult
 from trainer.tuning.search_space import flags_of
 
 _WIDTH = 80
+_LONGEST = 40
+"""Letters of a setting in the table."""
 _POINTS = " points"
 _COUNTS = ("trial", "epochs", "seconds")
 
@@ -36,8 +38,10 @@ def render_summary(result: TuneResult, folder: Path) -> str:
             f"  {show_flags(settings)}",
         ]
         lines += ["", "and for the config", textwrap.indent(show_yaml(settings), "  ").rstrip()]
-    if result.job:
-        lines += ["", *_wrap(f"its backbone, for trainer.task finetune: {folder / result.job}")]
+    if result.job and result.best is not None:
+        data = shlex.quote(str(result.trials[result.best].data))
+        place = f"--data {data} --job-dir {shlex.quote(str(folder / result.job))}"
+        lines += ["", "its backbone, for trainer.task finetune", f"  {place}"]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -130,7 +134,7 @@ def trial_cells(result: TuneResult) -> list[list[str]]:
     gain = "gain" if title == "loss" else "gain (points)"
     cells = [["trial", title, gain, "epochs", "seconds", "state", *names.values()]]
     for trial in result.trials:
-        values = [json.dumps(trial.settings[key]) for key in names]
+        values = [_short(json.dumps(trial.settings[key])) for key in names]
         cells.append(
             [
                 str(trial.number),
@@ -173,6 +177,10 @@ def show_gain(result: TuneResult, trial: Trial) -> str:
 
 def _figure(result: TuneResult) -> str:
     return "loss" if result.pretrain["monitor"] == "loss" else "mean AUC"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 def _wrap(text: str) -> list[str]:
