@@ -29,7 +29,7 @@ from configs.prediction.tasks import Tasks
 from configs.section import Count, CountOrNone, SafeName, Section, Seed, UtcDatetime
 from configs.simulation import Simulation
 from configs.training import MINIMUM_POSITIVES, Backbone, Finetune, Kernel, Pretrain, Routing
-from configs.tuning import Ranges
+from configs.tuning.ranges import Ranges
 
 
 class Data(Section):

@@ -37,6 +37,7 @@ def test_the_numbers_of_the_purposes_are_part_of_the_contract() -> None:
         "CODE_NOISE": 13,
         "BENCHMARK_USERS": 14,
         "BENCHMARK_ROWS": 15,
+        "TRIED_SETTINGS": 16,
     }
     assert STREAMS == 1
 

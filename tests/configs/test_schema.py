@@ -30,12 +30,15 @@ def sections(model: BaseModel, path: str = "") -> Iterator[tuple[str, type[BaseM
                 yield from sections(below, ".".join(filter(None, [path, name, key])))
 
 
+BODIES = "tune={backbone: {choices: [{body: mmoe}, {body: esmm}]}}"
+
 SECTIONS = dict(
     sections(
         accept(
             "memory={keys: {user: [user]}}",
             "pretrain.teacher.weight=0.5",
             "tasks.ctr.ranking_loss.share=0.5",
+            BODIES,
         )
     )
 )
@@ -43,6 +46,7 @@ SECTIONS = dict(
 NEEDED = {
     "memory": ["memory={keys: {user: [user]}}"],
     "tasks.ctr.ranking_loss": ["tasks.ctr.ranking_loss.share=0.5"],
+    "tune.backbone": [BODIES],
 }
 """What makes a section that the config has not."""
 

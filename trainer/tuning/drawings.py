@@ -7,7 +7,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from configs.tuning import Range
+from configs.tuning.ranges import Range
 from trainer.metrics.formatting import is_number
 from trainer.reports.plots import BLUE, GREEN, GREY, ORANGE, STYLE, legend, panel, svg_text
 from trainer.tuning.results import Trial, TuneResult

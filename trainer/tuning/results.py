@@ -9,7 +9,7 @@ from typing import Any, Literal
 from configs.digests.sealed_json import write_sealed
 from configs.errors import InputError
 from configs.section import Section, read_section
-from configs.tuning import Range
+from configs.tuning.ranges import Range
 
 RESULT = "tune.json"
 

@@ -9,7 +9,7 @@ from typing import Any
 from configs import Experiment, InputError
 from configs.errors import ConfigError
 from configs.load import parse_experiment, read_config_text
-from configs.tuning import Range
+from configs.tuning.ranges import Range
 
 _DIGITS = 4
 """Significant ones of a number that is drawn: more would say nothing, and are hard to copy."""

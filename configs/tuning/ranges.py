@@ -3,12 +3,15 @@
 from itertools import permutations
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StrictFloat, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from configs.section import Section
 
 TUNABLE = ("features", "backbone", "pretrain", "tasks")
 """Sections that decide what a backbone learns from the same rows."""
+
+Bound = Annotated[float, Field(strict=True, ge=-1e12, le=1e12)]
+"""Of a range; whole where the setting is."""
 
 
 class Range(Section):
@@ -16,8 +19,8 @@ class Range(Section):
     ``choices``.
     """
 
-    low: StrictFloat | None = None
-    high: StrictFloat | None = None
+    low: Bound | None = None
+    high: Bound | None = None
     log: bool = Field(False, description="even in the logarithm: for rates and widths")
     choices: tuple[Any, ...] = Field((), description="of any kind: numbers, texts, lists, sections")
 
