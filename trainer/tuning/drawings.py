@@ -5,7 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from configs.tuning.ranges import Range
 from trainer.metrics.formatting import is_number
@@ -17,7 +17,7 @@ _PRUNED: dict[str, Any] = {"marker": "o", "color": GREY, "markerfacecolor": "non
 _FIRST: dict[str, Any] = {"marker": "D", "color": GREEN}
 _BEST: dict[str, Any] = {"marker": "o", "color": ORANGE}
 _KINDS = (("complete", _COMPLETE), ("pruned", _PRUNED), ("config", _FIRST), ("best", _BEST))
-_LONGEST_LABEL = 14
+_LONGEST_LABEL = 16
 
 
 def plot_trials(result: TuneResult) -> str:
@@ -58,6 +58,9 @@ def plot_setting(result: TuneResult, key: str, limits: Range) -> str:
             axes.set_xlim(-0.5, len(places) - 0.5)
         elif limits.log:
             axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # the usual one is markup
+            axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_title(f"{_title(result)} by {key}")
         axes.grid(alpha=0.25)
         legend(figure, axes, _KINDS)
@@ -86,4 +89,5 @@ def _title(result: TuneResult) -> str:
 
 
 def _short(text: str) -> str:
+    text = text.strip('"')
     return text if len(text) <= _LONGEST_LABEL else f"{text[: _LONGEST_LABEL - 1]}…"

@@ -150,10 +150,13 @@ class _Search:
         self.result.write(self._folder)
 
     def _sweep(self) -> None:
-        """Deletes the job directories of trials that have ended, but for the best one's."""
+        """Deletes the job directories of trials that have ended, but for the best one's and those
+        in which somebody has tuned kernels since.
+        """
         for trial in self.result.ended:
-            if trial.number != self.result.best:
-                delete(self._folder / trial_folder(trial.number))
+            job = Job(self._folder / trial_folder(trial.number))
+            if trial.number != self.result.best and not job.kernels.exists():
+                delete(job.folder)
 
     def _opened(self) -> TuneResult:
         """The search of the folder, or a new one."""

@@ -129,6 +129,21 @@ def test_interrupted_and_gone_on_with_equals_undisturbed(
     assert [path.name for path in (folder / "trials").iterdir()] == [str(found(folder).best)]
 
 
+def test_kernels_that_were_tuned_on_a_former_best_stay(
+    searched: Path, data: Path, tmp_path: Path, untrained: None
+) -> None:
+    folder = shutil.copytree(searched, tmp_path / "search")
+    former, other = (
+        trial.number for trial in found(folder).trials if trial.number != found(folder).best
+    )
+    for number in (former, other):
+        (folder / "trials" / str(number) / "backbone").mkdir(parents=True)
+    (folder / "trials" / str(former) / "kernels").mkdir()
+    tune(space(), folder, data, None, 3)
+    assert (folder / "trials" / str(former) / "backbone").exists()
+    assert not (folder / "trials" / str(other)).exists()
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -104,6 +104,7 @@ def test_the_page_needs_nothing_else(settings: tuple[str, ...], tmp_path: Path) 
     assert len(Page(text).drawings()) == 1 + len(found.ranges)
     assert "the loss is no number &lt;1&gt;" in text
     assert "--set pretrain.learning_rate=0.02" in text
+    assert not [drawing for drawing in Page(text).drawings() if "mathdefault" in drawing]
 
 
 def test_the_page_of_a_search_without_a_complete_trial(tmp_path: Path) -> None:
