@@ -15,7 +15,7 @@ install: .venv/installed  ## Make .venv with everything that the other targets n
 
 .venv/installed: setup.py requirements-worker.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev,bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev,bench,tune]'
 	touch $@
 
 quickstart: install  ## Simulate logs, train, tune 30 domains, export, and check what is served.

@@ -50,6 +50,10 @@ DEV = [
 BENCH = [
     "lightgbm>=4.5,<5",
 ]
+TUNE = [
+    *TRAIN,
+    "optuna>=5,<6",
+]
 
 setup(
     name="domain-kernel-recommender",
@@ -83,6 +87,7 @@ setup(
         "serve": SERVE,
         "dev": DEV,
         "bench": BENCH,
+        "tune": TUNE,
         "gcp": [*PREPROCESS, "apache-beam[gcp]>=2.77,<2.78"],
     },
 )

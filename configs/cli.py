@@ -38,6 +38,7 @@ _EXTRAS = {
     ),
     **dict.fromkeys(("grpc", "grpc_health", "prometheus_client", "tensorflow_serving"), "serve"),
     "lightgbm": "bench",
+    "optuna": "tune",
 }
 """Library that a command may miss -> extra of setup.py that installs it."""
 

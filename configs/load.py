@@ -98,6 +98,11 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
       ConfigError: the file cannot be read, is no YAML mapping, or does not describe a valid
         experiment.
     """
+    return parse_experiment(read_config_text(path), overrides, source=str(path))
+
+
+def read_config_text(path: str | Path) -> str:
+    """The text of a config file. Raises ``ConfigError`` where it cannot be read."""
     path = Path(path)
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -105,12 +110,11 @@ def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experime
                 f"{path}: expected a config of at most {_MAX_BYTES} bytes, received"
                 f" {path.stat().st_size}"
             )
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"{path}: expected UTF-8 text") from None
-    return parse_experiment(text, overrides, source=str(path))
 
 
 def parse_experiment(

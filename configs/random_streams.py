@@ -64,6 +64,8 @@ class Purpose(IntEnum):
     """Users, or requests, of the rows on which a model is explained."""
     PERMUTED_INPUT = 17
     """Order of an input's values where it is permuted; by input and permutation."""
+    TRIED_SETTINGS = 18
+    """Settings that a trial of ``trainer.task tune`` is trained with; by trial and attempt."""
 
 
 def random_stream(seed: int, purpose: Purpose, *path: int | str) -> np.random.Generator:

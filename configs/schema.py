@@ -32,6 +32,7 @@ from configs.prediction.tasks import Tasks
 from configs.section import Count, CountOrNone, SafeName, Section, Seed, UtcDatetime
 from configs.simulation import Simulation
 from configs.training import MINIMUM_POSITIVES, Backbone, Finetune, Kernel, Pretrain, Routing
+from configs.tuning.ranges import Ranges
 
 
 class Data(Section):
@@ -196,6 +197,13 @@ class Experiment(Section):
     routing: Routing = Routing()
     finetune: Finetune = Finetune()
     evaluation: Evaluation = Evaluation()
+    tune: Ranges = Field(
+        default_factory=dict,
+        description=(
+            "settings that trainer.task tune tries, by their dotted keys: 'low' and 'high', or"
+            " 'choices'"
+        ),
+    )
     simulation: Simulation | None = None
 
     @property

@@ -103,7 +103,13 @@ class Pretrain(Section):
 
     split: str = "pretrain"
     validation: str = "validation"
-    epochs: Count = 1
+    epochs: Count = Field(
+        20,
+        description=(
+            "at most: 'patience' ends training before, and the weights that validation liked best"
+            " are kept"
+        ),
+    )
     batch_size: Count = 4096
     learning_rate: Rate = Field(0.001, description="Adam, for everything but embeddings")
     embedding_learning_rate: Rate = Field(0.02, description="row-wise Adagrad, for embeddings")
@@ -115,7 +121,9 @@ class Pretrain(Section):
         ),
     )
     validations_per_epoch: Count = 1
-    patience: Count = Field(2, description="validations without improvement before stopping")
+    patience: Count = Field(
+        2, description="validations without improvement after which training stops"
+    )
     monitor: Literal["auc", "loss"] = Field(
         "auc",
         description="validation figure: mean AUC of the tasks over all rows, or the summed loss",

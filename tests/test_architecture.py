@@ -26,7 +26,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("consistency", "domain_definitions"),
         ("domains",),
         ("topics",),
-        ("features", "memory", "simulation", "training"),
+        ("features", "memory", "simulation", "training", "tuning"),
         ("prediction",),
         ("plugins", "section"),
         ("digests",),
@@ -52,6 +52,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "trainer": (
         ("task",),
+        ("tuning",),
         ("training",),
         ("distillation", "explanation"),
         ("evaluation",),

@@ -50,6 +50,7 @@ from trainer.metrics.results import (
     PageResult,
     SegmentResult,
 )
+from trainer.tuning.results import Trial, TuneResult
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -202,6 +203,13 @@ def test_every_key_of_an_explanation_is_explained() -> None:
     keys = {key for kind in kinds for key in kind.model_fields}
     explained = set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
     assert keys <= explained
+
+
+def test_every_key_of_a_search_is_explained() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    section = page.partition("written by `trainer.task tune`")[2].partition("\n### ")[0]
+    explained = set(re.findall(r"`(\w+)`", section))
+    assert {*TuneResult.model_fields, *Trial.model_fields} <= explained
 
 
 def test_light_and_dark_drawings_differ_in_their_style_alone() -> None:

@@ -302,7 +302,11 @@ def of_a_peer(path: Path) -> bool:
             ],
             {"client"},
         ),  # plots are optional
-        (sources("trainer"), {"train"}),
+        (
+            [path for path in sources("trainer") if path.parent.name != "tuning"],
+            {"train"},
+        ),
+        (sources("trainer"), {"tune"}),
         (
             [
                 path
@@ -321,6 +325,7 @@ def of_a_peer(path: Path) -> bool:
         "what a Beam worker runs",
         "clients",
         "trainer",
+        "trainer with tune",
         "what serves",
         "what exports",
         "tests and benchmarks",

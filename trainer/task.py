@@ -1,5 +1,5 @@
 """The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report |
-explain | kernels | score | routing | memory]``.
+explain | kernels | score | routing | memory | tune]``.
 
 Without a subcommand it runs pretrain, finetune, evaluate and report, which is what a training
 service launches.
@@ -35,6 +35,7 @@ from trainer.prerequisites import (
 from trainer.registry.command import add_arguments, kernels_command
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import memory_read
+from trainer.tuning import command as tune_arguments
 
 if TYPE_CHECKING:
     from trainer.registry.version_diff import ScoredRows
@@ -86,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(function=function)
         if name not in ("report", "kernels", "memory"):
             add_config_arguments(command)
-        if name not in ("report", "explain", "kernels", "memory", "score", "routing"):
+        if name not in ("report", "explain", "kernels", "memory", "score", "routing", "tune"):
             command.add_argument(
                 "--data",
                 type=Path,
@@ -135,6 +136,8 @@ def _parser() -> argparse.ArgumentParser:
             add_arguments(command)
         if name == "memory":
             memory_arguments.add_arguments(command)
+        if name == "tune":
+            tune_arguments.add_arguments(command)
     return parser
 
 
@@ -274,6 +277,19 @@ def _routing(arguments: argparse.Namespace) -> None:
     )
 
 
+def _tune(arguments: argparse.Namespace) -> None:
+    space = tune_arguments.open_space(arguments)
+    with _tensorflow():
+        from trainer.training.pretrain import one_thread_an_operation
+        from trainer.tuning.search import tune
+        from trainer.tuning.summary import render_summary
+
+        one_thread_an_operation()
+        where = (arguments.job_dir, arguments.data, arguments.input)
+        result = tune(space, *where, arguments.trials, arguments.timeout)
+    print(render_summary(result, arguments.job_dir), end="")
+
+
 _COMMANDS = {
     "run": (_run, "pretrain, finetune, evaluate and report in turn (the default)"),
     "pretrain": (_pretrain, "train the backbone; resumes where it was interrupted"),
@@ -285,6 +301,7 @@ _COMMANDS = {
     "score": (_score, "choose what pages are ranked by, without training anything"),
     "routing": (_routing, "choose how rows under 'auto' are answered, without training anything"),
     "memory": (_memory, "refresh, list, activate, roll back or remove what kernels remember"),
+    "tune": (_tune, "try settings of pre-training, judged on validation rows alone"),
 }
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ _QUICK = [
     ),
     "features.user_shop.hash_buckets=20_000",
     "features.user_cuisine.hash_buckets=1_000",
-    "pretrain={batch_size: 256, checkpoint_steps: 4}",
+    "pretrain={epochs: 1, batch_size: 256, checkpoint_steps: 4}",
     "finetune={epochs: 1, batch_size: 8192}",
 ]
 _MIB = 1 << 20

@@ -90,6 +90,7 @@ def commands(place: Path) -> dict[str, Command]:
     no_data, no_job = ("--data", str(place / "none")), ("--job-dir", str(place / "none"))
     task, kernels = ("-m", "trainer.task"), ("-m", "trainer.task", "kernels")
     pretrain, output = (*task, "pretrain"), ("--output", str(place / "out"))
+    ranges = ("--set", "tune={pretrain.learning_rate: {low: 0.001, high: 0.01}}")
     models = ("--models", str(place / "none"))
     found = {
         "kernels_list": Command((*kernels, "list", *job)),
@@ -119,6 +120,10 @@ def commands(place: Path) -> dict[str, Command]:
         ),
         "simulate_unknown_key": Command(
             ("-m", "preprocessing.simulate", *config, "--set", "sed=1", *output), 2
+        ),
+        "tune_without_ranges": Command((*task, "tune", *config, *data, *job, "--trials", "2"), 2),
+        "tune_without_dataset": Command(
+            (*task, "tune", *config, *ranges, *no_data, *job, "--trials", "2"), 2
         ),
         "export_without_job": Command(("-m", "serving.export", *no_job, *output), 2),
         "server_without_model": Command(

@@ -39,6 +39,7 @@ def test_the_numbers_of_the_purposes_are_part_of_the_contract() -> None:
         "BENCHMARK_ROWS": 15,
         "EXPLAINED_ROWS": 16,
         "PERMUTED_INPUT": 17,
+        "TRIED_SETTINGS": 18,
     }
     assert STREAMS == 1
 

@@ -39,6 +39,7 @@ RICH = [
     "numbers={}",
 ]
 """Features that the config has not."""
+BODIES = "tune={backbone: {choices: [{body: mmoe}, {body: esmm}]}}"
 
 SECTIONS = dict(
     sections(
@@ -47,6 +48,7 @@ SECTIONS = dict(
             "pretrain.teacher.weight=0.5",
             "tasks.ctr.ranking_loss.share=0.5",
             *RICH,
+            BODIES,
         )
     )
 )
@@ -67,6 +69,7 @@ NEEDED = {
         ),
         RICH,
     ),
+    "tune.backbone": [BODIES],
 }
 """What makes a section that the config has not."""
 

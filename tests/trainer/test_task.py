@@ -77,6 +77,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
         ["evaluate", "--help"],
         ["explain", "--help"],
         ["kernels", "--help"],
+        ["tune", "--help"],
     ],
 )
 def test_help(words: list[str], command: Command) -> None:
@@ -128,6 +129,15 @@ def test_help(words: list[str], command: Command) -> None:
             "no such job; run python -m trainer.task pretrain",
         ),
         (["report", "--job-dir", "nowhere"], "nowhere"),
+        (["tune", "--config", "c", "--data", "d", "--job-dir", "j"], "--trials"),
+        (
+            ["tune", "--config", "c", "--data", "d", "--job-dir", "j", "--trials", "0"],
+            "argument --trials: expected a number above 0, received '0'",
+        ),
+        (
+            ["tune", "--config", "c", "--job-dir", "j", "--trials", "1", "--timeout", "inf"],
+            "argument --timeout: expected a number above 0, received 'inf'",
+        ),
         ([], "--config"),
     ],
 )
@@ -458,3 +468,36 @@ def test_scores_are_chosen_all_or_those_of_some_domains(
     assert "--domain: 'scene=hom' is no domain of this config; did you mean 'scene=home'?" in line
     line = command.refused(*words, "--set", "scores={scene=hom: ctr}")
     assert "scores: 'scene=hom' is no domain of this config; did you mean 'scene=home'?" in line
+
+
+TUNE = ("--set", "tune={pretrain.learning_rate: {low: 0.003, high: 0.03, log: true}}")
+
+
+def test_tune_searches_and_prints_what_to_set(
+    command: Command, config: str, dataset_dir: Path, tmp_path: Path
+) -> None:
+    words = ["tune", "--config", config, "--data", dataset_dir, "--job-dir", tmp_path / "search"]
+    code, out, err = command(*words, *TUNE, "--trials", 1, "--set", "pretrain.epochs=1")
+    assert code == 0, err
+    assert "1 trial, judged by mean AUC on the" in out
+    assert "no trial was better than the config as it is" in out
+    assert (tmp_path / "search" / "tune.html").exists()
+
+
+def test_tune_says_what_it_misses_before_anything_is_trained(
+    command: Command,
+    config: str,
+    dataset_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    words = ["tune", "--config", config, "--job-dir", tmp_path / "search", "--trials", 2]
+    data = ["--data", dataset_dir]
+    assert "expected --data, or --input" in command.refused(*words, *TUNE)
+    assert "tune: missing; expected the settings to try" in command.refused(*words, *data)
+    said = command.refused(*words, *data, "--set", "tune={pretrain.rate: {choices: [1, 2]}}")
+    assert "tune.pretrain.rate: 1 gives no config" in said
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    said = command.refused(*words, *data, *TUNE)
+    assert "optuna is not installed: run make install, or pip install '.[tune]'" in said
+    assert not (tmp_path / "search").exists()

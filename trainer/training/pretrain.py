@@ -2,10 +2,12 @@
 
 import os
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from math import ceil
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -41,6 +43,9 @@ _LOG_STEPS = 20
 MOST_AT_ONCE = 10
 """Steps in one call of TensorFlow; Ctrl-C and the progress bar wait for its end."""
 
+BeforeEpoch = Callable[[int, Sequence[Mapping[str, Any]]], None]
+"""Told how many epochs are finished, and what ``history.json`` will hold of them."""
+
 
 def one_thread_an_operation() -> None:
     """On few cores lets the operations of a training step run side by side, each in one thread:
@@ -52,7 +57,17 @@ def one_thread_an_operation() -> None:
             tf.config.threading.set_intra_op_parallelism_threads(1)
 
 
-def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = None) -> None:
+class LossError(InputError):
+    """The loss became no number: these settings cannot be trained with."""
+
+
+def pretrain(
+    experiment: Experiment,
+    data: Path,
+    job: Job,
+    taught: Job | None = None,
+    before_epoch: BeforeEpoch | None = None,
+) -> None:
     """Trains a backbone and writes it to ``<job>/backbone``; resumes an interrupted run; does
     nothing where it is finished.
 
@@ -62,10 +77,13 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
       job: where it goes.
       taught: by whose backbone and kernels it is taught, as ``pretrain.teacher`` says; by nobody's
         where None.
+      before_epoch: is called before every epoch but the first, and where an interrupted run goes
+        on; what it raises ends the run, which can be gone on with.
 
     Raises:
       InputError: no such dataset, a dataset of other settings, a job directory with a run of other
         settings, other rows or another teacher, or a teacher that cannot read the dataset.
+      LossError: the loss became no number.
     """
     experiment = experiment_taught(experiment, taught)
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
@@ -88,7 +106,7 @@ def pretrain(experiment: Experiment, data: Path, job: Job, taught: Job | None = 
         print(describe_teacher(teacher.record), file=sys.stderr)
         dataset = replace(dataset, side=teacher_scores(teacher, experiment, dataset, job))
     run = _Run(experiment, dataset, job)
-    run.train()
+    run.train(before_epoch)
     if experiment.pretrain.progressive:
         learn_window(experiment, dataset, job, run.learner, run.inference)
     save_backbone(run.model, job.backbone)
@@ -114,12 +132,14 @@ class _Run:
         self.checkpoints = Checkpoints(job, self.learner, rows_of(experiment, dataset))
         self.writer = tf.summary.create_file_writer(str(job.logs / "pretrain"))
 
-    def train(self) -> None:
+    def train(self, before_epoch: BeforeEpoch | None = None) -> None:
         """Trains to the end, from the last checkpoint where there is one."""
         if state := self.checkpoints.restore():
             self.state = state
             print(f"resuming after step {state.total_steps}", file=sys.stderr)
         while self.state.epoch < self.settings.epochs and not self.state.stopping.stopped:
+            if before_epoch and self.state.history:
+                before_epoch(self.state.epoch, self.state.history)
             self._train_epoch()
         if self.state.stopping.when != self.state.total_steps:
             self.checkpoints.restore_best(self.state.stopping.when)
@@ -158,7 +178,7 @@ class _Run:
                 count = self._steps_at_once(min(step for step in validate_at if step > state.step))
                 losses, learned = self.learner.steps(iterator, tf.constant(count))
                 if not np.isfinite(losses.numpy()).all():
-                    raise InputError(
+                    raise LossError(
                         f"the loss is no number after step {state.total_steps + count}; lower"
                         " pretrain.learning_rate or pretrain.embedding_learning_rate, or look for"
                         " numbers beyond all others in the logs"

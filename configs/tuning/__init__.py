@@ -1,0 +1,1 @@
+"""What ``trainer.task tune`` may try."""
