@@ -57,7 +57,12 @@ modules = {
 from preprocessing.features.kept_columns import KeptValues
 from preprocessing.features.statistics import Statistics
 
+from preprocessing.profile.data_profile import ReferenceRows
+from preprocessing.profile.describe import ReferenceProfile
+
 arguments[type[Statistics] | type[KeptValues]] = Statistics
+reference = ReferenceProfile(ReferenceRows(split="pretrain", rows=1), {})
+arguments[ReferenceProfile | None] = reference
 steps = {}
 for module in modules.values():
     for name, step in inspect.getmembers(module, inspect.isclass):

@@ -48,12 +48,12 @@ class Kind:
 
 
 _DATASET = (
-    *("manifest.json", "golden_requests.jsonl", "transform/*", "dictionaries/*"),
+    *("manifest.json", "golden_requests.jsonl", "profile.json", "transform/*", "dictionaries/*"),
     *("pretrain/*", "finetune/*", "validation/*", "test/*"),
 )
 _BACKBONE = (
     *("fingerprint.json", "experiment.json", "history.json", "golden_requests.jsonl"),
-    *("model.keras", "transform/*", "taps/window.json", "taps/*.npy"),
+    *("profile.json", "model.keras", "transform/*", "taps/window.json", "taps/*.npy"),
 )
 _KERNELS = (
     *("active.json", "pinned.json", "sums.json", "decisions.json", "*/*/weights.npz"),
@@ -70,7 +70,7 @@ def _kinds() -> list[Kind]:
         *(Kind("job", f"backbone/{pattern}", read_job) for pattern in _BACKBONE),
         *(Kind("job", f"kernels/{pattern}", read_job) for pattern in _KERNELS),
         *(Kind("job", f"memory/{pattern}", read_job) for pattern in _MEMORY),
-        Kind("job", "reports/metrics.json", read_job),
+        *(Kind("job", f"reports/{name}", read_job) for name in ("metrics.json", "profile.json")),
         *(Kind("unzipped", f"backbone/model/{name}", read_job) for name in ("*.json", "*.h5")),
         *(Kind("interrupted", f"backbone/checkpoints/{name}/*", resume) for name in _CHECKPOINTS),
         Kind("interrupted", "backbone/experiment.json", resume),
@@ -209,14 +209,16 @@ def _digest(parts: Iterable[bytes]) -> str:
 
 
 def read_dataset(data: Path) -> Iterator[bytes]:
-    """Every row of every split as training reads it, and the golden requests."""
+    """Every row of every split as training reads it, the golden requests, and the profile."""
     from preprocessing.dataset.manifest import read_entry
+    from preprocessing.profile.data_profile import read_profile
     from trainer.data.dataset import Dataset
 
     experiment = _experiment()
     dataset = Dataset.open(data, experiment)
     if dataset.manifest.golden_requests:
         yield read_entry(data, dataset.manifest.golden_requests)
+    yield repr(read_profile(data)).encode()
     for split in experiment.splits:
         for columns in dataset.batches(split, 4096):
             yield from (f"{name}".encode() + columns[name].tobytes() for name in sorted(columns))
@@ -224,8 +226,10 @@ def read_dataset(data: Path) -> Iterator[bytes]:
 
 def read_job(folder: Path) -> Iterator[bytes]:
     """The scores of the golden requests under the backbone and every active kernel, what these
-    remember, the rows that kernels train on, what is pinned, and the report.
+    remember, the rows that kernels train on, what is pinned, what later datasets are compared with,
+    and the report.
     """
+    from preprocessing.profile.given_reference import given_reference
     from trainer.backbone.saving import load_frozen
     from trainer.backbone.stored_taps import window_rows
     from trainer.data.dataset import Dataset
@@ -244,6 +248,7 @@ def read_job(folder: Path) -> Iterator[bytes]:
     store = KernelStore(job)
     yield job_routes(store, experiment).model_dump_json().encode()
     yield repr(sorted(store.pinned())).encode()
+    yield repr(given_reference(str(folder))).encode()
     for domain, version in store.active().items():
         kernel = store.load(domain, version)
         scores = golden.scores_for(kernel.shape, kernel.weights)["scores"]

@@ -93,7 +93,8 @@ class _Rule:
 
 
 def _constant_size(reference: Reference, found: Description) -> float:
-    return float(found.constant is not None and reference.constant is None)
+    varied = reference.constant is None and reference.missing < 1.0
+    return float(varied and found.constant is not None)
 
 
 def _missing_size(reference: Reference, found: Description) -> float:

@@ -100,4 +100,5 @@ def test_reports_are_on_disk_before_they_appear(
     evaluate(experiment, dataset_dir, job)
     write_report(job_copy)
     recorder.check(job.reports)
-    assert recorder.appeared == [job.reports / "metrics.json", job.reports / "report.html"]
+    names = ("profile.json", "metrics.json", "report.html")
+    assert recorder.appeared == [job.reports / name for name in names]

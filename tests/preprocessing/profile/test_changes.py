@@ -57,6 +57,11 @@ def test_a_price_that_was_constant_before_is_not_named() -> None:
     )
 
 
+def test_a_constant_that_was_missing_before_is_named_for_that() -> None:
+    (change,) = changes_of(batch_of(price=[None] * ROWS), batch_of("test", price=[1.0] * ROWS))
+    assert change.says == "price: missing on 0% of test; 100% of pretrain"
+
+
 def test_most_striking_first_and_one_line_a_feature() -> None:
     gaps: list[float | None] = [None if place % 3 else float(place) for place in range(ROWS)]
     learned = batch_of(

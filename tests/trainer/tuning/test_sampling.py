@@ -44,7 +44,8 @@ def test_the_first_trial_is_the_config_also_outside_its_ranges() -> None:
 
 def test_later_trials_go_where_figures_were_better() -> None:
     rates = [settings[RATE] for settings in drawn(space(), 24)]
-    assert sorted(rates[-8:])[4] > 0.02
+    middle = (0.003 * 0.03) ** 0.5  # the median of rates that nothing was learned of
+    assert sorted(rates[-8:])[4] > 1.3 * middle
 
 
 def test_it_ends_where_all_settings_were_tried() -> None:
