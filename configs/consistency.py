@@ -78,6 +78,25 @@ def check_features(
         )
 
 
+def check_transformers(features: Mapping[str, FeatureSettings], width: int) -> None:
+    """The width of a list's entries is a multiple of its transformer's heads.
+
+    Args:
+      features: by name.
+      width: of vectors whose feature says none.
+    """
+    for name, settings in features.items():
+        if settings.self_attention is None:
+            continue
+        owner, heads = settings.shares_ids_of or name, settings.self_attention[1]
+        found = features[owner].width or width
+        if found % heads:
+            raise ValueError(
+                f"features.{name}.transformer.heads: {heads}, and the vectors of '{owner}' are"
+                f" {found} wide; expected a number that divides it"
+            )
+
+
 def _check_along(
     name: str, settings: FeatureSettings, along: str, features: Mapping[str, FeatureSettings]
 ) -> None:
@@ -100,10 +119,16 @@ def _check_along(
 
 
 def check_vectors(features: Mapping[str, FeatureSettings]) -> None:
-    """A column of vectors has one size, and is read as nothing else."""
+    """A column of vectors has one size, and is read as nothing else; weights have a column."""
     readers: dict[str, str] = {}
     for name, settings in features.items():
-        for column, way in settings.reads(name, features).items():
+        reads = settings.reads(name, features)
+        if len(settings.output_names(name)) > len(reads) and settings.list_length:
+            raise ValueError(
+                f"features.{name}.weights: column '{next(iter(reads))}' holds the values; expected"
+                " another one, of numbers"
+            )
+        for column, way in reads.items():
             if way != "numbers":
                 continue
             other = readers.setdefault(column, name)

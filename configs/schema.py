@@ -20,6 +20,7 @@ from configs.consistency import (
     check_segments,
     check_timestamp_features,
     check_topics,
+    check_transformers,
     check_vectors,
 )
 from configs.domains import ALL, Domain, Topic, enumerate_domains
@@ -411,6 +412,7 @@ class Experiment(Section):
         debias = self.backbone.debias
         check_features(self.features, self.label_columns, debias.feature if debias else None)
         check_vectors(self.features)
+        check_transformers(self.features, self.backbone.embedding_dimension)
         check_topics(self.topics, self.data.topic_columns, self.data.timestamp, self.label_columns)
         check_memory(self.memory.keys if self.memory else {}, self.label_columns)
         check_cross_topics(self.topics, self.cross_topics)

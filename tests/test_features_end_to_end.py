@@ -28,6 +28,9 @@ from serving.wire.tf_examples import example
 from tests.conftest import QUICKSTART, SMALL
 from tests.serving.conftest import NAME, serving
 from tests.test_tasks_end_to_end import Run
+from trainer.explanation.inputs import Input, InputRows
+from trainer.explanation.shown_values import ShownValues
+from trainer.metrics.explanation_results import ReadInput
 
 FEATURES = (
     "features.shop_vector={kind: vector, side: item, size: 4, dimension: 3}",
@@ -127,6 +130,15 @@ def test_an_example_is_the_row(rich: Run) -> None:
     assert [row["ctr"] for row in received] == [row["ctr"] for row in expected]
 
 
+def test_an_explanation_shows_the_numbers_of_lists(rich: Run) -> None:
+    about = {"kind": "feature", "columns": ("gaps",), "parts": ("feature/gaps",)}
+    gaps = Input("gaps", ReadInput(**about, read=True, shares=()))
+    numbers = [0.5, 0.0, -1.25, 0.0, 0.0, 3.0]
+    rows = InputRows({"feature/gaps": np.array([numbers], np.float32)}, {})
+    shown = ShownValues(rich.experiment, rich.job.fitted(), {})
+    assert shown.of(gaps, rows, 0) == numbers
+
+
 @pytest.mark.parametrize("column", ["shop_vector", "tag_weights", "gaps"])
 def test_hostile_numbers_are_refused_or_finite(rich: Run, column: str) -> None:
     row = golden(rich)[0]
@@ -189,6 +201,8 @@ def test_lists_that_do_not_belong_together_are_rejected(rich_logs: Path, tmp_pat
         (["features.x={kind: list, side: user, along: history, max_length: 3}"], "is as long"),
         (["features.x={kind: list, side: item, along: history}"], "is of its side"),
         (["features.x={kind: list, side: user, along: history, weights: w}"], "beside 'along'"),
+        (["features.history.transformer={heads: 3}"], "expected a number that divides it"),
+        (["features.x={kind: list, side: item, weights: x}"], "'x' holds the values"),
         (
             ["features.x={kind: numeric, side: item, expression: open(rating)}"],
             "cannot be computed",

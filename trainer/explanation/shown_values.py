@@ -50,6 +50,8 @@ class ShownValues:
         owner = self._outputs[output.table].feature
         if output.kind == "number":
             return _number(value)
+        if output.kind == "numbers":
+            return [_number(number) for number in value]
         if output.kind == "id":
             return self._id(owner, int(value))
         return [self._id(owner, int(one)) for one in value if one] or None

@@ -99,6 +99,10 @@ def pretrain(
             file=sys.stderr,
         )
         return
+    # What the job keeps of the dataset: where it is damaged, that is said before any training.
+    copy_profile(dataset.folder, dataset.manifest, job.profile)
+    if dataset.manifest.golden_requests:  # else fine-tuning asks for them
+        keep_requests(dataset, job)
     dataset.tell_unknown(experiment.pretrain.split, learned=True)
     dataset.tell_unknown(experiment.pretrain.validation)
     keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
@@ -111,9 +115,6 @@ def pretrain(
         learn_window(experiment, dataset, job, run.learner, run.inference)
     save_backbone(run.model, job.backbone)
     write_json(job.backbone / "history.json", run.state.history)
-    if dataset.manifest.golden_requests:  # else fine-tuning asks for them
-        keep_requests(dataset, job)
-    copy_profile(dataset.folder, dataset.manifest, job.profile)
     job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
     delete(scores_folder(job))  # they were for going on with an interrupted run
 

@@ -476,6 +476,21 @@ def test_progress_is_logged_for_tensorboard(job_dir: Path) -> None:
     assert list((job_dir / "tensorboard" / "pretrain").glob("events.out.tfevents.*"))
 
 
+@pytest.mark.parametrize("name", ["profile.json", "golden_requests.jsonl"])
+def test_what_a_job_keeps_of_a_damaged_dataset_is_missed_before_any_training(
+    experiment: Experiment,
+    dataset_dir: Path,
+    tmp_path: Path,
+    name: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data = Path(shutil.copytree(dataset_dir, tmp_path / "data"))
+    (data / name).unlink()
+    with pytest.raises(InputError, match=name):
+        pretrain(experiment, data, Job(tmp_path / "job"))
+    assert "pretrain 1/" not in capsys.readouterr().err
+
+
 def test_a_loss_that_is_no_number_is_one_line(dataset_dir: Path, tmp_path: Path) -> None:
     experiment = variant("pretrain.learning_rate=1e6", "pretrain.embedding_learning_rate=1e6")
     with pytest.raises(InputError, match=r"lower pretrain\.learning_rate") as error:
