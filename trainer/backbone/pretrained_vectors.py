@@ -109,6 +109,8 @@ def _problem(
         return "missing"
     if value in seen:
         return "stands twice; expected one vector an id"
+    if not vector:
+        return "has no vector"
     if len(vector) != width:
         return f"expected {width} numbers ('dimension'), received {len(vector)}"
     return "a number is missing" if None in vector else None
@@ -126,18 +128,21 @@ def _tables(
                 missing = {wanted.id, wanted.vector} - set(file.schema_arrow.names)
                 if missing:
                     raise InputError(f"{where}: {path}: has no column '{min(missing)}'")
+                first = 0
                 for batch in file.iter_batches(columns=[wanted.id, wanted.vector]):
                     ids = coerce(batch.column(wanted.id), "string")
                     lists = coerce(batch.column(wanted.vector), "numbers")
                     for column, read in ((wanted.id, ids), (wanted.vector, lists)):
-                        _check(read, f"{where}: {path}: column '{column}'")
+                        _check(read, f"{where}: {path}: column '{column}'", first)
+                    first += batch.num_rows
                     yield path, ids.values.to_pylist(), lists.values.to_pylist()
         except (pa.ArrowException, OSError) as error:
             said = str(error).splitlines()[0]
             raise InputError(f"{where}: {path}: not a Parquet file, or damaged: {said}") from None
 
 
-def _check(read: Coerced, where: str) -> None:
+def _check(read: Coerced, where: str, first: int) -> None:
+    """Raises ``InputError`` for the first value that is none; its batch begins at row ``first``."""
     for rule, rows in read.problems:
         if rows.any():
-            raise InputError(f"{where}: row {int(rows.argmax())} of a batch: {rule}")
+            raise InputError(f"{where}: row {first + int(rows.argmax())}: {rule}")

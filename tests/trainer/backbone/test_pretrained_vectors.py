@@ -96,7 +96,8 @@ def test_columns_may_have_other_names_and_ids_may_be_numbers(tmp_path: Path) -> 
         (["shop_id1", None], [[1.0] * 3] * 2, "id None: missing"),
         (["shop_id1"], [[1.0, float("nan"), 2.0]], "column 'vector': row 0"),
         (["nobody"], [[1.0] * 3], "none of its ids is in the vocabulary"),
-        (["shop_id1"], ["x"], "column 'vector': row 0 of a batch: expected a list"),
+        (["shop_id1"], ["x"], "column 'vector': row 0: expected a list"),
+        (["shop_id1"], [None], "id 'shop_id1': has no vector"),
     ],
 )
 def test_what_is_no_vector_is_refused(
