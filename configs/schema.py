@@ -14,17 +14,19 @@ from configs.consistency import (
     check_columns,
     check_cross_topics,
     check_domains,
-    check_features,
     check_memory,
     check_scores,
     check_segments,
-    check_timestamp_features,
     check_topics,
-    check_transformers,
-    check_vectors,
 )
 from configs.domains import ALL, Domain, Topic, enumerate_domains
 from configs.features import Feature
+from configs.features.checks import (
+    check_features,
+    check_timestamp_features,
+    check_transformers,
+    check_vectors,
+)
 from configs.features.numbers import Numbers
 from configs.memory import Memory
 from configs.prediction.expressions import LONGEST
