@@ -230,10 +230,9 @@ class Experiment(Section):
         """
         pairs = []
         for name, settings in self.features.items():
-            own, *weights = self.columns_of(name)
-            along = settings.belongs_to
+            own, along, weights = self.columns_of(name)[0], settings.belongs_to, settings.weighed_by
             pairs += [(self.columns_of(along)[0], own)] if along else []
-            pairs += [(own, column) for column in weights if settings.list_length]
+            pairs += [(own, weights)] if weights else []
         return tuple(pairs)
 
     @cached_property

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs import ConfigError, InputError, load_experiment, parse_experiment
+from preprocessing.features.output_spec import transform_outputs
 from preprocessing.logs.files import find_sources, plan
 from preprocessing.logs.readers import read_piece
 from preprocessing.logs.schema import served_columns
@@ -27,7 +28,9 @@ from serving.wire.signatures import EXAMPLES
 from serving.wire.tf_examples import example
 from tests.conftest import QUICKSTART, SMALL
 from tests.serving.conftest import NAME, serving
+from tests.serving.jobs import made_up
 from tests.test_tasks_end_to_end import Run
+from trainer.backbone.model import build_backbone
 from trainer.explanation.inputs import Input, InputRows
 from trainer.explanation.shown_values import ShownValues
 from trainer.metrics.explanation_results import ReadInput
@@ -248,6 +251,16 @@ def test_numbers_say_how_numeric_features_enter() -> None:
     assert again.features == experiment.features
     with pytest.raises(ConfigError, match=r"numbers\.encoding: .*periodic"):
         load_experiment(QUICKSTART, ["numbers.encoding=wavy"])
+
+
+def test_a_number_that_is_called_like_weights_is_a_feature_of_its_own() -> None:
+    number = "features.history_weights={kind: numeric, side: user}"
+    plain, more = load_experiment(QUICKSTART), load_experiment(QUICKSTART, [number])
+    before, after = (
+        build_backbone(experiment, transform_outputs(experiment, made_up(experiment)))
+        for experiment in (plain, more)
+    )
+    assert after.output["input"].shape[-1] == before.output["input"].shape[-1] + 1
 
 
 def test_settings_that_say_nothing_change_no_digest() -> None:

@@ -70,7 +70,7 @@ def check_vectors(features: Mapping[str, FeatureSettings]) -> None:
     readers: dict[str, str] = {}
     for name, settings in features.items():
         reads = settings.reads(name, features)
-        if len(settings.output_names(name)) > len(reads) and settings.list_length:
+        if settings.weighed_by and len(reads) == 1:
             raise ValueError(
                 f"features.{name}.weights: column '{next(iter(reads))}' holds the values; expected"
                 " another one, of numbers"

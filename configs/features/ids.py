@@ -175,6 +175,10 @@ class ListFeature(_Categorical):
         return self.along
 
     @property
+    def weighed_by(self) -> str | None:
+        return self.weights
+
+    @property
     def list_length(self) -> int:
         return self.max_length
 

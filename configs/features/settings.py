@@ -99,6 +99,13 @@ class FeatureSettings(Section):
         return None
 
     @property
+    def weighed_by(self) -> str | None:
+        """The column that weighs its list's values, the second that it reads; the output is then
+        the second that it gives. None where they count alike.
+        """
+        return None
+
+    @property
     def list_length(self) -> int | None:
         """How many elements of a list it reads; None where it reads none."""
         return None

@@ -59,7 +59,8 @@ class _FeatureVectors:
         for name, output in self._outputs.items():
             if output.kind == "ids" and self._settings(output).belongs_to is None:
                 along = self._along(output.feature)
-                weights = f"{name}_weights" if f"{name}_weights" in vectors else None
+                settings = self._settings(output)
+                weights = settings.output_names(name)[1] if settings.weighed_by else None
                 parts |= {*along, weights}
                 vectors[name] = self._pooled(output, vectors, along, weights)
         return {name: vector for name, vector in vectors.items() if name not in parts}
