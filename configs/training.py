@@ -70,6 +70,8 @@ class Backbone(Section):
     @field_validator("body")
     @classmethod
     def _body_exists(cls, body: str) -> str:
+        if body in BUILT_IN_BODIES:
+            return body  # packages are not asked: that is a look at every one
         known = [*BUILT_IN_BODIES, *installed(BODIES)]
         if body not in known:
             raise ValueError(

@@ -52,7 +52,6 @@ class NumericFeature(Embedded):
     """One number a row. Missing (null) becomes the mean, 0 after standardising, or bucket 0."""
 
     read_as = "number"
-    training_only = Embedded.training_only
     younger = frozenset({"expression", "encoding", "bins"})
 
     kind: Literal["numeric"]

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from configs.prediction.expressions import names_in, value_of
+from configs.prediction.expressions import value_of
 from preprocessing.features.batch_columns import BatchColumns, is_list
 from preprocessing.features.expressions import operations
 from preprocessing.features.feature_kind import Tensor
@@ -79,13 +79,6 @@ class NumberReader:
         numbers, missing = self.of_tensors([columns.numbers(name) for name in self.columns])
         present: Floats = numbers.numpy()[~missing.numpy()]
         return present
-
-
-def reader_of(columns: tuple[str, ...], expression: str | None, log1p: bool) -> NumberReader:
-    """The reader of a feature's columns."""
-    if expression is not None:
-        columns = names_in(expression, "column")
-    return NumberReader(columns, expression, log1p)
 
 
 def signed_log1p(values: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from configs import Experiment
 from configs.features.settings import ReadAs
 from preprocessing.features.batch_columns import BatchColumns, encode
-from preprocessing.features.numbers import reader_of
+from preprocessing.features.numbers import NumberReader
 from preprocessing.hashing import draws
 from preprocessing.profile.number_sums import NumberSums
 from preprocessing.profile.row_sample import Rows, RowSample
@@ -196,7 +196,7 @@ class _Reader:
         if self._form not in ("number", "numbers", "strings"):
             return None
         if self._expression is not None:
-            reader = reader_of(tuple(self._columns), self._expression, log1p=False)
+            reader = NumberReader(tuple(self._columns), self._expression)
             found, missing = reader.of_tensors(
                 [self._rows.numbers(name) for name in reader.columns]
             )

@@ -16,7 +16,6 @@ from preprocessing.features.numbers import (
     Moments,
     NumberReader,
     QuantileSample,
-    reader_of,
     standardised,
 )
 
@@ -74,7 +73,7 @@ class Numeric:
     @property
     def _reader(self) -> NumberReader:
         columns = self.experiment.columns_of(self.name)
-        return reader_of(columns, self.settings.expression, self.settings.log1p)
+        return NumberReader(columns, self.settings.expression, self.settings.log1p)
 
     @property
     def _is_position(self) -> bool:
