@@ -46,10 +46,9 @@ hooks: install  ## Run what `make lint` runs before every commit, by pre-commit.
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pre-commit>=4,<5'
 	$(BIN)/pre-commit install
 
+# Small ones measure nothing, so they may run beside each other.
 benchmark: install  ## Run every method and section of the benchmarks once, small.
-	$(BIN)/python -m benchmarks.method --quick
-	$(BIN)/python -m benchmarks.speed --quick
-	$(BIN)/python -m benchmarks.reliability --quick
+	printf '%s\n' reliability method speed | xargs -P $(PROCESSES) -I {} $(BIN)/python -m benchmarks.{} --quick
 
 clean:  ## Remove runs/ and .venv.
 	rm -rf runs .venv
