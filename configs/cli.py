@@ -1,9 +1,10 @@
-"""What every command has in common: ``--config`` and ``--set``, and one line and exit code 2 for
-what a user can cause.
+"""What commands have in common: ``--config`` and ``--set``, how numbers are read, and one line and
+exit code 2 for what a user can cause.
 """
 
 import argparse
 import errno
+import math
 import os
 import re
 import sys
@@ -69,6 +70,34 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = Tr
         metavar="KEY.PATH=VALUE",
         help="override one setting; may be repeated",
     )
+
+
+def whole_number(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
+    """An argparse type: a whole number from ``least`` to ``most``."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = least - 1
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(
+                f"must be a whole number from {least} to {most}, received {text}"
+            )
+        return number
+
+    return parse
+
+
+def seconds(text: str) -> float:
+    """An argparse type: a number of seconds, at least 0."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, received {text}")
+    return number
 
 
 def read_config(arguments: argparse.Namespace) -> "Experiment":

@@ -40,6 +40,23 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
     return content
 
 
+def json_objects(lines: Iterable[bytes], source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The object of each line that is not blank, and where it stands (``source:line``). Raises
+    ``InputError`` for a line that holds something else.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        place = f"{source}:{number}"
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{place}: not valid JSON: {error}") from None
+        if not isinstance(found, dict):
+            raise InputError(f"{place}: expected a JSON object, received {type(found).__name__}")
+        yield place, found
+
+
 def write_json(path: Path, content: Any) -> None:
     """Writes a JSON file as ``write_bytes`` does. Raises ``ValueError`` where it holds NaN."""
     write_bytes(path, json.dumps(content, indent=1, allow_nan=False).encode())

@@ -11,10 +11,9 @@ from pathlib import Path
 
 from benchmarks.online.table import render
 from configs import InputError
-from configs.cli import CommandParser, add_config_arguments, read_config, run
+from configs.cli import CommandParser, add_config_arguments, read_config, run, whole_number
 from configs.domains import AUTO, BACKBONE
 from configs.files import write_json
-from serving.wire.argument_types import whole_number
 from trainer.job import Job
 
 _RESULT = "online.json"

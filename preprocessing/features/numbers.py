@@ -17,7 +17,9 @@ from preprocessing.features.feature_kind import Tensor
 from preprocessing.features.fitted import FittedFeature
 
 _SAMPLE = 100_000  # rows kept for quantiles: the error of a quantile's rank is about 0.2%
-_ROUNDING = 1e-24  # of a sum of squares of doubles, relative to the square of their mean
+ROUNDING = 1e-24
+"""Of doubles, relative to the square of their mean: a variance up to it is none."""
+
 _STANDARD_SCORE_LIMIT = 10.0  # our choice: a hostile number may be an outlier, never an overflow
 
 Floats = npt.NDArray[np.float64]
@@ -167,7 +169,7 @@ class Moments:
         variance = (
             fsum(m2 + n * (batch_mean - mean) ** 2 for n, batch_mean, m2 in self.partials) / total
         )
-        deviation = sqrt(variance) if variance > _ROUNDING * mean * mean else 1.0
+        deviation = sqrt(variance) if variance > ROUNDING * mean * mean else 1.0
         return FittedFeature(moments=(mean, deviation))
 
 

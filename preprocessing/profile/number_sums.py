@@ -9,9 +9,11 @@ from math import sqrt
 import numpy as np
 import numpy.typing as npt
 
+from preprocessing.features.numbers import ROUNDING
+
 Floats = npt.NDArray[np.float64]
 
-_ROUNDING = Fraction(1, 10**24)  # of a sum of squares of doubles, relative to their mean's square
+_ROUNDING = Fraction(ROUNDING)
 
 
 @dataclass(frozen=True)

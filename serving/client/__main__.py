@@ -4,13 +4,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from configs.cli import CommandParser, run
+from configs.cli import CommandParser, run, whole_number
 from serving.client.client import Client
 from serving.client.connection import MOST_ATTEMPTS, add_server_arguments, tls_of, version_or_label
 from serving.client.failures import end
 from serving.client.jsonl import json_line, logged_rows, slates
-from serving.wire.argument_types import whole_number, with_dashes
 from serving.wire.errors import StatusError
+from serving.wire.flag_spelling import with_dashes
 from serving.wire.signatures import DEFAULT_SIGNATURE
 
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import grpc
 
+from configs.cli import whole_number
 from configs.errors import InputError
-from serving.wire.argument_types import whole_number
 
 MOST_ATTEMPTS = 5
 """gRPC makes no more of them, whatever is asked."""

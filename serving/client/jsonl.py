@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from configs.errors import InputError
+from configs.files import json_objects
 
 STDIN = "-"
 
@@ -21,20 +22,10 @@ def logged_rows(requests: str) -> Iterator[LoggedRow]:
     """Every row of a file of JSON lines, ``-`` being stdin; blank lines are skipped. Raises
     ``InputError``, for a file without a row too.
     """
-    source = "stdin" if requests == STDIN else requests
     row = None
     with _open(requests) as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            place = f"{source}:{number}"
-            try:
-                row = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise InputError(f"{place}: not valid JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise InputError(f"{place}: expected a JSON object, received {type(row).__name__}")
-            yield place, row
+        for row in json_objects(lines, "stdin" if requests == STDIN else requests):
+            yield row
     if row is None:
         raise InputError(f"--requests {requests}: no rows; expected a JSON object in each line")
 

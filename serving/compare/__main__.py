@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
-from configs.cli import CommandParser, run
+from configs.cli import CommandParser, run, whole_number
 from configs.errors import InputError
 from configs.prediction.score import SCORE
 from configs.progress import tracked
@@ -22,8 +22,8 @@ from serving.client.connection import add_server_arguments, host_and_port, tls_o
 from serving.client.failures import end
 from serving.client.jsonl import LoggedRow, json_line, logged_rows, slates
 from serving.compare.paired_differences import Paired
-from serving.wire.argument_types import whole_number, with_dashes
 from serving.wire.errors import StatusError
+from serving.wire.flag_spelling import with_dashes
 from serving.wire.row_codec import Row
 from serving.wire.signatures import DOMAIN, SERVED_DOMAIN
 

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from configs.cli import CommandParser, run
+from configs.cli import CommandParser, run, seconds, whole_number
 from configs.errors import InputError
 from configs.progress import tracked
 from serving.client import Client
@@ -21,8 +21,8 @@ from serving.client.jsonl import logged_rows, slates
 from serving.load_test.closed_loop import load
 from serving.load_test.open_loop import ARRIVALS, Offered, arrivals, offer
 from serving.load_test.plot import check_plot, plot
-from serving.wire.argument_types import seconds, whole_number, with_dashes
 from serving.wire.errors import StatusError
+from serving.wire.flag_spelling import with_dashes
 from serving.wire.request_encoding import encoded
 from serving.wire.signatures import DEFAULT_SIGNATURE
 

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from configs.cli import CommandParser
+from configs.cli import CommandParser, seconds, whole_number
 from configs.errors import InputError
 from serving.server.stock_flags import (
     add_stock_flags,
     refused_stock_flag,
     warn_of_stock_flags,
 )
-from serving.wire.argument_types import seconds, whole_number, with_dashes
+from serving.wire.flag_spelling import with_dashes
 
 MOST_ROWS = 1 << 16
 """Rows of a request, unless a flag says otherwise."""

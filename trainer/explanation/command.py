@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs import Experiment, InputError
+from configs.cli import whole_number
+from configs.files import json_objects
 from trainer.job import Job
 
 if TYPE_CHECKING:
@@ -35,12 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="split of the rows; evaluation.split by default")
     parser.add_argument(
         "--rows",
-        type=int,
+        type=whole_number(1),
         metavar="N",
         help=f"take at most so many rows, of whole users ({_ROWS:,})",
     )
     parser.add_argument(
-        "--permutations", type=int, metavar="N", help=f"of each input ({_PERMUTATIONS})"
+        "--permutations", type=whole_number(1), metavar="N", help=f"of each input ({_PERMUTATIONS})"
     )
     parser.add_argument(
         "--output",
@@ -75,10 +77,6 @@ def check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentPars
             parser.error(f"explain {way} takes no {name}")
     if not example and arguments.data is None:
         parser.error("explain needs --data, or --example")
-    for name in ("rows", "permutations"):
-        number = getattr(arguments, name)
-        if number is not None and number < 1:
-            parser.error(f"--{name}: must be a whole number from 1, received {number}")
 
 
 def explain_command(arguments: argparse.Namespace, experiment: Experiment, job: Job) -> str:
@@ -120,23 +118,11 @@ def _of_request(
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of JSON lines. Raises ``InputError`` where there are none, or a line is no object."""
-    rows = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--example {path}: cannot be read: {error}") from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}:{number}: not valid JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise InputError(
-                f"{path}:{number}: expected a JSON object, received {type(row).__name__}"
-            )
-        rows.append(row)
+        with path.open("rb") as lines:
+            rows = [row for _, row in json_objects(lines, str(path))]
+    except OSError as error:
+        raise InputError(f"--example {path}: cannot be read: {error.strerror}") from None
     if not rows:
         raise InputError(f"--example {path}: no rows; expected a JSON object in each line")
     return rows

@@ -1,15 +1,12 @@
 """The words of ``trainer.task tune``, and what is looked at before TensorFlow is loaded."""
 
 import argparse
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 from configs import InputError
+from configs.cli import seconds, whole_number
 from trainer.prerequisites import check_dataset
 from trainer.tuning.search_space import SearchSpace
-
-Number = TypeVar("Number", int, float)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,14 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--trials",
-        type=_above_zero(int),
+        type=whole_number(1),
         required=True,
         metavar="N",
         help="trials in all, those of earlier runs in this --job-dir included",
     )
     parser.add_argument(
         "--timeout",
-        type=_above_zero(float),
+        type=seconds,
         metavar="SECONDS",
         help="no trial begins later than this; one that has begun is trained to its end",
     )
@@ -51,16 +48,3 @@ def open_space(arguments: argparse.Namespace) -> SearchSpace:
     import optuna  # noqa: F401 - where it is not installed, that is said at once
 
     return space
-
-
-def _above_zero(kind: Callable[[str], Number]) -> Callable[[str], Number]:
-    def parse(text: str) -> Number:
-        try:
-            number = kind(text)
-        except ValueError:
-            number = kind("0")
-        if not 0 < number < float("inf"):
-            raise argparse.ArgumentTypeError(f"expected a number above 0, received {text!r}")
-        return number
-
-    return parse
