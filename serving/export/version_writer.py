@@ -34,7 +34,7 @@ from serving.export.kernel_slots import (
     domains_outside_config,
     head_room,
 )
-from serving.export.list_lengths import state_list_lengths
+from serving.export.list_lengths import state_lists
 from serving.export.serving_module import Recommender
 from serving.export.sharded_checkpoint import TwoShards, write_kernels, write_variables
 from serving.export.supported_ops import check_stock, read_meta_graph
@@ -212,7 +212,7 @@ def _write_all(aside: Path, wanted: _Wanted) -> tuple[Layout, dict[str, int]]:
     shards = TwoShards()
     options = tf.saved_model.SaveOptions(experimental_sharding_callback=shards)
     tf.saved_model.save(module, str(aside), signatures=module.signatures(), options=options)
-    state_list_lengths(aside, experiment)
+    state_lists(aside, experiment)
     check_stock(read_meta_graph(aside))
     write_variables(aside, shards.backbone, slots.variables())
     write_unsynced(

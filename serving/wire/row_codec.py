@@ -30,7 +30,7 @@ from configs.values import (
 )
 from serving.wire.errors import StatusError
 from serving.wire.messages import DataType
-from serving.wire.signatures import DOMAIN, DOMAINS, EXAMPLES, LIST_LENGTH
+from serving.wire.signatures import ALONG, DOMAIN, DOMAINS, EXAMPLES, LIST_LENGTH
 from serving.wire.tensor_protos import decode, dtype_name, encode
 
 Row = Mapping[str, object]
@@ -78,8 +78,8 @@ def encode_rows(
       place: where row i (from 0) came from, for messages.
 
     Raises:
-      InputError: an unknown key, a value of the wrong type, no domain, a signature that rows cannot
-        fill.
+      InputError: an unknown key, a value of the wrong type, lists of different lengths that the
+        signature says are alike (``ALONG``), no domain, a signature that rows cannot fill.
     """
     return _encode_rows(signature.inputs, rows, domain, ignore_unknown, place)
 
@@ -163,6 +163,7 @@ def _encode_rows(
         for index, row in enumerate(rows):
             _refuse_unknown(row, set(inputs), place(index))
     encoded = {}
+    alike: dict[str, dict[str, list[int]]] = {}
     for name, info in inputs.items():
         kind, rank = _kind(name, info)
         if name == EXAMPLES and info.dtype == DataType.DT_STRING:
@@ -189,6 +190,9 @@ def _encode_rows(
         array = np.empty(len(rows), kind.array)
         if rank == 2:
             fixed = info.tensor_shape.dim[1].size
+            if (first := info.tensor_shape.dim[0].name).startswith(ALONG):
+                lengths = [len(cell) for cell in cells]
+                alike.setdefault(first.removeprefix(ALONG), {})[name] = lengths
             if fixed >= 0:
                 _check_lengths(name, cells, fixed, place)
             longest = max(map(len, cells), default=0)
@@ -199,6 +203,8 @@ def _encode_rows(
         for index, cell in enumerate(cells):
             array[(index, slice(0, len(cell))) if rank == 2 else index] = cell
         encoded[name] = encode(array, info.dtype, packed=True)
+    for first, received in alike.items():
+        _check_alike(first, received, place)
     return encoded
 
 
@@ -212,6 +218,22 @@ def _check_lengths(
                 f"{place(index)}: {name} must be a list of {length} numbers, or empty, received"
                 f" {len(cell)}"
             )
+
+
+def _check_alike(
+    first: str, received: Mapping[str, list[int]], place: Callable[[int], str]
+) -> None:
+    """Raises ``InputError`` for a row whose lists are not as long as the first of them, as logs
+    refuse it.
+    """
+    expected = received.get(first, [])
+    for name, lengths in sorted(received.items()):
+        for index, (length, own) in enumerate(zip(expected, lengths, strict=False)):
+            if length != own:
+                raise InputError(
+                    f"{place(index)}: {name} must have as many values as {first}, {length},"
+                    f" received {own} (missing texts are left out)"
+                )
 
 
 def stated_length(info: Message) -> int:

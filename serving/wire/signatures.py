@@ -27,6 +27,12 @@ reads after it: requests that all pad their lists to it can be joined without mo
 """
 
 
+ALONG = "along="
+"""What the first dimension of a list's input is called where lists have as many elements as one
+another in every row, with the name of the first of them after it.
+"""
+
+
 SERVED_DOMAIN = "served_domain"
 """The output that says whose kernel has answered each row."""
 

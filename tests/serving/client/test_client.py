@@ -71,6 +71,29 @@ def test_rows_become_the_tensors_of_the_signature() -> None:
         np.testing.assert_array_equal(decode(encoded[name]), decode(expected), strict=True)
 
 
+def test_lists_that_are_alike_are_held_to_it_row_by_row() -> None:
+    """The signature says which; a text that is missing is left out, a number keeps its place."""
+    made = signature(
+        seen=(tf.string, [None, None]),
+        gaps=(tf.float32, [None, None]),
+        tags=(tf.string, [None, None]),
+    )
+    for name in ("seen", "gaps"):
+        made.inputs[name].tensor_shape.dim[0].name = "along=seen"
+    good = {"seen": ["a", None, "b"], "gaps": [1.0, None], "tags": ["x"]}
+    encoded = encode_rows(made, [good, {}])
+    assert decode(encoded["seen"]).tolist() == [[b"a", b"b"], [b"", b""]]
+    for bad, counts in (
+        ({"seen": ["a", None], "gaps": [1.0, 2.0]}, "1, received 2"),
+        ({"seen": ["a"]}, "1, received 0"),
+        ({"gaps": [1.0]}, "0, received 1"),
+    ):
+        with pytest.raises(
+            InputError, match=f"row 1: gaps must have as many values as seen, {counts}"
+        ):
+            encode_rows(made, [good, bad])
+
+
 def test_predictions_are_the_servers_to_the_last_bit(client: Client, peer: Peer) -> None:
     outputs = peer.predict(good_request(3)).outputs
     answers = client.predict(ROWS, "all")
