@@ -32,6 +32,7 @@ from trainer.job import Job
 from trainer.metrics.explanation_results import Importance, RequestExplanation
 from trainer.registry.kernel_registry import KernelStore
 from trainer.reports.explanation_page import write_explanation
+from trainer.reports.html_report import write_report
 
 RESULT = "explanation.json"
 """In the folder of reports; beside it is the page."""
@@ -103,6 +104,8 @@ def explain(
     folder = output or job.reports
     write_json(folder / RESULT, result.model_dump(mode="json"))
     write_explanation(folder, result)
+    if output is None and (folder / "report.html").exists():
+        write_report(job.folder)  # which links the page
     return result
 
 

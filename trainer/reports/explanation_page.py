@@ -41,6 +41,9 @@ _STRONGEST = 0.55
 """Opacity of the darkest cell, on which text can still be read."""
 
 
+EXPLANATION_PAGE = "explanation.html"
+
+
 def write_explanation(folder: Path, result: Importance) -> Path:
     """Writes ``explanation.html`` into a folder that is there, whole or not at all, and gives its
     path. Raises ``InputError`` where it cannot be written.

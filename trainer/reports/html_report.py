@@ -17,6 +17,7 @@ from trainer.job import Job
 from trainer.metrics.results import EvaluationResult
 from trainer.reports.data_tables import data_sections
 from trainer.reports.domain_plots import plot_calibration, plot_gains
+from trainer.reports.explanation_page import EXPLANATION_PAGE
 from trainer.reports.html_page import escape, panels, render_page, write_page
 from trainer.reports.html_tables import (
     TABLE_STYLE,
@@ -47,8 +48,8 @@ def write_report(job_dir: Path) -> Path:
 
     Reads ``reports/metrics.json``, whose time is the evaluation's, and where they exist
     ``reports/profile.json`` (of the dataset), ``backbone/history.json`` (training curve) and
-    ``backbone/teacher.json``; links the cards of the
-    kernels that were judged. The file appears whole or not at all.
+    ``backbone/teacher.json``; links the cards of the kernels that were judged, and the page of
+    ``explain`` where there is one. The file appears whole or not at all.
 
     Returns:
       The report's path.
@@ -72,6 +73,7 @@ def write_report(job_dir: Path) -> Path:
             {name: _card(job_dir, name, found.version) for name, found in result.domains.items()},
             f"The backbone was {describe_teacher(teacher)}." if teacher else "",
             parse_profile(profile.read_bytes(), str(profile)) if profile.exists() else None,
+            explained=metrics.with_name(EXPLANATION_PAGE).exists(),
         )
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise InputError(
@@ -100,6 +102,8 @@ def _page(
     cards: Mapping[str, str],
     taught: str,
     profile: DataProfile | None,
+    *,
+    explained: bool,
 ) -> str:
     order = _by_topic(result.domains)
     seen = describe_seen(result)
@@ -113,6 +117,12 @@ def _page(
             + ".</p>"
         ),
         f"<p><strong>{escape(seen)}.</strong></p>" if seen else "",
+        (
+            f"<p><a href={EXPLANATION_PAGE}>What the model reads</a>: the AUC that is lost without"
+            " each input, overall and by domain.</p>"
+            if explained
+            else ""
+        ),
         _summary(result),
         "<h2>Gain by domain</h2>",
         (

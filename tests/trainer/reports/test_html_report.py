@@ -184,6 +184,13 @@ def test_cards_are_linked_where_they_are(job, result):
     assert all(link.startswith("../kernels/") and link.endswith("/3/card.md") for link in links)
 
 
+def test_an_explanation_is_linked_where_there_is_one(job, report):
+    assert "explanation.html" not in report.read_text(encoding="utf-8")
+    (job / "reports" / "explanation.html").write_text("<p>")
+    links = Page(write_report(job).read_text(encoding="utf-8")).links
+    assert "explanation.html" in links
+
+
 def test_report_says_whose_days_are_judged(job, result):
     result["backbone_seen"] = ["validation"]
     result["domains"]["all"]["seen"] = ["train", "validation"]
