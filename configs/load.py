@@ -161,6 +161,8 @@ def _describe(item: Any) -> str:
         if not (index == 2 and item["loc"][0] == "features" and key in FEATURE_KINDS)
     ]
     message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "union_tag_not_found":
+        return f"{'.'.join(keys)}: no 'kind'; expected one of {', '.join(FEATURE_KINDS)}"
     if item["type"] == "union_tag_invalid" and BROKEN:
         message = f"{message} ({'; '.join(BROKEN)})"
     if not message[:2].isupper():  # YAML stays YAML

@@ -226,6 +226,7 @@ def test_safe_names(name: str) -> None:
         ("features.x={kind: text, side: user}", "features.x: input tag 'text'"),
         ("features.x={side: user}", "features.x: "),
         ("features.x.kind=numeric", "features.x.side: field required"),
+        ("features.x.bins=3", "features.x: no 'kind'; expected one of "),
         (
             "features.history.shares=nothing",
             "features.history.shares: 'nothing' is no categorical feature of this config",

@@ -1,5 +1,6 @@
 """A backbone on disk: written whole or not at all, reloaded in safe mode, frozen and checked."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,8 @@ def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
 
 def load_fitting(job: Job, experiment: Experiment) -> keras.Model:
     """``load_frozen``, of a backbone that was trained for an experiment's tasks, and for the topics
-    of it that its body reads. Raises ``InputError`` where it was not.
+    of it that its body reads. Raises ``InputError`` where it was not. Says which other settings of
+    the experiment are not those of the backbone, which keeps its own.
     """
     backbone = load_frozen(job, experiment)
     trained = job.experiment()
@@ -100,4 +102,14 @@ def load_fitting(job: Job, experiment: Experiment) -> keras.Model:
                 " with other settings of it; leave it as it is, and cut new domains by a topic of"
                 " another name"
             )
+    ours, theirs = experiment.features, trained.features
+    differ = [f"features.{n}" for n in theirs | ours if theirs.get(n) != ours.get(n)]
+    differ += ["backbone"] if trained.backbone != experiment.backbone else []
+    if differ:
+        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
+        print(
+            f"note: {', '.join(differ[:3])}{more}: other settings than those that the backbone of"
+            f" {job.folder} was trained with; a backbone keeps its own",
+            file=sys.stderr,
+        )
     return backbone

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from configs import Experiment
-from tests.trainer.conftest import random_rows
+from tests.trainer.conftest import random_rows, variant
 from trainer.backbone import frozen_pass
 from trainer.backbone.frozen_pass import feature_tensors, in_domain, run_frozen
 from trainer.backbone.input_scale import InputScale
 from trainer.backbone.model import intercepts_of, read_tap
-from trainer.backbone.saving import load_frozen
+from trainer.backbone.saving import load_fitting, load_frozen
 from trainer.data.dataset import Columns, Dataset
 from trainer.job import Job
 
@@ -115,3 +115,13 @@ def test_what_kernels_read_is_the_same_in_given_memory() -> None:
                 mean, deviation = scale.mean[:, np.newaxis], scale.deviation[:, None, None]
                 expected = (expected - mean) / deviation
             np.testing.assert_array_equal(given, expected)
+
+
+def test_settings_that_a_backbone_does_not_take_over_are_named(
+    job_dir: Path, experiment: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_fitting(Job(job_dir), experiment)
+    assert "other settings" not in capsys.readouterr().err
+    other = variant("features.rating.encoding=periodic", "backbone.experts=3")
+    load_fitting(Job(job_dir), other)
+    assert "note: features.rating, backbone: other settings than those" in capsys.readouterr().err
