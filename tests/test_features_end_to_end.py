@@ -124,6 +124,20 @@ def test_every_feature_moves_a_score(rich: Run) -> None:
             assert answer["ctr"] != first["ctr"], name
 
 
+def test_lists_of_other_lengths_are_refused_as_in_logs(rich: Run) -> None:
+    row = next(row for row in golden(rich) if len(row["history"]) > 1)
+    with serving(rich.models) as peer, Client(peer.target, NAME) as client:
+        for name in ("cuisines", "actions", "gaps", "tag_weights"):
+            shorter = {**row, "tags": ["t1", "t2"], "tag_weights": [1.0, 2.0]}
+            shorter[name] = shorter[name][1:]
+            with pytest.raises(InputError, match=r"row 0: \w+ must have as many values as"):
+                client.predict([shorter], "all")
+        with pytest.raises(
+            InputError, match="what the items share: gaps must have as many values as history"
+        ):
+            client.rank({**row, "gaps": []}, [row], "all", ignore_unknown=True)
+
+
 def test_an_example_is_the_row(rich: Run) -> None:
     rows = golden(rich)
     with serving(rich.models) as peer, Client(peer.target, NAME) as client:
@@ -142,6 +156,10 @@ def test_an_explanation_shows_the_numbers_of_lists(rich: Run) -> None:
     assert shown.of(gaps, rows, 0) == numbers
 
 
+ALIKE = {"tag_weights": ("tags",), "gaps": ("history", "cuisines", "actions")}
+"""Lists of text that are as long as a list of numbers."""
+
+
 @pytest.mark.parametrize("column", ["shop_vector", "tag_weights", "gaps"])
 def test_hostile_numbers_are_refused_or_finite(rich: Run, column: str) -> None:
     row = golden(rich)[0]
@@ -157,7 +175,8 @@ def test_hostile_numbers_are_refused_or_finite(rich: Run, column: str) -> None:
     refused: list[Any] = [[math.inf] * 4, ["x"] * 4, [1e39] * 4, [[1.0]] * 4, 1.0, {"a": 1}]
     with serving(rich.models) as peer, Client(peer.target, NAME) as client:
         for value in hostile:
-            (answer,) = client.predict([{**row, column: value}], "all")
+            beside = dict.fromkeys(ALIKE.get(column, ()), ["c1"] * len(value or ()))
+            (answer,) = client.predict([{**row, **beside, column: value}], "all")
             assert 0.0 <= answer["ctr"] <= 1.0
         for value in refused:
             with pytest.raises(InputError, match=f"{column} must be a list"):
@@ -254,7 +273,7 @@ def test_numbers_say_how_numeric_features_enter() -> None:
 
 
 def test_a_number_that_is_called_like_weights_is_a_feature_of_its_own() -> None:
-    number = "features.history_weights={kind: numeric, side: user}"
+    number = "features.history_weights={kind: numeric, side: user, encoding: value}"
     plain, more = load_experiment(QUICKSTART), load_experiment(QUICKSTART, [number])
     before, after = (
         build_backbone(experiment, transform_outputs(experiment, made_up(experiment)))
