@@ -1,7 +1,7 @@
 """Errors a user can cause. Every command prints their one line on stderr and exits with code 2."""
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 _MOST_NAMES = 10
 
@@ -34,5 +34,10 @@ def did_you_mean(
     spelt = {spelling(other): other for other in names}
     if close := difflib.get_close_matches(spelling(name), spelt, n=1):
         return f"; did you mean '{spelt[close[0]]}'?"
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return f"; there are: {', '.join(names[:_MOST_NAMES]) or 'none'}{more}"
+    return f"; there are: {first_names(names, _MOST_NAMES) or 'none'}"
+
+
+def first_names(names: Sequence[str], most: int = 3) -> str:
+    """The first names of many in a sentence, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"

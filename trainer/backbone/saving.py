@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from configs import Experiment, InputError
+from configs.errors import first_names
 from configs.files import atomic_directory, atomic_file
 from trainer.backbone.fingerprint import (
     check_fingerprint,
@@ -106,9 +107,8 @@ def load_fitting(job: Job, experiment: Experiment) -> keras.Model:
     differ = [f"features.{n}" for n in theirs | ours if theirs.get(n) != ours.get(n)]
     differ += ["backbone"] if trained.backbone != experiment.backbone else []
     if differ:
-        more = f" and {len(differ) - 3} more" if len(differ) > 3 else ""
         print(
-            f"note: {', '.join(differ[:3])}{more}: other settings than those that the backbone of"
+            f"note: {first_names(differ)}: other settings than those that the backbone of"
             f" {job.folder} was trained with; a backbone keeps its own",
             file=sys.stderr,
         )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from configs import Experiment, InputError
 from configs.domain_definitions import Definition, definition_of
 from configs.domains import ALL, Domain, named_domains
+from configs.errors import first_names
 from trainer.backbone.frozen_pass import (
     BackboneOutputs,
     Chosen,
@@ -131,9 +132,8 @@ def _tell_seen(store: KernelStore, trained_with: Experiment, experiment: Experim
             continue
         learned += [f"the active kernel of '{domain}'"] if "train" in seen else []
     if learned:
-        more = f" and {len(learned) - 3} more" if len(learned) > 3 else ""
         print(
-            f"warning: {', '.join(learned[:3])}{more} learned from days of split"
+            f"warning: {first_names(learned)} learned from days of split"
             f" '{experiment.finetune.validation}', which judges here: comparisons are flattered",
             file=sys.stderr,
         )
