@@ -74,11 +74,18 @@ def write_unsynced(path: Path, content: bytes) -> None:
     """Writes a file into a folder that is not published yet, whole or not at all. Who publishes
     the folder or the file makes sure that it is on disk (``publish``).
     """
+    with unsynced_file(path) as half:
+        half.write_bytes(content)
+
+
+@contextmanager
+def unsynced_file(path: Path) -> Iterator[Path]:
+    """The path of a file to write, as ``write_unsynced`` does with what is at hand at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"{ASIDE}{secrets.token_hex(8)}")
     with _named(path):
         try:
-            half.write_bytes(content)
+            yield half
             half.replace(path)
         finally:
             half.unlink(missing_ok=True)

@@ -7,6 +7,8 @@ import hashlib
 import os
 import re
 import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -57,14 +59,17 @@ def write(path: str, content: bytes) -> str:
     """Writes a file aside, then renames it: another process sees the whole file or none. A local
     one is not on disk for certain until ``move`` has moved it. Returns the content's sha256.
     """
-    if is_local(path):
-        files.write_unsynced(Path(path), content)
-    else:
-        remote, aside = _beam(), f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-        with remote.create(aside, **_RAW) as file:
-            file.write(content)
-        remote.rename([aside], [path])
-    return hashlib.sha256(content).hexdigest()
+    return write_parts(path, (content,))
+
+
+def write_parts(path: str, parts: Iterable[bytes]) -> str:
+    """Writes a file as ``write`` does, of which no more than a part is in memory at a time."""
+    digest = hashlib.sha256()
+    with _new_file(path) as file:
+        for part in parts:
+            file.write(part)
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def list_files(folder: str) -> dict[str, str]:
@@ -104,6 +109,19 @@ def delete_folder(folder: str) -> None:
         delete([folder])
     else:
         delete(list(list_files(folder).values()))
+
+
+@contextmanager
+def _new_file(path: str) -> Iterator[Any]:
+    """A file aside, which is renamed where the block ends well."""
+    if is_local(path):
+        with files.unsynced_file(Path(path)) as half, half.open("wb") as file:
+            yield file
+        return
+    remote, aside = _beam(), f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+    with remote.create(aside, **_RAW) as file:
+        yield file
+    remote.rename([aside], [path])
 
 
 def _beam() -> Any:

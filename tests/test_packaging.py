@@ -32,8 +32,10 @@ REQUIREMENTS = "requirements-worker.txt"
 
 IN_THE_WORKER = """
 import importlib, inspect, json, pickle, pkgutil, sys
+from collections.abc import Callable
 from importlib.metadata import distribution
 from importlib.resources import files
+from typing import Any
 
 import apache_beam as beam
 from apache_beam.internal import pickler
@@ -45,6 +47,7 @@ arguments = {
     configs.Experiment: experiment,
     str: "x",
     bool: True,
+    int: 1,
     frozenset[str]: frozenset({"x"}),
     dict[str, int]: {"x": 1},
     tuple[str, ...]: ("x",),
@@ -54,13 +57,11 @@ modules = {
     for package in (configs, preprocessing)
     for _, name, _ in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
 }
-from preprocessing.features.kept_columns import KeptValues
 from preprocessing.features.statistics import Statistics
-
 from preprocessing.profile.data_profile import ReferenceRows
 from preprocessing.profile.describe import ReferenceProfile
 
-arguments[type[Statistics] | type[KeptValues]] = Statistics
+arguments[Callable[[configs.Experiment], Any]] = Statistics.empty
 reference = ReferenceProfile(ReferenceRows(split="pretrain", rows=1), {})
 arguments[ReferenceProfile | None] = reference
 steps = {}

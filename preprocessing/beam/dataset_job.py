@@ -44,6 +44,7 @@ _RESERVED = (
     "rejected",
     "duplicates",
     "keys",
+    "counts",
     MANIFEST,
     GOLDEN_FILE,
     PROFILE_FILE,

@@ -5,7 +5,7 @@ element alone, so a retry changes nothing.
 import io
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -17,9 +17,11 @@ from preprocessing import filesystem
 from preprocessing.beam import progress
 from preprocessing.beam.duplicates import duplicates_path
 from preprocessing.beam.pass_summary import Tally
+from preprocessing.beam.vocabularies import Run, write_vocabularies
 from preprocessing.dataset.domain_counts import count_domains
 from preprocessing.dataset.golden_requests import draw_requests
 from preprocessing.features.batch_columns import BatchColumns
+from preprocessing.features.fitted import SETTINGS
 from preprocessing.features.kept_columns import dictionary_path
 from preprocessing.features.statistics import fit
 from preprocessing.logs.files import Piece
@@ -86,23 +88,24 @@ class CountRows(beam.DoFn):
 
 
 class FitTransform(beam.DoFn):
-    """``Statistics`` -> the fitted transform's files, and a ``Tally`` of what kept it
-    from being fitted.
+    """``Statistics`` without vocabularies, with the ``Run`` of every partition of these beside
+    them -> the fitted transform's files, and a ``Tally`` of what kept it from being fitted.
     """
 
     def __init__(self, experiment: Experiment, folder: str) -> None:
         self._experiment = experiment
         self._folder = folder
 
-    def process(self, statistics: Any) -> Iterator[Tally]:
+    def process(self, statistics: Any, runs: Sequence[Run]) -> Iterator[Tally]:
         """Fits and writes."""
         try:
             fitted = fit(self._experiment, statistics)
         except InputError as error:
             yield Tally(fit_errors={str(error)})
             return
-        for name, content in fitted.files().items():
-            filesystem.write(filesystem.join(self._folder, name), content)
+        vocabularies = write_vocabularies(self._experiment, runs, self._folder)
+        content = fitted.constants(vocabularies)
+        filesystem.write(filesystem.join(self._folder, SETTINGS), content)
 
 
 class WriteDictionaries(beam.DoFn):

@@ -12,13 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from configs import Experiment, InputError
 from preprocessing import filesystem
-from preprocessing.beam import dofns
+from preprocessing.beam import dofns, vocabularies
 from preprocessing.beam import duplicates as duplicate_keys
 from preprocessing.beam.batch_coder import BatchCoder
 from preprocessing.beam.fork_pool import WorkerDied, Workers
@@ -31,7 +29,7 @@ from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch
 from preprocessing.profile.describe import ReferenceProfile
 from preprocessing.validation.row_checks import CheckedBatch
-from preprocessing.validation.splits import split_masks
+from preprocessing.validation.splits import rows_of_splits
 
 _ERROR_LINE = re.compile(r"^(?:RuntimeError: )*(?:[\w.]+\.)?(\w*Error): (.*)$", re.MULTILINE)
 _USER_CAUSED = ("InputError", "BeamIOError", "OSError", "PermissionError", "FileNotFoundError")
@@ -74,19 +72,18 @@ def analyse(
             checked
             | "KeptValues"
             >> beam.CombineGlobally(
-                _Combine(experiment, KeptValues, tuple(experiment.splits))
+                _Combine(experiment, KeptValues.empty, tuple(experiment.splits))
             ).without_defaults()
             | "WriteDictionaries" >> beam.ParDo(dofns.WriteDictionaries(folder))
         )
         if fitting:
+            statistics = _Combine(experiment, Statistics.without_vocabularies, experiment.fitted_on)
+            fit = dofns.FitTransform(experiment, filesystem.join(folder, "transform"))
+            runs = beam.pvalue.AsList(_runs_of_values(checked, pieces, experiment, folder))
             tallies.append(
                 checked
-                | "Statistics"
-                >> beam.CombineGlobally(
-                    _Combine(experiment, Statistics, experiment.fitted_on)
-                ).without_defaults()
-                | "FitTransform"
-                >> beam.ParDo(dofns.FitTransform(experiment, filesystem.join(folder, "transform")))
+                | "Statistics" >> beam.CombineGlobally(statistics).without_defaults()
+                | "FitTransform" >> beam.ParDo(fit, runs)
             )
         if experiment.data.row_key and not duplicated:
             tallies.append(
@@ -167,28 +164,44 @@ def _checked_batches(
     return checked, read[dofns.ReadPieces.ERRORS]
 
 
+def _runs_of_values(
+    checked: beam.PCollection, pieces: tuple[Piece, ...], experiment: Experiment, folder: str
+) -> beam.PCollection:
+    """The values that vocabularies may hold, as ``FitTransform`` takes them."""
+    folder = filesystem.join(folder, "counts")
+    partitions = vocabularies.partitions_for(sum(piece.rows for piece in pieces))
+    return (
+        checked
+        | "CountValues"
+        >> beam.ParDo(vocabularies.CountValues(experiment, folder, partitions)).with_output_types(
+            tuple[int, Any]
+        )
+        | "GroupPartitions" >> beam.GroupByKey()
+        | "PrunePartition" >> beam.ParDo(vocabularies.PrunePartition(experiment, folder))
+    )
+
+
 class _Combine(beam.CombineFn):
-    """``CheckedBatch`` -> mergeable statistics of the rows of some splits."""
+    """``CheckedBatch`` -> mergeable statistics of the rows of some splits; ``empty`` makes those
+    of no rows.
+    """
 
     def __init__(
         self,
         experiment: Experiment,
-        kind: type[Statistics] | type[KeptValues],
+        empty: Callable[[Experiment], Any],
         splits: tuple[str, ...],
     ) -> None:
         self._experiment = experiment
-        self._kind = kind
+        self._empty = empty
         self._splits = splits
 
     def create_accumulator(self) -> Any:
-        return self._kind.empty(self._experiment)
+        return self._empty(self._experiment)
 
     def add_input(self, accumulator: Any, element: CheckedBatch) -> Any:
-        masks = split_masks(element.rows, self._experiment)
-        mask = np.logical_or.reduce([masks[split] for split in self._splits])
-        if not mask.any():
-            return accumulator
-        return accumulator.add(element.rows if mask.all() else element.rows.filter(pa.array(mask)))
+        rows = rows_of_splits(element.rows, self._experiment, self._splits)
+        return accumulator if rows is None else accumulator.add(rows)
 
     def merge_accumulators(self, accumulators: Any) -> Any:
         first, *others = accumulators

@@ -4,14 +4,16 @@ can read.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from configs import Experiment, InputError
 from preprocessing import filesystem
+from preprocessing.features.value_list import ValueList, as_lines
 
-_SETTINGS = "transform.json"
+SETTINGS = "transform.json"
+"""The file of a transform with all but its vocabularies."""
 _VERSION = 2
 """Of what a transform computes from its constants; those that name none are of version 1."""
 _AGAIN = "run preprocessing.task again (--transform JOB for data of a job's backbone)"
@@ -21,7 +23,7 @@ _AGAIN = "run preprocessing.task again (--transform JOB for data of a job's back
 class FittedFeature:
     """The constants of one feature: one of these, as ``Fitted`` describes them."""
 
-    vocabulary: tuple[str, ...] | None = None
+    vocabulary: Sequence[str] | None = None
     moments: tuple[float, float] | None = None
     boundaries: tuple[float, ...] | None = None
 
@@ -42,7 +44,7 @@ class Fitted:
     """
 
     settings: str
-    vocabularies: dict[str, tuple[str, ...]]
+    vocabularies: dict[str, Sequence[str]]
     moments: dict[str, tuple[float, float]]
     boundaries: dict[str, tuple[float, ...]]
     version: int = _VERSION
@@ -79,9 +81,18 @@ class Fitted:
 
     def files(self) -> dict[str, bytes]:
         """The files of the transform: name -> content."""
+        files = {SETTINGS: self.constants(self.vocabularies)}
+        for name, values in self.vocabularies.items():
+            files[vocabulary_file(name)] = as_lines(values)
+        return files
+
+    def constants(self, vocabularies: Iterable[str]) -> bytes:
+        """The content of ``SETTINGS``, beside which there is a file for each of these features'
+        vocabularies.
+        """
         constants = {
             "settings": json.loads(self.settings),
-            "vocabularies": sorted(self.vocabularies),
+            "vocabularies": sorted(vocabularies),
             "moments": {
                 name: [mean.hex(), deviation.hex()]
                 for name, (mean, deviation) in self.moments.items()
@@ -92,10 +103,7 @@ class Fitted:
         }
         if self.version > 1:
             constants["version"] = self.version
-        files = {_SETTINGS: json.dumps(constants, sort_keys=True, indent=1).encode()}
-        for name, values in self.vocabularies.items():
-            files[f"{name}.txt"] = "".join(f"{value}\n" for value in values).encode()
-        return files
+        return json.dumps(constants, sort_keys=True, indent=1).encode()
 
     @property
     def digest(self) -> str:
@@ -113,15 +121,15 @@ class Fitted:
     @classmethod
     def load(cls, folder: str) -> "Fitted":
         """Reads what ``save`` wrote. Raises ``InputError`` where a file is missing or damaged."""
-        read = _SETTINGS
+        read = SETTINGS
 
-        def values(name: str) -> tuple[str, ...]:
+        def values(name: str) -> ValueList:
             nonlocal read
-            read = f"{name}.txt"
-            return tuple(_read(folder, read).decode().split("\n")[:-1])
+            read = vocabulary_file(name)
+            return ValueList.of_lines(_read(folder, read))
 
         try:
-            constants = json.loads(_read(folder, _SETTINGS))
+            constants = json.loads(_read(folder, SETTINGS))
             return cls(
                 settings=json.dumps(constants["settings"], sort_keys=True),
                 vocabularies={name: values(name) for name in constants["vocabularies"]},
@@ -175,6 +183,11 @@ class Fitted:
         settings = json.loads(self.settings)
         features = settings["features"], settings["order"]["features"]
         return features, self.vocabularies, self.moments, self.boundaries, self.version
+
+
+def vocabulary_file(name: str) -> str:
+    """The file of a feature's vocabulary, in the folder of a transform."""
+    return f"{name}.txt"
 
 
 def _known_version(version: object) -> int:

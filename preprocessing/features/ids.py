@@ -1,8 +1,10 @@
 """Strings to ids as a graph that holds its vocabulary."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from configs.tensorflow_import import tf
+from preprocessing.features.value_list import as_lines
 
 
 class Ids(tf.Module):
@@ -15,15 +17,13 @@ class Ids(tf.Module):
       folder: where the vocabulary is written; table initialisers read files.
     """
 
-    def __init__(self, name: str, buckets: int, vocabulary: tuple[str, ...], folder: Path) -> None:
+    def __init__(self, name: str, buckets: int, vocabulary: Sequence[str], folder: Path) -> None:
         super().__init__(name=f"ids_{name}".replace(".", "_").replace("-", "_"))
         self._oov_buckets = buckets
         self._table = None
         if vocabulary:
             path = folder / f"{name}.txt"
-            path.write_text(
-                "".join(f"{value}\n" for value in vocabulary), encoding="utf-8", newline="\n"
-            )
+            path.write_bytes(as_lines(vocabulary))
             initializer = tf.lookup.TextFileInitializer(
                 str(path),
                 tf.string,

@@ -13,6 +13,7 @@ from preprocessing.features.feature_kind import Statistic
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.kinds.registry import features_of
 from preprocessing.features.label_copies import LabelCopies
+from preprocessing.features.vocabulary import VocabularyStatistic
 from preprocessing.logs.schema import raw_columns
 
 
@@ -33,15 +34,19 @@ class Statistics:
     copies: LabelCopies = field(default_factory=LabelCopies)
 
     @classmethod
+    def without_vocabularies(cls, experiment: Experiment) -> "Statistics":
+        """The same but for the features of ``vocabulary_statistics``."""
+        empty = cls.empty(experiment)
+        for name in vocabulary_statistics(experiment):
+            del empty.by_feature[name]
+        return empty
+
+    @classmethod
     def empty(cls, experiment: Experiment) -> "Statistics":
         """Statistics of no rows."""
         return cls(
             experiment,
-            by_feature={
-                name: statistic
-                for name, feature in features_of(experiment).items()
-                if (statistic := feature.statistic()) is not None
-            },
+            by_feature=_of_features(experiment),
             copies=LabelCopies.of(
                 [
                     column.name
@@ -77,6 +82,25 @@ class Statistics:
             statistic.merge(other.by_feature[name])
         self.copies.merge(other.copies)
         return self
+
+
+def vocabulary_statistics(experiment: Experiment) -> dict[str, VocabularyStatistic]:
+    """Those of no rows of the features whose values are counted, by name. They grow with the
+    logs; all others stay small.
+    """
+    return {
+        name: statistic
+        for name, statistic in _of_features(experiment).items()
+        if isinstance(statistic, VocabularyStatistic)
+    }
+
+
+def _of_features(experiment: Experiment) -> dict[str, Statistic]:
+    return {
+        name: statistic
+        for name, feature in features_of(experiment).items()
+        if (statistic := feature.statistic()) is not None
+    }
 
 
 def fit(experiment: Experiment, statistics: Statistics) -> Fitted:

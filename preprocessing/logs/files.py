@@ -5,6 +5,7 @@ import fnmatch
 import glob
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ _FORMATS: dict[str, Format] = {
 }
 _EXPECTED = ".parquet, .csv, .jsonl, .ndjson or .json; the text formats also with .gz"
 _HEADER_BYTES = 1 << 20
+_BYTES_OF_A_ROW, _GZIP_BYTES_OF_A_ROW = 100, 25  # of text, roughly
 UNREADABLE = (OSError, EOFError, zlib.error, pa.ArrowException)
 """What reading a damaged file raises."""
 
@@ -78,12 +80,14 @@ class Piece:
       first_batch: number of its first batch in the file.
       first_row: number of its first row in the file, from 0.
       row_groups: first row group and the one after the last; None for text.
+      rows: how many rows it has; of text, guessed from its bytes.
     """
 
     source: Source
     first_batch: int = 0
     first_row: int = 0
     row_groups: tuple[int, int] | None = None
+    rows: int = 0
 
 
 @dataclass(frozen=True)
@@ -238,11 +242,18 @@ def _plan_file(source: Source, experiment: Experiment) -> list[Piece]:
             return _plan_parquet(source, experiment)
         with open_text(source) as file:
             start = file.read(_HEADER_BYTES)
+        piece = Piece(source, rows=_guessed_rows(source))
     except UNREADABLE as error:
         raise unreadable_error(source, error) from None
     if source.format == "json":
-        return [Piece(source)] if start.strip() else []
-    return _plan_csv(source, start, experiment)
+        return [piece] if start.strip() else []
+    return [piece] if _has_rows(source, start, experiment) else []
+
+
+def _guessed_rows(source: Source) -> int:
+    with filesystem.open_raw(source.path) as file:
+        size = file.seek(0, os.SEEK_END)
+    return size // (_GZIP_BYTES_OF_A_ROW if source.path.endswith(".gz") else _BYTES_OF_A_ROW)
 
 
 def _plan_parquet(source: Source, experiment: Experiment) -> list[Piece]:
@@ -259,7 +270,7 @@ def _plan_parquet(source: Source, experiment: Experiment) -> list[Piece]:
         rows += file.metadata.row_group(group).num_rows
         following = file.metadata.row_group(group + 1).num_rows if group + 1 < groups else 0
         if rows and (group + 1 == groups or rows + following > experiment.data.batch_rows):
-            pieces.append(Piece(source, first_batch, first_row, (start, group + 1)))
+            pieces.append(Piece(source, first_batch, first_row, (start, group + 1), rows))
             first_batch += -(-rows // experiment.data.batch_rows)
             first_row, rows, start = first_row + rows, 0, group + 1
     return pieces
@@ -272,11 +283,12 @@ def _check_once(source: Source, names: list[str], needed: Iterable[str]) -> None
         )
 
 
-def _plan_csv(source: Source, start: bytes, experiment: Experiment) -> list[Piece]:
+def _has_rows(source: Source, start: bytes, experiment: Experiment) -> bool:
+    """Whether a CSV file, of which this is the start, has any row. Raises ``InputError``."""
     start = start.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     header, newline, rest = start.partition(b"\n")
     if not start.strip():
-        return []
+        return False
     if not header.strip():
         raise InputError(
             f"{source.path}: expected a header line of column names, received a line of blanks"
@@ -291,4 +303,4 @@ def _plan_csv(source: Source, start: bytes, experiment: Experiment) -> list[Piec
     if needed.keys() - set(names):
         raise missing_columns_error(source.path, names, needed)
     _check_once(source, names, needed)
-    return [Piece(source)] if newline and rest.strip() else []
+    return bool(newline and rest.strip())

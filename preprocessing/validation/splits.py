@@ -1,5 +1,7 @@
 """Says which rows are in which split."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -17,3 +19,14 @@ def split_masks(rows: pa.RecordBatch, experiment: Experiment) -> dict[str, npt.N
         )
         for name, split in experiment.splits.items()
     }
+
+
+def rows_of_splits(
+    rows: pa.RecordBatch, experiment: Experiment, splits: Iterable[str]
+) -> pa.RecordBatch | None:
+    """The rows that are in one of some splits; None where there are none."""
+    masks = split_masks(rows, experiment)
+    mask = np.logical_or.reduce([masks[split] for split in splits])
+    if not mask.any():
+        return None
+    return rows if mask.all() else rows.filter(pa.array(mask))
