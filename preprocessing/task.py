@@ -17,7 +17,7 @@ from preprocessing.beam.progress import say
 # steps hold Python's lock about half of the time, so more local threads than this only take memory
 _MOST_THREADS = 4
 _MOST_PROCESSES = 16  # each takes about half a gigabyte
-_OWN = ("--config", "--set", "--input", "--output", "--transform")
+_OWN = ("--config", "--set", "--input", "--output", "--transform", "--shared_filesystem")
 
 _SHOWN_RULES = 3
 
@@ -83,6 +83,14 @@ def _own_and_others(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
         help=(
             "a job or a dataset whose fitted transform is applied, so that its backbone can read"
             " these logs; nothing is fitted, and one split with rows is enough"
+        ),
+    )
+    parser.add_argument(
+        "--shared_filesystem",
+        action="store_true",
+        help=(
+            "on another runner than the local one: local paths are of a mount that every worker has"
+            " under the same name; without it they are refused there"
         ),
     )
     if {"-h", "--help"} & set(arguments):
@@ -189,7 +197,9 @@ def main(arguments: list[str]) -> None:
 
     flags = _with_worker_requirements(_with_local_defaults(others))
     with temporary_files():
-        manifest = Job(experiment, logs, ours.output, tuple(flags), ours.transform).run()
+        manifest = Job(
+            experiment, logs, ours.output, tuple(flags), ours.transform, ours.shared_filesystem
+        ).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
     applied = f"; transform of {ours.transform}" if ours.transform is not None else ""
     say(

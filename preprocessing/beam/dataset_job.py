@@ -20,6 +20,7 @@ from preprocessing.beam.fork_pool import Workers, forks_wanted
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.profiling import complete_profile
 from preprocessing.beam.progress import Progress, say
+from preprocessing.beam.runners import check_runner
 from preprocessing.dataset.domain_counts import domains_without_rows
 from preprocessing.dataset.given_transform import given_transform
 from preprocessing.dataset.golden_requests import GOLDEN_FILE
@@ -69,6 +70,8 @@ class Job:
       output: folder of the dataset; a former dataset in it is replaced, anything else refused.
       beam_flags: options for Beam, as on a command line.
       transform: folder of a job or dataset whose transform is applied; None to fit one.
+      shared_filesystem: whether every worker has the command's local folders, where they run on
+        other machines.
     """
 
     experiment: Experiment
@@ -76,6 +79,7 @@ class Job:
     output: str
     beam_flags: tuple[str, ...] = field(default=())
     transform: str | None = None
+    shared_filesystem: bool = False
 
     def run(self) -> Manifest:
         """Builds the dataset. Until its last moment everything happens in ``.partial``, and the
@@ -84,6 +88,8 @@ class Job:
         Raises:
           InputError: bad input; a former dataset is untouched.
         """
+        paths = {"--input": self.input, "--output": self.output, "--transform": self.transform}
+        check_runner(self._options(), paths, self.shared_filesystem)
         FileSystems.set_options(self._options())
         # They get ready while we look at the logs.
         with (

@@ -15,6 +15,7 @@ import pyarrow as pa
 from configs import Experiment, InputError
 from preprocessing import filesystem
 from preprocessing.beam import progress
+from preprocessing.beam.counters import count
 from preprocessing.beam.duplicates import duplicates_path
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.vocabularies import Run, write_vocabularies
@@ -83,8 +84,9 @@ class CountRows(beam.DoFn):
 
     def process(self, checked: CheckedBatch) -> Iterator[Tally]:
         """Counts one batch."""
-        _report(checked.raw.row_count)
-        yield count_rows(checked, self._experiment)
+        tally = count_rows(checked, self._experiment)
+        _report(tally)
+        yield tally
 
 
 class FitTransform(beam.DoFn):
@@ -190,7 +192,7 @@ class WriteBatches(beam.DoFn):
                     tally.domains[split] = count_domains(columns, topics, rows, self._experiment)
             finetuning = masks[self._experiment.finetune.split]
             tally.golden = draw_requests(checked.rows, finetuning, self._experiment, seed)
-        _report(checked.raw.row_count)
+        _report(tally)
         yield tally
 
 
@@ -207,9 +209,9 @@ class WriteTally(beam.DoFn):
         filesystem.write(self._path, tally.to_json())
 
 
-def _report(rows: int) -> None:
-    progress.advance(rows)
-    beam.metrics.Metrics.counter("preprocessing", "rows").inc(rows)
+def _report(tally: Tally) -> None:
+    progress.advance(tally.rows)
+    count(tally)
 
 
 def count_rows(checked: CheckedBatch, experiment: Experiment) -> Tally:

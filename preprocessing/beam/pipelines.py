@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
 
 from configs import Experiment, InputError
 from preprocessing import filesystem
-from preprocessing.beam import dofns, vocabularies
+from preprocessing.beam import counters, dofns, vocabularies
 from preprocessing.beam import duplicates as duplicate_keys
 from preprocessing.beam.batch_coder import BatchCoder
 from preprocessing.beam.fork_pool import WorkerDied, Workers
@@ -100,8 +100,8 @@ def analyse(
             )
         _write_tally(tallies, filesystem.join(folder, "analysis.json"))
 
-    _run(build, options, workers)
-    return Tally.from_json(filesystem.read(filesystem.join(folder, "analysis.json")))
+    counted = _run(build, options, workers)
+    return _read_tally(filesystem.join(folder, "analysis.json"), counted)
 
 
 def apply(
@@ -136,8 +136,8 @@ def apply(
         write_features(parts, experiment, folder, fitting, reference)
         _write_tally([errors, written.tallies], filesystem.join(folder, "written.json"))
 
-    _run(build, options, workers)
-    return Tally.from_json(filesystem.read(filesystem.join(folder, "written.json")))
+    counted = _run(build, options, workers)
+    return _read_tally(filesystem.join(folder, "written.json"), counted)
 
 
 def _checked_batches(
@@ -232,13 +232,29 @@ def _write_tally(tallies: list[beam.PCollection], path: str) -> None:
     )
 
 
+def _read_tally(path: str, counted: dict[str, int]) -> Tally:
+    """The tally that a pass wrote; says where the runner's counters are others."""
+    tally = Tally.from_json(filesystem.read(path))
+    expected = counters.named_counts(tally)
+    if counted and counted != expected:
+        name = min(
+            name for name in {*counted, *expected} if counted.get(name) != expected.get(name)
+        )
+        say(
+            f"warning: the runner counted {counted.get(name, 0):,} for {name}, and there are"
+            f" {expected.get(name, 0):,}: it ran steps twice, or lost counts; the dataset is whole"
+        )
+    return tally
+
+
 def _run(
     build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None = None
-) -> None:
+) -> dict[str, int]:
+    """Runs a graph; what the runner counted."""
     again = copy.deepcopy(options)  # runners change theirs
     local = again.view_as(DirectOptions)
     try:
-        _run_once(build, options, workers)
+        return _run_once(build, options, workers)
     except InputError:
         raise
     except Exception as error:
@@ -253,12 +269,12 @@ def _run(
             " thread"
         )
         local.direct_running_mode, local.direct_num_workers = "in_memory", 1
-        _run_once(build, again, None)
+        return _run_once(build, again, None)
 
 
 def _run_once(
     build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None
-) -> None:
+) -> dict[str, int]:
     try:
         pipeline = beam.Pipeline(
             runner=workers.runner(options) if workers else None, options=options
@@ -268,6 +284,7 @@ def _run_once(
     try:
         with pipeline:
             build(pipeline)
+        return counters.counted(pipeline.result)
     except InputError:
         raise
     except WorkerDied as death:
