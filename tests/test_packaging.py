@@ -4,13 +4,18 @@ promises.
 
 import ast
 import json
+import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import cache
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -22,13 +27,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.stager import Stager
 
 from benchmarks.speed.peers.environments import PINS
+from preprocessing.beam.dataset_job import Job
 from preprocessing.task import parse_arguments
+from tests.preprocessing.shop_logs import build, digests, experiment, make_rows, write_json
 from tests.serving.conftest import NAME, save, serving
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("configs", "preprocessing", "trainer", "serving")
 
 REQUIREMENTS = "requirements-worker.txt"
+INSTALLED = "/opt/recommender/bin/python"
 
 IN_THE_WORKER = """
 import importlib, inspect, json, pickle, pkgutil, sys
@@ -144,19 +152,26 @@ def installed(sdist: Path, folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture(scope="module")
-def worker(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What a worker finds: a new environment with the sdist installed, and of this one the
-    third-party packages alone.
+def worker_python(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A new environment with the sdist installed, and of this one the third-party packages alone:
+    its Python, and where its packages are.
     """
-    folder = tmp_path_factory.mktemp("worker")
-    python, own = installed(sdist, folder)
+    python, own = installed(sdist, tmp_path_factory.mktemp("worker"))
     # A line of a .pth file adds the folder, but reads none of its .pth files, so the editable
     # install of this checkout stays out.
     (own / "third_party.pth").write_text(
         f"{sysconfig.get_path('purelib')}\n{sysconfig.get_path('platlib')}\n"
     )
+    return python, own
+
+
+@pytest.fixture(scope="module")
+def worker(worker_python: tuple[Path, Path]) -> dict[str, Any]:
+    """What a worker finds there."""
+    python, own = worker_python
+    command = [python, "-I", "-c", IN_THE_WORKER]
     run = subprocess.run(
-        [python, "-I", "-c", IN_THE_WORKER], cwd=folder, capture_output=True, text=True, check=False
+        command, cwd=python.parents[2], capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
     found: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
@@ -192,6 +207,51 @@ def test_every_step_of_the_job_is_pickled_and_found_again(worker: dict[str, Any]
     assert set(worker["steps"]) == written
     assert len(written) >= 5
     assert all(file.startswith(worker["own"]) for file in worker["steps"].values())
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    with socket.socket() as client:
+        return client.connect_ex(("localhost", port)) == 0
+
+
+def test_a_pool_of_installed_workers_gives_the_local_dataset(
+    worker_python: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Beam's own pool starts the workers, from another environment and in another folder, by the
+    example of the documentation.
+    """
+    python, _ = worker_python
+    write_json(tmp_path / "logs" / "day.jsonl", make_rows(200))
+    expected = build(tmp_path / "logs", tmp_path / "local", "data.row_key=[]")
+    boot = tmp_path / "boot"
+    text = (ROOT / "deploy" / "portable" / "boot").read_text()
+    assert INSTALLED in text
+    boot.write_text(text.replace(INSTALLED, str(python)))
+    boot.chmod(0o755)
+    with closing(socket.create_server(("localhost", 0))) as listener:
+        port = listener.getsockname()[1]
+    pool = [python, "-I", "-m", "apache_beam.runners.worker.worker_pool_main"]
+    command = [*pool, f"--service_port={port}", f"--container_executable={boot}"]
+    environment = {"PATH": "/usr/bin:/bin"}
+    with (tmp_path / "log").open("wb") as log:
+        started = subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    flags = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=EXTERNAL")
+    flags = (*flags, f"--environment_config=localhost:{port}")
+    logs, output = str(tmp_path / "logs"), str(tmp_path / "portable")
+    try:
+        while not answers(port):
+            assert started.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.1)
+        job = Job(experiment("data.row_key=[]"), logs, output, flags, shared_filesystem=True)
+        manifest = job.run()
+    finally:
+        os.killpg(started.pid, signal.SIGKILL)
+        started.wait()
+    assert manifest == expected, (tmp_path / "log").read_text()
+    assert digests(tmp_path / "portable") == digests(tmp_path / "local")
 
 
 def test_the_packages_data_is_there(worker: dict[str, Any]) -> None:
