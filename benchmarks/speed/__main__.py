@@ -15,6 +15,7 @@ from configs.cli import run
 SECTIONS = (
     "startup",
     "preprocessing",
+    "distinct_values",
     "input",
     "step",
     "vocabulary",

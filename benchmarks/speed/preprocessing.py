@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.speed.benches import logs_of
 from benchmarks.speed.options import Figures, Options
-from benchmarks.speed.processes import run_process
+from benchmarks.speed.processes import descendants, proportional_mib, run_process
 from configs import Experiment, load_experiment
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.logs.schema import raw_columns
@@ -129,7 +129,7 @@ def _watched() -> Iterator[list[float]]:
     def watch() -> None:
         former = 0.0
         while not done.wait(_SAMPLE_SECONDS):
-            held = sum(map(_proportional_mib, _descendants(os.getpid())))
+            held = sum(map(proportional_mib, descendants(os.getpid())))
             lesser.append(min(former, held))
             former = held
 
@@ -140,32 +140,6 @@ def _watched() -> Iterator[list[float]]:
     finally:
         done.set()
         watcher.join()
-
-
-def _descendants(pid: int) -> list[int]:
-    """Processes that a process started, those that they started, and so on."""
-    found = []
-    for children in Path(f"/proc/{pid}/task").glob("*/children"):
-        for child in map(int, _text(children).split()):
-            found += [child, *_descendants(child)]
-    return found
-
-
-def _proportional_mib(pid: int) -> float:
-    """Anonymous memory, shared pages divided by the processes that share them; 0 where the
-    process is gone.
-    """
-    lines = _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
-    return next(
-        (int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss_Anon:")), 0.0
-    )
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError:  # the process has ended
-        return ""
 
 
 def _read_seconds(logs: list[Path], experiment: Experiment) -> float:

@@ -106,3 +106,29 @@ def _status_mib(pid: int, field: str) -> float:
     except OSError:
         return 0.0
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
+
+
+def descendants(pid: int) -> list[int]:
+    """Processes that a process started, those that they started, and so on."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        for child in map(int, _text(children).split()):
+            found += [child, *descendants(child)]
+    return found
+
+
+def proportional_mib(pid: int) -> float:
+    """Anonymous memory, shared pages divided by the processes that share them; 0 where the
+    process is gone.
+    """
+    lines = _text(Path(f"/proc/{pid}/smaps_rollup")).splitlines()
+    return next(
+        (int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss_Anon:")), 0.0
+    )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:  # the process has ended
+        return ""
