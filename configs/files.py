@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from configs.asides import ASIDE, FORMER, aside, make_folder, sync, sync_all
 from configs.errors import InputError
@@ -74,18 +74,19 @@ def write_unsynced(path: Path, content: bytes) -> None:
     """Writes a file into a folder that is not published yet, whole or not at all. Who publishes
     the folder or the file makes sure that it is on disk (``publish``).
     """
-    with unsynced_file(path) as half:
-        half.write_bytes(content)
+    with unsynced_file(path) as file:
+        file.write(content)
 
 
 @contextmanager
-def unsynced_file(path: Path) -> Iterator[Path]:
-    """The path of a file to write, as ``write_unsynced`` does with what is at hand at once."""
+def unsynced_file(path: Path) -> Iterator[BinaryIO]:
+    """A file to write bit by bit, as ``write_unsynced`` writes what is at hand at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f"{ASIDE}{secrets.token_hex(8)}")
     with _named(path):
         try:
-            yield half
+            with half.open("xb") as file:
+                yield file
             half.replace(path)
         finally:
             half.unlink(missing_ok=True)

@@ -115,7 +115,7 @@ def delete_folder(folder: str) -> None:
 def _new_file(path: str) -> Iterator[Any]:
     """A file aside, which is renamed where the block ends well."""
     if is_local(path):
-        with files.unsynced_file(Path(path)) as half, half.open("wb") as file:
+        with files.unsynced_file(Path(path)) as file:
             yield file
         return
     remote, aside = _beam(), f"{path}.{uuid.uuid4().hex[:8]}.tmp"

@@ -50,12 +50,12 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
     """Our own arguments, and Beam's with the local defaults added. Exits with code 2 and one
     line where an option is unknown.
     """
-    ours, flags = _own_and_others(arguments)
+    ours, flags = own_and_others(arguments)
     return ours, _with_worker_requirements(_with_local_defaults(flags))
 
 
-def _own_and_others(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Our own arguments and Beam's, which is imported only where there are options not ours."""
+def own_parser() -> CommandParser:
+    """The command's own arguments."""
     parser = CommandParser(
         prog="python -m preprocessing.task",
         description=__doc__,
@@ -93,6 +93,12 @@ def _own_and_others(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
             " under the same name; without it they are refused there"
         ),
     )
+    return parser
+
+
+def own_and_others(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Our own arguments and Beam's, which is imported only where there are options not ours."""
+    parser = own_parser()
     if {"-h", "--help"} & set(arguments):
         parser.parse_args(["--help"])
 
@@ -182,7 +188,7 @@ def _check_logs(logs: str) -> None:
 def main(arguments: list[str]) -> None:
     """The command. Raises ``InputError``."""
     keep_quiet()
-    ours, others = _own_and_others(arguments)
+    ours, others = own_and_others(arguments)
     experiment = read_config(ours)
     if not ours.output:
         raise InputError("--output is empty; expected a folder")

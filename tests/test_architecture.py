@@ -42,6 +42,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
     ),
     "preprocessing": (
+        ("flex_template",),
         ("task", "simulate", "suggest"),
         ("beam", "simulator", "suggestion"),
         ("profile",),
@@ -349,7 +350,7 @@ WRITTEN_ELSEWHERE = {
     "configs.tensorflow_import": {"tempfile.TemporaryFile": "never has a name"},
     "preprocessing.beam.dataset_job": {"given.save": "by preprocessing.filesystem"},
     "preprocessing.beam.duplicates": {"np.save": "into memory"},
-    "preprocessing.features.ids": {"path.write_text": "into the transform's temporary folder"},
+    "preprocessing.features.ids": {"path.write_bytes": "into the transform's temporary folder"},
     "preprocessing.features.transform": {
         "tempfile.TemporaryDirectory": "for TensorFlow to read vocabularies from, while it builds",
     },
@@ -357,6 +358,7 @@ WRITTEN_ELSEWHERE = {
         "remote.create": "Beam's",
         "remote.rename": "Beam's",
     },
+    "preprocessing.flex_template": {"tempfile.TemporaryDirectory": "for the config, while it runs"},
     "preprocessing.simulate": {"pq.write_table": "into an atomic_directory"},
     "trainer.backbone.saving": {"model.save": "into an atomic_file or atomic_directory"},
     "trainer.backbone.stored_taps": {
@@ -432,7 +434,7 @@ def test_files_are_written_by_configs_files_alone(module: str) -> None:
 
 def test_what_writes_is_found() -> None:
     assert writes("configs.files") >= {
-        "half.write_bytes",
+        "half.open",
         "half.replace",
         "source.replace",
         "new.rename",

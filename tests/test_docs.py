@@ -5,13 +5,16 @@ the README's example runs.
 import ast
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+from apache_beam.options.pipeline_options import PipelineOptions
 
+from preprocessing.beam.runners import check_runner
 from preprocessing.profile.data_profile import (
     Bins,
     Change,
@@ -22,6 +25,7 @@ from preprocessing.profile.data_profile import (
     Reference,
     ReferenceRows,
 )
+from preprocessing.task import parse_arguments
 from serving.selfcheck import running_server
 from tests.test_architecture import FLOORS
 from trainer.metrics.explanation_results import (
@@ -57,7 +61,16 @@ PAGES = [
     ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 ] + sorted((ROOT / "docs").glob("*.md"))
 IMAGES = ROOT / "docs" / "images"
-FOLDERS = ("configs", "preprocessing", "trainer", "serving", "benchmarks", "tests", "docs")
+FOLDERS = (
+    "configs",
+    "preprocessing",
+    "trainer",
+    "serving",
+    "benchmarks",
+    "tests",
+    "docs",
+    "deploy",
+)
 PLACE = re.compile(rf"`((?:{'|'.join(FOLDERS)})/[\w./-]*)(?:: (\w+))?`")
 MOST_COLUMNS = 100
 SVG = "{http://www.w3.org/2000/svg}"
@@ -115,6 +128,22 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_commands_exist(page: Path) -> None:
     modules = set(re.findall(r"python -m ([\w.]+)", page.read_text()))
     assert not {name for name in modules if importlib.util.find_spec(name) is None}
+
+
+def test_every_command_for_a_cluster_is_understood() -> None:
+    text = "".join(blocks(ROOT / "docs" / "scaling.md")).replace("\\\n", " ")
+    commands = re.findall(r"^python -m preprocessing\.task (.*)$", text, re.MULTILINE)
+    assert len(commands) >= 4
+    for command in commands:
+        ours, flags = parse_arguments(shlex.split(command))
+        assert ours.config and ours.input and ours.output
+        paths = {"--input": ours.input, "--output": ours.output}
+        check_runner(PipelineOptions(flags), paths, ours.shared_filesystem)
+
+
+def test_the_boot_that_is_explained_is_the_one_that_is_there() -> None:
+    (start,) = re.findall(r"^exec .*$", (ROOT / "deploy/portable/boot").read_text(), re.MULTILINE)
+    assert any(start in block for block in blocks(ROOT / "docs" / "scaling.md"))
 
 
 def test_lines_of_the_readme_s_blocks_are_short() -> None:

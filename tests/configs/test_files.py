@@ -20,6 +20,7 @@ from configs.files import (
     link,
     publish,
     read_json,
+    unsynced_file,
     write_bytes,
     write_json,
     write_unsynced,
@@ -66,18 +67,12 @@ def test_a_file_is_replaced_by_a_whole_one_alone(tmp_path: Path) -> None:
     assert [found.name for found in path.parent.iterdir()] == [path.name]
 
 
-def test_an_unsynced_file_is_whole_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unsynced_file_is_whole_too(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "file"
     write_unsynced(path, b"1")
-
-    def half(self: Path, content: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(content[:1])
+    with pytest.raises(OSError, match="disk full"), unsynced_file(path) as file:
+        file.write(b"2")
         raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "write_bytes", half)
-    with pytest.raises(OSError, match="disk full"):
-        write_unsynced(path, b"23")
     assert path.read_text() == "1"
     assert [found.name for found in path.parent.iterdir()] == ["file"]
 
