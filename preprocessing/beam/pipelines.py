@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions
+import grpc
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions
 
 from configs import Experiment, InputError
 from preprocessing import filesystem
@@ -79,7 +80,9 @@ def analyse(
         if fitting:
             statistics = _Combine(experiment, Statistics.without_vocabularies, experiment.fitted_on)
             fit = dofns.FitTransform(experiment, filesystem.join(folder, "transform"))
-            runs = beam.pvalue.AsList(_runs_of_values(checked, pieces, experiment, folder))
+            runs = beam.pvalue.AsList(
+                vocabularies.runs_of_values(checked, pieces, experiment, folder)
+            )
             tallies.append(
                 checked
                 | "Statistics" >> beam.CombineGlobally(statistics).without_defaults()
@@ -162,23 +165,6 @@ def _checked_batches(
     )
     checked = read.batches | "CheckRows" >> check
     return checked, read[dofns.ReadPieces.ERRORS]
-
-
-def _runs_of_values(
-    checked: beam.PCollection, pieces: tuple[Piece, ...], experiment: Experiment, folder: str
-) -> beam.PCollection:
-    """The values that vocabularies may hold, as ``FitTransform`` takes them."""
-    folder = filesystem.join(folder, "counts")
-    partitions = vocabularies.partitions_for(sum(piece.rows for piece in pieces))
-    return (
-        checked
-        | "CountValues"
-        >> beam.ParDo(vocabularies.CountValues(experiment, folder, partitions)).with_output_types(
-            tuple[int, Any]
-        )
-        | "GroupPartitions" >> beam.GroupByKey()
-        | "PrunePartition" >> beam.ParDo(vocabularies.PrunePartition(experiment, folder))
-    )
 
 
 class _Combine(beam.CombineFn):
@@ -297,4 +283,10 @@ def _run_once(
             raise InputError(re.sub(r" \[while running '[^']*'\]$", "", found[-1][1])) from None
         if isinstance(error, OSError):
             raise InputError(str(error)) from None
+        endpoint = options.view_as(PortableOptions).job_endpoint
+        if endpoint and isinstance(error, grpc.RpcError | grpc.FutureTimeoutError):
+            raise InputError(
+                f"--job_endpoint {endpoint}: the job service does not answer; start it, or name"
+                " another HOST:PORT"
+            ) from None
         raise

@@ -22,6 +22,7 @@ from preprocessing.features.partitioned_counts import BLOCK, cut_by_hash, merge_
 from preprocessing.features.statistics import vocabulary_statistics
 from preprocessing.features.value_counts import ValueCounts, as_bytes, from_bytes
 from preprocessing.features.value_list import as_lines
+from preprocessing.logs.files import Piece
 from preprocessing.validation.row_checks import CheckedBatch
 from preprocessing.validation.splits import rows_of_splits
 
@@ -43,6 +44,23 @@ def partitions_for(rows: int) -> int:
     whatever the number; few rows are done sooner in one.
     """
     return min(_MOST_PARTITIONS, 1 + rows // _ROWS_OF_A_PARTITION)
+
+
+def runs_of_values(
+    checked: beam.PCollection, pieces: tuple[Piece, ...], experiment: Experiment, folder: str
+) -> beam.PCollection:
+    """The values that vocabularies may hold, as ``FitTransform`` takes them."""
+    folder = filesystem.join(folder, "counts")
+    partitions = partitions_for(sum(piece.rows for piece in pieces))
+    return (
+        checked
+        | "CountValues"
+        >> beam.ParDo(CountValues(experiment, folder, partitions)).with_output_types(
+            tuple[int, Any]
+        )
+        | "GroupPartitions" >> beam.GroupByKey()
+        | "PrunePartition" >> beam.ParDo(PrunePartition(experiment, folder))
+    )
 
 
 class CountValues(beam.DoFn):

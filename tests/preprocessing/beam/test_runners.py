@@ -7,7 +7,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from configs import InputError
-from preprocessing.beam import counters
+from preprocessing.beam import counters, dofns
 from preprocessing.beam.runners import check_runner
 from preprocessing.dataset.manifest import Manifest
 from tests.preprocessing.shop_logs import IN_PROCESS, build, digests, make_rows, write_json
@@ -73,6 +73,25 @@ def test_a_job_service_gives_the_local_dataset_and_counters_are_the_manifest_s(
         assert passes[1] == of_manifest(manifest) | {"rows": 240}
     assert digests(tmp_path / "local") == digests(tmp_path / "portable")
     assert "warning" not in capsys.readouterr().err
+
+
+def test_a_job_service_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    write_json(tmp_path / "logs" / "day.jsonl", make_rows(20))
+    flags = ("--job_endpoint=localhost:1", "--job_server_timeout=1", "--environment_type=LOOPBACK")
+    with pytest.raises(InputError, match=r"--job_endpoint localhost:1: .* does not answer; "):
+        build(tmp_path / "logs", tmp_path / "data", flags=("--runner=PortableRunner", *flags))
+
+
+def test_what_a_user_can_cause_in_a_step_behind_a_job_service_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: object, checked: object) -> None:
+        raise InputError("features.item: no such vectors")
+
+    monkeypatch.setattr(dofns.CountRows, "process", refuse)
+    write_json(tmp_path / "logs" / "day.jsonl", make_rows(20))
+    with pytest.raises(InputError, match=r"^features.item: no such vectors$"):
+        build(tmp_path / "logs", tmp_path / "data", flags=PORTABLE)
 
 
 def of_manifest(manifest: Manifest) -> dict[str, int]:
