@@ -100,6 +100,17 @@ def seconds(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """An argparse type: a share, from 0 to 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"must be a share, 0 to 1, received {text}")
+    return number
+
+
 def read_config(arguments: argparse.Namespace) -> "Experiment":
     """The experiment that ``add_config_arguments`` describes. Raises ``ConfigError``."""
     from configs.load import load_experiment  # pydantic: not every command reads an experiment

@@ -67,7 +67,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "serving": (
         ("selfcheck", "signature_lock"),
-        ("compare", "load_test"),
+        ("compare", "load_test", "score"),
         ("client", "server", "export"),
         ("wire",),
     ),
@@ -391,6 +391,10 @@ WRITTEN_ELSEWHERE = {
     },
     "serving.export.version_writer": {"tf.saved_model.save": "into an atomic_directory"},
     "serving.export.warmup_requests": {"tf.io.TFRecordWriter": "into an atomic_directory"},
+    "serving.score.archive_model": {
+        "tempfile.mkdtemp": "among the process's temporary files, of a model that is elsewhere",
+    },
+    "serving.score.score_batches": {"pq.write_table": "into memory"},
     "serving.load_test.plot": {"figure.savefig": "into an atomic_file"},
 }
 """Module -> what writes there without ``configs.files``, and why it may."""

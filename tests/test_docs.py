@@ -15,6 +15,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from preprocessing.beam.runners import check_runner
+from preprocessing.dataset.manifest import FileEntry
 from preprocessing.profile.data_profile import (
     Bins,
     Change,
@@ -26,7 +27,9 @@ from preprocessing.profile.data_profile import (
     ReferenceRows,
 )
 from preprocessing.task import parse_arguments
+from serving.score.score_result import ScoreResult
 from serving.selfcheck import running_server
+from serving.wire.training_logs import TrainingLogs
 from tests.test_architecture import FLOORS
 from trainer.metrics.explanation_results import (
     Dependence,
@@ -239,6 +242,15 @@ def test_every_key_of_a_search_is_explained() -> None:
     section = page.partition("written by `trainer.task tune`")[2].partition("\n### ")[0]
     explained = set(re.findall(r"`(\w+)`", section))
     assert {*TuneResult.model_fields, *Trial.model_fields} <= explained
+
+
+def test_every_key_of_scores_is_explained() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    section = page.partition("written by `serving.score`")[2].partition("\n### ")[0]
+    explained = set(re.findall(r"`(\w+)`", section))
+    assert {*ScoreResult.model_fields, *FileEntry.model_fields} <= explained
+    (line,) = re.findall(r"^\| `assets.extra/logs.json` .*$", page, re.MULTILINE)
+    assert set(TrainingLogs.model_fields) <= set(re.findall(r"`(\w+)`", line))
 
 
 def test_light_and_dark_drawings_differ_in_their_style_alone() -> None:

@@ -377,10 +377,11 @@ def of_a_peer(path: Path) -> bool:
             [
                 path
                 for path in sources("serving")
-                if not imports_trainer(path) and path.stem != "plot"
+                if not imports_trainer(path) and path.stem != "plot" and path.parent.name != "score"
             ],
             {"serve"},
         ),  # plots are optional
+        (sources("serving/score"), {"serve", "preprocess"}),
         (sources("serving"), {"serve", "train"}),
         (
             [path for path in sources("tests") + sources("benchmarks") if not of_a_peer(path)],
@@ -393,6 +394,7 @@ def of_a_peer(path: Path) -> bool:
         "trainer",
         "trainer with tune",
         "what serves",
+        "what scores archives",
         "what exports",
         "tests and benchmarks",
     ],

@@ -19,7 +19,7 @@ from preprocessing.simulate import SIMULATION
 from preprocessing.simulator.log_tables import TruthNames
 from preprocessing.simulator.world import Floats
 from serving.selfcheck import running_server
-from serving.server.model_versions import version_directories
+from serving.wire.version_files import version_directories
 from trainer.job import Job
 from trainer.metrics.results import EvaluationResult
 

@@ -22,6 +22,7 @@ SECTIONS = (
     "activation_rules",
     "drift",
     "day_two",
+    "score",
 )
 """Modules of this package; each has ``measure(options: Options) -> Figures``."""
 

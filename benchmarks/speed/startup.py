@@ -137,6 +137,9 @@ def commands(place: Path) -> dict[str, Command]:
         "method_without_logs": Command(
             ("-m", "benchmarks.method", "--input", str(place / "none")), 2
         ),
+        "score_without_model": Command(
+            ("-m", "serving.score", *models, "--input", str(place / "data"), *output), 2
+        ),
         "online_without_job": Command(("-m", "benchmarks.online", *config, *no_job, *models), 2),
     }
     for step in ("pretrain", "finetune", "evaluate", "explain", "run"):
@@ -161,6 +164,7 @@ MODULES = (
     "serving.client",
     "serving.compare",
     "serving.load_test",
+    "serving.score",
     "serving.selfcheck",
     "serving.signature_lock",
     "benchmarks.method",

@@ -3,20 +3,17 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from configs import Experiment, InputError
-from configs.asides import work_folder
-from configs.files import check_no_pattern
 from preprocessing import filesystem
 from preprocessing.beam import guards, pipelines
 from preprocessing.beam.fork_pool import Workers, forks_wanted
+from preprocessing.beam.output_folder import PARTIAL, OutputFolder
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.profiling import complete_profile
 from preprocessing.beam.progress import Progress, say
@@ -38,7 +35,6 @@ from preprocessing.logs.files import Plan, find_sources, plan
 from preprocessing.profile.describe import ReferenceProfile
 from preprocessing.profile.given_reference import given_reference
 
-PARTIAL = ".partial"
 _RESERVED = (
     "transform",
     DICTIONARIES,
@@ -108,21 +104,26 @@ class Job:
         if not planned.pieces:
             raise InputError(f"{self.input}: no rows in {len(planned.empty)} file(s)")
         try:
-            self._check_output()
-            with self._alone():
+            output = self._output
+            output.check(_OURS, "files that are no dataset's", "an empty folder or a dataset")
+            with output.alone():
                 if given:
                     given.save(self._transform_folder)
                 tally, written = self._run_passes(planned, reference, workers)
                 manifest = self._manifest(tally, written)
                 self._warn_of_empty_domains(manifest)
-                self._publish(manifest)
+                output.publish((file.path for file in manifest.files()), manifest.to_json())
         except OSError as error:
             raise InputError(f"{self.output}: {error}") from None
         return manifest
 
     @property
+    def _output(self) -> OutputFolder:
+        return OutputFolder(self.output, MANIFEST, (GOLDEN_FILE, PROFILE_FILE))
+
+    @property
     def _partial(self) -> str:
-        return filesystem.join(self.output, PARTIAL)
+        return self._output.partial
 
     def _options(self) -> PipelineOptions:
         return PipelineOptions(
@@ -150,34 +151,6 @@ class Job:
                     f"splits: '{name}' is a folder of its own in every dataset; expected another"
                     " name"
                 )
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Empties ``.partial`` of what a killed run left, and deletes it in the end. Of two runs
-        on a local filesystem the second is refused.
-        """
-        if filesystem.is_local(self._partial):
-            with work_folder(Path(self._partial)):
-                yield
-            return
-        filesystem.delete_folder(self._partial)
-        yield
-        filesystem.delete_folder(self._partial)
-
-    def _check_output(self) -> None:
-        check_no_pattern(self.output)
-        if (
-            filesystem.is_local(self.output)
-            and Path(self.output).exists()
-            and not Path(self.output).is_dir()
-        ):
-            raise InputError(f"{self.output}: expected a folder, received a file")
-        foreign = [path for path in filesystem.list_files(self.output) if not _OURS.fullmatch(path)]
-        if foreign:
-            raise InputError(
-                f"{self.output}: holds files that are no dataset's, such as {foreign[0]}; expected"
-                " an empty folder or a dataset"
-            )
 
     def _run_passes(
         self, planned: Plan, reference: ReferenceProfile | None, workers: Workers | None
@@ -293,24 +266,3 @@ class Job:
         content = "".join(f"{line}\n" for _, line in written.golden).encode()
         sha256 = filesystem.write(filesystem.join(self._partial, GOLDEN_FILE), content)
         return FileEntry(path=GOLDEN_FILE, rows=len(written.golden), sha256=sha256)
-
-    def _publish(self, manifest: Manifest) -> None:
-        """Takes the former dataset away, manifest first, and moves the new one into place,
-        manifest last.
-        """
-        filesystem.write(filesystem.join(self._partial, MANIFEST), manifest.to_json())
-        files = (MANIFEST, GOLDEN_FILE, PROFILE_FILE)
-        filesystem.delete([filesystem.join(self.output, name) for name in files])
-        former = {path.partition("/")[0] for path in filesystem.list_files(self.output)} - {PARTIAL}
-        for folder in sorted(former):
-            filesystem.delete_folder(filesystem.join(self.output, folder))
-        # Only what the manifest lists: a worker that died may have left half a file beside them.
-        filesystem.move(
-            [
-                (filesystem.join(self._partial, file.path), filesystem.join(self.output, file.path))
-                for file in manifest.files()
-            ]
-        )
-        filesystem.move(
-            [(filesystem.join(self._partial, MANIFEST), filesystem.join(self.output, MANIFEST))]
-        )

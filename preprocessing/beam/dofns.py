@@ -6,6 +6,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -27,6 +28,7 @@ from preprocessing.features.kept_columns import dictionary_path
 from preprocessing.features.statistics import fit
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch, read_piece
+from preprocessing.logs.schema import LogTable
 from preprocessing.validation.row_checks import (
     CheckedBatch,
     first_of_each_rule,
@@ -43,13 +45,13 @@ class ReadPieces(beam.DoFn):
 
     ERRORS = "errors"
 
-    def __init__(self, experiment: Experiment) -> None:
-        self._experiment = experiment
+    def __init__(self, table: LogTable) -> None:
+        self._table = table
 
     def process(self, piece: Piece) -> Iterator[Any]:
         """Reads one piece."""
         try:
-            yield from read_piece(piece, self._experiment)
+            yield from read_piece(piece, self._table)
         except InputError as error:
             yield beam.pvalue.TaggedOutput(self.ERRORS, Tally(errors={str(error)}))
 
@@ -85,7 +87,7 @@ class CountRows(beam.DoFn):
     def process(self, checked: CheckedBatch) -> Iterator[Tally]:
         """Counts one batch."""
         tally = count_rows(checked, self._experiment)
-        _report(tally)
+        report(tally)
         yield tally
 
 
@@ -165,10 +167,7 @@ class WriteBatches(beam.DoFn):
         from preprocessing.profile.counts import count_batch
 
         tally = count_rows(checked, self._experiment)
-        if checked.rejections:
-            path = f"rejected/{checked.raw.key}.jsonl"
-            sha256 = filesystem.write(filesystem.join(self._folder, path), rejected_lines(checked))
-            tally.files["rejected"] = [(path, len(checked.rejections), sha256)]
+        write_rejected(checked, self._folder, tally)
         masks = split_masks(checked.rows, self._experiment)
         inside = np.logical_or.reduce(list(masks.values()))
         if inside.any():
@@ -192,7 +191,7 @@ class WriteBatches(beam.DoFn):
                     tally.domains[split] = count_domains(columns, topics, rows, self._experiment)
             finetuning = masks[self._experiment.finetune.split]
             tally.golden = draw_requests(checked.rows, finetuning, self._experiment, seed)
-        _report(tally)
+        report(tally)
         yield tally
 
 
@@ -209,7 +208,8 @@ class WriteTally(beam.DoFn):
         filesystem.write(self._path, tally.to_json())
 
 
-def _report(tally: Tally) -> None:
+def report(tally: Tally) -> None:
+    """Says that a step is done with a batch: to the command, and to Beam's counters."""
     progress.advance(tally.rows)
     count(tally)
 
@@ -222,14 +222,8 @@ def count_rows(checked: CheckedBatch, experiment: Experiment) -> Tally:
         name: checked.rows.column(name).to_numpy() > threshold
         for name, threshold in experiment.tasks.thresholds.items()
     }
-    place, path = checked.raw.place, checked.raw.source.path
-    return Tally(
-        rows=checked.raw.row_count,
-        rejected=Counter(rejection.rule for rejection in checked.rejections),
-        examples={
-            rule: (place, row.row, f"{path} row {row.row}: {row.reason}")
-            for rule, row in first_of_each_rule(checked).items()
-        },
+    return replace(
+        count_rejected(checked),
         outside=int(len(seconds) - np.count_nonzero(np.logical_or.reduce(list(masks.values())))),
         splits=Counter({name: int(np.count_nonzero(mask)) for name, mask in masks.items()}),
         positives={
@@ -238,8 +232,31 @@ def count_rows(checked: CheckedBatch, experiment: Experiment) -> Tally:
         },
         first=int(seconds.min()) if len(seconds) else None,
         last=int(seconds.max()) if len(seconds) else None,
+    )
+
+
+def count_rejected(checked: CheckedBatch) -> Tally:
+    """Rows of a batch, and those that broke a rule."""
+    place, path = checked.raw.place, checked.raw.source.path
+    return Tally(
+        rows=checked.raw.row_count,
+        rejected=Counter(rejection.rule for rejection in checked.rejections),
+        examples={
+            rule: (place, row.row, f"{path} row {row.row}: {row.reason}")
+            for rule, row in first_of_each_rule(checked).items()
+        },
         json_names=set(checked.raw.names) if checked.raw.source.format == "json" else None,
     )
+
+
+def write_rejected(checked: CheckedBatch, folder: str, tally: Tally) -> None:
+    """Writes the rejected rows of a batch, if there are any, to ``rejected/`` in a folder, and
+    lists the file in the batch's tally.
+    """
+    if checked.rejections:
+        path = f"rejected/{checked.raw.key}.jsonl"
+        sha256 = filesystem.write(filesystem.join(folder, path), rejected_lines(checked))
+        tally.files["rejected"] = [(path, len(checked.rejections), sha256)]
 
 
 def rejected_lines(checked: CheckedBatch) -> bytes:

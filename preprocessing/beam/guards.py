@@ -1,7 +1,7 @@
 """What stops a job before it writes, and what it warns of."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
 from configs import Experiment, InputError
@@ -47,9 +47,7 @@ def check_rows(tally: Tally, experiment: Experiment, logs: str, fitting: bool) -
       logs: where they are; the message begins with it.
       fitting: whether a transform is fitted: then every split needs rows; otherwise one does.
     """
-    needed = raw_columns(experiment)
-    if tally.json_names and needed.keys() - tally.json_names:
-        raise missing_columns_error(logs, sorted(tally.json_names), needed)
+    check_json_names(tally, raw_columns(experiment), logs)
     _check_rejected(tally, experiment, logs)
     empty = [name for name in experiment.splits if not tally.splits[name]]
     if empty and fitting:
@@ -102,14 +100,44 @@ def _check_rejected(tally: Tally, experiment: Experiment, logs: str) -> None:
                 f" of both; the first: {tally.examples[rule][2]}"
             )
     others = tally.rejected.total() - out_of_order
-    if others > settings.max_rejected * tally.rows or others == tally.rows:
-        reasons = sorted(tally.rejected.items(), key=lambda item: (-item[1], item[0]))
-        shown = "; ".join(f"{count} rows: {rule}" for rule, count in reasons[:_SHOWN_RULES])
-        raise InputError(
-            f"{logs}: {others} of {tally.rows} rows were rejected, {others / tally.rows:.1%};"
-            f" data.max_rejected allows {settings.max_rejected:.1%}; {shown}; the first of the"
-            f" most frequent: {tally.examples[reasons[0][0]][2]}"
-        )
+    check_share(tally, others, logs, settings.max_rejected, "data.max_rejected")
+
+
+def check_json_names(tally: Tally, needed: Iterable[str], logs: str) -> None:
+    """Raises ``InputError`` where no row of JSON lines had a column that is needed."""
+    if tally.json_names and set(needed) - tally.json_names:
+        raise missing_columns_error(logs, sorted(tally.json_names), needed)
+
+
+def check_share(tally: Tally, rejected: int, logs: str, allowed: float, setting: str) -> None:
+    """Raises ``InputError`` where too large a share of the rows was rejected, or all of them.
+
+    Args:
+      tally: of the rows.
+      rejected: how many of them count.
+      logs: where they are; the message begins with it.
+      allowed: the largest share.
+      setting: that says so, as a user calls it.
+    """
+    if rejected <= allowed * tally.rows and rejected < tally.rows:
+        return
+    reasons = sorted(tally.rejected.items(), key=lambda item: (-item[1], item[0]))
+    shown = "; ".join(f"{count} rows: {rule}" for rule, count in reasons[:_SHOWN_RULES])
+    raise InputError(
+        f"{logs}: {rejected} of {tally.rows} rows were rejected, {rejected / tally.rows:.1%};"
+        f" {setting} allows {allowed:.1%}; {shown}; the first of the most frequent:"
+        f" {tally.examples[reasons[0][0]][2]}"
+    )
+
+
+def say_rejected(rejected: Mapping[str, int], folder: str) -> None:
+    """The line on where rejected rows are, if there are any, and by which rules."""
+    if not rejected:
+        return
+    often = sorted(rejected.items(), key=lambda item: (-item[1], item[0]))
+    rules = "; ".join(f"{rows:,}: {rule}" for rule, rows in often[:_SHOWN_RULES])
+    more = f"; {len(often) - _SHOWN_RULES} more rules" if len(often) > _SHOWN_RULES else ""
+    say(f"rejected rows are in {folder}/rejected: {rules}{more}")
 
 
 def _one_class_alone(tally: Tally, experiment: Experiment) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Silences what Beam says on its own."""
+"""Silences what Beam and TensorFlow say on their own."""
 
 import logging
 
@@ -9,6 +9,7 @@ def keep_quiet() -> None:
     """
     logging.basicConfig(level=logging.WARNING)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # which calls it means to rename
     for name in (
         "apache_beam.runners.common",
         "apache_beam.runners.worker",

@@ -6,34 +6,30 @@ share, and reading twice is cheaper than keeping every row. Only small files lea
 runner will do.
 """
 
-import copy
-import re
 from collections.abc import Callable
 from typing import Any
 
 import apache_beam as beam
-import grpc
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, PortableOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 
-from configs import Experiment, InputError
+from configs import Experiment
 from preprocessing import filesystem
 from preprocessing.beam import counters, dofns, vocabularies
 from preprocessing.beam import duplicates as duplicate_keys
 from preprocessing.beam.batch_coder import BatchCoder
-from preprocessing.beam.fork_pool import WorkerDied, Workers
+from preprocessing.beam.fork_pool import Workers
 from preprocessing.beam.pass_summary import Tally
 from preprocessing.beam.profiling import write_features
 from preprocessing.beam.progress import say
+from preprocessing.beam.running import run_graph
 from preprocessing.features.kept_columns import KeptValues
 from preprocessing.features.statistics import Statistics
 from preprocessing.logs.files import Piece
 from preprocessing.logs.readers import RawBatch
+from preprocessing.logs.schema import LogTable
 from preprocessing.profile.describe import ReferenceProfile
 from preprocessing.validation.row_checks import CheckedBatch
 from preprocessing.validation.splits import rows_of_splits
-
-_ERROR_LINE = re.compile(r"^(?:RuntimeError: )*(?:[\w.]+\.)?(\w*Error): (.*)$", re.MULTILINE)
-_USER_CAUSED = ("InputError", "BeamIOError", "OSError", "PermissionError", "FileNotFoundError")
 
 for _batch in (RawBatch, CheckedBatch):
     beam.coders.registry.register_coder(_batch, BatchCoder)
@@ -101,9 +97,9 @@ def analyse(
                 | "GroupDuplicates" >> beam.GroupByKey()
                 | "WriteDuplicates" >> beam.ParDo(duplicate_keys.WriteDuplicates(duplicates))
             )
-        _write_tally(tallies, filesystem.join(folder, "analysis.json"))
+        write_tally(tallies, filesystem.join(folder, "analysis.json"))
 
-    counted = _run(build, options, workers)
+    counted = run_graph(build, options, workers)
     return _read_tally(filesystem.join(folder, "analysis.json"), counted)
 
 
@@ -137,9 +133,9 @@ def apply(
         ).with_outputs(dofns.WriteBatches.PROFILE, main="tallies")
         parts = written[dofns.WriteBatches.PROFILE]
         write_features(parts, experiment, folder, fitting, reference)
-        _write_tally([errors, written.tallies], filesystem.join(folder, "written.json"))
+        write_tally([errors, written.tallies], filesystem.join(folder, "written.json"))
 
-    counted = _run(build, options, workers)
+    counted = run_graph(build, options, workers)
     return _read_tally(filesystem.join(folder, "written.json"), counted)
 
 
@@ -150,21 +146,28 @@ def _checked_batches(
     duplicates: str,
     duplicated: frozenset[str],
 ) -> tuple[beam.PCollection, beam.PCollection]:
+    batches, errors = read_batches(pipeline, pieces, LogTable.of(experiment))
+    check = beam.ParDo(dofns.CheckRows(experiment, duplicates, duplicated)).with_output_types(
+        CheckedBatch
+    )
+    return batches | "CheckRows" >> check, errors
+
+
+def read_batches(
+    pipeline: beam.Pipeline, pieces: tuple[Piece, ...], table: LogTable
+) -> tuple[beam.PCollection, beam.PCollection]:
+    """The rows of all pieces as ``RawBatch``, and a ``Tally`` for each that cannot be read."""
     read = (
         pipeline
         | "Pieces" >> beam.Create(pieces, reshuffle=False)
         | "Spread"
         >> beam.Reshuffle()  # otherwise one worker would read all that was made in one place
         | "Read"
-        >> beam.ParDo(dofns.ReadPieces(experiment))
+        >> beam.ParDo(dofns.ReadPieces(table))
         .with_output_types(RawBatch)
         .with_outputs(dofns.ReadPieces.ERRORS, main="batches")
     )
-    check = beam.ParDo(dofns.CheckRows(experiment, duplicates, duplicated)).with_output_types(
-        CheckedBatch
-    )
-    checked = read.batches | "CheckRows" >> check
-    return checked, read[dofns.ReadPieces.ERRORS]
+    return read.batches, read[dofns.ReadPieces.ERRORS]
 
 
 class _Combine(beam.CombineFn):
@@ -209,7 +212,8 @@ def _merge_tallies(tallies: Any) -> Tally:
     return merged
 
 
-def _write_tally(tallies: list[beam.PCollection], path: str) -> None:
+def write_tally(tallies: list[beam.PCollection], path: str) -> None:
+    """Merges the tallies of a pass, and writes them where the command reads them."""
     _ = (
         tallies
         | "AllTallies" >> beam.Flatten()
@@ -231,62 +235,3 @@ def _read_tally(path: str, counted: dict[str, int]) -> Tally:
             f" {expected.get(name, 0):,}: it ran steps twice, or lost counts; the dataset is whole"
         )
     return tally
-
-
-def _run(
-    build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None = None
-) -> dict[str, int]:
-    """Runs a graph; what the runner counted."""
-    again = copy.deepcopy(options)  # runners change theirs
-    local = again.view_as(DirectOptions)
-    try:
-        return _run_once(build, options, workers)
-    except InputError:
-        raise
-    except Exception as error:
-        if local.direct_running_mode != "multi_threading":
-            raise
-        # Seldom, under load, Beam's threaded local runner loses its place in what a thread has
-        # written ("Invalid PaneInfoEncoding"). Steps may be run again, as any runner may; a mistake
-        # of ours fails again.
-        first = next(iter(str(error).splitlines()), "")
-        say(
-            f"warning: the local runner failed ({type(error).__name__}: {first}); once more, in one"
-            " thread"
-        )
-        local.direct_running_mode, local.direct_num_workers = "in_memory", 1
-        return _run_once(build, again, None)
-
-
-def _run_once(
-    build: Callable[[beam.Pipeline], None], options: PipelineOptions, workers: Workers | None
-) -> dict[str, int]:
-    try:
-        pipeline = beam.Pipeline(
-            runner=workers.runner(options) if workers else None, options=options
-        )
-    except (ValueError, RuntimeError) as error:
-        raise InputError(f"Beam refuses its options: {error}") from None
-    try:
-        with pipeline:
-            build(pipeline)
-        return counters.counted(pipeline.result)
-    except InputError:
-        raise
-    except WorkerDied as death:
-        raise InputError(str(death)) from None
-    except Exception as error:
-        # Runners turn a step's exception into text; what a user can cause must still be one line,
-        # and a mistake of ours a traceback.
-        found = _ERROR_LINE.findall(str(error))
-        if found and found[-1][0] in _USER_CAUSED:
-            raise InputError(re.sub(r" \[while running '[^']*'\]$", "", found[-1][1])) from None
-        if isinstance(error, OSError):
-            raise InputError(str(error)) from None
-        endpoint = options.view_as(PortableOptions).job_endpoint
-        if endpoint and isinstance(error, grpc.RpcError | grpc.FutureTimeoutError):
-            raise InputError(
-                f"--job_endpoint {endpoint}: the job service does not answer; start it, or name"
-                " another HOST:PORT"
-            ) from None
-        raise

@@ -23,7 +23,7 @@ from apache_beam.io.filesystems import FileSystems
 from configs import Experiment, InputError
 from configs.schema import Truth
 from preprocessing import filesystem
-from preprocessing.logs.schema import raw_columns
+from preprocessing.logs.schema import LogTable
 
 Format = Literal["parquet", "csv", "json"]
 
@@ -134,17 +134,22 @@ def file_key(source: Source) -> str:
     return f"{source.stem}-{sha256(source.name.encode()).hexdigest()[:8]}"
 
 
-def plan(sources: Iterable[Source], experiment: Experiment) -> Plan:
+def plan(sources: Iterable[Source], what: Experiment | LogTable) -> Plan:
     """Opens every file far enough to check its columns, and cuts it into pieces.
+
+    Args:
+      sources: the files.
+      what: is read of them.
 
     Raises:
       InputError: a file is unreadable or lacks a column; in JSON lines, columns are a matter of
         each row.
     """
+    table = LogTable.of(what)
     with ThreadPoolExecutor(
         16
     ) as pool:  # remote files: waiting for each in turn would take minutes
-        planned = list(pool.map(lambda source: _plan_file(source, experiment), sources))
+        planned = list(pool.map(lambda source: _plan_file(source, table), sources))
     empty = tuple(
         source.path for source, pieces in zip(sources, planned, strict=True) if not pieces
     )
@@ -236,10 +241,10 @@ def _without_extensions(name: str) -> str:
     return name.removesuffix(Path(name).suffix)
 
 
-def _plan_file(source: Source, experiment: Experiment) -> list[Piece]:
+def _plan_file(source: Source, table: LogTable) -> list[Piece]:
     try:
         if source.format == "parquet":
-            return _plan_parquet(source, experiment)
+            return _plan_parquet(source, table)
         with open_text(source) as file:
             start = file.read(_HEADER_BYTES)
         piece = Piece(source, rows=_guessed_rows(source))
@@ -247,7 +252,7 @@ def _plan_file(source: Source, experiment: Experiment) -> list[Piece]:
         raise unreadable_error(source, error) from None
     if source.format == "json":
         return [piece] if start.strip() else []
-    return [piece] if _has_rows(source, start, experiment) else []
+    return [piece] if _has_rows(source, start, table) else []
 
 
 def _guessed_rows(source: Source) -> int:
@@ -256,9 +261,9 @@ def _guessed_rows(source: Source) -> int:
     return size // (_GZIP_BYTES_OF_A_ROW if source.path.endswith(".gz") else _BYTES_OF_A_ROW)
 
 
-def _plan_parquet(source: Source, experiment: Experiment) -> list[Piece]:
+def _plan_parquet(source: Source, table: LogTable) -> list[Piece]:
     file = open_parquet(source)
-    needed = raw_columns(experiment)
+    needed = table.read
     names = file.schema_arrow.names
     if needed.keys() - set(names):
         raise missing_columns_error(source.path, names, needed)
@@ -269,9 +274,9 @@ def _plan_parquet(source: Source, experiment: Experiment) -> list[Piece]:
     for group in range(groups):
         rows += file.metadata.row_group(group).num_rows
         following = file.metadata.row_group(group + 1).num_rows if group + 1 < groups else 0
-        if rows and (group + 1 == groups or rows + following > experiment.data.batch_rows):
+        if rows and (group + 1 == groups or rows + following > table.batch_rows):
             pieces.append(Piece(source, first_batch, first_row, (start, group + 1), rows))
-            first_batch += -(-rows // experiment.data.batch_rows)
+            first_batch += -(-rows // table.batch_rows)
             first_row, rows, start = first_row + rows, 0, group + 1
     return pieces
 
@@ -283,7 +288,7 @@ def _check_once(source: Source, names: list[str], needed: Iterable[str]) -> None
         )
 
 
-def _has_rows(source: Source, start: bytes, experiment: Experiment) -> bool:
+def _has_rows(source: Source, start: bytes, table: LogTable) -> bool:
     """Whether a CSV file, of which this is the start, has any row. Raises ``InputError``."""
     start = start.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     header, newline, rest = start.partition(b"\n")
@@ -299,7 +304,7 @@ def _has_rows(source: Source, start: bytes, experiment: Experiment) -> bool:
         raise InputError(
             f"{source.path}: expected a header line of column names in UTF-8"
         ) from None
-    needed = raw_columns(experiment)
+    needed = table.read
     if needed.keys() - set(names):
         raise missing_columns_error(source.path, names, needed)
     _check_once(source, names, needed)

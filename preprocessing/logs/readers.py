@@ -23,7 +23,7 @@ from preprocessing.logs.files import (
     open_text,
     unreadable_error,
 )
-from preprocessing.logs.schema import ARROW_TYPES, Column, Kind, raw_columns
+from preprocessing.logs.schema import ARROW_TYPES, Column, Kind, LogTable
 
 _CSV_BLOCK_BYTES = (
     8 << 20
@@ -59,7 +59,7 @@ class RawBatch:
       number: of the batch in the file.
       rows: number of each row in the file, from 0; a CSV header and blank CSV lines do not count,
         every JSON line does.
-      columns: the columns the experiment reads, each of as many values as ``rows``.
+      columns: the columns that are read, each of as many values as ``rows``.
       broken: rows that are not among ``rows``.
       names: JSON only: all names that rows of the batch had.
     """
@@ -94,29 +94,29 @@ def place_name(order: int, number: int) -> str:
     return f"{order:08d}-{number:08d}"
 
 
-def read_piece(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
-    """Reads a piece in batches of at most ``data.batch_rows`` rows; the same piece gives the same
-    batches.
+def read_piece(piece: Piece, what: Experiment | LogTable) -> Iterator[RawBatch]:
+    """Reads a piece in batches of at most ``LogTable.batch_rows`` rows; the same piece gives the
+    same batches.
 
     Raises:
       InputError: the file is damaged or cut short.
     """
     readers = {"parquet": _read_parquet, "csv": _read_csv, "json": _read_json}
     try:
-        yield from readers[piece.source.format](piece, experiment)
+        yield from readers[piece.source.format](piece, LogTable.of(what))
     except UNREADABLE as error:
         raise unreadable_error(piece.source, error) from None
 
 
-def _read_parquet(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
-    names = list(raw_columns(experiment))
+def _read_parquet(piece: Piece, table: LogTable) -> Iterator[RawBatch]:
+    names = list(table.read)
     groups = range(*piece.row_groups) if piece.row_groups else None
     with open_parquet(piece.source) as file:
         stream = file.iter_batches(
-            experiment.data.batch_rows, row_groups=groups, columns=names, use_threads=False
+            table.batch_rows, row_groups=groups, columns=names, use_threads=False
         )
         first_row = piece.first_row
-        for number, batch in enumerate(_cut(stream, experiment.data.batch_rows), piece.first_batch):
+        for number, batch in enumerate(_cut(stream, table.batch_rows), piece.first_batch):
             rows = np.arange(first_row, first_row + batch.num_rows)
             first_row += batch.num_rows
             yield RawBatch(piece.source, number, rows, {name: batch.column(name) for name in names})
@@ -143,11 +143,11 @@ def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
-def _read_csv(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
+def _read_csv(piece: Piece, table: LogTable) -> Iterator[RawBatch]:
     """All columns as bytes: what they mean is for validation to say, and a bad byte must cost
     its row, not its file.
     """
-    names = list(raw_columns(experiment))
+    names = list(table.read)
     broken: list[BrokenRow] = []
 
     def keep_broken(row: pacsv.InvalidRow) -> str:
@@ -172,7 +172,7 @@ def _read_csv(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
             ),
         )
         first = number = told = 0
-        for batch in _cut(iter(stream), experiment.data.batch_rows):
+        for batch in _cut(iter(stream), table.batch_rows):
             # The stream reads ahead, so the numbers of all broken rows before these are known.
             gaps = np.array([row.row for row in broken], np.int64) - np.arange(len(broken))
             sound = np.arange(first, first + batch.num_rows)
@@ -188,14 +188,14 @@ def _read_csv(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
             )
 
 
-def _read_json(piece: Piece, experiment: Experiment) -> Iterator[RawBatch]:
-    columns_read = raw_columns(experiment)
+def _read_json(piece: Piece, table: LogTable) -> Iterator[RawBatch]:
+    columns_read = table.read
     with open_text(piece.source) as file:
         lines: list[bytes] = []
         first = number = 0
         for line in file:
             lines.append(line)
-            if len(lines) == experiment.data.batch_rows:
+            if len(lines) == table.batch_rows:
                 yield _json_batch(piece.source, number, first, lines, columns_read)
                 first, number, lines = first + len(lines), number + 1, []
         if lines:

@@ -1,12 +1,15 @@
-"""Says which raw columns an experiment reads, and which Arrow type each has once validated."""
+"""Says which raw columns are read of logs, and which Arrow type each has once validated."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal
 
 import pyarrow as pa
 
 from configs import Experiment
 from configs.features.settings import ReadAs
+from configs.schema import Data
 
 Kind = ReadAs | Literal["label", "amount", "weight", "double", "microseconds"]
 
@@ -49,6 +52,53 @@ class Column:
     served: bool = False
     side: str | None = None
     size: int | None = None
+
+
+NULL_VALUES: tuple[str, ...] = Data.model_fields["null_values"].default
+BATCH_ROWS: int = Data.model_fields["batch_rows"].default
+
+
+@dataclass(frozen=True)
+class LogTable:
+    """What is read of logs: all that their readers, and the checks of values, need to know.
+
+    Attributes:
+      columns: the raw columns that are read and checked, by name.
+      carried: further columns that are read and left as they came; none by default.
+      batch_rows: rows of a batch at most, 65,536 by default.
+      null_values: text that means a missing value in CSV and JSON lines.
+      lists_alike: pairs of columns whose lists have as many elements in every row
+        (``Experiment.lists_alike``); none by default.
+    """
+
+    columns: Mapping[str, Column]
+    carried: tuple[str, ...] = ()
+    batch_rows: int = BATCH_ROWS
+    null_values: tuple[str, ...] = NULL_VALUES
+    lists_alike: tuple[tuple[str, str], ...] = field(default=())
+
+    @classmethod
+    def of(cls, what: "Experiment | LogTable") -> "LogTable":
+        """What an experiment reads; itself where it is that already."""
+        if isinstance(what, cls):
+            return what
+        assert isinstance(what, Experiment)  # noqa: S101 - the other of the two
+        data = what.data
+        return cls(
+            raw_columns(what),
+            batch_rows=data.batch_rows,
+            null_values=data.null_values,
+            lists_alike=what.lists_alike,
+        )
+
+    @cached_property
+    def read(self) -> dict[str, Column]:
+        """Every column that is read, by name; a carried one as text where a format has to know."""
+        carried = {name: Column(name, "string") for name in self.carried}
+        return {
+            **self.columns,
+            **{name: carried[name] for name in carried if name not in self.columns},
+        }
 
 
 def raw_columns(experiment: Experiment) -> dict[str, Column]:

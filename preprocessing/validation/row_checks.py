@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from configs import Experiment
 from preprocessing.logs.readers import RawBatch, RawColumn
-from preprocessing.logs.schema import raw_columns
+from preprocessing.logs.schema import LogTable
 from preprocessing.validation.coercion import carrier_of, coerce
 
 _SHOWN = 80  # characters of a received value that a reason repeats
@@ -59,7 +59,7 @@ class CheckedBatch:
     Attributes:
       raw: what was read.
       rows: sound rows in canonical form (``preprocessing.logs.schema.ARROW_TYPES``), one column for
-        each of ``raw_columns``.
+        each of ``LogTable.columns``.
       index: position in ``raw.rows`` of every sound row.
       rejections: every other row, in the order of the file.
     """
@@ -86,45 +86,74 @@ class CheckedBatch:
 
 def validate(raw: RawBatch, experiment: Experiment) -> CheckedBatch:
     """Reads every column as its kind (``coerce`` says what is accepted) and refuses rows that
-    break a rule, the first one counting.
+    break a rule, the first one counting; the rules of labels are among them.
     """
-    count = len(raw.rows)
-    broken = np.zeros(count, np.bool_)
-    found: list[tuple[str, str | None, Rows]] = []
-
-    def refuse(rule: str, column: str | None, mask: Mask) -> None:
-        fresh = mask & ~broken
-        if fresh.any():
-            found.append((rule, column, np.flatnonzero(fresh)))
-            broken[fresh] = True
-
-    arrays: dict[str, pa.Array] = {}
-    columns = raw_columns(experiment)
-    carrier = carrier_of(raw.source.format, experiment.data.null_values)
-    problems = {}
-    for name, column in columns.items():
-        arrays[name], problems[name] = coerce(raw.columns[name], column.kind, carrier)
-    _fill_undefined_labels(arrays, problems, experiment)
-    for name, column in columns.items():
-        for rule, mask in problems[name]:
-            refuse(f"{name}: {rule}", name, mask)
-        if column.required and arrays[name].null_count:
-            refuse(f"{name}: missing", None, arrays[name].is_null().to_numpy(zero_copy_only=False))
-        if column.size:
-            lengths = _lengths(arrays[name])
-            wrong = (lengths != 0) & (lengths != column.size)
-            refuse(f"{name}: expected {column.size} numbers, or none", name, wrong)
-    for list_, beside in experiment.lists_alike:
-        differ = _lengths(arrays[list_]) != _lengths(arrays[beside])
-        refuse(f"{beside}: expected as many values as '{list_}' has", beside, differ)
+    rows = _Rows(raw, LogTable.of(experiment))
+    _fill_undefined_labels(rows.arrays, rows.problems, experiment)
+    rows.check_columns()
     for earlier, later in experiment.tasks.steps:
-        refuse(label_without(earlier, later), None, _is_without(arrays, earlier, later))
+        rows.refuse(label_without(earlier, later), None, _is_without(rows.arrays, earlier, later))
+    return rows.checked()
 
-    index = np.flatnonzero(~broken)
-    rows = pa.RecordBatch.from_arrays(list(arrays.values()), names=list(arrays))
-    if len(index) < count:
-        rows = rows.filter(pa.array(~broken))
-    return CheckedBatch(raw, rows, index, tuple(sorted(_rejections(raw, found))))
+
+def check_columns(raw: RawBatch, table: LogTable) -> CheckedBatch:
+    """The same where there are no labels, as in a request: the rules of columns alone."""
+    rows = _Rows(raw, table)
+    rows.check_columns()
+    return rows.checked()
+
+
+class _Rows:
+    """The rows of a batch while they are checked.
+
+    Attributes:
+      arrays: every column, coerced.
+      problems: what ``coerce`` found in each.
+    """
+
+    def __init__(self, raw: RawBatch, table: LogTable) -> None:
+        self._raw, self._table = raw, table
+        self._broken = np.zeros(len(raw.rows), np.bool_)
+        self._found: list[tuple[str, str | None, Rows]] = []
+        self.arrays: dict[str, pa.Array] = {}
+        self.problems: dict[str, Problems] = {}
+        carrier = carrier_of(raw.source.format, table.null_values)
+        for name, column in table.columns.items():
+            read = coerce(raw.columns[name], column.kind, carrier)
+            self.arrays[name], self.problems[name] = read
+
+    def refuse(self, rule: str, column: str | None, mask: Mask) -> None:
+        """Refuses the rows of a mask that have broken no rule before."""
+        fresh = mask & ~self._broken
+        if fresh.any():
+            self._found.append((rule, column, np.flatnonzero(fresh)))
+            self._broken[fresh] = True
+
+    def check_columns(self) -> None:
+        """The rules of each column, and of lists that belong together."""
+        arrays = self.arrays
+        for name, column in self._table.columns.items():
+            for rule, mask in self.problems[name]:
+                self.refuse(f"{name}: {rule}", name, mask)
+            if column.required and arrays[name].null_count:
+                missing = arrays[name].is_null().to_numpy(zero_copy_only=False)
+                self.refuse(f"{name}: missing", None, missing)
+            if column.size:
+                lengths = _lengths(arrays[name])
+                wrong = (lengths != 0) & (lengths != column.size)
+                self.refuse(f"{name}: expected {column.size} numbers, or none", name, wrong)
+        for list_, beside in self._table.lists_alike:
+            differ = _lengths(arrays[list_]) != _lengths(arrays[beside])
+            self.refuse(f"{beside}: expected as many values as '{list_}' has", beside, differ)
+
+    def checked(self) -> CheckedBatch:
+        """The batch, sound rows and others."""
+        index = np.flatnonzero(~self._broken)
+        rows = pa.RecordBatch.from_arrays(list(self.arrays.values()), names=list(self.arrays))
+        if len(index) < len(self._raw.rows):
+            rows = rows.filter(pa.array(~self._broken))
+        rejections = tuple(sorted(_rejections(self._raw, self._found)))
+        return CheckedBatch(self._raw, rows, index, rejections)
 
 
 def _lengths(lists: pa.Array) -> npt.NDArray[np.int64]:

@@ -35,6 +35,7 @@ from serving.export.kernel_slots import (
     head_room,
 )
 from serving.export.list_lengths import state_lists
+from serving.export.logs_description import write_logs_description
 from serving.export.serving_module import Recommender
 from serving.export.sharded_checkpoint import TwoShards, write_kernels, write_variables
 from serving.export.supported_ops import check_stock, read_meta_graph
@@ -165,6 +166,7 @@ def export(
             if known and (domain not in known or kernels[domain].sha256 != known[domain].sha256)
         ]
         _write_extra(aside, wanted, models.resolve().name, list(served), changed)
+        write_logs_description(aside, experiment, layout.domains(experiment))
         files = files_of(aside, former, record.files if record else {})
         memory = memory_entry(wanted.memory)
         if memory:

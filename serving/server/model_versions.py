@@ -15,8 +15,8 @@ import grpc
 from serving.server.failures import status_of
 from serving.server.model_config import VersionPolicy
 from serving.wire.errors import StatusError
+from serving.wire.version_files import version_directories
 
-_LARGEST_VERSION = 2**63 - 1
 _PATIENCE = 5.0
 """Seconds that closing a model waits for requests inside it."""
 
@@ -49,22 +49,6 @@ class VersionStatus:
 
     state: State
     error: StatusError | None = None
-
-
-def version_directories(base_path: Path) -> dict[int, Path]:
-    """Version -> directory. Only directories with an integer for a name are versions; everything
-    else is ignored.
-
-    Raises ``OSError`` where the base path cannot be read.
-    """
-    return {
-        int(path.name): path
-        for path in base_path.iterdir()
-        if path.name.isascii()
-        and path.name.isdigit()
-        and int(path.name) <= _LARGEST_VERSION
-        and path.is_dir()
-    }
 
 
 def not_found(name: str, version: int | None, models: Iterable[str] | None = None) -> StatusError:

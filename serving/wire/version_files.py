@@ -12,6 +12,7 @@ EXTRA = "assets.extra"
 RECORD = Path(EXTRA) / "export.json"
 GOLDEN = Path(EXTRA) / "golden.json"
 
+_LARGEST_VERSION = 2**63 - 1
 _AGAIN = "export it again, as another version"
 
 
@@ -44,3 +45,19 @@ def check_version(version: Path) -> bool:
         raise InputError(f"{path}: damaged: expected files with their sha256; {_AGAIN}") from None
     check_files(listed, RECORD.name, _AGAIN)
     return True
+
+
+def version_directories(base_path: Path) -> dict[int, Path]:
+    """Version -> directory. Only directories with an integer for a name are versions; everything
+    else is ignored.
+
+    Raises ``OSError`` where the base path cannot be read.
+    """
+    return {
+        int(path.name): path
+        for path in base_path.iterdir()
+        if path.name.isascii()
+        and path.name.isdigit()
+        and int(path.name) <= _LARGEST_VERSION
+        and path.is_dir()
+    }

@@ -49,6 +49,13 @@ def test_clients_load_neither_tensorflow_nor_model_code(module: str) -> None:
     assert not {name.partition(".")[0] for name in found} & set(HEAVY)
 
 
+def test_what_scores_archives_on_a_beam_worker_is_light() -> None:
+    """Workers elsewhere have what the extra ``preprocess`` names."""
+    found = {name.partition(".")[0] for name in loaded("serving.score.score_batches")}
+    assert "tensorflow" in found
+    assert not found & {"tensorflow_serving", "prometheus_client", "trainer"}
+
+
 def test_an_export_loads_neither_the_client_nor_the_load_test() -> None:
     found = loaded("serving.export.version_writer")
     assert "serving.export.warmup_requests" in found

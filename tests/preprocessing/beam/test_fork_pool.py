@@ -15,10 +15,10 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from configs import InputError
-from preprocessing.beam import pipelines as pipeline_module
 from preprocessing.beam import progress
 from preprocessing.beam.batch_coder import BatchCoder
 from preprocessing.beam.fork_pool import CAN_FORK, Workers, forks_wanted
+from preprocessing.beam.running import run_graph
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Linux alone")
 
@@ -54,7 +54,7 @@ def run(folder: Path, workers: Workers, waits: bool = False) -> None:
             | beam.ParDo(NoteProcess(folder, waits))
         )
 
-    pipeline_module._run(build, PipelineOptions(FLAGS), workers)
+    run_graph(build, PipelineOptions(FLAGS), workers)
 
 
 def test_two_processes_share_the_work_report_it_and_end_with_the_job(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from preprocessing.beam import pipelines as pipeline_module
+from preprocessing.beam.running import run_graph
 
 
 class FailsOnce(beam.DoFn):
@@ -39,8 +39,8 @@ def test_a_pass_of_the_threaded_runner_that_fails_is_run_once_more(
 
     if not repeated:
         with pytest.raises(Exception, match="PaneInfoEncoding"):
-            pipeline_module._run(build, options)
+            run_graph(build, options)
         return
-    pipeline_module._run(build, options)
+    run_graph(build, options)
     assert FailsOnce.runs == ["row", "row"]
     assert "once more, in one thread" in capsys.readouterr().err

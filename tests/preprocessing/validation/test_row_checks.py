@@ -17,9 +17,9 @@ from configs import values as rules
 from preprocessing.hashing import combine_fingerprints, fingerprint64, permutation
 from preprocessing.logs.files import Source, find_sources, plan
 from preprocessing.logs.readers import RawBatch, as_column, read_piece
-from preprocessing.logs.schema import ARROW_TYPES, Kind, raw_columns
+from preprocessing.logs.schema import ARROW_TYPES, Column, Kind, LogTable, raw_columns
 from preprocessing.validation.coercion import Carrier, coerce
-from preprocessing.validation.row_checks import rejected_rows, validate
+from preprocessing.validation.row_checks import check_columns, rejected_rows, validate
 from tests.preprocessing.shop_logs import (
     START,
     experiment,
@@ -462,3 +462,43 @@ def test_a_label_may_be_missing_where_the_row_is_too_young_to_carry_it(tmp_path:
     assert checked.index.tolist() == [1, 2, 3]
     assert checked.rows.column("order").to_pylist() == [1.0, 0.0, 1.0]
     assert [rejection.rule for rejection in checked.rejections] == ["order: missing"]
+
+
+def test_rows_without_labels_keep_the_rules_of_columns_and_of_lists_that_belong_together() -> None:
+    columns = raw_columns(EXPERIMENT)
+    table = LogTable(
+        {name: columns[name] for name in ("history", "item", "price")}
+        | {"gaps": Column("gaps", "numbers"), "time": columns["time"]},
+        lists_alike=(("history", "gaps"),),
+    )
+    rows = [
+        {"history": history, "item": "i", "price": price, "gaps": gaps, "time": time}
+        for history, price, gaps, time in (
+            (["a", "b"], 1.0, [0.5, None], START),
+            (["a", "b"], 1.0, [0.5], START),
+            (None, "cheap", None, START),
+            ([], None, None, None),
+            ([], None, None, START),
+        )
+    ]
+    source = Source(0, "a.jsonl", "a.jsonl", "json")
+    read = {name: as_column([row[name] for row in rows]) for name in table.read}
+    checked = check_columns(RawBatch(source, 0, np.arange(5), read), table)
+    assert checked.index.tolist() == [0, 4]
+    assert [(row.row, row.rule) for row in checked.rejections] == [
+        (1, "gaps: expected as many values as 'history' has"),
+        (2, "price: expected a number"),
+        (3, "time: missing"),
+    ]
+    assert checked.rows.schema.names == list(table.columns)
+
+
+def test_carried_columns_are_read_and_left_as_they_came(tmp_path: Path) -> None:
+    rows = make_rows(3)
+    table = LogTable({"item": raw_columns(EXPERIMENT)["item"]}, carried=("click", "item", "scene"))
+    for path in (write_csv(tmp_path / "a.csv", rows), write_parquet(tmp_path / "a.parquet", rows)):
+        (piece,) = plan(find_sources(str(path)), table).pieces
+        (raw,) = read_piece(piece, table)
+        assert list(raw.columns) == ["item", "click", "scene"]
+        assert check_columns(raw, table).rows.schema.names == ["item"]
+    assert raw.columns["click"].type == pa.int64()  # type: ignore[union-attr]

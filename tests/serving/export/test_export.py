@@ -32,11 +32,11 @@ from serving.export import version_writer as exporting
 from serving.export.kernel_slots import Layout
 from serving.export.version_writer import export
 from serving.server.failures import status_of
-from serving.server.model_versions import version_directories
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError
 from serving.wire.tensor_protos import encode
 from serving.wire.tf_examples import example
+from serving.wire.version_files import version_directories
 from tests.serving import jobs
 from tests.serving.conftest import NAME, serving
 from tests.serving.jobs import add_kernel

@@ -34,10 +34,11 @@ from tensorflow_serving.apis import (
 from configs import InputError
 from serving.client import Client
 from serving.server import main
-from serving.server.model_versions import State, version_directories
+from serving.server.model_versions import State
 from serving.server.servable import Servable
 from serving.wire.messages import ModelSpec, PredictRequest, TensorProto
 from serving.wire.tensor_protos import decode, encode
+from serving.wire.version_files import version_directories
 from tests.serving.conftest import MOST_BYTES, NAME, Peer, Slow, good_inputs, good_request, serving
 from tests.serving.wire.test_tensor_protos import proto
 

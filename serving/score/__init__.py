@@ -1,0 +1,1 @@
+"""Scores archives of logged rows by an exported version, as a Beam job."""
