@@ -8,6 +8,7 @@ w0 ~ N(0, I) is the paper's; w0 around the kernel that a domain starts from is o
 from typing import Any
 
 from configs.tensorflow_import import tf
+from trainer.kernels.whole_vectors import in_whole_vectors
 
 # our choice: the last layer starts at zero, where the logarithm of its variance would be minus
 # infinity
@@ -18,7 +19,8 @@ def kl_to_standard_normal(mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
     """KL(N(mean, variance) || N(0, 1)) = 1/2 (mean^2 + variance - 1 - ln variance), elementwise
     (Jiang et al. 2025).
     """
-    return 0.5 * (tf.square(mean) + variance - 1.0 - tf.math.log(variance))
+    logarithm = in_whole_vectors(tf.math.log, variance)
+    return 0.5 * (tf.square(mean) + variance - 1.0 - logarithm)
 
 
 def moments_kl(weight: tf.Tensor) -> tf.Tensor:
@@ -49,7 +51,8 @@ def _moments_kl(weight: tf.Tensor) -> tuple[tf.Tensor, Any]:
         """n d/dw of  1/2 (mean^2 + variance - ln variance)  =  mean + (1 - 1 / variance) (w -
         mean).
         """
-        upstream, slope = upstream[:, tf.newaxis, tf.newaxis, tf.newaxis], 1.0 - 1.0 / variance
+        inverse = in_whole_vectors(tf.math.reciprocal, variance)
+        upstream, slope = upstream[:, tf.newaxis, tf.newaxis, tf.newaxis], 1.0 - inverse
         return upstream * slope * weight + upstream * (1.0 - slope) * mean
 
     return entries * tf.reduce_sum(kl_to_standard_normal(mean, variance), axis=[1, 2, 3]), gradient

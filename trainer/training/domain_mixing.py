@@ -18,7 +18,7 @@ from configs.tensorflow_import import tf
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import Adapter, KernelWeights, Rows
 from trainer.losses import learned_scores, loss_by_group
-from trainer.training.joint_kernel_trainer import DomainData
+from trainer.training.batch_schedule import DomainData
 
 SAMPLE = 20_000
 """Rows of a domain from which its gradient is taken, at most."""

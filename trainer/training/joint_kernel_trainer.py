@@ -4,7 +4,7 @@ optimiser state for each.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from configs.random_streams import Purpose, random_stream
 from configs.tensorflow_import import tf
 from trainer.backbone.batch_memory import BatchMemory, tensor_on
 from trainer.backbone.frozen_pass import BackboneOutputs
+from trainer.kernels.whole_vectors import in_whole_vectors
 from trainer.kernels.kernel import (
     Adapter,
     KernelShape,
@@ -32,81 +33,17 @@ from trainer.kernels.kl_regularizers import (
 from trainer.kernels.mutual_information import coding_rate
 from trainer.losses import learned_scores, loss_by_group
 from trainer.training.any_rows import for_any_rows
+from trainer.training.batch_schedule import DomainData as DomainData
+from trainer.training.batch_schedule import Timetable
+from trainer.training.batch_schedule import schedule as schedule
 
 TILE = 64
 """Rows of one kernel that are multiplied together; a domain's rows in a batch are padded to a
 multiple of it.
 """
 
-# our choice: a domain too small for this many rows in every batch takes part in fewer batches
-_MIN_ROWS = 64
-_FEWEST_STEPS = 64
-_MOST_ROWS = 65_536
-_SPREAD = (5**0.5 - 1) / 2  # of an equidistributed sequence: where domains of few batches take part
 _WARM_UP = 0.1
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.999, 1e-7
-
-
-@dataclass(frozen=True)
-class DomainData:
-    """A domain in training.
-
-    Attributes:
-      name: of the domain.
-      rows: indices of the rows that it trains on; in ascending order where they have factors.
-      factors: float32, aligned with ``rows``: what each row's sample weight is multiplied by; 1
-        where None.
-      own: how many of the rows are the domain's own; all where None.
-      requests: aligned with ``rows``: each row's request, whose rows go into the same batch, but
-        for one on each of its borders; None where rows go singly.
-    """
-
-    name: str
-    rows: Rows
-    factors: npt.NDArray[np.float32] | None = None
-    own: int | None = None
-    requests: npt.NDArray[np.int64] | None = None
-
-    def shuffled(self, stream: np.random.Generator) -> Rows:
-        """Its rows in an order of chance."""
-        if self.requests is None:
-            return stream.permutation(self.rows)
-        distinct, places = np.unique(self.requests, return_inverse=True)
-        return self.rows[np.argsort(stream.permutation(len(distinct))[places], kind="stable")]
-
-    def factors_of(self, rows: Rows) -> npt.NDArray[np.float32] | float:
-        """Factors of some of its rows."""
-        return 1.0 if self.factors is None else self.factors[np.searchsorted(self.rows, rows)]
-
-    @property
-    def own_rows(self) -> int:
-        """Number of the domain's own rows."""
-        return len(self.rows) if self.own is None else self.own
-
-
-def schedule(domains: list[DomainData], batch_size: int, seed: int, epoch: int) -> list[list[Rows]]:
-    """An epoch's batches: for every step the rows of every domain (maybe none).
-
-    Every row of every domain occurs once; a domain's share of a batch is its share of all rows, and
-    the largest domain has at most ``batch_size`` rows in it. The order of a domain's rows is a
-    function of seed, epoch and its name. Where an epoch would have fewer than ``_FEWEST_STEPS``
-    batches, they are smaller, but no domain has fewer than about ``_MIN_ROWS`` rows in a batch that
-    it takes part in, whatever ``batch_size`` is; a batch has about ``_MOST_ROWS`` rows at most.
-    """
-    total = sum(len(domain.rows) for domain in domains)
-    largest = max((len(domain.rows) for domain in domains), default=0)
-    wanted = max(_FEWEST_STEPS, ceil(largest / batch_size))
-    steps = max(1, ceil(total / _MOST_ROWS), min(wanted, ceil(largest / _MIN_ROWS)))
-    batches: list[list[Rows]] = [[np.empty(0, np.int64) for _ in domains] for _ in range(steps)]
-    for index, domain in enumerate(domains):
-        parts = min(steps, ceil(len(domain.rows) / _MIN_ROWS))
-        if not parts:
-            continue
-        order = domain.shuffled(random_stream(seed, Purpose.KERNEL_ORDER, domain.name, epoch))
-        for part, rows in enumerate(np.array_split(order, parts)):
-            place = (part + index * _SPREAD % 1.0) * steps / parts
-            batches[int(place)][index] = rows
-    return batches
 
 
 def one_cycle(done: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
@@ -153,6 +90,8 @@ class JointTrainer:
       domains: their rows.
       start: the kernels that training starts from, in the order of ``domains``.
       parents: w0 of every domain where it is not N(0, I) (``finetune.prior``).
+      table: of the level that the domains belong to: what else trains there counts in their rates,
+        here or elsewhere; None where they are the level.
     """
 
     def __init__(
@@ -162,6 +101,7 @@ class JointTrainer:
         domains: list[DomainData],
         start: list[KernelWeights],
         parents: list[KernelWeights] | None = None,
+        table: Timetable | None = None,
     ) -> None:
         self.experiment, self.settings, self.adapter, self.domains = (
             experiment,
@@ -169,7 +109,7 @@ class JointTrainer:
             adapter,
             domains,
         )
-        self.training = len(domains)  # K of the batch-aware rate: those that have not left training
+        self.table = table
         if self.settings.regulariser == "coding_rate" and not isinstance(adapter, KernelShape):
             raise ValueError(
                 "finetune.regulariser: 'coding_rate' needs a kernel's code; expected a KernelShape"
@@ -225,15 +165,27 @@ class JointTrainer:
         self, data: BackboneOutputs, batches: list[list[Rows]], epoch: int
     ) -> Iterator[npt.NDArray[np.float32]]:
         """``train_batch`` of every batch in order, each gathered while the one before it is
-        computed, at the rates of an epoch, which counts from 0.
+        computed, at the rates of an epoch, which counts from 0. In a step that has rows of other
+        domains of the level alone nothing is computed, and every cross-entropy is 0.
         """
         rates = self._cycle(batches, epoch)
+        filled = [step for step, rows in enumerate(batches) if any(map(len, rows))]
+        after = dict(pairwise([*filled, None]))
         with ThreadPoolExecutor(max_workers=1) as ahead:
-            following = ahead.submit(self._batch, data, batches[0], rates[0])
-            for after in range(1, len(batches) + 1):
+
+            def gather(step: int | None) -> Any:
+                if step is None:
+                    return None
+                rows = None if self.table is None else self.table.rows[step]
+                return ahead.submit(self._batch, data, batches[step], rates[step], rows)
+
+            following = gather(filled[0] if filled else None)
+            for step in range(len(batches)):
+                if step not in after:
+                    yield np.zeros(len(self.domains), np.float32)
+                    continue
                 batch = following.result()
-                if after < len(batches):
-                    following = ahead.submit(self._batch, data, batches[after], rates[after])
+                following = gather(after[step])
                 yield self._update(batch)
 
     def _cycle(self, batches: list[list[Rows]], epoch: int) -> npt.NDArray[np.float32]:
@@ -258,7 +210,11 @@ class JointTrainer:
         return losses
 
     def _batch(
-        self, data: BackboneOutputs, rows: list[Rows], rate: float | npt.NDArray[np.float32]
+        self,
+        data: BackboneOutputs,
+        rows: list[Rows],
+        rate: float | npt.NDArray[np.float32],
+        level_rows: np.float32 | None = None,
     ) -> _Batch:
         counts = np.array([len(part) for part in rows], np.float32)
         tiles = [ceil(len(part) / TILE) for part in rows]
@@ -285,15 +241,19 @@ class JointTrainer:
             ),
             tf.constant(tile_domain),
             tf.constant(active),
-            tf.constant((self._rates(counts) * np.float32(rate))[active]),
+            tf.constant((self._rates(counts, level_rows) * np.float32(rate))[active]),
             self._draw_noise(counts) if self.settings.regulariser == "variational" else {},
         )
 
-    def _rates(self, counts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def _rates(
+        self, counts: npt.NDArray[np.float32], level_rows: np.float32 | None = None
+    ) -> npt.NDArray[np.float32]:
         """Batch-aware learning rates ``[K]``: lr * (n_k / (B / K))^p, the factor clipped to
-        [0.1, 1]; 0 without rows (our choice).
+        [0.1, 1]; 0 without rows (our choice). B are the rows of all K domains of the level in the
+        step, those of ``counts`` where None.
         """
-        share = counts * self.training / max(counts.sum(), 1.0)
+        domains = len(self.domains) if self.table is None else len(self.table.places)
+        share = counts * domains / max(counts.sum() if level_rows is None else level_rows, 1.0)
         factor = np.clip(share**self.settings.rate_power, 0.1, 1.0)
         return np.where(counts > 0, self.settings.learning_rate * factor, 0.0).astype(np.float32)
 
@@ -325,7 +285,7 @@ class JointTrainer:
             if self.settings.regulariser == "moments":
                 total += moments_kl(mean) if parent is None else parent_kl(mean, parent, sigma)
             elif self.settings.regulariser == "variational":
-                own = tf.nn.softplus(trained[f"rho/{name}"])
+                own = in_whole_vectors(tf.nn.softplus, trained[f"rho/{name}"])
                 total += (
                     variational_kl(mean, own)
                     if parent is None
@@ -340,7 +300,8 @@ class JointTrainer:
         weights = {name: trained[name] for name in self.means}
         if self.settings.regulariser == "variational":
             for name in self.adapter.informed:
-                weights[name] += tf.nn.softplus(trained[f"rho/{name}"]) * noise[name]
+                sigma = in_whole_vectors(tf.nn.softplus, trained[f"rho/{name}"])
+                weights[name] += sigma * noise[name]
         return weights
 
     def _step(
@@ -402,8 +363,8 @@ class JointTrainer:
         scaled = (
             rates
             * (1.0 - _BETA_1)
-            / (1.0 - _BETA_1**count)
-            * tf.sqrt((1.0 - _BETA_2**count) / (1.0 - _BETA_2))
+            / (1.0 - in_whole_vectors(lambda n: _BETA_1**n, count))
+            * tf.sqrt((1.0 - in_whole_vectors(lambda n: _BETA_2**n, count)) / (1.0 - _BETA_2))
         )
         epsilon = _EPSILON / (1.0 - _BETA_2) ** 0.5
         for name, value in trained.items():

@@ -2,6 +2,7 @@
 better on its own stopping rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from trainer.data.progress_bar import row_bar
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights, Rows
 from trainer.kernels.scoring import mean_auc, score_rows
 from trainer.target_rows import REQUEST
+from trainer.training.batch_schedule import DomainData, Timetable, schedule
 from trainer.training.domain_mixing import training_data
 from trainer.training.early_stopping import EarlyStopping
-from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
+from trainer.training.joint_kernel_trainer import JointTrainer
 from trainer.training.judging_users import stopping_rows
 
 _NO_ROWS = np.empty(0, np.int64)
@@ -59,6 +61,7 @@ def train_kernels(
     domains: list[Domain],
     start: KernelWeights | list[KernelWeights] | None = None,
     logs: Path | None = None,
+    level: Mapping[str, int] | None = None,
 ) -> list[TrainedKernel]:
     """Trains the kernels of several domains together.
 
@@ -83,6 +86,9 @@ def train_kernels(
         a start train for ``finetune.child_epochs`` at ``finetune.child_learning_rate``.
       logs: folder for TensorBoard: every domain's training loss and validation AUC by epoch;
         nothing is logged where None.
+      level: domain -> rows that it trains on, of all domains of the level in the config's order,
+        whether they are trained here or elsewhere: their steps and rates follow from it. These
+        domains alone where None.
 
     Returns:
       In the order of ``domains``.
@@ -100,12 +106,15 @@ def train_kernels(
     if experiment.tasks.learned_in_requests:
         requests = window.columns[REQUEST].astype(np.int64)
         data = [replace(of, requests=requests[of.rows]) for of in data]
+    sizes = {of.name: len(of.rows) for of in data} if level is None else level
+    table = Timetable.of(sizes, settings.batch_size)
     trainer = JointTrainer(
         experiment,
         adapter,
         data,
         initial,
         initial if start and settings.prior == "parent" else None,
+        table,
     )
     held_out = [stopping_rows(validation, domain) for domain in domains]
 
@@ -128,7 +137,6 @@ def train_kernels(
         training = [index for index in range(len(domains)) if not stopping[index].stopped]
         if not training:
             break
-        trainer.training = len(training)
         present = [
             domain if index in training else DomainData(domain.name, _NO_ROWS)
             for index, domain in enumerate(data)
@@ -137,7 +145,7 @@ def train_kernels(
             f"kernels {epoch + 1}/{settings.epochs}", sum(len(domain.rows) for domain in present)
         ) as bar:
             loss, seen = np.zeros(len(domains)), np.zeros(len(domains))
-            batches = schedule(present, settings.batch_size, experiment.seed, epoch)
+            batches = schedule(present, settings.batch_size, experiment.seed, epoch, table)
             learned = trainer.train_epoch(window, batches, epoch)
             for rows, losses in zip(batches, learned, strict=True):
                 counts = np.array([len(part) for part in rows])
