@@ -1,5 +1,6 @@
 """The forward pass of kernels: encoder and decoder, in TensorFlow."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from configs.tensorflow_import import tf
@@ -11,6 +12,10 @@ Weights = dict[str, Any]
 """``weight_j`` ``[..., T, fan_in, fan_out]`` and ``bias_j`` ``[..., T, fan_out]`` of every layer
 j; leading axis: kernels.
 """
+
+
+AddBias = Callable[[Any, Any], Any]
+"""A product ``[..., R, e]`` and a bias ``[..., e]`` -> their sum."""
 
 
 class Layers(Protocol):
@@ -27,6 +32,27 @@ class Layers(Protocol):
         ...
 
 
+def plain_bias(product: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """Adds a bias ``[..., e]`` to a product ``[..., R, e]``."""
+    return product + bias[..., tf.newaxis, :]
+
+
+def learned_bias(product: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    """The same, bit by bit, with a gradient that sums the R rows by a product: TensorFlow's own
+    sum over them depends, in the last bit, on how many other kernels are in the tensor.
+    """
+    return _learned_bias(product, bias)
+
+
+@tf.custom_gradient  # type: ignore[untyped-decorator]
+def _learned_bias(product: tf.Tensor, bias: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        ones = tf.ones([1, tf.shape(upstream)[-2]])
+        return upstream, tf.matmul(ones, upstream)[..., 0, :]
+
+    return plain_bias(product, bias), gradient
+
+
 def encoded(shape: Layers, weights: Weights, taps: tf.Tensor) -> tf.Tensor:
     """The code z of the encoder, ``[M, T, R, d_e]``; arguments as of ``kernel_logits``."""
     return keras.activations.get(shape.activation)(_product(shape, weights, 0, taps))
@@ -38,6 +64,7 @@ def kernel_logits(
     taps: tf.Tensor,
     logits: tf.Tensor,
     residual: tf.Tensor | float,
+    add_bias: AddBias = plain_bias,
 ) -> tf.Tensor:
     """Logits of kernels over groups of rows; every product is scaled by 1 / sqrt(fan_in), so that w
     ~ N(0, I) is sane (our choice).
@@ -49,14 +76,17 @@ def kernel_logits(
         of the M kernels.
       logits: ``[M, T, R]``, the backbone's.
       residual: 1 adds the delta to the backbone's logit, 0 replaces it; broadcast to ``[M, T, R]``.
+      add_bias: ``plain_bias``, or ``learned_bias`` where kernels are trained.
 
     Returns:
       ``[M, T, R]``.
     """
-    return residual * logits + decoded(shape, weights, taps)[..., 0]
+    return residual * logits + decoded(shape, weights, taps, add_bias)[..., 0]
 
 
-def decoded(shape: Layers, weights: Weights, taps: tf.Tensor) -> tf.Tensor:
+def decoded(
+    shape: Layers, weights: Weights, taps: tf.Tensor, add_bias: AddBias = plain_bias
+) -> tf.Tensor:
     """What the decoder gives, ``[M, T, R, shape.widths[-1]]``: of a kernel one number, the
     delta; arguments as of ``kernel_logits``.
     """
@@ -64,14 +94,18 @@ def decoded(shape: Layers, weights: Weights, taps: tf.Tensor) -> tf.Tensor:
     hidden = taps
     layers = len(shape.widths) - 1
     for layer in range(layers):
-        hidden = _product(shape, weights, layer, hidden)
+        hidden = _product(shape, weights, layer, hidden, add_bias)
         if layer < layers - 1:
             hidden = activation(hidden)
     return hidden
 
 
-def _product(shape: Layers, weights: Weights, layer: int, hidden: tf.Tensor) -> tf.Tensor:
-    return (
-        tf.matmul(hidden, weights[f"weight_{layer}"]) * shape.widths[layer] ** -0.5
-        + weights[f"bias_{layer}"][..., tf.newaxis, :]
-    )
+def _product(
+    shape: Layers,
+    weights: Weights,
+    layer: int,
+    hidden: tf.Tensor,
+    add_bias: AddBias = plain_bias,
+) -> tf.Tensor:
+    product = tf.matmul(hidden, weights[f"weight_{layer}"]) * shape.widths[layer] ** -0.5
+    return add_bias(product, weights[f"bias_{layer}"])

@@ -178,12 +178,13 @@ class KernelShape:
         return (scale.mean[..., np.newaxis] * weight).sum(axis=1) * self.widths[0] ** -0.5
 
     def logits(self, weights: dict[str, Any], taps: Any, logits: Any) -> Any:
-        """``forward.kernel_logits`` with this shape's own reading of ``residual``; no gate is
-        applied.
+        """``forward.kernel_logits`` with this shape's own reading of ``residual``, as training
+        needs it; no gate is applied.
         """
-        from trainer.kernels.forward import kernel_logits
+        from trainer.kernels.forward import kernel_logits, learned_bias
 
-        return kernel_logits(self, weights, taps, logits, 1.0 if self.residual else 0.0)
+        residual = 1.0 if self.residual else 0.0
+        return kernel_logits(self, weights, taps, logits, residual, learned_bias)
 
     def code(self, weights: dict[str, Any], taps: Any) -> Any:
         """The code z of the encoder, ``[M, T, R, d_e]``; arguments as of
