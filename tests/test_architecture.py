@@ -53,7 +53,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "trainer": (
         ("task",),
-        ("tuning",),
+        ("fleet", "tuning"),
         ("training",),
         ("distillation", "explanation"),
         ("evaluation",),
@@ -368,6 +368,11 @@ WRITTEN_ELSEWHERE = {
     "trainer.distillation.stored_scores": {
         "tf.io.TFRecordWriter": "into an atomic_directory",
     },
+    "trainer.backbone.stored_outputs": {
+        "np.save": "into an atomic_directory",
+        "np.savez": "into an atomic_directory",
+    },
+    "trainer.fleet.folders": {"np.savez": "into memory"},
     "trainer.memory.memory_store": {"np.savez": "into memory"},
     "trainer.registry.kernel_version": {"np.savez": "into memory"},
     "trainer.reports.plots": {"figure.savefig": "into memory"},

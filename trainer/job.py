@@ -56,6 +56,11 @@ class Job:
         return self.folder / "kernels"
 
     @property
+    def fleet(self) -> Path:
+        """Folder of shards of fine-tuning that are to be gathered."""
+        return self.folder / "fleet"
+
+    @property
     def memory(self) -> Path:
         """Folder of what kernels remember."""
         return self.folder / "memory"

@@ -1,5 +1,5 @@
-"""The training command: ``python -m trainer.task [pretrain | finetune | evaluate | report |
-explain | kernels | score | routing | memory | tune]``.
+"""The training command: ``python -m trainer.task [pretrain | finetune | gather | evaluate |
+report | explain | kernels | score | routing | memory | tune]``.
 
 Without a subcommand it runs pretrain, finetune, evaluate and report, which is what a training
 service launches.
@@ -24,6 +24,7 @@ from configs.cli import (
 )
 from configs.domains import ALL, named_domains
 from trainer.explanation import command as explanation_arguments
+from trainer.fleet import command as fleet_arguments
 from trainer.job import Job
 from trainer.memory import command as memory_arguments
 from trainer.prerequisites import (
@@ -117,6 +118,8 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="DOMAIN",
                 help="domains to tune; all of the config's by default",
             )
+        if name == "finetune":
+            fleet_arguments.add_arguments(command)
         if name == "score":
             command.add_argument(
                 "--domain",
@@ -158,9 +161,13 @@ def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
 def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
     experiment, job = read_config(arguments), Job(arguments.job_dir)
     named_domains(experiment.domains, arguments.domains, "--domains")
+    shard = fleet_arguments.shard_of(arguments)
     check_dataset(arguments.data, experiment.finetune.split, experiment.finetune.validation)
     job.check_finished()
     with _tensorflow():
+        if shard:
+            print(fleet_arguments.shard_command(arguments, experiment, job, shard))
+            return
         from trainer.training.finetune import finetune
         from trainer.training.outcome import render_outcomes
 
@@ -170,6 +177,15 @@ def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
             render_outcomes(outcomes, experiment.tasks.ranking),
             file=sys.stdout if alone else sys.stderr,
         )
+
+
+def _gather(arguments: argparse.Namespace) -> None:
+    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    check_dataset(arguments.data, experiment.finetune.split, experiment.finetune.validation)
+    job.check_finished()
+    with _tensorflow():
+        found = fleet_arguments.gather_command(arguments, experiment, job)
+    print(found)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -294,6 +310,7 @@ _COMMANDS = {
     "run": (_run, "pretrain, finetune, evaluate and report in turn (the default)"),
     "pretrain": (_pretrain, "train the backbone; resumes where it was interrupted"),
     "finetune": (_finetune, "train kernels on the frozen backbone"),
+    "gather": (_gather, fleet_arguments.GATHER),
     "evaluate": (_evaluate, "judge backbone and kernels, domain by domain"),
     "report": (_report, "write reports/report.html from the last evaluation"),
     "explain": (_explain, "say what the model reads, on a split or in one request"),

@@ -15,6 +15,7 @@ from configs import Experiment
 from configs.domains import Domain
 from configs.random_streams import Purpose, random_stream
 from configs.tensorflow_import import tf
+from configs.training import Finetune
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.kernels.kernel import Adapter, KernelWeights, Rows
 from trainer.losses import learned_scores, loss_by_group
@@ -83,6 +84,21 @@ def training_data(
             shares = learned_shares(agreement, settings.mixing_share)
         mixed.append(mix(experiment, window, domain.name, rows, sources, shares))
     return mixed
+
+
+def expected_rows(settings: Finetune, own: int, window: int) -> int:
+    """How many rows a domain trains on: its own, and those that mixing adds to them, at most where
+    their shares are learned.
+
+    Args:
+      settings: the section.
+      own: rows of the domain.
+      window: rows of the window.
+    """
+    if settings.mixing == "none":
+        return own
+    share = settings.mixing_share
+    return own + min(window - own, round(own * share / (1.0 - share)))
 
 
 def learned_shares(agreement: Floats, most: float) -> Floats:

@@ -3,14 +3,15 @@ on its stored taps; then it is decided what answers each domain from now on.
 """
 
 import sys
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment, InputError
-from configs.domain_definitions import Definition, definition_of
 from configs.domains import ALL, Domain, named_domains
 from configs.errors import first_names
 from trainer.backbone.frozen_pass import (
@@ -22,7 +23,7 @@ from trainer.backbone.frozen_pass import (
 )
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import window_rows
-from trainer.data.dataset import Columns
+from trainer.data.dataset import Columns, Dataset
 from trainer.evaluation.provenance import seen_by_backbone, seen_by_kernel
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape, KernelWeights, Rows, user_columns
@@ -31,18 +32,120 @@ from trainer.memory.row_memory import RowMemory
 from trainer.registry.golden_scores import GoldenRows, keep_requests
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import topics_with
-from trainer.training.gate_fitting import with_gate, with_support
-from trainer.training.judging_users import run_key, stopping_rows, with_judges
-from trainer.training.kernel_training import scaling_rows, train_kernels
+from trainer.training.domain_training import DomainTraining
+from trainer.training.gate_fitting import with_support
+from trainer.training.judging_users import run_key, with_judges
+from trainer.training.kernel_training import scaling_rows
 from trainer.training.outcome import Outcome
 from trainer.training.release import Released, Trained, check_shapes, release
-from trainer.training.warm_start import (
-    initial_kernels,
-    levels,
-    possible_starts,
-    start_name,
-    stored_kernels,
-)
+from trainer.training.warm_start import possible_starts, stored_kernels
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """A run of fine-tuning, before anything of it is trained.
+
+    Attributes:
+      experiment: settings, and all domains.
+      job: of the backbone.
+      domains: that are tuned, none of them pinned.
+      dataset: opened, with the keys of memory where kernels remember.
+      backbone: frozen.
+      store: of the job's kernels.
+      shape: of the kernels.
+      start: stored kernels that domains may start from, less their gates.
+      golden: rows that every version is scored on.
+    """
+
+    experiment: Experiment
+    job: Job
+    domains: list[Domain]
+    dataset: Dataset
+    backbone: keras.Model
+    store: KernelStore
+    shape: KernelShape
+    start: dict[str, KernelWeights]
+    golden: GoldenRows
+
+    @classmethod
+    def open(
+        cls, experiment: Experiment, data: Path, job: Job, domains: list[Domain]
+    ) -> "FineTuning":
+        """Opens dataset and backbone, and warns of what is odd about them. Raises ``InputError``
+        as ``finetune`` does, before the forward passes, which take most of the wait.
+        """
+        store, tuned = KernelStore(job), {domain.name for domain in domains}
+        topics_with(store, job.experiment(), experiment, tuned)
+        dataset, backbone = open_frozen(experiment, data, job, memory=experiment.memory)
+        for topic, value in dataset.topics.values_without_rows():
+            print(f"warning: topic '{topic}': no row of {data} has '{value}'", file=sys.stderr)
+        _tell_seen(store, job.experiment(), experiment)
+        dataset.tell_unknown(experiment.finetune.split, learned=True)
+        dataset.tell_unknown(experiment.finetune.validation)
+        keep_requests(dataset, job)
+        golden = GoldenRows.open(job, backbone)
+        shape = KernelShape.of(
+            experiment.kernel,
+            read_tap(backbone.output, experiment.kernel.tap).shape[-1],
+            experiment.memory,
+            len(experiment.tasks.towers),
+        )
+        shape = with_support(shape, experiment, dataset.fitted)
+        check_shapes(store, shape, tuned, store.pinned())
+        start = stored_kernels(store, shape, possible_starts(experiment.finetune.warm_start, tuned))
+        return cls(experiment, job, domains, dataset, backbone, store, shape, start, golden)
+
+    def rows(self, *, every: bool = False) -> tuple[BackboneOutputs, BackboneOutputs]:
+        """The window and the validation rows, with what they remember and with judges.
+
+        Args:
+          every: compute all rows, and not only those that these domains read.
+        """
+        experiment, keep = self.experiment, user_columns(self.shape)
+        tap = experiment.kernel.tap
+        split, judging = experiment.finetune.split, experiment.finetune.validation
+        read = judged = None  # every row
+        tuned = {domain.name for domain in self.domains}
+        if not (every or _reads_every_row(experiment, tuned, self.start)):
+            read = _rows_of(self.domains, scaling_rows(self.dataset.rows(split)))
+            judged = _rows_of(self.domains)
+        title, model = "taps of the window", self.backbone
+        window = window_rows(self.job, experiment, model, self.dataset, tap, title, keep, read)
+        title = "taps of validation"
+        validation = run_frozen(model, self.dataset, judging, tap, title, keep, judged)
+        if remembered := self._memory():
+            both = remembered.of({split: window, judging: validation})
+            window, validation = both[split], both[judging]
+        return window, with_judges(validation, run_key(experiment, self.dataset))
+
+    def release(self, trained: Mapping[str, Trained], validation: BackboneOutputs) -> list[Outcome]:
+        """Stores and serves what is remembered, then the kernels.
+
+        Args:
+          trained: every tuned domain, and all traffic where it was trained for their sake.
+          validation: the rows that judge, all of these domains.
+
+        Returns:
+          The outcomes in the order of ``domains``, all traffic before them where it is none.
+        """
+        decided = [domain.name for domain in self.domains]
+        if ALL in trained and ALL not in {*decided, *self.store.pinned()}:
+            decided.insert(0, ALL)
+        settings = self.experiment.finetune
+        # before the kernels that read it, and not before they have been trained
+        if remembered := self._memory():
+            remembered.serve([settings.split, settings.validation])
+        key = run_key(self.experiment, self.dataset)
+        run = Released(self.experiment, self.store, self.shape, validation, key, self.golden)
+        outcomes = release(run, [trained[name] for name in decided])
+        _tell_undecided(self.store, outcomes)
+        return outcomes
+
+    def _memory(self) -> RowMemory | None:
+        memory = self.experiment.memory
+        if memory is None:
+            return None
+        return RowMemory(self.experiment, self.dataset, MemoryStore(self.job), memory)
 
 
 def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> list[Outcome]:
@@ -65,60 +168,24 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     """
     wanted = named_domains(experiment.domains, names, "--domains")
     job.check_finished()
-    store = KernelStore(job)
-    pinned = store.pinned()
-    domains = [domain for domain in wanted if domain.name not in pinned]
-    held = [Outcome.pinned(d.name, store.active().get(d.name)) for d in wanted if d.name in pinned]
+    domains, held = without_pinned(wanted, KernelStore(job))
     if not domains:
         return held
-    tuned = {domain.name for domain in domains}
-    topics_with(store, job.experiment(), experiment, tuned)
-    memory = experiment.memory
-    dataset, backbone = open_frozen(experiment, data, job, memory=memory)
-    for topic, value in dataset.topics.values_without_rows():
-        print(f"warning: topic '{topic}': no row of {data} has '{value}'", file=sys.stderr)
-    _tell_seen(store, job.experiment(), experiment)
-    dataset.tell_unknown(experiment.finetune.split, learned=True)
-    dataset.tell_unknown(experiment.finetune.validation)
-    keep_requests(dataset, job)
-    golden = GoldenRows.open(job, backbone)
-    tap = experiment.kernel.tap
-    shape = KernelShape.of(
-        experiment.kernel,
-        read_tap(backbone.output, tap).shape[-1],
-        memory,
-        len(experiment.tasks.towers),
-    )
-    shape = with_support(shape, experiment, dataset.fitted)
-    keep = user_columns(shape)
-    # before the forward passes, which take most of the wait
-    check_shapes(store, shape, tuned, pinned)
-    split, judging = experiment.finetune.split, experiment.finetune.validation
-    start = stored_kernels(store, shape, possible_starts(experiment.finetune.warm_start, tuned))
-    read = judged = None  # every row
-    if not _reads_every_row(experiment, tuned, start):
-        read = _rows_of(domains, scaling_rows(dataset.rows(split)))
-        judged = _rows_of(domains)
-    title = "taps of the window"
-    window = window_rows(job, experiment, backbone, dataset, tap, title, keep, read)
-    validation = run_frozen(backbone, dataset, judging, tap, "taps of validation", keep, judged)
-    if memory:
-        remembered = RowMemory(experiment, dataset, MemoryStore(job), memory)
-        both = remembered.of({split: window, judging: validation})
-        window, validation = both[split], both[judging]
-    key = run_key(experiment, dataset)
-    validation = with_judges(validation, key)
-    tuning = _Tuning(experiment, start, job.logs / "finetune", shape, window, validation)
-    tuning.train(domains)
-    decided = [domain.name for domain in domains]
-    if ALL in tuning.trained and ALL not in tuned | pinned:
-        decided.insert(0, ALL)
-    if memory:  # before the kernels that read it, and not before they have been trained
-        remembered.serve([split, judging])
-    run = Released(experiment, store, shape, validation, key, golden)
-    outcomes = release(run, [tuning.trained[name] for name in decided])
-    _tell_undecided(store, outcomes)
-    return [*outcomes, *held]
+    run = FineTuning.open(experiment, data, job, domains)
+    window, validation = run.rows()
+    logs = job.logs / "finetune"
+    training = DomainTraining(experiment, run.start, logs, run.shape, window, validation)
+    training.train(domains)
+    return [*run.release(training.trained, validation), *held]
+
+
+def without_pinned(
+    wanted: Sequence[Domain], store: KernelStore
+) -> tuple[list[Domain], list[Outcome]]:
+    """The domains that a run may tune, and what becomes of the others, which are pinned."""
+    pinned, active = store.pinned(), store.active()
+    held = [Outcome.pinned(d.name, active.get(d.name)) for d in wanted if d.name in pinned]
+    return [domain for domain in wanted if domain.name not in pinned], held
 
 
 def _tell_seen(store: KernelStore, trained_with: Experiment, experiment: Experiment) -> None:
@@ -182,78 +249,3 @@ def _rows_of(domains: list[Domain], also: Rows | None = None) -> Chosen:
         return wanted
 
     return chosen
-
-
-@dataclass(frozen=True)
-class _Tuning:
-    """What every training of one run shares, and what has been trained so far.
-
-    Attributes:
-      start: stored kernels that domains may start from, less their gates
-        (``possible_starts``).
-    """
-
-    experiment: Experiment
-    start: dict[str, KernelWeights]
-    logs: Path
-    shape: KernelShape
-    window: BackboneOutputs
-    validation: BackboneOutputs
-    trained: dict[str, Trained] = field(default_factory=dict)
-
-    def train(self, domains: list[Domain]) -> None:
-        """Trains every domain: that of all traffic first where the others start from it."""
-        kernels = dict(self.start)
-        warm_start = self.experiment.finetune.warm_start
-        if warm_start != "none" and ALL not in kernels:
-            kernels |= self._train_level([Domain(ALL)], {})
-        if warm_start != "none":
-            domains = [domain for domain in domains if domain.name != ALL]
-        for level in levels(warm_start, domains):
-            kernels |= self._train_level(level, kernels)
-
-    def _train_level(
-        self, domains: list[Domain], known: dict[str, KernelWeights]
-    ) -> dict[str, KernelWeights]:
-        """Trains kernels together.
-
-        Args:
-          domains: of one level.
-          known: kernels that they may start from, by domain; none where each starts from a new one.
-
-        Returns:
-          The kernels by domain, less their gates; of domains that have rows in the window.
-        """
-        experiment, warm_start = self.experiment, self.experiment.finetune.warm_start
-        rows_of = {domain.name: len(self.window.domain_rows(domain)) for domain in domains}
-        for domain in domains:
-            self.trained[domain.name] = Trained(domain, self._definition(domain), 0)
-        domains = [domain for domain in domains if rows_of[domain.name]]
-        if not domains:
-            return {}
-        start = initial_kernels(warm_start, domains, known) if known else None
-        found = train_kernels(
-            experiment, self.shape, self.window, self.validation, domains, start, self.logs
-        )
-        kernels = {domain.name: one.weights for domain, one in zip(domains, found, strict=True)}
-        for domain, one in zip(domains, found, strict=True):
-            kernel = one.weights
-            if not all(np.isfinite(kernel[name]).all() for name in kernel):
-                raise InputError(
-                    f"the kernel of '{domain.name}' has weights that are no numbers; lower"
-                    " finetune.learning_rate (or child_learning_rate)"
-                )
-            stopping = stopping_rows(self.validation, domain)
-            self.trained[domain.name] = Trained(
-                domain,
-                self._definition(domain),
-                rows_of[domain.name],
-                with_gate(experiment, self.shape, kernel, self.window, self.validation, stopping)
-                if one.moved
-                else None,
-                start_name(warm_start, domain, known),
-            )
-        return kernels
-
-    def _definition(self, domain: Domain) -> Definition:
-        return definition_of(domain, self.experiment.topics)

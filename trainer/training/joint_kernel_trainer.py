@@ -16,7 +16,6 @@ from configs.random_streams import Purpose, random_stream
 from configs.tensorflow_import import tf
 from trainer.backbone.batch_memory import BatchMemory, tensor_on
 from trainer.backbone.frozen_pass import BackboneOutputs
-from trainer.kernels.whole_vectors import in_whole_vectors
 from trainer.kernels.kernel import (
     Adapter,
     KernelShape,
@@ -31,6 +30,7 @@ from trainer.kernels.kl_regularizers import (
     variational_parent_kl,
 )
 from trainer.kernels.mutual_information import coding_rate
+from trainer.kernels.whole_vectors import in_whole_vectors
 from trainer.losses import learned_scores, loss_by_group
 from trainer.training.any_rows import for_any_rows
 from trainer.training.batch_schedule import DomainData as DomainData

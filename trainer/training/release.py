@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from configs import Experiment, InputError
-from configs.domain_definitions import Definition
-from configs.domains import Domain
+from configs.domain_definitions import Definition, definition_of
+from configs.domains import Domain, Topic
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.evaluation.comparison import compare
 from trainer.evaluation.deciding import Answering, Candidate, decide
@@ -44,6 +44,11 @@ class Trained:
     rows: int
     kernel: KernelWeights | None = None
     start: str = ""
+
+    @classmethod
+    def nothing(cls, domain: Domain, topics: Mapping[str, Topic]) -> "Trained":
+        """What is left of a domain that the window has no row of."""
+        return cls(domain, definition_of(domain, topics), 0)
 
 
 @dataclass(frozen=True)

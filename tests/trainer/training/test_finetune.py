@@ -24,8 +24,8 @@ from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.kernels.scoring import score_rows
 from trainer.registry.kernel_registry import KernelStore
+from trainer.training import domain_training, kernel_training
 from trainer.training import finetune as module
-from trainer.training import kernel_training
 from trainer.training.finetune import finetune
 from trainer.training.judging_users import judging_rows, run_key, stopping_rows, with_judges
 from trainer.training.kernel_training import TrainedKernel, train_kernels
@@ -449,7 +449,7 @@ def test_domains_start_from_the_kernel_of_all_traffic_unless_told_otherwise(
             for domain in arguments[4]
         ]
 
-    monkeypatch.setattr(module, "train_kernels", remember)
+    monkeypatch.setattr(domain_training, "train_kernels", remember)
     finetune(experiment, dataset_dir, Job(job_copy), [HOME])
     cold = experiment.model_copy(
         update={"finetune": experiment.finetune.model_copy(update={"warm_start": "none"})}
@@ -479,16 +479,16 @@ def test_a_domain_tuned_alone_is_the_same_from_its_own_rows(
         folder = shutil.copytree(job_dir, tmp_path / name / "job")
         if name == "every":
             monkeypatch.setattr(module, "_reads_every_row", lambda *_: True)
-        train, keep = module.train_kernels, computed[name]
+        train, keep = domain_training.train_kernels, computed[name]
 
         def remember(*given: Any, train: Any = train, keep: Any = keep) -> list[TrainedKernel]:
             keep |= {"window": given[2], "validation": given[3]}
             keep["kernels"] = train(*given)
             return keep["kernels"]
 
-        monkeypatch.setattr(module, "train_kernels", remember)
+        monkeypatch.setattr(domain_training, "train_kernels", remember)
         kernels[name] = finetune(experiment, dataset_dir, Job(folder), [HOME])
-        monkeypatch.setattr(module, "train_kernels", train)
+        monkeypatch.setattr(domain_training, "train_kernels", train)
     assert render_outcomes(kernels["own"], RANKING) == render_outcomes(kernels["every"], RANKING)
     (own,), (every,) = (computed[name]["kernels"] for name in computed)
     for name, weights in every.weights.items():

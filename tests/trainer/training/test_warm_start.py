@@ -10,8 +10,7 @@ from configs import Experiment
 from tests.trainer.conftest import SHAPE, domains_of, random_kernel, random_rows, variant
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
-from trainer.training import finetune as module
-from trainer.training import kernel_training
+from trainer.training import domain_training, kernel_training
 from trainer.training.finetune import finetune
 from trainer.training.joint_kernel_trainer import JointTrainer
 from trainer.training.kernel_training import TrainedKernel, train_kernels
@@ -110,7 +109,7 @@ def test_fine_tuning_trains_level_by_level_and_knows_stored_parents(
             for index in range(len(arguments[4]))
         ]
 
-    monkeypatch.setattr(module, "train_kernels", remember)
+    monkeypatch.setattr(domain_training, "train_kernels", remember)
     settings = experiment.finetune.model_copy(update={"warm_start": "parent"})
     store = KernelStore(Job(job_copy))
     before = {name: store.load(name, 1).weights for name in ("all", "scene=home")}
