@@ -31,6 +31,8 @@ from serving.score.score_result import ScoreResult
 from serving.selfcheck import running_server
 from serving.wire.training_logs import TrainingLogs
 from tests.test_architecture import FLOORS
+from trainer.fleet.folders import ShardRecord
+from trainer.fleet.plan import Asked, Plan, TrainedRecord
 from trainer.metrics.explanation_results import (
     Dependence,
     ExplainedRow,
@@ -235,6 +237,14 @@ def test_every_key_of_an_explanation_is_explained() -> None:
     keys = {key for kind in kinds for key in kind.model_fields}
     explained = set(re.findall(r"[\w]+", " ".join(re.findall(r"`([^`]+)`", section))))
     assert keys <= explained
+
+
+def test_every_key_of_a_plan_of_shards_is_explained() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    section = page.partition("| key of `plan.json`, sealed | holds |")[2].partition("\n### ")[0]
+    explained = set(re.findall(r"`(\w+)`", section))
+    kinds = (Plan, Asked, TrainedRecord, ShardRecord)
+    assert {key for kind in kinds for key in kind.model_fields} <= explained
 
 
 def test_every_key_of_a_search_is_explained() -> None:

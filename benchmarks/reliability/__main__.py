@@ -16,6 +16,7 @@ SECTIONS = (
     "fuzz",
     "damage",
     "kills",
+    "fleet",
     "hot_add",
     "thousand_domains",
     "zero_shot_calibration",

@@ -123,6 +123,16 @@ class Small:
         words = [step, *WITH_CONFIG, "--data", str(self.data), "--job-dir", str(self.job)]
         return _arguments(trainer_task.main, words)
 
+    def shard(self, number: int, of: int) -> Command:
+        """``trainer.task finetune --shard``."""
+        words = ["finetune", "--shard", f"{number}/{of}", *WITH_CONFIG]
+        words += ["--data", str(self.data), "--job-dir", str(self.job)]
+        return _arguments(trainer_task.main, words)
+
+    def gather(self) -> Command:
+        """``trainer.task gather``."""
+        return self.train("gather")
+
     def kernels(self, *words: str) -> Command:
         """``trainer.task kernels``."""
         return _arguments(trainer_task.main, ["kernels", "--job-dir", str(self.job), *words])

@@ -103,6 +103,7 @@ def commands(place: Path) -> dict[str, Command]:
         "bad_yaml": Command((*pretrain, "--config", str(place / "bad.yaml"), *data, *job), 2),
         "unknown_key": Command((*pretrain, *config, "--set", "sed=1", *data, *job), 2),
         "unknown_domain": Command((*task, "finetune", *config, *data, *job, "--domains", "x"), 2),
+        "bad_shard": Command((*task, "finetune", *config, *data, *job, "--shard", "5/4"), 2),
         "unknown_split": Command((*task, "evaluate", *config, *data, *job, "--split", "x"), 2),
         "unknown_kernel": Command((*kernels, "activate", "scene=hmoe", "1", *job), 2),
         "kernels_without_job": Command((*kernels, "list", *no_job), 2),
