@@ -82,6 +82,10 @@ class Fleet:
         if not self.gathered(plan):
             write_sealed(self._gathered, {"plan": plan.digest})
 
+    def forget_gathered(self) -> None:
+        """Takes away what was said of a plan that is gone."""
+        delete(self._gathered)
+
     def clear(self) -> None:
         """Takes away a plan that was gathered, its shards first: who is killed in between finds the
         plan, and goes on.
@@ -89,7 +93,7 @@ class Fleet:
         for folder in sorted(self.folder.glob("shard-*")):
             discard(folder)
         discard(self.base)
-        delete(self._gathered)
+        self.forget_gathered()
 
     def record(self, plan: Plan, shard: Shard) -> ShardRecord | None:
         """What a shard has left; None where it has left nothing yet.

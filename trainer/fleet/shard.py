@@ -99,7 +99,10 @@ def _planned(
             plan = None
         elif plan and difference:
             raise InputError(refusal(fleet, plan, difference))
-        return plan or _new_plan(experiment, data, job, wanted, fleet, asked)
+        if plan is None:
+            fleet.forget_gathered()
+            plan = _new_plan(experiment, data, job, wanted, fleet, asked)
+        return plan
 
 
 def asked_for(

@@ -1,4 +1,6 @@
-"""``finetune --shard`` and ``gather`` on the command line: one line and exit code 2 for a mistake."""
+"""``finetune --shard`` and ``gather`` on the command line: a mistake is one line and exit code
+2.
+"""
 
 from pathlib import Path
 

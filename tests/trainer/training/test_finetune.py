@@ -492,7 +492,7 @@ def test_a_domain_tuned_alone_is_the_same_from_its_own_rows(
     assert render_outcomes(kernels["own"], RANKING) == render_outcomes(kernels["every"], RANKING)
     (own,), (every,) = (computed[name]["kernels"] for name in computed)
     for name, weights in every.weights.items():
-        np.testing.assert_allclose(own.weights[name], weights, rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(own.weights[name], weights)
     (home,) = domains_of(experiment, HOME)
     for split, also in (("window", kernel_training.scaling_rows), ("validation", lambda _: [])):
         rows = computed["own"][split]
