@@ -26,6 +26,8 @@ from trainer.job import Job
 
 _SEED, _ROUNDS, _ROUNDS_QUICK = 1304, 10, 1
 _SHARDS, _AT_ONCE, _KILLS = 3, 2, 2
+_PART = 0.25
+"""Of the time of one process that tunes all: when others are killed at the latest."""
 _STEPS = (
     "preprocessing.beam.dataset_job",
     "trainer.training.pretrain",
@@ -54,7 +56,7 @@ def measure(options: Options) -> Figures:
         say(f"round {number + 1} of {rounds} ...")
         at_work += in_shards(lambda shard: small.shard(shard, _SHARDS), seconds, random, log)
         process = begin(small.gather(), log)
-        time.sleep(float(random.uniform(0.0, seconds)))
+        time.sleep(float(random.uniform(0.0, _PART * seconds)))
         at_work += kill(process)
         finish(small.gather(), log)
         other += _registry(small) != expected
@@ -82,7 +84,7 @@ def in_shards(
 
     Args:
       shard: number -> its command.
-      seconds: after which one is killed at the latest.
+      seconds: that one process takes for all domains.
       random: draws order and moments.
       log: for what they say.
 
@@ -101,7 +103,7 @@ def in_shards(
             running.append((number, begin(shard(number), log)))
         number, process = running.popleft()
         if killed < _KILLS:
-            time.sleep(float(random.uniform(0.0, seconds)))
+            time.sleep(float(random.uniform(0.0, _PART * seconds)))
             killed, at_work = killed + 1, at_work + kill(process)
             waiting.append(number)
             continue

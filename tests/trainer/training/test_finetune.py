@@ -127,7 +127,7 @@ def test_no_stored_kernel_is_one_that_stands_above_it(job_dir: Path) -> None:
             assert any(np.any(weights[name] != kernels[above][name]) for name in weights)
 
 
-ONE_EPOCH = "finetune.epochs=1"
+ONE_EPOCH = ("finetune.epochs=1", "finetune.child_epochs=1")
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def test_the_rule_alone_decides_what_is_served(
         store.deactivate(HOME)
     before = store.active()
     says(monkeypatch, helpful)
-    (outcome,) = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    (outcome,) = finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
     assert store.versions(HOME) == [1, 2]
     assert store.versions("all") == [1]
     assert store.active() == ({**before, HOME: 2} if helpful else before)
@@ -175,7 +175,7 @@ def test_a_served_version_that_is_below_its_fallback_is_deactivated(
     store = KernelStore(Job(job_copy))
     store.activate(HOME, 1)
     says(monkeypatch, helps=False, harms=True)
-    (outcome,) = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    (outcome,) = finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
     assert outcome.decision
     assert outcome.decision.words == "deactivated"
     assert "said so" in outcome.decision.reason
@@ -203,9 +203,9 @@ def test_a_run_that_died_before_it_decided_is_finished_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(KernelStore, "decide", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
-            finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+            finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
     assert store.versions(HOME) == [1, 2]
-    finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
     assert store.versions(HOME) == [1, 2]
     assert store.active()[HOME] == 2
 
@@ -220,7 +220,7 @@ def test_what_is_pinned_is_neither_trained_nor_decided(
         store.pin(domain)
     before = digests(store.folder)
     monkeypatch.setattr(module, "open_frozen", lambda *_: pytest.fail("nothing is to be done"))
-    first, second = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME, active])
+    first, second = finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), [HOME, active])
     assert "pinned: it stays off" in first.note
     assert "pinned: version 1 stays active" in second.note
     assert digests(store.folder) == before
@@ -233,7 +233,7 @@ def test_kernels_of_another_shape_never_block_an_export(
     """Tuned alone, a domain of another width is refused before any work; tuned together, all that
     is served has the new one, or is no longer served.
     """
-    store, other = KernelStore(Job(job_copy)), variant(ONE_EPOCH, "kernel.width=5")
+    store, other = KernelStore(Job(job_copy)), variant(*ONE_EPOCH, "kernel.width=5")
     before = store.active()
     with pytest.raises(InputError, match="has another shape than this config's kernels") as error:
         finetune(other, dataset_dir, Job(job_copy), [HOME])
@@ -264,9 +264,9 @@ def test_a_damaged_version_that_was_served_is_replaced_or_deactivated(
     (store.folder / HOME / "1" / "weights.npz").write_bytes(b"half")
     says(monkeypatch, helps=False)
     with pytest.raises(InputError, match=r"weights\.npz: damaged.*; tune all domains") as error:
-        finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), ["region=r1"])
+        finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), ["region=r1"])
     one_line(error)
-    (outcome,) = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    (outcome,) = finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
     assert outcome.decision
     assert outcome.decision.words == "deactivated"
     assert "version 1, which was served, cannot be read" in outcome.decision.reason
@@ -283,7 +283,7 @@ def test_a_damaged_kernel_is_no_start(
     if "all" in store.active():
         store.deactivate("all")
     (store.folder / "all" / "1" / "weights.npz").write_bytes(b"half")
-    outcomes = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
+    outcomes = finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), [HOME])
     assert [outcome.domain for outcome in outcomes] == ["all", HOME]
     assert store.versions("all") == [1, 2]
     assert "warning: no domain starts from 'all'" in capsys.readouterr().err
@@ -298,7 +298,7 @@ def test_active_domains_below_one_that_changed_are_named(
 ) -> None:
     store = KernelStore(Job(job_copy))
     says(monkeypatch, helps=True)
-    finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), ["all"])
+    finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), ["all"])
     below = ", ".join(sorted(set(store.active()) - {"all"}))
     assert f"note: what answers above {below} has changed" in capsys.readouterr().err
 
@@ -306,7 +306,7 @@ def test_active_domains_below_one_that_changed_are_named(
 def test_a_domain_without_rows_says_so_and_what_answers(
     dataset_dir: Path, job_copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcomes = finetune(variant(ONE_EPOCH), dataset_dir, Job(job_copy), [EMPTY])
+    outcomes = finetune(variant(*ONE_EPOCH), dataset_dir, Job(job_copy), [EMPTY])
     said = "not activated: no rows in split 'finetune'; all answers"
     assert said in render_outcomes(outcomes, RANKING)
     assert KernelStore(Job(job_copy)).versions(EMPTY) == []
