@@ -6,6 +6,7 @@ from pathlib import Path
 
 from configs import Experiment, InputError
 from configs.domains import Domain
+from configs.errors import first_names
 from trainer.backbone.stored_outputs import read_outputs
 from trainer.fleet.folders import Fleet
 from trainer.fleet.plan import Plan, Shard
@@ -62,9 +63,8 @@ def _trained(experiment: Experiment, fleet: Fleet, plan: Plan) -> dict[str, Trai
     records = {shard: fleet.record(plan, shard) for shard in every}
     missing = [str(shard) for shard, record in records.items() if record is None]
     if missing:
-        more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         raise InputError(
-            f"{fleet.folder}: missing shards {', '.join(missing[:_SHOWN])}{more} of"
+            f"{fleet.folder}: missing shards {first_names(missing, _SHOWN)} of"
             f" {len(every)}; run python -m trainer.task finetune --shard {missing[0]}"
         )
     found = fleet.trained(experiment, fleet.base, plan.trained)

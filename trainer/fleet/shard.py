@@ -8,6 +8,7 @@ from pathlib import Path
 from configs import Experiment, InputError
 from configs.asides import sole_writer
 from configs.domains import ALL, Domain, named_domains
+from configs.errors import first_names
 from configs.files import atomic_directory
 from preprocessing.dataset.manifest import load_manifest
 from trainer.backbone.stored_outputs import read_outputs, write_outputs
@@ -70,7 +71,7 @@ def _words(plan: Plan, shard: Shard) -> str:
     if not mine:
         there = sum(map(len, plan.shares))
         return f"no domain of {there} for {shard.of} shards, so nothing"
-    return f"{', '.join(mine[:3])}{f' and {len(mine) - 3} more' if len(mine) > 3 else ''}"
+    return first_names(mine)
 
 
 def _is_there(fleet: Fleet, plan: Plan, shard: Shard) -> bool:
