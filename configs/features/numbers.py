@@ -21,7 +21,7 @@ class Numbers(Section):
     """
 
     encoding: Encoding = "value"
-    bins: Bins = 20
+    bins: Bins = 32
     quantile_buckets: QuantileBuckets | None = None
 
     @model_validator(mode="after")
@@ -76,7 +76,7 @@ class NumericFeature(Embedded):
         ),
     )
     bins: Bins = Field(
-        20,
+        32,
         description=(
             "pieces of 'piecewise_linear', frequencies of 'periodic', vectors of 'soft_buckets'"
         ),

@@ -23,16 +23,16 @@ def encoding(feature: str = "", numbers: str = "") -> tuple[str, int, int | None
 @pytest.mark.parametrize(
     ("feature", "numbers", "expected"),
     [
-        ("", "", ("value", 20, None)),
-        ("", "numbers: {}", ("value", 20, None)),
-        ("", "numbers: {encoding: soft_buckets}", ("soft_buckets", 20, None)),
+        ("", "", ("value", 32, None)),
+        ("", "numbers: {}", ("value", 32, None)),
+        ("", "numbers: {encoding: soft_buckets}", ("soft_buckets", 32, None)),
         ("", "numbers: {encoding: soft_buckets, bins: 5}", ("soft_buckets", 5, None)),
-        ("", "numbers: {quantile_buckets: 7}", ("value", 20, 7)),
+        ("", "numbers: {quantile_buckets: 7}", ("value", 32, 7)),
         (", bins: 6", "numbers: {encoding: periodic}", ("periodic", 6, None)),
-        (", encoding: value", "", ("value", 20, None)),
-        (", encoding: periodic", "numbers: {quantile_buckets: 7}", ("periodic", 20, None)),
-        (", quantile_buckets: 3", "", ("value", 20, 3)),
-        (", quantile_buckets: 3", "numbers: {encoding: periodic}", ("value", 20, 3)),
+        (", encoding: value", "", ("value", 32, None)),
+        (", encoding: periodic", "numbers: {quantile_buckets: 7}", ("periodic", 32, None)),
+        (", quantile_buckets: 3", "", ("value", 32, 3)),
+        (", quantile_buckets: 3", "numbers: {encoding: periodic}", ("value", 32, 3)),
     ],
 )
 def test_a_feature_has_its_own_settings_or_those_of_all(
