@@ -66,10 +66,12 @@ modules = {
     for _, name, _ in pkgutil.walk_packages(package.__path__, package.__name__ + ".")
 }
 from preprocessing.features.statistics import Statistics
+from preprocessing.logs.schema import LogTable
 from preprocessing.profile.data_profile import ReferenceRows
 from preprocessing.profile.describe import ReferenceProfile
 
 arguments[Callable[[configs.Experiment], Any]] = Statistics.empty
+arguments[LogTable] = LogTable.of(experiment)
 reference = ReferenceProfile(ReferenceRows(split="pretrain", rows=1), {})
 arguments[ReferenceProfile | None] = reference
 steps = {}
