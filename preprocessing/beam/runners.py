@@ -26,6 +26,11 @@ def check_runner(options: PipelineOptions, paths: Mapping[str, str | None], shar
             " bundle and mixes up the outputs of a step, so that datasets come out wrong; expected"
             " another runner (docs/scaling.md)"
         )
+    if runner == "portable" and not options.view_as(PortableOptions).job_endpoint:
+        raise InputError(
+            "--runner PortableRunner: no job service; name it by --job_endpoint HOST:PORT"
+            " (docs/scaling.md)"
+        )
     if shared or _runs_here(runner, options):
         return
     for name, path in paths.items():

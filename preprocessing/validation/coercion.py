@@ -5,6 +5,7 @@ What a value may look like is said in ``configs.values``: Arrow reads columns of
 hold it equal to those functions; they read themselves what Arrow has no type for.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -113,11 +114,18 @@ def _read_types(values: list[object], kind: Kind, carrier: Carrier) -> list[_Par
         alike = [values[row] for row in rows]
         column = as_column(alike)
         if isinstance(column, list):
-            read = _read_singly(alike, kind)
+            read = _read_singly([_blanked(value, carrier.nulls) for value in alike], kind)
         else:
             read = coerce(column, kind, carrier)
         parts.append((np.array(rows), read))
     return parts
+
+
+def _blanked(value: object, nulls: Collection[str]) -> object:
+    """A value of JSON without text that means a missing one, in lists too."""
+    if isinstance(value, list):
+        return [_blanked(element, nulls) for element in value]
+    return None if isinstance(value, str) and value in nulls else value
 
 
 def _read_singly(values: list[object], kind: Kind) -> Coerced:

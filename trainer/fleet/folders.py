@@ -63,12 +63,21 @@ class Fleet:
     def plan(self) -> Plan | None:
         """The plan; None where there is none. Raises ``InputError`` where it is damaged."""
         path = self.base / _PLAN
-        return read_section(path, Plan) if path.exists() else None
+        if not self.base.exists():
+            return None
+        try:
+            return read_section(path, Plan)
+        except InputError as error:
+            raise InputError(f"{error}; {self._anew}") from None
+
+    @property
+    def _anew(self) -> str:
+        return f"delete {self.folder}, and run all shards again"
 
     def check_base(self, plan: Plan) -> None:
         """Raises ``InputError`` where a file that all shards read is not as it was written."""
         listed = [Listed(self.base / name, sha256) for name, sha256 in plan.files.items()]
-        check_files(listed, _PLAN, f"delete {self.folder}, and run all shards again")
+        check_files(listed, _PLAN, self._anew)
 
     def gathered(self, plan: Plan) -> bool:
         """Whether a plan's shards have been gathered, so that another one may follow."""

@@ -49,12 +49,17 @@ def gather(experiment: Experiment, data: Path, job: Job) -> list[Outcome]:
         raise InputError(refusal(fleet, plan, difference))
     trained = _trained(experiment, fleet, plan)
     fleet.check_base(plan)
-    domains = [Domain.parse(name, experiment.topics) for name in plan.tuned]
-    run = FineTuning.open(experiment, data, job, domains)
-    outcomes = run.release(trained, read_outputs(fleet.base / VALIDATION))
+    store = KernelStore(job)
+    held = {*plan.pinned, *store.pinned()}  # a pin may have come since the plan
+    domains = [Domain.parse(name, experiment.topics) for name in plan.tuned if name not in held]
+    outcomes = []
+    if domains:
+        run = FineTuning.open(experiment, data, job, domains)
+        outcomes = run.release(trained, read_outputs(fleet.base / VALIDATION))
     fleet.mark_gathered(plan)
-    active = KernelStore(job).active()
-    return [*outcomes, *(Outcome.pinned(name, active.get(name)) for name in plan.pinned)]
+    active = store.active()
+    left = [name for name in plan.asked.domains if name in held]
+    return [*outcomes, *(Outcome.pinned(name, active.get(name)) for name in left)]
 
 
 def _trained(experiment: Experiment, fleet: Fleet, plan: Plan) -> dict[str, Trained]:

@@ -397,16 +397,38 @@ NULLS = Carrier(nulls=("NULL", r"\N"))
         (pa.array(["NULL", "2024-01-02"]), "timestamp", [None, 1_704_153_600]),
         (pa.array([["a", "NULL", "b"], ["NULL"]]), "strings", [["a", "b"], []]),
         (["NULL", 7], "string", [None, "7"]),
-        ([["NULL", 7], "NULL", ["x"]], "strings", [rules.NO_TEXT_LIST, [], ["x"]]),
+        ([["NULL", 7], "NULL", ["x"]], "strings", [["7"], [], ["x"]]),
+        ([["a", "NULL"], [1], [["NULL"]]], "strings", [["a"], ["1"], rules.NO_TEXT_LIST]),
+        ([[1.0], ["2", "NULL"], [1, "NULL"]], "numbers", [[1.0], [2.0, None], [1.0, None]]),
     ],
 )
 def test_null_values_are_missing(column: Any, kind: Kind, expected: list[Any]) -> None:
+    assert outcomes(column, kind) == expected
+
+
+def outcomes(column: Any, kind: Kind) -> list[Any]:
+    """What each row holds, or the rule that it breaks."""
     values, problems = coerce(column, kind, NULLS)
     found = values.to_pylist()
     for rule, mask in problems:
         for row in np.flatnonzero(mask):
             found[row] = rule
-    assert found == expected
+    return found
+
+
+WORDS = st.sampled_from(["a", "NULL", r"\N", "", "2", 1, 2.5, True, None])
+VALUES = st.one_of(WORDS, st.lists(WORDS, max_size=3), st.just([["NULL"]]))
+
+
+@given(
+    values=st.lists(VALUES, min_size=1, max_size=4),
+    kind=st.sampled_from(["string", "strings", "number", "numbers"]),
+)
+@settings(deadline=None)
+def test_a_row_is_read_alike_whatever_stands_beside_it(values: list[Any], kind: Kind) -> None:
+    """Also where a word means that something is missing."""
+    alone = [outcomes(as_column([value]), kind)[0] for value in values]
+    assert outcomes(as_column(values), kind) == alone
 
 
 def test_a_list_of_a_csv_file_leaves_null_values_out() -> None:

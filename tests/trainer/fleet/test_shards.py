@@ -225,6 +225,33 @@ def test_pinned_domains_are_left_alone(
     assert store.active().get(HOME) == active
 
 
+def test_a_pin_after_the_plan_holds_and_nobody_is_judged_beside_what_is_not_served(
+    experiment: Experiment, dataset_dir: Path, job_copy: Path
+) -> None:
+    job = Job(job_copy)
+    store, names = KernelStore(job), ["all", HOME]
+    finetune_shard(experiment, dataset_dir, job, names, Shard(1, 1))
+    store.deactivate("all")
+    store.pin("all")
+    home, everyone = gather(experiment, dataset_dir, job)
+    assert (home.domain, everyone.domain) == (HOME, "all")
+    assert everyone.note.startswith("pinned: ")
+    assert "all" not in store.active()
+    assert "better than all" not in home.note
+
+
+def test_a_base_without_its_plan_is_to_be_deleted(
+    experiment: Experiment, dataset_dir: Path, job_copy: Path
+) -> None:
+    fleet = Fleet(Job(job_copy))
+    fleet.base.mkdir(parents=True)
+    for command in (finetune_shard, gather):
+        more: Any = ([], Shard(1, 1)) if command is finetune_shard else ()
+        with pytest.raises(InputError) as error:
+            command(experiment, dataset_dir, Job(job_copy), *more)
+        assert f"delete {fleet.folder}, and run all shards again" in one_line(error)
+
+
 def test_kernels_that_remember_are_the_same_and_their_memory_is_written_once(
     memory_experiment: Experiment, dataset_dir: Path, memory_job: Path, tmp_path: Path
 ) -> None:
