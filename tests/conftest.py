@@ -2,8 +2,13 @@
 SavedModel. Read them; copy what you change.
 """
 
+import os
 import shutil
 from pathlib import Path
+
+# Before gRPC is loaded: by default it wakes its threads in processes that a test forks, which have
+# none, and they crash.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 import hypothesis
 import pytest

@@ -132,11 +132,11 @@ def test_help(words: list[str], command: Command) -> None:
         (["tune", "--config", "c", "--data", "d", "--job-dir", "j"], "--trials"),
         (
             ["tune", "--config", "c", "--data", "d", "--job-dir", "j", "--trials", "0"],
-            "argument --trials: expected a number above 0, received '0'",
+            "argument --trials: must be a whole number from 1 to 2147483647, received 0",
         ),
         (
             ["tune", "--config", "c", "--job-dir", "j", "--trials", "1", "--timeout", "inf"],
-            "argument --timeout: expected a number above 0, received 'inf'",
+            "argument --timeout: must be a number of seconds, 0 or more, received inf",
         ),
         ([], "--config"),
     ],

@@ -35,7 +35,7 @@ def test_dask_is_refused_with_its_reason(name: str) -> None:
         ["--runner=DataflowRunner"],
         ["--runner=flink"],
         ["--runner=SparkRunner", "--environment_type=DOCKER"],
-        ["--runner=PortableRunner", "--environment_type=EXTERNAL", "--environment_config=h:1"],
+        ["--runner=PortableRunner", "--job_endpoint=h:2", "--environment_type=EXTERNAL"],
     ],
 )
 def test_local_paths_are_refused_where_workers_are_elsewhere(flags: list[str]) -> None:
