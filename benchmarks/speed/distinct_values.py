@@ -7,10 +7,6 @@ them; separately for the pass that counts and for the one that writes, whose pro
 vocabularies that were kept (``max_size``, a million by default).
 """
 
-import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.speed.options import Figures, Options
-from benchmarks.speed.processes import descendants, proportional_mib, run_process
+from benchmarks.speed.processes import run_process, watched_memory
 from preprocessing.dataset.manifest import load_manifest
 
 _ROWS, _QUICK_ROWS = 20_000_000, 60_000
 _ROWS_OF_A_FILE = 1_000_000
 _PROCESSES = 2
 _OFTEN = 0.9  # of the rows, the share of one user
-_SAMPLE_SECONDS = 0.1
 _DAY, _DAYS = 86_400, 100  # all but the last three are learned from
 _EXPERIMENT = """
 name: distinct-values
@@ -53,7 +48,15 @@ def measure(options: Options) -> Figures:
     words = ["preprocessing.task", "--config", str(config), "--input", str(logs)]
     words += ["--output", str(data), "--runner=FnApiRunner"]
     words += ["--direct_running_mode=multi_processing", f"--direct_num_workers={_PROCESSES}"]
-    with _watched(data / ".partial" / "analysis.json") as peaks:
+    counted = data / ".partial" / "analysis.json"
+    peaks = {"count": 0.0, "write": 0.0}
+
+    def take(largest: float) -> None:
+        """Before the first pass left its file, and after it."""
+        name = "write" if counted.exists() else "count"
+        peaks[name] = max(peaks[name], largest)
+
+    with watched_memory(lambda held: max(held, default=0.0), take):
         finished = run_process(words, options.folder / "preprocessing.log")
     sizes = load_manifest(data).vocabulary_sizes
     return {
@@ -88,27 +91,3 @@ def _logs(folder: Path, rows: int) -> Path:
         path = folder / f"part-{start // _ROWS_OF_A_FILE:03}.parquet"
         pq.write_table(pa.table(columns), path, row_group_size=_ROWS_OF_A_FILE // 10)
     return folder
-
-
-@contextmanager
-def _watched(counted: Path) -> Iterator[dict[str, float]]:
-    """The most MiB that one of the processes started from here held, before the first pass left a
-    file and after it; of every two samples the lesser, as a fork between two reads counts twice.
-    """
-    done, peaks = threading.Event(), {"count": 0.0, "write": 0.0}
-
-    def watch() -> None:
-        former = 0.0
-        while not done.wait(_SAMPLE_SECONDS):
-            held = max(map(proportional_mib, descendants(os.getpid())), default=0.0)
-            name = "write" if counted.exists() else "count"
-            peaks[name] = max(peaks[name], min(former, held))
-            former = held
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield peaks
-    finally:
-        done.set()
-        watcher.join()

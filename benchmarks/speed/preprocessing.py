@@ -11,12 +11,8 @@ seconds) is the same for any number of processes, so their ratio is that of the 
 where there is much work: see the one of more input.
 """
 
-import os
 import shutil
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.speed.benches import logs_of
 from benchmarks.speed.options import Figures, Options
-from benchmarks.speed.processes import descendants, proportional_mib, run_process
+from benchmarks.speed.processes import run_process, watched_memory
 from configs import Experiment, load_experiment
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.logs.schema import raw_columns
@@ -33,7 +29,6 @@ from preprocessing.logs.schema import raw_columns
 _PROCESSES = 2
 _TIMES = 4
 _REPEATS = 2  # the fastest counts
-_SAMPLE_SECONDS = 0.1
 
 
 def measure(options: Options) -> Figures:
@@ -44,7 +39,8 @@ def measure(options: Options) -> Figures:
     for _ in range(1 if options.quick else _REPEATS):
         for processes, seconds in runs.items():
             seconds.append(_run(options, config, settings, logs, processes))
-    with _watched() as peaks:
+    peaks = [0.0]
+    with watched_memory(sum, peaks.append):
         _run(options, config, settings, logs, _PROCESSES)
     data = options.folder / "data"
     manifest = load_manifest(data)
@@ -67,7 +63,8 @@ def measure(options: Options) -> Figures:
     peer = peer_rows / float(run_process(words, options.folder / "row_by_row.log").log.split()[-1])
 
     more = _multiplied(logs, experiment, options.folder / "times")
-    with _watched() as more_peaks:
+    more_peaks = [0.0]
+    with watched_memory(sum, more_peaks.append):
         more_seconds = _run(options, config, settings, more, _PROCESSES)
     more_alone_seconds = _run(options, config, settings, more, 1)
     peak, more_peak = max(peaks), max(more_peaks)
@@ -117,29 +114,6 @@ def _run(
     ]
     words += [word for setting in settings for word in ("--set", setting)]
     return run_process(words, options.folder / "preprocessing.log").seconds
-
-
-@contextmanager
-def _watched() -> Iterator[list[float]]:
-    """MiB that all processes started from here hold, sampled; of every two samples the lesser,
-    as a fork between two reads counts twice.
-    """
-    done, lesser = threading.Event(), [0.0]
-
-    def watch() -> None:
-        former = 0.0
-        while not done.wait(_SAMPLE_SECONDS):
-            held = sum(map(proportional_mib, descendants(os.getpid())))
-            lesser.append(min(former, held))
-            former = held
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield lesser
-    finally:
-        done.set()
-        watcher.join()
 
 
 def _read_seconds(logs: list[Path], experiment: Experiment) -> float:

@@ -2,18 +2,21 @@
 the most memory it ever held.
 """
 
+import os
 import resource
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.speed.options import Figures
 from configs import InputError
 
-_POLL_SECONDS = 0.02
+_POLL_SECONDS, _SAMPLE_SECONDS = 0.02, 0.1
 
 
 @dataclass(frozen=True)
@@ -108,16 +111,45 @@ def _status_mib(pid: int, field: str) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(field)), 0.0)
 
 
-def descendants(pid: int) -> list[int]:
+@contextmanager
+def watched_memory(
+    held: Callable[[list[float]], float], take: Callable[[float], None]
+) -> Iterator[None]:
+    """Samples what the processes hold that are started from here, until the block ends.
+
+    Args:
+      held: MiB of each process -> the figure that is watched.
+      take: is given, of every two samples, the lesser figure, as a fork between two reads counts
+        twice.
+    """
+    done = threading.Event()
+
+    def watch() -> None:
+        former = 0.0
+        while not done.wait(_SAMPLE_SECONDS):
+            figure = held(list(map(_proportional_mib, _descendants(os.getpid()))))
+            take(min(former, figure))
+            former = figure
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _descendants(pid: int) -> list[int]:
     """Processes that a process started, those that they started, and so on."""
     found = []
     for children in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in map(int, _text(children).split()):
-            found += [child, *descendants(child)]
+            found += [child, *_descendants(child)]
     return found
 
 
-def proportional_mib(pid: int) -> float:
+def _proportional_mib(pid: int) -> float:
     """Anonymous memory, shared pages divided by the processes that share them; 0 where the
     process is gone.
     """
