@@ -27,8 +27,9 @@ from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
 from trainer.training.backbone_step import Learner
+from trainer.training.batch_schedule import DomainData, schedule
 from trainer.training.finetune import finetune
-from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
+from trainer.training.joint_kernel_trainer import JointTrainer
 from trainer.training.kernel_training import scale_of, train_kernels
 
 _DOMAINS = 64

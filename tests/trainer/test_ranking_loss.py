@@ -17,7 +17,7 @@ from tests.conftest import QUICKSTART, SMALL
 from trainer.data.dataset import Dataset
 from trainer.losses import Objectives, list_wise_loss, loss_by_group, row_cross_entropy
 from trainer.target_rows import REQUEST
-from trainer.training.joint_kernel_trainer import DomainData, schedule
+from trainer.training.batch_schedule import DomainData, schedule
 
 Doubles = npt.NDArray[np.float64]
 

@@ -33,9 +33,7 @@ from trainer.kernels.mutual_information import coding_rate
 from trainer.kernels.whole_vectors import in_whole_vectors
 from trainer.losses import learned_scores, loss_by_group
 from trainer.training.any_rows import for_any_rows
-from trainer.training.batch_schedule import DomainData as DomainData
-from trainer.training.batch_schedule import Timetable
-from trainer.training.batch_schedule import schedule as schedule
+from trainer.training.batch_schedule import DomainData, Timetable
 
 TILE = 64
 """Rows of one kernel that are multiplied together; a domain's rows in a batch are padded to a

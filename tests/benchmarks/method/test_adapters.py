@@ -31,7 +31,8 @@ from trainer.kernels.kernel import KernelShape
 from trainer.kernels.scoring import score_rows
 from trainer.losses import Objectives, learned_scores
 from trainer.training import kernel_training
-from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
+from trainer.training.batch_schedule import DomainData
+from trainer.training.joint_kernel_trainer import JointTrainer
 
 KERNEL = sum(
     int(np.prod(size))

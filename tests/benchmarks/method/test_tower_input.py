@@ -27,7 +27,8 @@ from trainer.backbone.model import build_backbone, inference_model, intercepts_o
 from trainer.kernels.kernel import KernelShape, kernel_logits
 from trainer.kernels.scoring import score_rows
 from trainer.training import kernel_training
-from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
+from trainer.training.batch_schedule import DomainData
+from trainer.training.joint_kernel_trainer import JointTrainer
 
 BOTH: tuple[Enters, ...] = ("tower", "both")
 EVERY = pytest.mark.parametrize("enters", BOTH)

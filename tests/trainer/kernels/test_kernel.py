@@ -23,7 +23,8 @@ from trainer.kernels.bank import SLOT, KernelBank, domain_model
 from trainer.kernels.kernel import KernelShape, kernel_logits, stack
 from trainer.kernels.scoring import score_rows
 from trainer.losses import learned_scores, loss_by_group
-from trainer.training.joint_kernel_trainer import DomainData, JointTrainer
+from trainer.training.batch_schedule import DomainData
+from trainer.training.joint_kernel_trainer import JointTrainer
 
 DEEP = KernelShape((5, 4, 3, 1), "tanh", residual=True, tap="tower")
 REPLACING = KernelShape((5, 4, 1), "relu", residual=False, tap="tower")

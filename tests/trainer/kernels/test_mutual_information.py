@@ -17,7 +17,8 @@ from trainer.kernels.mutual_information import (
     contrastive_information,
     information,
 )
-from trainer.training.joint_kernel_trainer import TILE, DomainData, JointTrainer
+from trainer.training.batch_schedule import DomainData
+from trainer.training.joint_kernel_trainer import TILE, JointTrainer
 
 ROWS = random_rows(500)
 DATA = [DomainData("all", np.arange(500)), DomainData("scene=home", np.arange(0, 500, 3))]

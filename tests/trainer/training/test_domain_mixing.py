@@ -10,8 +10,9 @@ import tensorflow as tf
 from tests.trainer.conftest import SHAPE, domains_of, random_kernel, random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.training import domain_mixing
+from trainer.training.batch_schedule import DomainData, schedule
 from trainer.training.domain_mixing import agreements, learned_shares, mix, training_data
-from trainer.training.joint_kernel_trainer import DomainData, JointTrainer, schedule
+from trainer.training.joint_kernel_trainer import JointTrainer
 from trainer.training.kernel_training import train_kernels
 
 ROWS = random_rows(600)

@@ -13,13 +13,8 @@ from tests.tasks import TASKS
 from tests.trainer.conftest import NAMES, SHAPE, random_kernel, random_rows, variant
 from trainer.kernels.kernel import Rows
 from trainer.losses import learned_scores, row_cross_entropy
-from trainer.training.joint_kernel_trainer import (
-    TILE,
-    DomainData,
-    JointTrainer,
-    one_cycle,
-    schedule,
-)
+from trainer.training.batch_schedule import DomainData, schedule
+from trainer.training.joint_kernel_trainer import TILE, JointTrainer, one_cycle
 
 ROWS = random_rows(400)
 DATA = [
