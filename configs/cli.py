@@ -89,12 +89,17 @@ def whole_number(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     return parse
 
 
+def _number(text: str) -> float:
+    """NaN where the text is none, which lies within no bounds."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 def seconds(text: str) -> float:
     """An argparse type: a number of seconds, at least 0."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"must be a number of seconds, 0 or more, received {text}")
     return number
@@ -102,10 +107,7 @@ def seconds(text: str) -> float:
 
 def share(text: str) -> float:
     """An argparse type: a share, from 0 to 1."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
+    number = _number(text)
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"must be a share, 0 to 1, received {text}")
     return number

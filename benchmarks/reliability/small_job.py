@@ -118,16 +118,14 @@ class Small:
         words += [f"--direct_running_mode={mode}", f"--direct_num_workers={processes}"]
         return lambda: run(lambda: preprocessing_task.main([*WITH_CONFIG, *words]))
 
-    def train(self, step: str) -> Command:
+    def train(self, step: str, *more: str) -> Command:
         """``trainer.task pretrain``, ``finetune`` or ``evaluate``."""
-        words = [step, *WITH_CONFIG, "--data", str(self.data), "--job-dir", str(self.job)]
+        words = [step, *more, *WITH_CONFIG, "--data", str(self.data), "--job-dir", str(self.job)]
         return _arguments(trainer_task.main, words)
 
     def shard(self, number: int, of: int) -> Command:
         """``trainer.task finetune --shard``."""
-        words = ["finetune", "--shard", f"{number}/{of}", *WITH_CONFIG]
-        words += ["--data", str(self.data), "--job-dir", str(self.job)]
-        return _arguments(trainer_task.main, words)
+        return self.train("finetune", "--shard", f"{number}/{of}")
 
     def gather(self) -> Command:
         """``trainer.task gather``."""

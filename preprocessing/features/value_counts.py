@@ -26,15 +26,11 @@ class ValueCounts:
     def add(self, column: pa.Array) -> None:
         """Counts the values of a string column; nulls do not count."""
         values, rows = pc.value_counts(column.drop_null()).flatten()
-        self._append(pa.table({"value": values.cast(pa.large_string()), "rows": rows}))
+        self.add_counts(pa.table({"value": values.cast(pa.large_string()), "rows": rows}))
 
     def merge(self, other: "ValueCounts") -> None:
         """Adds another's counts."""
         self.add_counts(other.table())
-
-    def add_counts(self, counts: pa.Table) -> None:
-        """Adds counts as ``table`` gives them."""
-        self._append(counts)
 
     def held(self) -> int:
         """How many values are in memory; those of batches that wait to be merged count again."""
@@ -86,7 +82,8 @@ class ValueCounts:
         self.__init__()  # type: ignore[misc]
         (self._merged,) = from_bytes(state)
 
-    def _append(self, table: pa.Table) -> None:
+    def add_counts(self, table: pa.Table) -> None:
+        """Adds counts as ``table`` gives them."""
         self._waiting.append(table)
         self._waiting_values += len(table)
         if (

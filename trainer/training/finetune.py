@@ -95,18 +95,16 @@ class FineTuning:
         start = stored_kernels(store, shape, possible_starts(experiment.finetune.warm_start, tuned))
         return cls(experiment, job, domains, dataset, backbone, store, shape, start, golden)
 
-    def rows(self, *, every: bool = False) -> tuple[BackboneOutputs, BackboneOutputs]:
-        """The window and the validation rows, with what they remember and with judges.
-
-        Args:
-          every: compute all rows, and not only those that these domains read.
+    def rows(self) -> tuple[BackboneOutputs, BackboneOutputs]:
+        """The window and the validation rows, with what they remember and with judges: only those
+        that these domains read, where nothing reads the others.
         """
         experiment, keep = self.experiment, user_columns(self.shape)
         tap = experiment.kernel.tap
         split, judging = experiment.finetune.split, experiment.finetune.validation
         read = judged = None  # every row
         tuned = {domain.name for domain in self.domains}
-        if not (every or _reads_every_row(experiment, tuned, self.start)):
+        if not _reads_every_row(experiment, tuned, self.start):
             read = _rows_of(self.domains, scaling_rows(self.dataset.rows(split)))
             judged = _rows_of(self.domains)
         title, model = "taps of the window", self.backbone
