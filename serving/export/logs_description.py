@@ -10,7 +10,6 @@ from configs import Experiment
 from configs.digests.sealed_json import sealed
 from configs.domains import Domain
 from configs.files import write_unsynced
-from preprocessing.logs.schema import served_columns
 from serving.wire.training_logs import LOGS, TrainingLogs
 
 
@@ -24,14 +23,12 @@ def write_logs_description(
       experiment: the one that the backbone was trained with.
       domains: those that the graph knows.
     """
-    served = {column.name for column in served_columns(experiment)}
     data = experiment.data
     logs = TrainingLogs(
         request=data.request,
         row_key=data.row_key,
         null_values=data.null_values,
         max_rejected=data.max_rejected,
-        lists_alike=tuple(pair for pair in experiment.lists_alike if served.issuperset(pair)),
         domains=tuple(domain.name for domain in domains),
     )
     content = json.dumps(sealed(logs.model_dump(mode="json")), indent=1)

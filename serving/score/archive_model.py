@@ -22,6 +22,7 @@ from serving.score.version_choice import find_version
 from serving.server.failures import status_of
 from serving.server.servable import Servable
 from serving.wire.messages import DataType
+from serving.wire.row_codec import stated_first
 from serving.wire.signatures import DEFAULT_SIGNATURE, DOMAIN, EXPORT_FILE
 from serving.wire.tensor_protos import dtype_name
 from serving.wire.training_logs import TrainingLogs
@@ -48,6 +49,7 @@ class ArchiveModel:
       columns: the raw columns that it reads, by name.
       takes_domain: whether a row names a domain.
       outputs: in the order of their names.
+      lists_alike: pairs of columns whose lists have as many elements in every row.
       logs: what it says of the logs it was trained on.
     """
 
@@ -57,6 +59,7 @@ class ArchiveModel:
     columns: Mapping[str, Column]
     takes_domain: bool
     outputs: tuple[str, ...]
+    lists_alike: tuple[tuple[str, str], ...]
     logs: TrainingLogs
 
     @classmethod
@@ -95,6 +98,7 @@ class ArchiveModel:
                 columns={name: _column(path, name, inputs[name]) for name in sorted(inputs)},
                 takes_domain=domain is not None,
                 outputs=tuple(sorted(signature.outputs)),
+                lists_alike=_lists_alike(inputs),
                 logs=TrainingLogs.of_version(folder),
             )
         finally:
@@ -120,6 +124,17 @@ def local_folder(path: str) -> Path:
     for name, source in filesystem.list_files(path).items():
         filesystem.write(filesystem.join(folder, name), filesystem.read(source))
     return Path(folder)
+
+
+def _lists_alike(inputs: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Each list beside the first of those that are as long."""
+    lists = {name: info for name, info in inputs.items() if len(info.tensor_shape.dim) == 2}
+    firsts = {name: stated_first(info) for name, info in sorted(lists.items())}
+    return tuple(
+        (first, name)
+        for name, first in firsts.items()
+        if first is not None and first != name and first in inputs
+    )
 
 
 def _column(path: str, name: str, info: Any) -> Column:

@@ -75,7 +75,7 @@ class Request:
         return replace(
             LogTable(columns, self.keep),
             null_values=logs.null_values,
-            lists_alike=tuple(pair for pair in logs.lists_alike if columns.keys() >= set(pair)),
+            lists_alike=model.lists_alike,
         )
 
 

@@ -190,9 +190,8 @@ def _encode_rows(
         array = np.empty(len(rows), kind.array)
         if rank == 2:
             fixed = info.tensor_shape.dim[1].size
-            if (first := info.tensor_shape.dim[0].name).startswith(ALONG):
-                lengths = [len(cell) for cell in cells]
-                alike.setdefault(first.removeprefix(ALONG), {})[name] = lengths
+            if first := stated_first(info):
+                alike.setdefault(first, {})[name] = [len(cell) for cell in cells]
             if fixed >= 0:
                 _check_lengths(name, cells, fixed, place)
             longest = max(map(len, cells), default=0)
@@ -234,6 +233,14 @@ def _check_alike(
                     f"{place(index)}: {name} must have as many values as {first}, {length},"
                     f" received {own} (missing texts are left out)"
                 )
+
+
+def stated_first(info: Message) -> str | None:
+    """The first of the lists that have as many elements as an input's in every row, its own name
+    where that is it; None where its length is its own affair.
+    """
+    name = str(info.tensor_shape.dim[0].name)
+    return name.removeprefix(ALONG) if name.startswith(ALONG) else None
 
 
 def stated_length(info: Message) -> int:

@@ -3,6 +3,9 @@ that an archive is read as they were. No part of ``export.json``, which older se
 """
 
 from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
 
 from configs.schema import Data
 from configs.section import Section, read_section
@@ -22,7 +25,6 @@ class TrainingLogs(Section):
       row_key: columns that identify a row.
       null_values: text that means a missing value in CSV and JSON lines.
       max_rejected: tolerated share of rows that are rejected.
-      lists_alike: pairs of columns whose lists have as many elements in every row.
       domains: names of the domains that the graph knows; None where they are not known.
     """
 
@@ -30,8 +32,13 @@ class TrainingLogs(Section):
     row_key: tuple[str, ...] = ()
     null_values: tuple[str, ...] = _DEFAULT["null_values"]
     max_rejected: float = _DEFAULT["max_rejected"]
-    lists_alike: tuple[tuple[str, str], ...] = ()
     domains: tuple[str, ...] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_lists_alike(cls, values: Any) -> Any:
+        """Versions of one day in 2026 said here what the signature says."""
+        return {name: value for name, value in values.items() if name != "lists_alike"}
 
     @classmethod
     def of_version(cls, version: Path) -> "TrainingLogs":

@@ -2,12 +2,14 @@
 request carries.
 """
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from configs import InputError, load_experiment
+from configs.digests.sealed_json import sealed
 from configs.domains import Domain
 from preprocessing.logs.schema import Column
 from serving.export.logs_description import write_logs_description
@@ -28,6 +30,7 @@ MODEL = ArchiveModel(
     columns={name: Column(name, "strings") for name in ("history", "visits")},
     takes_domain=True,
     outputs=("ctr", "score"),
+    lists_alike=(("history", "visits"),),
     logs=TrainingLogs(),
 )
 
@@ -43,14 +46,11 @@ def described(tmp_path: Path) -> TrainingLogs:
 def test_what_the_config_knew_is_what_archives_are_read_by(described: TrainingLogs) -> None:
     assert described.request == "request_id" and described.row_key == ("impression_id",)
     assert described.null_values == ("-",) and described.max_rejected == 0.25
-    assert described.lists_alike == (("history", "visits"),)
     model = replace(MODEL, logs=described)
     table = Request.of(model, None, None, None, 4096).table(model)
     assert table.carried == ("impression_id", "request_id")
     assert table.null_values == ("-",)
-    assert table.lists_alike == (("history", "visits"),)
-    other = replace(model, columns={"history": MODEL.columns["history"]})
-    assert Request.of(other, None, None, (), 4096).table(other).lists_alike == ()
+    assert table.lists_alike == MODEL.lists_alike
 
 
 def test_a_request_that_the_model_cannot_answer_is_refused(described: TrainingLogs) -> None:
@@ -75,3 +75,9 @@ def test_a_version_without_it_has_the_defaults_and_a_damaged_one_is_refused(
     path.write_text(path.read_text().replace("0.25", "0.5"))
     with pytest.raises(InputError, match="damaged: its content is not what was written"):
         TrainingLogs.of_version(tmp_path)
+
+
+def test_a_former_version_says_more(described: TrainingLogs, tmp_path: Path) -> None:
+    former = described.model_dump(mode="json") | {"lists_alike": [["history", "visits"]]}
+    (tmp_path / LOGS).write_text(json.dumps(sealed(former)))
+    assert TrainingLogs.of_version(tmp_path) == described
