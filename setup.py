@@ -46,6 +46,8 @@ DEV = [
     "build>=1.2,<2",
     "setuptools>=65,<82",  # installs the example package in a test
     "trustme>=1.2,<2",
+    "jsonschema>=4.20,<5",
+    "kubernetes-validate>=1.36,<2",  # holds Kubernetes's own schemas
 ]
 BENCH = [
     "lightgbm>=4.5,<5",
@@ -53,6 +55,11 @@ BENCH = [
 TUNE = [
     *TRAIN,
     "optuna>=5,<6",
+]
+
+GPU = [
+    *TRAIN,
+    "tensorflow[and-cuda]>=2.21,<2.22",
 ]
 
 setup(
@@ -88,6 +95,7 @@ setup(
         "dev": DEV,
         "bench": BENCH,
         "tune": TUNE,
+        "gpu": GPU,
         "gcp": [*PREPROCESS, "apache-beam[gcp]>=2.77,<2.78"],
     },
 )
