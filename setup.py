@@ -48,6 +48,10 @@ DEV = [
     "trustme>=1.2,<2",
     "jsonschema>=4.20,<5",
     "kubernetes-validate>=1.36,<2",  # holds Kubernetes's own schemas
+    # an S3 server for tests: moto[server] less the checkers of CloudFormation
+    "moto[s3]>=5.1,<6",
+    "flask>=3,<4",
+    "flask-cors>=5,<7",
 ]
 BENCH = [
     "lightgbm>=4.5,<5",
@@ -97,5 +101,6 @@ setup(
         "tune": TUNE,
         "gpu": GPU,
         "gcp": [*PREPROCESS, "apache-beam[gcp]>=2.77,<2.78"],
+        "aws": [*PREPROCESS, "apache-beam[aws]>=2.77,<2.78"],
     },
 )

@@ -97,15 +97,32 @@ def work_folder(folder: Path) -> Iterator[None]:
     Raises:
       InputError: a writer that lives is at work in it.
     """
+    with held(folder):
+        try:
+            _empty(folder, lambda name: True)
+            yield
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def held(folder: Path, advice: str = "wait for it, or stop it") -> Iterator[None]:
+    """Holds a folder (made where it is missing), which stays as it is, against other processes.
+
+    Args:
+      folder: to hold.
+      advice: what to do where a process that lives holds it; the message ends with it.
+
+    Raises:
+      InputError: one does.
+    """
     make_folder(folder)
     lock = _lock(folder)
     if lock is None:
-        raise InputError(f"{folder}: another run is at work here; wait for it, or stop it")
+        raise InputError(f"{folder}: another run is at work here; {advice}")
     try:
-        _empty(folder, lambda name: True)
         yield
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 

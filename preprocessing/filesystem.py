@@ -4,22 +4,34 @@ Beam itself, a second to import, is loaded where a path needs it.
 """
 
 import hashlib
+import logging
 import os
 import re
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from configs import files
+from configs.errors import InputError
 
+_PART = 1 << 20
 _RAW = {"mime_type": "application/octet-stream", "compression_type": "uncompressed"}
 
 
 def is_local(path: str) -> bool:
     """Whether the path has no scheme such as ``gs://``."""
     return not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path)
+
+
+def folder_argument(text: str) -> Path | str:
+    """An argparse type: a local folder as a path, any other as the text that it is (a path would
+    lose one of the slashes of ``gs://``).
+    """
+    return Path(text) if is_local(text) else text.rstrip("/")
 
 
 def same_folder(first: str, second: str) -> bool:
@@ -41,18 +53,27 @@ def open_raw(path: str) -> BinaryIO:
     """Opens a file's bytes as they are: an extension such as ``.gz`` changes nothing."""
     if is_local(path):
         return Path(path).open("rb")
-    return cast(BinaryIO, _beam().open(path, **_RAW))
+    with _said(path):
+        return cast(BinaryIO, _beam().open(path, **_RAW))
 
 
 def read(path: str) -> bytes:
     """A file's bytes."""
-    with open_raw(path) as file:
+    with _said(path), open_raw(path) as file:
         return file.read()
+
+
+def read_parts(path: str) -> Iterator[bytes]:
+    """A file's bytes, a part at a time."""
+    with _said(path), open_raw(path) as file:
+        while part := file.read(_PART):
+            yield part
 
 
 def exists(path: str) -> bool:
     """Whether there is such a file or folder."""
-    return bool(_beam().exists(path))
+    with _said(path):
+        return bool(_beam().exists(path))
 
 
 def write(path: str, content: bytes) -> str:
@@ -72,13 +93,62 @@ def write_parts(path: str, parts: Iterable[bytes]) -> str:
     return digest.hexdigest()
 
 
+def put(path: str, parts: Iterable[bytes]) -> str:
+    """Writes a file where it shall be, not aside: an object store shows it when it is whole, but a
+    writer that is interrupted may end it early. For names that say what the file must hold.
+
+    Returns:
+      Sha256 of what was written.
+    """
+    digest = hashlib.sha256()
+    with _said(path):
+        remote = _beam()
+        with remote.create(path, **_RAW) as file:
+            for part in parts:
+                file.write(part)
+                digest.update(part)
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A file in a listing: its full path, its bytes, and the seconds since it was written."""
+
+    path: str
+    bytes: int
+    age: float
+
+
 def list_files(folder: str) -> dict[str, str]:
     """All files below a folder: path relative to it -> full path, in the order of the relative
     paths.
     """
-    root = folder.rstrip("/") + "/"
-    found = [file.path for match in _beam().match([f"{root}**"]) for file in match.metadata_list]
-    return dict(sorted((path[path.index(root) + len(root) :], path) for path in found))
+    return {name: stored.path for name, stored in list_stored(folder).items()}
+
+
+def list_stored(folder: str) -> dict[str, Stored]:
+    """``list_files`` with what else is known of each file."""
+    root, now = folder.rstrip("/") + "/", time.time()
+    found = (
+        (path[path.index(root) + len(root) :], Stored(path, size, now - written))
+        for path, size, written in _matching(f"{root}**")
+    )
+    return dict(sorted(found, key=lambda pair: pair[0]))
+
+
+def matching(pattern: str) -> list[str]:
+    """The files of a glob, sorted."""
+    return sorted(path for path, _, _ in _matching(pattern))
+
+
+def _matching(pattern: str) -> list[tuple[str, int, float]]:
+    with _said(pattern):
+        return [
+            (file.path, file.size_in_bytes, file.last_updated_in_seconds)
+            for match in _beam().match([pattern])
+            for file in match.metadata_list
+            if not file.path.endswith("/")  # some tools mark empty folders so
+        ]
 
 
 def move(moves: list[tuple[str, str]]) -> None:
@@ -90,8 +160,9 @@ def move(moves: list[tuple[str, str]]) -> None:
     if all(is_local(path) for move in moves for path in move):
         files.publish((Path(source), Path(target)) for source, target in moves)
     else:
-        remote = _beam()
-        remote.rename([source for source, _ in moves], [target for _, target in moves])
+        with _said(moves[0][1]):
+            remote = _beam()
+            remote.rename([source for source, _ in moves], [target for _, target in moves])
 
 
 def delete(paths: list[str]) -> None:
@@ -100,7 +171,13 @@ def delete(paths: list[str]) -> None:
         files.delete(Path(path))
     there = [path for path in paths if not is_local(path) and exists(path)]
     if there:
-        _beam().delete(there)
+        delete_stored(there)
+
+
+def delete_stored(paths: list[str]) -> None:
+    """Deletes files that a listing has just named, all at once."""
+    with _said(paths[0]):
+        _beam().delete(paths)
 
 
 def delete_folder(folder: str) -> None:
@@ -118,13 +195,61 @@ def _new_file(path: str) -> Iterator[Any]:
         with files.unsynced_file(Path(path)) as file:
             yield file
         return
-    remote, aside = _beam(), f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    with remote.create(aside, **_RAW) as file:
-        yield file
-    remote.rename([aside], [path])
+    aside = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
+    with _said(path):
+        remote = _beam()
+        with remote.create(aside, **_RAW) as file:
+            yield file
+        remote.rename([aside], [path])
+
+
+_EXTRAS = {"s3": "aws", "gs": "gcp"}
+
+
+@contextmanager
+def _said(path: str) -> Iterator[None]:
+    """Says in one line what a remote filesystem's library raises: ``InputError`` where the library
+    is not installed, ``FileNotFoundError`` where there is no such file, ``OSError`` otherwise.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:  # each library has its own
+        if is_local(path) or type(error) is FileNotFoundError:
+            raise
+        scheme = path.partition("://")[0]
+        missing = "Unable to get filesystem" in str(error) or "boto3" in str(error)
+        if missing and scheme in _EXTRAS:
+            raise InputError(
+                f"{path}: Beam has no filesystem for {scheme}:// here; pip install"
+                f" '.[{_EXTRAS[scheme]}]'"
+            ) from None
+        if isinstance(error, ValueError) and not isinstance(error, OSError):
+            raise InputError(f"{path}: {error}") from None
+        details = getattr(error, "exception_details", None) or {}
+        cause = next(iter(details.values()), error)
+        if 404 in (getattr(cause, "code", None), getattr(error, "code", None)):
+            raise FileNotFoundError(f"{path}: not found: {cause}") from None
+        raise OSError(f"{path}: {_words(cause)}") from None
+
+
+def _words(error: BaseException) -> str:
+    """What an error says; boto's are a text and a status."""
+    first = error.args[0] if error.args else ""
+    return first if isinstance(first, str) and first else repr(error)
 
 
 def _beam() -> Any:
     from apache_beam.io.filesystems import FileSystems
+    from apache_beam.options.pipeline_options import PipelineOptions
 
+    if FileSystems._pipeline_options is None:  # no job has set them; S3 wants some
+        FileSystems.set_options(PipelineOptions([]))
+    logging.getLogger().addFilter(_news)
     return FileSystems
+
+
+def _news(record: logging.LogRecord) -> bool:
+    """Not what Beam logs of an error that it raises, too."""
+    return record.module not in ("s3io", "gcsio")

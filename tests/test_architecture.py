@@ -48,7 +48,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("profile",),
         ("dataset",),
         ("features", "validation"),
-        ("logs",),
+        ("logs", "remote"),
         ("auc", "filesystem", "hashing", "plain_text"),
     ),
     "trainer": (
@@ -63,7 +63,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("backbone",),
         ("reports",),
         ("data", "losses", "metrics"),
-        ("job", "target_rows"),
+        ("job", "staging", "target_rows"),
     ),
     "serving": (
         ("selfcheck", "signature_lock"),

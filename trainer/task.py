@@ -10,7 +10,6 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import InputError
@@ -23,6 +22,8 @@ from configs.cli import (
     tensorflow_file_errors,
 )
 from configs.domains import ALL, named_domains
+from preprocessing.filesystem import folder_argument
+from preprocessing.remote.scratch import add_scratch_argument
 from trainer.explanation import command as explanation_arguments
 from trainer.fleet import command as fleet_arguments
 from trainer.job import Job
@@ -36,6 +37,7 @@ from trainer.prerequisites import (
 from trainer.registry.command import add_arguments, kernels_command
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import memory_read
+from trainer.staging import at_hand
 from trainer.tuning import command as tune_arguments
 
 if TYPE_CHECKING:
@@ -43,9 +45,10 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Parses the command line and runs the subcommand."""
+    """Parses the command line and runs the subcommand, on local copies of remote folders."""
     arguments = _parser().parse_args(_with_default_subcommand(sys.argv[1:]))
-    arguments.function(arguments)
+    with at_hand(arguments):
+        arguments.function(arguments)
 
 
 @contextmanager
@@ -91,22 +94,23 @@ def _parser() -> argparse.ArgumentParser:
         if name not in ("report", "explain", "kernels", "memory", "score", "routing", "tune"):
             command.add_argument(
                 "--data",
-                type=Path,
+                type=folder_argument,
                 required=True,
                 metavar="DIR",
                 help="dataset written by python -m preprocessing.task",
             )
         command.add_argument(
             "--job-dir",
-            type=Path,
+            type=folder_argument,
             required=True,
             metavar="DIR",
             help="where the backbone, kernels and reports are",
         )
+        add_scratch_argument(command)
         if name in ("pretrain", "run"):
             command.add_argument(
                 "--teacher",
-                type=Path,
+                type=folder_argument,
                 metavar="DIR",
                 help="job whose backbone and active kernels teach this one (pretrain.teacher)",
             )
@@ -224,8 +228,12 @@ def _run(arguments: argparse.Namespace) -> None:
     experiment = read_config(arguments)
     named_domains(experiment.domains, arguments.domains, "--domains")
     check_split(experiment, arguments.split)
+    from preprocessing.remote.folder import publish
+
     _pretrain(arguments, alone=False)
+    publish(arguments.job_dir)
     _finetune(arguments, alone=False)
+    publish(arguments.job_dir)
     _evaluate(arguments)
     _report(arguments)
 

@@ -56,6 +56,11 @@ def check_files(files: Iterable[Listed], listed_in: str, advice: str) -> None:
             raise InputError(f"{file.path}: {problem}; {advice}")
 
 
+def is_sound(file: Listed) -> bool:
+    """Whether a file is there and is the one that was listed."""
+    return not _problem(file, "")
+
+
 def read_listed(file: Listed, listed_in: str, advice: str) -> bytes:
     """A small file's content, checked. Raises ``InputError`` as ``check_files``."""
     try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from configs.errors import InputError
 from preprocessing import filesystem
-from serving.wire.version_files import version_directories
+from serving.wire.version_files import version_directories, whole_versions
 
 
 def find_version(models: str, version: int | None) -> tuple[int, str]:
@@ -15,8 +15,7 @@ def find_version(models: str, version: int | None) -> tuple[int, str]:
                 number: str(path) for number, path in version_directories(Path(models)).items()
             }
         else:
-            names = {path.partition("/")[0] for path in filesystem.list_files(models)}
-            numbers = {int(name) for name in names if name.isascii() and name.isdigit()}
+            numbers = whole_versions(filesystem.list_files(models))
             found = {number: filesystem.join(models, str(number)) for number in numbers}
     except OSError as error:
         raise InputError(f"--models {models}: {error.strerror or error}") from None

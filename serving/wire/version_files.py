@@ -2,12 +2,14 @@
 ``assets.extra/export.json`` lists its files, ``assets.extra/golden.json`` what it must answer.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from configs.digests.listed_files import Listed, check_files
 from configs.digests.sealed_json import read_sealed
 from configs.errors import InputError
 
+SAVED_MODEL = "saved_model.pb"
 EXTRA = "assets.extra"
 RECORD = Path(EXTRA) / "export.json"
 GOLDEN = Path(EXTRA) / "golden.json"
@@ -61,3 +63,18 @@ def version_directories(base_path: Path) -> dict[int, Path]:
         and int(path.name) <= _LARGEST_VERSION
         and path.is_dir()
     }
+
+
+def whole_versions(names: Iterable[str]) -> list[int]:
+    """The versions of a base path on an object store, ascending, by the names of all files below
+    it. One is whole once it has ``saved_model.pb``, which is uploaded last.
+    """
+    found = (name.partition("/") for name in names)
+    return sorted(
+        int(version)
+        for version, _, name in found
+        if name == SAVED_MODEL
+        and version.isascii()
+        and version.isdigit()
+        and int(version) <= _LARGEST_VERSION
+    )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from configs import Experiment, InputError
 from configs.cli import whole_number
 from configs.files import json_objects
+from preprocessing.filesystem import folder_argument
 from trainer.job import Job
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description, parser.formatter_class = _DESCRIPTION, argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "--data",
-        type=Path,
+        type=folder_argument,
         metavar="DIR",
         help="dataset written by python -m preprocessing.task; not with --example",
     )
@@ -46,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=folder_argument,
         metavar="DIR",
         help="folder of explanation.json and explanation.html; JOB/reports by default",
     )
@@ -54,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     one.add_argument("--request", metavar="ID", help="explain the rows of this request")
     one.add_argument(
         "--example",
-        type=Path,
+        type=folder_argument,
         metavar="FILE",
         help="explain rows of JSON lines, as a client sends them",
     )

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-from pathlib import Path
 
 from configs import InputError
 from configs.cli import add_config_arguments, read_config
 from configs.memory import Memory
 from preprocessing.dataset.manifest import load_manifest
+from preprocessing.filesystem import folder_argument
 from trainer.job import Job
 from trainer.memory.memory_store import MemoryStore
 from trainer.metrics.formatting import align
@@ -32,7 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("version", nargs="?", type=int)
     parser.add_argument("--json", action="store_true", help="list: print JSON")
     add_config_arguments(parser, required=False)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="refresh: dataset of new days")
+    parser.add_argument(
+        "--data", type=folder_argument, metavar="DIR", help="refresh: dataset of new days"
+    )
     parser.add_argument(
         "--allow-gap",
         action="store_true",

@@ -5,11 +5,11 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs import InputError
 from configs.cli import add_config_arguments
+from preprocessing.filesystem import folder_argument
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.overview import overview, overview_json, render_overview
@@ -50,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="list and diff: print JSON")
     add_config_arguments(parser, required=False)
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="diff: a dataset to score both versions on"
+        "--data",
+        type=folder_argument,
+        metavar="DIR",
+        help="diff: a dataset to score both versions on",
     )
     parser.add_argument("--split", help="diff: split of it; evaluation.split by default")
 

@@ -15,6 +15,7 @@ from configs import Experiment, InputError
 from configs.digests.listed_files import sha256_of
 from configs.random_streams import STREAMS
 from configs.tensorflow_import import tf
+from preprocessing.remote.folder import publish
 from trainer.backbone.layers.chunked_tables import release
 from trainer.data.dataset import Dataset
 from trainer.job import Job
@@ -95,10 +96,11 @@ class Checkpoints:
         self.best = _manager(job, "best", **self._weights, **self._updates)
 
     def save(self, state: RunState) -> None:
-        """Saves everything."""
+        """Saves everything, and uploads a job that is elsewhere."""
         state.rows, state.experiment = self._rows, self._experiment()
         self._saved_state.assign(json.dumps(asdict(state)))
         self.latest.save(state.total_steps)
+        publish(self._job.folder)
 
     def save_best(self, step: int) -> None:
         """Saves the weights of a step, which validation likes best so far."""

@@ -1,10 +1,10 @@
 """The words of ``trainer.task tune``, and what is looked at before TensorFlow is loaded."""
 
 import argparse
-from pathlib import Path
 
 from configs import InputError
 from configs.cli import seconds, whole_number
+from preprocessing.filesystem import folder_argument
 from trainer.prerequisites import check_dataset
 from trainer.tuning.search_space import SearchSpace
 
@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what ``tune`` has beside ``--config`` and ``--job-dir``."""
     parser.add_argument(
         "--data",
-        type=Path,
+        type=folder_argument,
         metavar="DIR",
         help="dataset of the config as it is; made of the logs where it is not given",
     )

@@ -1,0 +1,73 @@
+"""Where remote folders are worked on: a local folder for each, named after its path."""
+
+import argparse
+import hashlib
+import os
+import tempfile
+from pathlib import Path
+
+from configs.errors import InputError
+from configs.files import check_no_pattern
+from preprocessing import filesystem
+
+_STORES = ("gs://", "s3://")
+
+
+def add_scratch_argument(parser: argparse.ArgumentParser) -> None:
+    """``--scratch DIR``."""
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        metavar="DIR",
+        help=(
+            "where folders at gs:// and s3:// are taken in and worked on; what is there already is"
+            " not fetched again (a folder of your own among the system's temporary files)"
+        ),
+    )
+
+
+def check_store(path: str) -> None:
+    """Raises ``InputError`` where a path is on no store that shows an object whole or not at
+    all.
+    """
+    if not path.startswith(_STORES) or not path.partition("://")[2].strip("/"):
+        raise InputError(
+            f"{path}: expected a local folder, or one at {' or '.join(_STORES)}BUCKET/..."
+        )
+    check_no_pattern(path)
+
+
+def scratch_folder(given: Path | None) -> Path:
+    """The folder that is given, or this user's own among the system's temporary files. Raises
+    ``InputError`` where that one is another's.
+    """
+    if given is not None:
+        return given
+    folder = Path(tempfile.gettempdir()) / f"domain-kernel-recommender-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise InputError(f"{folder}: is not yours; give a folder with --scratch")
+    return folder
+
+
+def place_of(scratch: Path, path: str, content: str = "") -> Path:
+    """Where a remote folder is worked on, and its state is kept.
+
+    Args:
+      scratch: of ``scratch_folder``.
+      path: of the remote folder.
+      content: says what is taken in of it, where it may be several things; nothing by default.
+    """
+    name = path.rstrip("/").rpartition("/")[2]
+    digest = hashlib.sha256(f"{path.rstrip('/')}\n{content}".encode()).hexdigest()
+    return scratch / f"{name}-{digest[:12]}"
+
+
+def copy_of(scratch: Path, path: str, content: str = "") -> Path:
+    """The local folder itself; its name is the remote one's."""
+    return place_of(scratch, path, content) / path.rstrip("/").rpartition("/")[2]
+
+
+def is_remote(path: object) -> bool:
+    """Whether a command was given a folder that is not local."""
+    return isinstance(path, str) and not filesystem.is_local(path)
