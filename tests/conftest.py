@@ -4,6 +4,7 @@ SavedModel. Read them; copy what you change.
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before gRPC is loaded: by default it wakes its threads in processes that a test forks, which have
@@ -137,6 +138,15 @@ def memory_job(memory_experiment: Experiment, dataset_dir: Path, job_dir: Path) 
     shutil.copytree(Job(job_dir).backbone, job.backbone)
     finetune(memory_experiment, dataset_dir, job, ["scene=home", "scene=search", "region=r1"])
     return job.folder
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[str]:
+    """A bucket of an S3 server on this machine; every test takes a folder of its own in it."""
+    from tests.object_store import running_store
+
+    with pytest.MonkeyPatch.context() as patch, running_store(patch) as bucket:
+        yield bucket
 
 
 @pytest.fixture

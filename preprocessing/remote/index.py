@@ -9,7 +9,7 @@ import json
 import secrets
 from pathlib import PurePosixPath
 
-from pydantic import NonNegativeInt, ValidationError, field_validator
+from pydantic import Field, NonNegativeInt, ValidationError, field_validator
 
 from configs.digests.sealed_json import sealed, unsealed
 from configs.errors import InputError
@@ -41,7 +41,7 @@ class Index(Section):
     format: int = FORMAT
     generation: NonNegativeInt = 0
     writer: str = ""
-    files: dict[str, Entry]
+    files: dict[str, Entry] = Field(default_factory=dict)
 
     @field_validator("files")
     @classmethod
@@ -68,7 +68,7 @@ class Index(Section):
         }
 
 
-NOTHING = Index(files={})
+NOTHING = Index()
 """What an empty place holds."""
 
 
