@@ -3,6 +3,7 @@
 Beam itself, a second to import, is loaded where a path needs it.
 """
 
+import glob
 import hashlib
 import logging
 import os
@@ -45,8 +46,9 @@ def join(folder: str, *parts: str) -> str:
     """A path inside a folder."""
     if is_local(folder):
         return os.path.join(folder, *parts)  # noqa: PTH118 - a path is a text here
-    joined: str = _beam().join(folder, *parts)
-    return joined
+    with _said(folder):
+        joined: str = _beam().join(folder, *parts)
+        return joined
 
 
 def open_raw(path: str) -> BinaryIO:
@@ -137,8 +139,15 @@ def list_stored(folder: str) -> dict[str, Stored]:
 
 
 def matching(pattern: str) -> list[str]:
-    """The files of a glob, sorted."""
-    return sorted(path for path, _, _ in _matching(pattern))
+    """The files of a glob by Beam's rules, in no order."""
+    return [path for path, _, _ in _matching(pattern)]
+
+
+def find(pattern: str) -> list[str]:
+    """The files of a glob, sorted; of a local one by Python's rules, without Beam."""
+    if is_local(pattern):
+        return sorted(glob.glob(pattern))  # noqa: PTH207 - it may be absolute
+    return sorted(matching(pattern))
 
 
 def _matching(pattern: str) -> list[tuple[str, int, float]]:

@@ -19,7 +19,7 @@ from preprocessing.beam.profiling import complete_profile
 from preprocessing.beam.progress import Progress, say
 from preprocessing.beam.runners import check_runner
 from preprocessing.dataset.domain_counts import domains_without_rows
-from preprocessing.dataset.given_transform import given_transform
+from preprocessing.dataset.given_transform import OF_A_JOB, given_transform
 from preprocessing.dataset.golden_requests import GOLDEN_FILE
 from preprocessing.dataset.manifest import (
     MANIFEST,
@@ -34,6 +34,7 @@ from preprocessing.features.output_spec import transform_outputs, vocabulary_siz
 from preprocessing.logs.files import Plan, find_sources, plan
 from preprocessing.profile.describe import ReferenceProfile
 from preprocessing.profile.given_reference import given_reference
+from preprocessing.remote.folder import part_here
 
 _RESERVED = (
     "transform",
@@ -96,8 +97,7 @@ class Job:
     def _run(self, workers: Workers | None) -> Manifest:
         self._check_split_names()
         guards.warn_of_overlap(self.experiment)
-        given = self._given_transform()
-        reference = given_reference(self.transform) if self.transform is not None else None
+        given, reference = self._given()
         planned = plan(find_sources(self.input, self.experiment.evaluation.truth), self.experiment)
         for path in planned.empty:
             say(f"warning: {path}: no rows")
@@ -134,15 +134,20 @@ class Job:
     def _transform_folder(self) -> str:
         return filesystem.join(self._partial, "transform")
 
-    def _given_transform(self) -> Fitted | None:
+    def _given(self) -> tuple[Fitted | None, ReferenceProfile | None]:
         if self.transform is None:
-            return None
+            return None, None
         if filesystem.same_folder(self.transform, self.output):
             raise InputError(
                 f"--transform and --output are the same folder, {self.output}; a run that is"
                 " killed would leave neither; expected another --output"
             )
-        return given_transform(self.transform, self.experiment)
+        try:
+            with part_here(self.transform, OF_A_JOB) as source:
+                given = given_transform(source, self.experiment, self.transform)
+                return given, given_reference(source)
+        except OSError as error:
+            raise InputError(f"--transform: {error}") from None
 
     def _check_split_names(self) -> None:
         for name in _RESERVED:

@@ -16,17 +16,23 @@ and the transform's folder.
 """
 
 
-def given_transform(source: str, experiment: Experiment) -> Fitted:
+OF_A_JOB = ("backbone/fingerprint.json", "backbone/transform/", "backbone/profile.json")
+"""How the names of the files begin that are read of a job."""
+
+
+def given_transform(source: str, experiment: Experiment, name: str | None = None) -> Fitted:
     """The transform of a finished job or dataset, on any Beam filesystem.
+
+    Args:
+      source: folder of the job or dataset.
+      experiment: that it must have been fitted for.
+      name: of the folder in messages, where ``source`` is a copy of it.
 
     Raises:
       InputError: there is none, it is damaged, or it was fitted for other features.
     """
-    where = f"--transform: {source}"
-    try:
-        there = [place for place in _PLACES if filesystem.exists(filesystem.join(source, place[0]))]
-    except ValueError as error:  # no such filesystem
-        raise InputError(f"{where}: {error}") from None
+    where = f"--transform: {name or source}"
+    there = [place for place in _PLACES if filesystem.exists(filesystem.join(source, place[0]))]
     if not there:
         raise InputError(
             f"{where}: neither a job with a finished backbone ({_PLACES[0][0]}) nor a finished"

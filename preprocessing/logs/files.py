@@ -17,8 +17,6 @@ from typing import BinaryIO, Literal, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from apache_beam.io.filesystem import BeamIOError
-from apache_beam.io.filesystems import FileSystems
 
 from configs import Experiment, InputError
 from configs.schema import Truth
@@ -218,10 +216,8 @@ def _files(pattern: str) -> list[str]:
         found = [str(file) for file in path.iterdir() if file.is_file()] if path.is_dir() else []
         return _shown(found or [pattern] * path.is_file())
     try:
-        found = [
-            file.path for match in FileSystems.match([pattern]) for file in match.metadata_list
-        ]
-    except (ValueError, BeamIOError) as error:
+        found = filesystem.matching(pattern)
+    except (ValueError, OSError) as error:
         raise InputError(f"{pattern}: cannot be listed: {error}") from None
     return _shown(found)
 

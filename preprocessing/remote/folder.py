@@ -8,6 +8,7 @@ overwritten so finds out when it looks again, at once and at its next upload.
 """
 
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -90,7 +91,7 @@ class RemoteFolder:
         self.local.mkdir(parents=True, exist_ok=True)
         missing = [name for name in self.index.files if not self._has(name, self.index)]
         try:
-            download(self._transfer(name, self.index) for name in missing)
+            download(self.transfer(name, self.index) for name in missing)
         except FileNotFoundError as error:
             raise InputError(
                 f"{error}; it was uploaded anew meanwhile, or is damaged: run this again"
@@ -121,7 +122,7 @@ class RemoteFolder:
             for name, place in places.items()
             if place not in there or there[place].bytes != following.files[name].bytes
         ]
-        upload(self._transfer(name, following) for name in new)
+        upload(self.transfer(name, following) for name in new)
         self._check_alone()
         write_index(self.path, following)
         if self._read().writer != following.writer:
@@ -173,7 +174,8 @@ class RemoteFolder:
         path = self.local / name
         return not path.is_symlink() and is_sound(Listed(path, index.files[name].sha256))
 
-    def _transfer(self, name: str, index: Index) -> Transfer:
+    def transfer(self, name: str, index: Index) -> Transfer:
+        """A file of an index on its way to or from this copy."""
         entry = index.files[name]
         place = f"{FILES}/{name}/{entry.sha256}"
         remote = filesystem.join(self.path, place)
@@ -206,6 +208,30 @@ def taken_in(path: str, scratch: Path) -> Iterator[RemoteFolder]:
                 del _open[local.resolve()]
     except InputError as error:
         raise InputError(str(error).replace(str(local), path)) from None
+
+
+@contextmanager
+def part_here(path: str, beginnings: tuple[str, ...]) -> Iterator[str]:
+    """Some files of a folder, to be read: a local copy of them where it is a remote one that has an
+    index, else the folder as it is.
+
+    Args:
+      path: of the folder.
+      beginnings: of the names of these files.
+
+    Raises:
+      InputError: a file is damaged.
+      OSError: it cannot be read.
+    """
+    index = None if filesystem.is_local(path) else read_index(path)
+    if index is None:
+        yield path
+        return
+    names = [name for name in index.files if name.startswith(beginnings)]
+    with tempfile.TemporaryDirectory(prefix="part-") as local:
+        part = RemoteFolder(path, Path(local) / "part")
+        download(part.transfer(name, index) for name in names)
+        yield str(part.local)
 
 
 def publish(path: Path) -> None:

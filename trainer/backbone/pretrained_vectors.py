@@ -1,6 +1,5 @@
 """Vectors of another model as rows of a backbone's tables."""
 
-import glob
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 from configs import Experiment, InputError
 from configs.features.ids import Pretrained
 from configs.tensorflow_import import tf
+from preprocessing import filesystem
 from preprocessing.features.fitted import Fitted
 from preprocessing.validation.coercion import coerce
 from preprocessing.validation.scalar_coercion import Coerced
@@ -119,12 +119,15 @@ def _problem(
 def _tables(
     wanted: Pretrained, where: str
 ) -> Iterator[tuple[str, list[str | None], list[list[float | None]]]]:
-    paths = sorted(glob.glob(wanted.path))  # noqa: PTH207 - a pattern may be absolute
+    try:
+        paths = filesystem.find(wanted.path)
+    except OSError as error:
+        raise InputError(f"{where}.path: {error}") from None
     if not paths:
         raise InputError(f"{where}.path: no file matches '{wanted.path}'")
     for path in paths:
         try:
-            with pq.ParquetFile(path) as file:
+            with filesystem.open_raw(path) as raw, pq.ParquetFile(raw) as file:
                 missing = {wanted.id, wanted.vector} - set(file.schema_arrow.names)
                 if missing:
                     raise InputError(f"{where}: {path}: has no column '{min(missing)}'")

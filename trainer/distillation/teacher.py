@@ -13,6 +13,7 @@ import numpy as np
 from configs import Experiment, InputError
 from configs.digests.sealed_json import digest_of
 from configs.domains import Domain
+from preprocessing.remote.folder import name_of
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats, feature_tensors
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import split_columns
@@ -77,7 +78,7 @@ class Teacher:
         """
         compose = self.routes.routing.compose
         return {
-            "job": str(self.job.folder),
+            "job": name_of(self.job.folder),
             "backbone": self.job.fingerprint()["fingerprint"],
             **({} if compose is None else {COMPOSE: compose}),
             "kernels": {

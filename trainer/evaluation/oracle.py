@@ -1,14 +1,14 @@
 """The simulator's true probabilities of a dataset's rows."""
 
 import sys
-from glob import escape, glob
-from pathlib import Path
+from glob import escape
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs import Experiment, InputError
+from preprocessing import filesystem
 from preprocessing.hashing import fingerprint64
 from preprocessing.logs.files import logs_folder
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
@@ -28,20 +28,24 @@ def true_probabilities(
     if truth is None:
         return None
     names = list(experiment.tasks.targets)
-    pattern = str(Path(escape(logs_folder(dataset.manifest.input))) / truth.path)
-    paths = sorted(map(Path, glob(pattern)))  # noqa: PTH207 - the pattern may be absolute
+    pattern = _pattern(logs_folder(dataset.manifest.input), truth.path)
+    try:
+        paths = filesystem.find(pattern)
+    except OSError as error:
+        raise InputError(f"evaluation.truth: {error}") from None
     if not paths:
         print(
             f"{pattern}: no true probabilities found; the best reachable figures are unknown",
             file=sys.stderr,
         )
         return None
+    folder = paths[0].rpartition("/")[0]
     try:
-        table = pa.concat_tables(pq.read_table(path, columns=[truth.key, *names]) for path in paths)
+        table = pa.concat_tables(_read(path, [truth.key, *names]) for path in paths)
         scores = {task: table.column(task).to_numpy().astype(np.float32) for task in names}
     except (pa.ArrowException, OSError, KeyError) as error:
         raise InputError(
-            f"{paths[0].parent}: cannot read columns {truth.key}, {', '.join(names)}: {error}"
+            f"{folder}: cannot read columns {truth.key}, {', '.join(names)}: {error}"
         ) from None
     keys = fingerprint64(table.column(truth.key).combine_chunks().cast("string"))
     order = np.argsort(keys)
@@ -49,7 +53,19 @@ def true_probabilities(
     position = np.minimum(np.searchsorted(keys[order], wanted), len(keys) - 1)
     if not np.array_equal(keys[order][position], wanted):
         raise InputError(
-            f"{paths[0].parent}: no true probabilities for some rows; expected every '{truth.key}'"
+            f"{folder}: no true probabilities for some rows; expected every '{truth.key}'"
             " of the logs"
         )
     return {task: values[order][position] for task, values in scores.items()}
+
+
+def _pattern(logs: str, truth: str) -> str:
+    """Where the truth is: beside the logs, unless its own path says it all."""
+    if not filesystem.is_local(truth):
+        return truth
+    return filesystem.join(escape(logs) if filesystem.is_local(logs) else logs, truth)
+
+
+def _read(path: str, columns: list[str]) -> pa.Table:
+    with filesystem.open_raw(path) as file:
+        return pq.read_table(file, columns=columns)
