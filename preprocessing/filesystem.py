@@ -32,7 +32,8 @@ def folder_argument(text: str) -> Path | str:
     """An argparse type: a local folder as a path, any other as the text that it is (a path would
     lose one of the slashes of ``gs://``).
     """
-    return Path(text) if is_local(text) else text.rstrip("/")
+    shorter = text.rstrip("/")
+    return Path(text) if is_local(text) else text if is_local(shorter) else shorter
 
 
 def same_folder(first: str, second: str) -> bool:

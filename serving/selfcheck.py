@@ -6,11 +6,12 @@ trainer's own path: validated rows, Beam's batch transform, the reloaded backbon
 kernels.
 """
 
+import argparse
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +20,13 @@ from configs.cli import CommandParser, run
 from configs.domains import AUTO, BACKBONE
 from configs.prediction.score import largest_difference
 from preprocessing.dataset.manifest import load_manifest
+from preprocessing.filesystem import folder_argument
+from preprocessing.remote.scratch import add_scratch_argument, is_remote, scratch_folder
 from serving.wire.signatures import RANK_SIGNATURE, SERVED_DOMAIN
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import job_routes
+from trainer.staging import at_hand
 
 if TYPE_CHECKING:  # Beam, Arrow and TensorFlow, where rows are read and scored: not for --help
     import pyarrow as pa
@@ -159,32 +163,30 @@ def main() -> None:
     )
     parser.add_argument(
         "--data",
-        type=Path,
+        type=folder_argument,
         required=True,
         metavar="DIR",
         help="dataset; its manifest names the logs",
     )
     parser.add_argument(
-        "--job-dir", type=Path, required=True, metavar="DIR", help="the job that was exported"
+        "--job-dir",
+        type=folder_argument,
+        required=True,
+        metavar="DIR",
+        help="the job that was exported",
     )
     parser.add_argument(
         "--models",
-        type=Path,
+        type=folder_argument,
         required=True,
         metavar="MODELS",
         help="base path of the model; its newest version is served",
     )
     parser.add_argument("--rows", type=int, default=500, metavar="N", help="rows to send (500)")
+    add_scratch_argument(parser)
     arguments = parser.parse_args()
-    job = Job(arguments.job_dir)
-    job.check_finished()
-    load_manifest(arguments.data)
-    if not arguments.models.is_dir():
-        raise InputError(f"--models: no such directory: {arguments.models}")
-    if not any(path.name.isdecimal() for path in arguments.models.iterdir()):
-        raise InputError(f"{arguments.models}: holds no version; run python -m serving.export")
-    experiment = job_routes(KernelStore(job), job.experiment())
-    result = check(experiment, arguments.data, job, arguments.models, arguments.rows)
+    with at_hand(arguments, changes=False):
+        result = _checked(arguments)
     print(json.dumps(result, indent=1))
     worst = max(
         part["largest_difference"]
@@ -197,6 +199,27 @@ def main() -> None:
         file=sys.stderr,
     )
     sys.exit(0 if same else 1)
+
+
+def _checked(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The result of ``check``, of a model wherever it is."""
+    job, models = Job(arguments.job_dir), arguments.models
+    job.check_finished()
+    load_manifest(arguments.data)
+    if is_remote(models):
+        import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
+        from serving.export.remote_models import models_here
+
+        here: AbstractContextManager[Path] = models_here(models, scratch_folder(arguments.scratch))
+    else:
+        here = nullcontext(models)
+    with here as folder:
+        if not folder.is_dir():
+            raise InputError(f"--models: no such directory: {models}")
+        if not any(path.name.isdecimal() for path in folder.iterdir()):
+            raise InputError(f"{models}: holds no version; run python -m serving.export")
+        experiment = job_routes(KernelStore(job), job.experiment())
+        return check(experiment, arguments.data, job, folder, arguments.rows)
 
 
 if __name__ == "__main__":

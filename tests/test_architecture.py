@@ -359,6 +359,7 @@ WRITTEN_ELSEWHERE = {
         "remote.rename": "Beam's",
     },
     "preprocessing.flex_template": {"tempfile.TemporaryDirectory": "for the config, while it runs"},
+    "preprocessing.remote.__main__": {"shutil.copytree": "into an atomic_directory"},
     "preprocessing.remote.folder": {"tempfile.TemporaryDirectory": "of a part that is read"},
     "preprocessing.simulate": {"pq.write_table": "into an atomic_directory"},
     "trainer.backbone.saving": {"model.save": "into an atomic_file or atomic_directory"},

@@ -17,6 +17,7 @@ SECTIONS = (
     "damage",
     "kills",
     "fleet",
+    "remote",
     "hot_add",
     "thousand_domains",
     "zero_shot_calibration",

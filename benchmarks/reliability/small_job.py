@@ -123,6 +123,11 @@ class Small:
         words = [step, *more, *WITH_CONFIG, "--data", str(self.data), "--job-dir", str(self.job)]
         return _arguments(trainer_task.main, words)
 
+    def elsewhere(self, step: str, job: str, scratch: Path) -> Command:
+        """A step of ``trainer.task`` on a job at an object store."""
+        words = [step, *WITH_CONFIG, "--data", str(self.data), "--job-dir", job]
+        return _arguments(trainer_task.main, [*words, "--scratch", str(scratch)])
+
     def shard(self, number: int, of: int) -> Command:
         """``trainer.task finetune --shard``."""
         return self.train("finetune", "--shard", f"{number}/{of}")

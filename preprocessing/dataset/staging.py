@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from configs.asides import sole_writer
@@ -14,7 +15,7 @@ from preprocessing.remote.scratch import copy_of, place_of
 from preprocessing.remote.transfer import Transfer, download
 
 
-def staged_dataset(path: str, scratch: Path) -> Path:
+def staged_dataset(path: str, scratch: Path, only: Collection[str] | None = None) -> Path:
     """Takes a dataset in: its manifest and what that lists, but for rejected rows. Files that are
     here already, of an earlier run or one that was interrupted, are not fetched again.
 
@@ -22,6 +23,7 @@ def staged_dataset(path: str, scratch: Path) -> Path:
       path: of the dataset, on any filesystem of Beam's.
       scratch: folder of all copies. Each manifest has a folder of its own there, so a dataset that
         is written anew does not change what another run reads.
+      only: the files that are wanted beside the manifest; all that it lists where None.
 
     Returns:
       The local folder.
@@ -45,7 +47,7 @@ def staged_dataset(path: str, scratch: Path) -> Path:
         wanted = [
             Transfer(folder / file.path, filesystem.join(path, file.path), file.sha256)
             for file in manifest.files()
-            if file not in manifest.rejected_files
+            if file not in manifest.rejected_files and (only is None or file.path in only)
         ]
         missing = [one for one in wanted if not is_sound(Listed(one.local, one.sha256))]
         if missing:

@@ -7,19 +7,24 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from configs import InputError
 from configs.cli import CommandParser, run
+from preprocessing.filesystem import folder_argument
 from preprocessing.plain_text import align
+from preprocessing.remote.scratch import add_scratch_argument, is_remote, scratch_folder
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = CommandParser(prog="python -m preprocessing.profile", description=__doc__)
     parser.add_argument(
-        "data", type=Path, metavar="DATASET", help="folder that preprocessing.task has written"
+        "data",
+        type=folder_argument,
+        metavar="DATASET",
+        help="folder that preprocessing.task has written",
     )
+    add_scratch_argument(parser)
     parser.add_argument(
         "--json", action="store_true", help="print the profile as JSON, as profile.json holds it"
     )
@@ -34,7 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from preprocessing.profile.data_profile import read_profile
     from preprocessing.profile.tables import feature_cells, label_cells
 
-    profile = read_profile(given.data)
+    folder = given.data
+    if is_remote(folder):
+        from preprocessing.dataset.staging import staged_dataset
+
+        folder = staged_dataset(folder, scratch_folder(given.scratch), (PROFILE_FILE,))
+    profile = read_profile(folder)
     if profile is None:
         raise InputError(
             f"{given.data}: holds no {PROFILE_FILE}; it is older than profiles; run"

@@ -69,7 +69,8 @@ def upload_version(version: Path, path: str) -> None:
       InputError: there is such a version already, or there is another afterwards.
       OSError: the store cannot be written to.
     """
-    aside = filesystem.join(path, f"{_ASIDE}{version.name}-{secrets.token_hex(4)}")
+    own = f"{_ASIDE}{version.name}-{secrets.token_hex(4)}"
+    aside = filesystem.join(path, own)
     target = filesystem.join(path, version.name)
     names = sorted(
         (file.relative_to(version).as_posix() for file in version.rglob("*") if file.is_file()),
@@ -86,7 +87,7 @@ def upload_version(version: Path, path: str) -> None:
     left += [
         stored.path
         for name, stored in there.items()
-        if name.startswith(_ASIDE) and stored.age > KEPT_SECONDS
+        if name.startswith(_ASIDE) and not name.startswith(f"{own}/") and stored.age > KEPT_SECONDS
     ]
     if left:  # of exports that were killed
         filesystem.delete_stored(left)

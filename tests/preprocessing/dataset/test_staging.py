@@ -8,7 +8,7 @@ import pytest
 
 from configs import InputError
 from preprocessing import filesystem
-from preprocessing.dataset.manifest import MANIFEST, load_manifest
+from preprocessing.dataset.manifest import MANIFEST, SplitSummary, load_manifest
 from preprocessing.dataset.staging import staged_dataset
 from tests.object_store import store_folder, tree
 
@@ -60,33 +60,43 @@ def test_what_is_missing_or_damaged_here_is_fetched_again(
     assert len(fetched) == 2
 
 
+@pytest.fixture
+def few(dataset_dir: Path, tmp_path: Path) -> Path:
+    """A dataset of two files, to change."""
+    manifest = load_manifest(dataset_dir)
+    files = manifest.splits["test"].files[:2]
+    test = SplitSummary(rows=sum(file.rows for file in files), domains={}, files=files)
+    none = {"rejected_files": (), "transform_files": (), "golden_requests": None, "profile": None}
+    short = manifest.model_copy(update={"splits": {"test": test}, "dictionaries": None} | none)
+    for file in files:
+        (tmp_path / "few" / file.path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(dataset_dir / file.path, tmp_path / "few" / file.path)
+    (tmp_path / "few" / MANIFEST).write_bytes(short.to_json())
+    return tmp_path / "few"
+
+
 def test_a_dataset_that_is_written_anew_has_a_folder_of_its_own(
-    store: str, dataset_dir: Path, tmp_path: Path
+    store: str, few: Path, tmp_path: Path
 ) -> None:
     place = f"{store}/staging/anew"
-    store_folder(dataset_dir, place)
+    store_folder(few, place)
     former = staged_dataset(place, tmp_path)
-    manifest = load_manifest(dataset_dir).model_copy(update={"input": "other"})
+    manifest = load_manifest(few).model_copy(update={"input": "other"})
     filesystem.write(f"{place}/{MANIFEST}", manifest.to_json())
     assert load_manifest(staged_dataset(place, tmp_path)).input == "other"
     assert load_manifest(former).input != "other"
 
 
-def test_what_is_not_there_is_said_in_one_line(
-    store: str, dataset_dir: Path, tmp_path: Path
-) -> None:
-    copy = shutil.copytree(dataset_dir, tmp_path / "data")
-    lacking = sorted(copy.rglob("*.tfrecord"))[0]
-    damaged = sorted(copy.rglob("*.tfrecord"))[1]
+def test_what_is_not_there_is_said_in_one_line(store: str, few: Path, tmp_path: Path) -> None:
     place = f"{store}/staging/bad"
     with pytest.raises(InputError, match=r"manifest.json: not found; expected a dataset"):
         staged_dataset(place, tmp_path)
-    name, content = damaged.relative_to(copy), damaged.read_bytes()
-    damaged.write_bytes(content[:-1])
-    store_folder(copy, place)
-    with pytest.raises(InputError, match=rf"{name}: damaged: its sha256"):
-        staged_dataset(place, tmp_path)
-    filesystem.put(f"{place}/{name.as_posix()}", [content])
-    filesystem.delete([f"{place}/{lacking.relative_to(copy).as_posix()}"])
+    store_folder(few, place)
+    first, second = (file.path for file in load_manifest(few).splits["test"].files)
+    filesystem.put(f"{place}/{first}", [(few / first).read_bytes()[:-1]])
+    with pytest.raises(InputError, match=rf"{first}: damaged: its sha256"):
+        staged_dataset(place, tmp_path / "a")
+    store_folder(few, place)
+    filesystem.delete([f"{place}/{second}"])
     with pytest.raises(InputError, match=r"manifest.json lists it; run this again"):
-        staged_dataset(place, tmp_path)
+        staged_dataset(place, tmp_path / "b")
