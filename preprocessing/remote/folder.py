@@ -166,8 +166,8 @@ class RemoteFolder:
     def _overtaken(self) -> InputError:
         return InputError(
             f"{self.path}: another run has uploaded since this one began with generation"
-            f" {self.index.generation}; nothing of this run's is there; run it again, and let one"
-            " run at a time work here"
+            f" {self.index.generation}; what this run has changed since is in"
+            f" {self.local.parent} until the next one; run it again, one run at a time"
         )
 
     def _has(self, name: str, index: Index) -> bool:

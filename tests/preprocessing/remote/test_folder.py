@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from configs import InputError
+from configs import Experiment, InputError
 from preprocessing import filesystem
+from preprocessing.dataset.given_transform import OF_A_JOB, given_transform
 from preprocessing.remote import folder as folder_module
 from preprocessing.remote import index as index_module
 from preprocessing.remote import transfer
-from preprocessing.remote.folder import name_of, publish, taken_in
+from preprocessing.remote.folder import name_of, part_here, publish, taken_in
 from preprocessing.remote.index import INDEX, Entry, Index, read_index, write_index
 from tests.object_store import killed_after, store_folder, tree
 
@@ -244,6 +245,19 @@ def test_a_path_in_the_copy_is_called_by_its_remote_name(path: str, tmp_path: Pa
         assert read_index(path) is None
         publish(folder.local / "backbone")
         assert read_index(path) == folder.index
+
+
+def test_a_part_of_a_job_is_read_without_the_rest(
+    path: str, job_dir: Path, experiment: Experiment, tmp_path: Path
+) -> None:
+    upload(path, tmp_path, tree(job_dir))
+    with part_here(path, OF_A_JOB) as folder:
+        assert {Path(name).parts[0] for name in tree(Path(folder))} == {"backbone"}
+        assert not list(Path(folder).rglob("model*"))
+        fitted = given_transform(folder, experiment, path)
+    assert fitted.digest == given_transform(str(job_dir), experiment).digest
+    with part_here(str(job_dir), OF_A_JOB) as folder:
+        assert folder == str(job_dir)
 
 
 def test_errors_name_the_remote_folder(path: str, tmp_path: Path) -> None:

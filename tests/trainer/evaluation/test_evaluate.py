@@ -20,6 +20,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 from configs import Experiment, InputError
 from configs.domains import is_single_topic
 from configs.section import read_section
+from preprocessing import filesystem
+from tests.object_store import store_folder
 from tests.tasks import TARGETS, TASKS
 from tests.trainer.conftest import MANIFEST, change_json, one_line, random_kernel, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
@@ -517,6 +519,24 @@ def test_without_the_truth_there_is_no_oracle(
 ) -> None:
     data, truth = moved
     shutil.rmtree(truth)
+    assert evaluate(experiment, data, Job(job_copy)).oracle is None
+
+
+def test_the_truth_may_lie_on_an_object_store(
+    moved: tuple[Path, Path],
+    experiment: Experiment,
+    job_copy: Path,
+    store: str,
+    result: dict[str, Any],
+) -> None:
+    data, truth = moved
+    place = f"{store}/evaluation/logs"
+    store_folder(truth, f"{place}/truth")
+    change_json(
+        data / "manifest.json", lambda manifest: manifest.update(input=f"{place}/*.parquet")
+    )
+    assert evaluate(experiment, data, Job(job_copy)).to_json()["oracle"] == result["oracle"]
+    filesystem.delete_folder(place)
     assert evaluate(experiment, data, Job(job_copy)).oracle is None
 
 
