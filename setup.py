@@ -50,6 +50,8 @@ DEV = [
     "kubernetes-validate>=1.36,<2",  # holds Kubernetes's own schemas
     # an S3 server for tests: moto[server] less the checkers of CloudFormation
     "moto[s3]>=5.1,<6",
+    "boto3>=1.34,<2",
+    "botocore>=1.34,<2",
     "flask>=3,<4",
     "flask-cors>=5,<7",
 ]

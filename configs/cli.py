@@ -38,6 +38,7 @@ _EXTRAS = {
         "train",
     ),
     **dict.fromkeys(("grpc", "grpc_health", "prometheus_client", "tensorflow_serving"), "serve"),
+    "boto3": "aws",
     "lightgbm": "bench",
     "optuna": "tune",
 }

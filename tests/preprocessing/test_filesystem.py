@@ -1,0 +1,88 @@
+"""Remote file systems: what their libraries raise is said in one line, and nothing else changes."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from configs import InputError
+from preprocessing import filesystem
+from preprocessing.remote.scratch import is_remote, scratch_folder
+
+
+def test_what_a_file_is_there(store: str, tmp_path: Path) -> None:
+    place = f"{store}/{tmp_path.name}"
+    assert filesystem.put(f"{place}/a=%22b%22/x", [b"one", b"two"]) == filesystem.write(
+        f"{place}/y.gz", b"onetwo"
+    )
+    assert list(filesystem.list_files(place)) == ["a=%22b%22/x", "y.gz"]
+    assert filesystem.find(f"{place}/*.gz") == [f"{place}/y.gz"]
+    stored = filesystem.list_stored(place)["y.gz"]
+    assert (stored.path, stored.bytes) == (f"{place}/y.gz", 6)
+    assert filesystem.read(f"{place}/y.gz") == b"".join(filesystem.read_parts(f"{place}/y.gz"))
+    filesystem.delete_folder(place)
+    assert filesystem.list_files(place) == {}
+
+
+def test_what_is_not_there(store: str) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        filesystem.read(f"{store}/nothing")
+    assert not filesystem.exists(f"{store}/nothing")
+    with pytest.raises(OSError, match=r"^s3://no-such-bucket/x: .*NoSuchBucket"):
+        filesystem.put("s3://no-such-bucket/x", [b"1"])
+
+
+def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Without:
+        """Beam where it has no file system for a scheme, and where boto3 is missing."""
+
+        @staticmethod
+        def open(path: str, **settings: str) -> None:
+            if path.startswith("gs://"):
+                raise ValueError("Unable to get filesystem from specified path")
+            raise AssertionError("Missing boto3 requirement")
+
+    monkeypatch.setattr(filesystem, "_beam", lambda: Without)
+    for path, extra in (("gs://b/x", "gcp"), ("s3://b/x", "aws")):
+        with pytest.raises(InputError, match=rf"^{path}: .* pip install '\.\[{extra}\]'$"):
+            filesystem.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("a//b/", Path("a/b")),
+        ("gs://bucket/a/", "gs://bucket/a"),
+        ("s3://", "s3://"),
+        ("x:/y", Path("x:/y")),
+    ],
+)
+def test_a_folder_on_the_command_line(text: str, given: Path | str) -> None:
+    found = filesystem.folder_argument(text)
+    assert found == given
+    assert is_remote(found) == isinstance(given, str)
+
+
+def test_copies_lie_in_a_folder_of_one_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    folder = scratch_folder(None)
+    assert folder.parent == tmp_path
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert scratch_folder(None) == folder
+    assert scratch_folder(tmp_path / "given") == tmp_path / "given"
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(InputError, match="is not yours"):
+        scratch_folder(None)
+
+
+def test_local_folders_need_no_beam() -> None:
+    """What a command imports to know that all its folders are local."""
+    code = (
+        "import sys, trainer.staging, preprocessing.remote.folder\n"
+        "sys.exit(bool({'apache_beam', 'boto3', 'pyarrow', 'tensorflow'} & sys.modules.keys()))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
