@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
 from configs import InputError
-from preprocessing.remote.scratch import is_remote, scratch_folder
+from preprocessing.remote.scratch import called, is_remote, scratch_folder
 
 _DATASET, _JOB, _TEACHER = "data", "job_dir", "teacher"
 
@@ -45,7 +45,7 @@ def at_hand(
     ):
         raise InputError(
             f"--job-dir: {given[_JOB]}: shards find each other by a folder that all of them see;"
-            " give one of a mount, and put the job where it is wanted after gather"
+            " give one of a mount, and python -m preprocessing.remote put it there after gather"
         )
     from preprocessing.dataset.staging import staged_dataset
     from preprocessing.remote.folder import RemoteFolder, taken_in
@@ -56,6 +56,7 @@ def at_hand(
         for name in wanted:
             if name == _DATASET:
                 arguments.data = staged_dataset(given[name], scratch)
+                open_folders.enter_context(called(arguments.data, given[name]))
                 continue
             folders[name] = open_folders.enter_context(taken_in(given[name], scratch))
             setattr(arguments, name, folders[name].local)

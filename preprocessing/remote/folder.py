@@ -30,7 +30,7 @@ from preprocessing.remote.index import (
     read_index,
     write_index,
 )
-from preprocessing.remote.scratch import check_store, copy_of, place_of
+from preprocessing.remote.scratch import called, check_store, copy_of, place_of
 from preprocessing.remote.transfer import Transfer, digest_of_beginning, download, upload
 
 KEPT_SECONDS = 6 * 3600
@@ -197,17 +197,17 @@ def taken_in(path: str, scratch: Path) -> Iterator[RemoteFolder]:
     """
     check_store(path)
     local = copy_of(scratch, path)
-    try:
-        with held(place_of(scratch, path), "wait for it, or give another --scratch"):
-            folder = RemoteFolder(path, local)
-            folder.take_in()
-            _open[local.resolve()] = folder
-            try:
-                yield folder
-            finally:
-                del _open[local.resolve()]
-    except InputError as error:
-        raise InputError(str(error).replace(str(local), path)) from None
+    with (
+        called(local, path),
+        held(place_of(scratch, path), "wait for it, or give another --scratch"),
+    ):
+        folder = RemoteFolder(path, local)
+        folder.take_in()
+        _open[local.resolve()] = folder
+        try:
+            yield folder
+        finally:
+            del _open[local.resolve()]
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import argparse
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from configs.errors import InputError
@@ -66,6 +68,15 @@ def place_of(scratch: Path, path: str, content: str = "") -> Path:
 def copy_of(scratch: Path, path: str, content: str = "") -> Path:
     """The local folder itself; its name is the remote one's."""
     return place_of(scratch, path, content) / path.rstrip("/").rpartition("/")[2]
+
+
+@contextmanager
+def called(local: Path, path: str) -> Iterator[None]:
+    """Raises an ``InputError`` that names a copy again with the name of the remote folder."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(str(error).replace(str(local), path)) from None
 
 
 def is_remote(path: object) -> bool:

@@ -19,7 +19,7 @@ from configs.errors import InputError
 from configs.files import delete, write_bytes
 from preprocessing import filesystem
 from preprocessing.remote.folder import KEPT_SECONDS
-from preprocessing.remote.scratch import check_store, copy_of, place_of
+from preprocessing.remote.scratch import called, check_store, copy_of, place_of
 from preprocessing.remote.transfer import Transfer, download, upload
 from serving.export.export_manifest import Record
 from serving.wire.version_files import RECORD, SAVED_MODEL, whole_versions
@@ -51,10 +51,8 @@ def models_here(path: str, scratch: Path) -> Iterator[Path]:
             (folder / str(number)).mkdir(parents=True, exist_ok=True)
         if numbers:
             _take_in(filesystem.join(path, str(numbers[-1])), folder / str(numbers[-1]))
-        try:
+        with called(folder, path):
             yield folder
-        except InputError as error:
-            raise InputError(str(error).replace(str(folder), path)) from None
 
 
 def upload_version(version: Path, path: str) -> None:

@@ -1,6 +1,7 @@
 """Versions on an object store: taken in to build on, whole or not there for who serves them."""
 
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,11 @@ from configs import InputError
 from preprocessing import filesystem
 from preprocessing.remote import transfer
 from serving.export import remote_models
+from serving.export.__main__ import main
 from serving.export.remote_models import models_here, upload_version
-from serving.export.version_writer import export
 from serving.score.version_choice import find_version
 from serving.wire.version_files import check_version, whole_versions
 from tests.object_store import killed_after, store_folder, tree
-from trainer.job import Job
 
 VERSION = {
     "saved_model.pb": b"graph",
@@ -97,21 +97,27 @@ def test_leftovers_of_killed_exports_go_in_the_end(
 
 
 def test_the_next_version_is_built_on_the_newest_one_there(
-    path: str, models_dir: Path, job_dir: Path, tmp_path: Path
+    path: str,
+    models_dir: Path,
+    job_dir: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     base = f"{path}/{models_dir.name}"
     store_folder(models_dir / "1", f"{base}/3")
     filesystem.put(f"{base}/2/saved_model.pb", [b"older"])
     filesystem.put(f"{base}/4/variables/half", [b"killed"])
-    (tmp_path / "left").mkdir()
     with models_here(base, tmp_path) as folder:
         assert folder.name == models_dir.name
         assert {one.name for one in folder.iterdir()} == {"2", "3"}
         assert tree(folder / "3") == tree(models_dir / "1")
-        new = export(Job(job_dir), folder)
-        assert new.name == "4"
-        assert (new / "saved_model.pb").samefile(folder / "3" / "saved_model.pb")
-        upload_version(new, base)
+    words = ["--job-dir", job_dir, "--output", base, "--scratch", tmp_path]
+    monkeypatch.setattr(sys, "argv", ["export", *map(str, words)])
+    main()
+    said = capsys.readouterr().err
+    assert "the rest is version 3's" in said
+    assert said.endswith(f"exported {base}/4\n")
     with models_here(base, tmp_path / "elsewhere") as folder:
         assert check_version(folder / "4")
         assert not any((folder / "3").iterdir())
