@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -89,6 +90,12 @@ def write(path: str, content: bytes) -> str:
 def write_parts(path: str, parts: Iterable[bytes]) -> str:
     """Writes a file as ``write`` does, of which no more than a part is in memory at a time."""
     digest = hashlib.sha256()
+    if path.startswith("s3://"):
+        parts = filter(None, parts)
+        first = next(parts, b"")
+        if not first:
+            return put(path, ())
+        parts = chain((first,), parts)
     with _new_file(path) as file:
         for part in parts:
             file.write(part)
@@ -105,12 +112,25 @@ def put(path: str, parts: Iterable[bytes]) -> str:
     """
     digest = hashlib.sha256()
     with _said(path):
-        remote = _beam()
+        remote, parts = _beam(), filter(None, parts)
+        first = next(parts, b"")
+        if not first and path.startswith("s3://"):
+            _put_empty(path)
+            return digest.hexdigest()
         with remote.create(path, **_RAW) as file:
-            for part in parts:
+            for part in chain((first,), parts):
                 file.write(part)
                 digest.update(part)
     return digest.hexdigest()
+
+
+def _put_empty(path: str) -> None:
+    """Beam sends what it writes to S3 in parts, and S3 takes no object of none."""
+    from apache_beam.io.aws.s3io import S3IO, parse_s3_path
+
+    bucket, key = parse_s3_path(path)
+    boto = S3IO(options=_beam()._pipeline_options).client.client
+    boto.put_object(Bucket=bucket, Key=key, Body=b"")
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,16 @@ def test_what_a_file_is_there(store: str, tmp_path: Path) -> None:
     assert filesystem.list_files(place) == {}
 
 
+def test_an_empty_file_is_one_there_too(store: str, tmp_path: Path) -> None:
+    place = f"{store}/{tmp_path.name}"
+    assert filesystem.put(f"{place}/a", []) == filesystem.write(f"{place}/b", b"")
+    assert filesystem.put(f"{place}/c", iter([b"", b"1", b""])) == filesystem.write_parts(
+        f"{place}/d", [b"", b"1"]
+    )
+    found = {name: filesystem.read(path) for name, path in filesystem.list_files(place).items()}
+    assert found == {"a": b"", "b": b"", "c": b"1", "d": b"1"}
+
+
 def test_what_is_not_there(store: str) -> None:
     with pytest.raises(FileNotFoundError, match="nothing"):
         filesystem.read(f"{store}/nothing")
