@@ -63,7 +63,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("backbone",),
         ("reports",),
         ("data", "losses", "metrics"),
-        ("job", "staging", "target_rows"),
+        ("distribution", "job", "staging", "target_rows"),
     ),
     "serving": (
         ("selfcheck", "signature_lock"),

@@ -14,6 +14,8 @@ import tf_keras
 from configs import Experiment
 from configs.prediction.tasks import Target, Tasks
 from configs.tensorflow_import import tf
+from trainer.distribution.batch_share import batch_share
+from trainer.distribution.workers import ALONE, Workers
 from trainer.target_rows import REQUEST, defining_columns
 
 
@@ -140,6 +142,9 @@ def weighted_mean(
 ) -> tf.Tensor:
     """Weighted mean of losses: of all rows, or of every group of rows by itself.
 
+    Where several workers share a batch, the mean of all rows is over the batch: what comes back is
+    what the rows here add to it.
+
     Args:
       losses: ``[N]``.
       weights: ``[N]``.
@@ -151,7 +156,8 @@ def weighted_mean(
     """
     losses *= weights
     if groups is None:
-        return tf.math.divide_no_nan(tf.reduce_sum(losses), tf.reduce_sum(weights))
+        (total,) = batch_share().total(tf.reduce_sum(weights))
+        return tf.math.divide_no_nan(tf.reduce_sum(losses), total)
     sums = tf.math.unsorted_segment_sum(tf.stack([losses, weights], axis=1), groups, count)
     return tf.math.divide_no_nan(sums[:, 0], sums[:, 1])
 
@@ -335,11 +341,14 @@ class Objectives:
                 total += rows.target.loss_weight * _with_ranking(rows, task_loss, requests)
         return total
 
-    def means(self) -> dict[str, float]:
-        """Label and prediction means since the last call, by metric name; resets them."""
-        means = {}
-        for ranking in self._rankings.values():
-            for metric in ranking.metrics:
-                means[metric.name] = float(metric.result())
-                metric.reset_state()
-        return means
+    def means(self, workers: Workers = ALONE) -> dict[str, float]:
+        """Label and prediction means since the last call, by metric name, over the rows of all
+        workers; resets them.
+        """
+        metrics = [metric for ranking in self._rankings.values() for metric in ranking.metrics]
+        sums = [tf.stack([metric.total, metric.count]) for metric in metrics]
+        (sums,) = workers.sum([tf.stack(sums)])
+        for metric in metrics:
+            metric.reset_state()
+        found = tf.math.divide_no_nan(sums[:, 0], sums[:, 1]).numpy().tolist()
+        return dict(zip((metric.name for metric in metrics), found, strict=True))

@@ -7,6 +7,7 @@ service launches.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from configs.cli import (
 from configs.domains import ALL, named_domains
 from preprocessing.filesystem import folder_argument
 from preprocessing.remote.scratch import add_scratch_argument
+from trainer.distribution.cluster import read_cluster
 from trainer.explanation import command as explanation_arguments
 from trainer.fleet import command as fleet_arguments
 from trainer.job import Job
@@ -47,8 +49,25 @@ if TYPE_CHECKING:
 def main() -> None:
     """Parses the command line and runs the subcommand, on local copies of remote folders."""
     arguments = _parser().parse_args(_with_default_subcommand(sys.argv[1:]))
-    with at_hand(arguments):
+    if arguments.command in _BY_FIRST and not _is_first(arguments.command):
+        return
+    with at_hand(arguments, changes=arguments.command not in _TOGETHER or not _rank()):
         arguments.function(arguments)
+
+
+def _rank() -> int:
+    """Of this process among several workers (``TF_CONFIG``), of which the first alone writes."""
+    cluster = read_cluster(os.environ)
+    return cluster.rank if cluster else 0
+
+
+def _is_first(what: str) -> bool:
+    """Whether this is the process that goes on where one alone does something: of several workers
+    (``TF_CONFIG``) the first. The others say so.
+    """
+    if rank := _rank():
+        print(f"worker {rank}: {what} is done by worker 0 alone", file=sys.stderr)
+    return not rank
 
 
 @contextmanager
@@ -149,17 +168,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
-    experiment = read_config(arguments)
+    experiment, cluster = read_config(arguments), read_cluster(os.environ)
     check_dataset(arguments.data, *experiment.fitted_on, experiment.pretrain.validation)
     taught = Job(arguments.teacher) if arguments.teacher else None
     if taught:
         taught.check_finished()
     with _tensorflow():
+        from trainer.distribution.joining import facts_of, joined
         from trainer.training.pretrain import one_thread_an_operation, pretrain
 
         if alone:  # not before the other steps, whose operations are few and large
             one_thread_an_operation()
-        pretrain(experiment, arguments.data, Job(arguments.job_dir), taught)
+        facts = facts_of(experiment, arguments.data, arguments.teacher) if cluster else {}
+        with joined(cluster, facts) as workers:
+            pretrain(experiment, arguments.data, Job(arguments.job_dir), taught, None, workers)
 
 
 def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
@@ -231,6 +253,8 @@ def _run(arguments: argparse.Namespace) -> None:
     from preprocessing.remote.folder import publish
 
     _pretrain(arguments, alone=False)
+    if not _is_first("what follows pre-training"):
+        return
     publish(arguments.job_dir)
     _finetune(arguments, alone=False)
     publish(arguments.job_dir)
@@ -313,6 +337,12 @@ def _tune(arguments: argparse.Namespace) -> None:
         result = tune(space, *where, arguments.trials, arguments.timeout)
     print(render_summary(result, arguments.job_dir), end="")
 
+
+_TOGETHER = ("run", "pretrain")
+"""Commands that several workers run together."""
+
+_BY_FIRST = ("finetune", "gather", "evaluate", "report", "tune")
+"""Commands that the first of several workers runs alone, for services that start all of them."""
 
 _COMMANDS = {
     "run": (_run, "pretrain, finetune, evaluate and report in turn (the default)"),

@@ -41,9 +41,10 @@ from preprocessing.features.transform import Output, transform_outputs
 from trainer.backbone.frozen_pass import run_frozen
 from trainer.backbone.model import build_backbone, inference_model
 from trainer.data.dataset import Dataset
+from trainer.evaluation.validation import validation_figures
 from trainer.metrics.task_metrics import auc, mean_defined
 from trainer.training.backbone_step import Learner
-from trainer.training.pretrain import one_thread_an_operation, validation_figures
+from trainer.training.pretrain import one_thread_an_operation
 
 _WARM_BATCHES = 20
 _CHECKS = 4

@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import cache
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +16,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer
 
 from configs import Experiment, InputError
+from configs.digests.code import code_digest
 from configs.digests.listed_files import Listed, check_files, sha256_of
 from configs.digests.sealed_json import write_sealed
 from configs.section import Section, read_section
@@ -27,8 +27,6 @@ from trainer.job import COMPOSE, Job
 from trainer.kernels.kernel import KernelShape
 from trainer.memory.memory_store import StoredMemory
 from trainer.registry.kernel_registry import StoredKernel
-
-_PACKAGES = ("configs", "preprocessing", "trainer", "serving")
 
 
 def _read_layout(content: Any) -> Any:
@@ -161,7 +159,7 @@ def sources_of(job: Job, experiment: Experiment) -> dict[str, str]:
         "experiment": _digest(settings),
         "set of topics": _digest(topics),
         "golden requests": sha256_of(job.golden),
-        "code": _code(),
+        "code": code_digest(),
         "libraries": libraries,
     }
 
@@ -212,15 +210,3 @@ def files_of(
 
 def _digest(settings: Any) -> str:
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
-
-
-@cache
-def _code() -> str:
-    """sha256 over every module of ours."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parents[2]
-    for path in sorted(path for package in _PACKAGES for path in (root / package).rglob("*.py")):
-        digest.update(
-            f"{path.relative_to(root)}\n".encode() + hashlib.sha256(path.read_bytes()).digest()
-        )
-    return digest.hexdigest()

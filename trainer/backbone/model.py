@@ -23,8 +23,11 @@ from trainer.backbone.bodies.ple import ple
 from trainer.backbone.bodies.shared_bottom import shared_bottom
 from trainer.backbone.bodies.star import star
 from trainer.backbone.feature_vectors import feature_vectors
+from trainer.backbone.layers.domain_specific import PartitionedNormalization
+from trainer.backbone.layers.embedding import IdDropout, RowEmbedding
 from trainer.backbone.layers.feature_cross import cross
 from trainer.backbone.layers.intercepts import Intercepts
+from trainer.backbone.layers.row_draws import RowDropout
 
 BIAS = "position_logit"
 _INTERCEPTS = "intercepts"
@@ -88,7 +91,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
         axis=-1,
     )
     if settings.dropout:
-        x = keras.layers.Dropout(settings.dropout, seed=next(seeds), name="dropout")(x)
+        x = RowDropout(settings.dropout, seed=next(seeds), name="dropout")(x)
     x = cross(x, build)
     tasks = body_of(experiment)(x, build)
     heads = {
@@ -108,6 +111,20 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
         heads,
         name=f"{experiment.name}_backbone".replace("-", "_").replace(".", "_"),
     )
+
+
+def check_shared(model: keras.Model) -> None:
+    """Raises ``InputError`` where a layer, such as one of an installed package, draws numbers or
+    keeps moments of a batch without knowing that other workers have the rest of it.
+    """
+    aware = (IdDropout, RowDropout, PartitionedNormalization, Intercepts, RowEmbedding)
+    for layer in model.layers:
+        if layer.non_trainable_variables and not isinstance(layer, aware):
+            raise InputError(
+                f"backbone: layer '{layer.name}' ({type(layer).__name__}) draws numbers, or keeps"
+                " moments of a batch, of which each of several workers has a part; train in one"
+                " process, or leave the layer out"
+            )
 
 
 def body_of(experiment: Experiment) -> Body:

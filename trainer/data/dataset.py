@@ -18,12 +18,14 @@ from configs.topics import Topic
 from preprocessing.dataset.manifest import ColumnFormat, Manifest, load_manifest
 from preprocessing.dataset.record_format import decode_block
 from preprocessing.features.fitted import Fitted
+from trainer.data.batch_cut import part_of
 from trainer.data.key_columns import KeyColumns
 from trainer.data.known_labels import KnownLabels
 from trainer.data.raw_columns import RAW, RawColumns
 from trainer.data.row_weights import WEIGHT, check_weights
 from trainer.data.side_column import SideColumn
 from trainer.data.topic_columns import TopicColumns
+from trainer.distribution.workers import ALONE, Workers
 from trainer.target_rows import KNOWN, REQUEST
 
 _INTERLEAVED_FILES = 16
@@ -150,7 +152,7 @@ class Dataset:
         return kept | self.topics.columns | self.keys.columns | self.known.columns
 
     def shuffled_batches(
-        self, split: str, batch_size: int, seed: int, epoch: int = 0
+        self, split: str, batch_size: int, seed: int, epoch: int = 0, workers: Workers = ALONE
     ) -> tf.data.Dataset:
         """One epoch of a split in an order that is a function of seed, epoch and TensorFlow's
         global seed; the last batch may be smaller.
@@ -159,6 +161,9 @@ class Dataset:
         buffers of ``_SHUFFLED_ROWS``. Where a loss is of requests, whole files are read, of which
         each holds all that it has of a request, ``_SHUFFLED_FILES`` together, and their requests
         are mixed: a request's rows are in one batch, but for one on each of its borders.
+
+        Of several workers each reads all rows and keeps its part of every batch
+        (``trainer.data.batch_cut``), so that batches are the same, whatever their number is.
         """
         paths = self._paths(split)
         order = random_stream(seed, Purpose.FILE_ORDER, epoch).permutation(paths)
@@ -178,12 +183,14 @@ class Dataset:
             if self.in_requests
             else self._interleaved(files, integer_seed(seed, Purpose.BLOCK_ORDER, epoch))
         )
-        return (
+        batches = (
             buffers.enumerate()
             .map(mix, num_parallel_calls=2, deterministic=True)
             .rebatch(batch_size)
-            .prefetch(4)
         )
+        if workers.size > 1:
+            batches = batches.map(lambda whole: part_of(whole, workers, self.in_requests))
+        return batches.prefetch(4)
 
     def _interleaved(self, files: tf.data.Dataset, seed: int) -> tf.data.Dataset:
         """Buffers of rows of blocks that are drawn from many files."""

@@ -7,7 +7,7 @@ from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
-from configs import Experiment
+from configs import Experiment, InputError
 from configs.digests.listed_files import Listed, check_files, sha256_of
 from configs.digests.sealed_json import read_sealed, write_sealed
 from configs.files import atomic_directory
@@ -28,10 +28,23 @@ def scores_folder(job: Job) -> Path:
     return job.backbone / "teacher"
 
 
-def teacher_scores(
-    teacher: Teacher, experiment: Experiment, dataset: Dataset, job: Job
-) -> SideColumn:
-    """The teacher's logits of every row that the student learns from; scored unless they are there.
+def scores_column(experiment: Experiment, dataset: Dataset, job: Job) -> SideColumn:
+    """Where ``teacher_scores`` has left the scores of a student's job. Raises ``InputError`` where
+    they cannot be seen.
+    """
+    folder = scores_folder(job)
+    if not (folder / _ABOUT).exists():
+        raise InputError(
+            f"{folder}: not found: the teacher's scores, which the first worker has written; give"
+            " all workers a --job-dir that they share"
+        )
+    paths = {name: _paths(folder, dataset, name) for name in experiment.fitted_on}
+    return SideColumn(TEACHER_LOGITS, _format(experiment), paths)
+
+
+def teacher_scores(teacher: Teacher, experiment: Experiment, dataset: Dataset, job: Job) -> None:
+    """Writes the teacher's logits of every row that the student learns from, for
+    ``scores_column``; leaves them as they are where they are there.
 
     Args:
       teacher: that scores.
@@ -47,7 +60,6 @@ def teacher_scores(
         "teacher": {name: value for name, value in teacher.record.items() if name != "job"},
         "rows": {name: dataset.manifest.rows_digest(name) for name in splits},
     }
-    paths = {name: _paths(folder, dataset, name) for name in splits}
     if not _stored(folder, of):
         with atomic_directory(folder, replace=True) as aside:
             for name in splits:
@@ -56,7 +68,6 @@ def teacher_scores(
             written = (path for name in splits for path in _paths(aside, dataset, name))
             files = {path.name: sha256_of(path) for path in written}
             write_sealed(aside / _ABOUT, {**of, "files": files})
-    return SideColumn(TEACHER_LOGITS, _format(experiment), paths)
 
 
 def _format(experiment: Experiment) -> ColumnFormat:

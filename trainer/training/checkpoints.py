@@ -18,6 +18,7 @@ from configs.tensorflow_import import tf
 from preprocessing.remote.folder import publish
 from trainer.backbone.layers.chunked_tables import release
 from trainer.data.dataset import Dataset
+from trainer.distribution.agreement import hand_out, told
 from trainer.job import Job
 from trainer.training.backbone_step import Learner
 from trainer.training.early_stopping import EarlyStopping
@@ -81,22 +82,29 @@ class Checkpoints:
     """
 
     def __init__(self, job: Job, learner: Learner, rows: dict[str, str]) -> None:
-        """Of a backbone with its optimisers, which learns from such rows (``rows_of``)."""
-        for path in job.checkpoints.glob("*/*"):
-            if _UNFINISHED.fullmatch(path.name):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
-        self._job, self._learner, self._rows = job, learner, rows
-        self._saved_state = tf.Variable("", dtype=tf.string)
+        """Of a backbone with its optimisers, which learns from such rows (``rows_of``). Of several
+        workers rank 0 saves and reads, and the others get what it has.
+        """
+        self._learner, self._workers = learner, learner.workers
         self._weights = {"weights": [variable.value for variable in learner.model.variables]}
-        self._beside = {**learner.state, "state": self._saved_state}
         self._updates = {
             "updates": learner.adagrad.updates
         }  # in the best: a row learned after it counts as unseen again
+        if self._workers.rank:
+            return
+        for path in job.checkpoints.glob("*/*"):
+            if _UNFINISHED.fullmatch(path.name):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._job, self._rows = job, rows
+        self._saved_state = tf.Variable("", dtype=tf.string)
+        self._beside = {**learner.state, "state": self._saved_state}
         self.latest = _manager(job, "latest", **self._weights, **self._beside)
         self.best = _manager(job, "best", **self._weights, **self._updates)
 
     def save(self, state: RunState) -> None:
         """Saves everything, and uploads a job that is elsewhere."""
+        if self._workers.rank:
+            return
         state.rows, state.experiment = self._rows, self._experiment()
         self._saved_state.assign(json.dumps(asdict(state)))
         self.latest.save(state.total_steps)
@@ -104,15 +112,23 @@ class Checkpoints:
 
     def save_best(self, step: int) -> None:
         """Saves the weights of a step, which validation likes best so far."""
-        self.best.save(step)
+        if not self._workers.rank:
+            self.best.save(step)
 
     def restore(self) -> RunState | None:
-        """Restores everything; None where nothing has been saved yet.
+        """Restores everything, on all workers; None where nothing has been saved yet.
 
         Raises:
           InputError: the checkpoint is damaged, of another program, of other rows or of other
             settings.
         """
+        state = None if self._workers.rank else self._restored()
+        text = told(self._workers, json.dumps(asdict(state)) if state else "")
+        optimizers = [*self._learner.state["adam"], *self._learner.adagrad.variables]
+        hand_out(self._workers, [*self._weights["weights"], *optimizers])
+        return RunState.from_json(text) if text else None
+
+    def _restored(self) -> RunState | None:
         if self.latest.latest_checkpoint is None:
             about = Path(self.latest.directory) / "checkpoint"
             if about.exists():
@@ -131,9 +147,14 @@ class Checkpoints:
         return state
 
     def restore_best(self, step: int) -> None:
-        """Restores the weights of a step. Raises ``InputError`` where its checkpoint is missing or
-        damaged: the last weights are not published in its place.
+        """Restores the weights of a step, on all workers. Raises ``InputError`` where its
+        checkpoint is missing or damaged: the last weights are not published in its place.
         """
+        if not self._workers.rank:
+            self._read_best(step)
+        hand_out(self._workers, [*self._weights["weights"], *self._learner.adagrad.updates])
+
+    def _read_best(self, step: int) -> None:
         path = self.best.latest_checkpoint
         if path is None or not path.endswith(f"-{step}"):
             raise InputError(

@@ -25,6 +25,8 @@ from trainer.backbone.frozen_pass import BackboneOutputs, feature_tensors
 from trainer.backbone.model import intercepts_of
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import with_progress
+from trainer.distribution.agreement import hand_out
+from trainer.distribution.workers import ALONE, Workers
 from trainer.losses import predicted
 from trainer.metrics.task_metrics import Floats
 from trainer.target_rows import is_known, loss_columns
@@ -42,7 +44,11 @@ _FURTHEST = 30.0
 
 
 def set_intercepts(
-    inference: keras.Model, dataset: Dataset, experiment: Experiment, rows: int = MOST_ROWS
+    inference: keras.Model,
+    dataset: Dataset,
+    experiment: Experiment,
+    rows: int = MOST_ROWS,
+    workers: Workers = ALONE,
 ) -> tuple[float, ...]:
     """Sets a backbone's intercepts from rows of ``pretrain.split``.
 
@@ -54,6 +60,7 @@ def set_intercepts(
       dataset: where the split is.
       experiment: names the split and the labels.
       rows: how many are read at most, about: every so many-th block of the split.
+      workers: that have the backbone; rank 0 sets them for all.
 
     Returns:
       The intercept of each tower, which is added to its logit.
@@ -61,7 +68,17 @@ def set_intercepts(
     towers = len(experiment.tasks.towers)
     if (intercepts := intercepts_of(inference)) is None:
         return (0.0,) * towers
-    intercepts.assign(np.zeros(towers, np.float32))
+    if not workers.rank:
+        intercepts.assign(np.zeros(towers, np.float32))
+        intercepts.assign(_found(inference, dataset, experiment, rows))
+    hand_out(workers, [intercepts.value])
+    return tuple(intercepts.numpy().tolist())
+
+
+def _found(
+    inference: keras.Model, dataset: Dataset, experiment: Experiment, rows: int
+) -> tuple[float, ...]:
+    """``fit_intercepts`` on rows under a backbone whose own are 0."""
     split = experiment.pretrain.split
     every = ceil(dataset.rows(split) / rows)
     batches = dataset.batches(split, _BATCH, every)
@@ -70,16 +87,14 @@ def set_intercepts(
         heads = inference.predict_on_batch(feature_tensors(columns, inference))
         logits.append(heads["logits"])
         kept.append({name: columns[name] for name in loss_columns(experiment.tasks)})
-    found = fit_intercepts(
+    return fit_intercepts(
         BackboneOutputs(
             np.concatenate(logits),
-            np.empty((0, towers, 0), np.float32),
+            np.empty((0, len(experiment.tasks.towers), 0), np.float32),
             {name: np.concatenate([part[name] for part in kept]) for name in kept[0]},
         ),
         experiment,
     )
-    intercepts.assign(found)
-    return found
 
 
 def fit_intercepts(outputs: BackboneOutputs, experiment: Experiment) -> tuple[float, ...]:

@@ -2,16 +2,41 @@
 weight for the rest.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 
 from configs.tensorflow_import import tf
+from trainer.distribution.workers import Rows
 
 _DENSE_ROWS = 1 << 14
 """Tables of at most so many rows are updated whole: their sums are soon made, and no batch's
 rows need to be told apart.
 """
+
+RowSums: TypeAlias = tf.Tensor | Rows | None
+"""A table's gradient with one value a row: of all rows, or of those of the batch; None where there
+is no gradient.
+"""
+
+
+def summed_by_row(
+    gradients: list[tf.IndexedSlices | None], tables: list[tf.Variable]
+) -> list[RowSums]:
+    """The gradients of tables, a row's values summed where it occurs several times."""
+    found: list[RowSums] = []
+    for gradient, table in zip(gradients, tables, strict=True):
+        if gradient is None:
+            found.append(None)
+        elif table.shape[0] <= _DENSE_ROWS:
+            found.append(
+                tf.math.unsorted_segment_sum(gradient.values, gradient.indices, table.shape[0])
+            )
+        else:
+            numbers, position = tf.unique(gradient.indices)
+            sums = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(numbers))
+            found.append(Rows(numbers, sums))
+    return found
 
 
 class FusedAdam(keras.optimizers.Adam):
@@ -83,23 +108,24 @@ class RowWiseAdagrad(tf.Module):
         """Updates ``tables`` (those of the constructor, in its order) in place. A row that
         occurs several times is updated once.
         """
+        self.apply_sums(summed_by_row(gradients, tables), tables)
+
+    def apply_sums(self, sums_by_row: list[RowSums], tables: list[tf.Variable]) -> None:
+        """``apply``, of gradients that have been summed (``summed_by_row``)."""
         for index, (gradient, table, accumulator) in enumerate(
-            zip(gradients, tables, self.accumulators, strict=True)
+            zip(sums_by_row, tables, self.accumulators, strict=True)
         ):
             if gradient is None:
                 continue
-            if table.shape[0] <= _DENSE_ROWS:
-                summed = tf.math.unsorted_segment_sum(
-                    gradient.values, gradient.indices, table.shape[0]
-                )
+            if not isinstance(gradient, Rows):
+                summed = gradient
                 sums = accumulator.assign_add(tf.reduce_mean(tf.square(summed), axis=1))
                 table.assign_sub(
                     self._change(summed, sums)
                 )  # a sum of 0 moves neither the row nor its accumulator
                 row_index = tf.range(table.shape[0])
             else:
-                row_index, position = tf.unique(gradient.indices)
-                summed = tf.math.unsorted_segment_sum(gradient.values, position, tf.size(row_index))
+                row_index, summed = gradient
                 accumulator.scatter_add(
                     tf.IndexedSlices(tf.reduce_mean(tf.square(summed), axis=1), row_index)
                 )

@@ -1,5 +1,6 @@
 """Pre-training of the backbone: resumable, repeatable, stopped early on validation."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -18,17 +19,17 @@ from configs.random_streams import Purpose, integer_seed
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import transform_outputs
 from preprocessing.profile.data_profile import copy_profile
-from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
-from trainer.backbone.model import build_backbone, inference_model
+from trainer.backbone.frozen_pass import run_frozen
+from trainer.backbone.model import build_backbone, check_shared, inference_model
 from trainer.backbone.pretrained_vectors import fill_tables
 from trainer.backbone.saving import job_fingerprint, save_backbone
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
-from trainer.distillation.stored_scores import scores_folder, teacher_scores
+from trainer.distillation.stored_scores import scores_column, scores_folder, teacher_scores
+from trainer.distribution.agreement import told
+from trainer.distribution.workers import ALONE, Workers
+from trainer.evaluation.validation import monitored, shown, validation_figures
 from trainer.job import Job
-from trainer.kernels.scoring import entire_space_aucs
-from trainer.losses import Objectives, learned_scores
-from trainer.metrics.task_metrics import mean_defined
 from trainer.registry.golden_scores import keep_requests
 from trainer.reports.text_table import describe_teacher
 from trainer.training.backbone_step import Learner
@@ -67,9 +68,13 @@ def pretrain(
     job: Job,
     taught: Job | None = None,
     before_epoch: BeforeEpoch | None = None,
+    workers: Workers = ALONE,
 ) -> None:
     """Trains a backbone and writes it to ``<job>/backbone``; resumes an interrupted run; does
     nothing where it is finished.
+
+    Of several workers rank 0 alone reads and writes the job, validates, and tells the others what
+    it has found; a teacher's scores are the one thing that all of them read there.
 
     Args:
       experiment: what is trained.
@@ -79,59 +84,90 @@ def pretrain(
         where None.
       before_epoch: is called before every epoch but the first, and where an interrupted run goes
         on; what it raises ends the run, which can be gone on with.
+      workers: that train it together.
 
     Raises:
       InputError: no such dataset, a dataset of other settings, a job directory with a run of other
-        settings, other rows or another teacher, or a teacher that cannot read the dataset.
+        settings, other rows or another teacher, a teacher that cannot read the dataset, or
+        something that several workers cannot train together.
       LossError: the loss became no number.
     """
     experiment = experiment_taught(experiment, taught)
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
-    teacher = open_teacher(experiment, dataset, job, taught)
-    claim(job, experiment, dataset, teacher)
-    rows = rows_of(experiment, dataset)
-    if job.finished:
-        check_rows(job, job.rows, rows)
-        delete(scores_folder(job))  # of a run that was killed at its very end
-        print(
-            f"{job.backbone}: finished already; choose another --job-dir to train again",
-            file=sys.stderr,
-        )
+    _check_shareable(experiment, workers)
+    rows, finished, first = rows_of(experiment, dataset), "", not workers.rank
+    if first:
+        teacher = open_teacher(experiment, dataset, job, taught)
+        claim(job, experiment, dataset, teacher)
+        if job.finished:
+            check_rows(job, job.rows, rows)
+            delete(scores_folder(job))  # of a run that was killed at its very end
+            finished = f"{job.backbone}: finished already; choose another --job-dir to train again"
+    if finished := told(workers, finished):
+        print(finished, file=sys.stderr)
         return
     # What the job keeps of the dataset: where it is damaged, that is said before any training.
-    copy_profile(dataset.folder, dataset.manifest, job.profile)
-    if dataset.manifest.golden_requests:  # else fine-tuning asks for them
-        keep_requests(dataset, job)
+    if first:
+        copy_profile(dataset.folder, dataset.manifest, job.profile)
+        if dataset.manifest.golden_requests:  # else fine-tuning asks for them
+            keep_requests(dataset, job)
     dataset.tell_unknown(experiment.pretrain.split, learned=True)
     dataset.tell_unknown(experiment.pretrain.validation)
     keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
-    if teacher:
+    if first and teacher:
         print(describe_teacher(teacher.record), file=sys.stderr)
-        dataset = replace(dataset, side=teacher_scores(teacher, experiment, dataset, job))
-    run = _Run(experiment, dataset, job)
+        teacher_scores(teacher, experiment, dataset, job)
+    if told(workers, "taught" if first and teacher else ""):
+        dataset = replace(dataset, side=scores_column(experiment, dataset, job))
+    run = _Run(experiment, dataset, job, workers)
     run.train(before_epoch)
     if experiment.pretrain.progressive:
         learn_window(experiment, dataset, job, run.learner, run.inference)
+    if not first:
+        return
     save_backbone(run.model, job.backbone)
     write_json(job.backbone / "history.json", run.state.history)
     job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
     delete(scores_folder(job))  # they were for going on with an interrupted run
 
 
+def _check_shareable(experiment: Experiment, workers: Workers) -> None:
+    """Raises ``InputError`` where several workers cannot train this experiment together."""
+    if (
+        workers.size > 1
+        and experiment.pretrain.progressive
+        and experiment.tasks.learned_in_requests
+    ):
+        raise InputError(
+            "pretrain.progressive: several workers cannot go through the window where a loss is of"
+            " requests (tasks.*.ranking_loss), whose rows they would part; train in one process, or"
+            " leave one of the two out"
+        )
+
+
 class _Run:
     """One pre-training run: model, optimisers, position in the data, checkpoints."""
 
-    def __init__(self, experiment: Experiment, dataset: Dataset, job: Job) -> None:
+    def __init__(
+        self, experiment: Experiment, dataset: Dataset, job: Job, workers: Workers = ALONE
+    ) -> None:
         self.experiment, self.settings, self.dataset = experiment, experiment.pretrain, dataset
+        self.workers = workers
         self.model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
         for filled in fill_tables(self.model, experiment, dataset.fitted):
             print(filled.words, file=sys.stderr)
+        if workers.size > 1:
+            check_shared(self.model)
         self.inference = inference_model(self.model, experiment)
-        self.learner = Learner(self.model, experiment)
+        self.learner = Learner(self.model, experiment, workers=workers)
         self.state = RunState(stopping=EarlyStopping(self.settings.patience))
         self.checkpoints = Checkpoints(job, self.learner, rows_of(experiment, dataset))
-        self.writer = tf.summary.create_file_writer(str(job.logs / "pretrain"))
+        self.writer = (
+            tf.summary.create_noop_writer()
+            if workers.rank
+            else tf.summary.create_file_writer(str(job.logs / "pretrain"))
+        )
 
     def train(self, before_epoch: BeforeEpoch | None = None) -> None:
         """Trains to the end, from the last checkpoint where there is one."""
@@ -151,10 +187,10 @@ class _Run:
                 " bring more (pretrain.epochs)",
                 file=sys.stderr,
             )
-        found = set_intercepts(self.inference, self.dataset, self.experiment)
+        found = set_intercepts(self.inference, self.dataset, self.experiment, workers=self.workers)
         towers = zip(self.experiment.tasks.towers, found, strict=True)
-        shown = ", ".join(f"{name.upper()} {value:+.4f}" for name, value in towers)
-        print(f"intercepts: {shown}", file=sys.stderr)
+        listed = ", ".join(f"{name.upper()} {value:+.4f}" for name, value in towers)
+        print(f"intercepts: {listed}", file=sys.stderr)
         self.writer.flush()
 
     def _train_epoch(self) -> None:
@@ -169,7 +205,7 @@ class _Run:
             for part in range(1, self.settings.validations_per_epoch + 1)
         }
         batches = self.dataset.shuffled_batches(
-            self.settings.split, batch_size, self.experiment.seed, state.epoch
+            self.settings.split, batch_size, self.experiment.seed, state.epoch, self.workers
         )
         iterator = iter(batches.skip(state.step))
         with row_bar(
@@ -192,7 +228,9 @@ class _Run:
                 bar.update(int(learned))
                 if state.total_steps % _LOG_STEPS == 0:
                     bar.set_postfix(loss=f"{state.loss_sum / state.loss_count:.4f}", refresh=False)
-                    self._log({"loss": float(losses[-1]), **self.learner.objectives.means()})
+                    self._log(
+                        {"loss": float(losses[-1]), **self.learner.objectives.means(self.workers)}
+                    )
                 if state.step in validate_at:
                     self._validate()
                 if state.total_steps % self.settings.checkpoint_steps == 0 and state.step < steps:
@@ -214,11 +252,8 @@ class _Run:
             self.settings.progressive
         ):  # rows of validation may hold ids that the window is the first to teach
             fill_cold_rows(self.learner, self.experiment)
-        set_intercepts(self.inference, self.dataset, self.experiment, A_FEW_ROWS)
-        outputs = run_frozen(
-            self.inference, self.dataset, self.settings.validation, tap=None, title="validation"
-        )
-        figures = validation_figures(outputs, self.learner.objectives, self.experiment)
+        set_intercepts(self.inference, self.dataset, self.experiment, A_FEW_ROWS, self.workers)
+        figures = self._validation_figures()
         state.history.append(
             {
                 "step": state.total_steps,
@@ -228,7 +263,7 @@ class _Run:
             }
         )
         state.loss_sum, state.loss_count = 0.0, 0
-        print(f"validation: {_shown(figures)}", file=sys.stderr)
+        print(f"validation: {shown(figures)}", file=sys.stderr)
         self._log(
             {f"validation_{name}": value for name, value in figures.items() if value is not None}
         )
@@ -238,6 +273,19 @@ class _Run:
         if improved and self.settings.epochs * self.settings.validations_per_epoch > 1:
             self.checkpoints.save_best(state.total_steps)
 
+    def _validation_figures(self) -> dict[str, float | None]:
+        """As rank 0 finds them: so all workers stop after the same step."""
+        found = ""
+        if not self.workers.rank:
+            outputs = run_frozen(
+                self.inference, self.dataset, self.settings.validation, tap=None, title="validation"
+            )
+            found = json.dumps(
+                validation_figures(outputs, self.learner.objectives, self.experiment)
+            )
+        figures: dict[str, float | None] = json.loads(told(self.workers, found))
+        return figures
+
     def _checkpoint(self) -> None:
         self.checkpoints.save(self.state)
 
@@ -245,39 +293,3 @@ class _Run:
         with self.writer.as_default(step=self.state.total_steps):
             for name, value in figures.items():
                 tf.summary.scalar(name, value)
-
-
-def _shown(figures: dict[str, float | None]) -> str:
-    """Figures of validation as a line."""
-    shown = (
-        f"{name} {'undefined' if value is None else f'{value:.4f}'}"
-        for name, value in figures.items()
-    )
-    return ", ".join(shown)
-
-
-def validation_figures(
-    outputs: BackboneOutputs, objectives: Objectives, experiment: Experiment
-) -> dict[str, float | None]:
-    """Loss, and AUC of the targets over all rows, of the frozen backbone on a validation split;
-    None where a split has one class only.
-    """
-    scores = learned_scores(experiment.tasks, tf.constant(outputs.logits))
-    found = outputs.loss_columns(experiment.tasks, np.arange(len(outputs.logits)))
-    columns = {name: tf.constant(values) for name, values in found.items()}
-    aucs = entire_space_aucs(experiment, outputs, np.arange(len(outputs.logits)), outputs.logits)
-    return {
-        "loss": float(objectives.loss(scores, columns, compute_metrics=False)),
-        **{f"{task}_auc": value for task, value in aucs.items()},
-    }
-
-
-def monitored(figures: dict[str, float | None], monitor: str) -> float:
-    """The figure that early stopping maximises: minus the loss, or the mean of the AUCs that are
-    defined (minus the loss where none is).
-    """
-    auc = mean_defined(value for name, value in figures.items() if name.endswith("_auc"))
-    if monitor == "auc" and auc is not None:
-        return auc
-    loss = figures["loss"]
-    return -loss if loss is not None else float("-inf")

@@ -7,6 +7,7 @@ Rodrigues 2013, On evaluating stream learning algorithms); to train an adapter o
 our choice.
 """
 
+from contextlib import ExitStack
 from typing import Any
 
 import keras
@@ -28,6 +29,7 @@ from trainer.backbone.stored_taps import (
     split_columns,
     taps_folder,
 )
+from trainer.data.batch_cut import part_of
 from trainer.data.dataset import Columns, Dataset
 from trainer.data.progress_bar import row_bar
 from trainer.job import Job
@@ -49,7 +51,8 @@ def learn_window(
 
     The optimisers go on as pre-training left them, at its rates and batch size. Intercepts are set
     anew before every part and at the end, so that what is stored is scored as what is served. An
-    interrupted pass starts again from the end of pre-training; what it left is removed.
+    interrupted pass starts again from the end of pre-training; what it left is removed. Of several
+    workers all learn, and rank 0 scores and writes.
 
     Args:
       experiment: settings and seed.
@@ -59,19 +62,24 @@ def learn_window(
       inference: the same weights as kernels see them (``backbone.inference_model``).
     """
     split, folder = experiment.finetune.split, taps_folder(job)
-    delete(folder)
+    workers = learner.workers
     columns = split_columns(dataset, split, lambda name: True)
     moments = columns[_MOMENT].astype(np.int64, copy=False)
     settings = experiment.pretrain
     parts = chronological_parts(moments, settings.progressive_parts)
-    with atomic_directory(folder) as aside:
-        files = create_taps(aside, inference, len(moments))
+    with ExitStack() as stack:
+        files: Files = {}
+        if not workers.rank:
+            delete(folder)
+            aside = stack.enter_context(atomic_directory(folder))
+            files = create_taps(aside, inference, len(moments))
         with row_bar("window: score, then learn", len(moments)) as bar:
             for number, rows in enumerate(parts):
                 part = {name: values[rows] for name, values in columns.items()}
                 fill_cold_rows(learner, experiment)
-                set_intercepts(inference, dataset, experiment, A_FEW_ROWS)
-                _score(inference, part, rows, files)
+                set_intercepts(inference, dataset, experiment, A_FEW_ROWS, workers)
+                if files:
+                    _score(inference, part, rows, files)
                 _learn(
                     learner,
                     part,
@@ -82,7 +90,9 @@ def learn_window(
         for file in files.values():
             file.flush()
         fill_cold_rows(learner, experiment)
-        set_intercepts(inference, dataset, experiment)
+        set_intercepts(inference, dataset, experiment, workers=workers)
+        if workers.rank:
+            return
         backbone = job_fingerprint(learner.model, job)["fingerprint"]
         about = [
             {"first": int(moments[rows].min()), "last": int(moments[rows].max()), "rows": len(rows)}
@@ -150,10 +160,9 @@ def _score(inference: keras.Model, columns: Columns, rows: Rows, files: Files) -
 def _learn(
     learner: Learner, columns: Columns, batch_size: int, generator: np.random.Generator
 ) -> None:
-    order, step = (
-        generator.permutation(len(columns["row/weight"])),
-        for_any_rows(learner.step, columns),
-    )
+    order = generator.permutation(len(columns["row/weight"]))
+    step = for_any_rows(learner.step, part_of(columns, learner.workers, in_requests=False))
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        step({name: tf.constant(values[chosen]) for name, values in columns.items()})
+        batch = {name: tf.constant(values[chosen]) for name, values in columns.items()}
+        step(part_of(batch, learner.workers, in_requests=False))

@@ -17,9 +17,10 @@ from configs.asides import sole_writer
 from configs.errors import ConfigError
 from configs.files import check_no_pattern, delete, read_json
 from preprocessing.dataset.manifest import load_manifest
+from trainer.evaluation.validation import monitored
 from trainer.job import Job
 from trainer.prerequisites import check_dataset
-from trainer.training.pretrain import LossError, monitored, pretrain
+from trainer.training.pretrain import LossError, pretrain
 from trainer.tuning.datasets import Datasets
 from trainer.tuning.page import write_tune_page
 from trainer.tuning.results import (

@@ -21,12 +21,12 @@ from tests.trainer.conftest import random_rows, variant
 from trainer.backbone.frozen_pass import BackboneOutputs, run_frozen
 from trainer.backbone.model import build_backbone, inference_model, intercepts_of
 from trainer.data.dataset import Dataset
+from trainer.evaluation.validation import monitored, validation_figures
 from trainer.job import Job
 from trainer.kernels.scoring import predicted_rows, task_rows
 from trainer.losses import Objectives
 from trainer.metrics.task_metrics import pcoc
 from trainer.training.intercepts import fit_intercepts, set_intercepts
-from trainer.training.pretrain import monitored, validation_figures
 
 EXPERIMENT = variant()
 

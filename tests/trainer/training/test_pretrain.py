@@ -25,11 +25,12 @@ from trainer.backbone.frozen_pass import run_frozen
 from trainer.backbone.model import build_backbone
 from trainer.backbone.saving import load_frozen
 from trainer.data.dataset import Dataset
+from trainer.evaluation.validation import monitored
 from trainer.job import Job
 from trainer.training import checkpoints
 from trainer.training import pretrain as module
 from trainer.training.checkpoints import Checkpoints
-from trainer.training.pretrain import monitored, pretrain
+from trainer.training.pretrain import pretrain
 
 FINGERPRINT = "fingerprint.json"
 

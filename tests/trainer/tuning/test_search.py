@@ -13,10 +13,10 @@ from tests.conftest import QUICKSTART, SMALL
 from tests.trainer.conftest import one_line
 from tests.trainer.training.test_pretrain import PowerCutError, after
 from trainer.backbone.saving import load_frozen
+from trainer.evaluation.validation import monitored
 from trainer.job import Job
 from trainer.training import pretrain as pretraining
 from trainer.training.finetune import finetune
-from trainer.training.pretrain import monitored
 from trainer.tuning import search as module
 from trainer.tuning.results import TuneResult, read_result
 from trainer.tuning.search import tune

@@ -8,6 +8,7 @@ import keras
 from keras import ops
 
 from configs.tensorflow_import import tf
+from trainer.distribution.batch_share import batch_share
 
 _FEWEST_ROWS = 2.0  # one row has no variance
 
@@ -86,11 +87,19 @@ class PartitionedNormalization(keras.layers.Layer):
         return (x - tf.gather(mean, domain)) * tf.gather(scale, domain) + tf.gather(shift, domain)
 
     def _learn_moments(self, x: Any, domain: Any) -> tuple[Any, Any]:
-        """The moments to normalise a batch by, each P x D, after they moved the moving ones."""
-        rows = tf.math.unsorted_segment_sum(tf.ones_like(x[:, :1]), domain, self.domains)
-        mean = tf.math.divide_no_nan(tf.math.unsorted_segment_sum(x, domain, self.domains), rows)
-        squares = tf.math.unsorted_segment_sum(
-            tf.square(x - tf.gather(mean, domain)), domain, self.domains
+        """The moments to normalise a batch by, each P x D, after they moved the moving ones; of the
+        whole batch where several workers share it.
+        """
+        share = batch_share()
+        rows, sums = share.total(
+            tf.math.unsorted_segment_sum(tf.ones_like(x[:, :1]), domain, self.domains),
+            tf.math.unsorted_segment_sum(x, domain, self.domains),
+        )
+        mean = tf.math.divide_no_nan(sums, rows)
+        (squares,) = share.total(
+            tf.math.unsorted_segment_sum(
+                tf.square(x - tf.gather(mean, domain)), domain, self.domains
+            )
         )
         enough = rows >= _FEWEST_ROWS
         mean = tf.where(enough, mean, self.moving_mean.value)

@@ -7,6 +7,7 @@ from keras import ops
 
 from configs.tensorflow_import import tf
 from trainer.backbone.layers.chunked_tables import draw_uniform, load_table, save_table
+from trainer.backbone.layers.row_draws import row_integers, row_uniform
 
 
 @keras.saving.register_keras_serializable(package="recommender")
@@ -19,7 +20,7 @@ class IdDropout(keras.layers.Layer):
     Args:
       rate: share of known ids replaced, 0 <= rate < 1.
       oov_buckets: out-of-vocabulary ids are 1..oov_buckets; one of them is drawn at random.
-      seed: of the draws.
+      seed: of the draws, which are a function of it, of the step and of a row's place in the batch.
 
     Input and output: int32 ids of any shape; padding (0) stays padding.
     """
@@ -33,10 +34,8 @@ class IdDropout(keras.layers.Layer):
         """See the class."""
         if not training or self.rate == 0.0:
             return ids
-        drop = keras.random.uniform(ops.shape(ids), seed=self._generator) < self.rate
-        bucket = keras.random.randint(
-            ops.shape(ids), 1, self.oov_buckets + 1, dtype="int32", seed=self._generator
-        )
+        drop = row_uniform(self._generator.next(), ids) < self.rate
+        bucket = 1 + row_integers(self._generator.next(), ids, self.oov_buckets)
         return ops.where(ops.logical_and(drop, ids > self.oov_buckets), bucket, ids)
 
     def get_config(self) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""Joins the workers of a cluster, and says it in one line where one is lost."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+from configs import Experiment, InputError
+from configs.digests.code import code_digest
+from configs.digests.listed_files import sha256_of
+from configs.digests.sealed_json import digest_of
+from configs.tensorflow_import import tf
+from preprocessing.dataset.manifest import MANIFEST
+from trainer.distribution.agreement import told
+from trainer.distribution.cluster import Cluster
+from trainer.distribution.collectives import Collectives
+from trainer.distribution.rendezvous import Facts, meet
+from trainer.distribution.workers import ALONE, Workers
+
+_CONNECTING = 120
+"""Seconds that TensorFlow may take to connect workers that are all there; what waits in it cannot
+be told to stop, so the process ends.
+"""
+
+
+class LostWorkerError(InputError):
+    """Another worker has ended, or cannot be reached any more."""
+
+
+def facts_of(experiment: Experiment, data: Path, teacher: Path | None) -> Facts:
+    """What has to be the same on all workers of a pre-training.
+
+    Args:
+      experiment: that is trained.
+      data: folder of its dataset.
+      teacher: ``--teacher``.
+    """
+    return {
+        "config": digest_of(json.loads(experiment.model_dump_json())),
+        "dataset (sha256 of manifest.json)": sha256_of(data / MANIFEST),
+        "--teacher": str(teacher),
+        "code": code_digest(),
+        "TensorFlow": version("tensorflow"),
+    }
+
+
+@contextmanager
+def joined(cluster: Cluster | None, facts: Facts) -> Iterator[Workers]:
+    """Connects this process with the other workers, and waits at the end until all are there; one
+    process alone where there is no cluster.
+
+    TensorFlow must not have computed anything. Workers that end, however they do, are noticed:
+    at once where a connection breaks, after some ten seconds where nothing is heard any more.
+
+    Args:
+      cluster: of ``TF_CONFIG``, which is read again here by TensorFlow.
+      facts: that have to be the same on all.
+
+    Raises:
+      InputError: a worker did not come, or is about to train something else.
+      LostWorkerError: a worker was lost.
+    """
+    if cluster is None:
+        yield ALONE
+        return
+    print(f"{cluster.name(cluster.rank)}: waiting for the others", file=sys.stderr)
+    meet(cluster, facts)
+    try:
+        before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(_CONNECTING)
+        try:
+            # connects; of its variables, its steps and its way to split a batch nothing is used
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
+        workers = Collectives(cluster.rank, cluster.size)
+        told(workers)
+        yield workers
+        told(workers)
+        print(f"{cluster.name(cluster.rank)}: {workers.traffic}", file=sys.stderr)
+        del strategy
+    except tf.errors.OpError as error:
+        lost = isinstance(error, tf.errors.UnavailableError)
+        if not lost and "Collective ops is aborted" not in error.message:
+            raise
+        raise LostWorkerError(
+            f"{cluster.name(cluster.rank)}: another worker has ended or cannot be reached; this one"
+            " ends, too. Its log says why; start all workers again, and they go on from the last"
+            " checkpoint"
+        ) from None
