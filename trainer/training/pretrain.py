@@ -93,9 +93,9 @@ def pretrain(
       LossError: the loss became no number.
     """
     experiment = experiment_taught(experiment, taught)
+    _check_shareable(experiment, workers)
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
-    _check_shareable(experiment, workers)
     rows, finished, first = rows_of(experiment, dataset), "", not workers.rank
     if first:
         teacher = open_teacher(experiment, dataset, job, taught)
