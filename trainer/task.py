@@ -65,9 +65,10 @@ def _is_first(what: str) -> bool:
     """Whether this is the process that goes on where one alone does something: of several workers
     (``TF_CONFIG``) the first. The others say so.
     """
-    if rank := _rank():
-        print(f"worker {rank}: {what} is done by worker 0 alone", file=sys.stderr)
-    return not rank
+    cluster = read_cluster(os.environ)
+    if cluster and cluster.rank:
+        print(f"{cluster.name(cluster.rank)}: {what} is done by worker 0 alone", file=sys.stderr)
+    return not (cluster and cluster.rank)
 
 
 @contextmanager

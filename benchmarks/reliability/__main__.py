@@ -18,6 +18,7 @@ SECTIONS = (
     "kills",
     "fleet",
     "remote",
+    "workers",
     "hot_add",
     "thousand_domains",
     "zero_shot_calibration",

@@ -2,12 +2,12 @@
 of which one is killed (kill -9) at a random moment, each in turn; then both are started again.
 
 Bars: both ranks hold the same bits (``ranks_differ`` is 0), nothing is further from the weights of
-one process than ``rounding`` (``beyond_rounding`` is 0), who is left ends by itself with an exit code
-that is not 0 (``left_running`` and ``left_content`` are 0), and what both train once they are started
-again is, to the bit, what they train undisturbed (``other_results`` is 0).
+one process than ``rounding`` (``beyond_rounding`` is 0), who is left ends by itself with an exit
+code that is not 0 (``left_running`` and ``left_content`` are 0), and what both train once they are
+started again is, to the bit, what they train undisturbed (``other_results`` is 0).
 
-The second part is the step's rate on a larger network: one process on one core, and two on one each.
-Bytes are exact; rates are not on a machine that others use, too.
+The second part is the step's rate on a larger network: one process on one core, and two on one
+each. Bytes are exact; rates are not on a machine that others use, too.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ checkpoint.
 _STEADY = ("pretrain.learning_rate=0.001",)
 """At the small job's own rate Adam makes more of the rounding of sums than of anything else."""
 _LARGER = (
-    "pretrain={epochs: 12, batch_size: 1_024, validations_per_epoch: 1}",
+    "pretrain={epochs: 12, batch_size: 1_024, progressive: true, progressive_parts: 1}",
     "backbone={embedding_dimension: 16, experts: 4, expert_layers: [256, 128],"
     " tower_layers: [64], attention_layers: [32]}",
 )
@@ -97,8 +97,7 @@ class _Trial:
         """Starts all workers of a training, each on a core of its own where there are enough."""
         addresses = _free_addresses(size)
         return [
-            begin(self._command(name, rank, addresses, settings), self._log)
-            for rank in range(size)
+            begin(self._command(name, rank, addresses, settings), self._log) for rank in range(size)
         ]
 
     def together(self, name: str, size: int, settings: Sequence[str] = _STEADY) -> float:
@@ -107,7 +106,9 @@ class _Trial:
         for process in self.start(name, size, settings):
             process.join()
             if process.exitcode:
-                raise InputError(f"{name}: a worker ended with {process.exitcode} (see {self._log})")
+                raise InputError(
+                    f"{name}: a worker ended with {process.exitcode} (see {self._log})"
+                )
         return time.perf_counter() - start
 
     def killed(self, kills: int, seconds: float) -> Figures:
@@ -159,18 +160,14 @@ class _Trial:
             "summed_bytes_a_step": two["summed"] / two["steps"],
             "gathered_bytes_a_step": two["gathered"] / two["steps"],
             "sent_bytes_a_step": sent / two["steps"],
-            "unsummed_bytes_a_step": two["unsummed"] / two["steps"],
+            "unsummed_bytes_a_step": two["unsummed"],
         }
 
     def _command(
         self, name: str, rank: int, addresses: Sequence[str], settings: Sequence[str]
     ) -> Command:
         folder = self._small.folder
-        own = [
-            word
-            for setting in ("pretrain.progressive=false", *settings)
-            for word in ("--set", setting)
-        ]
+        own = [word for setting in settings for word in ("--set", setting)]
         words = ["pretrain", *WITH_CONFIG, *own, "--data", str(self._small.data)]
 
         def act() -> None:
@@ -180,7 +177,7 @@ class _Trial:
                 task = {"type": "worker", "index": rank}
                 cluster = {"worker": list(addresses)}
                 os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
-            _listen(folder / f"{name}-{rank}.json")
+            _listen(folder / f"{name}-{rank}.json", by_rows=settings is _STEADY)
             sys.argv[1:] = [*words, "--job-dir", str(folder / name)]
             run(trainer_command)
 
@@ -192,19 +189,23 @@ class _Trial:
         return fingerprint["tensors"], *(self.told(name, rank)["digest"] for rank in range(_SIZE))
 
 
-def _listen(path: Path) -> None:
+def _listen(path: Path, *, by_rows: bool) -> None:
     """Has this process's training say what it held and moved when it has ended, and how long its
     steps took once they were traced.
-    """
-    from configs.tensorflow_import import tf
-    from trainer.training import backbone_step, pretrain
 
-    train, step, summed = pretrain._Run.train, pretrain._Run.__init__, backbone_step.summed_by_row
+    Args:
+      path: where it says so.
+      by_rows: whether also the rows of small tables travel by themselves.
+    """
+    from trainer.training import optimizers, pretrain
+
+    train, make = pretrain._Run.train, pretrain._Run.__init__
     counted = {"steps": 0, "rows": 0, "seconds": 0.0}
-    raw = tf.Variable(0, dtype=tf.int64) if os.environ.get("_COUNT") else None
+    if by_rows:
+        optimizers._DENSE_ROWS = 16
 
     def made(self: Any, *arguments: Any) -> None:
-        step(self, *arguments)
+        make(self, *arguments)
         steps = self.learner.steps
 
         def timed(batches: Any, count: Any) -> Any:
@@ -228,11 +229,26 @@ def _listen(path: Path) -> None:
         moved = {
             "summed": int(getattr(workers, "summed_bytes", 0)),
             "gathered": int(getattr(workers, "gathered_bytes", 0)),
+            "unsummed": _unsummed_bytes(self),
         }
         write_json(path, {"digest": held.hexdigest(), **counted, **moved})
 
-    del raw, summed
-    pretrain._Run.train, pretrain._Run.__init__ = trained, made  # type: ignore[method-assign]
+    run_class: Any = pretrain._Run
+    run_class.train, run_class.__init__ = trained, made
+
+
+def _unsummed_bytes(training: Any) -> int:
+    """What a worker would give to the others at every step if rows of tables travelled as often as
+    a batch has them, each with its number.
+    """
+    entries = sum(
+        int(np.prod(tensor.shape[1:], dtype=int))
+        for tensor in training.model.input.values()
+        if tensor.dtype == "int32"
+    )
+    dimension = training.experiment.backbone.embedding_dimension
+    rows = training.settings.batch_size // training.workers.size
+    return int(rows * entries * (4 * dimension + 8))
 
 
 def _saved(job: Job) -> bool:
