@@ -47,11 +47,11 @@ checkpoint.
 _STEADY = ("pretrain.learning_rate=0.001",)
 """At the small job's own rate Adam makes more of the rounding of sums than of anything else."""
 _LARGER = (
-    "pretrain={epochs: 12, batch_size: 1_024, progressive: true, progressive_parts: 1}",
+    "pretrain={epochs: 1, batch_size: 2_048, progressive: true, progressive_parts: 1}",
     "backbone={embedding_dimension: 16, experts: 4, expert_layers: [256, 128],"
     " tower_layers: [64], attention_layers: [32]}",
 )
-_WARM_STEPS = 6
+_WARM_STEPS, _TIMED_STEPS, _TIMED_STEPS_QUICK = 3, 60, 10
 _STEPS = ("preprocessing.beam.dataset_job", "trainer.training.pretrain")
 """What the commands import when they need it."""
 
@@ -93,17 +93,22 @@ class _Trial:
         """What a worker has said at its end: digest of its weights, rows, seconds, bytes."""
         return read_object(self._small.folder / f"{name}-{rank}.json")
 
-    def start(self, name: str, size: int, settings: Sequence[str] = _STEADY) -> list[BaseProcess]:
+    def start(
+        self, name: str, size: int, settings: Sequence[str] = _STEADY, steps: int = 0
+    ) -> list[BaseProcess]:
         """Starts all workers of a training, each on a core of its own where there are enough."""
         addresses = _free_addresses(size)
         return [
-            begin(self._command(name, rank, addresses, settings), self._log) for rank in range(size)
+            begin(self._command(name, rank, addresses, settings, steps), self._log)
+            for rank in range(size)
         ]
 
-    def together(self, name: str, size: int, settings: Sequence[str] = _STEADY) -> float:
+    def together(
+        self, name: str, size: int, settings: Sequence[str] = _STEADY, steps: int = 0
+    ) -> float:
         """A training to its end. Returns its seconds; raises ``InputError`` where it fails."""
         start = time.perf_counter()
-        for process in self.start(name, size, settings):
+        for process in self.start(name, size, settings, steps):
             process.join()
             if process.exitcode:
                 raise InputError(
@@ -146,25 +151,25 @@ class _Trial:
 
     def rates(self, quick: bool) -> Figures:
         """Rows/s of one process on one core and of two on one each, and bytes of a step."""
-        settings = (*_LARGER, *(("pretrain.epochs=5",) if quick else ()))
-        self.together("rate-one", 1, settings)
-        self.together("rate-two", _SIZE, settings)
+        steps = _TIMED_STEPS_QUICK if quick else _TIMED_STEPS
+        self.together("rate-one", 1, _LARGER, steps)
+        self.together("rate-two", _SIZE, _LARGER, steps)
         one, two = self.told("rate-one", 0), self.told("rate-two", 0)
         rates = [told["rows"] / told["seconds"] for told in (one, two)]
-        sent = 2 * (_SIZE - 1) / _SIZE * two["summed"] + (_SIZE - 1) * two["gathered"]
+        summed, gathered = two["summed_bytes"], two["gathered_bytes"]
         return {
             "cores": len(os.sched_getaffinity(0)),
             "one_rows_per_s": rates[0],
             "two_rows_per_s": rates[1],
             "two_to_one_ratio": rates[1] / rates[0],
-            "summed_bytes_a_step": two["summed"] / two["steps"],
-            "gathered_bytes_a_step": two["gathered"] / two["steps"],
-            "sent_bytes_a_step": sent / two["steps"],
+            "summed_bytes_a_step": summed,
+            "gathered_bytes_a_step": gathered,
+            "sent_bytes_a_step": 2 * (_SIZE - 1) / _SIZE * summed + (_SIZE - 1) * gathered,
             "unsummed_bytes_a_step": two["unsummed"],
         }
 
     def _command(
-        self, name: str, rank: int, addresses: Sequence[str], settings: Sequence[str]
+        self, name: str, rank: int, addresses: Sequence[str], settings: Sequence[str], steps: int
     ) -> Command:
         folder = self._small.folder
         own = [word for setting in settings for word in ("--set", setting)]
@@ -177,7 +182,7 @@ class _Trial:
                 task = {"type": "worker", "index": rank}
                 cluster = {"worker": list(addresses)}
                 os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": task})
-            _listen(folder / f"{name}-{rank}.json", by_rows=settings is _STEADY)
+            _listen(folder / f"{name}-{rank}.json", by_rows=settings is _STEADY, steps=steps)
             sys.argv[1:] = [*words, "--job-dir", str(folder / name)]
             run(trainer_command)
 
@@ -189,52 +194,57 @@ class _Trial:
         return fingerprint["tensors"], *(self.told(name, rank)["digest"] for rank in range(_SIZE))
 
 
-def _listen(path: Path, *, by_rows: bool) -> None:
-    """Has this process's training say what it held and moved when it has ended, and how long its
-    steps took once they were traced.
+def _listen(path: Path, *, by_rows: bool, steps: int) -> None:
+    """Has this process's training say what it held when it has ended, and what some more steps on a
+    batch in memory took and moved.
 
     Args:
       path: where it says so.
       by_rows: whether also the rows of small tables travel by themselves.
+      steps: how many more.
     """
     from trainer.training import optimizers, pretrain
 
-    train, make = pretrain._Run.train, pretrain._Run.__init__
-    counted = {"steps": 0, "rows": 0, "seconds": 0.0}
+    train = pretrain._Run.train
     if by_rows:
         optimizers._DENSE_ROWS = 16
-
-    def made(self: Any, *arguments: Any) -> None:
-        make(self, *arguments)
-        steps = self.learner.steps
-
-        def timed(batches: Any, count: Any) -> Any:
-            start = time.perf_counter()
-            losses, rows = steps(batches, count)
-            losses.numpy()
-            if counted["steps"] >= _WARM_STEPS:
-                counted["rows"] += int(rows)
-                counted["seconds"] += time.perf_counter() - start
-            counted["steps"] += int(count)
-            return losses, rows
-
-        self.learner.steps = timed
 
     def trained(self: Any, *arguments: Any) -> None:
         train(self, *arguments)
         held = hashlib.sha256()
         for variable in [*self.model.variables, *self.learner.adagrad.accumulators]:
             held.update(variable.numpy().tobytes())
-        workers = self.learner.workers
-        moved = {
-            "summed": int(getattr(workers, "summed_bytes", 0)),
-            "gathered": int(getattr(workers, "gathered_bytes", 0)),
-            "unsummed": _unsummed_bytes(self),
-        }
-        write_json(path, {"digest": held.hexdigest(), **counted, **moved})
+        write_json(
+            path, {"digest": held.hexdigest(), **(_more_steps(self, steps) if steps else {})}
+        )
 
     run_class: Any = pretrain._Run
-    run_class.train, run_class.__init__ = trained, made
+    run_class.train = trained
+
+
+def _more_steps(training: Any, steps: int) -> dict[str, float]:
+    """Rows and seconds of steps on one batch, of which each worker has its part, and bytes a step
+    that this worker gives to the others.
+    """
+    settings, workers, learner = training.settings, training.workers, training.learner
+    batches = training.dataset.shuffled_batches(
+        settings.split, settings.batch_size, training.experiment.seed, workers=workers
+    )
+    part = next(iter(batches))
+    for _ in range(_WARM_STEPS):
+        learner.step(part)
+    names = ("summed_bytes", "gathered_bytes")
+    before = [int(getattr(workers, name, 0)) for name in names]
+    start = time.perf_counter()
+    for _ in range(steps):
+        learner.step(part).numpy()
+    seconds = time.perf_counter() - start
+    moved = {
+        name: (int(getattr(workers, name, 0)) - count) / steps
+        for name, count in zip(names, before, strict=True)
+    }
+    rows = settings.batch_size * steps
+    return {"rows": rows, "seconds": seconds, **moved, "unsummed": _unsummed_bytes(training)}
 
 
 def _unsummed_bytes(training: Any) -> int:
