@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 from configs.errors import InputError
 
 if TYPE_CHECKING:
+    from configs.load import FindAsOf
     from configs.schema import Experiment
 
 _EXTRAS = {
@@ -60,8 +61,8 @@ class CommandParser(argparse.ArgumentParser):
 
 
 def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = True) -> None:
-    """Adds ``--config FILE``, which may be left out where it is not required, and ``--set
-    key.path=value``.
+    """Adds ``--config FILE``, which may be left out where it is not required, ``--set
+    key.path=value`` and ``--as-of``.
     """
     parser.add_argument("--config", required=required, metavar="FILE", help="experiment (YAML)")
     parser.add_argument(
@@ -70,6 +71,14 @@ def add_config_arguments(parser: argparse.ArgumentParser, *, required: bool = Tr
         default=[],
         metavar="KEY.PATH=VALUE",
         help="override one setting; may be repeated",
+    )
+    parser.add_argument(
+        "--as-of",
+        metavar="DATE",
+        help=(
+            "what windows such as 'as_of - 6d' count from: a date (when that day begins) or a"
+            " moment in ISO 8601; the dataset's where there is one"
+        ),
     )
 
 
@@ -114,11 +123,24 @@ def share(text: str) -> float:
     return number
 
 
-def read_config(arguments: argparse.Namespace) -> "Experiment":
-    """The experiment that ``add_config_arguments`` describes. Raises ``ConfigError``."""
+def config_overrides(arguments: argparse.Namespace) -> list[str]:
+    """What ``--set`` and ``--as-of`` change in a config."""
+    given = [] if arguments.as_of is None else [f"as_of={arguments.as_of}"]
+    return [*arguments.set, *given]
+
+
+def read_config(
+    arguments: argparse.Namespace, find_as_of: "FindAsOf | None" = None
+) -> "Experiment":
+    """The experiment that ``add_config_arguments`` describes. Raises ``ConfigError``.
+
+    Args:
+      arguments: of the command.
+      find_as_of: as ``configs.load.load_experiment`` takes it.
+    """
     from configs.load import load_experiment  # pydantic: not every command reads an experiment
 
-    return load_experiment(arguments.config, arguments.set)
+    return load_experiment(arguments.config, config_overrides(arguments), find_as_of)
 
 
 _OF_THE_DISK = tuple(

@@ -10,7 +10,8 @@ digits after a leading zero, octal and hexadecimal numbers are text: they are co
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from pydantic import ValidationError
 
 from configs.errors import ConfigError
 from configs.features import BROKEN, FEATURE_KINDS
-from configs.schema import Experiment
+from configs.schema import Data, Experiment
+from configs.windows.relative import relative_moments
 
 _MAX_BYTES = 1_000_000
 _SCALARS = {
@@ -87,18 +89,28 @@ def parse_yaml(text: str, source: str) -> Any:
         raise ConfigError(f"{source}: not valid YAML: nested too deeply") from None
 
 
-def load_experiment(path: str | Path, overrides: Iterable[str] = ()) -> Experiment:
+FindAsOf = Callable[[Data], datetime | None]
+"""What else knows ``as_of`` (a dataset, or logs): the config's ``data`` section -> the moment; None
+where it does not.
+"""
+
+
+def load_experiment(
+    path: str | Path, overrides: Iterable[str] = (), find_as_of: FindAsOf | None = None
+) -> Experiment:
     """Reads, overrides and validates an experiment.
 
     Args:
       path: YAML file.
       overrides: ``key.path=value`` texts; the value is read as YAML.
+      find_as_of: asked where windows count from ``as_of`` and the config does not say what that
+        is.
 
     Raises:
       ConfigError: the file cannot be read, is no YAML mapping, or does not describe a valid
         experiment.
     """
-    return parse_experiment(read_config_text(path), overrides, source=str(path))
+    return parse_experiment(read_config_text(path), overrides, str(path), find_as_of)
 
 
 def read_config_text(path: str | Path) -> str:
@@ -118,10 +130,13 @@ def read_config_text(path: str | Path) -> str:
 
 
 def parse_experiment(
-    text: str, overrides: Iterable[str] = (), source: str = "config"
+    text: str,
+    overrides: Iterable[str] = (),
+    source: str = "config",
+    find_as_of: FindAsOf | None = None,
 ) -> Experiment:
-    """Validates an experiment given as YAML text; ``source`` names it in errors. Raises
-    ``ConfigError``.
+    """Validates an experiment given as YAML text; ``source`` names it in errors, the rest is as
+    there. Raises ``ConfigError``.
     """
     values = parse_yaml(text, source)
     if not isinstance(values, dict):
@@ -129,11 +144,21 @@ def parse_experiment(
     for override in overrides:
         _apply(values, override)
     try:
+        if find_as_of and values.get("as_of") is None and relative_moments(values):
+            values["as_of"] = find_as_of(_data_of(values))
         return Experiment.model_validate(values)
     except ValidationError as error:
         raise ConfigError(
             f"{source}: " + "; ".join(_describe(item) for item in error.errors())
         ) from None
+
+
+def _data_of(values: dict[str, Any]) -> Data:
+    """How an experiment that is not whole yet reads its logs."""
+    data = values.get("data")
+    if isinstance(data, dict):
+        data = {key: value for key, value in data.items() if key != "as_of"}
+    return Data.model_validate(data)
 
 
 def _apply(values: dict[str, Any], override: str) -> None:

@@ -5,7 +5,7 @@ import json
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt, ValidationError, model_validator
 
@@ -29,13 +29,23 @@ from configs.features.checks import (
 )
 from configs.features.numbers import Numbers
 from configs.memory import Memory
+from configs.operations.refresh import Refresh
 from configs.prediction.expressions import LONGEST
 from configs.prediction.score import check_score
 from configs.prediction.tasks import Tasks
-from configs.section import Count, CountOrNone, SafeName, Section, Seed, UtcDatetime
+from configs.section import (
+    Count,
+    CountOrNone,
+    SafeName,
+    Section,
+    Seed,
+    TimeZoneName,
+    UtcDatetime,
+)
 from configs.simulation import Simulation
 from configs.training import MINIMUM_POSITIVES, Backbone, Finetune, Kernel, Pretrain, Routing
 from configs.tuning.ranges import Ranges
+from configs.windows.relative import with_moments
 
 
 class Data(Section):
@@ -59,6 +69,12 @@ class Data(Section):
             "when the logs were written: labels are known as far as they were then"
             " (tasks.*.matured_after). The end of the last split where null"
         ),
+    )
+    time_zone: TimeZoneName = Field(
+        "UTC", description="whose days are counted: 'as_of - 6d' in a window, and what a date means"
+    )
+    day_starts: Annotated[int, Field(ge=0, le=23)] = Field(
+        0, description="local hour at which a day begins"
     )
     user: str = Field(description="column of the user: the unit that is resampled for intervals")
     weight: str | None = Field(None, description="column with the sample weight; 1 where absent")
@@ -103,7 +119,9 @@ class Data(Section):
 
 
 class Split(Section):
-    """Rows with start <= timestamp < end."""
+    """Rows with start <= timestamp < end; in a config each may be counted from ``as_of``, as in
+    ``as_of - 6d`` (``configs.windows.relative``).
+    """
 
     start: UtcDatetime
     end: UtcDatetime
@@ -168,6 +186,13 @@ class Experiment(Section):
 
     name: SafeName
     seed: Seed = 17
+    as_of: UtcDatetime | None = Field(
+        None,
+        description=(
+            "the moment that windows are counted from, as in 'as_of - 6d': a date (when that day"
+            " begins) or ISO 8601; --as-of overrides it"
+        ),
+    )
     data: Data
     tasks: Tasks
     score: str | None = Field(
@@ -200,6 +225,7 @@ class Experiment(Section):
     routing: Routing = Routing()
     finetune: Finetune = Finetune()
     evaluation: Evaluation = Evaluation()
+    refresh: Refresh = Refresh()
     tune: Ranges = Field(
         default_factory=dict,
         description=(
@@ -304,7 +330,7 @@ class Experiment(Section):
         """The same with other settings of the transform: datasets that are older than raw columns
         have topics among them.
         """
-        same_rows = {"input", "topic_columns", "max_rejected", "as_of"}
+        same_rows = {"input", "topic_columns", "max_rejected", "as_of", "time_zone", "day_starts"}
         if self.data.null_values == Data.model_fields["null_values"].default:
             same_rows.add("null_values")  # datasets that are older than it keep their digest
         shown = {
@@ -319,6 +345,12 @@ class Experiment(Section):
             known = {label: moment.isoformat() for label, moment in self.known_before.items()}
             shown["known_before"] = known
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _windows_are_moments(cls, values: Any) -> Any:
+        """Works out what windows count from ``as_of``; what is stored of an experiment has it."""
+        return with_moments(values) if isinstance(values, dict) else values
 
     @model_validator(mode="before")
     @classmethod

@@ -15,6 +15,7 @@ from preprocessing.beam.flags import (
 )
 from preprocessing.beam.logging import keep_quiet
 from preprocessing.beam.progress import say
+from preprocessing.validation.newest_day import as_of_logs
 
 
 def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -65,7 +66,7 @@ def main(arguments: list[str]) -> None:
     """The command. Raises ``InputError``."""
     keep_quiet()
     ours, others = own_and_others(arguments)
-    experiment = read_config(ours)
+    experiment = read_config(ours, as_of_logs(ours.input))
     if not ours.output:
         raise InputError("--output is empty; expected a folder")
     if ours.transform == "":

@@ -26,7 +26,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("consistency", "domain_definitions"),
         ("domains",),
         ("topics",),
-        ("features", "memory", "simulation", "training", "tuning"),
+        ("features", "memory", "operations", "simulation", "training", "tuning", "windows"),
         ("prediction",),
         ("plugins", "section"),
         ("digests",),

@@ -2,6 +2,8 @@
 wrong name is said at once.
 """
 
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from configs import Experiment, InputError
@@ -9,6 +11,19 @@ from configs.errors import did_you_mean
 from preprocessing.dataset.manifest import load_manifest
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
+
+
+def as_of_job(job: Job) -> Callable[[object], datetime | None]:
+    """What a step without a dataset asks where a config's windows count from ``as_of``, and it is
+    not given (``configs.load.FindAsOf``): it reads no rows, and any moment will do that the windows
+    of the backbone allow. Raises ``InputError`` where there is no backbone.
+    """
+
+    def find(_: object) -> datetime | None:
+        trained_with = job.experiment()
+        return trained_with.as_of or max(split.end for split in trained_with.splits.values())
+
+    return find
 
 
 def check_split(experiment: Experiment, split: str | None) -> None:

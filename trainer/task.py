@@ -23,6 +23,7 @@ from configs.cli import (
     tensorflow_file_errors,
 )
 from configs.domains import ALL, named_domains
+from preprocessing.dataset.manifest import as_of_dataset
 from preprocessing.filesystem import folder_argument
 from preprocessing.remote.scratch import add_scratch_argument
 from trainer.distribution.cluster import read_cluster
@@ -31,6 +32,7 @@ from trainer.fleet import command as fleet_arguments
 from trainer.job import Job
 from trainer.memory import command as memory_arguments
 from trainer.prerequisites import (
+    as_of_job,
     check_dataset,
     check_evaluated,
     check_kernels,
@@ -43,6 +45,7 @@ from trainer.staging import at_hand
 from trainer.tuning import command as tune_arguments
 
 if TYPE_CHECKING:
+    from configs import Experiment
     from trainer.registry.version_diff import ScoredRows
 
 
@@ -168,8 +171,15 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _read(arguments: argparse.Namespace) -> "Experiment":
+    """The config of a step, whose windows may count from the moment of its dataset."""
+    data = getattr(arguments, "data", None)
+    known = as_of_dataset(data) if data else as_of_job(Job(arguments.job_dir))
+    return read_config(arguments, known)
+
+
 def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
-    experiment, cluster = read_config(arguments), read_cluster(os.environ)
+    experiment, cluster = _read(arguments), read_cluster(os.environ)
     check_dataset(arguments.data, *experiment.fitted_on, experiment.pretrain.validation)
     taught = Job(arguments.teacher) if arguments.teacher else None
     if taught:
@@ -186,7 +196,7 @@ def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
 
 
 def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
-    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    experiment, job = _read(arguments), Job(arguments.job_dir)
     named_domains(experiment.domains, arguments.domains, "--domains")
     shard = fleet_arguments.shard_of(arguments)
     check_dataset(arguments.data, experiment.finetune.split, experiment.finetune.validation)
@@ -207,7 +217,7 @@ def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
 
 
 def _gather(arguments: argparse.Namespace) -> None:
-    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    experiment, job = _read(arguments), Job(arguments.job_dir)
     check_dataset(arguments.data, experiment.finetune.split, experiment.finetune.validation)
     job.check_finished()
     with _tensorflow():
@@ -216,7 +226,7 @@ def _gather(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    experiment, job = _read(arguments), Job(arguments.job_dir)
     check_split(experiment, arguments.split)
     check_dataset(arguments.data, arguments.split or experiment.evaluation.split)
     check_kernels(job)
@@ -237,7 +247,7 @@ def _report(arguments: argparse.Namespace) -> None:
 
 def _explain(arguments: argparse.Namespace) -> None:
     explanation_arguments.check_arguments(arguments, _parser())
-    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    experiment, job = _read(arguments), Job(arguments.job_dir)
     check_split(experiment, arguments.split)
     if arguments.data:
         check_dataset(arguments.data, arguments.split or experiment.evaluation.split)
@@ -248,7 +258,7 @@ def _explain(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    experiment = read_config(arguments)
+    experiment = _read(arguments)
     named_domains(experiment.domains, arguments.domains, "--domains")
     check_split(experiment, arguments.split)
     from preprocessing.remote.folder import publish
@@ -286,9 +296,10 @@ def _memory(arguments: argparse.Namespace) -> None:
 
 
 def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
-    if arguments.set and not arguments.config:
-        raise InputError("--set: needs --config")
-    experiment = read_config(arguments) if arguments.config else job.experiment()
+    for name in ("set", "as_of"):
+        if getattr(arguments, name) and not arguments.config:
+            raise InputError(f"--{name.replace('_', '-')}: needs --config")
+    experiment = _read(arguments) if arguments.config else job.experiment()
     check_split(experiment, arguments.split)
     check_dataset(arguments.data)
     with _tensorflow():
@@ -305,7 +316,7 @@ def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
 
 
 def _score(arguments: argparse.Namespace) -> None:
-    experiment, job = read_config(arguments), Job(arguments.job_dir)
+    experiment, job = _read(arguments), Job(arguments.job_dir)
     domains = named_domains(experiment.domains, arguments.domain, "--domain")
     named = [domain.name for domain in domains] if arguments.domain else []
     chosen = job.choose_score(experiment, named)
@@ -314,7 +325,7 @@ def _score(arguments: argparse.Namespace) -> None:
 
 
 def _routing(arguments: argparse.Namespace) -> None:
-    routing, job = read_config(arguments).routing, Job(arguments.job_dir)
+    routing, job = _read(arguments).routing, Job(arguments.job_dir)
     job.choose_routing(routing)
     how = (
         "the kernel of their most specific domain alone"

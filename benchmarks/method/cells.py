@@ -85,8 +85,8 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
                 )
             decisive = [
                 method.run,
-                built.model_dump(mode="json"),
-                trained.model_dump(mode="json"),
+                _settings(built),
+                _settings(trained),
                 method.options,
                 study.splits,
                 study.resamples,
@@ -104,6 +104,14 @@ def cells_of(study: Study, seeds: tuple[int, ...], only: Sequence[str] = ()) -> 
             cell.method.run,
             cell.trained.kernel.tap,
         ),
+    )
+
+
+def _settings(experiment: Experiment) -> dict[str, Any]:
+    """What may decide a cell: all but how its moments were written, and what runs every day."""
+    return experiment.model_dump(
+        mode="json",
+        exclude={"as_of": True, "refresh": True, "data": {"time_zone", "day_starts"}},
     )
 
 

@@ -251,6 +251,8 @@ class Job:
             dictionaries=tally.dictionary_entries(),
             profile=complete_profile(self._partial, experiment, written),
             transform_from=self.transform,
+            as_of=experiment.as_of,
+            windows={name: (split.start, split.end) for name, split in experiment.splits.items()},
         )
 
     def _warn_of_empty_domains(self, manifest: Manifest) -> None:

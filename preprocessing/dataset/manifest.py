@@ -3,7 +3,8 @@ written last and sealed, so a dataset without one is not finished, and a damaged
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import Field, PositiveInt, ValidationError
@@ -12,7 +13,7 @@ from configs.digests.listed_files import Listed, check_files, read_listed
 from configs.digests.sealed_json import digest_of, sealed, unsealed
 from configs.errors import InputError
 from configs.files import read_object
-from configs.section import Section
+from configs.section import Section, UtcDatetime
 
 MANIFEST = "manifest.json"
 GOLDEN_FILE = "golden_requests.jsonl"
@@ -77,6 +78,9 @@ class Manifest(Section):
         are older than it.
       transform_from: the job or dataset whose transform was applied, as ``--transform`` had it;
         None where it was fitted on the rows of this dataset.
+      as_of: the moment that the config's windows were counted from, ISO 8601; None where they were
+        not, and in older datasets.
+      windows: split -> its first moment and its end, ISO 8601; None in older datasets.
     """
 
     format: int = FORMAT
@@ -94,6 +98,8 @@ class Manifest(Section):
     dictionaries: dict[str, FileEntry] | None = None
     profile: FileEntry | None = None
     transform_from: str | None = None
+    as_of: UtcDatetime | None = None
+    windows: dict[str, tuple[UtcDatetime, UtcDatetime]] | None = None
 
     def files(self) -> list[FileEntry]:
         """Every file of the dataset but the manifest."""
@@ -154,6 +160,14 @@ def read_entry(folder: Path, entry: FileEntry) -> bytes:
     the one that the manifest lists.
     """
     return read_listed(Listed(folder / entry.path, entry.sha256), MANIFEST, _AGAIN)
+
+
+def as_of_dataset(data: Path) -> Callable[[object], datetime | None]:
+    """What a step asks where a config's windows count from ``as_of`` and it is not given
+    (``configs.load.FindAsOf``): what the dataset's were counted from. Errors are those of
+    ``load_manifest``.
+    """
+    return lambda _: load_manifest(data).as_of
 
 
 def load_manifest(data: Path) -> Manifest:

@@ -6,7 +6,7 @@ import json
 from configs import InputError
 from configs.cli import add_config_arguments, read_config
 from configs.memory import Memory
-from preprocessing.dataset.manifest import load_manifest
+from preprocessing.dataset.manifest import as_of_dataset, load_manifest
 from preprocessing.filesystem import folder_argument
 from trainer.job import Job
 from trainer.memory.memory_store import MemoryStore
@@ -49,7 +49,8 @@ def check_arguments(arguments: argparse.Namespace, parser: argparse.ArgumentPars
         parser.error(f"memory {action} {'needs a' if _ACTIONS[action] else 'takes no'} version")
     if arguments.json and action != "list":
         parser.error(f"memory {action} prints no JSON")
-    given = [name for name in ("config", "set", "data", "allow_gap") if getattr(arguments, name)]
+    names = ("config", "set", "as_of", "data", "allow_gap")
+    given = [name for name in names if getattr(arguments, name)]
     if given and action != "refresh":
         parser.error(f"memory {action} takes no --{given[0].replace('_', '-')}")
     if action == "refresh" and not (arguments.config and arguments.data):
@@ -85,7 +86,7 @@ def memory_command(arguments: argparse.Namespace, memory: Memory | None) -> None
 def _refresh(
     arguments: argparse.Namespace, job: Job, store: MemoryStore, memory: Memory | None
 ) -> None:
-    experiment = read_config(arguments)
+    experiment = read_config(arguments, as_of_dataset(arguments.data))
     if memory is None:
         raise InputError(
             f"{job.kernels}: no active kernel reads memory; run python -m trainer.task finetune"

@@ -84,7 +84,8 @@ def kernels_command(
         parser.error(f"kernels {arguments.action} needs {needed}: see kernels --help")
     if arguments.json and not action.prints_json:
         parser.error(f"kernels {arguments.action} prints no JSON")
-    scored_on = [name for name in ("config", "set", "data", "split") if getattr(arguments, name)]
+    names = ("config", "set", "as_of", "data", "split")
+    scored_on = [name.replace("_", "-") for name in names if getattr(arguments, name)]
     if scored_on and arguments.action != "diff":
         parser.error(f"kernels {arguments.action} takes no --{scored_on[0]}")
     if scored_on and not arguments.data:

@@ -3,8 +3,10 @@
 import argparse
 
 from configs import InputError
-from configs.cli import seconds, whole_number
+from configs.cli import config_overrides, seconds, whole_number
+from preprocessing.dataset.manifest import as_of_dataset
 from preprocessing.filesystem import folder_argument
+from preprocessing.validation.newest_day import as_of_logs
 from trainer.prerequisites import check_dataset
 from trainer.tuning.search_space import SearchSpace
 
@@ -39,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def open_space(arguments: argparse.Namespace) -> SearchSpace:
     """What is to be tried. Raises ``InputError`` where it cannot be, or there is no dataset."""
-    space = SearchSpace.of_file(arguments.config, arguments.set)
+    known = as_of_logs(arguments.input) if arguments.data is None else as_of_dataset(arguments.data)
+    space = SearchSpace.of_file(arguments.config, config_overrides(arguments), known)
     if arguments.data is None and not arguments.input:
         raise InputError("no dataset: expected --data, or --input with the logs to make it of")
     space.check(has_logs=bool(arguments.input))

@@ -8,7 +8,7 @@ from typing import Any
 
 from configs import Experiment, InputError
 from configs.errors import ConfigError
-from configs.load import parse_experiment, read_config_text
+from configs.load import FindAsOf, parse_experiment, read_config_text
 from configs.tuning.ranges import Range
 
 _DIGITS = 4
@@ -38,9 +38,15 @@ class SearchSpace:
     overrides: tuple[str, ...] = ()
 
     @classmethod
-    def of_file(cls, path: str, overrides: Iterable[str] = ()) -> "SearchSpace":
-        """Of a config file. Raises ``ConfigError`` where it, or its ``tune`` section, is none."""
-        space = cls(read_config_text(path), path, tuple(overrides))
+    def of_file(
+        cls, path: str, overrides: Iterable[str] = (), find_as_of: FindAsOf | None = None
+    ) -> "SearchSpace":
+        """Of a config file. Arguments are those of ``configs.load.load_experiment``. Raises
+        ``ConfigError`` where it, or its ``tune`` section, is none.
+        """
+        text, given = read_config_text(path), tuple(overrides)
+        as_of = parse_experiment(text, given, path, find_as_of).as_of
+        space = cls(text, path, (*given, *([f"as_of={as_of.isoformat()}"] if as_of else [])))
         if not space.ranges:
             raise ConfigError(
                 f"{path}: tune: missing; expected the settings to try, such as tune:"

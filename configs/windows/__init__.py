@@ -1,0 +1,1 @@
+"""Windows of time that a config counts back from a moment."""
