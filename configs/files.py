@@ -78,6 +78,23 @@ def write_unsynced(path: Path, content: bytes) -> None:
         file.write(content)
 
 
+def append_lines(path: Path, lines: Iterable[str]) -> None:
+    """Adds lines to a file, for good; it is made where it is missing. A reader may see a part of
+    them, and a writer that is killed may leave half of one at the end: the next then begins on a
+    line of its own. Who calls it sees to it that there is one writer.
+    """
+    content = "".join(f"{line}\n" for line in lines).encode()
+    make_folder(path.parent)
+    with _named(path), path.open("ab+") as file:
+        if file.tell():
+            file.seek(-1, os.SEEK_END)
+            content = content if file.read(1) == b"\n" else b"\n" + content
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    sync(path.parent)
+
+
 @contextmanager
 def unsynced_file(path: Path) -> Iterator[BinaryIO]:
     """A file to write bit by bit, as ``write_unsynced`` writes what is at hand at once."""

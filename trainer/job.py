@@ -56,6 +56,11 @@ class Job:
         return self.folder / "kernels"
 
     @property
+    def history(self) -> Path:
+        """What became of kernels, line by line; beside them, since it holds moments."""
+        return self.folder / "history.jsonl"
+
+    @property
     def fleet(self) -> Path:
         """Folder of shards of fine-tuning that are to be gathered."""
         return self.folder / "fleet"

@@ -38,8 +38,12 @@ def check_errors(tally: Tally) -> None:
         raise InputError("; ".join(errors[:_SHOWN_ERRORS]) + more)
 
 
+class UnfitRowsError(InputError):
+    """The rows of logs are not what a dataset can be made of; another day's may be."""
+
+
 def check_rows(tally: Tally, experiment: Experiment, logs: str, fitting: bool) -> None:
-    """Raises ``InputError`` where the rows are not what a dataset can be made of.
+    """Raises ``UnfitRowsError`` where the rows are not what a dataset can be made of.
 
     Args:
       tally: of the analysis.
@@ -47,6 +51,13 @@ def check_rows(tally: Tally, experiment: Experiment, logs: str, fitting: bool) -
       logs: where they are; the message begins with it.
       fitting: whether a transform is fitted: then every split needs rows; otherwise one does.
     """
+    try:
+        _check_rows(tally, experiment, logs, fitting)
+    except InputError as error:
+        raise UnfitRowsError(str(error)) from None
+
+
+def _check_rows(tally: Tally, experiment: Experiment, logs: str, fitting: bool) -> None:
     check_json_names(tally, raw_columns(experiment), logs)
     _check_rejected(tally, experiment, logs)
     empty = [name for name in experiment.splits if not tally.splits[name]]

@@ -8,6 +8,7 @@ domain table are written; everything else of the new version is that version's, 
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,7 @@ def export(
     *,
     full: bool = False,
     slots: int | None = None,
+    check: Callable[[Path], object] | None = None,
 ) -> Path:
     """Writes ``<models>/<version>``; the directory appears whole or not at all, and never changes
     afterwards.
@@ -136,6 +138,8 @@ def export(
       full: write everything anew, whatever the newest version holds.
       slots: of the bank, the backbone's included; None keeps the newest version's, or leaves
         head-room.
+      check: called with the folder of the whole version before it appears under ``models``; where
+        it raises, it never does.
 
     Raises:
       InputError: no finished backbone or no golden requests, a damaged kernel, a version that
@@ -180,6 +184,8 @@ def export(
             compose=experiment.routing.compose,
             files=files,
         ).write(aside)
+        if check:
+            check(aside)
     return models / str(version)
 
 

@@ -11,6 +11,8 @@ from configs import InputError
 from configs.cli import add_config_arguments
 from preprocessing.filesystem import folder_argument
 from trainer.job import Job
+from trainer.metrics.formatting import align
+from trainer.registry.history import render_history
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.overview import overview, overview_json, render_overview
 
@@ -27,8 +29,10 @@ _DESCRIPTION = """Look at a job's kernels and choose what is served. Names of do
                               significantly better, unless the domain is pinned
   deactivate DOMAIN           let the nearest active kernel above answer; the versions stay; the
                               next fine-tuning decides anew, unless the domain is pinned
-  rollback DOMAIN             serve the newest version below the active one that helped on
-                              validation, and pin the domain
+  rollback DOMAIN             serve what was served before the active version (by the history;
+                              without one, the newest version below that helped on validation), and
+                              pin the domain
+  history [DOMAIN]            who had what served, when, from which rows, and why; oldest first
   pin DOMAIN                  have fine-tuning leave the domain alone, served or not
   unpin DOMAIN                let fine-tuning tune and decide it again
   remove DOMAIN               delete all versions; the domain is unpinned
@@ -47,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "version", nargs="*", type=int, help="one for activate and show, two for diff"
     )
-    parser.add_argument("--json", action="store_true", help="list and diff: print JSON")
+    parser.add_argument("--json", action="store_true", help="list, history and diff: print JSON")
     add_config_arguments(parser, required=False)
     parser.add_argument(
         "--data",
@@ -117,6 +121,19 @@ def _show(job: Job, arguments: argparse.Namespace) -> None:
     if version is None:
         raise InputError(f"{store.folder}: domain '{arguments.domain}' has no version")
     print(store.card(arguments.domain, version), end="")
+
+
+def _history(job: Job, arguments: argparse.Namespace) -> None:
+    store = KernelStore(job)
+    events = store.history.events(arguments.domain)
+    if arguments.domain and not events:
+        store.check_known(arguments.domain)
+    if arguments.json:
+        print(json.dumps([event.model_dump(mode="json") for event in events], indent=1))
+    elif events:
+        print("\n".join(line.rstrip() for line in align(render_history(events), ())))
+    else:
+        print(f"{job.history}: nothing yet; it is written when what is served changes")
 
 
 def _diff(job: Job, arguments: argparse.Namespace, scored: "ScoredRows | None" = None) -> None:
@@ -190,6 +207,7 @@ _ACTIONS = {
     "activate": _Action(_activate, (1,)),
     "deactivate": _Action(_then_list(KernelStore.deactivate)),
     "rollback": _Action(_rollback),
+    "history": _Action(_history, needs_domain=False, prints_json=True),
     "pin": _Action(_then_list(KernelStore.pin)),
     "unpin": _Action(_then_list(KernelStore.unpin)),
     "remove": _Action(_then_list(KernelStore.remove)),

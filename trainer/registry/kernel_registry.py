@@ -1,14 +1,15 @@
 """The registry of a job's kernels: ``kernels/<domain>/<version>/`` and ``kernels/active.json``.
 
 A version appears whole or not at all and never changes; ``active.json`` alone says what is served,
-``pinned.json`` what fine-tuning leaves alone, ``decisions.json`` what it decided last.
+``pinned.json`` what fine-tuning leaves alone, ``decisions.json`` what it decided last. What became
+of domains over time is in ``<job>/history.jsonl`` (``trainer.registry.history``).
 Writers of one job directory, also of different processes, take turns (``configs.files``); readers
 never wait.
 """
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from configs.files import discard, publish
 from trainer.job import Job
 from trainer.kernels.shape import KernelShape
 from trainer.registry.decision import Decision
+from trainer.registry.history import Action, Event, History, Origin, happened
 from trainer.registry.kernel_manifest import KernelManifest, KernelRecord
 from trainer.registry.kernel_version import StoredKernel as StoredKernel
 from trainer.registry.kernel_version import (
@@ -54,6 +56,7 @@ class KernelStore:
         self._backbone = job.fingerprint()
         self.fingerprint: str = self._backbone["fingerprint"]
         self._files = StateFiles(self.folder)
+        self.history = History(job.history)
 
     def domains(self) -> list[str]:
         """Names of the domains that have a kernel, sorted."""
@@ -225,7 +228,10 @@ class KernelStore:
         return self.active().get(domain) or max(self.versions(domain), default=None)
 
     def decide(
-        self, decisions: Mapping[str, Decision], before: Mapping[str, int]
+        self,
+        decisions: Mapping[str, Decision],
+        before: Mapping[str, int],
+        origin: Origin | None = None,
     ) -> dict[str, Decision]:
         """Serves what was decided, and writes it down in ``decisions.json``. A domain that was
         pinned in the meantime, or is served by another version by now, is left alone.
@@ -233,6 +239,7 @@ class KernelStore:
         Args:
           decisions: by domain, with the numbers of versions.
           before: what was served when they were made (``active``).
+          origin: the run that made them, for the history.
 
         Returns:
           The decisions that were carried out, and of domains that were left alone that nothing was.
@@ -260,9 +267,14 @@ class KernelStore:
                 elif decision.active != active.get(domain):
                     self.load(domain, decision.active)
                     active[domain] = decision.active
-            known = self._known_decisions()
+            known, former = self._known_decisions(), self.named_active()
             self._write_active(active)
             self._write_decisions(known | done)
+            self.history.add(
+                self._happened(domain, former, decision.reason, origin)
+                for domain, decision in done.items()
+                if former.get(domain) != active.get(domain)
+            )
         return done
 
     def _activated_beside(
@@ -284,34 +296,36 @@ class KernelStore:
         with self._alone():
             if domain not in self.pinned() | self._known_decisions().keys():
                 self.check_known(domain)
-            self._write_pinned(self.pinned() | {domain})
+            self._pin(domain, pinned=True)
 
     def unpin(self, domain: str) -> None:
         """Lets fine-tuning decide about a domain again."""
         with self._alone():
             if domain not in self.pinned() | self._known_decisions().keys():
                 self.check_known(domain)
-            self._write_pinned(self.pinned() - {domain})
+            self._pin(domain, pinned=False)
 
     def activate(self, domain: str, version: int) -> None:
         """Makes a version the served one."""
         with self._alone():
-            self._activate(domain, version)
+            self._activate(domain, version, "activate")
 
     def rollback(self, domain: str) -> int:
-        """Makes the newest version below the active one that helped on validation the served one,
-        and returns it.
+        """Makes what was served before the active version the served one, and returns it: by the
+        history; where that holds nothing (the job is older than it, or the version is gone), the
+        newest version below the active one that helped on validation, which is what fine-tuning
+        activates by itself.
 
-        Such versions are what fine-tuning activates by itself, so this is what was served before.
         The domain is pinned, so that the next run of fine-tuning does not undo it.
 
         Raises:
-          InputError: the domain is not active, or no version below helped.
+          InputError: the domain is not active, or nothing was served before and no version below
+            helped.
         """
         with self._alone():
             version = self.version_before(domain)
             self._write_pinned(self.pinned() | {domain})
-            self._activate(domain, version)
+            self._activate(domain, version, "rollback")
         return version
 
     def version_before(self, domain: str) -> int:
@@ -322,12 +336,19 @@ class KernelStore:
             raise InputError(
                 f"{self.folder}: domain '{domain}' has no active version to roll back from"
             )
-        for version in reversed([known for known in self.versions(domain) if known < active]):
-            if self.load(domain, version).manifest.activated:
+        stored = self.versions(domain)
+        for version in self.history.before(domain, active):
+            if version in stored:
+                self.load(domain, version)
+                return version
+        told = {event.version for event in self.history.events(domain)}
+        for version in reversed([known for known in stored if known < active]):
+            if version not in told and self.load(domain, version).manifest.activated:
                 return version
         raise InputError(
-            f"{self.folder}: no version of domain '{domain}' below {active} helped on validation;"
-            " activate one by number, or deactivate"
+            f"{self.folder}: nothing is known to have been served of domain '{domain}' before"
+            f" version {active}, and no version below it helped on validation; activate one by"
+            " number, or deactivate"
         )
 
     def deactivate(self, domain: str) -> None:
@@ -343,14 +364,17 @@ class KernelStore:
         """
         with self._alone(full=True):
             pinned = self.pinned()  # before anything changes: it may be damaged
+            served, known = self.named_active().get(domain), bool(self.versions(domain))
             decisions = self._known_decisions()
             if domain not in decisions or domain in self.domains():
-                self._deactivate(domain)
+                self._deactivate(domain, told=False)
             self._write_pinned(pinned - {domain})
             if decisions.pop(domain, None):
                 self._write_decisions(decisions)
             if self._folder_of(domain).exists():
                 discard(self._folder_of(domain))
+            if served is not None or known:
+                self.history.add([happened(domain, "remove", None, served)])
 
     def check_known(self, domain: str) -> None:
         """Raises ``InputError`` where a domain has no kernel."""
@@ -372,17 +396,57 @@ class KernelStore:
         """
         with sole_writer(self.folder, full=full) as new:
             self._files.settle()
+            with suppress(InputError):  # what is served cannot be read: who asks for it says so
+                self.history.note_found(self.named_active())
             yield new
 
-    def _activate(self, domain: str, version: int) -> None:
+    def _activate(self, domain: str, version: int, action: Action) -> None:
         self.load(domain, version)
-        self._write_active({**self.active(), domain: version})
+        former = self.active()
+        self._write_active({**former, domain: version})
+        if former.get(domain) != version:
+            self.history.add([self._happened(domain, former, action=action)])
 
-    def _deactivate(self, domain: str) -> None:
+    def _deactivate(self, domain: str, *, told: bool = True) -> None:
         active = self.named_active()
         if domain not in active:
             self.check_known(domain)
         self._write_active({name: number for name, number in active.items() if name != domain})
+        if told and domain in active:
+            self.history.add([happened(domain, "deactivate", None, active[domain])])
+
+    def _pin(self, domain: str, *, pinned: bool) -> None:
+        former, active = self.pinned(), self.named_active().get(domain)
+        self._write_pinned(former | {domain} if pinned else former - {domain})
+        if (domain in former) != pinned:
+            self.history.add([happened(domain, "pin" if pinned else "unpin", active, active)])
+
+    def _happened(
+        self,
+        domain: str,
+        former: Mapping[str, int],
+        reason: str = "",
+        origin: Origin | None = None,
+        action: Action = "activate",
+    ) -> Event:
+        """What became of a domain, whose served version has just changed."""
+        version = self.named_active().get(domain)
+        run, windows = origin.run if origin else None, None
+        if version is None:
+            action = "deactivate"
+        else:
+            manifest = self.manifest(domain, version)
+            run, windows = manifest.judges or run, manifest.windows
+        return happened(
+            domain,
+            action,
+            version,
+            former.get(domain),
+            reason=reason,
+            run=run,
+            windows=windows,
+            data=origin.data if origin else None,
+        )
 
     def _existing(self, domain: str, version: int) -> Path:
         if not self.versions(domain):

@@ -24,6 +24,7 @@ from trainer.backbone.frozen_pass import (
 from trainer.backbone.model import read_tap
 from trainer.backbone.stored_taps import window_rows
 from trainer.data.dataset import Columns, Dataset
+from trainer.evaluation.proposal import Approve, Proposal
 from trainer.evaluation.provenance import seen_by_backbone, seen_by_kernel
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape, KernelWeights, Rows, user_columns
@@ -116,12 +117,18 @@ class FineTuning:
             window, validation = both[split], both[judging]
         return window, with_judges(validation, run_key(experiment, self.dataset))
 
-    def release(self, trained: Mapping[str, Trained], validation: BackboneOutputs) -> list[Outcome]:
+    def release(
+        self,
+        trained: Mapping[str, Trained],
+        validation: BackboneOutputs,
+        approve: Approve | None = None,
+    ) -> list[Outcome]:
         """Stores and serves what is remembered, then the kernels.
 
         Args:
           trained: every tuned domain, and all traffic where it was trained for their sake.
           validation: the rows that judge, all of these domains.
+          approve: as ``trainer.training.release.release`` has it.
 
         Returns:
           The outcomes in the order of ``domains``, all traffic before them where it is none.
@@ -130,12 +137,18 @@ class FineTuning:
         if ALL in trained and ALL not in {*decided, *self.store.pinned()}:
             decided.insert(0, ALL)
         settings = self.experiment.finetune
-        # before the kernels that read it, and not before they have been trained
-        if remembered := self._memory():
-            remembered.serve([settings.split, settings.validation])
+
+        def before_they_are_stored(proposal: Proposal) -> None:
+            if approve:
+                approve(proposal)
+            # before the kernels that read it, and not before they have been trained
+            if remembered := self._memory():
+                remembered.serve([settings.split, settings.validation])
+
         key = run_key(self.experiment, self.dataset)
-        run = Released(self.experiment, self.store, self.shape, validation, key, self.golden)
-        outcomes = release(run, [trained[name] for name in decided])
+        data = str(self.dataset.folder)
+        run = Released(self.experiment, self.store, self.shape, validation, key, self.golden, data)
+        outcomes = release(run, [trained[name] for name in decided], before_they_are_stored)
         _tell_undecided(self.store, outcomes)
         return outcomes
 
@@ -146,7 +159,13 @@ class FineTuning:
         return RowMemory(self.experiment, self.dataset, MemoryStore(self.job), memory)
 
 
-def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> list[Outcome]:
+def finetune(
+    experiment: Experiment,
+    data: Path,
+    job: Job,
+    names: list[str],
+    approve: Approve | None = None,
+) -> list[Outcome]:
     """Trains a kernel for every named domain (every domain where none is named) that is not pinned,
     stores those that have learned something, and decides what is served. Where the domains start
     from the kernel of all traffic and none is stored, that is trained and decided, too.
@@ -155,6 +174,14 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     it (``judging_users``). A new kernel is served where it is significantly better than what would
     answer its domain otherwise, and a version that is served no longer is where it is significantly
     worse than the domain above it (``trainer.evaluation.deciding``).
+
+    Args:
+      experiment: settings, and all domains.
+      data: folder of the dataset.
+      job: of the backbone.
+      names: of the domains.
+      approve: called with what is proposed, before anything is stored or served; where it raises,
+        nothing is. None for no such question.
 
     Returns:
       What was decided of each domain, in the order in which they were named; all traffic before
@@ -174,7 +201,7 @@ def finetune(experiment: Experiment, data: Path, job: Job, names: list[str]) -> 
     logs = job.logs / "finetune"
     training = DomainTraining(experiment, run.start, logs, run.shape, window, validation)
     training.train(domains)
-    return [*run.release(training.trained, validation), *held]
+    return [*run.release(training.trained, validation, approve), *held]
 
 
 def without_pinned(

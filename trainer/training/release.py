@@ -14,11 +14,13 @@ from configs.domains import Domain, Topic
 from trainer.backbone.frozen_pass import BackboneOutputs
 from trainer.evaluation.comparison import compare
 from trainer.evaluation.deciding import Answering, Candidate, decide
+from trainer.evaluation.proposal import Approve, Proposal
 from trainer.kernels.gate import GATE
 from trainer.kernels.kernel import KernelShape, KernelWeights
 from trainer.kernels.scoring import score_rows
 from trainer.registry.decision import Decision
 from trainer.registry.golden_scores import GoldenRows
+from trainer.registry.history import Origin
 from trainer.registry.kernel_manifest import KernelRecord
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
 from trainer.registry.routes import definition
@@ -62,6 +64,7 @@ class Released:
       validation: rows with judges (``judging_users.with_judges``).
       key: of the run, by which they were drawn.
       golden: rows that every version is scored on.
+      data: folder of the dataset, for the history; empty where it does not matter.
     """
 
     experiment: Experiment
@@ -70,6 +73,7 @@ class Released:
     validation: BackboneOutputs
     key: str
     golden: GoldenRows
+    data: str = ""
 
     def answering(self, name: str, weights: KernelWeights, gain: float) -> Answering:
         """A kernel of the run's shape as one that can answer."""
@@ -120,9 +124,16 @@ def check_shapes(store: KernelStore, shape: KernelShape, tuned: set[str], pinned
             )
 
 
-def release(run: Released, trained: Sequence[Trained]) -> list[Outcome]:
+def release(
+    run: Released, trained: Sequence[Trained], approve: Approve | None = None
+) -> list[Outcome]:
     """Decides what a run's domains are served by, stores the new kernels with the decision, and
     serves what was decided. Returns the outcomes in order.
+
+    Args:
+      run: what all of them share.
+      trained: of each domain.
+      approve: called with what is proposed, before anything is stored; nothing is where it raises.
     """
     before = run.store.active()
     releases = {one.domain.name: _Release.of(run, one, before) for one in trained}
@@ -134,8 +145,10 @@ def release(run: Released, trained: Sequence[Trained]) -> list[Outcome]:
     }
     candidates = [one.candidate for one in releases.values()]
     decisions = decide(run.experiment, run.validation, candidates, others)
+    if approve:
+        approve(Proposal.of(run.experiment, run.validation, candidates, decisions, others))
     stored = {name: one.stored(run, decisions[name]) for name, one in releases.items()}
-    final = run.store.decide(stored, before)
+    final = run.store.decide(stored, before, Origin(run.key, run.data))
     return [
         Outcome(name, one.trained.rows, one.record, final[name], before=one.active)
         for name, one in releases.items()
