@@ -79,12 +79,15 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.11,<3.13",
-    packages=find_packages(include=["configs*", "preprocessing*", "trainer*", "serving*"]),
+    packages=find_packages(
+        include=["configs*", "preprocessing*", "trainer*", "serving*", "operations*"]
+    ),
     package_data={
         "configs": ["*.yaml", "py.typed"],
         "preprocessing": ["py.typed"],
         "trainer": ["py.typed"],
         "serving": ["py.typed", "signature.lock.json"],
+        "operations": ["py.typed"],
     },
     install_requires=[
         *CLIENT,

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("configs", "preprocessing", "trainer", "serving")
+PACKAGES = ("configs", "preprocessing", "trainer", "serving", "operations")
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for package in PACKAGES
     for path in sorted((ROOT / package).rglob("*.py"))
 }
 FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
-    "": (("serving",), ("trainer",), ("preprocessing",), ("configs",)),
+    "": (("operations",), ("serving",), ("trainer",), ("preprocessing",), ("configs",)),
     "configs": (
         ("cli",),
         ("load",),
@@ -71,6 +71,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("client", "server", "export"),
         ("wire",),
     ),
+    "operations": (("refresh",),),
 }
 """Package -> its rooms from the top floor down. A room may import what stands on a floor below its
 own; rooms of one floor know nothing of each other. A single file is a room like a folder.

@@ -71,6 +71,7 @@ FOLDERS = (
     "preprocessing",
     "trainer",
     "serving",
+    "operations",
     "benchmarks",
     "tests",
     "docs",

@@ -33,7 +33,7 @@ from tests.preprocessing.shop_logs import build, digests, experiment, make_rows,
 from tests.serving.conftest import NAME, save, serving
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("configs", "preprocessing", "trainer", "serving")
+PACKAGES = ("configs", "preprocessing", "trainer", "serving", "operations")
 
 REQUIREMENTS = "requirements-worker.txt"
 INSTALLED = "/opt/recommender/bin/python"

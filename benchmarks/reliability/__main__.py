@@ -26,6 +26,7 @@ SECTIONS = (
     "drift",
     "day_two",
     "score",
+    "every_day",
 )
 """Modules of this package; each has ``measure(options: Options) -> Figures``."""
 

@@ -190,7 +190,7 @@ def render_history(events: Iterable[Event]) -> list[list[str]]:
     for event in events:
         served = "nothing of its own" if event.version is None else f"version {event.version}"
         before = "nothing" if event.before is None else f"version {event.before}"
-        said = event.action
+        said: str = event.action
         if event.version != event.before:
             said = f"{event.action}: {served}, before {before}"
         train = (event.windows or {}).get("train")
