@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from configs.operations.refresh import Refresh
+from operations.refresh.summary import Auc, DomainChange, Model, Summary
 from preprocessing.beam.runners import check_runner
 from preprocessing.dataset.manifest import FileEntry
 from preprocessing.profile.data_profile import (
@@ -59,6 +61,7 @@ from trainer.metrics.results import (
     PageResult,
     SegmentResult,
 )
+from trainer.registry.history import Event
 from trainer.tuning.results import Trial, TuneResult
 
 ROOT = Path(__file__).parents[1]
@@ -262,6 +265,13 @@ def test_every_key_of_scores_is_explained() -> None:
     assert {*ScoreResult.model_fields, *FileEntry.model_fields} <= explained
     (line,) = re.findall(r"^\| `assets.extra/logs.json` .*$", page, re.MULTILINE)
     assert set(TrainingLogs.model_fields) <= set(re.findall(r"`(\w+)`", line))
+
+
+def test_every_key_of_a_summary_and_of_a_history_is_explained() -> None:
+    summaries = {key for kind in (Summary, DomainChange, Auc, Model) for key in kind.model_fields}
+    assert summaries <= explained("operations.md", "### What `summary.json` holds")
+    assert set(Event.model_fields) <= explained("operations.md", "## The week")
+    assert set(Refresh.model_fields) <= explained("operations.md", "## The day")
 
 
 def test_light_and_dark_drawings_differ_in_their_style_alone() -> None:
