@@ -98,6 +98,7 @@ def commands(place: Path) -> dict[str, Command]:
         "kernels_activate": Command((*kernels, "activate", DOMAIN, "2", *job)),
         "kernels_deactivate": Command((*kernels, "deactivate", DOMAIN, *job)),
         "kernels_rollback": Command((*kernels, "rollback", OTHER, *job)),
+        "kernels_history": Command((*kernels, "history", *job)),
         "kernels_remove": Command((*kernels, "remove", OTHER, *job)),
         "report": Command((*task, "report", *job)),
         "bad_yaml": Command((*pretrain, "--config", str(place / "bad.yaml"), *data, *job), 2),
@@ -141,6 +142,9 @@ def commands(place: Path) -> dict[str, Command]:
         "score_without_model": Command(
             ("-m", "serving.score", *models, "--input", str(place / "data"), *output), 2
         ),
+        "refresh_without_job": Command(
+            ("-m", "operations.refresh", *config, *no_job, "--work", str(place / "work")), 2
+        ),
         "online_without_job": Command(("-m", "benchmarks.online", *config, *no_job, *models), 2),
     }
     for step in ("pretrain", "finetune", "evaluate", "explain", "run"):
@@ -168,6 +172,7 @@ MODULES = (
     "serving.score",
     "serving.selfcheck",
     "serving.signature_lock",
+    "operations.refresh",
     "benchmarks.method",
     "benchmarks.online",
     "benchmarks.speed",

@@ -341,8 +341,14 @@ def test_a_version_is_compared_rolled_back_and_verified(job_copy: Path, command:
     code, out, _ = command("kernels", "diff", HOME, 2, 3, "--json", *where)
     assert code == 0
     assert json.loads(out)["weights"]["weight_0"]["first"] == pytest.approx(norm)
-    command("kernels", "activate", HOME, 3, *where)
+    for version in (2, 3):
+        command("kernels", "activate", HOME, version, *where)
     assert row(command("kernels", "rollback", HOME, *where)[1], HOME)[:3] == [HOME, "2", "1-3"]
+    code, out, _ = command("kernels", "history", HOME, *where)
+    assert code == 0
+    assert "rollback: version 2, before version 3" in out.splitlines()[-1]
+    told = json.loads(command("kernels", "history", "--json", *where)[1])
+    assert {event["domain"] for event in told} >= {HOME}
     code, out, _ = command("kernels", "verify", HOME, *where)
     assert (code, out.count("golden scores identical")) == (1, 2)
     assert f"{HOME} 3: DAMAGED: golden scores differ by at most" in out
