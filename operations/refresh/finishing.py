@@ -139,7 +139,8 @@ def with_model(summary: Summary, job: Job, models: Path | None) -> Summary:
             return summary.model_copy(update={"outcome": REFUSED, "reasons": (reason,)})
     seconds = summary.seconds | {"export": took["seconds"]}
     model = Model(path=str(path), written=True)
-    return summary.model_copy(update={"outcome": RELEASED, "model": model, "seconds": seconds})
+    done = {"outcome": RELEASED, "reasons": (), "model": model, "seconds": seconds}
+    return summary.model_copy(update=done)
 
 
 def _outcome(

@@ -128,8 +128,8 @@ class Refresh:
             state = self._state(files)
             progress, finished = self.progress, self.progress.summary()
             if finished and self._same_as_before(state):
-                refused = finished.outcome == REFUSED
-                again = finished if refused else with_model(finished, self.job, self.models)
+                stopped = finished.outcome == REFUSED and not state.tuned
+                again = finished if stopped else with_model(finished, self.job, self.models)
                 if again != finished:
                     progress.finish(again)
                 return again
