@@ -54,6 +54,7 @@ DEV = [
     "botocore>=1.34,<2",
     "flask>=3,<4",
     "flask-cors>=5,<7",
+    "promql-parser>=0.6,<1",  # reads the alert rules and the dashboard in a test
 ]
 BENCH = [
     "lightgbm>=4.5,<5",

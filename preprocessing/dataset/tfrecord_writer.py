@@ -1,12 +1,10 @@
 """Turns a validated batch into the bytes of TFRecord files."""
 
-import struct
-
-import google_crc32c
 import numpy as np
 import numpy.typing as npt
 
 from configs import Experiment
+from configs.digests.tfrecords import framed
 from preprocessing.dataset.record_format import Columns, encode_blocks
 from preprocessing.features.batch_columns import BatchColumns
 from preprocessing.features.kept_columns import KeptColumns
@@ -44,16 +42,5 @@ def split_file(columns: Columns, rows: npt.NDArray[np.intp], seed: str) -> bytes
     """
     mixed = rows[permutation(len(rows), seed)]
     return b"".join(
-        map(_framed, encode_blocks({name: array[mixed] for name, array in columns.items()}))
+        map(framed, encode_blocks({name: array[mixed] for name, array in columns.items()}))
     )
-
-
-def _framed(record: bytes) -> bytes:
-    """A record with TFRecord's length and checksums."""
-    length = struct.pack("<Q", len(record))
-    return b"".join((length, _checksum(length), record, _checksum(record)))
-
-
-def _checksum(content: bytes) -> bytes:
-    crc = google_crc32c.value(content)
-    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)

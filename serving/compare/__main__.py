@@ -20,7 +20,8 @@ from serving.client import Client
 from serving.client.client import Reply
 from serving.client.connection import add_server_arguments, host_and_port, tls_of, version_or_label
 from serving.client.failures import end
-from serving.client.jsonl import LoggedRow, json_line, logged_rows, slates
+from serving.client.jsonl import LoggedRow, json_line
+from serving.compare.logged_traffic import replayed_requests
 from serving.compare.paired_differences import Paired
 from serving.wire.errors import StatusError
 from serving.wire.flag_spelling import with_dashes
@@ -143,7 +144,13 @@ def main(argv: Sequence[str]) -> None:
     arguments = _arguments(argv)
     with ExitStack() as stack:
         first, other = _sides(arguments, stack)
-        requests = slates(logged_rows(arguments.requests), arguments.rows, arguments.request_key)
+        requests = replayed_requests(
+            arguments.requests,
+            first.client,
+            arguments.model_name,
+            arguments.rows,
+            arguments.request_key,
+        )
         settings = {
             "movers": arguments.movers,
             "resamples": arguments.resamples,

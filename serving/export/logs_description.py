@@ -30,6 +30,7 @@ def write_logs_description(
         null_values=data.null_values,
         max_rejected=data.max_rejected,
         domains=tuple(domain.name for domain in domains),
+        learned_until=max(experiment.splits[name].end for name in experiment.fitted_on),
     )
     content = json.dumps(sealed(logs.model_dump(mode="json")), indent=1)
     write_unsynced(version / LOGS, content.encode())

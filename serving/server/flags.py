@@ -9,6 +9,7 @@ from pathlib import Path
 
 from configs.cli import CommandParser, seconds, whole_number
 from configs.errors import InputError
+from serving.server.request_log.flags import add_request_log, refused_request_log
 from serving.server.stock_flags import (
     add_stock_flags,
     refused_stock_flag,
@@ -34,11 +35,12 @@ def arguments_of(argv: Sequence[str]) -> argparse.Namespace:
     _add_models(parser)
     _add_listening(parser)
     _add_running(parser)
+    add_request_log(parser)
     add_stock_flags(parser)
     arguments = parser.parse_args([with_dashes(word) for word in argv])
     if arguments.model_config_file is None and arguments.model_base_path is None:
         parser.error("one of the arguments --model-base-path --model-config-file is required")
-    if problem := refused_stock_flag(arguments):
+    if problem := refused_stock_flag(arguments) or refused_request_log(arguments):
         parser.error(problem)
     if arguments.batching_parameters_file and not arguments.enable_batching:
         parser.error("--batching-parameters-file is set without --enable-batching")

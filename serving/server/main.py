@@ -30,12 +30,14 @@ from serving.server.memory import keep_out_of_collections
 from serving.server.model_config import ModelConfig, model_configs
 from serving.server.model_manager import Models
 from serving.server.prediction_service import Service
+from serving.server.request_log.request_watch import SLOW_PATH, RequestWatch, each
 from serving.server.rest.prometheus import Metrics
 from serving.server.rest.rest_api import http_server, metrics_path
 from serving.server.servable import Servable
 from serving.server.servable_loader import load
 from serving.server.settings_protos import ModelServerConfig, read_text
 from serving.server.tls import server_credentials
+from serving.server.version_facts import VersionFacts
 from serving.server.worker_processes import shared_port, stop_with_parent, workers
 from serving.wire.errors import StatusError
 
@@ -113,11 +115,13 @@ def _serve(
         _batching(arguments),
         metrics_path(arguments.monitoring_config_file),
     )
+    watch = RequestWatch.of(arguments)
     models = _models(arguments, health)
     if not _wait_for_versions(models, stop, arguments.file_system_poll_wait_seconds, says=says):
         return
     with ExitStack() as running:
         running.callback(models.close)
+        running.callback(watch.close)
         most_bytes = _DECODED * arguments.max_message_bytes
         batcher = Batcher(parameters, most_bytes) if parameters else None
         if batcher:
@@ -129,9 +133,12 @@ def _serve(
             most_rows=arguments.max_rows,
             reload_root=arguments.reload_config_root,
         )
-        metrics = Metrics(lambda name: models.get(name) is not None) if metrics_at else None
+        metrics = Metrics(partial(_served, models), watch.kept) if metrics_at else None
+        observe = each(metrics.observe, watch.observe) if metrics else watch.observe
         if arguments.rest_api_port is not None:
             texts = {metrics_at: metrics.text} if metrics and metrics_at else {}
+            if watch.slow:
+                texts[SLOW_PATH] = watch.slow.text
             http_port = running.enter_context(
                 http_server(
                     arguments.host,
@@ -139,12 +146,12 @@ def _serve(
                     service,
                     texts,
                     report=_report,
-                    observe=partial(metrics.observe, entrypoint="REST") if metrics else None,
+                    observe=partial(observe, entrypoint="REST"),
                     seconds=arguments.rest_api_timeout_in_ms / 1000,
                     threads=arguments.rest_api_num_threads,
                 )
             )
-        server, port = start(service, endpoint, health, metrics.observe if metrics else None)
+        server, port = start(service, endpoint, health, observe)
         running.callback(lambda: server.stop(_DRAIN_SECONDS).wait())
         running.callback(health.enter_graceful_shutdown)
         ready()
@@ -182,6 +189,14 @@ def _models(arguments: argparse.Namespace, health: Health) -> Models[Servable]:
             f"{_flag(arguments)}: {error.message}; see"
             " --allow-version-labels-for-unavailable-models"
         ) from None
+
+
+def _served(models: Models[Servable]) -> dict[str, dict[int, VersionFacts]]:
+    """What is served now, for metrics."""
+    return {
+        model.name: {servable.version: servable.facts for servable in model.loaded}
+        for model in models
+    }
 
 
 def _configs(arguments: argparse.Namespace) -> list[ModelConfig]:

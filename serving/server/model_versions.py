@@ -119,6 +119,11 @@ class Model(Generic[S]):
         """The served versions, in ascending order."""
         return sorted(self._served)
 
+    @property
+    def loaded(self) -> list[S]:
+        """What is served, by ascending version: to look at. ``acquire`` what is to be run."""
+        return [servable for _, servable in sorted(self._served.items())]
+
     def refresh(self) -> str:
         """Looks at the base path once, loads what is wanted and missing, unloads what is no longer
         wanted.

@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import config_pb2, meta_graph_pb2
 from configs.tensorflow_import import tf
 from serving.server.memory import free_memory
 from serving.server.tensors import decode, encode
+from serving.server.version_facts import VersionFacts
 from serving.wire.errors import StatusError, invalid
 from serving.wire.messages import DataType
 from serving.wire.signatures import EXPORT_FILE
@@ -38,6 +39,7 @@ class Servable:
       signatures: name -> ``SignatureDef``.
       row_wise: whether a row's outputs depend on no other row, so that a request may be run in
         parts: known of what ``serving.export`` has written.
+      facts: what the version's files say beside its graph.
     """
 
     def __init__(self, version: int, path: Path, session_config: Any = None) -> None:
@@ -54,6 +56,7 @@ class Servable:
         """
         self.version = version
         self.row_wise = (path / EXPORT_FILE).is_file()
+        self.facts = VersionFacts.of(path)
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config)
         try:

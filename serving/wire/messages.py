@@ -1,4 +1,4 @@
-"""The messages of TensorFlow Serving's API that both ends of the line exchange, and of
+"""The messages of TensorFlow Serving's API that both ends of the line exchange or log, and of
 ``tf.Example``: stated here with TensorFlow's names and field numbers, so that neither end needs
 TensorFlow for them.
 
@@ -128,6 +128,20 @@ _CLASSES = message_classes(
                 "model_spec": (1, _MODEL_SPEC),
                 "metadata": (2, "map .google.protobuf.Any"),
             },
+            "SamplingConfig": {"sampling_rate": (1, "double")},
+            "LogMetadata": {
+                "model_spec": (1, _MODEL_SPEC),
+                "sampling_config": (2, ".tensorflow.serving.SamplingConfig"),
+                "timestamp_secs": (4, "int64"),
+            },
+            "PredictLog": {
+                "request": (1, ".tensorflow.serving.PredictRequest"),
+                "response": (2, ".tensorflow.serving.PredictResponse"),
+            },
+            "PredictionLog": {
+                "log_metadata": (1, ".tensorflow.serving.LogMetadata"),
+                "predict_log": (6, ".tensorflow.serving.PredictLog", "log_type"),
+            },
         },
     }
 )
@@ -152,6 +166,8 @@ GetModelMetadataRequest: Any = _CLASSES["GetModelMetadataRequest"]
 """Asks for a model's signatures."""
 GetModelMetadataResponse: Any = _CLASSES["GetModelMetadataResponse"]
 """A model's signatures, packed as a ``SignatureDefMap``."""
+PredictionLog: Any = _CLASSES["PredictionLog"]
+"""A logged request with its answer, and when, by which version and under which sampling."""
 
 PREDICT_METHOD = "/tensorflow.serving.PredictionService/Predict"
 METADATA_METHOD = "/tensorflow.serving.PredictionService/GetModelMetadata"

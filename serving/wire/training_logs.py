@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import model_validator
 
 from configs.schema import Data
-from configs.section import Section, read_section
+from configs.section import Section, UtcDatetime, read_section
 from serving.wire.version_files import EXTRA
 
 LOGS = Path(EXTRA) / "logs.json"
@@ -26,6 +26,7 @@ class TrainingLogs(Section):
       null_values: text that means a missing value in CSV and JSON lines.
       max_rejected: tolerated share of rows that are rejected.
       domains: names of the domains that the graph knows; None where they are not known.
+      learned_until: end of the days that the backbone learned from; None where that is not known.
     """
 
     request: str | None = None
@@ -33,6 +34,7 @@ class TrainingLogs(Section):
     null_values: tuple[str, ...] = _DEFAULT["null_values"]
     max_rejected: float = _DEFAULT["max_rejected"]
     domains: tuple[str, ...] | None = None
+    learned_until: UtcDatetime | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -1,8 +1,10 @@
-"""Tells Prometheus about Predict requests, under TensorFlow Serving's names."""
+"""Tells Prometheus about Predict requests and what is served: TensorFlow Serving's names for what
+it has, too.
+"""
 
 import sys
 from collections import Counter as Tally
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import grpc
@@ -14,28 +16,37 @@ from prometheus_client import (
     generate_latest,
 )
 
+from configs.prediction.score import SCORE
+from serving.server.rest.domain_labels import DomainLabels
+from serving.server.rest.gauges import Ages, Kept, ScoreHistogram
+from serving.server.version_facts import VersionFacts
 from serving.wire.signatures import DOMAIN, SERVED_DOMAIN
+from serving.wire.tensor_protos import decode
 
 _REQUESTS = ":tensorflow:serving:request_count"
 _ROWS = "recommender_rows"
-_MOST_DOMAINS, _LONGEST_DOMAIN, _OTHER = 2048, 255, "(other)"
 _BUCKETS = tuple(10 * 1.8**power for power in range(33))
 """Upper bounds in microseconds, TensorFlow Serving's: up to some 20 minutes."""
+
+Served = Callable[[], Mapping[str, Mapping[int, VersionFacts]]]
+"""Gives what is served now: model -> version -> its facts."""
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 class Metrics:
-    """Counts and times of requests, by model."""
+    """Counts, times and scores of requests by model, and the age of what is served."""
 
-    def __init__(self, known: Callable[[str], bool]) -> None:
+    def __init__(self, served: Served, kept: Callable[[], Mapping[str, int]] | None = None) -> None:
         """Nothing counted yet.
 
         Args:
-          known: whether a model of this name is served; requests for others are counted together
-            under an empty name, since a peer can invent names without end.
+          served: which models there are; requests for others are counted together under an empty
+            name, since a peer can invent names without end. So it is with domains.
+          kept: what became of the requests that were to be logged, and how many were slow
+            (``RequestWatch.kept``); None where neither is asked for.
         """
-        self._known = known
+        self._served = served
         self._registry = CollectorRegistry()
         self._count = Counter(
             _REQUESTS,
@@ -49,7 +60,6 @@ class Metrics:
             ["model_name", "asked_domain", "served_domain"],
             registry=self._registry,
         )
-        self._domains: set[str] = set()
         self._latency = Histogram(
             ":tensorflow:serving:request_latency",
             "Distribution of wall time (in microseconds) for Tensorflow Serving request.",
@@ -57,6 +67,12 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._labels = DomainLabels()
+        self._scores = ScoreHistogram()
+        self._registry.register(self._scores)
+        self._registry.register(Ages(served))
+        if kept is not None:
+            self._registry.register(Kept(kept))
 
     def observe(
         self,
@@ -66,7 +82,7 @@ class Metrics:
         response: Any = None,
         entrypoint: str = "GRPC",
     ) -> None:
-        """Counts one request; its time and its rows too if it was answered.
+        """Counts one request; its time, its rows and their scores too if it was answered.
 
         Args:
           request: of Predict.
@@ -85,7 +101,8 @@ class Metrics:
     def _observe(
         self, request: Any, code: grpc.StatusCode, seconds: float, response: Any, entrypoint: str
     ) -> None:
-        name = request.model_spec.name if self._known(request.model_spec.name) else ""
+        models = self._served()
+        name = request.model_spec.name if request.model_spec.name in models else ""
         self._count.labels(name, code.name).inc()
         if code is not grpc.StatusCode.OK:
             return
@@ -96,17 +113,13 @@ class Metrics:
         served = response.outputs[SERVED_DOMAIN].string_val
         if len(asked) == 1:  # under ``rank`` one domain is asked for all rows
             asked = [*asked] * len(served)
+        facts = models.get(name, {}).values()
+        shown = {one: self._labels.served(one) for one in set(served)}
         for (one, other), rows in Tally(zip(asked, served, strict=False)).items():
-            self._rows.labels(name, self._domain(one), self._domain(other)).inc(rows)
-
-    def _domain(self, name: bytes) -> str:
-        """A domain as a label; peers can invent names without end, so not every one is kept."""
-        text = name.decode(errors="replace")
-        if text not in self._domains:
-            if len(self._domains) >= _MOST_DOMAINS or len(text) > _LONGEST_DOMAIN:
-                return _OTHER
-            self._domains.add(text)
-        return text
+            self._rows.labels(name, self._labels.asked(one, facts), shown[other]).inc(rows)
+        if SCORE in response.outputs:
+            scores = decode(response.outputs[SCORE])
+            self._scores.observe(name, [shown[one] for one in served], scores)
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""

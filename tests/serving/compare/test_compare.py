@@ -12,9 +12,16 @@ import numpy as np
 import pytest
 
 from configs import Experiment, InputError
+from serving.client import Client
 from serving.compare import __main__ as compare
+from serving.compare.logged_traffic import replayed_requests
 from serving.compare.paired_differences import Paired, clustered_interval
 from serving.selfcheck import log_rows
+from serving.server.request_log.request_watch import RequestWatch
+from serving.server.request_log.rotated_files import RotatedFiles
+from serving.server.request_log.sampled_log import SampledLog
+from serving.wire.messages import SignatureDef
+from serving.wire.signatures import DEFAULT_SIGNATURE
 from tests.serving.conftest import NAME, Peer, serving
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
@@ -189,6 +196,36 @@ def test_requests_by_key(
     assert figures["requests"] == 1 + sum(one != two for one, two in pairwise(ids)) > 3
     with pytest.raises(InputError, match=r"rows.jsonl:1: no 'nothing'"):
         compare.main([*flags, "--other-domain=all", "--request-key=nothing"])
+
+
+def test_a_log_of_requests_is_replayed_as_the_requests_were(
+    flags: list[str],
+    logged: Path,
+    models_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "log"
+    watch = RequestWatch(SampledLog(RotatedFiles(folder, 1 << 20, 1 << 22), 1.0), None)
+    rows = [json.loads(line) for line in logged.read_text().splitlines()]
+    with (
+        serving(models_dir, observe=watch.observe) as peer,
+        Client(peer.target, NAME) as client,
+    ):
+        for start in range(0, 60, 20):
+            client.ask(rows[start : start + 20], ignore_unknown=True)
+    watch.close()
+    from_rows = compared([*flags, "--other-domain=backbone", "--movers=0"], capsys)
+    replayed = [*flags, f"--requests={folder}", "--other-domain=backbone"]
+    assert compared([*replayed, "--movers=0"], capsys) == from_rows
+    (mover,) = compared([*replayed, "--movers=1"], capsys)["movers"]
+    assert "requests-0-00000001.tfrecord: record " in mover["row"]
+    with pytest.raises(InputError, match="a log of requests, which says itself"):
+        compare.main([*replayed, "--request-key=request_id"])
+    with pytest.raises(InputError, match=f"no request for model other; it has some for {NAME}"):
+        first = Client(peer.target, NAME)
+        first._signatures = {DEFAULT_SIGNATURE: SignatureDef()}
+        list(replayed_requests(str(folder), first, "other", 20, None))
 
 
 def test_what_cannot_be_compared(

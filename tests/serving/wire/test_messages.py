@@ -9,7 +9,12 @@ from google.protobuf import any_pb2
 from tensorflow.core.example import example_pb2
 from tensorflow.core.framework import tensor_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
-from tensorflow_serving.apis import get_model_metadata_pb2, model_pb2, predict_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    model_pb2,
+    predict_pb2,
+    prediction_log_pb2,
+)
 
 from serving.wire import messages
 from serving.wire.message_classes import message_classes
@@ -30,6 +35,7 @@ THEIRS: dict[str, Any] = {
     "SignatureDefMap": get_model_metadata_pb2.SignatureDefMap,
     "GetModelMetadataRequest": get_model_metadata_pb2.GetModelMetadataRequest,
     "GetModelMetadataResponse": get_model_metadata_pb2.GetModelMetadataResponse,
+    "PredictionLog": prediction_log_pb2.PredictionLog,
 }
 
 

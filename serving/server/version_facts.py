@@ -1,0 +1,43 @@
+"""What a version's files say of it beside its graph, for who watches a server."""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.errors import InputError
+from serving.wire.signatures import EXPORT_FILE
+from serving.wire.training_logs import TrainingLogs
+
+
+@dataclass(frozen=True)
+class VersionFacts:
+    """Facts of a version.
+
+    Attributes:
+      domains: names of the domains that its graph knows; None where they are not known.
+      written: when it was exported, seconds since 1970: the time of ``export.json``, which every
+        export writes anew, or of the graph where there is none; None where there is neither.
+      learned_until: the end of the days that its backbone learned from, seconds since 1970; None
+        where that is not known.
+    """
+
+    domains: frozenset[str] | None = None
+    written: float | None = None
+    learned_until: float | None = None
+
+    @classmethod
+    def of(cls, version: Path) -> "VersionFacts":
+        """Reads them. Nothing is known where a file is missing, or damaged: whether a damaged
+        version is served is decided elsewhere (``servable_loader.check_files``).
+        """
+        written, logs = None, TrainingLogs()
+        for name in ("saved_model.pb", EXPORT_FILE):
+            with suppress(OSError):
+                written = (version / name).stat().st_mtime
+        with suppress(InputError):
+            logs = TrainingLogs.of_version(version)
+        return cls(
+            None if logs.domains is None else frozenset(logs.domains),
+            written,
+            logs.learned_until.timestamp() if logs.learned_until else None,
+        )
