@@ -7,7 +7,14 @@ from functools import cached_property
 from itertools import product
 from typing import Annotated, Any
 
-from pydantic import Field, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from configs.consistency import (
     check_body_topics,
@@ -29,6 +36,7 @@ from configs.features.checks import (
 )
 from configs.features.numbers import Numbers
 from configs.memory import Memory
+from configs.operations.drift import Drift
 from configs.operations.refresh import Refresh
 from configs.prediction.expressions import LONGEST
 from configs.prediction.score import check_score
@@ -226,6 +234,7 @@ class Experiment(Section):
     finetune: Finetune = Finetune()
     evaluation: Evaluation = Evaluation()
     refresh: Refresh = Refresh()
+    drift: Drift = Drift()
     tune: Ranges = Field(
         default_factory=dict,
         description=(
@@ -345,6 +354,17 @@ class Experiment(Section):
             known = {label: moment.isoformat() for label, moment in self.known_before.items()}
             shown["known_before"] = known
         return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leaves out sections that are younger than experiments which are kept by their digest,
+        where they say nothing.
+        """
+        written: dict[str, Any] = write(self)
+        for name, untouched in (("drift", Drift()), ("refresh", Refresh())):
+            if getattr(self, name) == untouched:
+                written.pop(name, None)
+        return written
 
     @model_validator(mode="before")
     @classmethod

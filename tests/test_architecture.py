@@ -71,7 +71,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("client", "server", "export"),
         ("wire",),
     ),
-    "operations": (("refresh",),),
+    "operations": (("refresh",), ("drift",)),
 }
 """Package -> its rooms from the top floor down. A room may import what stands on a floor below its
 own; rooms of one floor know nothing of each other. A single file is a room like a folder.
@@ -403,6 +403,10 @@ WRITTEN_ELSEWHERE = {
         "tempfile.mkdtemp": "among the process's temporary files, of a model that is elsewhere",
     },
     "serving.score.score_batches": {"pq.write_table": "into memory"},
+    "serving.server.request_log.rotated_files": {
+        "os.open": "a log grows; who reads it leaves out half a record at its end",
+        "os.fdopen": "the same file, which its owner alone may read",
+    },
     "serving.load_test.plot": {"figure.savefig": "into an atomic_file"},
 }
 """Module -> what writes there without ``configs.files``, and why it may."""

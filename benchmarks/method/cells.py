@@ -111,7 +111,12 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
     """What may decide a cell: all but how its moments were written, and what runs every day."""
     return experiment.model_dump(
         mode="json",
-        exclude={"as_of": True, "refresh": True, "data": {"time_zone", "day_starts"}},
+        exclude={
+            "as_of": True,
+            "drift": True,
+            "refresh": True,
+            "data": {"time_zone", "day_starts"},
+        },
     )
 
 
