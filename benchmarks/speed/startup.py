@@ -145,6 +145,15 @@ def commands(place: Path) -> dict[str, Command]:
         "refresh_without_job": Command(
             ("-m", "operations.refresh", *config, *no_job, "--work", str(place / "work")), 2
         ),
+        "drift_without_dataset": Command(
+            ("-m", "operations.drift", str(place / "none"), str(place / "none"), *config), 2
+        ),
+        "drift_unknown_key": Command(
+            ("-m", "operations.drift", *config, "--set", "drift.ag=1", *(str(place),) * 2), 2
+        ),
+        "drift_of_no_dataset": Command(
+            ("-m", "operations.drift", str(place / "job"), str(place / "data"), *config), 2
+        ),
         "online_without_job": Command(("-m", "benchmarks.online", *config, *no_job, *models), 2),
     }
     for step in ("pretrain", "finetune", "evaluate", "explain", "run"):
@@ -173,6 +182,7 @@ MODULES = (
     "serving.selfcheck",
     "serving.signature_lock",
     "operations.refresh",
+    "operations.drift",
     "benchmarks.method",
     "benchmarks.online",
     "benchmarks.speed",

@@ -60,11 +60,12 @@ class Drift(Section):
         ),
     )
     level: float = Field(
-        0.01,
+        0.001,
         gt=0.0,
         lt=1.0,
         description=(
-            "chance of calling anything drift where nothing has changed, shared by all features"
+            "chance of calling anything drift where nothing has changed, shared by all features:"
+            " one false alarm in some three years of days"
         ),
     )
     rows: Count = Field(
