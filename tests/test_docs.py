@@ -14,7 +14,18 @@ from xml.etree import ElementTree
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from configs.operations.drift import Drift
 from configs.operations.refresh import Refresh
+from operations.drift.drift_result import (
+    BackboneAge,
+    DomainCalibration,
+    DriftResult,
+    FeatureDrift,
+    RowsRead,
+    Shares,
+    TaskAge,
+    ValueChange,
+)
 from operations.refresh.summary import Auc, DomainChange, Model, Summary
 from preprocessing.beam.runners import check_runner
 from preprocessing.dataset.manifest import FileEntry
@@ -272,6 +283,22 @@ def test_every_key_of_a_summary_and_of_a_history_is_explained() -> None:
     assert summaries <= explained("operations.md", "### What `summary.json` holds")
     assert set(Event.model_fields) <= explained("operations.md", "## The week")
     assert set(Refresh.model_fields) <= explained("operations.md", "## The day")
+
+
+def test_every_key_of_drift_is_explained() -> None:
+    kinds = (
+        DriftResult,
+        RowsRead,
+        Shares,
+        ValueChange,
+        FeatureDrift,
+        DomainCalibration,
+        TaskAge,
+        BackboneAge,
+        Drift,
+    )
+    keys = {key for kind in kinds for key in kind.model_fields}
+    assert keys <= explained("monitoring.md", "## Drift")
 
 
 def test_light_and_dark_drawings_differ_in_their_style_alone() -> None:
