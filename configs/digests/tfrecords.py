@@ -42,7 +42,10 @@ def is_record_file(path: Path) -> bool:
     """Whether a file begins as a TFRecord file does, or is empty."""
     with path.open("rb") as file:
         head = file.read(_HEAD.size)
-    return not head or (len(head) == _HEAD.size and _checksum(head[:8]) == head[8:])
+    if len(head) < _HEAD.size:
+        return not head
+    # Text, of which eight letters are a huge number, is told without the library for sums.
+    return _HEAD.unpack(head)[0] <= _LARGEST and _checksum(head[:8]) == head[8:]
 
 
 def _record(file: BinaryIO, head: bytes, where: str) -> bytes:

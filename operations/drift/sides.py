@@ -29,6 +29,8 @@ from serving.wire.request_log import logged_requests
 from serving.wire.request_rows import rows_of_request
 
 _USER = "row/user"
+_SEED = 21
+_FEWER = 0.8  # of the requests of a log stay where there are too many
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def dataset_side(path: Path, experiment: Experiment, split: str | None) -> Side:
 
 
 def requests_side(path: Path, experiment: Experiment, fitted: Fitted, model: str | None) -> Side:
-    """Rows of logged requests, evenly over the log, under a transform.
+    """Rows of logged requests, by chance over the log, under a transform.
 
     Args:
       path: of the log.
@@ -192,28 +194,33 @@ def _most_frequent(profile: DataProfile, splits: Sequence[str]) -> dict[str, dic
 def _requests(
     path: Path, model: str | None, lists: Collection[str], most: int
 ) -> list[list[dict[str, Any]]]:
-    """Rows of every so many requests: whenever there are too many rows, every second request
-    goes, and as many are left out from then on.
+    """Rows of requests that are a fair sample, of at most so many rows: each gets a random number
+    below the rate at which it was logged, and those below the lowest rate stay, or below what keeps
+    few enough of them. So slow requests, all of which are logged, count as others do.
     """
-    kept: list[list[dict[str, Any]]] = []
+    kept: list[tuple[float, list[dict[str, Any]]]] = []
     names: set[str] = set()
-    stride = number = rows = 0
-    stride = 1
+    generator, limit, total = np.random.default_rng(_SEED), 1.0, 0
     for place, log in logged_requests(path):
         request = log.predict_log.request
         names.add(request.model_spec.name)
         if model not in (None, request.model_spec.name):
             continue
-        if number % stride == 0:
-            try:
-                kept.append(rows_of_request(request, lists=lists))
-            except ValueError as error:
-                raise InputError(f"{place}: {error}") from None
-            rows += len(kept[-1])
-            while rows > most and len(kept) > 1:
-                kept, stride = kept[::2], 2 * stride
-                rows = sum(map(len, kept))
-        number += 1
+        rate = log.log_metadata.sampling_config.sampling_rate or 1.0
+        number = rate * generator.random()
+        limit = min(limit, rate)
+        if number >= limit:
+            continue
+        try:
+            kept.append((number, rows_of_request(request, lists=lists)))
+        except ValueError as error:
+            raise InputError(f"{place}: {error}") from None
+        total += len(kept[-1][1])
+        while total > most and len(kept) > 1:
+            limit *= _FEWER
+            kept = [one for one in kept if one[0] < limit] or kept[:1]
+            total = sum(len(rows) for _, rows in kept)
+    kept = [one for one in kept if one[0] < limit] or kept[:1]
     if not kept:
         there = f"; it has some for {', '.join(sorted(names))}" if names else ""
         raise InputError(f"{path}: no request{f' for model {model}' if model else ''}{there}")
@@ -222,7 +229,7 @@ def _requests(
             f"{path}: requests for several models, {', '.join(sorted(names))}; name one:"
             " --model-name"
         )
-    return kept
+    return [rows for _, rows in kept]
 
 
 def _canonical(rows: Sequence[Mapping[str, Any]], column: Column) -> list[Any]:

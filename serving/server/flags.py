@@ -10,11 +10,7 @@ from pathlib import Path
 from configs.cli import CommandParser, seconds, whole_number
 from configs.errors import InputError
 from serving.server.request_log.flags import add_request_log, refused_request_log
-from serving.server.stock_flags import (
-    add_stock_flags,
-    refused_stock_flag,
-    warn_of_stock_flags,
-)
+from serving.server.stock_flags import add_stock_flags, refused_stock_flag, warn_of_stock_flags
 from serving.wire.flag_spelling import with_dashes
 
 MOST_ROWS = 1 << 16

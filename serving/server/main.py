@@ -37,7 +37,7 @@ from serving.server.servable import Servable
 from serving.server.servable_loader import load
 from serving.server.settings_protos import ModelServerConfig, read_text
 from serving.server.tls import server_credentials
-from serving.server.version_facts import VersionFacts
+from serving.server.version_facts import facts_of
 from serving.server.worker_processes import shared_port, stop_with_parent, workers
 from serving.wire.errors import StatusError
 
@@ -133,7 +133,7 @@ def _serve(
             most_rows=arguments.max_rows,
             reload_root=arguments.reload_config_root,
         )
-        metrics = Metrics(partial(_served, models), watch.kept) if metrics_at else None
+        metrics = Metrics(partial(facts_of, models), watch.kept) if metrics_at else None
         observe = each(metrics.observe, watch.observe) if metrics else watch.observe
         if arguments.rest_api_port is not None:
             texts = {metrics_at: metrics.text} if metrics and metrics_at else {}
@@ -189,14 +189,6 @@ def _models(arguments: argparse.Namespace, health: Health) -> Models[Servable]:
             f"{_flag(arguments)}: {error.message}; see"
             " --allow-version-labels-for-unavailable-models"
         ) from None
-
-
-def _served(models: Models[Servable]) -> dict[str, dict[int, VersionFacts]]:
-    """What is served now, for metrics."""
-    return {
-        model.name: {servable.version: servable.facts for servable in model.loaded}
-        for model in models
-    }
 
 
 def _configs(arguments: argparse.Namespace) -> list[ModelConfig]:

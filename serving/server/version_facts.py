@@ -1,8 +1,10 @@
 """What a version's files say of it beside its graph, for who watches a server."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from configs.errors import InputError
 from serving.wire.signatures import EXPORT_FILE
@@ -41,3 +43,11 @@ class VersionFacts:
             written,
             logs.learned_until.timestamp() if logs.learned_until else None,
         )
+
+
+def facts_of(models: Iterable[Any]) -> dict[str, dict[int, VersionFacts]]:
+    """Model -> version -> facts of what is served now (``model_manager.Models``)."""
+    return {
+        model.name: {servable.version: servable.facts for servable in model.loaded}
+        for model in models
+    }

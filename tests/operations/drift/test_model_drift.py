@@ -56,6 +56,14 @@ def test_a_job_s_model_is_judged_on_the_evaluation_split(
     assert new in [{task: one[f"{task}_auc"] for task in new} for one in figures]
 
 
+def test_on_the_rows_that_validated_it_the_backbone_has_lost_nothing(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path
+) -> None:
+    _, age = model_drift(experiment, dataset_dir, Job(job_dir), experiment.pretrain.validation)
+    click = age.tasks["ctr"]
+    assert click.zero_shot == pytest.approx(click.new, abs=1e-6)
+
+
 def test_what_is_far_off_in_many_rows_has_drifted(
     result: DriftResult, experiment: Experiment
 ) -> None:

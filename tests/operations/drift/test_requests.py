@@ -44,16 +44,22 @@ def tensor(values: list[Any], kind: str) -> Any:
 
 
 def write_log(
-    path: Path, experiment: Experiment, rows: list[dict[str, Any]], model: str = "shop"
+    path: Path,
+    experiment: Experiment,
+    rows: list[dict[str, Any]],
+    model: str = "shop",
+    rate: float = 1.0,
 ) -> Path:
-    """Rows, ten a request, as a server logs them."""
+    """Rows, ten a request, as a server logs them at a sampling rate."""
     kinds = {column.name: column.kind for column in served_columns(experiment)}
     records = []
     for start in range(0, len(rows), ROWS_OF_A_REQUEST):
         some = rows[start : start + ROWS_OF_A_REQUEST]
         inputs = {name: tensor([row[name] for row in some], kind) for name, kind in kinds.items()}
         request = PredictRequest(model_spec={"name": model}, inputs=inputs)
-        records.append(PredictionLog(predict_log={"request": request}).SerializeToString())
+        sampled = {"sampling_config": {"sampling_rate": rate}}
+        log = PredictionLog(log_metadata=sampled, predict_log={"request": request})
+        records.append(log.SerializeToString())
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"".join(map(framed, records)))
     return path
@@ -127,7 +133,20 @@ def test_a_log_is_thinned_evenly(
     result = compare(few, dataset_dir, write_log(tmp_path / "log", few, marked))
     assert 500 <= result.other.rows <= 1_000
     found = next(one for one in result.features if one.feature == "delivery_minutes")
-    assert found.mean and found.mean.other == pytest.approx(40.0, abs=0.5)
+    assert found.mean and found.mean.other == pytest.approx(40.0, abs=2.5)  # 4 sd
+
+
+def test_requests_that_are_logged_more_often_count_as_others_do(
+    experiment: Experiment, dataset_dir: Path, rows: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    """All of the slow ones are logged, and of the others one in ten."""
+    slow = [{**row, "region": "r9"} for row in rows]
+    write_log(tmp_path / "log" / "slow", experiment, slow, rate=1.0)
+    write_log(tmp_path / "log" / "sample", experiment, rows, rate=0.1)
+    result = compare(experiment, dataset_dir, tmp_path / "log", split="test")
+    region = next(one for one in result.features if one.feature == "region")
+    assert region.values[0].value == "r9"
+    assert region.values[0].other == pytest.approx(1 / 11, abs=0.035)
 
 
 def test_logs_that_cannot_be_compared(

@@ -179,7 +179,7 @@ def get(port: int, path: str) -> tuple[int, str, str]:
 
 
 def test_metrics(base: Path) -> None:
-    metrics = Metrics(lambda name: name == NAME)
+    metrics = Metrics(lambda: {NAME: {}})
     with (
         serving(base, observe=metrics.observe) as peer,
         http_server("127.0.0.1", 0, peer.service, {"/metrics": metrics.text}) as port,
