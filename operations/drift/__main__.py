@@ -58,12 +58,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     experiment = read_config(given)
     if given.html is not None and not given.html.parent.is_dir():
         raise InputError(f"--html {given.html}: no such directory: {given.html.parent}")
-    from operations.drift.paths import check_dataset, check_dataset_or_log
+    from operations.drift.paths import check_dataset, check_dataset_or_log, is_dataset
     from trainer.job import Job
 
     check_dataset(given.first, given.split)
-    check_dataset_or_log(given.other, given.other_split)
     job = Job(given.job_dir) if given.job_dir else None
+    today = given.other_split or (experiment.evaluation.split if job else None)
+    check_dataset_or_log(given.other, today if is_dataset(given.other) else given.other_split)
     if job:
         job.check_finished()
     import trainer  # noqa: F401 - must come before TensorFlow

@@ -10,6 +10,7 @@ splits: of a divergence by a gamma distribution of both (Satterthwaite 1946, An 
 distribution of estimates of variance components), of a share by Student's.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -104,15 +105,21 @@ def _mixed_halves(first: Counts, other: Counts, more: float = 0.0) -> tuple[Floa
     """Shares ``[S, B]`` of mixed halves, and of what is left, of every split; ``more`` as of
     ``_shares``, for whole sides.
     """
-    generator = np.random.default_rng(_SEED)
-    order = generator.permuted(np.tile(np.arange(GROUPS), (2 * _SPLITS, 1)), axis=1)
-    chosen = (order < GROUPS // 2).astype(np.int64)
-    mine, theirs = chosen[:_SPLITS], chosen[_SPLITS:]
+    mine, theirs = _chosen_groups()
     halves = [
         (_shares(a @ first, more / 2.0) + _shares(b @ other, more / 2.0)) / 2.0
         for a, b in ((mine, theirs), (1 - mine, 1 - theirs))
     ]
     return halves[0], halves[1]
+
+
+@cache
+def _chosen_groups() -> tuple[Counts, Counts]:
+    """Which groups are in the half of each split, 0 or 1 ``[S, GROUPS]``, of either side."""
+    generator = np.random.default_rng(_SEED)
+    order = generator.permuted(np.tile(np.arange(GROUPS), (2 * _SPLITS, 1)), axis=1)
+    chosen = (order < GROUPS // 2).astype(np.int64)
+    return chosen[:_SPLITS], chosen[_SPLITS:]
 
 
 def _shares(counts: Counts, more: float = 0.0) -> Floats:

@@ -93,8 +93,8 @@ def _model(result: DriftResult) -> list[str]:
         "<h2>Calibration by domain</h2>",
         (
             "<p class=note>Predicted over observed, as rows are served; a domain has drifted where"
-            f" the ratio is further from 1 than {result.thresholds.calibration:g} and than the"
-            " number of positives explains.</p>"
+            f" the ratio is further from 1 than {result.thresholds.calibration:g}, and than chance"
+            " among its users explains.</p>"
         ),
         table_of("Domains", calibration_cells(result)) if result.calibration else "",
     ]

@@ -5,9 +5,10 @@ age of its backbone costs.
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 import trainer  # noqa: F401 - must come before TensorFlow
 from configs import Experiment, InputError
@@ -48,46 +49,85 @@ def model_drift(
     return cells, _age(experiment, job, rows, served, split)
 
 
+class _Cell(NamedTuple):
+    """A domain and a task: what was predicted and observed, and how many standard errors of users
+    these are apart.
+    """
+
+    domain: str
+    task: str
+    rows: int
+    positives: int
+    predicted: float
+    observed: float
+    errors: float
+
+
 def _calibration(
     experiment: Experiment, served_by: JudgedKernels, rows: BackboneOutputs, served: Floats
 ) -> Iterator[DomainCalibration]:
     """Every domain and task with enough outcomes of each kind."""
     from scipy.stats import norm
 
-    cells = []
-    for name, domain in served_by.domains.items():
-        inside = rows.domain_rows(domain)
-        predictions = predicted_rows(experiment.tasks, served[inside])
-        for task, of in rows_of_tasks(experiment, rows, inside):
-            weight = float(of.weights.sum())
-            observed = float(np.dot(of.labels, of.weights))
-            if of.few or not weight or not observed:
-                continue
-            predicted = float(np.dot(predictions[task][of.inside], of.weights))
-            found = (int(of.positive.sum()), predicted / weight, observed / weight)
-            cells.append((name, task, len(of.labels), *found))
+    cells = list(_cells(experiment, served_by, rows, served))
     limit = float(norm.ppf(1.0 - experiment.drift.level / (2.0 * max(len(cells), 1))))
-    for name, task, count, positives, predicted, observed in cells:
-        ratio = predicted / observed
-        # Positives are counted events: their logarithm is off by one over the root of their number.
-        by_chance = limit / math.sqrt(positives)
-        far = abs(ratio - 1.0) > experiment.drift.calibration
-        drifted = far and abs(math.log(ratio)) > by_chance
+    for cell in cells:
+        ratio = cell.predicted / cell.observed
+        drifted = abs(ratio - 1.0) > experiment.drift.calibration and cell.errors > limit
         words = (
-            f"{printable(name)}: {task.upper()} is predicted {ratio:.2f} times as high as it is"
-            f" ({predicted:.4g}, observed {observed:.4g})"
+            f"{printable(cell.domain)}: {cell.task.upper()} is predicted {ratio:.2f} times as high"
+            f" as it is ({cell.predicted:.4g}, observed {cell.observed:.4g})"
         )
         yield DomainCalibration(
-            domain=name,
-            task=task,
-            rows=count,
-            positives=positives,
-            predicted=predicted,
-            observed=observed,
+            domain=cell.domain,
+            task=cell.task,
+            rows=cell.rows,
+            positives=cell.positives,
+            predicted=cell.predicted,
+            observed=cell.observed,
             ratio=ratio,
             drifted=drifted,
             says=words if drifted else "",
         )
+
+
+def _cells(
+    experiment: Experiment, served_by: JudgedKernels, rows: BackboneOutputs, served: Floats
+) -> Iterator[_Cell]:
+    for name, domain in served_by.domains.items():
+        inside = rows.domain_rows(domain)
+        predictions = predicted_rows(experiment.tasks, served[inside])
+        users = rows.columns["row/user"][inside]
+        for task, of in rows_of_tasks(experiment, rows, inside):
+            weights, labels = of.weights.astype(np.float64), of.labels.astype(np.float64)
+            predicted = predictions[task][of.inside].astype(np.float64)
+            total, observed = float(weights.sum()), float(np.dot(labels, weights))
+            if of.few or not observed:
+                continue
+            apart = weights * (predicted - labels)
+            yield _Cell(
+                name,
+                task,
+                len(labels),
+                int(of.positive.sum()),
+                float(np.dot(predicted, weights)) / total,
+                observed / total,
+                standard_errors(apart, users[of.inside]),
+            )
+
+
+def standard_errors(apart: npt.NDArray[np.float64], users: npt.NDArray[Any]) -> float:
+    """How many standard errors a sum of differences is from 0, rows of one user being alike (Liang
+    and Zeger 1986, Longitudinal data analysis using generalized linear models).
+
+    Args:
+      apart: of rows, ``[N]``.
+      users: of the rows, ``[N]``.
+    """
+    _, places = np.unique(users, return_inverse=True)
+    of_users = np.bincount(places, apart)
+    deviation = math.sqrt(float(np.square(of_users).sum()))
+    return abs(float(of_users.sum())) / deviation if deviation else 0.0
 
 
 def _age(

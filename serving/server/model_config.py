@@ -78,7 +78,9 @@ def _model_config(entry: Any) -> ModelConfig:
             f' "{entry.model_platform}"'
         )
     if entry.HasField("logging_config"):
-        raise invalid(f"{where}: logging_config is not supported")
+        raise invalid(
+            f"{where}: logging_config is not supported; --request-log-dir logs requests here"
+        )
     if "\0" in entry.base_path:
         raise invalid(f"{where}: base_path must be a path, received one with a NUL character")
     if not Path(entry.base_path).is_absolute():

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import trainer  # noqa: F401 - must come before TensorFlow
@@ -11,7 +12,7 @@ from operations.drift.compare import compare
 from operations.drift.drift_page import write_drift_page
 from operations.drift.drift_result import DriftResult, TaskAge
 from operations.drift.drift_text import render_text
-from operations.drift.model_drift import age_of, model_drift
+from operations.drift.model_drift import age_of, model_drift, standard_errors
 from preprocessing.dataset.manifest import load_manifest
 from trainer.job import Job
 
@@ -34,6 +35,16 @@ def test_the_rule_by_hand(
     assert found.says.endswith("pre-train anew" if anew else "no need to pre-train anew")
     assert found.lost_points == pytest.approx(100 * (new - zero_shot))
     assert found.recovered_points == pytest.approx(100 * (served - zero_shot))
+
+
+def test_standard_errors_by_hand() -> None:
+    users = np.array([7, 7, 8, 9])
+    # sums of users: 1, -2, 2
+    apart = np.array([0.5, 0.5, -2.0, 2.0])
+    assert standard_errors(apart, users) == pytest.approx(1 / 3)
+    assert standard_errors(np.ones(100), np.arange(100)) == pytest.approx(10.0)
+    assert standard_errors(np.ones(100), np.zeros(100)) == pytest.approx(1.0)
+    assert standard_errors(np.zeros(3), np.arange(3)) == 0.0
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,41 @@
+"""Logs of a TensorFlow Serving with request logging are read as those of this project's server."""
+
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
+
+from configs import InputError
+from serving.wire.request_log import is_request_log, log_files, logged_requests
+from serving.wire.request_rows import rows_of_request
+from tests.serving.conftest import good_request
+
+
+def test_records_of_the_stock_server_s_classes(tmp_path: Path) -> None:
+    sent = good_request(3)
+    request = predict_pb2.PredictRequest.FromString(sent.SerializeToString())
+    logs = [
+        prediction_log_pb2.PredictionLog(classify_log={}),
+        prediction_log_pb2.PredictionLog(
+            predict_log={"request": request}, log_metadata={"timestamp_secs": 5, "dc": "x"}
+        ),
+    ]
+    with tf.io.TFRecordWriter(str(tmp_path / "part-0")) as file:
+        for log in logs:
+            file.write(log.SerializeToString())
+    (found,) = logged_requests(tmp_path)
+    assert found.place == f"{tmp_path / 'part-0'}: record 2"
+    assert found.log.log_metadata.timestamp_secs == 5
+    received = rows_of_request(found.log.predict_log.request)
+    assert [sorted(map(repr, row.items())) for row in received] == [
+        sorted(map(repr, row.items())) for row in rows_of_request(sent)
+    ]
+
+
+def test_other_files_are_no_log(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"user": "u1"}')
+    assert not is_request_log(tmp_path) and not is_request_log(tmp_path / "rows.jsonl")
+    assert not is_request_log(tmp_path / "nothing")
+    with pytest.raises(InputError, match="no log of requests"):
+        log_files(tmp_path)
