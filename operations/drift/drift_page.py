@@ -13,6 +13,10 @@ from trainer.reports.plots import BLUE, GREY, ORANGE, STYLE, rows_panel, short_l
 
 _TITLE = "Drift"
 _DRAWN = 20
+_MOST_TIMES = 6.0
+"""The drawing ends at so many times the threshold: one feature that is far out would flatten all
+others.
+"""
 
 
 def write_drift_page(result: DriftResult, path: Path) -> None:
@@ -42,7 +46,8 @@ def _features(result: DriftResult) -> list[str]:
         "<h2>Features</h2>",
         (
             "<p class=note>The distance is the population stability index; what chance gives"
-            " between samples of these sizes stands beside it, and is taken off in the drawing."
+            " between samples of these sizes stands beside it, and is taken off in the drawing,"
+            " where long bars are cut."
             f" Drift is a distance above {thresholds.distance:g}, a change of missing values of"
             f" {thresholds.missing:.0%}, {thresholds.out_of_vocabulary:.0%} more values outside the"
             f" vocabulary, or a value of {thresholds.value:.0%} that is new or gone, each only"
@@ -73,7 +78,8 @@ def _distances(drawn: Sequence[FeatureDrift], threshold: float) -> str:
         colours = [ORANGE if one.reasons else BLUE for one in drawn]
         axes.barh(range(len(drawn)), values, height=0.6, color=colours)
         axes.axvline(threshold, color=GREY, linewidth=1)
-        axes.set_xlabel("distance beyond chance; the line is the threshold")
+        axes.set_xlim(0.0, min(1.05 * max(*values, threshold), _MOST_TIMES * threshold))
+        axes.set_xlabel("distance; line: threshold")
         return svg_text(figure)
 
 

@@ -2,6 +2,7 @@
 nothing a peer sends stops it.
 """
 
+import json
 import os
 import random
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -37,8 +39,10 @@ from serving.server import main
 from serving.server.model_versions import State
 from serving.server.servable import Servable
 from serving.wire.messages import ModelSpec, PredictRequest, TensorProto
+from serving.wire.request_log import logged_requests
 from serving.wire.tensor_protos import decode, encode
 from serving.wire.version_files import version_directories
+from tests.conftest import ROOT
 from tests.serving.conftest import MOST_BYTES, NAME, Peer, Slow, good_inputs, good_request, serving
 from tests.serving.wire.test_tensor_protos import proto
 
@@ -575,6 +579,8 @@ def test_status_of_what_is_not_there(peer: Peer) -> None:
 
 # ---- the command
 
+MONITORING = ROOT / "serving" / "tensorflow_serving" / "monitoring_config.pbtxt"
+
 
 @pytest.fixture
 def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
@@ -591,6 +597,11 @@ def process(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         "--file_system_poll_wait_seconds=0.05",
         "--grpc-max-threads=2",
         "--tensorflow_session_parallelism=1",
+        "--rest_api_port=0",
+        f"--monitoring_config_file={MONITORING}",
+        f"--request-log-dir={tmp_path / 'log'}",
+        "--request-log-sampling=0",
+        "--slow-request-ms=0",
     ]
     with subprocess.Popen(
         command,
@@ -614,14 +625,25 @@ def test_the_command_waits_for_a_version_serves_it_and_stops_cleanly(
     publish(tmp_path, 9)
     said, _, address = process.stdout.readline().rpartition(" ")
     assert said == f"Serving {NAME} version 9 on" and address.startswith("127.0.0.1:")
+    http = f"{process.stdout.readline().split()[-1]}/monitoring"
     with Client(address.strip(), NAME) as client:
         assert client.predict([{"user": "u1", "time": 1700000000}], "all")[0]["version"] == 9
         publish(tmp_path, 10)
         assert "version 10 is served" in process.stderr.readline()
         assert client.predict([{"user": "u1", "time": 1700000000}], "all")[0]["version"] == 10
+    with urllib.request.urlopen(
+        f"http://{http}/monitoring/prometheus/metrics", timeout=5
+    ) as answer:
+        told = answer.read().decode()
+    assert "recommender_slow_requests_total 2.0" in told
+    assert f'recommender_model_age_seconds{{model_name="{NAME}",version="10"}} ' in told
+    with urllib.request.urlopen(f"http://{http}/slow_requests", timeout=5) as answer:
+        assert json.loads(answer.read())["count"] == 2
     process.send_signal(signal.SIGTERM)
     rest, errors = process.communicate(timeout=15)
     assert (process.returncode, rest, errors) == (0, "", "")
+    logged = [one.log.log_metadata.model_spec for one in logged_requests(tmp_path / "log")]
+    assert [spec.version.value for spec in logged] == [9, 10]
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
@@ -646,6 +668,7 @@ def several(base: Path) -> Iterator[subprocess.Popen[str]]:
         "--port=0",
     ]
     command += ["--file_system_poll_wait_seconds=0.05", "--processes=2"]
+    command += [f"--request-log-dir={base / 'log'}", "--request-log-sampling=1"]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -687,6 +710,9 @@ def test_several_processes_share_a_port_and_stop_together(
     assert several.wait(15) == 0
     assert several.stderr.read().count("version 10 is served, in place of version 9") == 2
     assert not Path(f"/proc/{other}").exists()
+    files = {path.name for path in (base / "log").glob("*.tfrecord")}
+    assert files == {"requests-0-00000001.tfrecord", "requests-1-00000001.tfrecord"}
+    assert len(list(logged_requests(base / "log"))) >= 48
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
