@@ -195,6 +195,6 @@ def _when_new(job: Job) -> dict[str, float]:
 
 
 def _monitored(figures: dict[str, float | None], monitor: str) -> float:
-    from trainer.training.pretrain import monitored
+    from trainer.evaluation.validation import monitored
 
     return monitored(figures, monitor)
