@@ -26,6 +26,18 @@ be told to stop, so the process ends.
 """
 
 
+_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
+_SAID = ("Collective ops is aborted", "remote target", "heartbeat")
+"""What TensorFlow raises, or says, where another worker is gone; which of them depends on what this
+one was doing.
+"""
+
+
 class LostWorkerError(InputError):
     """Another worker has ended, or cannot be reached any more."""
 
@@ -83,9 +95,13 @@ def joined(cluster: Cluster | None, facts: Facts) -> Iterator[Workers]:
         told(workers)
         print(f"{cluster.name(cluster.rank)}: {workers.traffic}", file=sys.stderr)
         del strategy
+    except RuntimeError as error:
+        # Ctrl-C, which met an error of TensorFlow's on its way up
+        if "KeyboardInterrupt" in str(error):
+            raise KeyboardInterrupt from None
+        raise
     except tf.errors.OpError as error:
-        lost = isinstance(error, tf.errors.UnavailableError)
-        if not lost and "Collective ops is aborted" not in error.message:
+        if not isinstance(error, _LOST) and not any(words in str(error) for words in _SAID):
             raise
         raise LostWorkerError(
             f"{cluster.name(cluster.rank)}: another worker has ended or cannot be reached; this one"
