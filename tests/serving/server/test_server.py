@@ -631,9 +631,7 @@ def test_the_command_waits_for_a_version_serves_it_and_stops_cleanly(
         publish(tmp_path, 10)
         assert "version 10 is served" in process.stderr.readline()
         assert client.predict([{"user": "u1", "time": 1700000000}], "all")[0]["version"] == 10
-    with urllib.request.urlopen(
-        f"http://{http}/monitoring/prometheus/metrics", timeout=5
-    ) as answer:
+    with urllib.request.urlopen(f"http://{http}/prometheus/metrics", timeout=5) as answer:
         told = answer.read().decode()
     assert "recommender_slow_requests_total 2.0" in told
     assert f'recommender_model_age_seconds{{model_name="{NAME}",version="10"}} ' in told
