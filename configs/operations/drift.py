@@ -47,7 +47,7 @@ class Drift(Section):
         le=100.0,
         description=(
             "how far predicted over observed may be from 1 in a domain: bids and mixed pages read"
-            " probabilities, and days differ by about a tenth"
+            " probabilities (our choice)"
         ),
     )
     age: float = Field(
@@ -56,7 +56,7 @@ class Drift(Section):
         le=100.0,
         description=(
             "AUC points that the zero-shot backbone has lost and kernels do not recover, from"
-            " which on pre-training anew is proposed; as much as kernels gain on a new backbone"
+            " which on pre-training anew is proposed; more than another seed changes (our choice)"
         ),
     )
     level: float = Field(
