@@ -3,13 +3,25 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from configs import InputError
-from configs.cli import CommandParser, add_config_arguments, read_config, run
+from configs.asides import temporary_files
+from configs.cli import (
+    CommandParser,
+    add_config_arguments,
+    read_config,
+    run,
+    tensorflow_file_errors,
+)
 from preprocessing.beam.flags import BEAM_OPTIONS, check_matches, runner_flags, split_arguments
 from preprocessing.beam.logging import keep_quiet
 from preprocessing.validation.newest_day import as_of_logs
 from trainer.job import Job
+
+if TYPE_CHECKING:
+    from operations.refresh.run import Refresh
+    from operations.refresh.summary import Summary
 
 REFUSED_CODE = 3
 
@@ -64,7 +76,7 @@ def main(arguments: list[str]) -> None:
     check_matches(logs)
     keep_quiet()
     from operations.refresh.checks import check_config
-    from operations.refresh.run import Refresh, run_with_tensorflow
+    from operations.refresh.run import Refresh
     from operations.refresh.summary import REFUSED, render
 
     check_config(experiment)
@@ -73,12 +85,23 @@ def main(arguments: list[str]) -> None:
     if ours.dry_run:
         print("\n".join(refresh.plan()))
         return
-    summary = run_with_tensorflow(refresh.run)
+    summary = _with_tensorflow(refresh)
     shown = json.dumps(summary.model_dump(mode="json"), indent=1) if ours.json else render(summary)
     print(shown)
     print(f"summary: {refresh.progress.folder / 'summary.json'}", file=sys.stderr)
     if summary.outcome == REFUSED:
         sys.exit(REFUSED_CODE)
+
+
+def _with_tensorflow(refresh: "Refresh") -> "Summary":
+    """Runs a refresh as the steps' own commands run: the same gives the same bits, and temporary
+    files go.
+    """
+    from configs.tensorflow_import import tf
+
+    tf.config.experimental.enable_op_determinism()
+    with tensorflow_file_errors(), temporary_files():
+        return refresh.run()
 
 
 if __name__ == "__main__":

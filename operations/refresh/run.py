@@ -2,7 +2,7 @@
 goes on where it was; nothing that is served changes before all that can be checked has been.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -291,16 +291,3 @@ class Refresh:
         now = state.model_copy(update={**update, "seconds": seconds})
         self.progress.write(now)
         return now
-
-
-def run_with_tensorflow(act: Callable[[], Summary]) -> Summary:
-    """Runs a refresh as the steps' own commands run: the same gives the same bits, and temporary
-    files go. Raises ``InputError`` where TensorFlow finds a disk full.
-    """
-    from configs.asides import temporary_files
-    from configs.cli import tensorflow_file_errors
-    from configs.tensorflow_import import tf
-
-    tf.config.experimental.enable_op_determinism()
-    with tensorflow_file_errors(), temporary_files():
-        return act()
