@@ -51,7 +51,6 @@ DEV = [
     # an S3 server for tests: moto[server] less the checkers of CloudFormation
     "moto[s3]>=5.1,<6",
     "boto3>=1.34,<2",
-    "botocore>=1.34,<2",
     "flask>=3,<4",
     "flask-cors>=5,<7",
     "promql-parser>=0.6,<1",  # reads the alert rules and the dashboard in a test

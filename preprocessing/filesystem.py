@@ -19,8 +19,11 @@ from typing import Any, BinaryIO, cast
 
 from configs import files
 from configs.errors import InputError
+from preprocessing import s3_objects
+from preprocessing.s3_objects import is_s3
 
 _PART = 1 << 20
+_EXTRAS = {"s3": "aws", "gs": "gcp"}
 _RAW = {"mime_type": "application/octet-stream", "compression_type": "uncompressed"}
 
 
@@ -63,13 +66,12 @@ def open_raw(path: str) -> BinaryIO:
 
 def read(path: str) -> bytes:
     """A file's bytes."""
-    with _said(path), open_raw(path) as file:
-        return file.read()
+    return b"".join(read_parts(path))
 
 
 def read_parts(path: str) -> Iterator[bytes]:
     """A file's bytes, a part at a time."""
-    with _said(path), open_raw(path) as file:
+    with _said(path), _opened(path) as file:
         while part := file.read(_PART):
             yield part
 
@@ -90,7 +92,7 @@ def write(path: str, content: bytes) -> str:
 def write_parts(path: str, parts: Iterable[bytes]) -> str:
     """Writes a file as ``write`` does, of which no more than a part is in memory at a time."""
     digest = hashlib.sha256()
-    if path.startswith("s3://"):
+    if is_s3(path):
         parts = filter(None, parts)
         first = next(parts, b"")
         if not first:
@@ -112,25 +114,16 @@ def put(path: str, parts: Iterable[bytes]) -> str:
     """
     digest = hashlib.sha256()
     with _said(path):
-        remote, parts = _beam(), filter(None, parts)
+        parts = filter(None, parts)
         first = next(parts, b"")
-        if not first and path.startswith("s3://"):
-            _put_empty(path)
+        if not first and is_s3(path):
+            s3_objects.put_empty(path, _beam()._pipeline_options)
             return digest.hexdigest()
-        with remote.create(path, **_RAW) as file:
+        with _created(path) as file:
             for part in chain((first,), parts):
                 file.write(part)
                 digest.update(part)
     return digest.hexdigest()
-
-
-def _put_empty(path: str) -> None:
-    """Beam sends what it writes to S3 in parts, and S3 takes no object of none."""
-    from apache_beam.io.aws.s3io import S3IO, parse_s3_path
-
-    bucket, key = parse_s3_path(path)
-    boto = S3IO(options=_beam()._pipeline_options).client.client
-    boto.put_object(Bucket=bucket, Key=key, Body=b"")
 
 
 @dataclass(frozen=True)
@@ -227,13 +220,31 @@ def _new_file(path: str) -> Iterator[Any]:
         return
     aside = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
     with _said(path):
-        remote = _beam()
-        with remote.create(aside, **_RAW) as file:
+        with _created(aside) as file:
             yield file
+        remote = _beam()
         remote.rename([aside], [path])
 
 
-_EXTRAS = {"s3": "aws", "gs": "gcp"}
+@contextmanager
+def _created(path: str) -> Iterator[Any]:
+    remote = _beam()
+    if is_s3(path):
+        with s3_objects.created(path, remote._pipeline_options) as file:
+            yield file
+    else:
+        with remote.create(path, **_RAW) as file:
+            yield file
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[Any]:
+    if is_s3(path):
+        with s3_objects.opened(path, _beam()._pipeline_options) as file:
+            yield file
+    else:
+        with open_raw(path) as file:
+            yield file
 
 
 @contextmanager

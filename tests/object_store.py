@@ -2,8 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,6 @@ BUCKET = "bucket"
 def running_store(patch: pytest.MonkeyPatch) -> Iterator[str]:
     """Starts the server and gives a bucket's path. Clients find it by their environment."""
     import boto3
-    from botocore.loaders import JSONFileLoader
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
@@ -28,8 +26,6 @@ def running_store(patch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         patch.setenv(name, value)
-    # Beam makes a client for each request, and a client reads boto's descriptions of S3 anew
-    patch.setattr(JSONFileLoader, "load_file", staticmethod(cache(JSONFileLoader().load_file)))
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -48,8 +44,8 @@ class Killed(BaseException):
 class _Cut:
     """Beam's file systems, of which the caller is killed after some changes of what is stored."""
 
-    def __init__(self, systems: Any, changes: int) -> None:
-        self.systems, self.left = systems, changes
+    def __init__(self, changes: int) -> None:
+        self.systems, self.created, self.left = filesystem._beam(), filesystem._created, changes
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.systems, name)
@@ -59,11 +55,9 @@ class _Cut:
         if self.left < 0:
             raise Killed
 
-    @contextmanager
-    def create(self, *words: Any, **settings: Any) -> Iterator[Any]:
+    def create(self, path: str) -> AbstractContextManager[Any]:
         self._changed()
-        with self.systems.create(*words, **settings) as file:
-            yield file
+        return self.created(path)
 
     def rename(self, *words: Any) -> None:
         self._changed()
@@ -77,8 +71,9 @@ class _Cut:
 def killed_after(changes: int, act: Callable[[], object]) -> bool:
     """Runs something that is killed before the change after so many; whether it was."""
     with pytest.MonkeyPatch.context() as patch:
-        cut = _Cut(filesystem._beam(), changes)
+        cut = _Cut(changes)
         patch.setattr(filesystem, "_beam", lambda: cut)
+        patch.setattr(filesystem, "_created", cut.create)
         try:
             act()
         except Killed:

@@ -50,6 +50,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("features", "validation"),
         ("logs", "remote"),
         ("auc", "filesystem", "hashing", "plain_text"),
+        ("s3_objects",),
     ),
     "trainer": (
         ("task",),
@@ -360,6 +361,7 @@ WRITTEN_ELSEWHERE = {
         "remote.rename": "Beam's",
     },
     "preprocessing.flex_template": {"tempfile.TemporaryDirectory": "for the config, while it runs"},
+    "preprocessing.s3_objects": {"s3.open": "Beam's"},
     "preprocessing.remote.__main__": {"shutil.copytree": "into an atomic_directory"},
     "preprocessing.remote.folder": {"tempfile.TemporaryDirectory": "of a part that is read"},
     "preprocessing.simulate": {"pq.write_table": "into an atomic_directory"},

@@ -50,18 +50,23 @@ def killed_after(changes: int, act: Callable[[], object]) -> Callable[[], None]:
     """
 
     def run() -> None:
-        beam, left = filesystem._beam(), iter(range(changes))
+        beam, created, left = filesystem._beam(), filesystem._created, iter(range(changes))
+
+        def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return change
 
         class Cut:
             """Beam's file systems, counted."""
 
             def __getattr__(self, name: str) -> Any:
-                if name in ("create", "rename", "delete") and next(left, None) is None:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return getattr(beam, name)
+                found = getattr(beam, name)
+                return counted(found) if name in ("rename", "delete") else found
 
         cut = Cut()
         filesystem._beam = lambda: cut
+        filesystem._created = lambda path: counted(created)(path)
         act()
 
     return run

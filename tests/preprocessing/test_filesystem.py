@@ -44,16 +44,13 @@ def test_what_is_not_there(store: str) -> None:
 
 
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Without:
-        """Beam where it has no file system for a scheme, and where boto3 is missing."""
+    def without(path: str, *options: object) -> None:
+        """What Beam does where it has no file system for a scheme, or no boto3."""
+        if path.startswith("gs://"):
+            raise ValueError("Unable to get filesystem from specified path")
+        raise AssertionError("Missing boto3 requirement")
 
-        @staticmethod
-        def open(path: str, **settings: str) -> None:
-            if path.startswith("gs://"):
-                raise ValueError("Unable to get filesystem from specified path")
-            raise AssertionError("Missing boto3 requirement")
-
-    monkeypatch.setattr(filesystem, "_beam", lambda: Without)
+    monkeypatch.setattr(filesystem, "_opened", without)
     for path, extra in (("gs://b/x", "gcp"), ("s3://b/x", "aws")):
         with pytest.raises(InputError, match=rf"^{path}: .* pip install '\.\[{extra}\]'$"):
             filesystem.read(path)

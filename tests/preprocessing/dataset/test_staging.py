@@ -27,7 +27,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     parts = filesystem.read_parts
 
     def read_parts(path: str) -> Iterator[bytes]:
-        found.append(path)
+        found.extend([path] * (not path.endswith(MANIFEST)))
         return parts(path)
 
     monkeypatch.setattr(filesystem, "read_parts", read_parts)
