@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,7 @@ import preprocessing.task as preprocessing_task
 import serving.export.__main__ as export_command
 import trainer.task as trainer_task
 from benchmarks.method.study import ROOT
-from benchmarks.reliability.small_job import Command, begin, finish, kill
+from benchmarks.reliability.small_job import Command, begin, begin_in, finish, kill
 from benchmarks.speed.options import Figures, Options
 from configs import Experiment, load_experiment
 from configs.cli import run
@@ -58,7 +57,6 @@ _STEPS = (
     "serving.export.version_writer",
     "operations.refresh.run",
 )
-"""What the commands import when they need it."""
 _DAY = timedelta(days=1)
 _WINDOWS = (
     "splits={{pretrain: {{start: {start}, end: {end}}}, finetune: {{start: as_of - 3d, end:"
@@ -241,10 +239,7 @@ class Place:
 
 def measure(options: Options) -> Figures:
     """See the module."""
-    shutil.rmtree(options.folder, ignore_errors=True)
-    options.folder.mkdir(parents=True)
-    for name in _STEPS:
-        import_module(name)  # once, and not in every process that is forked
+    begin_in(options.folder, *_STEPS)
     days = _simulated(options.folder) if options.quick else _globo(options)
     place, random = Place(options.folder / "job", days), np.random.default_rng(_SEED)
     place.folder.mkdir()

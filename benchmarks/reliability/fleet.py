@@ -11,13 +11,12 @@ import shutil
 import time
 from collections import deque
 from collections.abc import Callable
-from importlib import import_module
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reliability.small_job import Command, Small, begin, finish, kill
+from benchmarks.reliability.small_job import Command, Small, begin, begin_in, finish, kill
 from benchmarks.speed.options import Figures, Options
 from configs.asides import ASIDE
 from configs.digests.listed_files import sha256_of
@@ -26,22 +25,14 @@ from trainer.job import Job
 
 _SEED, _ROUNDS, _ROUNDS_QUICK = 1304, 10, 1
 _SHARDS, _AT_ONCE, _KILLS = 3, 2, 2
+_STEPS = ("preprocessing.beam.dataset_job", "trainer.training.pretrain", "trainer.fleet.gather")
 _PART = 0.25
 """Of the time of one process that tunes all: when others are killed at the latest."""
-_STEPS = (
-    "preprocessing.beam.dataset_job",
-    "trainer.training.pretrain",
-    "trainer.fleet.gather",
-)
-"""What the commands import when they need it."""
 
 
 def measure(options: Options) -> Figures:
     """See the module."""
-    shutil.rmtree(options.folder, ignore_errors=True)
-    options.folder.mkdir(parents=True)
-    for name in _STEPS:
-        import_module(name)  # once, and not in every process that is forked
+    begin_in(options.folder, *_STEPS)
     small, log = Small(options.folder), options.folder / "log.txt"
     for step in (small.simulate(), small.preprocess(), small.train("pretrain")):
         finish(step, log)

@@ -12,11 +12,10 @@ import random
 import shutil
 import signal
 import time
-from importlib import import_module
 from pathlib import Path
 
 from benchmarks.reliability.object_store import killed_after, object_store
-from benchmarks.reliability.small_job import Small, begin, finish, kill
+from benchmarks.reliability.small_job import Small, begin, begin_in, finish, kill
 from benchmarks.speed.options import Figures, Options
 from configs.digests.listed_files import sha256_of
 from configs.files import write_bytes
@@ -28,16 +27,11 @@ from trainer.job import Job
 _SEED = 1306
 _MIB = 1 << 20
 _NEW_FILES = 3
-_STEPS = ("preprocessing.beam.dataset_job", "trainer.training.pretrain")
-"""What the commands import when they need it."""
 
 
 def measure(options: Options) -> Figures:
     """See the module."""
-    shutil.rmtree(options.folder, ignore_errors=True)
-    options.folder.mkdir(parents=True)
-    for name in _STEPS:
-        import_module(name)  # once, and not in every process that is forked
+    begin_in(options.folder, "preprocessing.beam.dataset_job", "trainer.training.pretrain")
     small, log = Small(options.folder), options.folder / "log.txt"
     for step in (small.simulate(), small.preprocess()):
         finish(step, log)

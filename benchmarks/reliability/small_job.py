@@ -6,6 +6,7 @@ imports; this process must not have computed anything with TensorFlow by then.
 
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
 import time
@@ -70,6 +71,16 @@ _STEPS = (
 """What the commands import when they need it."""
 
 Command = Callable[[], None]
+
+
+def begin_in(folder: Path, *modules: str) -> None:
+    """Makes a folder anew, and imports what the commands import when they need it, once and not in
+    every process that is forked.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for name in modules:
+        import_module(name)
 
 
 def _arguments(main: Callable[[], None], words: list[str]) -> Command:

@@ -19,14 +19,21 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from importlib import import_module
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.reliability.small_job import WITH_CONFIG, Command, Small, begin, finish, kill
+from benchmarks.reliability.small_job import (
+    WITH_CONFIG,
+    Command,
+    Small,
+    begin,
+    begin_in,
+    finish,
+    kill,
+)
 from benchmarks.speed.options import Figures, Options
 from configs import InputError
 from configs.cli import run
@@ -52,16 +59,11 @@ _LARGER = (
     " tower_layers: [64], attention_layers: [32]}",
 )
 _WARM_STEPS, _TIMED_STEPS, _TIMED_STEPS_QUICK = 3, 60, 10
-_STEPS = ("preprocessing.beam.dataset_job", "trainer.training.pretrain")
-"""What the commands import when they need it."""
 
 
 def measure(options: Options) -> Figures:
     """See the module."""
-    shutil.rmtree(options.folder, ignore_errors=True)
-    options.folder.mkdir(parents=True)
-    for name in _STEPS:
-        import_module(name)  # once, and not in every process that is forked
+    begin_in(options.folder, "preprocessing.beam.dataset_job", "trainer.training.pretrain")
     small, log = Small(options.folder), options.folder / "log.txt"
     for step in (small.simulate(), small.preprocess()):
         finish(step, log)
