@@ -125,6 +125,8 @@ def share(text: str) -> float:
 
 def config_overrides(arguments: argparse.Namespace) -> list[str]:
     """What ``--set`` and ``--as-of`` change in a config."""
+    if arguments.as_of is not None and not arguments.as_of.strip():
+        raise InputError("--as-of is empty; expected a date or a moment in ISO 8601")
     given = [] if arguments.as_of is None else [f"as_of={arguments.as_of}"]
     return [*arguments.set, *given]
 

@@ -23,8 +23,12 @@ def framed(record: bytes) -> bytes:
     return b"".join((length, _checksum(length), record, _checksum(record)))
 
 
-def read_records(path: Path) -> Iterator[bytes]:
+def read_records(path: Path, end: int | None = None) -> Iterator[bytes]:
     """The records of a file, in order.
+
+    Args:
+      path: of the file.
+      end: bytes; records that begin there or later are left out. None for all.
 
     Raises:
       DamagedRecordError: after the last record before the damage, which names the file, the number
@@ -33,7 +37,7 @@ def read_records(path: Path) -> Iterator[bytes]:
     """
     with path.open("rb") as file:
         number = 1
-        while head := file.read(_HEAD.size):
+        while (end is None or file.tell() < end) and (head := file.read(_HEAD.size)):
             yield _record(file, head, f"{path}: record {number}")
             number += 1
 

@@ -55,10 +55,13 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command. Raises ``InputError``; exits with code 3 where a threshold is crossed."""
     given = parse_arguments(arguments)
-    experiment = read_config(given)
+    from operations.drift.paths import check_dataset, check_dataset_or_log, is_dataset
+    from preprocessing.dataset.manifest import as_of_dataset
+
+    newest = given.other if is_dataset(given.other) else given.first
+    experiment = read_config(given, as_of_dataset(newest))
     if given.html is not None and not given.html.parent.is_dir():
         raise InputError(f"--html {given.html}: no such directory: {given.html.parent}")
-    from operations.drift.paths import check_dataset, check_dataset_or_log, is_dataset
     from trainer.job import Job
 
     check_dataset(given.first, given.split)

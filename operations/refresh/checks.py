@@ -61,6 +61,19 @@ def rows_by_day(
     return found
 
 
+def rows_by_piece(moments: npt.NDArray[np.int64], start: datetime, end: datetime) -> dict[str, int]:
+    """The rows of every 24 hours of a window, counted from its start, by when they begin. Arguments
+    are those of ``rows_by_day``.
+    """
+    found: dict[str, int] = {}
+    while start + timedelta(days=1) <= end:
+        following = start + timedelta(days=1)
+        inside = (moments >= start.timestamp()) & (moments < following.timestamp())
+        found[f"{start:%Y-%m-%dT%H:%MZ}"] = int(inside.sum())
+        start = following
+    return found
+
+
 def rejected_share(manifest: Manifest) -> float:
     """Share of the logs' rows that were rejected."""
     rejected = sum(manifest.rejected.values())
@@ -94,6 +107,14 @@ def check_data(
         )
     reasons += _odd_days(experiment, learned, judging)
     notes = [
+        f"split '{split}' is shorter than a day: its rows are not compared with other days'"
+        for split, rows in (
+            (experiment.finetune.split, learned),
+            (experiment.finetune.validation, judging),
+        )
+        if not rows
+    ]
+    notes += [
         f"day {day} of split '{experiment.finetune.split}' has no rows"
         for day, rows in learned.items()
         if not rows

@@ -22,6 +22,7 @@ from operations.refresh.checks import (
     check_release,
     rejected_share,
     rows_by_day,
+    rows_by_piece,
 )
 from operations.refresh.finishing import (
     served_memory,
@@ -29,6 +30,12 @@ from operations.refresh.finishing import (
     timed,
     with_model,
     with_report,
+)
+from operations.refresh.preconditions import (
+    check_order,
+    check_places,
+    counted_before,
+    has_dataset,
 )
 from operations.refresh.progress_file import (
     ProgressFile,
@@ -122,17 +129,21 @@ class Refresh:
           InputError: config, job or logs cannot be used; what is served is as it was.
         """
         self.job.check_finished()
+        check_places(self.work, self.models)
         make_folder(self.work)
         with sole_writer(self.work):
             files = self._files()
             state = self._state(files)
             progress, finished = self.progress, self.progress.summary()
+            if not state.tuned:
+                check_order(self.work, progress.folder.name)
             if finished and self._same_as_before(state):
                 stopped = finished.outcome == REFUSED and not state.tuned
                 again = finished if stopped else with_model(finished, self.job, self.models)
                 if again != finished:
                     progress.finish(again)
                 return again
+            self.notes += counted_before(progress, state.key, self.job)
             delete(progress.folder / "summary.json")
             progress.write(state)
             summary = self._refresh(state, files)
@@ -195,8 +206,8 @@ class Refresh:
         return former is not None and former.key == state.key
 
     def _has_data(self, state: State, files: list[Any]) -> bool:
-        wanted = rows_key_of(self.experiment, files, self._backbone)
-        return state.rows_key == wanted and (self.progress.data / "manifest.json").exists()
+        wanted, data = rows_key_of(self.experiment, files, self._backbone), self.progress.data
+        return state.rows_key == wanted and has_dataset(data)
 
     def _dataset(self, state: State, files: list[Any]) -> State:
         """The rows of the windows under the job's transform."""
@@ -218,15 +229,16 @@ class Refresh:
         return self._done(state, "dataset", took, rows_key=wanted)
 
     def _days(self, manifest: Manifest) -> list[dict[str, int]]:
-        """Rows by day of the split that kernels learn from, and of that which judges."""
+        """Rows by day of the split that kernels learn from, and of that which judges; by pieces of
+        24 hours where days begin within them.
+        """
         settings, splits = self.experiment.finetune, self.experiment.splits
-        names = (settings.split, settings.validation)
-        return [
-            rows_by_day(
-                self.experiment, self._moments(manifest, name), splits[name].start, splits[name].end
-            )
-            for name in names
+        read = [
+            (self._moments(manifest, name), splits[name].start, splits[name].end)
+            for name in (settings.split, settings.validation)
         ]
+        days = [rows_by_day(self.experiment, *window) for window in read]
+        return days if all(days) else [rows_by_piece(*window) for window in read]
 
     def _check_rows(
         self, manifest: Manifest, learned: dict[str, int], judging: dict[str, int]

@@ -53,14 +53,16 @@ def is_request_log(path: Path) -> bool:
 def logged_requests(path: Path) -> Iterator[LoggedRequest]:
     """Every request for predictions of a log, in the order of its files. Logs of other methods are
     skipped. What lies behind damage in a file is left out, with a line on stderr; a server that was
-    killed leaves such an end.
+    killed leaves such an end. So is, without a word, what a server adds meanwhile: a replay of its
+    log would else replay itself.
 
     Raises:
       InputError: no such log, a file that cannot be read, or a record that is no ``PredictionLog``.
     """
-    for file in log_files(path):
+    ends = {file: file.stat().st_size for file in log_files(path)}
+    for file, end in ends.items():
         try:
-            for number, record in enumerate(read_records(file), 1):
+            for number, record in enumerate(read_records(file, end), 1):
                 place = f"{file}: record {number}"
                 try:
                     log = PredictionLog.FromString(record)

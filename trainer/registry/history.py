@@ -98,15 +98,15 @@ class History:
                 found[event.domain] = event.version
         return found
 
-    def before(self, domain: str, version: int) -> list[int]:
-        """What a domain was served by before a version that is served now, the last first. What was
-        rolled back from is left out, since it is no way back.
+    def before(self, domain: str, version: int | None) -> list[int | None]:
+        """What a domain was served by before what serves it now (None: nothing of its own), the
+        last first. What was rolled back from is left out, since it is no way back.
         """
-        stack: list[int] = []
+        stack: list[int | None] = []
         for event in self.events(domain):
             if event.action == "remove":
                 stack = []
-            elif event.version is None or (stack and stack[-1] == event.version):
+            elif stack and stack[-1] == event.version:
                 continue
             elif event.action == "rollback":
                 known = event.version in stack

@@ -319,8 +319,7 @@ class KernelStore:
         The domain is pinned, so that the next run of fine-tuning does not undo it.
 
         Raises:
-          InputError: the domain is not active, or nothing was served before and no version below
-            helped.
+          InputError: nothing of the domain's own was served before.
         """
         with self._alone():
             version = self.version_before(domain)
@@ -332,15 +331,22 @@ class KernelStore:
         """What ``rollback`` makes the served version. Raises ``InputError`` as it does."""
         self.check_known(domain)
         active = self.active().get(domain)
-        if active is None:
-            raise InputError(
-                f"{self.folder}: domain '{domain}' has no active version to roll back from"
-            )
         stored = self.versions(domain)
         for version in self.history.before(domain, active):
+            if version is None:
+                raise InputError(
+                    f"{self.folder}: nothing of domain '{domain}' was served before version"
+                    f" {active} (kernels history {domain} says why); deactivate it, or activate a"
+                    " version by number"
+                )
             if version in stored:
                 self.load(domain, version)
                 return version
+        if active is None:
+            raise InputError(
+                f"{self.folder}: domain '{domain}' has no active version to roll back from, and"
+                " none is known to have been"
+            )
         told = {event.version for event in self.history.events(domain)}
         for version in reversed([known for known in stored if known < active]):
             if version not in told and self.load(domain, version).manifest.activated:

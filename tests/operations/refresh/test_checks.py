@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs import Experiment, load_experiment
-from operations.refresh.checks import check_data, check_release, rows_by_day
+from operations.refresh.checks import check_data, check_release, rows_by_day, rows_by_piece
 from operations.refresh.summary import Auc
 from preprocessing.dataset.manifest import Manifest, SplitSummary
 from preprocessing.profile.data_profile import DataProfile
@@ -155,3 +155,15 @@ def test_rows_of_whole_days_are_counted_on_their_day(
     if zone == "UTC" and starts == 0:
         assert sum(days.values()) == len(seconds)
         assert len(days) == 5
+
+
+@given(st.lists(st.integers(0, 60 * 3600 - 1), max_size=50), st.integers(1, 60))
+def test_windows_without_a_whole_day_are_counted_in_pieces_of_24_hours(
+    seconds: list[int], hours: int
+) -> None:
+    start = datetime(2025, 3, 7, 12, tzinfo=UTC)
+    end = start + timedelta(hours=hours)
+    moments = np.array(seconds, np.int64) + int(start.timestamp())
+    pieces = rows_by_piece(moments, start, end)
+    assert len(pieces) == hours // 24
+    assert sum(pieces.values()) == sum(second < hours // 24 * 86_400 for second in seconds)

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from configs import InputError
+from configs.digests.tfrecords import framed
 from serving.wire.request_log import is_request_log, log_files, logged_requests
 from serving.wire.request_rows import rows_of_request
 from tests.serving.conftest import good_request
@@ -39,3 +40,16 @@ def test_other_files_are_no_log(tmp_path: Path) -> None:
     assert not is_request_log(tmp_path / "nothing")
     with pytest.raises(InputError, match="no log of requests"):
         log_files(tmp_path)
+
+
+def test_what_is_added_while_a_log_is_read_is_not_read(tmp_path: Path) -> None:
+    """A server that logs the replay of its own log would replay it for ever."""
+    log = prediction_log_pb2.PredictionLog(predict_log={"request": {}}).SerializeToString()
+    path = tmp_path / "requests-0-0.tfrecord"
+    path.write_bytes(framed(log) * 3)
+    read = 0
+    for _ in logged_requests(tmp_path):
+        read += 1
+        with path.open("ab") as file:
+            file.write(framed(log) * 2)
+    assert read == 3

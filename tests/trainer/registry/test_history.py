@@ -116,17 +116,31 @@ def test_rolling_back_goes_to_what_was_served_before_and_on_from_there(store: Ke
         store.rollback(R1)
 
 
+def test_what_was_switched_off_comes_back_and_what_came_after_nothing_has_no_way_back(
+    store: KernelStore,
+) -> None:
+    store.activate(R1, 2)
+    store.deactivate(R1)
+    assert store.rollback(R1) == 2
+    store.deactivate(R1)
+    store.activate(R1, 3)
+    with pytest.raises(InputError, match="nothing of domain 'region=r1' was served before"):
+        store.rollback(R1)
+
+
 @settings(max_examples=60)
 @given(steps=st.lists(st.one_of(st.integers(1, 4), st.none(), st.just("back")), max_size=12))
 def test_the_way_back_is_that_of_a_stack(
     steps: list[int | str | None], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever was activated and deactivated in between, rolling back undoes activations."""
+    """Rolling back undoes what was activated or deactivated last."""
     history = History(tmp_path_factory.mktemp("history") / "history.jsonl")
-    served, stack = None, []
+    served: int | None = None
+    stack: list[int | None] = []
     for step in steps:
         if step == "back":
-            if served is None or not (older := history.before(R1, served)):
+            older = history.before(R1, served)
+            if not older or older[0] is None:
                 continue
             history.add([happened(R1, "rollback", older[0], served)])
             stack.pop()
@@ -139,8 +153,9 @@ def test_the_way_back_is_that_of_a_stack(
             if not stack or stack[-1] != step:
                 stack.append(step)
             served = step
-        else:
+        elif served is not None:
             history.add([happened(R1, "deactivate", None, served)])
+            stack.append(None)
             served = None
     assert history.served() == ({} if served is None else {R1: served})
 
