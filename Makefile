@@ -4,6 +4,7 @@ BIN := .venv/bin
 RUN := runs/quickstart
 CONFIG := configs/quickstart.yaml
 PROCESSES ?= 2
+BENCHMARKS ?= reliability method speed
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart test lint format hooks benchmark clean
@@ -48,7 +49,7 @@ hooks: install  ## Run what `make lint` runs before every commit, by pre-commit.
 
 # Small ones measure nothing, so they may run beside each other.
 benchmark: install  ## Run every method and section of the benchmarks once, small.
-	printf '%s\n' reliability method speed | xargs -P $(PROCESSES) -I {} $(BIN)/python -m benchmarks.{} --quick
+	printf '%s\n' $(BENCHMARKS) | xargs -P $(PROCESSES) -I {} $(BIN)/python -m benchmarks.{} --quick
 
 clean:  ## Remove runs/ and .venv.
 	rm -rf runs .venv

@@ -42,9 +42,9 @@ def command_words(ours: argparse.Namespace, flags: Sequence[str]) -> tuple[str, 
     words = ["--output", ours.output]
     settings = [one.strip() for text in ours.set for one in text.split(SETTING_SEPARATOR)]
     words += [word for setting in settings if setting for word in ("--set", setting)]
-    for name in ("input", "transform"):
+    for name in ("input", "transform", "as_of"):
         if getattr(ours, name):
-            words += [f"--{name}", getattr(ours, name)]
+            words += [f"--{name.replace('_', '-')}", getattr(ours, name)]
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     for name in _OF_THE_TEMPLATE:
         parser.add_argument(name)

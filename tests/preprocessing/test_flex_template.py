@@ -45,11 +45,13 @@ def test_its_job_runs_the_command_with_the_same_options(
 
     monkeypatch.setattr(task, "main", record)
     ours = ["--config", str(config), "--set=a.b=1; c=[2, 3]", "--output=gs://bucket/data"]
+    ours += ["--as-of=2025-03-09"]
     of_the_template = ["--job_name=day", "--dataflow_job_file", str(tmp_path / "job.json")]
     beams = ["--runner=FnApiRunner", "--project=p", "--temp_location=gs://bucket/tmp"]
     flex_template.main([*ours, "--input=gs://bucket/logs/*", *of_the_template, *beams])
     expected = ["--config", "--output", "gs://bucket/data", "--set", "a.b=1", "--set", "c=[2, 3]"]
-    assert runs == [[*expected, "--input", "gs://bucket/logs/*", *beams]]
+    expected += ["--input", "gs://bucket/logs/*", "--as-of", "2025-03-09"]
+    assert runs == [[*expected, *beams]]
 
 
 def test_an_unknown_parameter_is_refused_at_launch(capsys: pytest.CaptureFixture[str]) -> None:

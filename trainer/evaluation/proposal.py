@@ -56,7 +56,7 @@ class Proposal:
         before = dict(others) | {c.domain.name: c.served for c in candidates if c.served}
         parts = [candidate.rows for candidate in candidates]
         rows = np.unique(np.concatenate(parts)) if parts else np.empty(0, np.int64)
-        scored = rows[np.isfinite(data.logits[rows]).reshape(len(rows), -1).all(axis=1)]
+        scored = rows[np.isfinite(data.logits[rows]).all(axis=1)]
         return cls(experiment, data, scored, before, after, decisions)
 
     @property

@@ -306,7 +306,7 @@ def test_what_is_made_of_something_else_is_not_built_on(
     job, models = copied
     assert why(job, models, monkeypatch, capsys, slots=5) == "version 1 has 16 slots"
     assert why(job, models, monkeypatch, capsys, full=True) == "asked for"
-    monkeypatch.setattr(recording, "_code", lambda: "other")
+    monkeypatch.setattr(recording, "code_digest", lambda: "other")
     assert why(job, models, monkeypatch, capsys) == "version 1 was made of another code"
     settings = job.experiment().model_dump(mode="json")
     write_json(job.backbone / "experiment.json", {**settings, "seed": 99})
