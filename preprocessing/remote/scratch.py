@@ -29,12 +29,16 @@ def add_scratch_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def check_store(path: str) -> None:
-    """Raises ``InputError`` where a path is on no store that shows an object whole or not at
-    all.
+    """Raises ``InputError`` where a path is on no store that shows an object whole or not at all,
+    or has a part that would lead its local copy, which is named after it, to another folder.
     """
     if not path.startswith(_STORES) or not path.partition("://")[2].strip("/"):
         raise InputError(
             f"{path}: expected a local folder, or one at {' or '.join(_STORES)}BUCKET/..."
+        )
+    if {".", ".."} & set(path.split("/")):
+        raise InputError(
+            f"{path}: expected a path without the parts '.' and '..', which stores do not resolve"
         )
     check_no_pattern(path)
 

@@ -80,6 +80,11 @@ def joined(cluster: Cluster | None, facts: Facts) -> Iterator[Workers]:
         return
     print(f"{cluster.name(cluster.rank)}: waiting for the others", file=sys.stderr)
     meet(cluster, facts)
+    print(
+        f"{cluster.name(cluster.rank)}: all are there; connecting (where that takes"
+        f" {_CONNECTING} s, this ends with exit code 142: start all again)",
+        file=sys.stderr,
+    )
     try:
         before = signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(_CONNECTING)

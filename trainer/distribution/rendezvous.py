@@ -38,7 +38,13 @@ def meet(cluster: Cluster, facts: Facts, seconds: float = PATIENCE) -> None:
       InputError: a worker did not come in time, or a fact is not the same on all: every worker is
         told so.
     """
-    (_receive if cluster.rank == 0 else _report)(cluster, facts, time.monotonic() + seconds)
+    deadline = time.monotonic() + seconds
+    if cluster.rank == 0:
+        _receive(cluster, facts, deadline)
+        return
+    with _listening(cluster):  # else TensorFlow would be the first to find that it cannot
+        pass
+    _report(cluster, facts, deadline)
 
 
 def difference(cluster: Cluster, facts: Mapping[int, Facts]) -> str:
@@ -90,15 +96,15 @@ def _receive(cluster: Cluster, facts: Facts, deadline: float) -> None:
 
 @contextmanager
 def _listening(cluster: Cluster) -> Iterator[socket.socket]:
-    port = int(cluster.addresses[0].rpartition(":")[2])
+    port = int(cluster.addresses[cluster.rank].rpartition(":")[2])
     both = socket.has_dualstack_ipv6()
     family = socket.AF_INET6 if both else socket.AF_INET
     try:
         listener = socket.create_server(("", port), family=family, dualstack_ipv6=both)
     except OSError as error:
         raise InputError(
-            f"{cluster.name(0)}: cannot listen at port {port}: {error.strerror}; give TF_CONFIG a"
-            " port that is free"
+            f"{cluster.name(cluster.rank)}: cannot listen at port {port}:"
+            f" {error.strerror}; give TF_CONFIG a port that is free"
         ) from None
     with listener:
         listener.settimeout(_AGAIN)

@@ -214,10 +214,16 @@ def test_a_place_with_other_files_is_refused(path: str, tmp_path: Path) -> None:
         read(path, tmp_path / "a")
 
 
-@pytest.mark.parametrize("path", ["s3://", "hdfs://host/job", "s3://bucket/job*"])
+@pytest.mark.parametrize(
+    "path",
+    ["s3://", "hdfs://host/job", "s3://bucket/job*", "s3://bucket/job/..", "s3://bucket/./job/"],
+)
 def test_only_stores_of_whole_objects_are_worked_on(path: str, tmp_path: Path) -> None:
+    """The last part names the local copy: no other folder's files may be taken for it."""
+    (tmp_path / "mine").write_text("mine")
     with pytest.raises(InputError, match="expected a"):
         read(path, tmp_path)
+    assert (tmp_path / "mine").read_text() == "mine"
 
 
 def test_former_bytes_stay_for_readers_and_then_go(

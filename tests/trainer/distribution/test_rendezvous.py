@@ -84,9 +84,11 @@ def test_strangers_and_those_who_left_again_are_not_counted() -> None:
     assert said == ["None"]
 
 
-def test_a_port_that_is_taken_is_said() -> None:
-    (address, other) = free_addresses(2)
-    with socket.create_server(("127.0.0.1", int(address.rpartition(":")[2]))):
-        with pytest.raises(InputError, match="cannot listen at port") as error:
-            meet(Cluster((address, other), 0), {}, seconds=0.3)
-        one_line(error)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_port_that_is_taken_is_said(rank: int) -> None:
+    addresses = tuple(free_addresses(2))
+    taken = ("127.0.0.1", int(addresses[rank].rpartition(":")[2]))
+    with socket.create_server(taken), pytest.raises(InputError) as error:
+        meet(Cluster(addresses, rank), {}, 5.0)
+    assert f"worker {rank} of 2" in one_line(error)
+    assert "give TF_CONFIG a port that is free" in one_line(error)
