@@ -30,7 +30,7 @@ import preprocessing.task as preprocessing_task
 import serving.export.__main__ as export_command
 import trainer.task as trainer_task
 from benchmarks.method.study import ROOT
-from benchmarks.reliability.small_job import Command, begin, begin_in, finish, kill
+from benchmarks.reliability.small_job import STEPS, Command, begin, begin_in, finish, kill
 from benchmarks.speed.options import Figures, Options
 from configs import Experiment, load_experiment
 from configs.cli import run
@@ -49,14 +49,6 @@ from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 
 _SEED = 1304
-_STEPS = (
-    "preprocessing.beam.dataset_job",
-    "trainer.training.pretrain",
-    "trainer.training.finetune",
-    "trainer.evaluation.evaluate",
-    "serving.export.version_writer",
-    "operations.refresh.run",
-)
 _DAY = timedelta(days=1)
 _WINDOWS = (
     "splits={{pretrain: {{start: {start}, end: {end}}}, finetune: {{start: as_of - 3d, end:"
@@ -239,7 +231,7 @@ class Place:
 
 def measure(options: Options) -> Figures:
     """See the module."""
-    begin_in(options.folder, *_STEPS)
+    begin_in(options.folder, *STEPS, "operations.refresh.run")
     days = _simulated(options.folder) if options.quick else _globo(options)
     place, random = Place(options.folder / "job", days), np.random.default_rng(_SEED)
     place.folder.mkdir()

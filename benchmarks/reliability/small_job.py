@@ -60,13 +60,12 @@ WITH_CONFIG = ["--config", str(CONFIG), *(word for text in _SMALL for word in ("
 SERVED = {"all": 1, "scene=home": 3}
 """How many versions are added of domains that are then served."""
 
-_STEPS = (
+STEPS = (
     "preprocessing.beam.dataset_job",
     "trainer.training.pretrain",
     "trainer.training.finetune",
     "trainer.evaluation.evaluate",
     "serving.export.version_writer",
-    "serving.server.main",
 )
 """What the commands import when they need it."""
 
@@ -166,7 +165,7 @@ class Small:
         """Every step in turn, and kernels that are served whatever was learned: ``SERVED``. Raises
         ``InputError`` where one fails.
         """
-        for name in _STEPS:
+        for name in (*STEPS, "serving.server.main"):
             import_module(name)  # once, and not in every process that is forked
         steps = [self.simulate(), self.preprocess(), self.train("pretrain"), self.train("finetune")]
         steps += [lambda: _add_kernels(self.job), self.memory("refresh"), self.memory("rollback")]

@@ -19,6 +19,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.evaluation.judged_kernels import JudgedKernels
 from trainer.evaluation.kernel_rows import KernelRows
 from trainer.evaluation.rows_of_tasks import rows_of_tasks
+from trainer.evaluation.validation import monitored
 from trainer.job import Job
 from trainer.kernels.scoring import entire_space_aucs, predicted_rows
 from trainer.registry.kernel_registry import KernelStore
@@ -182,7 +183,7 @@ def _when_new(job: Job) -> dict[str, float]:
     monitor = job.experiment().pretrain.monitor
     try:
         figures = [entry["validation"] for entry in history]
-        best = max(figures, key=lambda one: _monitored(one, monitor))
+        best = max(figures, key=lambda one: monitored(one, monitor))
         return {
             name.removesuffix("_auc"): float(value)
             for name, value in best.items()
@@ -192,9 +193,3 @@ def _when_new(job: Job) -> dict[str, float]:
         raise InputError(
             f"{job.backbone / _HISTORY}: not the course of a pre-training: {error!r}"
         ) from None
-
-
-def _monitored(figures: dict[str, float | None], monitor: str) -> float:
-    from trainer.evaluation.validation import monitored
-
-    return monitored(figures, monitor)

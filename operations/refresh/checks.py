@@ -19,8 +19,6 @@ from operations.refresh.summary import Auc
 from preprocessing.dataset.manifest import Manifest
 from preprocessing.profile.data_profile import DataProfile, FeatureProfile
 
-_QUARTER = 900  # seconds: every time zone's offset is of whole quarters
-
 
 class RefusedError(Exception):
     """A threshold is crossed: nothing is released.
@@ -46,17 +44,11 @@ def rows_by_day(
       end: of the window.
     """
     days = Days(experiment.data.time_zone, experiment.data.day_starts)
-    counted: dict[str, int] = {}
-    quarters, counts = np.unique(moments // _QUARTER, return_counts=True)
-    for quarter, count in zip(quarters.tolist(), counts.tolist(), strict=True):
-        name = days.name(datetime.fromtimestamp(quarter * _QUARTER, start.tzinfo))
-        counted[name] = counted.get(name, 0) + count
     found: dict[str, int] = {}
     day = days.start(start)
     while (following := days.start(day + timedelta(hours=12), 1)) <= end:
         if day >= start:
-            name = days.name(day)
-            found[name] = counted.get(name, 0)
+            found[days.name(day)] = _rows_between(moments, day, following)
         day = following
     return found
 
@@ -68,10 +60,13 @@ def rows_by_piece(moments: npt.NDArray[np.int64], start: datetime, end: datetime
     found: dict[str, int] = {}
     while start + timedelta(days=1) <= end:
         following = start + timedelta(days=1)
-        inside = (moments >= start.timestamp()) & (moments < following.timestamp())
-        found[f"{start:%Y-%m-%dT%H:%MZ}"] = int(inside.sum())
+        found[f"{start:%Y-%m-%dT%H:%MZ}"] = _rows_between(moments, start, following)
         start = following
     return found
+
+
+def _rows_between(moments: npt.NDArray[np.int64], start: datetime, end: datetime) -> int:
+    return int(((moments >= start.timestamp()) & (moments < end.timestamp())).sum())
 
 
 def rejected_share(manifest: Manifest) -> float:

@@ -7,7 +7,7 @@ from configs.digests.listed_files import Listed, is_sound
 from configs.errors import InputError
 from operations.refresh.finishing import served_memory
 from operations.refresh.progress_file import ProgressFile
-from preprocessing.dataset.manifest import MANIFEST, load_manifest
+from preprocessing.dataset.manifest import load_manifest
 from trainer.job import Job
 
 
@@ -59,8 +59,6 @@ def counted_before(progress: ProgressFile, key: str, job: Job) -> list[str]:
 
 def has_dataset(folder: Path) -> bool:
     """Whether a folder holds a finished dataset, and every file as it was written."""
-    if not (folder / MANIFEST).exists():
-        return False
     try:
         listed = load_manifest(folder).files()
     except InputError:

@@ -3,21 +3,14 @@ exist.
 """
 
 import subprocess
-from typing import Any
 
 import yaml
 
 from tests.conftest import ROOT
-from trainer import task
+from tests.trainer.fleet.test_deployment_files import arguments
 from trainer.distribution.cluster import Cluster, read_cluster
 
 FOLDER = ROOT / "deploy" / "workers"
-
-
-def arguments(words: list[str]) -> Any:
-    """What ``python -m trainer.task`` reads of a container's words."""
-    assert words[:3] == ["python", "-m", "trainer.task"]
-    return task._parser().parse_args(words[3:])
 
 
 def test_the_pods_of_kubernetes_are_one_cluster() -> None:
