@@ -7,7 +7,7 @@ PROCESSES ?= 2
 BENCHMARKS ?= reliability method speed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test lint format hooks benchmark clean
+.PHONY: help install quickstart test coverage lint format hooks benchmark clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,8 +31,12 @@ quickstart: install  ## Simulate logs, train, tune 30 domains, export, and check
 	$(BIN)/python -m serving.selfcheck --data $(RUN)/data --job-dir $(RUN)/job --models $(RUN)/models
 
 # A file's tests share what it makes, so a file goes to one process.
-test: install  ## Run the whole test suite in two processes and print the coverage.
-	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --cov --cov-report=term
+test: install  ## Run the whole test suite in two processes.
+	$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile $(COVERAGE)
+
+# Tracing graphs is most of what tests wait for, and takes half as long again when it is traced itself.
+coverage: COVERAGE = --cov --cov-report=term
+coverage: test  ## The same, and print the coverage.
 
 lint: install  ## Run ruff (rules and format) and mypy, as the pre-commit hooks do.
 	$(BIN)/ruff check .

@@ -37,6 +37,7 @@ SERVE = [
 DEV = [
     "pytest>=8,<10",
     "pytest-cov>=6,<8",
+    "pytest-timeout>=2.3,<3",
     "pytest-xdist>=3.6,<4",
     "hypothesis>=6.100,<7",
     "ruff>=0.14,<0.18",

@@ -23,9 +23,10 @@ from serving.server.failures import status_of
 from serving.server.servable import Servable
 from serving.wire.messages import DataType
 from serving.wire.row_codec import stated_first
-from serving.wire.signatures import DEFAULT_SIGNATURE, DOMAIN, EXPORT_FILE
+from serving.wire.signatures import DEFAULT_SIGNATURE, DOMAIN
 from serving.wire.tensor_protos import dtype_name
 from serving.wire.training_logs import TrainingLogs
+from serving.wire.version_files import RECORD, check_version
 
 _KINDS: dict[tuple[int, int], Kind] = {
     (DataType.DT_STRING, 1): "string",
@@ -117,12 +118,16 @@ class ArchiveModel:
 def local_folder(path: str) -> Path:
     """The folder itself, or a copy of one that is elsewhere, among this process's temporary files:
     TensorFlow does not know every filesystem that Beam does.
+
+    Raises:
+      InputError: the copy is not what was exported: a file is missing or damaged.
     """
     if filesystem.is_local(path):
         return Path(path)
     folder = tempfile.mkdtemp(prefix="model-")
     for name, source in filesystem.list_files(path).items():
         filesystem.write(filesystem.join(folder, name), filesystem.read(source))
+    check_version(Path(folder))
     return Path(folder)
 
 
@@ -160,5 +165,5 @@ def _check_outputs(path: str, outputs: Mapping[str, Any]) -> None:
 
 
 def _fingerprint(folder: Path) -> str | None:
-    path = folder / EXPORT_FILE
+    path = folder / RECORD
     return json.loads(path.read_text(encoding="utf-8")).get(SEAL) if path.exists() else None

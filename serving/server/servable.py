@@ -16,7 +16,6 @@ from serving.server.tensors import decode, encode
 from serving.server.version_facts import VersionFacts
 from serving.wire.errors import StatusError, invalid
 from serving.wire.messages import DataType
-from serving.wire.signatures import EXPORT_FILE
 from serving.wire.tensor_protos import (
     Array,
     claimed_bytes,
@@ -24,6 +23,7 @@ from serving.wire.tensor_protos import (
     shape_of,
     strings_message,
 )
+from serving.wire.version_files import RECORD
 
 _MOST_CALLABLES = 64
 """Compiled combinations of signature and output filter that are kept; a peer can invent filters
@@ -55,7 +55,7 @@ class Servable:
           OSError, RuntimeError, tf.errors.OpError: not a SavedModel that can be loaded.
         """
         self.version = version
-        self.row_wise = (path / EXPORT_FILE).is_file()
+        self.row_wise = (path / RECORD).is_file()
         self.facts = VersionFacts.of(path)
         graph = tf.Graph()
         self._session = tf.compat.v1.Session(graph=graph, config=session_config)

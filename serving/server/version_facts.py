@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.errors import InputError
-from serving.wire.signatures import EXPORT_FILE
 from serving.wire.training_logs import TrainingLogs
+from serving.wire.version_files import RECORD, SAVED_MODEL
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class VersionFacts:
         version is served is decided elsewhere (``servable_loader.check_files``).
         """
         written, logs = None, TrainingLogs()
-        for name in ("saved_model.pb", EXPORT_FILE):
+        for name in (SAVED_MODEL, RECORD):
             with suppress(OSError):
                 written = (version / name).stat().st_mtime
         with suppress(InputError):

@@ -40,9 +40,5 @@ DOMAINS = "domains"
 """The output that lists the domains whose scores stand side by side."""
 
 
-EXPORT_FILE = Path("assets.extra") / "export.json"
-"""Where a version that ``serving.export`` has written says what it is made of."""
-
-
 WARM_UP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 """Where TensorFlow Serving looks for a version's warm-up requests: records of ``PredictionLog``."""

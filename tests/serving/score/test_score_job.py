@@ -16,10 +16,13 @@ import pytest
 
 from configs import Experiment, InputError
 from configs.digests.sealed_json import unsealed
+from preprocessing import filesystem
 from preprocessing.features.fitted import Fitted
 from serving.client import Client
+from serving.export.remote_models import upload_version
 from serving.export.version_writer import export
 from serving.score import score_job
+from serving.score.archive_model import local_folder
 from serving.score.score_result import RESULT, ScoreResult
 from tests.preprocessing.shop_logs import digests
 from tests.serving import jobs
@@ -252,3 +255,17 @@ def test_a_damaged_version_scores_nothing(loud_models: Path, day: Path, tmp_path
     path.write_text(path.read_text().replace("request_id", "request_ID"))
     with pytest.raises(InputError, match=r"1: cannot be loaded: .*logs\.json: damaged"):
         score(models, day, tmp_path / "out")
+
+
+def test_a_copy_of_a_remote_version_is_the_version_or_an_error(
+    loud_models: Path, store: str, tmp_path: Path
+) -> None:
+    remote = f"{store}/{tmp_path.name}/model/1"
+    upload_version(loud_models / "1", remote.removesuffix("/1"))
+    assert digests(local_folder(remote)) == digests(loud_models / "1")
+    weights = next(name for name in filesystem.list_files(remote) if ".data-" in name)
+    content = bytearray(filesystem.read(filesystem.join(remote, weights)))
+    content[-1] ^= 1
+    filesystem.write(filesystem.join(remote, weights), bytes(content))
+    with pytest.raises(InputError, match=rf"{weights}: damaged"):
+        local_folder(remote)

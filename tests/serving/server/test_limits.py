@@ -19,8 +19,8 @@ from serving.server.prediction_service import Service
 from serving.server.servable import Servable
 from serving.wire.errors import StatusError, deadline_exceeded
 from serving.wire.messages import PredictRequest
-from serving.wire.signatures import EXPORT_FILE
 from serving.wire.tensor_protos import decode, encode
+from serving.wire.version_files import RECORD
 from tests.serving.conftest import NAME, Peer, good_inputs, good_request
 from tests.serving.wire.test_tensor_protos import proto
 
@@ -74,8 +74,8 @@ def row_wise(
 ) -> Iterator[Servable]:
     """A version that says it was written by our export; parts of 4 rows."""
     path = shutil.copytree(exported[10], tmp_path / "10")
-    (path / EXPORT_FILE).parent.mkdir(exist_ok=True)
-    (path / EXPORT_FILE).write_text("{}")
+    (path / RECORD).parent.mkdir(exist_ok=True)
+    (path / RECORD).write_text("{}")
     monkeypatch.setattr(row_parts, "PART_ROWS", 4)
     servable = Servable(10, path)
     yield servable
