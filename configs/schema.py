@@ -35,6 +35,7 @@ from configs.features.checks import (
     check_vectors,
 )
 from configs.features.numbers import Numbers
+from configs.growth import Growth
 from configs.memory import Memory
 from configs.operations.drift import Drift
 from configs.operations.refresh import Refresh
@@ -228,6 +229,7 @@ class Experiment(Section):
     cross_topics: tuple[tuple[str, str], ...] = ()
     backbone: Backbone = Backbone()
     pretrain: Pretrain = Pretrain()
+    growth: Growth = Growth()
     kernel: Kernel = Kernel()
     memory: Memory | None = None
     routing: Routing = Routing()
@@ -361,7 +363,7 @@ class Experiment(Section):
         where they say nothing.
         """
         written: dict[str, Any] = write(self)
-        for name, untouched in (("drift", Drift()), ("refresh", Refresh())):
+        for name, untouched in (("drift", Drift()), ("growth", Growth()), ("refresh", Refresh())):
             if getattr(self, name) == untouched:
                 written.pop(name, None)
         return written

@@ -53,6 +53,14 @@ def own_parser() -> CommandParser:
             " these logs; nothing is fitted, and one split with rows is enough"
         ),
     )
+    parser.add_argument(
+        "--grow",
+        metavar="DIR",
+        help=(
+            "a job or a dataset whose transform is grown by the values of these logs, so that"
+            " trainer.task pretrain --from can go on from its backbone: old values keep their ids"
+        ),
+    )
     add_shared_filesystem(parser)
     return parser
 
@@ -69,8 +77,14 @@ def main(arguments: list[str]) -> None:
     experiment = read_config(ours, as_of_logs(ours.input))
     if not ours.output:
         raise InputError("--output is empty; expected a folder")
-    if ours.transform == "":
-        raise InputError("--transform is empty; expected the folder of a job or of a dataset")
+    for option, folder in (("--transform", ours.transform), ("--grow", ours.grow)):
+        if folder == "":
+            raise InputError(f"{option} is empty; expected the folder of a job or of a dataset")
+    if ours.transform and ours.grow:
+        raise InputError(
+            "--transform and --grow are both given: the first leaves a transform as it is, the"
+            " second grows it; expected one of them"
+        )
     logs = experiment.data.input if ours.input is None else ours.input
     if not logs:
         raise InputError("no logs: expected --input or the config's data.input")
@@ -82,7 +96,13 @@ def main(arguments: list[str]) -> None:
     flags = tuple(runner_flags(others))
     with temporary_files():
         manifest = Job(
-            experiment, logs, ours.output, flags, ours.transform, ours.shared_filesystem
+            experiment,
+            logs,
+            ours.output,
+            flags,
+            ours.transform,
+            ours.shared_filesystem,
+            ours.grow,
         ).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
     applied = f"; transform of {ours.transform}" if ours.transform is not None else ""
@@ -90,6 +110,9 @@ def main(arguments: list[str]) -> None:
         f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected"
         f" {sum(manifest.rejected.values()):,}{applied}"
     )
+    if manifest.grown:
+        for name, about in manifest.grown.features.items():
+            say(f"vocabulary of {name}, grown from {ours.grow}: {about.words}")
     say_rejected(manifest.rejected, ours.output)
     say_changes(ours.output)
 

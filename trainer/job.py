@@ -13,6 +13,7 @@ from configs.digests.listed_files import Listed, check_files, sha256_of
 from configs.digests.sealed_json import read_sealed, write_sealed
 from configs.domains import ALL
 from configs.files import read_object
+from configs.schema import Split
 from configs.training import Routing
 from preprocessing.dataset.manifest import GOLDEN_FILE, PROFILE_FILE
 
@@ -23,9 +24,14 @@ if TYPE_CHECKING:
 _FINGERPRINT, _EXPERIMENT = "fingerprint.json", "experiment.json"
 TEACHER = "teacher.json"
 """Beside the backbone: who taught it; not there where nobody did."""
+ANCESTOR = "ancestor.json"
+"""Beside the backbone: which one it went on from; not there where it began anew."""
+ANCESTOR_KERNELS = "ancestor_kernels.npz"
+"""Beside it: that one's active kernels, from which this one's start."""
 COMPOSE = "compose"
 """In what is written of a job: ``configs.training.Routing.compose``, where it is on."""
 _TAUGHT_BY = ("job", "backbone", "kernels")
+_DESCENDS = ("job", "backbone", "transform", "ancestors", "learned", "shape", "kernels")
 _UNZIPPED = ("model/config.json", "model/metadata.json")
 """Of a backbone that is not zipped; its weights are part of the fingerprint."""
 _CHOOSE_AGAIN = "run python -m trainer.task {} again"
@@ -210,6 +216,30 @@ class Job:
         path = self.backbone / TEACHER
         return read_sealed(path, _ANEW, *_TAUGHT_BY, optional=(COMPOSE,)) if path.exists() else None
 
+    def ancestor(self) -> dict[str, Any] | None:
+        """The backbone that this one went on from, as ``trainer.ancestry.ancestor.Ancestor.record``
+        said; None where it began anew. Raises ``InputError`` where the file is damaged.
+        """
+        self._check(ANCESTOR)
+        path = self.backbone / ANCESTOR
+        return read_sealed(path, _ANEW, *_DESCENDS) if path.exists() else None
+
+    def learned_before(self) -> tuple[Split, ...]:
+        """The windows that the backbone's ancestors learned from, the first one's first; none where
+        it began anew. Raises ``InputError`` as ``ancestor``.
+        """
+        record = self.ancestor()
+        windows = record["learned"] if record else ()
+        return tuple(Split.model_validate({"start": a, "end": b}) for a, b in windows)
+
+    @property
+    def ancestor_kernels(self) -> Path:
+        """The kernels of the backbone that this one went on from. Raises ``InputError`` where the
+        file is damaged.
+        """
+        self._check(ANCESTOR_KERNELS)
+        return self.backbone / ANCESTOR_KERNELS
+
     def check_model(self) -> None:
         """Raises ``InputError`` where what stands beside the weights of a backbone that is not
         zipped is damaged.
@@ -305,7 +335,8 @@ class Job:
           fingerprint: of the backbone.
           rows: split -> digest of the rows that it has learned from or was validated on.
         """
-        listed = [_EXPERIMENT, "history.json", TEACHER, GOLDEN_FILE, PROFILE_FILE, *_UNZIPPED]
+        listed = [_EXPERIMENT, "history.json", TEACHER, ANCESTOR, ANCESTOR_KERNELS]
+        listed += [GOLDEN_FILE, PROFILE_FILE, *_UNZIPPED]
         listed += [f"transform/{path.name}" for path in (self.backbone / "transform").iterdir()]
         there = [name for name in sorted(listed) if (self.backbone / name).is_file()]
         files = {name: sha256_of(self.backbone / name) for name in there}

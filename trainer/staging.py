@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from configs import InputError
 from preprocessing.remote.scratch import called, is_remote, scratch_folder
 
-_DATASET, _JOB, _TEACHER = "data", "job_dir", "teacher"
+_DATASET, _JOB, _TEACHER, _OLDER = "data", "job_dir", "teacher", "older"
 
 
 @contextmanager
@@ -23,8 +23,8 @@ def at_hand(
     arguments' place; does nothing where all are local.
 
     Args:
-      arguments: what was read of ``--data``, ``--job-dir``, ``--teacher`` and ``--scratch``; a
-        remote folder is a text, a local one a path.
+      arguments: what was read of ``--data``, ``--job-dir``, ``--teacher``, ``--from`` and
+        ``--scratch``; a remote folder is a text, a local one a path.
       changes: whether the job is uploaded where the command ends well.
       local_only: arguments that cannot be remote.
 
@@ -33,7 +33,7 @@ def at_hand(
       OSError: one cannot be read or written.
     """
     given = {name: path for name, path in vars(arguments).items() if is_remote(path)}
-    wanted = [name for name in (_DATASET, _JOB, _TEACHER) if name in given]
+    wanted = [name for name in (_DATASET, _JOB, _TEACHER, _OLDER) if name in given]
     for name in local_only:
         if name in given:
             raise InputError(f"--{name}: expected a local path, received {given[name]}")

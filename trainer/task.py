@@ -137,6 +137,16 @@ def _parser() -> argparse.ArgumentParser:
                 metavar="DIR",
                 help="job whose backbone and active kernels teach this one (pretrain.teacher)",
             )
+            command.add_argument(
+                "--from",
+                dest="older",
+                type=folder_argument,
+                metavar="DIR",
+                help=(
+                    "job whose backbone this one goes on from, on a dataset of new days made with"
+                    " preprocessing.task --grow (growth)"
+                ),
+            )
         if name in ("finetune", "run"):
             command.add_argument(
                 "--domains",
@@ -182,17 +192,19 @@ def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
     experiment, cluster = _read(arguments), read_cluster(os.environ)
     check_dataset(arguments.data, *experiment.fitted_on, experiment.pretrain.validation)
     taught = Job(arguments.teacher) if arguments.teacher else None
-    if taught:
-        taught.check_finished()
+    older = Job(arguments.older) if arguments.older else None
+    for other in filter(None, (taught, older)):
+        other.check_finished()
     with _tensorflow():
         from trainer.distribution.joining import facts_of, joined
         from trainer.training.pretrain import one_thread_an_operation, pretrain
 
         if alone:  # not before the other steps, whose operations are few and large
             one_thread_an_operation()
-        facts = facts_of(experiment, arguments.data, arguments.teacher) if cluster else {}
+        data, job = arguments.data, Job(arguments.job_dir)
+        facts = facts_of(experiment, data, arguments.teacher, arguments.older) if cluster else {}
         with joined(cluster, facts) as workers:
-            pretrain(experiment, arguments.data, Job(arguments.job_dir), taught, None, workers)
+            pretrain(experiment, data, job, taught, None, workers, older)
 
 
 def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:

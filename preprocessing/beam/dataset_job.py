@@ -25,6 +25,7 @@ from preprocessing.dataset.manifest import (
     MANIFEST,
     PROFILE_FILE,
     FileEntry,
+    Growing,
     Manifest,
     SplitSummary,
 )
@@ -36,6 +37,8 @@ from preprocessing.profile.describe import ReferenceProfile
 from preprocessing.profile.given_reference import given_reference
 from preprocessing.remote.folder import part_here
 
+_GIVEN = "given"
+"""Folder of the transform that is grown, while that is done."""
 _RESERVED = (
     "transform",
     DICTIONARIES,
@@ -43,6 +46,7 @@ _RESERVED = (
     "duplicates",
     "keys",
     "counts",
+    _GIVEN,
     MANIFEST,
     GOLDEN_FILE,
     PROFILE_FILE,
@@ -67,6 +71,7 @@ class Job:
       output: folder of the dataset; a former dataset in it is replaced, anything else refused.
       beam_flags: options for Beam, as on a command line.
       transform: folder of a job or dataset whose transform is applied; None to fit one.
+      grow: folder of one whose transform is grown by what would be fitted; None to begin anew.
       shared_filesystem: whether every worker has the command's local folders, where they run on
         other machines.
     """
@@ -77,6 +82,7 @@ class Job:
     beam_flags: tuple[str, ...] = field(default=())
     transform: str | None = None
     shared_filesystem: bool = False
+    grow: str | None = None
 
     def run(self) -> Manifest:
         """Builds the dataset. Until its last moment everything happens in ``.partial``, and the
@@ -85,7 +91,7 @@ class Job:
         Raises:
           InputError: bad input; a former dataset is untouched.
         """
-        paths = {"--input": self.input, "--output": self.output, "--transform": self.transform}
+        paths = {"--input": self.input, "--output": self.output, self._option: self._source}
         check_runner(self._options(), paths, self.shared_filesystem)
         FileSystems.set_options(self._options())
         # They get ready while we look at the logs.
@@ -108,7 +114,7 @@ class Job:
             output.check(_OURS, "files that are no dataset's", "an empty folder or a dataset")
             with output.alone():
                 if given:
-                    given.save(self._transform_folder)
+                    given.save(self._given_folder if self.grow else self._transform_folder)
                 tally, written = self._run_passes(planned, reference, workers)
                 manifest = self._manifest(tally, written)
                 self._warn_of_empty_domains(manifest)
@@ -134,20 +140,37 @@ class Job:
     def _transform_folder(self) -> str:
         return filesystem.join(self._partial, "transform")
 
+    @property
+    def _given_folder(self) -> str:
+        return filesystem.join(self._partial, _GIVEN)
+
+    @property
+    def _source(self) -> str | None:
+        """The job or dataset whose transform is read."""
+        return self.transform if self.grow is None else self.grow
+
+    @property
+    def _option(self) -> str:
+        """What names it."""
+        return "--transform" if self.grow is None else "--grow"
+
     def _given(self) -> tuple[Fitted | None, ReferenceProfile | None]:
-        if self.transform is None:
+        """The transform that is applied or grown, and what new rows of one that is applied are
+        compared with.
+        """
+        if self._source is None:
             return None, None
-        if filesystem.same_folder(self.transform, self.output):
+        if filesystem.same_folder(self._source, self.output):
             raise InputError(
-                f"--transform and --output are the same folder, {self.output}; a run that is"
+                f"{self._option} and --output are the same folder, {self.output}; a run that is"
                 " killed would leave neither; expected another --output"
             )
         try:
-            with part_here(self.transform, OF_A_JOB) as source:
-                given = given_transform(source, self.experiment, self.transform)
-                return given, given_reference(source)
+            with part_here(self._source, OF_A_JOB) as source:
+                given = given_transform(source, self.experiment, self._source, self._option)
+                return given, None if self.grow else given_reference(source)
         except OSError as error:
-            raise InputError(f"--transform: {error}") from None
+            raise InputError(f"{self._option}: {error}") from None
 
     def _check_split_names(self) -> None:
         for name in _RESERVED:
@@ -170,7 +193,7 @@ class Job:
         if tally.fit_errors:
             raise InputError(min(tally.fit_errors))
         guards.warn_of_long_lists(tally)
-        if self.transform is None:
+        if self._source is None:
             guards.warn_of_fractions(Fitted.load(self._transform_folder))
         with Progress("write") as progress:
             written = pipelines.apply(
@@ -207,10 +230,11 @@ class Job:
                 self.transform is None,
                 self._options(),
                 workers,
+                self._given_folder if self.grow else None,
             )
             progress.rows = tally.rows
         guards.check_errors(tally)
-        guards.check_rows(tally, self.experiment, self.input, self.transform is None)
+        guards.check_rows(tally, self.experiment, self.input, self._source is None)
         return tally
 
     def _manifest(self, tally: Tally, written: Tally) -> Manifest:
@@ -251,8 +275,20 @@ class Job:
             dictionaries=tally.dictionary_entries(),
             profile=complete_profile(self._partial, experiment, written),
             transform_from=self.transform,
+            grown=self._growing(fitted, tally),
             as_of=experiment.as_of,
             windows={name: (split.start, split.end) for name, split in experiment.splits.items()},
+        )
+
+    def _growing(self, fitted: Fitted, tally: Tally) -> Growing | None:
+        if self.grow is None or fitted.grown_from is None:
+            return None
+        return Growing.model_validate(
+            {
+                "source": self.grow,
+                "transform_digest": fitted.grown_from,
+                "features": tally.grown,
+            }
         )
 
     def _warn_of_empty_domains(self, manifest: Manifest) -> None:

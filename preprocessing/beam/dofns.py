@@ -19,11 +19,12 @@ from preprocessing.beam import progress
 from preprocessing.beam.counters import count
 from preprocessing.beam.duplicates import duplicates_path
 from preprocessing.beam.pass_summary import Tally
-from preprocessing.beam.vocabularies import Run, write_vocabularies
+from preprocessing.beam.vocabularies import Run, counted_values, write_vocabularies
 from preprocessing.dataset.domain_counts import count_domains
 from preprocessing.dataset.golden_requests import draw_requests
 from preprocessing.features.batch_columns import BatchColumns
-from preprocessing.features.fitted import SETTINGS
+from preprocessing.features.fitted import SETTINGS, Fitted
+from preprocessing.features.growth import grown
 from preprocessing.features.kept_columns import dictionary_path
 from preprocessing.features.statistics import fit
 from preprocessing.logs.files import Piece
@@ -93,12 +94,19 @@ class CountRows(beam.DoFn):
 
 class FitTransform(beam.DoFn):
     """``Statistics`` without vocabularies, with the ``Run`` of every partition of these beside
-    them -> the fitted transform's files, and a ``Tally`` of what kept it from being fitted.
+    them -> the fitted transform's files, and a ``Tally`` of what kept it from being fitted, or of
+    how it has grown.
+
+    Args:
+      experiment: what is fitted.
+      folder: where the files go.
+      grown_from: folder of the transform whose vocabularies are grown; None where there is none.
     """
 
-    def __init__(self, experiment: Experiment, folder: str) -> None:
+    def __init__(self, experiment: Experiment, folder: str, grown_from: str | None) -> None:
         self._experiment = experiment
         self._folder = folder
+        self._grown_from = grown_from
 
     def process(self, statistics: Any, runs: Sequence[Run]) -> Iterator[Tally]:
         """Fits and writes."""
@@ -106,6 +114,12 @@ class FitTransform(beam.DoFn):
             fitted = fit(self._experiment, statistics)
         except InputError as error:
             yield Tally(fit_errors={str(error)})
+            return
+        if self._grown_from is not None:
+            counts = counted_values(self._experiment, runs)
+            new, found = grown(Fitted.load(self._grown_from), self._experiment, counts)
+            new.save(self._folder)
+            yield Tally(grown={name: about.model_dump() for name, about in found.items()})
             return
         vocabularies = write_vocabularies(self._experiment, runs, self._folder)
         content = fitted.constants(vocabularies)
@@ -151,7 +165,6 @@ class WriteBatches(beam.DoFn):
 
     def setup(self) -> None:
         """Loads the fitted transform and the dictionaries, once a worker."""
-        from preprocessing.features.fitted import Fitted
         from preprocessing.features.kept_columns import KeptColumns
         from preprocessing.features.transform import Transform
 

@@ -38,6 +38,7 @@ class Tally:
       golden: the golden requests of the rows written so far.
       errors: files that could not be read.
       fit_errors: why the transform could not be fitted.
+      grown: feature -> what became of its vocabulary (``preprocessing.features.growth``).
     """
 
     rows: int = 0
@@ -59,6 +60,7 @@ class Tally:
     golden: list[Drawn] = field(default_factory=list)
     errors: set[str] = field(default_factory=set)
     fit_errors: set[str] = field(default_factory=set)
+    grown: dict[str, dict[str, int]] = field(default_factory=dict)
 
     def merge(self, other: "Tally") -> "Tally":
         """Adds another's counts, in place."""
@@ -92,6 +94,7 @@ class Tally:
         self.golden = smallest([*self.golden, *other.golden])
         self.errors = set(sorted(self.errors | other.errors)[:_KEPT_ERRORS])
         self.fit_errors |= other.fit_errors
+        self.grown.update(other.grown)
         return self
 
     def to_json(self) -> bytes:

@@ -43,6 +43,7 @@ def analyse(
     fitting: bool,
     options: PipelineOptions,
     workers: Workers | None = None,
+    grown_from: str | None = None,
 ) -> Tally:
     """Counts rows, fits the transform into ``folder/transform`` and the dictionaries into
     ``folder/dictionaries``, and notes duplicates in ``folder/duplicates``.
@@ -56,6 +57,8 @@ def analyse(
       fitting: whether there is a transform to fit.
       options: Beam's.
       workers: processes to use instead of those that Beam would start.
+      grown_from: folder of the transform whose vocabularies are grown by what would be fitted; None
+        to fit a new one.
 
     Raises:
       InputError: the pass failed for a reason outside the program.
@@ -75,9 +78,10 @@ def analyse(
         )
         if fitting:
             statistics = _Combine(experiment, Statistics.without_vocabularies, experiment.fitted_on)
-            fit = dofns.FitTransform(experiment, filesystem.join(folder, "transform"))
+            fit = dofns.FitTransform(experiment, filesystem.join(folder, "transform"), grown_from)
+            every = grown_from is not None
             runs = beam.pvalue.AsList(
-                vocabularies.runs_of_values(checked, pieces, experiment, folder)
+                vocabularies.runs_of_values(checked, pieces, experiment, folder, every)
             )
             tallies.append(
                 checked

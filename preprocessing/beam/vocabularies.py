@@ -6,6 +6,7 @@ given in memory. A worker holds the values of its part of the rows until there a
 those of one partition, then blocks of each partition's most frequent ones.
 """
 
+import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ import pyarrow as pa
 from apache_beam.transforms.window import GlobalWindows
 
 from configs import Experiment
+from configs.features.settings import Vocabulary
 from preprocessing import filesystem
 from preprocessing.features.fitted import vocabulary_file
 from preprocessing.features.partitioned_counts import BLOCK, cut_by_hash, merge_runs
@@ -47,9 +49,15 @@ def partitions_for(rows: int) -> int:
 
 
 def runs_of_values(
-    checked: beam.PCollection, pieces: tuple[Piece, ...], experiment: Experiment, folder: str
+    checked: beam.PCollection,
+    pieces: tuple[Piece, ...],
+    experiment: Experiment,
+    folder: str,
+    every: bool,
 ) -> beam.PCollection:
-    """The values that vocabularies may hold, as ``FitTransform`` takes them."""
+    """The values that vocabularies may hold, as ``FitTransform`` takes them; ``every`` value of
+    the rows where vocabularies are grown.
+    """
     folder = filesystem.join(folder, "counts")
     partitions = partitions_for(sum(piece.rows for piece in pieces))
     return (
@@ -59,7 +67,7 @@ def runs_of_values(
             tuple[int, Any]
         )
         | "GroupPartitions" >> beam.GroupByKey()
-        | "PrunePartition" >> beam.ParDo(PrunePartition(experiment, folder))
+        | "PrunePartition" >> beam.ParDo(PrunePartition(experiment, folder, every))
     )
 
 
@@ -115,11 +123,14 @@ class CountValues(beam.DoFn):
 
 
 class PrunePartition(beam.DoFn):
-    """One partition's counts -> the values of each feature that may be in its vocabulary."""
+    """One partition's counts -> the values of each feature that may be in its vocabulary, or
+    ``every`` value.
+    """
 
-    def __init__(self, experiment: Experiment, folder: str) -> None:
+    def __init__(self, experiment: Experiment, folder: str, every: bool) -> None:
         self._experiment = experiment
         self._folder = folder
+        self._every = every
 
     def process(self, element: tuple[int, Iterable[PartOfCounts]]) -> Iterator[Run]:
         """Adds the partition's counts up."""
@@ -127,6 +138,9 @@ class PrunePartition(beam.DoFn):
         for part in element[1]:
             for statistic, table in zip(counted.values(), _read(*part), strict=True):
                 statistic.counts.add_counts(table)
+        if self._every:
+            for statistic in counted.values():
+                statistic.kept = Vocabulary(min_count=1, max_size=sys.maxsize)
         blocks: dict[str, list[Range]] = {}
         path = filesystem.join(self._folder, f"{uuid.uuid4().hex}.run")
         filesystem.write_parts(path, _sorted_blocks(counted, blocks))
@@ -142,6 +156,19 @@ def write_vocabularies(experiment: Experiment, runs: Sequence[Run], folder: str)
         lines = (as_lines(block["value"]) for block in merged)
         filesystem.write_parts(filesystem.join(folder, vocabulary_file(name)), lines)
     return list(counted)
+
+
+def counted_values(experiment: Experiment, runs: Sequence[Run]) -> dict[str, pa.Table]:
+    """Of every feature that has a vocabulary the values of runs with their rows, most frequent
+    first.
+    """
+    none = ValueCounts().table()
+    return {
+        name: pa.concat_tables(
+            [none, *merge_runs([_blocks(path, of[name]) for path, of in runs], sys.maxsize)]
+        )
+        for name in vocabulary_statistics(experiment)
+    }
 
 
 def _sorted_blocks(counted: Mapping[str, Any], blocks: dict[str, list[Range]]) -> Iterator[bytes]:

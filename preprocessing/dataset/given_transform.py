@@ -20,18 +20,21 @@ OF_A_JOB = ("backbone/fingerprint.json", "backbone/transform/", "backbone/profil
 """How the names of the files begin that are read of a job."""
 
 
-def given_transform(source: str, experiment: Experiment, name: str | None = None) -> Fitted:
+def given_transform(
+    source: str, experiment: Experiment, name: str | None = None, option: str = "--transform"
+) -> Fitted:
     """The transform of a finished job or dataset, on any Beam filesystem.
 
     Args:
       source: folder of the job or dataset.
       experiment: that it must have been fitted for.
       name: of the folder in messages, where ``source`` is a copy of it.
+      option: that named the folder, in messages.
 
     Raises:
       InputError: there is none, it is damaged, or it was fitted for other features.
     """
-    where = f"--transform: {name or source}"
+    where = f"{option}: {name or source}"
     there = [place for place in _PLACES if filesystem.exists(filesystem.join(source, place[0]))]
     if not there:
         raise InputError(
@@ -46,6 +49,6 @@ def given_transform(source: str, experiment: Experiment, name: str | None = None
         raise InputError(f"{where}: {record} is damaged: {error!r}") from None
     if fitted.digest != digest:
         raise InputError(f"{where}: {folder} is damaged: its sha256 is not the one in {record}")
-    advice = "expected the config that it was fitted for, or no --transform"
+    advice = f"expected the config that it was fitted for, or no {option}"
     fitted.check_matches(experiment, where, advice)
     return fitted

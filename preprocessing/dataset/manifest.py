@@ -14,6 +14,7 @@ from configs.digests.sealed_json import digest_of, sealed, unsealed
 from configs.errors import InputError
 from configs.files import read_object
 from configs.section import Section, UtcDatetime
+from preprocessing.features.growth import GrownFeature
 
 MANIFEST = "manifest.json"
 GOLDEN_FILE = "golden_requests.jsonl"
@@ -55,6 +56,20 @@ class ColumnFormat(Section):
     length: PositiveInt | None = None
 
 
+class Growing(Section):
+    """How a transform was grown.
+
+    Attributes:
+      source: the job or dataset whose transform it was grown from, as ``--grow`` had it.
+      transform_digest: of that transform.
+      features: what became of every vocabulary.
+    """
+
+    source: str
+    transform_digest: str
+    features: dict[str, GrownFeature]
+
+
 class Manifest(Section):
     """Everything a reader needs to know about a dataset.
 
@@ -78,6 +93,7 @@ class Manifest(Section):
         are older than it.
       transform_from: the job or dataset whose transform was applied, as ``--transform`` had it;
         None where it was fitted on the rows of this dataset.
+      grown: how the transform was grown from another; None where it was not.
       as_of: the moment that the config's windows were counted from, ISO 8601; None where they were
         not, and in older datasets.
       windows: split -> its first moment and its end, ISO 8601; None in older datasets.
@@ -98,6 +114,7 @@ class Manifest(Section):
     dictionaries: dict[str, FileEntry] | None = None
     profile: FileEntry | None = None
     transform_from: str | None = None
+    grown: Growing | None = None
     as_of: UtcDatetime | None = None
     windows: dict[str, tuple[UtcDatetime, UtcDatetime]] | None = None
 

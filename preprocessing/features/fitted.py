@@ -1,12 +1,14 @@
-"""What fitting a transform leaves: vocabularies, moments, boundaries; saved as text that people
-can read.
+"""What fitting a transform leaves: vocabularies, moments, boundaries; and, where it was grown from
+an older one, since when values are unseen. Saved as text that people can read.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import pyarrow as pa
 
 from configs import Experiment, InputError
 from preprocessing import filesystem
@@ -41,6 +43,10 @@ class Fitted:
       boundaries: feature -> ascending boundaries (of a numeric feature's buckets).
       version: of what is computed from them; a backbone that learned from an older one goes on
         reading it.
+      grown_from: digest of the transform that its vocabularies were grown from
+        (``preprocessing.features.growth``); None where it was fitted.
+      unseen: of such a one, feature -> int64 ``[values]``: seconds of new rows since one had the
+        value of each id.
     """
 
     settings: str
@@ -48,6 +54,8 @@ class Fitted:
     moments: dict[str, tuple[float, float]]
     boundaries: dict[str, tuple[float, ...]]
     version: int = _VERSION
+    grown_from: str | None = None
+    unseen: dict[str, pa.Int64Array] = field(default_factory=dict)
 
     @property
     def fills_with_mean(self) -> bool:
@@ -84,6 +92,8 @@ class Fitted:
         files = {SETTINGS: self.constants(self.vocabularies)}
         for name, values in self.vocabularies.items():
             files[vocabulary_file(name)] = as_lines(values)
+        for name, seconds in self.unseen.items():
+            files[_unseen_file(name)] = as_lines(seconds.cast(pa.large_string()))
         return files
 
     def constants(self, vocabularies: Iterable[str]) -> bytes:
@@ -103,6 +113,8 @@ class Fitted:
         }
         if self.version > 1:
             constants["version"] = self.version
+        if self.grown_from is not None:
+            constants |= {"grown_from": self.grown_from, "unseen": sorted(self.unseen)}
         return json.dumps(constants, sort_keys=True, indent=1).encode()
 
     @property
@@ -128,11 +140,20 @@ class Fitted:
             read = vocabulary_file(name)
             return ValueList.of_lines(_read(folder, read))
 
+        def unseen(name: str) -> pa.Int64Array:
+            nonlocal read
+            read = _unseen_file(name)
+            found = pa.array(map(int, _read(folder, read).split()), pa.int64())
+            if len(found) != len(vocabularies[name]):
+                raise ValueError(f"{len(found)} lines, expected {len(vocabularies[name])}")
+            return found
+
         try:
             constants = json.loads(_read(folder, SETTINGS))
+            vocabularies = {name: values(name) for name in constants["vocabularies"]}
             return cls(
                 settings=json.dumps(constants["settings"], sort_keys=True),
-                vocabularies={name: values(name) for name in constants["vocabularies"]},
+                vocabularies=dict[str, Sequence[str]](vocabularies),
                 moments={
                     name: (float.fromhex(a), float.fromhex(b))
                     for name, (a, b) in constants["moments"].items()
@@ -142,6 +163,8 @@ class Fitted:
                     for name, values in constants["boundaries"].items()
                 },
                 version=_known_version(constants.get("version", 1)),
+                grown_from=constants.get("grown_from"),
+                unseen={name: unseen(name) for name in constants.get("unseen", ())},
             )
         except (
             OSError,
@@ -188,6 +211,10 @@ class Fitted:
 def vocabulary_file(name: str) -> str:
     """The file of a feature's vocabulary, in the folder of a transform."""
     return f"{name}.txt"
+
+
+def _unseen_file(name: str) -> str:
+    return f"{name}.unseen"  # no feature's vocabulary ends so
 
 
 def _known_version(version: object) -> int:

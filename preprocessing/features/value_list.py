@@ -21,6 +21,11 @@ class ValueList(Sequence[str]):
     def __init__(self, values: pa.Array) -> None:
         self._values = values
 
+    @property
+    def array(self) -> pa.LargeStringArray:
+        """The strings as Arrow has them."""
+        return self._values
+
     @classmethod
     def of_lines(cls, text: bytes) -> "ValueList":
         """The lines of a text, which all end with a newline; what follows the last one is none.

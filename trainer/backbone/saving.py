@@ -53,7 +53,14 @@ def job_fingerprint(model: keras.Model, job: Job) -> dict[str, Any]:
 
 
 def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
-    """Reloads a job's backbone in Keras's safe mode, for inference and with no weight trainable.
+    """``load_backbone``, for inference and with no weight trainable."""
+    frozen = inference_model(load_backbone(job, experiment), experiment)
+    frozen.trainable = False
+    return frozen
+
+
+def load_backbone(job: Job, experiment: Experiment) -> keras.Model:
+    """Reloads a job's backbone in Keras's safe mode, as it was trained.
 
     Raises:
       InputError: there is none, it is damaged, or its weights or its transform are not those of its
@@ -78,9 +85,7 @@ def load_frozen(job: Job, experiment: Experiment) -> keras.Model:
     job.fitted().check_matches(
         job.experiment(), str(job.backbone / "experiment.json"), "restore the job from a copy"
     )
-    frozen = inference_model(model, experiment)
-    frozen.trainable = False
-    return frozen
+    return model
 
 
 def load_fitting(job: Job, experiment: Experiment) -> keras.Model:

@@ -116,7 +116,7 @@ class Teacher:
             )
         for name in dict.fromkeys((experiment.pretrain.validation, experiment.evaluation.split)):
             split = experiment.splits[name]
-            known = [seen_by_backbone(trained, split)]
+            known = [seen_by_backbone(trained, split, self.job.learned_before())]
             known += [seen_by_kernel(k.manifest, trained, split) for k in self.kernels.values()]
             if any("train" in seen for seen in known):
                 print(

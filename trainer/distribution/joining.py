@@ -42,18 +42,22 @@ class LostWorkerError(InputError):
     """Another worker has ended, or cannot be reached any more."""
 
 
-def facts_of(experiment: Experiment, data: Path, teacher: Path | None) -> Facts:
+def facts_of(
+    experiment: Experiment, data: Path, teacher: Path | None, older: Path | None = None
+) -> Facts:
     """What has to be the same on all workers of a pre-training.
 
     Args:
       experiment: that is trained.
       data: folder of its dataset.
       teacher: ``--teacher``.
+      older: ``--from``.
     """
     return {
         "config": digest_of(json.loads(experiment.model_dump_json())),
         "dataset (sha256 of manifest.json)": sha256_of(data / MANIFEST),
         "--teacher": str(teacher),
+        "--from": str(older),
         "code": code_digest(),
         "TensorFlow": version("tensorflow"),
     }

@@ -33,7 +33,7 @@ from trainer.kernels.kernel import Rows
 from trainer.metrics.results import DomainResult, EvaluationResult, SegmentResult
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import job_routes, names_known
-from trainer.reports.text_table import describe_seen, describe_teacher
+from trainer.reports.text_table import describe_ancestor, describe_seen, describe_teacher
 
 
 def evaluate(
@@ -126,7 +126,7 @@ def evaluate(
         oracle=_oracle(experiment, dataset, rows, judged),
         mean=means.results(domains),
         config=config_digest(experiment),
-        backbone_seen=seen_by_backbone(trained_with, window),
+        backbone_seen=seen_by_backbone(trained_with, window, job.learned_before()),
         ranking=experiment.tasks.ranking,
         page=page,
         rows=len(rows.logits),
@@ -145,6 +145,8 @@ def evaluate(
         )
     if teacher := job.teacher():
         print(f"the backbone was {describe_teacher(teacher)}", file=sys.stderr)
+    if ancestor := job.ancestor():
+        print(f"the backbone {describe_ancestor(ancestor)}", file=sys.stderr)
     if line := describe_seen(result):
         print(line, file=sys.stderr)
     copy_profile(dataset.folder, dataset.manifest, job.judged_profile)

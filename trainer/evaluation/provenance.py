@@ -41,18 +41,20 @@ def last_decision(newest: Decision | None, judged: KernelManifest | None) -> Dom
     )
 
 
-def seen_by_backbone(trained_with: Experiment, split: Split) -> Seen:
+def seen_by_backbone(trained_with: Experiment, split: Split, before: Iterable[Split] = ()) -> Seen:
     """How the backbone used moments of a split.
 
     Args:
       trained_with: the backbone's experiment.
       split: that is judged.
+      before: what its ancestors learned from (``trainer.job.Job.learned_before``).
     """
     settings, splits = trained_with.pretrain, trained_with.splits
     learned = [settings.split]
     if settings.progressive:
         learned.append(trained_with.finetune.split)
-    return _seen([splits[name] for name in learned], [splits[settings.validation]], split)
+    windows = [*before, *(splits[name] for name in learned)]
+    return _seen(windows, [splits[settings.validation]], split)
 
 
 def seen_by_kernel(manifest: KernelManifest, trained_with: Experiment, split: Split) -> Seen:

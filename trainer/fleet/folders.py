@@ -4,22 +4,19 @@ Each appears whole or not at all, and holds the sha256 of its files; a shard's n
 it is of.
 """
 
-import io
-import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-
-import numpy as np
 
 from configs import Experiment, InputError
 from configs.digests.listed_files import Listed, check_files, sha256_of
 from configs.digests.sealed_json import read_sealed, write_sealed
 from configs.domain_definitions import definition_of
 from configs.domains import Domain
-from configs.files import atomic_directory, delete, discard, write_unsynced
+from configs.files import atomic_directory, delete, discard
 from configs.section import Section, read_section
 from trainer.fleet.plan import Plan, Shard, TrainedRecord
 from trainer.job import Job
+from trainer.kernels.kernel_files import read_kernels, write_kernels
 from trainer.kernels.shape import KernelWeights
 from trainer.training.release import Trained
 
@@ -186,31 +183,3 @@ def record_of(trained: Trained) -> TrainedRecord:
         start=trained.start,
         moved=trained.kernel is not None,
     )
-
-
-def write_kernels(path: Path, kernels: Mapping[str, KernelWeights]) -> None:
-    """Writes kernels, in order, as arrays ``NUMBER/NAME``."""
-    arrays = {
-        f"{number}/{name}": values
-        for number, kernel in enumerate(kernels.values())
-        for name, values in kernel.items()
-    }
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]
-    write_unsynced(path, buffer.getvalue())
-
-
-def read_kernels(path: Path, domains: Iterable[str]) -> dict[str, KernelWeights]:
-    """The kernels that ``write_kernels`` wrote for these domains, in their order. Raises
-    ``InputError`` where the file holds others.
-    """
-    domains = list(domains)
-    found: dict[str, KernelWeights] = {name: {} for name in domains}
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            for entry in arrays.files:
-                number, _, name = entry.partition("/")
-                found[domains[int(number)]][name] = arrays[entry]
-    except (OSError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not the kernels of {len(domains)} domains: {error}") from None
-    return found

@@ -11,6 +11,7 @@ from configs.domains import ALL, Domain, named_domains
 from configs.errors import first_names
 from configs.files import atomic_directory
 from preprocessing.dataset.manifest import load_manifest
+from trainer.ancestry.ancestor import inherited_kernels
 from trainer.backbone.stored_outputs import read_outputs, write_outputs
 from trainer.fleet.folders import Fleet, record_of
 from trainer.fleet.plan import Asked, Plan, Shard, shares
@@ -59,6 +60,7 @@ def finetune_shard(
         plan.shape,
         read_outputs(fleet.base / WINDOW),
         read_outputs(fleet.base / VALIDATION),
+        inherited_kernels(job, plan.shape),
     )
     if mine:
         training.train([domain for domain in experiment.domains if domain.name in mine])
@@ -137,7 +139,9 @@ def _new_plan(
     run = FineTuning.open(experiment, data, job, domains)
     window, validation = run.rows()
     logs = job.logs / "finetune"
-    training = DomainTraining(experiment, run.start, logs, run.shape, window, validation)
+    training = DomainTraining(
+        experiment, run.start, logs, run.shape, window, validation, run.inherited
+    )
     training.train_all_traffic()
     tuned = {domain.name for domain in domains}
     names = [

@@ -238,6 +238,21 @@ class MemoryStore:
             self._serve(version)
         return version
 
+    def take_over(self, other: "MemoryStore") -> None:
+        """Stores and serves what another job remembers, with the versions that it stands on; what
+        is there already is found again. Raises ``InputError`` where one of these is damaged.
+        """
+        for version in other.active().values():
+            chain = [other.load(version)]
+            while base := other._base_of(chain[0].version):
+                if base[0] not in other.versions():
+                    break
+                chain.insert(0, other.load(base[0]))
+            before: StoredMemory | None = None
+            for one in chain:
+                number = self.add(one.memory, one.counts, before)
+                before = StoredMemory(number, one.memory, one.counts)
+
     def activate(self, version: int) -> None:
         """Serves a version."""
         with sole_writer(self.folder):

@@ -32,6 +32,7 @@ from trainer.reports.plots import plot_training
 from trainer.reports.reliability_plots import drawn_tasks, plot_reliability
 from trainer.reports.text_table import (
     count_domains,
+    describe_ancestor,
     describe_auto,
     describe_seen,
     describe_teacher,
@@ -48,8 +49,9 @@ def write_report(job_dir: Path) -> Path:
 
     Reads ``reports/metrics.json``, whose time is the evaluation's, and where they exist
     ``reports/profile.json`` (of the dataset), ``backbone/history.json`` (training curve) and
-    ``backbone/teacher.json``; links the cards of the kernels that were judged, and the page of
-    ``explain`` where there is one. The file appears whole or not at all.
+    ``backbone/teacher.json`` and ``backbone/ancestor.json``; links the cards of the kernels that
+    were judged, and the page of ``explain`` where there is one. The file appears whole or not at
+    all.
 
     Returns:
       The report's path.
@@ -62,7 +64,9 @@ def write_report(job_dir: Path) -> Path:
         raise InputError(f"{metrics}: not found; run trainer.task evaluate first")
     result = read_section(metrics, EvaluationResult)
     moment = datetime.fromtimestamp(metrics.stat().st_mtime, UTC)
-    teacher = Job(job_dir).teacher()
+    teacher, ancestor = Job(job_dir).teacher(), Job(job_dir).ancestor()
+    origin = f"The backbone was {describe_teacher(teacher)}." if teacher else ""
+    origin = f"The backbone {describe_ancestor(ancestor)}." if ancestor else origin
     history = job_dir / "backbone" / "history.json"
     profile = Job(job_dir).judged_profile
     try:
@@ -71,7 +75,7 @@ def write_report(job_dir: Path) -> Path:
             moment,
             read_json(history) if history.exists() else [],
             {name: _card(job_dir, name, found.version) for name, found in result.domains.items()},
-            f"The backbone was {describe_teacher(teacher)}." if teacher else "",
+            origin,
             parse_profile(profile.read_bytes(), str(profile)) if profile.exists() else None,
             explained=metrics.with_name(EXPLANATION_PAGE).exists(),
         )

@@ -183,6 +183,17 @@ def describe_teacher(record: Mapping[str, Any]) -> str:
     return f"taught by {record['job']}: backbone {record['backbone'][:12]} {with_them}{together}"
 
 
+def describe_ancestor(record: Mapping[str, Any]) -> str:
+    """What a backbone went on from, in words; ``record`` is ``trainer.job.Job.ancestor``'s."""
+    older = len(record["ancestors"]) - 1
+    more = f", which had gone on {older} time{'s' if older > 1 else ''}" if older else ""
+    start = record["learned"][0][0][:10]
+    return (
+        f"went on from {record['job']}: backbone {record['backbone'][:12]}{more}; with it, it has"
+        f" learned since {start}"
+    )
+
+
 def overall_cells(result: EvaluationResult) -> list[list[str]]:
     """Titles, and a line for each task and what serves its rows: backbone, kernel of all traffic,
     auto, and the true probabilities where they are known.

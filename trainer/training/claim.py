@@ -1,5 +1,5 @@
-"""What a job directory is claimed for: one experiment, one dataset and one teacher, or none; a run
-that goes on with it must be of the same.
+"""What a job directory is claimed for: one experiment, one dataset, one teacher or none, and one
+backbone to go on from or none; a run that goes on with it must be of the same.
 """
 
 import sys
@@ -10,10 +10,11 @@ from configs import Experiment, InputError
 from configs.digests.sealed_json import write_sealed
 from configs.files import atomic_directory, check_no_pattern, delete, write_json
 from configs.training import Teaching
+from trainer.ancestry.ancestor import Ancestor
 from trainer.data.dataset import Dataset
 from trainer.distillation.teacher import Teacher
-from trainer.job import TEACHER, Job
-from trainer.reports.text_table import describe_teacher
+from trainer.job import ANCESTOR, ANCESTOR_KERNELS, TEACHER, Job
+from trainer.reports.text_table import describe_ancestor, describe_teacher
 
 _DECISIVE = (
     "seed",
@@ -78,9 +79,50 @@ def _without_place(record: Mapping[str, Any] | None) -> Mapping[str, Any] | None
     return record and {name: value for name, value in record.items() if name != "job"}
 
 
-def claim(job: Job, experiment: Experiment, dataset: Dataset, teacher: Teacher | None) -> None:
-    """Writes down what is trained in this job directory, and by whom it is taught, or checks that
-    it is the same.
+def experiment_onward(experiment: Experiment, older: Job | None) -> Experiment:
+    """The experiment with the settings of ``growth`` in place of those of ``pretrain`` where a
+    backbone goes on from another, so that what is written down says how it was trained.
+    """
+    if older is None:
+        return experiment
+    own = experiment.growth.of(experiment.pretrain)
+    return experiment.model_copy(update={"pretrain": own})
+
+
+def open_ancestor(
+    experiment: Experiment, dataset: Dataset, job: Job, older: Job | None
+) -> Ancestor | None:
+    """The backbone that is gone on from, checked; None where there is none."""
+    if older is None:
+        return None
+    ancestor = Ancestor.open(older)
+    ancestor.check_carries(experiment, dataset, job)
+    return ancestor
+
+
+def _check_ancestor(job: Job, ancestor: Ancestor | None) -> None:
+    """Raises ``InputError`` where a job was begun from another backbone, or from none."""
+    theirs = job.ancestor()
+    ours = ancestor.record if ancestor else None
+    if (theirs and theirs["backbone"]) == (ours and ours["backbone"]):
+        return
+    expected = f"that {describe_ancestor(theirs)}" if theirs else "that began anew"
+    received = f"one that {describe_ancestor(ours)}" if ours else "no --from"
+    raise InputError(
+        f"{job.folder}: holds a backbone {expected}; received {received}; go on with what it began"
+        " with, or choose another --job-dir"
+    )
+
+
+def claim(
+    job: Job,
+    experiment: Experiment,
+    dataset: Dataset,
+    teacher: Teacher | None,
+    ancestor: Ancestor | None = None,
+) -> None:
+    """Writes down what is trained in this job directory, by whom it is taught, and from which
+    backbone it goes on, or checks that it is the same.
     """
     path = job.backbone / "experiment.json"
     ours = experiment.model_dump(mode="json")
@@ -97,8 +139,15 @@ def claim(job: Job, experiment: Experiment, dataset: Dataset, teacher: Teacher |
             write_sealed(job.backbone / TEACHER, teacher.record)
         else:
             delete(job.backbone / TEACHER)  # of a run that was killed right here
+        if ancestor:
+            ancestor.keep_kernels(job)
+            write_sealed(job.backbone / ANCESTOR, ancestor.record)
+        else:
+            delete(job.backbone / ANCESTOR)
+            delete(job.backbone / ANCESTOR_KERNELS)
         write_json(path, ours)
     _check_teacher(job, teacher)
+    _check_ancestor(job, ancestor)
     theirs = job.experiment().model_dump(
         mode="json"
     )  # as read now: with the defaults of settings that are younger than the job

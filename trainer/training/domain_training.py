@@ -2,6 +2,7 @@
 others start from it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +37,8 @@ class DomainTraining:
       shape: of the kernels.
       window: the rows of the fine-tuning split.
       validation: those of the validation split, with judges.
+      inherited: kernels that these domains start from, whichever stand above them: their own of an
+        older backbone (``trainer.ancestry.ancestor.inherited_kernels``).
       trained: domain -> what training left of it.
       kernels: domain -> what others may start from, ``start`` and what was trained since.
     """
@@ -46,6 +49,7 @@ class DomainTraining:
     shape: KernelShape
     window: BackboneOutputs
     validation: BackboneOutputs
+    inherited: Mapping[str, KernelWeights] = field(default_factory=dict)
     trained: dict[str, Trained] = field(default_factory=dict)
     kernels: dict[str, KernelWeights] = field(default_factory=dict)
 
@@ -87,7 +91,8 @@ class DomainTraining:
         if not domains:
             return
         known = dict(self.kernels) if level != [Domain(ALL)] else {}
-        start = initial_kernels(warm_start, domains, known) if known else None
+        inherited = self.inherited if warm_start != "none" else {}
+        start = initial_kernels(warm_start, domains, known, inherited)
         settings, rows = experiment.finetune, len(self.window.logits)
         sizes = {
             domain.name: expected_rows(settings, self.rows[domain.name], rows)
@@ -111,7 +116,7 @@ class DomainTraining:
                 definition_of(domain, experiment.topics),
                 self.rows[domain.name],
                 with_gate(experiment, self.shape, kernel, self.window, self.validation, stopping)
-                if one.moved
+                if one.moved or domain.name in inherited
                 else None,
-                start_name(warm_start, domain, known),
+                start_name(warm_start, domain, known, inherited),
             )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain, named_domains
 from configs.errors import first_names
+from trainer.ancestry.ancestor import inherited_kernels
 from trainer.backbone.frozen_pass import (
     BackboneOutputs,
     Chosen,
@@ -55,6 +56,7 @@ class FineTuning:
       store: of the job's kernels.
       shape: of the kernels.
       start: stored kernels that domains may start from, less their gates.
+      inherited: kernels of an older backbone that domains start from which have none here.
       golden: rows that every version is scored on.
     """
 
@@ -66,6 +68,7 @@ class FineTuning:
     store: KernelStore
     shape: KernelShape
     start: dict[str, KernelWeights]
+    inherited: dict[str, KernelWeights]
     golden: GoldenRows
 
     @classmethod
@@ -94,7 +97,10 @@ class FineTuning:
         shape = with_support(shape, experiment, dataset.fitted)
         check_shapes(store, shape, tuned, store.pinned())
         start = stored_kernels(store, shape, possible_starts(experiment.finetune.warm_start, tuned))
-        return cls(experiment, job, domains, dataset, backbone, store, shape, start, golden)
+        inherited = inherited_kernels(job, shape)
+        return cls(
+            experiment, job, domains, dataset, backbone, store, shape, start, inherited, golden
+        )
 
     def rows(self) -> tuple[BackboneOutputs, BackboneOutputs]:
         """The window and the validation rows, with what they remember and with judges: only those
@@ -199,7 +205,9 @@ def finetune(
     run = FineTuning.open(experiment, data, job, domains)
     window, validation = run.rows()
     logs = job.logs / "finetune"
-    training = DomainTraining(experiment, run.start, logs, run.shape, window, validation)
+    training = DomainTraining(
+        experiment, run.start, logs, run.shape, window, validation, run.inherited
+    )
     training.train(domains)
     return [*run.release(training.trained, validation, approve), *held]
 
@@ -216,7 +224,8 @@ def without_pinned(
 def _tell_seen(store: KernelStore, trained_with: Experiment, experiment: Experiment) -> None:
     """Says where the rows that judge taught the backbone, or a kernel that is served."""
     split = experiment.splits[experiment.finetune.validation]
-    learned = ["the backbone"] if "train" in seen_by_backbone(trained_with, split) else []
+    seen_before = seen_by_backbone(trained_with, split, store.job.learned_before())
+    learned = ["the backbone"] if "train" in seen_before else []
     for domain, version in store.active().items():
         try:
             seen = seen_by_kernel(store.manifest(domain, version), trained_with, split)

@@ -19,6 +19,8 @@ from configs.random_streams import Purpose, integer_seed
 from configs.tensorflow_import import tf
 from preprocessing.features.transform import transform_outputs
 from preprocessing.profile.data_profile import copy_profile
+from trainer.ancestry.ancestor import Ancestor
+from trainer.ancestry.weights import carry_over
 from trainer.backbone.frozen_pass import run_frozen
 from trainer.backbone.model import build_backbone, check_shared, inference_model
 from trainer.backbone.pretrained_vectors import fill_tables
@@ -34,7 +36,13 @@ from trainer.registry.golden_scores import keep_requests
 from trainer.reports.text_table import describe_teacher
 from trainer.training.backbone_step import Learner
 from trainer.training.checkpoints import Checkpoints, RunState, check_rows, rows_of
-from trainer.training.claim import claim, experiment_taught, open_teacher
+from trainer.training.claim import (
+    claim,
+    experiment_onward,
+    experiment_taught,
+    open_ancestor,
+    open_teacher,
+)
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.intercepts import A_FEW_ROWS, set_intercepts
 from trainer.training.progressive_validation import fill_cold_rows, learn_window
@@ -69,6 +77,7 @@ def pretrain(
     taught: Job | None = None,
     before_epoch: BeforeEpoch | None = None,
     workers: Workers = ALONE,
+    older: Job | None = None,
 ) -> None:
     """Trains a backbone and writes it to ``<job>/backbone``; resumes an interrupted run; does
     nothing where it is finished.
@@ -85,21 +94,31 @@ def pretrain(
       before_epoch: is called before every epoch but the first, and where an interrupted run goes
         on; what it raises ends the run, which can be gone on with.
       workers: that train it together.
+      older: a finished job from whose backbone it goes on, as ``growth`` says, on a dataset whose
+        transform was grown from that one's; None where it begins anew.
 
     Raises:
       InputError: no such dataset, a dataset of other settings, a job directory with a run of other
-        settings, other rows or another teacher, a teacher that cannot read the dataset, or
-        something that several workers cannot train together.
+        settings, other rows, another teacher or another backbone to go on from, a teacher that
+        cannot read the dataset, a backbone that cannot be gone on from, or something that several
+        workers cannot train together.
       LossError: the loss became no number.
     """
-    experiment = experiment_taught(experiment, taught)
+    if older and taught:
+        raise InputError(
+            "--from and --teacher are both given: what goes on learns from labels alone; expected"
+            " one of them"
+        )
+    experiment = experiment_onward(experiment_taught(experiment, taught), older)
     _check_shareable(experiment, workers)
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
     rows, finished, first = rows_of(experiment, dataset), "", not workers.rank
+    ancestor = None
     if first:
         teacher = open_teacher(experiment, dataset, job, taught)
-        claim(job, experiment, dataset, teacher)
+        ancestor = open_ancestor(experiment, dataset, job, older)
+        claim(job, experiment, dataset, teacher, ancestor)
         if job.finished:
             check_rows(job, job.rows, rows)
             delete(scores_folder(job))  # of a run that was killed at its very end
@@ -120,12 +139,14 @@ def pretrain(
         teacher_scores(teacher, experiment, dataset, job)
     if told(workers, "taught" if first and teacher else ""):
         dataset = replace(dataset, side=scores_column(experiment, dataset, job))
-    run = _Run(experiment, dataset, job, workers)
+    run = _Run(experiment, dataset, job, workers, ancestor)
     run.train(before_epoch)
     if experiment.pretrain.progressive:
         learn_window(experiment, dataset, job, run.learner, run.inference)
     if not first:
         return
+    if ancestor:
+        ancestor.hand_memory(job)
     save_backbone(run.model, job.backbone)
     write_json(job.backbone / "history.json", run.state.history)
     job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
@@ -150,13 +171,22 @@ class _Run:
     """One pre-training run: model, optimisers, position in the data, checkpoints."""
 
     def __init__(
-        self, experiment: Experiment, dataset: Dataset, job: Job, workers: Workers = ALONE
+        self,
+        experiment: Experiment,
+        dataset: Dataset,
+        job: Job,
+        workers: Workers = ALONE,
+        ancestor: Ancestor | None = None,
     ) -> None:
         self.experiment, self.settings, self.dataset = experiment, experiment.pretrain, dataset
         self.workers = workers
         self.model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
-        for filled in fill_tables(self.model, experiment, dataset.fitted):
-            print(filled.words, file=sys.stderr)
+        if ancestor:  # of several workers the first: restoring hands out what it has
+            carried = carry_over(self.model, experiment, dataset, ancestor)
+            print(carried.words, file=sys.stderr)
+        else:
+            for filled in fill_tables(self.model, experiment, dataset.fitted):
+                print(filled.words, file=sys.stderr)
         if workers.size > 1:
             check_shared(self.model)
         self.inference = inference_model(self.model, experiment)

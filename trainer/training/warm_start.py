@@ -1,13 +1,17 @@
 """From which kernel a domain starts (``finetune.warm_start``): all -> single-topic ->
-cross-topic (our choice).
+cross-topic; or its own of an older backbone (our choice).
 """
 
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from configs import InputError
 from configs.domains import ALL, BACKBONE, Domain
 from trainer.kernels.kernel import KernelShape, KernelWeights
 from trainer.registry.kernel_registry import KernelStore
+
+_NONE: Mapping[str, KernelWeights] = MappingProxyType({})
 
 
 def levels(warm_start: str, domains: list[Domain]) -> list[list[Domain]]:
@@ -50,7 +54,10 @@ def stored_kernels(
 
 
 def initial_kernels(
-    warm_start: str, domains: list[Domain], kernels: dict[str, KernelWeights]
+    warm_start: str,
+    domains: list[Domain],
+    kernels: dict[str, KernelWeights],
+    inherited: Mapping[str, KernelWeights] = _NONE,
 ) -> KernelWeights | list[KernelWeights] | None:
     """What ``train_kernels`` starts the domains of a level from.
 
@@ -58,24 +65,39 @@ def initial_kernels(
       warm_start: ``all``, ``none`` or ``parent``.
       domains: of the level.
       kernels: of the domains trained before it, without gates; ``all`` among them unless
-        ``warm_start`` is ``none``.
+        ``warm_start`` is ``none``, or the level is its own.
+      inherited: of domains that start from their own of an older backbone.
     """
-    if warm_start == "none":
+    mine = [domain.name for domain in domains if domain.name in inherited]
+    if warm_start == "none" or not (kernels or mine):
         return None
-    if warm_start == "all":
+    if warm_start == "all" and not mine:
         return kernels[ALL]
-    return [kernels[start_name(warm_start, domain, kernels)] for domain in domains]
+    return [
+        inherited[domain.name]
+        if domain.name in inherited
+        else kernels[start_name(warm_start, domain, kernels)]
+        for domain in domains
+    ]
 
 
-def start_name(warm_start: str, domain: Domain, kernels: dict[str, KernelWeights]) -> str:
+def start_name(
+    warm_start: str,
+    domain: Domain,
+    kernels: dict[str, KernelWeights],
+    inherited: Mapping[str, KernelWeights] = _NONE,
+) -> str:
     """The domain whose kernel a domain starts from; ``backbone`` where it starts from a new one,
-    whose delta is 0.
+    whose delta is 0, and in words where it starts from its own of an older backbone.
 
     Args:
       warm_start: ``all``, ``none`` or ``parent``.
       domain: that starts.
       kernels: as ``initial_kernels`` has them; none where the domain starts from a new one.
+      inherited: as it has them.
     """
+    if domain.name in inherited:
+        return "its kernel on the older backbone"
     if warm_start == "none" or not kernels:
         return BACKBONE
     if warm_start == "all":

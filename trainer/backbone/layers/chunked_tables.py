@@ -45,6 +45,18 @@ def draw_uniform(table: tf.Variable, limit: float, seed: int) -> None:
             )
 
 
+def copy_rows(table: tf.Variable, other: tf.Variable, source: npt.NDArray[np.int64]) -> None:
+    """Fills a table ``[rows, dimension]`` with rows of another one.
+
+    Args:
+      table: that is filled.
+      other: ``[others, dimension]``.
+      source: ``[rows]``, which of its rows each row is.
+    """
+    for _, start, stop in pieces(*table.shape):
+        _write(table, start, tf.gather(other, source[start:stop]))
+
+
 def numpy_view(variable: tf.Variable) -> npt.NDArray[Any]:
     """A variable's values without a copy: to be read at once, since the next update may change
     them.

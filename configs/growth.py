@@ -1,0 +1,37 @@
+"""Defines how a backbone goes on from an older one, and how its vocabularies grow."""
+
+from pydantic import Field
+
+from configs.section import Count, Rate, Section
+from configs.training import Pretrain
+
+
+class Growth(Section):
+    """How ``preprocessing.task --grow`` grows vocabularies, and how ``pretrain --from`` trains;
+    what is not said here of its training is as ``pretrain`` has it.
+    """
+
+    forget_days: Rate | None = Field(
+        30.0,
+        description=(
+            "days of new rows in a row without one of a value, after which a new value may take its"
+            " place; null: never"
+        ),
+    )
+    epochs: Count = Field(1, description="in place of pretrain.epochs, over the new rows")
+    learning_rate: Rate | None = Field(
+        None, description="in place of pretrain.learning_rate, which it is where null"
+    )
+    embedding_learning_rate: Rate | None = Field(
+        None,
+        description="in place of pretrain.embedding_learning_rate, which it is where null",
+    )
+
+    def of(self, pretrain: Pretrain) -> Pretrain:
+        """The settings that a backbone goes on with, of those that it would begin with."""
+        own = {
+            "epochs": self.epochs,
+            "learning_rate": self.learning_rate,
+            "embedding_learning_rate": self.embedding_learning_rate,
+        }
+        return pretrain.model_copy(update={name: value for name, value in own.items() if value})

@@ -1,0 +1,147 @@
+"""Grows a transform's vocabularies by the values of new rows, so that a backbone can go on: every
+old value keeps its id, and nothing else of the transform changes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs import Experiment
+from configs.features.settings import Vocabulary
+from configs.section import Section
+from preprocessing.features.fitted import Fitted
+from preprocessing.features.statistics import vocabulary_statistics
+from preprocessing.features.value_list import ValueList
+
+Int64s = npt.NDArray[np.int64]
+
+_DAY = 86_400
+
+
+class GrownFeature(Section):
+    """What became of a feature's vocabulary.
+
+    Attributes:
+      values: how many it has now.
+      entered: values that got an id.
+      unseen: values without one of the new rows.
+      left: values whose id a new one has taken.
+      no_place: values that are frequent enough, beyond ``vocabulary.max_size``.
+    """
+
+    values: int
+    entered: int
+    unseen: int
+    left: int
+    no_place: int
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        full = f", {self.no_place:,} found no place (vocabulary.max_size)" if self.no_place else ""
+        return (
+            f"{self.entered:,} entered, {self.left:,} left, {self.unseen:,} unseen, {self.values:,}"
+            f" now{full}"
+        )
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What decides which values enter and leave.
+
+    Attributes:
+      kept: how often a value must occur in the new rows, and how many there may be.
+      seconds: that the new rows span.
+      forgotten: seconds without a row after which a value gives its id to a new one; None: never.
+    """
+
+    kept: Vocabulary
+    seconds: int
+    forgotten: int | None
+
+
+def grown(
+    given: Fitted, experiment: Experiment, counts: Mapping[str, pa.Table]
+) -> tuple[Fitted, dict[str, GrownFeature]]:
+    """A transform whose vocabularies have the values of new rows, too.
+
+    Moments and boundaries stay, so that what was learned of numbers goes on to mean the same.
+
+    Args:
+      given: the older transform.
+      experiment: of the new rows; the same features.
+      counts: feature -> every value of the new rows that are learned from, with its rows, most
+        frequent first (``value``, ``rows``).
+
+    Returns:
+      The transform, and what became of every vocabulary.
+    """
+    days = sum(experiment.splits[name].days for name in experiment.fitted_on)
+    forgotten = experiment.growth.forget_days
+    vocabularies, unseen = dict(given.vocabularies), dict(given.unseen)
+    found = {}
+    for name, statistic in vocabulary_statistics(experiment).items():
+        rule = Rule(
+            statistic.kept,
+            round(days * _DAY),
+            None if forgotten is None else round(forgotten * _DAY),
+        )
+        old = given.vocabularies[name]
+        before = unseen[name].to_numpy() if name in unseen else np.zeros(len(old), np.int64)
+        values, since, found[name] = grown_values(old, before, counts[name], rule)
+        vocabularies[name], unseen[name] = ValueList(values), pa.array(since)
+    new = replace(given, vocabularies=vocabularies, unseen=unseen, grown_from=given.digest)
+    return new, found
+
+
+def grown_values(
+    old: Sequence[str], unseen: Int64s, counts: pa.Table, rule: Rule
+) -> tuple[pa.LargeStringArray, Int64s, GrownFeature]:
+    """One vocabulary grown (our choice of rule).
+
+    New values that occur ``min_count`` times take the ids of forgotten ones, those that were unseen
+    longest first, then new ids, while there are fewer than ``max_size``. A forgotten value keeps
+    its id until a new one takes it.
+
+    Args:
+      old: values in the order of their ids.
+      unseen: seconds since a row had each.
+      counts: of the new rows, as ``grown`` has them.
+      rule: which enter and leave.
+
+    Returns:
+      Values in the order of their ids; seconds since each was seen; what became of them.
+    """
+    values = old.array if isinstance(old, ValueList) else pa.array(old, pa.large_string())
+    place = pc.index_in(counts["value"].combine_chunks(), value_set=values)
+    since = unseen + rule.seconds
+    since[place.drop_null().to_numpy()] = 0
+    without_row = int(np.count_nonzero(since))
+
+    often = pc.and_(pc.is_null(place), pc.greater_equal(counts["rows"], rule.kept.min_count))
+    new = counts["value"].filter(often).combine_chunks()
+    free = np.empty(0, np.int64)
+    if rule.forgotten is not None:
+        long = np.flatnonzero(since >= max(1, rule.forgotten))
+        free = long[np.argsort(-since[long], kind="stable")][: len(new)]
+    room = max(0, rule.kept.max_size - len(values))
+    placed = min(len(new), len(free) + room)
+
+    source = np.arange(len(values) + placed - len(free))
+    source[free] = len(values) + np.arange(len(free))
+    source[len(values) :] += len(free)
+    since = np.concatenate([since, np.zeros(placed - len(free), np.int64)])
+    since[free] = 0
+    both = pa.concat_arrays([values, new.slice(0, placed)])
+    about = GrownFeature(
+        values=len(source),
+        entered=placed,
+        unseen=without_row,
+        left=len(free),
+        no_place=len(new) - placed,
+    )
+    return both.take(pa.array(source)), since, about

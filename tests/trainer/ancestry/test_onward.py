@@ -1,0 +1,221 @@
+"""A backbone that goes on: what it takes over, what it refuses, and what is known of it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from configs import Experiment, InputError
+from preprocessing.dataset.manifest import load_manifest
+from preprocessing.features.fitted import Fitted
+from preprocessing.features.output_spec import transform_outputs
+from tests.trainer.ancestry.conftest import grow, later
+from tests.trainer.conftest import change_json, one_line
+from trainer.ancestry import weights
+from trainer.ancestry.ancestor import Ancestor, inherited_kernels
+from trainer.ancestry.weights import carry_over, read_before
+from trainer.backbone.model import build_backbone
+from trainer.backbone.saving import load_backbone
+from trainer.data.dataset import Dataset
+from trainer.evaluation.evaluate import evaluate
+from trainer.evaluation.provenance import seen_by_backbone
+from trainer.job import Job
+from trainer.kernels.kernel import KernelShape
+from trainer.registry.kernel_registry import KernelStore
+from trainer.reports.html_report import write_report
+from trainer.training.finetune import finetune
+from trainer.training.pretrain import pretrain
+
+
+def table(model: keras.Model, name: str) -> np.ndarray:
+    found: np.ndarray = model.get_layer(f"embedding_{name}").table.numpy()
+    return found
+
+
+@pytest.fixture(scope="module")
+def begun(grown_dir: Path, job_dir: Path) -> tuple[keras.Model, weights.Carried]:
+    """The backbone before its first step."""
+    dataset = Dataset.open(grown_dir, later())
+    model = build_backbone(later(), transform_outputs(later(), dataset.fitted))
+    carried = carry_over(model, later(), dataset, Ancestor.open(Job(job_dir)))
+    return model, carried
+
+
+def test_old_values_keep_ids_and_vectors_and_new_ones_begin_as_they_were_read(
+    begun: tuple[keras.Model, weights.Carried], grown_dir: Path, job_dir: Path
+) -> None:
+    model, carried = begun
+    older = load_backbone(Job(job_dir), later())
+    old, new = Job(job_dir).fitted(), Fitted.load(str(grown_dir / "transform"))
+    assert new.grown_from == old.digest
+    assert (new.moments, new.boundaries) == (old.moments, old.boundaries)
+    for name, values in old.vocabularies.items():
+        first = later().features[name].shared_ids
+        before, after = table(older, name), table(model, name)
+        assert list(new.vocabularies[name][: len(values)]) == list(values)
+        assert after[: first + len(values)].tobytes() == before.tobytes()
+        extra = after[first + len(values) :]
+        assert carried.new[name] == len(extra)
+        assert extra.tobytes() == np.repeat(before[1:2], len(extra), axis=0).tobytes()
+    assert carried.new["user_id"] >= 5
+    assert carried.new["shop_id"] >= 5
+    assert carried.furthest <= weights.TOLERANCE
+    assert (carried.requests, carried.left_out) == (64, 0)
+    assert carried.rows > 100
+    manifest = load_manifest(grown_dir)
+    assert manifest.grown
+    assert manifest.grown.transform_digest == old.digest
+    assert manifest.grown.features["shop_id"].entered == carried.new["shop_id"]
+
+
+def test_scores_of_another_backbone_stop_it(
+    grown_dir: Path, job_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check is of whole scores: what copies rows wrongly is noticed."""
+    dataset = Dataset.open(grown_dir, later())
+    model = build_backbone(later(), transform_outputs(later(), dataset.fitted))
+    copy = weights.copy_rows
+    monkeypatch.setattr(weights, "copy_rows", lambda to, of, rows: copy(to, of, rows[::-1].copy()))
+    with pytest.raises(InputError) as error:
+        carry_over(model, later(), dataset, Ancestor.open(Job(job_dir)))
+    assert "before the first step a score is" in one_line(error)
+
+
+def test_a_value_that_left_gives_its_place_and_others_stay(
+    new_logs: Path, grown_dir: Path, onward_job: Job, tmp_path: Path
+) -> None:
+    """Grown once more from the job that has gone on, with vocabularies that are full."""
+    forgetful = later("growth.forget_days=0.5")
+    data = grow(forgetful, new_logs, tmp_path / "data", onward_job.folder)
+    before, after = onward_job.fitted(), Fitted.load(str(data / "transform"))
+    assert after.grown_from == before.digest
+    assert {n: list(v) for n, v in after.vocabularies.items()} == {
+        n: list(v) for n, v in before.vocabularies.items()
+    }  # the same days bring no value
+    for name, seconds in before.unseen.items():
+        first, second = seconds.to_numpy(), after.unseen[name].to_numpy()
+        assert (second == np.where(first > 0, first + 86_400, 0)).all()
+    numbers = read_before(forgetful, before, after)
+    assert all((found == np.arange(len(found))).all() for found in numbers.values())
+    name = "user_id"
+    (place,) = np.flatnonzero(before.unseen[name].to_numpy() > 0)[:1]
+    changed = list(after.vocabularies[name])
+    changed[place] = "somebody else"
+    replaced = Fitted(
+        **{**vars(after), "vocabularies": {**after.vocabularies, name: tuple(changed)}}
+    )
+    found = read_before(forgetful, before, replaced)[name]
+    expected = np.arange(len(found))
+    expected[2 + place] = 1
+    assert (found == expected).all()
+
+
+def test_it_says_where_it_comes_from_and_what_it_has_seen(
+    onward_job: Job, job_dir: Path, grown_dir: Path, experiment: Experiment
+) -> None:
+    record, older = onward_job.ancestor(), Job(job_dir)
+    assert record
+    assert record["backbone"] == older.fingerprint()["fingerprint"]
+    assert record["ancestors"] == [record["backbone"]]
+    assert [split.model_dump() for split in onward_job.learned_before()] == [
+        experiment.splits["pretrain"].model_dump()
+    ]
+    trained = onward_job.experiment()
+    assert trained.pretrain.epochs == trained.growth.epochs == 1
+    learned = experiment.splits["pretrain"]
+    assert seen_by_backbone(trained, learned) == ()
+    assert seen_by_backbone(trained, learned, onward_job.learned_before()) == ("train",)
+    assert older.ancestor() is None
+    assert onward_job.fitted().digest == load_manifest(grown_dir).transform_digest
+
+
+def test_kernels_start_from_the_older_ones_and_reports_name_the_ancestor(
+    onward_job: Job,
+    job_dir: Path,
+    grown_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job, store = (
+        Job(shutil.copytree(onward_job.folder, tmp_path / "job")),
+        KernelStore(Job(job_dir)),
+    )
+    active = store.active()
+    shape = store.load(*next(iter(active.items()))).shape
+    held = inherited_kernels(job, shape)
+    assert held.keys() == active.keys()
+    for name, kernel in held.items():
+        stored = store.load(name, active[name]).weights
+        assert all((kernel[array] == stored[array]).all() for array in shape.variables())
+    other = KernelShape(**{**vars(shape), "activation": "tanh"})
+    assert inherited_kernels(job, other) == {}
+    assert "another shape" in capsys.readouterr().err
+
+    tuned = next(name for name in active if name != "all")
+    outcomes = finetune(later("finetune.epochs=1"), grown_dir, job, [tuned])
+    assert tuned in {outcome.domain for outcome in outcomes}
+    assert tuned not in inherited_kernels(job, shape), "it has one of its own now"
+    evaluate(later(), grown_dir, job)
+    said = capsys.readouterr().err
+    assert f"the backbone went on from {job_dir}" in said
+    assert f"went on from {job_dir}" in write_report(job.folder).read_text()
+
+
+def test_what_cannot_be_carried_over_is_refused_in_one_line(
+    onward_job: Job, grown_dir: Path, dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
+    def refused(experiment: Experiment, data: Path, older: Path, job: Path, part: str) -> None:
+        with pytest.raises(InputError) as error:
+            pretrain(experiment, data, Job(job), older=Job(older))
+        assert part in one_line(error)
+        assert not (job / "backbone" / "experiment.json").exists() or job == onward_job.folder
+
+    new = tmp_path / "new"
+    refused(later("backbone.experts=3"), grown_dir, job_dir, new, "other settings of backbone")
+    refused(later("pretrain.progressive=true"), grown_dir, job_dir, new, "other data")
+    fresh = tmp_path / "alien"
+    shutil.copytree(job_dir, fresh)
+    change_json(
+        fresh / "backbone" / "fingerprint.json", lambda content: {**content, "transform": "0" * 64}
+    )
+    refused(later(), grown_dir, onward_job.folder, new, "--grow")
+    refused(later(), grown_dir, tmp_path / "nowhere", new, "no such job")
+    with pytest.raises(InputError, match=r"went on from .* received no --from"):
+        pretrain(later(), grown_dir, onward_job)
+    with pytest.raises(InputError, match="--teacher"):
+        pretrain(later(), grown_dir, Job(new), taught=Job(job_dir), older=Job(job_dir))
+
+
+def test_again_it_is_the_same_and_a_killed_run_goes_on(
+    onward_job: Job, grown_dir: Path, job_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = Job(tmp_path / "again")
+    saved = []
+    save = weights_of_checkpoints().save
+
+    def killed(self: object, state: object) -> None:
+        save(self, state)  # type: ignore[arg-type]
+        saved.append(state)
+        if len(saved) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(weights_of_checkpoints(), "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(later(), grown_dir, job, older=Job(job_dir))
+    assert not job.finished
+    with pytest.raises(InputError, match="went on from"):
+        pretrain(later(), grown_dir, job)
+    pretrain(later(), grown_dir, job, older=Job(job_dir))
+    assert job.fingerprint() == onward_job.fingerprint()
+    assert json.loads((job.backbone / "history.json").read_text()) == json.loads(
+        (onward_job.backbone / "history.json").read_text()
+    )
+
+
+def weights_of_checkpoints() -> type:
+    from trainer.training.checkpoints import Checkpoints
+
+    return Checkpoints

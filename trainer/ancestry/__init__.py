@@ -1,0 +1,1 @@
+"""What a backbone takes over from the one that it goes on from: weights, kernels, memory."""
