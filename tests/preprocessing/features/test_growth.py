@@ -53,7 +53,8 @@ def test_what_holds_of_every_growth(
     found, since, about = grown_values(given_values, before, counts(rows), rule)
     values, age = found.to_pylist(), since.tolist()
 
-    expected_age = [0 if value in rows else was + DAY for value, was in zip(old, before.tolist(), strict=True)]
+    ages = zip(old, before.tolist(), strict=True)
+    expected_age = [0 if value in rows else was + DAY for value, was in ages]
     gone = [place for place, value in enumerate(old) if values[place] != value]
     wanted = [value for value in rows if value not in old and rows[value] >= min_count]
     entered = [value for value in values if value not in old]

@@ -1,0 +1,89 @@
+"""``python -m benchmarks.onward --input FOLDER``: replays Globo's log day by day. Once a day is
+over, three arms learn, and the next day judges them: a backbone trained from scratch on all days so
+far; one that goes on from that of the day before with the new day alone (``pretrain --from``); and
+the first backbone, frozen, with kernels tuned on the newest days. AUC and CPU seconds, and the mean
+difference over the days. What is done is not done again; ``onward.json`` is of the days that all
+arms have scored so far.
+"""
+
+import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
+
+import argparse
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.method.study import ROOT
+from benchmarks.onward.arms import KERNELS, ONWARD, SCRATCH, Arms
+from benchmarks.onward.days import Replay
+from benchmarks.onward.summary import render
+from benchmarks.speed.options import Options
+from configs import InputError
+from configs.cli import CommandParser, run
+from configs.files import read_json
+from preprocessing.beam.progress import say
+
+CONFIG = ROOT / "configs" / "globo.yaml"
+
+
+def main() -> None:
+    """The command."""
+    arguments = _arguments()
+    files = Options(arguments.input, arguments.output, quick=False).globo()
+    first, days = arguments.first, arguments.days
+    last = first + days + 1
+    if first < 1 or days < 1 or last > len(files):
+        raise InputError(
+            f"--first {first} --days {days}: expected both from 1 on, and {last} days of logs;"
+            f" {arguments.input} has {len(files)}"
+        )
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    replay = Replay(datetime.fromisoformat("2017-10-01T03:00:00Z"), first, days)
+    arms = Arms(arguments.output, CONFIG, tuple(arguments.set), files, replay)
+    arms.first()
+    scored: list[int] = []
+    for arm in (ONWARD, KERNELS, SCRATCH):  # the cheap ones first
+        for day in replay.learned():
+            arms.run(day, arm)
+            say(f"{arm}: day {day} learned, day {day + 1} scored")
+            if arm == SCRATCH:
+                scored.append(day)
+                arms.summarise(scored)
+    summary = read_json(arms.summary)
+    sys.stdout.write(json.dumps(summary, indent=1) + "\n" if arguments.json else render(summary))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = CommandParser(prog="python -m benchmarks.onward", description=__doc__)
+    default = Path(os.environ.get("RECSYS_DATA", "../shared/data"))
+    parser.add_argument(
+        "--input",
+        type=Path,
+        default=default,
+        metavar="DIR",
+        help=f"holds globo/*.parquet ({default})",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=Path("runs/onward"),
+        metavar="DIR",
+        help="for datasets, jobs and onward.json (runs/onward)",
+    )
+    parser.add_argument(
+        "--first", type=int, default=4, metavar="N", help="days of the first backbone (4)"
+    )
+    parser.add_argument(
+        "--days", type=int, default=8, metavar="N", help="days that are replayed after them (8)"
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the config"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    run(main)
