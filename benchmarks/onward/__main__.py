@@ -7,6 +7,7 @@ arms have scored so far.
 """
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
+import configs.tensorflow_import  # isort: skip  # noqa: F401 - quietly, before the rest does
 
 import argparse
 import json

@@ -152,14 +152,18 @@ def _age(
 
 
 def age_of(tasks: dict[str, TaskAge], split: str, threshold: float) -> BackboneAge:
-    """The rule: pre-train anew where what the zero-shot backbone has lost, less what kernels
-    recover, is more than ``threshold`` points.
+    """The rule: let the backbone go on, or pre-train anew, where what the zero-shot backbone has
+    lost, less what kernels recover, is more than ``threshold`` points.
     """
     lost = _POINTS * float(np.mean([of.new - of.zero_shot for of in tasks.values()]))
     recovered = _POINTS * float(np.mean([of.served - of.zero_shot for of in tasks.values()]))
     left = lost - recovered
     anew = left > threshold
-    rule = "pre-train anew" if anew else "no need to pre-train anew"
+    rule = (
+        "let it go on with new days (trainer.task pretrain --from), or pre-train anew"
+        if anew
+        else "no need to pre-train anew"
+    )
     compared = f"{'above' if anew else 'not above'} {threshold:g} (drift.age)"
     moved = f"lost {lost:.2f}" if lost >= 0 else f"gained {-lost:.2f}"
     return BackboneAge(

@@ -32,6 +32,8 @@ _ROWS_OF_A_PARTITION = 500_000  # of the logs; a row has a few values
 _MOST_PARTITIONS = 256
 _VALUES_IN_MEMORY = 1 << 21  # distinct ones of all features together; some hundred bytes each
 
+_EVERY = Vocabulary(min_count=1, max_size=2**31 - 2)  # as many as an id of a value can tell apart
+
 Range = tuple[int, int]
 
 PartOfCounts = tuple[str, int, int]
@@ -140,7 +142,7 @@ class PrunePartition(beam.DoFn):
                 statistic.counts.add_counts(table)
         if self._every:
             for statistic in counted.values():
-                statistic.kept = Vocabulary(min_count=1, max_size=sys.maxsize)
+                statistic.kept = _EVERY
         blocks: dict[str, list[Range]] = {}
         path = filesystem.join(self._folder, f"{uuid.uuid4().hex}.run")
         filesystem.write_parts(path, _sorted_blocks(counted, blocks))

@@ -82,6 +82,8 @@ class Record(Section):
         where domains have none of their own.
       compose: share of the changes that kernels add up under ``auto``; None where the most specific
         domain's answers alone.
+      ancestors: fingerprints of the backbones that this one went on from, the nearest first; empty
+        where it began anew.
       files: every other file of the version, by name.
     """
 
@@ -93,6 +95,7 @@ class Record(Section):
     memory: MemoryEntry | None = None
     scores: dict[str, str] = Field(default_factory=dict)
     compose: float | None = None
+    ancestors: tuple[str, ...] = ()
     files: dict[str, FileEntry]
 
     @classmethod
@@ -110,7 +113,9 @@ class Record(Section):
 
     def write(self, version: Path) -> None:
         """Writes it into a version's folder."""
-        absent = {name for name in ("memory", "scores", COMPOSE) if not getattr(self, name)}
+        absent = {
+            name for name in ("memory", "scores", "ancestors", COMPOSE) if not getattr(self, name)
+        }
         write_sealed(version / RECORD, self.model_dump(mode="json", exclude=absent))
 
     def unusable(self, version: Path, sources: dict[str, str]) -> str:

@@ -172,7 +172,7 @@ def export(
         _write_extra(aside, wanted, models.resolve().name, list(served), changed)
         write_logs_description(aside, experiment, layout.domains(experiment))
         files = files_of(aside, former, record.files if record else {})
-        memory = memory_entry(wanted.memory)
+        memory, ancestor = memory_entry(wanted.memory), job.ancestor()
         if memory:
             print(f"memory: version {memory.version}, until {memory.until}", file=sys.stderr)
         Record(
@@ -182,6 +182,7 @@ def export(
             memory=memory,
             scores=experiment.ranked_by if experiment.scores else {},
             compose=experiment.routing.compose,
+            ancestors=tuple(ancestor["ancestors"]) if ancestor else (),
             files=files,
         ).write(aside)
         if check:

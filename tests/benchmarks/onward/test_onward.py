@@ -1,0 +1,100 @@
+"""The windows of a replay, and what is made of its scores."""
+
+import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
+
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.onward.days import DAY, NEXT, Replay, settings
+from benchmarks.onward.summary import ARMS, KERNELS, ONWARD, SCRATCH, render, summarise
+from configs import Experiment, InputError, load_experiment
+from tests.conftest import QUICKSTART, SMALL
+from trainer.metrics.task_metrics import task_metrics
+
+REPLAY = Replay(datetime.fromisoformat("2025-03-03T03:00:00Z"), 4, 8)
+
+
+def test_every_row_is_learned_once_and_no_judge_is_learned_from() -> None:
+    days = list(REPLAY.learned())
+    assert days == list(range(5, 13))
+    end = REPLAY.scratch(REPLAY.first)["pretrain"][1]
+    for day in days:
+        onward, scratch = REPLAY.onward(day), REPLAY.scratch(day)
+        assert onward["pretrain"][0] == end, "no gap, and nothing twice"
+        end = onward["pretrain"][1]
+        assert scratch["pretrain"] == (REPLAY.start, end)
+        arms = [onward, scratch, REPLAY.kernels(day) or REPLAY.frozen(day)]
+        for windows in arms:
+            assert windows[NEXT] == (REPLAY.ends(day), REPLAY.ends(day) + DAY)
+            assert list(REPLAY.read(windows, NEXT)) == [day + 1]
+            # the config's own rules: windows that judge overlap none that is learned from
+            load_experiment(QUICKSTART, [*SMALL, settings(windows), f"evaluation.split={NEXT}"])
+            assert (
+                max(stop for name, (_, stop) in windows.items() if name != NEXT)
+                <= (windows[NEXT][0])
+            )
+        tuned = REPLAY.kernels(day)
+        if tuned:
+            assert tuned["finetune"][0] >= REPLAY.ends(REPLAY.first)
+            assert tuned["finetune"][1] == tuned["validation"][0]
+    assert REPLAY.kernels(days[0]) is None
+    assert list(REPLAY.read(REPLAY.onward(6), *REPLAY.onward(6))) == [5, 6, 7]
+
+
+def scores(folder: Path, day: int, shift: float, users: int = 0) -> Path:
+    random = np.random.default_rng(day)
+    click = (random.random(400) < 0.4).astype(np.float32)
+    order = click * (random.random(400) < 0.5)
+    noise = random.standard_normal((400, 2))
+    arrays = {
+        "logits": (noise + shift * np.stack([click, order], 1)).astype(np.float32),
+        "label/click": click,
+        "label/conversion": order.astype(np.float32),
+        "row/weight": np.ones(400, np.float32),
+        "row/request": np.arange(400) // 4,
+        "row/user": users + np.arange(400) // 8,
+        "row/timestamp": np.arange(400),
+    }
+    path = folder / f"{day}-{shift}-{users}.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def test_days_are_averaged_and_costs_added_up(experiment: Experiment, tmp_path: Path) -> None:
+    shifts = {SCRATCH: 1.0, ONWARD: 1.5, KERNELS: 0.5}
+    paths = {
+        day: {arm: scores(tmp_path, day, shift) for arm, shift in shifts.items()} for day in (5, 6)
+    }
+    costs = {
+        f"{day}/{arm}": {"data": 1.0, "training": 10.0 if arm == SCRATCH else 2.0}
+        for day in (5, 6)
+        for arm in ARMS
+    }
+    found = summarise(experiment, paths, costs)
+    aucs = {arm: [day["arms"][arm]["auc"]["ctr"] for day in found["days"]] for arm in ARMS}
+    with np.load(paths[5][ONWARD]) as held:
+        expected = task_metrics(
+            held["label/click"],
+            1 / (1 + np.exp(-held["logits"][:, 0].astype(np.float64))),
+            None,
+            held["row/request"],
+        )["auc"]
+    assert aucs[ONWARD][0] == pytest.approx(expected)
+    for key, other in (("over_scratch", SCRATCH), ("over_kernels", KERNELS)):
+        gain = found["mean"]["ctr"][key]
+        apart = 100 * (np.mean(aucs[ONWARD]) - np.mean(aucs[other]))
+        assert gain["points"] == pytest.approx(apart)
+        assert gain["ci95"][0] < gain["points"] < gain["ci95"][1]
+    assert found["cost"][SCRATCH] == {"data": 2.0, "training": 20.0}
+    assert found["training_share"] == pytest.approx(0.2)
+    assert "CTR, gone on over from scratch: +" in render(found)
+
+
+def test_scores_of_other_rows_are_refused(experiment: Experiment, tmp_path: Path) -> None:
+    paths = {arm: scores(tmp_path, 5, 1.0) for arm in ARMS}
+    paths[ONWARD] = scores(tmp_path, 5, 1.0, users=7)
+    with pytest.raises(InputError, match="scores of other rows"):
+        summarise(experiment, {5: paths}, {})
