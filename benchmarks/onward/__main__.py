@@ -17,9 +17,9 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.method.study import ROOT
-from benchmarks.onward.arms import KERNELS, ONWARD, SCRATCH, Arms
+from benchmarks.onward.arms import Arms
 from benchmarks.onward.days import Replay
-from benchmarks.onward.summary import render
+from benchmarks.onward.summary import KERNELS, ONWARD, SCRATCH, render
 from benchmarks.speed.options import Options
 from configs import InputError
 from configs.cli import CommandParser, run
@@ -44,14 +44,22 @@ def main() -> None:
     replay = Replay(datetime.fromisoformat("2017-10-01T03:00:00Z"), first, days)
     arms = Arms(arguments.output, CONFIG, tuple(arguments.set), files, replay)
     arms.first()
+    judged = sorted(set(arguments.judged or replay.learned()))
+    if unknown := set(judged) - set(replay.learned()):
+        raise InputError(
+            f"--judged {min(unknown)}: expected days from {first + 1} to {first + days}, which are"
+            " learned"
+        )
     scored: list[int] = []
-    for arm in (ONWARD, KERNELS, SCRATCH):  # the cheap ones first
-        for day in replay.learned():
+    for day in replay.learned():
+        arms.run(day, ONWARD)
+        say(f"{ONWARD}: day {day} learned, day {day + 1} scored")
+    for day in judged:
+        for arm in (KERNELS, SCRATCH):
             arms.run(day, arm)
             say(f"{arm}: day {day} learned, day {day + 1} scored")
-            if arm == SCRATCH:
-                scored.append(day)
-                arms.summarise(scored)
+        scored.append(day)
+        arms.summarise(scored)
     summary = read_json(arms.summary)
     sys.stdout.write(json.dumps(summary, indent=1) + "\n" if arguments.json else render(summary))
 
@@ -78,6 +86,14 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--days", type=int, default=8, metavar="N", help="days that are replayed after them (8)"
+    )
+    parser.add_argument(
+        "--judged",
+        type=int,
+        nargs="+",
+        metavar="DAY",
+        help="days after which all arms are compared, 1 being the log's first (all that are"
+        " learned); what goes on learns every day",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the config"

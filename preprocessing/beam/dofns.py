@@ -119,7 +119,7 @@ class FitTransform(beam.DoFn):
             counts = counted_values(self._experiment, runs)
             new, found = grown(Fitted.load(self._grown_from), self._experiment, counts)
             new.save(self._folder)
-            yield Tally(grown={name: about.model_dump() for name, about in found.items()})
+            yield Tally(grown=found)
             return
         vocabularies = write_vocabularies(self._experiment, runs, self._folder)
         content = fitted.constants(vocabularies)

@@ -38,7 +38,7 @@ class Tally:
       golden: the golden requests of the rows written so far.
       errors: files that could not be read.
       fit_errors: why the transform could not be fitted.
-      grown: feature -> what became of its vocabulary (``preprocessing.features.growth``).
+      grown: feature -> what became of its vocabulary, where a transform was grown.
     """
 
     rows: int = 0

@@ -14,7 +14,6 @@ from configs.digests.sealed_json import digest_of, sealed, unsealed
 from configs.errors import InputError
 from configs.files import read_object
 from configs.section import Section, UtcDatetime
-from preprocessing.features.growth import GrownFeature
 
 MANIFEST = "manifest.json"
 GOLDEN_FILE = "golden_requests.jsonl"
@@ -54,6 +53,33 @@ class ColumnFormat(Section):
 
     dtype: str = Field(pattern=r"^(u?int(8|16|32|64)|float(16|32|64)|bool)$")
     length: PositiveInt | None = None
+
+
+class GrownFeature(Section):
+    """What became of a feature's vocabulary.
+
+    Attributes:
+      values: how many it has now.
+      entered: values that got an id.
+      unseen: values without one of the new rows.
+      left: values whose id a new one has taken.
+      no_place: values that are frequent enough, beyond ``vocabulary.max_size``.
+    """
+
+    values: int
+    entered: int
+    unseen: int
+    left: int
+    no_place: int
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        full = f", {self.no_place:,} found no place (vocabulary.max_size)" if self.no_place else ""
+        return (
+            f"{self.entered:,} entered, {self.left:,} left, {self.unseen:,} unseen, {self.values:,}"
+            f" now{full}"
+        )
 
 
 class Growing(Section):

@@ -12,41 +12,16 @@ import pyarrow.compute as pc
 
 from configs import Experiment
 from configs.features.settings import Vocabulary
-from configs.section import Section
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.statistics import vocabulary_statistics
 from preprocessing.features.value_list import ValueList
 
 Int64s = npt.NDArray[np.int64]
 
+Grown = dict[str, int]
+"""What became of a vocabulary, as ``preprocessing.dataset.manifest.GrownFeature`` has it."""
+
 _DAY = 86_400
-
-
-class GrownFeature(Section):
-    """What became of a feature's vocabulary.
-
-    Attributes:
-      values: how many it has now.
-      entered: values that got an id.
-      unseen: values without one of the new rows.
-      left: values whose id a new one has taken.
-      no_place: values that are frequent enough, beyond ``vocabulary.max_size``.
-    """
-
-    values: int
-    entered: int
-    unseen: int
-    left: int
-    no_place: int
-
-    @property
-    def words(self) -> str:
-        """For people."""
-        full = f", {self.no_place:,} found no place (vocabulary.max_size)" if self.no_place else ""
-        return (
-            f"{self.entered:,} entered, {self.left:,} left, {self.unseen:,} unseen, {self.values:,}"
-            f" now{full}"
-        )
 
 
 @dataclass(frozen=True)
@@ -66,7 +41,7 @@ class Rule:
 
 def grown(
     given: Fitted, experiment: Experiment, counts: Mapping[str, pa.Table]
-) -> tuple[Fitted, dict[str, GrownFeature]]:
+) -> tuple[Fitted, dict[str, Grown]]:
     """A transform whose vocabularies have the values of new rows, too.
 
     Moments and boundaries stay, so that what was learned of numbers goes on to mean the same.
@@ -100,7 +75,7 @@ def grown(
 
 def grown_values(
     old: Sequence[str], unseen: Int64s, counts: pa.Table, rule: Rule
-) -> tuple[pa.LargeStringArray, Int64s, GrownFeature]:
+) -> tuple[pa.LargeStringArray, Int64s, Grown]:
     """One vocabulary grown (our choice of rule).
 
     New values that occur ``min_count`` times take the ids of forgotten ones, those that were unseen
@@ -137,11 +112,11 @@ def grown_values(
     since = np.concatenate([since, np.zeros(placed - len(free), np.int64)])
     since[free] = 0
     both = pa.concat_arrays([values, new.slice(0, placed)])
-    about = GrownFeature(
-        values=len(source),
-        entered=placed,
-        unseen=without_row,
-        left=len(free),
-        no_place=len(new) - placed,
-    )
+    about = {
+        "values": len(source),
+        "entered": placed,
+        "unseen": without_row,
+        "left": len(free),
+        "no_place": len(new) - placed,
+    }
     return both.take(pa.array(source)), since, about

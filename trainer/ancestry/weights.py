@@ -23,7 +23,7 @@ from preprocessing.features.topic import topics_of_batch
 from preprocessing.features.transform import Transform
 from trainer.ancestry.ancestor import Ancestor
 from trainer.backbone.feature_vectors import table_name
-from trainer.backbone.frozen_pass import feature_tensors, frozen_heads
+from trainer.backbone.frozen_pass import feature_tensors
 from trainer.backbone.layers.chunked_tables import copy_rows
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.model import inference_model
@@ -220,6 +220,12 @@ def _compared(
 
 def _distance(older: keras.Model, newer: keras.Model, theirs: Columns, ours: Columns) -> float:
     """The largest distance of two backbones' logits, in units of 1 or of the logit."""
-    expected, _ = frozen_heads(older, feature_tensors(theirs, older), None)
-    received, _ = frozen_heads(newer, feature_tensors(ours, newer), None)
+    expected, received = _logits(older, theirs), _logits(newer, ours)
     return float(np.max(np.abs(received - expected) / np.maximum(1.0, np.abs(expected))))
+
+
+def _logits(model: keras.Model, columns: Columns) -> npt.NDArray[np.float32]:
+    inputs = feature_tensors(columns, model)
+    heads = model({name: tf.constant(inputs[name]) for name in inputs}, training=False)
+    logits: npt.NDArray[np.float32] = heads["logits"].numpy()
+    return logits

@@ -58,20 +58,20 @@ def test_what_holds_of_every_growth(
     gone = [place for place, value in enumerate(old) if values[place] != value]
     wanted = [value for value in rows if value not in old and rows[value] >= min_count]
     entered = [value for value in values if value not in old]
-    assert len(set(values)) == len(values) == len(age) == about.values
+    assert len(set(values)) == len(values) == len(age) == about["values"]
     assert len(values) <= max(len(old), max_size)
     assert set(entered) <= set(wanted)
-    assert about.entered == len(entered)
-    assert about.no_place == len(wanted) - len(entered)
-    assert about.left == len(gone)
-    assert about.unseen == sum(value not in rows for value in old)
+    assert about["entered"] == len(entered)
+    assert about["no_place"] == len(wanted) - len(entered)
+    assert about["left"] == len(gone)
+    assert about["unseen"] == sum(value not in rows for value in old)
     assert all(forgotten and expected_age[place] >= forgotten * DAY for place in gone)
     assert all(age[place] == 0 for place in gone)
     for place, value in enumerate(old):
         if place not in gone:
             assert (values[place], age[place]) == (value, expected_age[place])
     assert age[len(old) :] == [0] * (len(values) - len(old))
-    if about.no_place:  # a more frequent one never stays outside while a rarer one enters
+    if about["no_place"]:  # a more frequent one never stays outside while a rarer one enters
         outside = max(rows[value] for value in wanted if value not in entered)
         assert all(rows[value] >= outside for value in entered)
         kept = [expected_age[place] for place in range(len(old)) if place not in gone]
