@@ -19,19 +19,17 @@ class Growth(Section):
         ),
     )
     epochs: Count = Field(1, description="in place of pretrain.epochs, over the new rows")
-    learning_rate: Rate | None = Field(
-        None, description="in place of pretrain.learning_rate, which it is where null"
-    )
-    embedding_learning_rate: Rate | None = Field(
-        None,
-        description="in place of pretrain.embedding_learning_rate, which it is where null",
+    rate: Rate = Field(
+        0.5,
+        description=(
+            "times pretrain.learning_rate and pretrain.embedding_learning_rate are its rates"
+        ),
     )
 
     def of(self, pretrain: Pretrain) -> Pretrain:
         """The settings that a backbone goes on with, of those that it would begin with."""
-        own = {
-            "epochs": self.epochs,
-            "learning_rate": self.learning_rate,
-            "embedding_learning_rate": self.embedding_learning_rate,
+        rates = {
+            "learning_rate": self.rate * pretrain.learning_rate,
+            "embedding_learning_rate": self.rate * pretrain.embedding_learning_rate,
         }
-        return pretrain.model_copy(update={name: value for name, value in own.items() if value})
+        return pretrain.model_copy(update={"epochs": self.epochs, **rates})

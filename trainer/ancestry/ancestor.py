@@ -2,12 +2,12 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from configs import Experiment, InputError
 from configs.digests.sealed_json import digest_of
-from configs.files import delete
+from configs.files import atomic_file, delete
 from preprocessing.remote.folder import name_of
 from trainer.data.dataset import Dataset
 from trainer.job import ANCESTOR_KERNELS, Job
@@ -136,13 +136,17 @@ class Ancestor:
                 )
 
     def keep_kernels(self, job: Job) -> None:
-        """Leaves the active kernels in the job of the new backbone, which start from them."""
+        """Leaves the active kernels, less their gates, in the job of the new backbone."""
         path = job.backbone / ANCESTOR_KERNELS
-        if self.kernels:
-            weights = {name: dict(one.weights) for name, one in sorted(self.kernels.items())}
-            write_kernels(path, weights)
-        else:
+        if not self.kernels:
             delete(path)
+            return
+        weights = {
+            name: {array: one.weights[array] for array in one.shape.variables()}
+            for name, one in sorted(self.kernels.items())
+        }
+        with atomic_file(path) as new:
+            write_kernels(new, weights)
 
     def hand_memory(self, job: Job) -> None:
         """Leaves what is remembered in the job of the new backbone: rates of raw keys, which are no
@@ -169,7 +173,8 @@ def inherited_kernels(job: Job, shape: KernelShape) -> dict[str, KernelWeights]:
     record = job.ancestor()
     if not record or not record["kernels"]:
         return {}
-    if KernelShape.from_json(record["shape"]) != shape:
+    theirs = KernelShape.from_json(record["shape"])
+    if replace(theirs, support=shape.support) != shape:  # a gate's table grows with the users
         print(
             f"note: no kernel starts from those of {record['job']}, which have another shape",
             file=sys.stderr,
@@ -178,7 +183,7 @@ def inherited_kernels(job: Job, shape: KernelShape) -> dict[str, KernelWeights]:
     store = KernelStore(job)
     held = read_kernels(job.ancestor_kernels, sorted(record["kernels"]))
     return {
-        name: {array: kernel[array] for array in shape.variables()}
+        name: kernel
         for name, kernel in held.items()
         if store.active_or_newest_version(name) is None
     }

@@ -35,7 +35,7 @@ def new_days(*splits: str) -> list[Row]:
     """Rows with a user and, twice, an item that nobody knows, and once another item."""
     rows = [row for row in make_rows(200, seed=5) if split_of(row) in splits]
     rows[0].update(user="newcomer", item="novelty")
-    rows[1].update(item="novelty")
+    rows[4].update(item="novelty")  # of another request
     rows[2].update(item="rarity")
     return rows
 

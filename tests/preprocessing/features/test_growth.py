@@ -90,7 +90,8 @@ def test_a_grown_transform_is_saved_and_known_by_its_digest(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = str(tmp_path_factory.mktemp("transform"))
-    fitted = Fitted('{"features": {}}', {"a": ("x", "y")}, {"n": (0.5, 2.0)}, {})
+    settings = '{"features": {}, "order": {"features": []}}'
+    fitted = Fitted(settings, {"a": ("x", "y")}, {"n": (0.5, 2.0)}, {})
     older = Fitted(
         fitted.settings,
         fitted.vocabularies,

@@ -6,7 +6,6 @@ import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -64,8 +63,3 @@ def onward_job(grown_dir: Path, job_dir: Path) -> Job:
     job = Job(grown_dir.parent / "job")
     pretrain(later(), grown_dir, job, older=Job(job_dir))
     return job
-
-
-def tables(values: np.ndarray) -> bytes:
-    """The bytes of an array."""
-    return np.ascontiguousarray(values).tobytes()
