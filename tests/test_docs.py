@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
+from configs.growth import Growth
 from configs.operations.drift import Drift
 from configs.operations.refresh import Refresh
 from operations.drift.drift_result import (
@@ -28,7 +29,7 @@ from operations.drift.drift_result import (
 )
 from operations.refresh.summary import Auc, DomainChange, Model, Summary
 from preprocessing.beam.runners import check_runner
-from preprocessing.dataset.manifest import FileEntry
+from preprocessing.dataset.manifest import FileEntry, Growing, GrownFeature
 from preprocessing.profile.data_profile import (
     Bins,
     Change,
@@ -283,6 +284,15 @@ def test_every_key_of_a_summary_and_of_a_history_is_explained() -> None:
     assert summaries <= explained("operations.md", "### What `summary.json` holds")
     assert set(Event.model_fields) <= explained("operations.md", "## The week")
     assert set(Refresh.model_fields) <= explained("operations.md", "## The day")
+
+
+def test_every_key_of_what_goes_on_is_explained() -> None:
+    assert set(Growth.model_fields) <= explained("config.md", "## How the backbone trains")
+    files = explained("architecture.md", "### `<data>/`") | explained(
+        "architecture.md", "### `<job>/`"
+    )
+    assert {*Growing.model_fields, *GrownFeature.model_fields} <= files
+    assert {"ancestors", "learned", "shape", "kernels", "transform", "backbone", "job"} <= files
 
 
 def test_every_key_of_drift_is_explained() -> None:
