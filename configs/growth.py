@@ -20,7 +20,7 @@ class Growth(Section):
     )
     epochs: Count = Field(1, description="in place of pretrain.epochs, over the new rows")
     rate: Rate = Field(
-        0.5,
+        0.25,
         description=(
             "times pretrain.learning_rate and pretrain.embedding_learning_rate are its rates"
         ),

@@ -125,7 +125,7 @@ def test_it_says_where_it_comes_from_and_what_it_has_seen(
     ]
     trained = onward_job.experiment()
     assert trained.pretrain.epochs == trained.growth.epochs == 1
-    assert trained.pretrain.learning_rate == 0.5 * experiment.pretrain.learning_rate
+    assert trained.pretrain.learning_rate == 0.25 * experiment.pretrain.learning_rate
     learned = experiment.splits["pretrain"]
     assert seen_by_backbone(trained, learned) == ()
     assert seen_by_backbone(trained, learned, onward_job.learned_before()) == ("train",)
