@@ -35,9 +35,9 @@ from configs.features.checks import (
     check_vectors,
 )
 from configs.features.numbers import Numbers
-from configs.growth import Growth
 from configs.memory import Memory
 from configs.operations.drift import Drift
+from configs.operations.growth import Growth
 from configs.operations.refresh import Refresh
 from configs.prediction.expressions import LONGEST
 from configs.prediction.score import check_score

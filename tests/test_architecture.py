@@ -26,7 +26,6 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("consistency", "domain_definitions"),
         ("domains",),
         ("topics",),
-        ("growth",),
         ("features", "memory", "operations", "simulation", "training", "tuning", "windows"),
         ("prediction",),
         ("plugins", "section"),

@@ -14,8 +14,8 @@ from xml.etree import ElementTree
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from configs.growth import Growth
 from configs.operations.drift import Drift
+from configs.operations.growth import Growth
 from configs.operations.refresh import Refresh
 from operations.drift.drift_result import (
     BackboneAge,

@@ -85,8 +85,13 @@ def experiment_onward(experiment: Experiment, older: Job | None) -> Experiment:
     """
     if older is None:
         return experiment
-    own = experiment.growth.of(experiment.pretrain)
-    return experiment.model_copy(update={"pretrain": own})
+    growth, settings = experiment.growth, experiment.pretrain
+    own = {
+        "epochs": growth.epochs,
+        "learning_rate": growth.rate * settings.learning_rate,
+        "embedding_learning_rate": growth.rate * settings.embedding_learning_rate,
+    }
+    return experiment.model_copy(update={"pretrain": settings.model_copy(update=own)})
 
 
 def open_ancestor(

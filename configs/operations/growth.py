@@ -3,7 +3,6 @@
 from pydantic import Field
 
 from configs.section import Count, Rate, Section
-from configs.training import Pretrain
 
 
 class Growth(Section):
@@ -25,11 +24,3 @@ class Growth(Section):
             "times pretrain.learning_rate and pretrain.embedding_learning_rate are its rates"
         ),
     )
-
-    def of(self, pretrain: Pretrain) -> Pretrain:
-        """The settings that a backbone goes on with, of those that it would begin with."""
-        rates = {
-            "learning_rate": self.rate * pretrain.learning_rate,
-            "embedding_learning_rate": self.rate * pretrain.embedding_learning_rate,
-        }
-        return pretrain.model_copy(update={"epochs": self.epochs, **rates})
