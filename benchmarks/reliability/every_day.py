@@ -7,7 +7,18 @@ Bars: what is served after each day is what that day's rows taught, or what was 
 (``wrong_days`` is 0), every refusal says why (``unexplained`` is 0), the feature is named
 (``zeroed_feature_named``), and the killed run leaves what an undisturbed one does
 (``killed_other_results`` is 0). ``refresh_over_steps_ratio``: seconds of a day's refresh over those
-of the steps' own commands on the same day, 1.3 at most.
+of the steps' own commands on the same day, 1.3 at most; ``refresh_over_steps_cpu_ratio``: the same
+in seconds of the processor, which other programs on the machine hardly change.
+
+In the end one domain is rolled back on a running server (``benchmarks.reliability.roll_back``):
+``rollback_on_server_seconds`` below 60, ``rollback_other_domains_changed`` and
+``rollback_failed_requests`` 0.
+
+What a day costs, in seconds of the processor, of every process that a command starts.
+``full_run_cpu_seconds``: dataset, pre-training, kernels and model as of the day before the first
+refreshed one, of ``full_run_days`` days of logs; a day's share of it is the one divided by the
+other. ``refresh_cpu_seconds``: the median of the refreshes of days on which nothing was wrong, each
+of which reads three days of logs. ``refresh_over_share_ratio`` is that over the share, 1.3 at most.
 """
 
 import os
@@ -30,8 +41,10 @@ import preprocessing.task as preprocessing_task
 import serving.export.__main__ as export_command
 import trainer.task as trainer_task
 from benchmarks.method.study import ROOT
+from benchmarks.reliability.roll_back import roll_back
 from benchmarks.reliability.small_job import STEPS, Command, begin, begin_in, finish, kill
 from benchmarks.speed.options import Figures, Options
+from benchmarks.speed.processes import children_cpu_seconds
 from configs import Experiment, load_experiment
 from configs.cli import run
 from configs.digests.listed_files import sha256_of
@@ -123,11 +136,19 @@ class Days:
 
 @dataclass
 class Place:
-    """The folders of a run: logs as they have come in, job, models and refreshes."""
+    """The folders of a run: logs as they have come in, job, models and refreshes.
+
+    Attributes:
+      folder: of all of it.
+      days: what is refreshed.
+      seconds: of the refresh of each day on which nothing was wrong.
+      cpu_seconds: the same, of the processor.
+    """
 
     folder: Path
     days: Days
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
 
     @property
     def logs(self) -> Path:
@@ -182,20 +203,27 @@ class Place:
         made = Refresh(self.days.experiment(place), "", self.job, self.folder / "work")
         return ProgressFile(made.progress.folder).summary()
 
-    def first_day(self) -> None:
-        """Backbone and kernels of the days before, and the model of these."""
-        before = self.days.refreshed[0] - 1
+    def first_day(self) -> Figures:
+        """Backbone and kernels of the days before, and the model of these; what that cost."""
+        before, used = self.days.refreshed[0] - 1, children_cpu_seconds()
         logs = self.folder / "first"
         logs.mkdir(parents=True)
         for path in self.days.files[: before + 1]:
             (logs / path.name).symlink_to(path)
         self._steps(before, logs, self.folder / "first-data", ("pretrain", "finetune"))
+        return {
+            "full_run_days": before + 1,
+            "full_run_cpu_seconds": children_cpu_seconds() - used,
+        }
 
-    def steps(self, place: int, data: Path) -> float:
+    def steps(self, place: int, data: Path) -> Figures:
         """Seconds of the steps' own commands on a day: what a refresh is made of."""
-        start = time.perf_counter()
+        start, used = time.perf_counter(), children_cpu_seconds()
         self._steps(place, self.logs, data, ("finetune", "evaluate"), self.job.folder)
-        return time.perf_counter() - start
+        return {
+            "steps_seconds": time.perf_counter() - start,
+            "steps_cpu_seconds": children_cpu_seconds() - used,
+        }
 
     def _steps(
         self,
@@ -235,9 +263,8 @@ def measure(options: Options) -> Figures:
     days = _simulated(options.folder) if options.quick else _globo(options)
     place, random = Place(options.folder / "job", days), np.random.default_rng(_SEED)
     place.folder.mkdir()
-    place.first_day()
+    figures = place.first_day()
     counts = dict.fromkeys(("released", "unchanged", REFUSED), 0)
-    figures: Figures = {}
     wrong = unexplained = 0
     for day in days.refreshed:
         fault = days.faults.get(day, "")
@@ -247,8 +274,8 @@ def measure(options: Options) -> Figures:
             figures |= _killed(place, day, random)
         elif day == days.refreshed[0] and not options.quick:
             beside = _copy(place, options.folder / "steps")
-            figures["steps_seconds"] = beside.steps(day, beside.folder / "data")
-        code, seconds = _run(place.refresh(day), place.log)
+            figures |= beside.steps(day, beside.folder / "data")
+        code, seconds, cpu_seconds = _run(place.refresh(day), place.log)
         summary = place.summary(day)
         outcome = summary.outcome if summary else "none"
         say(f"day {day}{f' ({fault})' if fault else ''}: {outcome} in {seconds:.1f} s")
@@ -257,6 +284,7 @@ def measure(options: Options) -> Figures:
         counts[outcome] = counts.get(outcome, 0) + 1
         if not fault:
             place.seconds.append(seconds)
+            place.cpu_seconds.append(cpu_seconds)
         wrong += int(not _is_right(place, day, code, before, former))
         unexplained += int(outcome == REFUSED and not (summary and summary.reasons))
         if fault in ("missing", "doubled", "zeroed"):
@@ -266,10 +294,24 @@ def measure(options: Options) -> Figures:
                 figures["zeroed_feature_named"] = int(f"'{days.zeroed}'" in said)
     figures |= {"wrong_days": wrong, "unexplained": unexplained}
     figures |= {f"days_{name}": count for name, count in counts.items()}
-    figures["refresh_seconds"] = float(np.median(place.seconds))
+    return figures | _costs(place, figures) | roll_back(place.job, place.models, place.folder)
+
+
+def _costs(place: Place, figures: Figures) -> Figures:
+    """What a day's refresh costs, beside the full run and the steps' own commands."""
+    share = float(figures["full_run_cpu_seconds"]) / float(figures["full_run_days"])
+    found: Figures = {
+        "refresh_seconds": float(np.median(place.seconds)),
+        "refresh_cpu_seconds": float(np.median(place.cpu_seconds)),
+        "refresh_over_share_ratio": float(np.median(place.cpu_seconds)) / share,
+    }
     if "steps_seconds" in figures:
-        figures["refresh_over_steps_ratio"] = place.seconds[0] / float(figures["steps_seconds"])
-    return figures | _rolled_back(place)
+        found |= {
+            "refresh_over_steps_ratio": place.seconds[0] / float(figures["steps_seconds"]),
+            "refresh_over_steps_cpu_ratio": place.cpu_seconds[0]
+            / float(figures["steps_cpu_seconds"]),
+        }
+    return found
 
 
 def _is_right(
@@ -295,31 +337,14 @@ def _is_right(
 def _killed(place: Place, day: int, random: np.random.Generator) -> Figures:
     """Runs a day undisturbed in a copy, kills it at a random moment here, and goes on there."""
     beside = _copy(place, place.folder.parent / "undisturbed")
-    code, seconds = _run(beside.refresh(day), beside.log)
+    code, seconds, _ = _run(beside.refresh(day), beside.log)
     expected = (code, beside.served(), beside.models.exists())
     process = begin(place.refresh(day), place.log)
     time.sleep(float(random.uniform(0.0, seconds)))
     inside = kill(process)
-    code, _ = _run(place.refresh(day), place.log)
+    code, *_ = _run(place.refresh(day), place.log)
     received = (code, place.served(), place.models.exists())
     return {"killed_at_work": int(inside), "killed_other_results": int(received != expected)}
-
-
-def _rolled_back(place: Place) -> Figures:
-    """Seconds until one domain is rolled back and the model of it is there."""
-    store = KernelStore(place.job)
-    ways = {name: store.history.before(name, version) for name, version in store.active().items()}
-    name = next((name for name, way in ways.items() if way), None)
-    if name is None:
-        return {"roll_back_seconds": "not measured: no domain was served by two versions"}
-    job = ["--job-dir", str(place.job.folder)]
-    start = time.perf_counter()
-    finish(_command(trainer_task.main, ["kernels", "rollback", name, *job]), place.log)
-    finish(_command(export_command.main, [*job, "--output", str(place.models)]), place.log)
-    return {
-        "roll_back_seconds": time.perf_counter() - start,
-        "roll_back_wrong": int(KernelStore(place.job).active()[name] != ways[name][0]),
-    }
 
 
 def _copy(place: Place, folder: Path) -> Place:
@@ -328,12 +353,12 @@ def _copy(place: Place, folder: Path) -> Place:
     return Place(folder, place.days)
 
 
-def _run(command: Command, log: Path) -> tuple[int, float]:
-    """Runs a command to its end; its exit code and seconds."""
-    start = time.perf_counter()
+def _run(command: Command, log: Path) -> tuple[int, float, float]:
+    """Runs a command to its end; its exit code, its seconds, and those of the processor."""
+    start, used = time.perf_counter(), children_cpu_seconds()
     process = begin(command, log)
     process.join()
-    return process.exitcode or 0, time.perf_counter() - start
+    return process.exitcode or 0, time.perf_counter() - start, children_cpu_seconds() - used
 
 
 def _command(main: Callable[[], None], words: list[str]) -> Command:

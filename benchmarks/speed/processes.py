@@ -57,10 +57,10 @@ def run_process(
     Raises:
       InputError: the command failed, or ended before it was to be killed.
     """
-    start, before, peak = time.perf_counter(), _children_cpu_seconds(), 0.0
+    start, before, peak = time.perf_counter(), children_cpu_seconds(), 0.0
 
     def finished() -> Finished:
-        cpu_seconds = _children_cpu_seconds() - before
+        cpu_seconds = children_cpu_seconds() - before
         text = log.read_text(encoding="utf-8")
         return Finished(time.perf_counter() - start, cpu_seconds, peak, text)
 
@@ -87,7 +87,7 @@ def run_process(
     return ended
 
 
-def _children_cpu_seconds() -> float:
+def children_cpu_seconds() -> float:
     """Of all processes that this one started and that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
