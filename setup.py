@@ -59,6 +59,12 @@ DEV = [
 BENCH = [
     "lightgbm>=4.5,<5",
 ]
+# The client alone: mlflow itself adds a web server, Docker's client, pandas and skops.
+MLFLOW = [
+    "mlflow-skinny>=3.10,<4",
+    "alembic>=1.13,<2",  # with the next one for a store in a database, such as sqlite:///
+    "sqlalchemy>=2,<3",
+]
 TUNE = [
     *TRAIN,
     "optuna>=5,<6",
@@ -105,6 +111,7 @@ setup(
         "dev": DEV,
         "bench": BENCH,
         "tune": TUNE,
+        "mlflow": [*TRAIN, *SERVE, *MLFLOW],
         "gpu": GPU,
         "gcp": [*PREPROCESS, "apache-beam[gcp]>=2.77,<2.78"],
         "aws": [*PREPROCESS, "apache-beam[aws]>=2.77,<2.78"],

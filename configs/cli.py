@@ -41,6 +41,7 @@ _EXTRAS = {
     **dict.fromkeys(("grpc", "grpc_health", "prometheus_client", "tensorflow_serving"), "serve"),
     "boto3": "aws",
     "lightgbm": "bench",
+    "mlflow": "mlflow",
     "optuna": "tune",
 }
 """Library that a command may miss -> extra of setup.py that installs it."""

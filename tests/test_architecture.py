@@ -72,7 +72,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("client", "server", "export"),
         ("wire",),
     ),
-    "operations": (("refresh",), ("drift",)),
+    "operations": (("mlflow_export",), ("refresh",), ("drift",)),
 }
 """Package -> its rooms from the top floor down. A room may import what stands on a floor below its
 own; rooms of one floor know nothing of each other. A single file is a room like a folder.

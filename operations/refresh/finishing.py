@@ -130,17 +130,43 @@ def with_model(summary: Summary, job: Job, models: Path | None) -> Summary:
         return summary
     if is_current(job, models):
         model = summary.model or Model(path=str(newest_version(models)), written=False)
-        return summary.model_copy(update={"model": model})
+        return summary.model_copy(update={"model": model, "registry_ahead": False})
     with timed() as took:
         try:
             path = export_checked(job, models)
         except BadExportError as error:
             reason = f"the export was not released, and the registry is ahead of it: {error}"
-            return summary.model_copy(update={"outcome": REFUSED, "reasons": (reason,)})
+            failed = {"outcome": REFUSED, "reasons": (reason,), "registry_ahead": True}
+            return summary.model_copy(update=failed)
     seconds = summary.seconds | {"export": took["seconds"]}
     model = Model(path=str(path), written=True)
     done = {"outcome": RELEASED, "reasons": (), "model": model, "seconds": seconds}
-    return summary.model_copy(update=done)
+    return summary.model_copy(update={**done, "registry_ahead": False})
+
+
+def with_repair(summary: Summary, job: Job, models: Path | None) -> Summary:
+    """Exports what an earlier refresh decided and could not export. The refresh at hand was refused
+    and stays so: nothing of its rows is in it.
+
+    Args:
+      summary: of a refresh that was refused.
+      job: that is exported.
+      models: base path of the model; None to export nothing.
+    """
+    if models is None:
+        return summary.model_copy(update={"registry_ahead": True})
+    found = with_model(summary, job, models)
+    if found.registry_ahead:
+        notes = (*summary.notes, *found.reasons)
+    elif found.model and found.model.written:
+        notes = (
+            *summary.notes,
+            f"{found.model.path} is what an earlier refresh decided and could not export",
+        )
+    else:
+        notes = summary.notes
+    stays = {"outcome": summary.outcome, "reasons": summary.reasons}
+    return found.model_copy(update={**stays, "notes": tuple(dict.fromkeys(notes))})
 
 
 def _outcome(

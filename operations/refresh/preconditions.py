@@ -6,7 +6,7 @@ from pathlib import Path
 from configs.digests.listed_files import Listed, is_sound
 from configs.errors import InputError
 from operations.refresh.finishing import served_memory
-from operations.refresh.progress_file import ProgressFile
+from operations.refresh.progress_file import ProgressFile, State
 from preprocessing.dataset.manifest import load_manifest
 from trainer.job import Job
 
@@ -23,8 +23,8 @@ def check_places(work: Path, models: Path | None) -> None:
             raise InputError(f"{flag} {path}: {there} cannot be written to")
 
 
-def check_order(work: Path, day: str) -> None:
-    """Raises ``InputError`` where days after one have been learned from.
+def later_day(work: Path, day: str) -> Path | None:
+    """Folder of the newest day after one that has been learned from; None where there is none.
 
     Args:
       work: folder of all refreshes.
@@ -33,22 +33,34 @@ def check_order(work: Path, day: str) -> None:
     for folder in sorted(work.glob("*Z"), reverse=True):
         later = ProgressFile(folder).state() if folder.name > day else None
         if later and later.tuned:
-            raise InputError(
-                f"{folder}: a later day is refreshed already, and {day} would judge by its own rows"
-                " what has learned from younger ones; give a later --as-of, or another --work"
-            )
+            return folder
+    return None
 
 
-def counted_before(progress: ProgressFile, key: str, job: Job) -> list[str]:
+def check_order(work: Path, day: str) -> None:
+    """Raises ``InputError`` where days after one have been learned from. Arguments are those of
+    ``later_day``.
+    """
+    if folder := later_day(work, day):
+        raise InputError(
+            f"{folder}: a later day is refreshed already, and {day} would judge by its own rows"
+            " what has learned from younger ones; give a later --as-of, or another --work"
+        )
+
+
+def counted_before(progress: ProgressFile, former: State | None, key: str, job: Job) -> list[str]:
     """A note where memory was counted from rows of this day that have changed since.
 
     Args:
       progress: of the refresh.
+      former: what is written down of it.
       key: of what it is of now.
       job: whose memory is served.
     """
-    former, now = progress.state(), served_memory(job)
-    if not former or former.key == key or not former.tuned or now == former.memory:
+    if not former or former.key == key or not former.tuned:
+        return []
+    now = served_memory(job)
+    if now == former.memory:
         return []
     return [
         f"memory version {now} was counted from this day's rows as they were before, and stays; to"

@@ -105,6 +105,14 @@ def summary_before(work: Path, folder: Path) -> Summary | None:
     return None
 
 
+def registry_was_ahead(work: Path, folder: Path) -> bool:
+    """Whether the newest summary of an earlier moment says that its export failed."""
+    earlier = sorted(path for path in work.iterdir() if path.name < folder.name and path.is_dir())
+    found = (ProgressFile(path).summary() for path in reversed(earlier))
+    newest = next((summary for summary in found if summary), None)
+    return newest is not None and newest.registry_ahead
+
+
 def _read(path: Path, kind: type[S]) -> S | None:
     try:
         return read_section(path, kind)

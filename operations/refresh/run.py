@@ -29,6 +29,7 @@ from operations.refresh.finishing import (
     summarise,
     timed,
     with_model,
+    with_repair,
     with_report,
 )
 from operations.refresh.preconditions import (
@@ -36,12 +37,14 @@ from operations.refresh.preconditions import (
     check_places,
     counted_before,
     has_dataset,
+    later_day,
 )
 from operations.refresh.progress_file import (
     ProgressFile,
     State,
     key_of,
     listed_files,
+    registry_was_ahead,
     rows_key_of,
     summary_before,
 )
@@ -96,7 +99,8 @@ class Refresh:
     def plan(self) -> list[str]:
         """What ``run`` would do, a line a step; nothing is changed."""
         files, store = self._files(), KernelStore(self.job)
-        state = self._state(files)
+        former = self.progress.state()
+        state = self._state(former, files)
         pinned, active = store.pinned(), store.active()
         tuned = [d.name for d in self.experiment.domains if d.name not in pinned]
         lines = [
@@ -109,7 +113,7 @@ class Refresh:
                 f"  split '{split}': {window.start.isoformat()} to {window.end.isoformat()}"
             )
         summary = self.progress.summary()
-        if summary and self._same_as_before(state):
+        if summary and state == former:
             return [*lines, f"  it is finished: {summary.outcome}; the model alone is looked at"]
         made = self._has_data(state, files)
         return [
@@ -132,23 +136,35 @@ class Refresh:
         check_places(self.work, self.models)
         make_folder(self.work)
         with sole_writer(self.work):
-            files = self._files()
-            state = self._state(files)
-            progress, finished = self.progress, self.progress.summary()
+            progress, files = self.progress, self._files()
+            former, finished = progress.state(), progress.summary()
+            state = self._state(former, files)
+            if finished and state == former:
+                return self._again(finished, state)
             if not state.tuned:
                 check_order(self.work, progress.folder.name)
-            if finished and self._same_as_before(state):
-                stopped = finished.outcome == REFUSED and not state.tuned
-                again = finished if stopped else with_model(finished, self.job, self.models)
-                if again != finished:
-                    progress.finish(again)
-                return again
-            self.notes += counted_before(progress, state.key, self.job)
+            self.notes += counted_before(progress, former, state.key, self.job)
             delete(progress.folder / "summary.json")
             progress.write(state)
             summary = self._refresh(state, files)
             progress.finish(summary)
             return summary
+
+    def _again(self, finished: Summary, state: State) -> Summary:
+        """A refresh that is finished, once more: the model alone is looked at, and that only where
+        no later day has decided what is served.
+        """
+        if later_day(self.work, self.progress.folder.name):
+            return finished
+        if state.tuned:
+            again = with_model(finished, self.job, self.models)
+        elif finished.registry_ahead:
+            again = with_repair(finished, self.job, self.models)
+        else:
+            again = finished
+        if again != finished:
+            self.progress.finish(again)
+        return again
 
     def _refresh(self, state: State, files: list[Any]) -> Summary:
         reasons: list[str] = []
@@ -175,7 +191,9 @@ class Refresh:
         )
         if reasons or manifest is None:
             stopped = {"outcome": REFUSED, "reasons": tuple(reasons), "domains": {}}
-            return summary.model_copy(update=stopped)
+            refused = summary.model_copy(update=stopped)
+            ahead = registry_was_ahead(self.work, self.progress.folder)
+            return with_repair(refused, self.job, self.models) if ahead else refused
         summary = with_report(summary, self.experiment, self.job, self.progress.data, manifest)
         return with_model(summary, self.job, self.models)
 
@@ -189,9 +207,14 @@ class Refresh:
     def _backbone(self) -> str:
         return str(self.job.fingerprint()["fingerprint"])
 
-    def _state(self, files: list[Any]) -> State:
-        """Where this very refresh stands; of another one only the dataset may be of use."""
-        former, key = self.progress.state(), self._key(files)
+    def _state(self, former: State | None, files: list[Any]) -> State:
+        """Where this very refresh stands; of another one only the dataset may be of use.
+
+        Args:
+          former: what is written down.
+          files: the logs'.
+        """
+        key = self._key(files)
         if former and former.key == key:
             return former
         rows_key = former.rows_key if former else None
@@ -199,11 +222,6 @@ class Refresh:
         return State(
             key=key, rows_key=rows_key, before=store.active(), memory=served_memory(self.job)
         )
-
-    def _same_as_before(self, state: State) -> bool:
-        """Whether this very refresh has been written down already."""
-        former = self.progress.state()
-        return former is not None and former.key == state.key
 
     def _has_data(self, state: State, files: list[Any]) -> bool:
         wanted, data = rows_key_of(self.experiment, files, self._backbone), self.progress.data

@@ -73,6 +73,8 @@ class Summary(Section):
       auc: on the rows that judge; None where it did not come to that.
       domains: what became of each.
       model: what is exported; None without ``--models``, and where nothing was exported yet.
+      registry_ahead: whether an export failed, so that servers answer with other kernels or another
+        memory than the job says is served; the next refresh exports first of all.
       report: the HTML report; None where there is none.
       seconds: step -> seconds that it took, of the run that finished it.
     """
@@ -93,6 +95,7 @@ class Summary(Section):
     auc: Auc | None = None
     domains: dict[str, DomainChange] = Field(default_factory=dict)
     model: Model | None = None
+    registry_ahead: bool = False
     report: str | None = None
     seconds: dict[str, float] = Field(default_factory=dict)
 
@@ -127,6 +130,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     if summary.model:
         word = "new" if summary.model.written else "as it was"
         yield f"  model: {summary.model.path} ({word})"
+    if summary.registry_ahead:
+        yield "  the registry is ahead of what is served: the next refresh exports it"
     if summary.report:
         yield f"  report: {summary.report}"
     if summary.domains:

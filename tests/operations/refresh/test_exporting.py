@@ -9,6 +9,7 @@ import pytest
 from operations.refresh import exporting
 from operations.refresh.exporting import BadExportError, export_checked, is_current
 from operations.refresh.run import Refresh
+from operations.refresh.summary import render
 from serving.wire.errors import StatusError
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
@@ -32,8 +33,9 @@ def test_a_version_that_answers_otherwise_never_appears(
         summary = replace(refresh, models=models).run()
     assert list(models.iterdir()) == []
     again = replace(refresh, models=models).run()
-    assert (again.outcome, again.reasons) == ("released", ())
-    assert summary.outcome == "refused"
+    assert (again.outcome, again.reasons, again.registry_ahead) == ("released", (), False)
+    assert (summary.outcome, summary.registry_ahead) == ("refused", True)
+    assert "the registry is ahead of what is served" in render(summary)
     assert "the export was not released, and the registry is ahead of it" in summary.reasons[0]
 
 

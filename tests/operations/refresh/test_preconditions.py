@@ -49,9 +49,10 @@ def test_memory_of_rows_that_have_changed_is_named(
     monkeypatch.setattr(
         "operations.refresh.preconditions.served_memory", lambda job: served if job else None
     )
-    progress.write(State(key="former", memory=3, tuned=True))
-    assert counted_before(progress, "former", refresh.job) == []
-    (note,) = counted_before(progress, "now", refresh.job)
+    former = State(key="former", memory=3, tuned=True)
+    assert counted_before(progress, None, "now", refresh.job) == []
+    assert counted_before(progress, former, "former", refresh.job) == []
+    (note,) = counted_before(progress, former, "now", refresh.job)
     assert note.startswith("memory version 4 was counted from this day's rows as they were before")
-    progress.write(State(key="former", memory=4, tuned=True))
-    assert counted_before(progress, "now", refresh.job) == []
+    former = State(key="former", memory=4, tuned=True)
+    assert counted_before(progress, former, "now", refresh.job) == []

@@ -11,6 +11,7 @@ import pytest
 from configs import Experiment
 from operations.refresh import run as run_module
 from operations.refresh.exporting import is_current
+from operations.refresh.progress_file import ProgressFile, State
 from operations.refresh.run import Refresh
 from operations.refresh.summary import Summary, render
 from tests.operations.refresh.conftest import daily
@@ -67,6 +68,33 @@ def test_once_more_it_changes_nothing(refresh: Refresh, monkeypatch: pytest.Monk
     assert refresh.run() == summary_of(refresh)
     assert {path: path.stat().st_mtime_ns for path in refresh.work.parent.rglob("*.json")} == before
     assert any("it is finished: released" in line for line in refresh.plan())
+
+
+def test_an_earlier_day_that_is_finished_stays_as_it_was_written(refresh: Refresh) -> None:
+    """Whatever later days have made of the registry."""
+    summary, file = summary_of(refresh), refresh.progress.folder / "summary.json"
+    before, store = file.read_bytes(), KernelStore(refresh.job)
+    ProgressFile(refresh.work / "2025-03-10T0300Z").write(State(key="later", tuned=True))
+    store.deactivate(next(iter(store.active())))
+    assert refresh.run() == summary
+    assert file.read_bytes() == before
+    assert versions(refresh.models) == ["1", "2"]
+
+
+def test_a_refused_day_exports_what_an_earlier_one_could_not(refresh: Refresh) -> None:
+    earlier = ProgressFile(refresh.work / "2025-03-08T0300Z")
+    earlier.finish(summary_of(refresh).model_copy(update={"registry_ahead": True}))
+    store = KernelStore(refresh.job)
+    store.deactivate(next(iter(store.active())))
+    assert refresh.models
+    assert not is_current(refresh.job, refresh.models)
+    summary = again(refresh, "refresh.most_rows=0.001")
+    assert (summary.outcome, summary.registry_ahead, len(summary.reasons)) == ("refused", False, 1)
+    assert "refresh.most_rows allows" in summary.reasons[0]
+    assert "is what an earlier refresh decided and could not export" in summary.notes[-1]
+    assert versions(refresh.models) == ["1", "2", "3"]
+    assert is_current(refresh.job, refresh.models)
+    assert again(refresh, "refresh.most_rows=0.001") == summary
 
 
 def test_what_is_exported_no_more_is_exported_again(refresh: Refresh, tmp_path: Path) -> None:

@@ -54,9 +54,33 @@ def test_a_day_is_whole_whose_last_hour_has_rows(
     tmp_path: Path, form: str, last: str, settings: dict[str, object], ends: str
 ) -> None:
     logs = write(tmp_path, form, ["2025-03-08T10:00:00Z", last, None, "2025-03-07T10:00:00Z"])
-    found = newest_whole_day(logs, data(**settings))
+    found, _ = newest_whole_day(logs, data(**settings))
     assert found == datetime.fromisoformat(ends)
     assert found.tzinfo == UTC
+
+
+@pytest.mark.parametrize("strays", [["2031-01-01T00:00:00Z"], ["2031-01-01T23:59:59Z"] * 2])
+def test_stray_rows_of_the_future_are_no_day(
+    tmp_path: Path, strays: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where there are more days of strays than of logs; and the day is named."""
+    days = [f"2025-03-0{day}T{hour:02}:59:00Z" for day in (7, 8) for hour in range(24)]
+    others = ["2029-01-01T00:00:00Z", "2030-01-01T00:00:00Z"]
+    logs = write(tmp_path, "parquet", [*strays, *days, *others])
+    assert as_of_logs(logs)(data()) == datetime(2025, 3, 9, tzinfo=UTC)
+    said = capsys.readouterr().err
+    assert f"day 2031-01-01 of {logs} is passed over: it has {len(strays)} rows" in said
+    assert "the median day has 24" in said
+    thin = write(tmp_path, "csv", [*days, *["2025-03-09T23:59:00Z"] * 3])
+    assert newest_whole_day(thin, data()) == (datetime(2025, 3, 10, tzinfo=UTC), {})
+
+
+def test_a_day_that_is_not_over_is_named(tmp_path: Path) -> None:
+    hours = [f"2025-03-0{day}T{hour:02}:59:00Z" for day in (7, 8) for hour in range(24)]
+    found, passed = newest_whole_day(write(tmp_path, "jsonl", hours[:40]), data())
+    assert found == datetime(2025, 3, 8, tzinfo=UTC)
+    assert list(passed) == ["2025-03-08"]
+    assert "its last row is of 2025-03-08T15:59:00" in passed["2025-03-08"]
 
 
 def test_logs_without_a_moment_are_refused(tmp_path: Path) -> None:

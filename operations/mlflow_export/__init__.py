@@ -1,0 +1,1 @@
+"""A job, its releases and its refreshes as runs of an MLflow store."""
