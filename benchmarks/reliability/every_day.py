@@ -264,6 +264,10 @@ def measure(options: Options) -> Figures:
     place, random = Place(options.folder / "job", days), np.random.default_rng(_SEED)
     place.folder.mkdir()
     figures = place.first_day()
+    say(
+        f"full run: {figures['full_run_cpu_seconds']:.1f} s of the processor,"
+        f" {figures['full_run_days']} days"
+    )
     counts = dict.fromkeys(("released", "unchanged", REFUSED), 0)
     wrong = unexplained = 0
     for day in days.refreshed:
@@ -278,7 +282,10 @@ def measure(options: Options) -> Figures:
         code, seconds, cpu_seconds = _run(place.refresh(day), place.log)
         summary = place.summary(day)
         outcome = summary.outcome if summary else "none"
-        say(f"day {day}{f' ({fault})' if fault else ''}: {outcome} in {seconds:.1f} s")
+        say(
+            f"day {day}{f' ({fault})' if fault else ''}: {outcome} in {seconds:.1f} s, "
+            f"{cpu_seconds:.1f} s of the processor"
+        )
         for reason in summary.reasons if summary else ():
             say(f"  {reason}")
         counts[outcome] = counts.get(outcome, 0) + 1

@@ -14,8 +14,8 @@ from trainer.metrics.formatting import is_number
 
 _LONGEST = 5_000
 """Characters of a value; MLflow's stores refuse longer ones, at 5,000 to 8,000."""
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s@]+@")
-_IN_NAMES = str.maketrans({"=": ":", ",": " ", "%": "/"})
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]+@")
+_IN_NAMES = str.maketrans({"=": ":", ",": " ", "%": ".", ".": ".2E", "~": ".7E"})
 
 
 class Point(NamedTuple):
@@ -77,9 +77,9 @@ def tags_of(**values: Any) -> dict[str, str]:
 def spelled(domain: str) -> str:
     """A domain's name as a part of a figure's, where MLflow allows neither ``=`` nor ``,``:
     ``region:r1 scene:home``. Two domains never share one: it is the name of the domain's folder
-    with ``:``, space and ``/`` in the place of ``=``, ``,`` and ``%``.
+    with ``:`` and a space in the place of ``=`` and ``,``, and ``.2F`` in that of ``%2F``.
     """
-    return folder_name(domain).replace("~", "%7E").translate(_IN_NAMES)
+    return folder_name(domain).translate(_IN_NAMES)
 
 
 def params_of(content: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

@@ -114,7 +114,9 @@ class Refresh:
             )
         summary = self.progress.summary()
         if summary and state == former:
-            return [*lines, f"  it is finished: {summary.outcome}; the model alone is looked at"]
+            later = later_day(self.work, self.progress.folder.name)
+            rest = f"{later} is later, and nothing is done" if later else "the model is looked at"
+            return [*lines, f"  it is finished: {summary.outcome}; {rest}"]
         made = self._has_data(state, files)
         return [
             *lines,

@@ -40,13 +40,11 @@ def test_usual_names_can_be_read() -> None:
     assert spelled("region=r1,scene=home") == "region:r1 scene:home"
 
 
-@given(st.text(st.characters(exclude_characters="/@:", exclude_categories=("Z", "C")), min_size=1))
+@given(st.text(st.characters(exclude_characters="/", exclude_categories=("Z", "C")), min_size=1))
 def test_no_password_of_an_address_is_kept(password: str) -> None:
     text = f"read postgresql://user:{password}@host/db and s3://bucket/x"
     assert without_credentials(text) == "read postgresql://host/db and s3://bucket/x"
-    assert params_of({"a": {"b": [text]}}) == {
-        "a.b": "['read postgresql://host/db and s3://bucket/x']"
-    }
+    assert params_of({"a": {"b": text}}) == {"a.b": without_credentials(text)}
 
 
 def test_a_long_value_is_cut_and_says_so() -> None:
