@@ -7,14 +7,14 @@ PROCESSES ?= 2
 BENCHMARKS ?= reliability method speed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test coverage lint format hooks benchmark clean
+.PHONY: help install quickstart test coverage lint format hooks package benchmark clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: .venv/installed  ## Make .venv with everything that the other targets need.
 
-.venv/installed: setup.py requirements-worker.txt
+.venv/installed: setup.py requirements-worker.txt domain_kernels/version.py
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev,bench,tune]'
 	touch $@
@@ -50,6 +50,9 @@ format: install  ## Let ruff mend what it can and format the code.
 hooks: install  ## Run what `make lint` runs before every commit, by pre-commit.
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pre-commit>=4,<5'
 	$(BIN)/pre-commit install
+
+package: install  ## Build wheel and sdist of a release in dist/, and check them.
+	$(BIN)/python -m release --output dist
 
 # Small ones measure nothing, so they may run beside each other.
 benchmark: install  ## Run every method and section of the benchmarks once, small.

@@ -3,13 +3,18 @@
 The plain install is what a client of a server needs (configs and ``serving.client``); the extras
 add the rest. Beam's workers get the extra ``preprocess``: ``preprocessing.task`` hands them its
 lines, ``requirements-worker.txt``, and every worker installs these before this package.
+
+In a checkout the packages stand beside each other; in the tree of a release (``python -m release``)
+they stand under ``domain_kernels``. This file is the same in both.
 """
 
+import runpy
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+PACKAGES = ("configs", "preprocessing", "trainer", "serving", "operations", "domain_kernels")
 CLIENT = [
     "grpcio>=1.71,<2",
     "numpy>=1.26,<2.5",
@@ -55,6 +60,9 @@ DEV = [
     "flask>=3,<4",
     "flask-cors>=5,<7",
     "promql-parser>=0.6,<1",  # reads the alert rules and the dashboard in a test
+    "twine>=6,<7",  # checks a release
+    "nbclient>=0.10,<0.12",  # runs the notebook in a test, in
+    "ipykernel>=6.29,<8",
 ]
 BENCH = [
     "lightgbm>=4.5,<5",
@@ -77,7 +85,7 @@ GPU = [
 
 setup(
     name="domain-kernel-recommender",
-    version="0.1.0",
+    version=runpy.run_path(str(HERE / "domain_kernels" / "version.py"))["VERSION"],
     description=(
         "Pre-train a recommender once, freeze it, and adapt it to hundreds of domains by small"
         " kernels"
@@ -85,17 +93,18 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.11,<3.13",
-    packages=find_packages(
-        include=["configs*", "preprocessing*", "trainer*", "serving*", "operations*"]
-    ),
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(include=[f"{name}{below}" for name in PACKAGES for below in ("", ".*")]),
     package_data={
-        "configs": ["*.yaml", "py.typed"],
-        "preprocessing": ["py.typed"],
-        "trainer": ["py.typed"],
-        "serving": ["py.typed", "signature.lock.json"],
-        "operations": ["py.typed"],
+        **{above + name: ["py.typed"] for name in PACKAGES for above in ("", "domain_kernels.")},
+        **{f"{above}configs": ["*.yaml", "py.typed"] for above in ("", "domain_kernels.")},
+        **{
+            f"{above}serving": ["py.typed", "signature.lock.json"]
+            for above in ("", "domain_kernels.")
+        },
+        "domain_kernels.configs.digests": ["code.sha256"],
     },
+    entry_points={"console_scripts": ["domain-kernels = domain_kernels.command:main"]},
     install_requires=[
         *CLIENT,
         "pydantic>=2.10,<3",

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn
 
+from configs.digests.code import ABOVE
 from configs.errors import InputError
 
 if TYPE_CHECKING:
@@ -199,11 +200,13 @@ def run(command: Callable[[], None]) -> None:
         library = (error.name or "").partition(".")[0]
         if library not in _EXTRAS:
             raise
-        print(
-            f"error: {library} is not installed: run make install, or pip install"
-            f" '.[{_EXTRAS[library]}]'",
-            file=sys.stderr,
+        extra = _EXTRAS[library]
+        how = (
+            f"pip install 'domain-kernel-recommender[{extra}]'"
+            if ABOVE
+            else f"make install, or pip install '.[{extra}]'"
         )
+        print(f"error: {library} is not installed: run {how}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

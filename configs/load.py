@@ -12,6 +12,7 @@ digits after a leading zero, octal and hexadecimal numbers are text: they are co
 import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ where it does not.
 
 
 def load_experiment(
-    path: str | Path, overrides: Iterable[str] = (), find_as_of: FindAsOf | None = None
+    path: str | PathLike[str], overrides: Iterable[str] = (), find_as_of: FindAsOf | None = None
 ) -> Experiment:
     """Reads, overrides and validates an experiment.
 
@@ -113,7 +114,7 @@ def load_experiment(
     return parse_experiment(read_config_text(path), overrides, str(path), find_as_of)
 
 
-def read_config_text(path: str | Path) -> str:
+def read_config_text(path: str | PathLike[str]) -> str:
     """The text of a config file. Raises ``ConfigError`` where it cannot be read."""
     path = Path(path)
     try:

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import product
+from os import PathLike
 from typing import Annotated, Any
 
 from pydantic import (
@@ -245,6 +247,23 @@ class Experiment(Section):
         ),
     )
     simulation: Simulation | None = None
+
+    @classmethod
+    def load(cls, path: str | PathLike[str], overrides: Iterable[str] = ()) -> "Experiment":
+        """Reads an experiment from a file, as every command does.
+
+        Args:
+          path: YAML file.
+          overrides: ``key.path=value`` texts, each as ``--set`` takes it; ``as_of=DATE`` says what
+            windows count from that are written as ``as_of - 6d``.
+
+        Raises:
+          ConfigError: the file cannot be read, is no YAML mapping, or does not describe a valid
+            experiment; one line says what is wrong with which key.
+        """
+        from configs import load_experiment  # YAML is read on the floor above
+
+        return load_experiment(path, overrides)
 
     @property
     def label_columns(self) -> tuple[str, ...]:

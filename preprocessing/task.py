@@ -2,6 +2,9 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
+from os import PathLike, fspath
+from typing import TYPE_CHECKING
 
 from configs import InputError
 from configs.asides import temporary_files
@@ -16,6 +19,10 @@ from preprocessing.beam.flags import (
 from preprocessing.beam.logging import keep_quiet
 from preprocessing.beam.progress import say
 from preprocessing.validation.newest_day import as_of_logs
+
+if TYPE_CHECKING:  # pydantic and Beam: not for --help
+    from configs import Experiment
+    from preprocessing.dataset.manifest import Manifest
 
 
 def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
@@ -80,41 +87,78 @@ def main(arguments: list[str]) -> None:
     for option, folder in (("--transform", ours.transform), ("--grow", ours.grow)):
         if folder == "":
             raise InputError(f"{option} is empty; expected the folder of a job or of a dataset")
-    if ours.transform and ours.grow:
+    preprocess(
+        experiment,
+        ours.output,
+        ours.input,
+        transform=ours.transform,
+        grow=ours.grow,
+        beam_options=others,
+        shared_filesystem=ours.shared_filesystem,
+    )
+
+
+def preprocess(
+    experiment: "Experiment",
+    output: str | PathLike[str],
+    logs: str | PathLike[str] | None = None,
+    *,
+    transform: str | PathLike[str] | None = None,
+    grow: str | PathLike[str] | None = None,
+    beam_options: Sequence[str] = (),
+    shared_filesystem: bool = False,
+) -> "Manifest":
+    """Turns logs into a dataset, and says on stderr what came of it.
+
+    Args:
+      experiment: what is built.
+      output: folder of the dataset, on any filesystem of Beam's; a former dataset in it is
+        replaced, anything else refused.
+      logs: CSV, JSON lines or Parquet: a glob, a folder or a file; ``data.input`` where None.
+      transform: a job or a dataset whose fitted transform is applied; None to fit one.
+      grow: a job or a dataset whose transform is grown by the values of these logs; None to begin
+        anew.
+      beam_options: as on a command line; processes of this machine where no runner is named.
+      shared_filesystem: whether every worker has the local folders, where they run on other
+        machines.
+
+    Returns:
+      The manifest: rows of each split and domain, rejected rows by reason, all files.
+
+    Raises:
+      InputError: no logs, logs that cannot be read or hold no sound row, another thing than a
+        dataset in ``output``; a former dataset is untouched.
+    """
+    if transform is not None and grow is not None:
         raise InputError(
             "--transform and --grow are both given: the first leaves a transform as it is, the"
             " second grows it; expected one of them"
         )
-    logs = experiment.data.input if ours.input is None else ours.input
-    if not logs:
+    given = experiment.data.input if logs is None else fspath(logs)
+    if not given:
         raise InputError("no logs: expected --input or the config's data.input")
-    check_matches(logs)
+    check_matches(given)
     from preprocessing.beam.dataset_job import Job
     from preprocessing.beam.guards import say_rejected
     from preprocessing.beam.profiling import say_changes
 
-    flags = tuple(runner_flags(others))
+    flags, target = tuple(runner_flags([*beam_options])), fspath(output)
+    applying = None if transform is None else fspath(transform)
+    growing = None if grow is None else fspath(grow)
     with temporary_files():
-        manifest = Job(
-            experiment,
-            logs,
-            ours.output,
-            flags,
-            ours.transform,
-            ours.shared_filesystem,
-            ours.grow,
-        ).run()
+        manifest = Job(experiment, given, target, flags, applying, shared_filesystem, growing).run()
     splits = ", ".join(f"{name} {split.rows:,}" for name, split in manifest.splits.items())
-    applied = f"; transform of {ours.transform}" if ours.transform is not None else ""
+    applied = f"; transform of {applying}" if applying is not None else ""
     say(
-        f"{ours.output}: {splits}; outside every split {manifest.outside_splits:,}; rejected"
+        f"{target}: {splits}; outside every split {manifest.outside_splits:,}; rejected"
         f" {sum(manifest.rejected.values()):,}{applied}"
     )
     if manifest.grown:
         for name, about in manifest.grown.features.items():
-            say(f"vocabulary of {name}, grown from {ours.grow}: {about.words}")
-    say_rejected(manifest.rejected, ours.output)
-    say_changes(ours.output)
+            say(f"vocabulary of {name}, grown from {growing}: {about.words}")
+    say_rejected(manifest.rejected, target)
+    say_changes(target)
+    return manifest
 
 
 if __name__ == "__main__":

@@ -87,6 +87,8 @@ FOLDERS = (
     "trainer",
     "serving",
     "operations",
+    "domain_kernels",
+    "release",
     "benchmarks",
     "tests",
     "docs",

@@ -33,7 +33,7 @@ from tests.preprocessing.shop_logs import build, digests, experiment, make_rows,
 from tests.serving.conftest import NAME, save, serving
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("configs", "preprocessing", "trainer", "serving", "operations")
+PACKAGES = ("configs", "preprocessing", "trainer", "serving", "operations", "domain_kernels")
 
 REQUIREMENTS = "requirements-worker.txt"
 INSTALLED = "/opt/recommender/bin/python"
@@ -335,6 +335,7 @@ def imported(path: Path) -> Iterator[str]:
                 *PACKAGES,
                 "tests",
                 "benchmarks",
+                "release",
             }:
                 yield name
 

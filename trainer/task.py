@@ -9,18 +9,14 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from configs import InputError
-from configs.asides import temporary_files
 from configs.cli import (
     CommandParser,
     add_config_arguments,
     read_config,
     run,
-    tensorflow_file_errors,
 )
 from configs.domains import ALL, named_domains
 from preprocessing.dataset.manifest import as_of_dataset
@@ -35,13 +31,13 @@ from trainer.prerequisites import (
     as_of_job,
     check_dataset,
     check_evaluated,
-    check_kernels,
     check_split,
 )
 from trainer.registry.command import add_arguments, kernels_command
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.routes import memory_read
 from trainer.staging import at_hand
+from trainer.steps import evaluate, finetune, pretrain, rank_here, tensorflow_loaded
 from trainer.tuning import command as tune_arguments
 
 if TYPE_CHECKING:
@@ -54,14 +50,8 @@ def main() -> None:
     arguments = _parser().parse_args(_with_default_subcommand(sys.argv[1:]))
     if arguments.command in _BY_FIRST and not _is_first(arguments.command):
         return
-    with at_hand(arguments, changes=arguments.command not in _TOGETHER or not _rank()):
+    with at_hand(arguments, changes=arguments.command not in _TOGETHER or not rank_here()):
         arguments.function(arguments)
-
-
-def _rank() -> int:
-    """Of this process among several workers (``TF_CONFIG``), of which the first alone writes."""
-    cluster = read_cluster(os.environ)
-    return cluster.rank if cluster else 0
 
 
 def _is_first(what: str) -> bool:
@@ -72,26 +62,6 @@ def _is_first(what: str) -> bool:
     if cluster and cluster.rank:
         print(f"{cluster.name(cluster.rank)}: {what} is done by worker 0 alone", file=sys.stderr)
     return not (cluster and cluster.rank)
-
-
-@contextmanager
-def _tensorflow() -> Iterator[None]:
-    """Loads TensorFlow, which takes seconds, once a step is known to be possible.
-
-    The same run gives the same bits. Files are checked before they are read, so TensorFlow finds
-    damage only where it came later: an ``InputError``, too.
-    """
-    from configs.tensorflow_import import tf
-
-    tf.config.experimental.enable_op_determinism()
-    try:
-        with tensorflow_file_errors(), temporary_files():
-            yield
-    except tf.errors.DataLossError as error:
-        raise InputError(
-            f"a file was damaged while this run read it: {error.message}; run this again: it says"
-            " what to do"
-        ) from None
 
 
 def _with_default_subcommand(words: list[str]) -> list[str]:
@@ -189,64 +159,49 @@ def _read(arguments: argparse.Namespace) -> "Experiment":
 
 
 def _pretrain(arguments: argparse.Namespace, *, alone: bool = True) -> None:
-    experiment, cluster = _read(arguments), read_cluster(os.environ)
-    check_dataset(arguments.data, *experiment.fitted_on, experiment.pretrain.validation)
-    taught = Job(arguments.teacher) if arguments.teacher else None
-    older = Job(arguments.older) if arguments.older else None
-    for other in filter(None, (taught, older)):
-        other.check_finished()
-    with _tensorflow():
-        from trainer.distribution.joining import facts_of, joined
-        from trainer.training.pretrain import one_thread_an_operation, pretrain
-
-        if alone:  # not before the other steps, whose operations are few and large
-            one_thread_an_operation()
-        data, job = arguments.data, Job(arguments.job_dir)
-        facts = facts_of(experiment, data, arguments.teacher, arguments.older) if cluster else {}
-        with joined(cluster, facts) as workers:
-            pretrain(experiment, data, job, taught, None, workers, older)
+    pretrain(
+        _read(arguments),
+        arguments.data,
+        arguments.job_dir,
+        teacher=arguments.teacher,
+        older=arguments.older,
+        alone=alone,
+    )
 
 
 def _finetune(arguments: argparse.Namespace, *, alone: bool = True) -> None:
-    experiment, job = _read(arguments), Job(arguments.job_dir)
-    named_domains(experiment.domains, arguments.domains, "--domains")
-    shard = fleet_arguments.shard_of(arguments)
-    check_dataset(arguments.data, experiment.finetune.split, experiment.finetune.validation)
-    job.check_finished()
-    with _tensorflow():
-        if shard:
+    experiment = _read(arguments)
+    if shard := fleet_arguments.shard_of(arguments):
+        named_domains(experiment.domains, arguments.domains, "--domains")
+        job = Job(arguments.job_dir)
+        check_dataset(arguments.data, experiment.finetune.split, experiment.finetune.validation)
+        job.check_finished()
+        with tensorflow_loaded():
             print(fleet_arguments.shard_command(arguments, experiment, job, shard))
-            return
-        from trainer.training.finetune import finetune
-        from trainer.training.outcome import render_outcomes
+        return
+    outcomes = finetune(experiment, arguments.data, arguments.job_dir, arguments.domains)
+    from trainer.training.outcome import render_outcomes
 
-        outcomes = finetune(experiment, arguments.data, job, arguments.domains)
-        # the result of a run of all steps is that of the evaluation, alone on stdout
-        print(
-            render_outcomes(outcomes, experiment.tasks.ranking),
-            file=sys.stdout if alone else sys.stderr,
-        )
+    # the result of a run of all steps is that of the evaluation, alone on stdout
+    print(
+        render_outcomes(outcomes, experiment.tasks.ranking),
+        file=sys.stdout if alone else sys.stderr,
+    )
 
 
 def _gather(arguments: argparse.Namespace) -> None:
     experiment, job = _read(arguments), Job(arguments.job_dir)
     check_dataset(arguments.data, experiment.finetune.split, experiment.finetune.validation)
     job.check_finished()
-    with _tensorflow():
+    with tensorflow_loaded():
         found = fleet_arguments.gather_command(arguments, experiment, job)
     print(found)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    experiment, job = _read(arguments), Job(arguments.job_dir)
-    check_split(experiment, arguments.split)
-    check_dataset(arguments.data, arguments.split or experiment.evaluation.split)
-    check_kernels(job)
-    with _tensorflow():
-        from trainer.evaluation.evaluate import evaluate
-        from trainer.reports.text_table import render_table
+    result = evaluate(_read(arguments), arguments.data, arguments.job_dir, arguments.split)
+    from trainer.reports.text_table import render_table
 
-        result = evaluate(experiment, arguments.data, job, arguments.split)
     print(json.dumps(result.to_json(), indent=1) if arguments.json else render_table(result))
 
 
@@ -264,7 +219,7 @@ def _explain(arguments: argparse.Namespace) -> None:
     if arguments.data:
         check_dataset(arguments.data, arguments.split or experiment.evaluation.split)
     job.check_finished()
-    with _tensorflow():
+    with tensorflow_loaded():
         found = explanation_arguments.explain_command(arguments, experiment, job)
     print(found)
 
@@ -288,7 +243,7 @@ def _run(arguments: argparse.Namespace) -> None:
 def _kernels(arguments: argparse.Namespace) -> None:
     if arguments.action == "verify":
         Job(arguments.job_dir).check_finished()
-        with _tensorflow():
+        with tensorflow_loaded():
             kernels_command(arguments, _parser(), _score_both)
     else:
         kernels_command(arguments, _parser(), _score_both)
@@ -301,7 +256,7 @@ def _memory(arguments: argparse.Namespace) -> None:
     memory = memory_read(KernelStore(job))
     if arguments.action == "refresh":
         check_dataset(arguments.data)
-        with _tensorflow():
+        with tensorflow_loaded():
             memory_arguments.memory_command(arguments, memory)
     else:
         memory_arguments.memory_command(arguments, memory)
@@ -314,7 +269,7 @@ def _score_both(job: Job, arguments: argparse.Namespace) -> "ScoredRows":
     experiment = _read(arguments) if arguments.config else job.experiment()
     check_split(experiment, arguments.split)
     check_dataset(arguments.data)
-    with _tensorflow():
+    with tensorflow_loaded():
         from trainer.evaluation.version_comparison import score_both
 
         return score_both(
@@ -351,7 +306,7 @@ def _routing(arguments: argparse.Namespace) -> None:
 
 def _tune(arguments: argparse.Namespace) -> None:
     space = tune_arguments.open_space(arguments)
-    with _tensorflow():
+    with tensorflow_loaded():
         from trainer.training.pretrain import one_thread_an_operation
         from trainer.tuning.search import tune
         from trainer.tuning.summary import render_summary

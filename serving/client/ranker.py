@@ -11,7 +11,8 @@ from typing import Any, Self
 from configs.domain_names import AUTO
 from configs.errors import InputError
 from configs.prediction.score import SCORE
-from serving.client.client import Answers, Client, Reply
+from serving.client.asked_model import Answers, AskedModel, Reply
+from serving.client.client import Client
 from serving.wire.errors import StatusError
 from serving.wire.row_codec import Row
 from serving.wire.signatures import DEFAULT_SIGNATURE, DOMAIN, RANK_SIGNATURE
@@ -76,13 +77,17 @@ class Ranker:
                 f" {signature!r}"
             )
         self._by, self._signature = by, signature
-        self._connect: Callable[..., Client] = lambda **changed: Client(
+        self._connect: Callable[..., AskedModel] = lambda **changed: self._open(
             target, model_name, **{**settings, **changed}
         )
         self._client = self._connect()
-        self._others: dict[int | str, Client] = {}
+        self._others: dict[int | str, AskedModel] = {}
         self._lock = Lock()
         self._shadows = ThreadPoolExecutor(_SHADOWS, thread_name_prefix="shadow")
+
+    def _open(self, target: str, model_name: str, **settings: Any) -> AskedModel:
+        """What is asked."""
+        return Client(target, model_name, **settings)
 
     def __enter__(self) -> Self:
         return self
@@ -137,6 +142,27 @@ class Ranker:
         )
         return replace(served, shadow=shadow)
 
+    def score(
+        self,
+        rows: Sequence[Row],
+        domain: str = AUTO,
+        *,
+        signature: str = DEFAULT_SIGNATURE,
+        ignore_unknown: bool = False,
+    ) -> Answers:
+        """Every output for each row, in their order.
+
+        Args:
+          rows: raw features by name; what is left out is missing.
+          domain: of the rows that name none of their own.
+          signature: signature to run.
+          ignore_unknown: skip keys that the signature does not take, such as labels of a log.
+
+        Raises:
+          InputError, StatusError: as ``rank``.
+        """
+        return self._client.predict(rows, domain, signature, ignore_unknown=ignore_unknown)
+
     def _beside_version(
         self, user: Row, other: Row, items: Sequence[Row], domain: str, version: int | str
     ) -> Ranking:
@@ -153,7 +179,7 @@ class Ranker:
         except (StatusError, InputError) as error:
             return replace(served, shadow_error=error)
 
-    def _ask(self, client: Client, user: Row, items: Sequence[Row], domain: str) -> Reply:
+    def _ask(self, client: AskedModel, user: Row, items: Sequence[Row], domain: str) -> Reply:
         signature = self._signature or (
             RANK_SIGNATURE if client.has(RANK_SIGNATURE) else DEFAULT_SIGNATURE
         )

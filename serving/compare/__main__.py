@@ -17,7 +17,7 @@ from configs.errors import InputError
 from configs.prediction.score import SCORE
 from configs.progress import tracked
 from serving.client import Client
-from serving.client.client import Reply
+from serving.client.asked_model import Reply
 from serving.client.connection import add_server_arguments, host_and_port, tls_of, version_or_label
 from serving.client.failures import end
 from serving.client.jsonl import LoggedRow, json_line

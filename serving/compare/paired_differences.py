@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from configs.errors import InputError
-from serving.client.client import Answers
+from serving.client.asked_model import Answers
 from serving.wire.signatures import SERVED_DOMAIN
 
 Floats = npt.NDArray[np.float64]

@@ -1,16 +1,11 @@
-"""The command: one argument parser, one call of ``export``, on local copies of remote folders."""
+"""The command: one argument parser, one call of ``export``."""
 
-import argparse
 import sys
-from contextlib import nullcontext
-from pathlib import Path
 
-from configs.asides import temporary_files
-from configs.cli import CommandParser, run, tensorflow_file_errors
+from configs.cli import CommandParser, run
 from preprocessing.filesystem import folder_argument
-from preprocessing.remote.scratch import add_scratch_argument, is_remote, scratch_folder
-from trainer.job import Job
-from trainer.staging import at_hand
+from preprocessing.remote.scratch import add_scratch_argument
+from serving.export.job_export import export
 
 
 def main() -> None:
@@ -49,33 +44,15 @@ def main() -> None:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             parser.error(f"argument --{name}: expected an integer from 1 on, received {value}")
-    with at_hand(arguments, changes=False, local_only=()):
-        print(f"exported {_export(arguments)}", file=sys.stderr)
-
-
-def _export(arguments: argparse.Namespace) -> Path | str:
-    """Where the version is."""
-    job, models = Job(arguments.job_dir), arguments.output
-    job.check_finished()  # before TensorFlow is loaded
-
-    import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
-    from serving.export.remote_models import models_here, upload_version
-    from serving.export.version_writer import export
-
-    remote = is_remote(models)
-    here = models_here(models, scratch_folder(arguments.scratch)) if remote else nullcontext(models)
-    with here as folder, tensorflow_file_errors(), temporary_files():
-        path = export(
-            job,
-            folder,
-            arguments.version,
-            full=arguments.full,
-            slots=arguments.slots,
-        )
-        if not remote:
-            return path
-        upload_version(path, models)
-        return f"{models}/{path.name}"
+    path = export(
+        arguments.job_dir,
+        arguments.output,
+        arguments.version,
+        full=arguments.full,
+        slots=arguments.slots,
+        scratch=arguments.scratch,
+    )
+    print(f"exported {path}", file=sys.stderr)
 
 
 if __name__ == "__main__":

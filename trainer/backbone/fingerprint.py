@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from configs import InputError
+from configs.digests.code import checkout_name
 from configs.digests.sealed_json import digest_of
 
 if TYPE_CHECKING:  # fingerprints are compared where no model is
@@ -122,12 +123,15 @@ def _architecture(model: "keras.Model") -> str:
 
 
 def _canonical(config: Any, names: Mapping[str, str]) -> Any:
-    """A config without what differs from process to process: addresses of shared objects, and names
-    that Keras makes up by counting; ``names`` are in their place.
+    """A config without what differs from process to process: addresses of shared objects, names
+    that Keras makes up by counting (``names`` are in their place), and where a release has put the
+    modules of layers.
     """
     if isinstance(config, Mapping):
         return {
-            name: _canonical(value, names)
+            name: checkout_name(value)
+            if name == "module" and isinstance(value, str)
+            else _canonical(value, names)
             for name, value in config.items()
             if name != "shared_object_id"
         }

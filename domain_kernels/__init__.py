@@ -1,0 +1,72 @@
+"""The Python API: an experiment's steps as functions, and its models in this process.
+
+The commands call the same functions. Nothing is imported before it is asked for, so a client of a
+server needs no TensorFlow::
+
+    from domain_kernels import Experiment, evaluate, export, finetune, preprocess, pretrain, Ranker
+
+    experiment = Experiment.load("quickstart.yaml", ["pretrain.epochs=2"])
+    simulate(experiment, Path("logs"))             # or logs of your own
+    preprocess(experiment, "data", "logs/*.parquet")
+    pretrain(experiment, "data", "job")
+    finetune(experiment, "data", "job")
+    result = evaluate(experiment, "data", "job")
+    export("job", "models")
+    with Ranker("models") as ranker:
+        ranking = ranker.rank({"user_id": "u1"}, [{"shop_id": "s1"}, {"shop_id": "s2"}], "auto")
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from domain_kernels import version as _version
+
+if TYPE_CHECKING:
+    from configs import Experiment, InputError
+    from preprocessing.simulate import simulate
+    from preprocessing.task import preprocess
+    from serving.client import Client
+    from serving.export.job_export import export
+    from serving.in_process.model import LocalRanker as Ranker
+    from trainer.steps import evaluate, finetune, pretrain
+
+__version__ = _version.VERSION
+
+__all__ = [
+    "Client",
+    "Experiment",
+    "InputError",
+    "Ranker",
+    "__version__",
+    "evaluate",
+    "export",
+    "finetune",
+    "preprocess",
+    "pretrain",
+    "simulate",
+]
+
+_PLACES = {
+    "Client": "serving.client.client:Client",
+    "Experiment": "configs.schema:Experiment",
+    "InputError": "configs.errors:InputError",
+    "Ranker": "serving.in_process.model:LocalRanker",
+    "evaluate": "trainer.steps:evaluate",
+    "export": "serving.export.job_export:export",
+    "finetune": "trainer.steps:finetune",
+    "preprocess": "preprocessing.task:preprocess",
+    "pretrain": "trainer.steps:pretrain",
+    "simulate": "preprocessing.simulate:simulate",
+}
+"""Name -> the module that has it, and what it is called there."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, _, own = _PLACES[name].partition(":")
+    return getattr(import_module(module), own)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

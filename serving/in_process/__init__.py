@@ -1,0 +1,1 @@
+"""An exported model asked in this process: no server, the same answers."""

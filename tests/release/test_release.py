@@ -1,0 +1,184 @@
+"""A release: the wheel, installed alone, runs from an empty folder, and reads and writes what a
+checkout does.
+"""
+
+import json
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from configs import Experiment, InputError
+from configs.digests.code import code_digest
+from domain_kernels.version import VERSION
+from release.__main__ import build
+from release.renaming import Namespace, module_names
+from serving.export.export_manifest import sources_of
+from tests.conftest import ROOT, SMALL
+from trainer.backbone.saving import load_frozen
+from trainer.job import Job
+from trainer.registry.kernel_registry import KernelStore
+from trainer.registry.routes import job_routes
+
+NAMESPACE = Namespace("above", module_names(["trainer/task.py", "trainer/job.py"]))
+
+IN_THE_WHEEL = """
+import json, sys
+from pathlib import Path
+
+import domain_kernels
+from domain_kernels import Experiment, Ranker, evaluate, export, finetune, pretrain
+
+assert {name for name in sys.modules if name.partition(".")[0] in ("configs", "trainer")} == set()
+data, job, own, models, settings = sys.argv[1:]
+experiment = Experiment.load("quickstart.yaml", json.loads(settings))
+result = evaluate(experiment, data, job)
+export(job, models)
+with Ranker(models) as ranker:
+    (answer,) = ranker.score([{"user_id": "u1", "timestamp": "2025-03-08T12:00:00Z"}], "all")
+short = Experiment.load("quickstart.yaml", [*json.loads(settings), "pretrain.epochs=1"])
+pretrain(short, data, own)
+finetune(short, data, own, ["all"])
+print(json.dumps({"file": domain_kernels.__file__, "metrics": result.to_json(), "answer": answer}))
+"""
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by the tools of this environment; twine has found nothing wrong."""
+    files = build(tmp_path_factory.mktemp("release") / "dist", isolated=False)
+    (found,) = (path for path in files if path.suffix == ".whl")
+    assert len(files) == 2
+    return found
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """``bin`` of an environment with the wheel, which sees this one's libraries and no checkout."""
+    folder = tmp_path_factory.mktemp("installed") / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run(
+        [*pip, "--python", folder / "bin" / "python", "install", "--no-deps", "--no-index", wheel],
+        check=True,
+    )
+    (own,) = (folder / "lib").glob("python*/site-packages")
+    # a path file's paths are looked at, their path files are not: the checkout stays out of sight
+    (own / "libraries.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    return folder / "bin"
+
+
+def run(environment: Path, folder: Path, *words: str) -> str:
+    """Standard output of a program of the environment, run in a folder."""
+    finished = subprocess.run(
+        [environment / words[0], *words[1:]],
+        cwd=folder,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LC_ALL": "C.UTF-8"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def test_everything_in_the_wheel_is_under_one_name(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        tops = {name.partition("/")[0] for name in names}
+        digest = archive.read("domain_kernels/configs/digests/code.sha256").decode().strip()
+    assert tops == {"domain_kernels", f"domain_kernel_recommender-{VERSION}.dist-info"}
+    modules = {name for name in names if name.endswith(".py")}
+    for package in ("configs", "preprocessing", "trainer", "serving", "operations"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert f"domain_kernels/{path.relative_to(ROOT).as_posix()}" in modules
+    assert {
+        "domain_kernels/configs/quickstart.yaml",
+        "domain_kernels/configs/py.typed",
+        "domain_kernels/serving/signature.lock.json",
+    } <= set(names)
+    assert digest == code_digest()
+
+
+def test_a_wheel_goes_on_with_a_checkouts_job_and_a_checkout_with_a_wheels(
+    environment: Path,
+    experiment: Experiment,
+    logs: Path,
+    dataset_dir: Path,
+    job_copy: Path,
+    tmp_path: Path,
+) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    assert run(environment, folder, "domain-kernels", "--version").split()[1] == VERSION
+    (folder / "quickstart.yaml").write_text(
+        run(environment, folder, "domain-kernels", "config", "quickstart")
+    )
+    words = [word for setting in SMALL for word in ("--set", setting)]
+    run(
+        *(environment, folder, "domain-kernels", "preprocess", "--config=quickstart.yaml"),
+        *(f"--input={logs}/*.parquet", "--output=data", *words),
+    )
+    both = (dataset_dir / "manifest.json", folder / "data" / "manifest.json")
+    ours, theirs = (json.loads(manifest.read_text()) for manifest in both)
+    same = ("data_digest", "transform_digest", "splits", "transform_files", "golden_requests")
+    assert {name: theirs[name] for name in same} == {name: ours[name] for name in same}
+
+    places = (folder / "data", job_copy, folder / "own", folder / "models")
+    said = run(
+        *(environment, folder, "python", "-c", IN_THE_WHEEL, *map(str, places)), json.dumps(SMALL)
+    )
+    found = json.loads(said.splitlines()[-1])
+    assert found["file"].startswith(str(environment.parent))
+    assert found["answer"]["served_domain"] in ("all", "backbone")
+    job = Job(job_copy)
+    record = json.loads((folder / "models" / "1" / "assets.extra" / "export.json").read_text())
+    assert record["sources"] == sources_of(job, job_routes(KernelStore(job), job.experiment()))
+
+    own = Job(folder / "own")
+    assert load_frozen(own, own.experiment()).count_params() > 0
+    assert KernelStore(own).decisions().keys() == {"all"}
+
+
+@given(
+    before=st.sampled_from(["", "./", "x", "run ", "a.", "("]), name=st.sampled_from(["job", "x"])
+)
+def test_a_text_names_a_module_only_where_there_is_one(before: str, name: str) -> None:
+    text = f"{before}trainer.{name}.Job"
+    renamed = NAMESPACE.in_text(text)
+    ours = name == "job" and before in ("", "run ", "(")
+    assert renamed == (f"{before}above.trainer.{name}.Job" if ours else text)
+
+
+def test_code_is_renamed_in_imports_and_texts_alone() -> None:
+    source = (
+        "import trainer.job as job  # trainer.task\n"
+        "from trainer.task import main\n"
+        "trainer = job.trainer.task\n"
+        'X = f"run trainer.task {trainer.x} now"\n'
+        '"""Says\n trainer.job twice: trainer.job."""\n'
+    )
+    lines = NAMESPACE.in_code(source, "x.py").splitlines()
+    assert lines[:3] == [
+        "import above.trainer.job as job  # above.trainer.task",
+        "from above.trainer.task import main",
+        "trainer = job.trainer.task",
+    ]
+    assert lines[4:] == ['"""Says', ' above.trainer.job twice: above.trainer.job."""']
+
+
+def test_an_import_whose_name_a_release_would_not_have_is_refused() -> None:
+    with pytest.raises(InputError, match=r"x\.py:1: 'import trainer\.job' gives the name"):
+        NAMESPACE.in_code("import trainer.job\ntrainer.job.Job()\n", "x.py")
+
+
+def test_a_folder_with_other_files_is_not_replaced(tmp_path: Path) -> None:
+    (tmp_path / "kept.txt").write_text("x")
+    with pytest.raises(InputError, match="holds other files"):
+        build(tmp_path, isolated=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.txt"]
