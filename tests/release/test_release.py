@@ -10,8 +10,6 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from configs import Experiment, InputError
 from configs.digests.code import code_digest
@@ -32,19 +30,16 @@ import json, sys
 from pathlib import Path
 
 import domain_kernels
-from domain_kernels import Experiment, Ranker, evaluate, export, finetune, pretrain
+from domain_kernels import Experiment, Ranker, export, pretrain
 
 assert {name for name in sys.modules if name.partition(".")[0] in ("configs", "trainer")} == set()
 data, job, own, models, settings = sys.argv[1:]
-experiment = Experiment.load("quickstart.yaml", json.loads(settings))
-result = evaluate(experiment, data, job)
 export(job, models)
 with Ranker(models) as ranker:
     (answer,) = ranker.score([{"user_id": "u1", "timestamp": "2025-03-08T12:00:00Z"}], "all")
 short = Experiment.load("quickstart.yaml", [*json.loads(settings), "pretrain.epochs=1"])
 pretrain(short, data, own)
-finetune(short, data, own, ["all"])
-print(json.dumps({"file": domain_kernels.__file__, "metrics": result.to_json(), "answer": answer}))
+print(json.dumps({"file": domain_kernels.__file__, "answer": answer}))
 """
 
 
@@ -142,12 +137,10 @@ def test_a_wheel_goes_on_with_a_checkouts_job_and_a_checkout_with_a_wheels(
 
     own = Job(folder / "own")
     assert load_frozen(own, own.experiment()).count_params() > 0
-    assert KernelStore(own).decisions().keys() == {"all"}
 
 
-@given(
-    before=st.sampled_from(["", "./", "x", "run ", "a.", "("]), name=st.sampled_from(["job", "x"])
-)
+@pytest.mark.parametrize("name", ["job", "x"])
+@pytest.mark.parametrize("before", ["", "./", "x", "run ", "a.", "("])
 def test_a_text_names_a_module_only_where_there_is_one(before: str, name: str) -> None:
     text = f"{before}trainer.{name}.Job"
     renamed = NAMESPACE.in_text(text)
