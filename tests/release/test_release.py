@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from configs import Experiment, InputError
+from configs import InputError
 from configs.digests.code import code_digest
 from domain_kernels.version import VERSION
 from release.__main__ import build
@@ -102,7 +102,6 @@ def test_everything_in_the_wheel_is_under_one_name(wheel: Path) -> None:
 
 def test_a_wheel_goes_on_with_a_checkouts_job_and_a_checkout_with_a_wheels(
     environment: Path,
-    experiment: Experiment,
     logs: Path,
     dataset_dir: Path,
     job_copy: Path,
