@@ -54,6 +54,7 @@ experiment = configs.load_experiment(files("configs") / "quickstart.yaml")
 arguments = {
     configs.Experiment: experiment,
     str: "x",
+    str | None: "x",
     bool: True,
     int: 1,
     frozenset[str]: frozenset({"x"}),
