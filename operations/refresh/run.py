@@ -193,9 +193,9 @@ class Refresh:
         )
         if reasons or manifest is None:
             stopped = {"outcome": REFUSED, "reasons": tuple(reasons), "domains": {}}
-            refused = summary.model_copy(update=stopped)
+            summary = summary.model_copy(update=stopped)
             ahead = registry_was_ahead(self.work, self.progress.folder)
-            return with_repair(refused, self.job, self.models) if ahead else refused
+            return with_repair(summary, self.job, self.models) if ahead else summary
         summary = with_report(summary, self.experiment, self.job, self.progress.data, manifest)
         return with_model(summary, self.job, self.models)
 
