@@ -61,8 +61,6 @@ DEV = [
     "flask-cors>=5,<7",
     "promql-parser>=0.6,<1",  # reads the alert rules and the dashboard in a test
     "twine>=6,<7",  # checks a release
-    "nbclient>=0.10,<0.12",  # runs the notebook in a test, in
-    "ipykernel>=6.29,<8",
 ]
 BENCH = [
     "lightgbm>=4.5,<5",

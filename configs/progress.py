@@ -78,8 +78,7 @@ def progress_bar(
     """A bar that counts to ``total`` (None: nobody knows); ``done`` of them were counted in an
     earlier run.
     """
-    # a notebook's output is no terminal, but draws a bar as one does
-    if not sys.stderr.isatty() and "ipykernel" not in sys.modules:
+    if not sys.stderr.isatty():
         return Lines(title, total, unit, done)
     from tqdm import tqdm
 
