@@ -7,7 +7,7 @@ PROCESSES ?= 2
 BENCHMARKS ?= reliability method speed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test coverage lint format hooks package benchmark clean
+.PHONY: help install quickstart test coverage lint format hooks docs package benchmark clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,7 +16,7 @@ install: .venv/installed  ## Make .venv with everything that the other targets n
 
 .venv/installed: setup.py requirements-worker.txt domain_kernels/version.py
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev,bench,tune]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[train,serve,dev,bench,tune,docs]'
 	touch $@
 
 quickstart: install  ## Simulate logs, train, tune 30 domains, export, and check what is served.
@@ -51,6 +51,10 @@ hooks: install  ## Run what `make lint` runs before every commit, by pre-commit.
 	$(BIN)/pip install --quiet --disable-pip-version-check 'pre-commit>=4,<5'
 	$(BIN)/pre-commit install
 
+# Material's notice about its own future is no warning of ours.
+docs: install  ## Build the documentation as a site in site/; a warning is an error.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 package: install  ## Build wheel and sdist of a release in dist/, and check them.
 	$(BIN)/python -m release --output dist
 
@@ -58,5 +62,5 @@ package: install  ## Build wheel and sdist of a release in dist/, and check them
 benchmark: install  ## Run every method and section of the benchmarks once, small.
 	printf '%s\n' $(BENCHMARKS) | xargs -P $(PROCESSES) -I {} $(BIN)/python -m benchmarks.{} --quick
 
-clean:  ## Remove runs/ and .venv.
-	rm -rf runs .venv
+clean:  ## Remove runs/, site/ and .venv.
+	rm -rf runs site .venv

@@ -71,6 +71,11 @@ MLFLOW = [
     "alembic>=1.13,<2",  # with the next one for a store in a database, such as sqlite:///
     "sqlalchemy>=2,<3",
 ]
+DOCS = [
+    "mkdocs>=1.6,<2",
+    "mkdocs-material>=9.6,<10",
+    "mkdocstrings[python]>=1,<2",
+]
 TUNE = [
     *TRAIN,
     "optuna>=5,<6",
@@ -117,6 +122,7 @@ setup(
         "serve": SERVE,
         "dev": DEV,
         "bench": BENCH,
+        "docs": DOCS,
         "tune": TUNE,
         "mlflow": [*TRAIN, *SERVE, *MLFLOW],
         "gpu": GPU,

@@ -134,8 +134,8 @@ class Split(Section):
     ``as_of - 6d`` (``configs.windows.relative``).
     """
 
-    start: UtcDatetime
-    end: UtcDatetime
+    start: UtcDatetime = Field(description="the first moment that is in it, ISO 8601")
+    end: UtcDatetime = Field(description="the first moment after it")
 
     @property
     def days(self) -> float:
@@ -170,7 +170,7 @@ class Page(Section):
 class Evaluation(Section):
     """How results are judged."""
 
-    split: str = "test"
+    split: str = Field("test", description="the split that is judged")
     bootstrap: Count = Field(200, description="resamples of users for each interval")
     minimum_positives: CountOrNone = Field(
         MINIMUM_POSITIVES,
@@ -195,8 +195,8 @@ class Evaluation(Section):
 class Experiment(Section):
     """One experiment; the only thing that commands read settings from."""
 
-    name: SafeName
-    seed: Seed = 17
+    name: SafeName = Field(description="of the experiment; letters, digits, '_', '.' and '-'")
+    seed: Seed = Field(17, description="decides every random draw")
     as_of: UtcDatetime | None = Field(
         None,
         description=(
@@ -228,7 +228,9 @@ class Experiment(Section):
     )
     features: dict[SafeName, Feature] = Field(min_length=1)
     topics: dict[SafeName, Topic] = Field(default_factory=dict)
-    cross_topics: tuple[tuple[str, str], ...] = ()
+    cross_topics: tuple[tuple[str, str], ...] = Field(
+        (), description="pairs of topics; each pair of their values is a domain"
+    )
     backbone: Backbone = Backbone()
     pretrain: Pretrain = Pretrain()
     growth: Growth = Growth()

@@ -14,13 +14,13 @@ class Simulation(Section):
 
     rows: Count = Field(300_000, description="impressions over all days, about; --rows overrides")
     start: UtcDatetime = Field(description="beginning of the first day; every day lasts 24 hours")
-    days: Annotated[int, Field(ge=1, le=10_000)] = 14
+    days: Annotated[int, Field(ge=1, le=10_000)] = Field(14, description="of the log")
     time_zone: TimeZoneName = Field(
         "UTC", description="where meals are eaten: the period is read from the local hour"
     )
-    users: Count = 20_000
-    shops: Count = 2_000
-    cuisines: int = Field(20, ge=2, le=65_536)
+    users: Count = Field(20_000, description="who come back")
+    shops: Count = Field(2_000, description="that can be shown")
+    cuisines: int = Field(20, ge=2, le=65_536, description="kinds of shops")
     regions: Count = Field(
         4, description="delivery regions r1, r2, ...; a shop delivers in one of them"
     )

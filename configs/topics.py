@@ -43,7 +43,7 @@ class Topic(Section):
     ``contains``.
     """
 
-    column: str
+    column: str = Field(description="raw column that is read")
     values: tuple[Value, ...] = Field((), description="of a column of text")
     hours: dict[Value, str] = Field(
         default_factory=dict,
@@ -62,7 +62,7 @@ class Topic(Section):
             "of a column of lists; a row is of the first of them, in order, that its list holds"
         ),
     )
-    time_zone: TimeZoneName = "UTC"
+    time_zone: TimeZoneName = Field("UTC", description="of the hours")
 
     @field_validator("hours")
     @classmethod

@@ -23,8 +23,10 @@ class Debias(Section):
     (``trainer.training.intercepts``).
     """
 
-    feature: str
-    layers: tuple[Width, ...] = (16,)
+    feature: str = Field(
+        description="categorical feature that only training knows, such as the position"
+    )
+    layers: tuple[Width, ...] = Field((16,), description="widths of the tower's hidden layers")
 
 
 class Backbone(Section):
@@ -48,13 +50,17 @@ class Backbone(Section):
         ),
     )
     crosses: Depth = Field(0, description="DCN-v2 cross layers between embeddings and body")
-    embedding_dimension: Width = 16
+    embedding_dimension: Width = Field(
+        16, description="numbers of an id's vector, where its feature does not say"
+    )
     experts: Width = Field(4, description="of mmoe; of ple, those of each task in each level")
     shared_experts: Width = Field(
         2, description="of ple: those that all tasks share, in each level"
     )
     levels: Width = Field(2, description="of ple")
-    expert_layers: tuple[Width, ...] = Field((128, 64), min_length=1)
+    expert_layers: tuple[Width, ...] = Field(
+        (128, 64), min_length=1, description="widths of an expert's layers"
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description=(
@@ -62,9 +68,18 @@ class Backbone(Section):
             " is float32 in either"
         ),
     )
-    tower_layers: tuple[Width, ...] = Field((64,), min_length=1)
-    attention_layers: tuple[Width, ...] = (32,)
-    dropout: float = Field(0.0, ge=0.0, lt=1.0)
+    tower_layers: tuple[Width, ...] = Field(
+        (64,), min_length=1, description="widths of the hidden layers of each task's tower"
+    )
+    attention_layers: tuple[Width, ...] = Field(
+        (32,), description="widths of the hidden layers that weigh a list's entries"
+    )
+    dropout: float = Field(
+        0.0,
+        ge=0.0,
+        lt=1.0,
+        description="share of the units of a hidden layer that are left out in training",
+    )
     debias: Debias | None = None
 
     @field_validator("body")
@@ -103,8 +118,8 @@ class Teaching(Section):
 class Pretrain(Section):
     """How the backbone is trained."""
 
-    split: str = "pretrain"
-    validation: str = "validation"
+    split: str = Field("pretrain", description="the split that the backbone learns from")
+    validation: str = Field("validation", description="the split by which training is stopped")
     epochs: Count = Field(
         20,
         description=(
@@ -112,7 +127,7 @@ class Pretrain(Section):
             " are kept"
         ),
     )
-    batch_size: Count = 4096
+    batch_size: Count = Field(4096, description="rows of a step; of all workers together")
     learning_rate: Rate = Field(0.001, description="Adam, for everything but embeddings")
     embedding_learning_rate: Rate = Field(0.02, description="row-wise Adagrad, for embeddings")
     embedding_accumulator: Rate = Field(
@@ -122,7 +137,7 @@ class Pretrain(Section):
             " steps of a row"
         ),
     )
-    validations_per_epoch: Count = 1
+    validations_per_epoch: Count = Field(1, description="how often validation looks in an epoch")
     patience: Count = Field(
         2, description="validations without improvement after which training stops"
     )
@@ -164,8 +179,12 @@ class Kernel(Section):
         ),
     )
     width: Width = Field(50, description="d_e, the bottleneck of the encoder")
-    decoder_layers: tuple[Width, ...] = ()
-    activation: Literal["relu", "gelu", "tanh"] = "relu"
+    decoder_layers: tuple[Width, ...] = Field(
+        (), description="widths of the decoder's hidden layers"
+    )
+    activation: Literal["relu", "gelu", "tanh"] = Field(
+        "relu", description="after every layer but the last"
+    )
     residual: bool = Field(True, description="add to the backbone's logit; otherwise replace it")
     gate: Literal["none", "support"] = Field(
         "none",
@@ -246,8 +265,11 @@ class Activation(Section):
 class Finetune(Section):
     """How kernels are trained."""
 
-    split: str = "finetune"
-    validation: str = "validation"
+    split: str = Field("finetune", description="the split that kernels learn from")
+    validation: str = Field(
+        "validation",
+        description="the split that stops kernels and judges them, half of the users each",
+    )
     regulariser: Literal["moments", "variational", "coding_rate", "none"] = Field(
         "moments",
         description=(
@@ -287,7 +309,7 @@ class Finetune(Section):
         lt=1.0,
         description="share of the outside rows in the weight; of 'learned' the most it can be",
     )
-    epochs: Count = 3
+    epochs: Count = Field(3, description="of the kernel of all traffic")
     child_epochs: Count | None = Field(
         1, description="of kernels that start from another domain's; 'epochs' where null"
     )

@@ -22,8 +22,12 @@ class Transformer(Section):
     Transformer, section 2.2).
     """
 
-    blocks: Annotated[int, Field(ge=1, le=8)] = 1
-    heads: Annotated[int, Field(ge=1, le=16)] = 2
+    blocks: Annotated[int, Field(ge=1, le=8)] = Field(
+        1, description="of attention and a dense layer, one on another"
+    )
+    heads: Annotated[int, Field(ge=1, le=16)] = Field(
+        2, description="of attention; a vector is cut into as many parts"
+    )
 
 
 class _Categorical(Embedded):
@@ -120,8 +124,8 @@ class ListFeature(_Categorical):
     younger = frozenset({"weights", "along"})
 
     kind: Literal["list"]
-    max_length: ListLength = 20
-    shares: str | None = None
+    max_length: ListLength = Field(20, description="entries that are read; longer lists are cut")
+    shares: str | None = Field(None, description="categorical feature whose ids and table it uses")
     weights: str | None = Field(
         None,
         description=(

@@ -20,9 +20,13 @@ class Numbers(Section):
     ``quantile_buckets`` themselves.
     """
 
-    encoding: Encoding = "value"
-    bins: Bins = 32
-    quantile_buckets: QuantileBuckets | None = None
+    encoding: Encoding = Field(
+        "value", description="how a number enters the backbone: as it is, or as a learned vector"
+    )
+    bins: Bins = Field(32, description="pieces, frequencies or vectors of the encoding")
+    quantile_buckets: QuantileBuckets | None = Field(
+        None, description="embed the quantile bucket instead of feeding the number"
+    )
 
     @model_validator(mode="after")
     def _one_way_in(self) -> "Numbers":
@@ -64,7 +68,10 @@ class NumericFeature(Embedded):
         ),
     )
     log1p: bool = Field(False, description="sign(x) * log(1 + |x|) before anything else")
-    standardise: bool = True
+    standardise: bool = Field(
+        True,
+        description="take off the mean and divide by the deviation of the fitted rows",
+    )
     quantile_buckets: QuantileBuckets | None = Field(
         None, description="embed the quantile bucket instead of feeding the number"
     )
@@ -136,7 +143,7 @@ class VectorFeature(Embedded):
     kind: Literal["vector"]
     size: Annotated[int, Field(ge=1, le=4096, description="numbers of a row")]
     log1p: bool = Field(False, description="sign(x) * log(1 + |x|) before anything else")
-    standardise: bool = True
+    standardise: bool = Field(True, description="all its numbers by one mean and one deviation")
 
     @property
     def vector_size(self) -> int:
@@ -157,9 +164,11 @@ class NumberListFeature(OneColumn):
 
     kind: Literal["number_list"]
     along: str = Field(description="list whose entries the numbers belong to, one by one")
-    max_length: ListLength = 20
+    max_length: ListLength = Field(
+        20, description="entries that are read, as many as of the list that it stands along"
+    )
     log1p: bool = Field(False, description="sign(x) * log(1 + |x|) before anything else")
-    standardise: bool = True
+    standardise: bool = Field(True, description="take off the mean and divide by the deviation")
 
     @property
     def belongs_to(self) -> str:
@@ -181,8 +190,10 @@ class TimestampFeature(Embedded):
     read_as = "timestamp"
 
     kind: Literal["timestamp"]
-    parts: tuple[Literal["hour", "weekday"], ...] = ("hour", "weekday")
-    time_zone: TimeZoneName = "UTC"
+    parts: tuple[Literal["hour", "weekday"], ...] = Field(
+        ("hour", "weekday"), description="of the local moment that get a vector each"
+    )
+    time_zone: TimeZoneName = Field("UTC", description="whose clock is read")
 
     def output_names(self, name: str) -> tuple[str, ...]:
         return tuple(f"{name}_{part}" for part in self.parts)

@@ -18,8 +18,8 @@ class Vocabulary(Section):
     (``Experiment.fitted_on``) and nothing else.
     """
 
-    min_count: Count = 1
-    max_size: Count = 1_000_000
+    min_count: Count = Field(1, description="rows that a value needs to have an id of its own")
+    max_size: Count = Field(1_000_000, description="values that have one, the most frequent first")
 
 
 class FeatureSettings(Section):
@@ -43,7 +43,9 @@ class FeatureSettings(Section):
     read_as: ClassVar[ReadAs]
     training_only: ClassVar[frozenset[str]] = frozenset({"side", "dimension"})
     younger: ClassVar[frozenset[str]] = frozenset()
-    side: Side
+    side: Side = Field(
+        description="whose property it is; a request sends what is the item's for every candidate"
+    )
     gives_value_ids: ClassVar[bool] = False
     computed_by: ClassVar[str] = ""
 

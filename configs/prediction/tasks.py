@@ -85,8 +85,8 @@ class Entire(Section):
     where the earlier label is 1 (ESMM, Ma et al. 2018, section 2.2).
     """
 
-    name: Identifier
-    loss_weight: Weight = 1.0
+    name: Identifier = Field(description="of the product, under which it is served")
+    loss_weight: Weight = Field(1.0, description="of its loss in the sum of all")
     ranking_loss: RankingLoss | None = _RANKING_LOSS
 
 
@@ -128,7 +128,9 @@ class Task(Section):
             " does not); what is served stays calibrated"
         ),
     )
-    loss_weight: Weight = 1.0
+    loss_weight: Weight = Field(
+        1.0, description="of its own loss in the sum of all; 0 where only the product is learned"
+    )
     ranking_loss: RankingLoss | None = _RANKING_LOSS
     matured_after: Weight = Field(
         0.0,

@@ -19,8 +19,8 @@ class Range(Section):
     ``choices``.
     """
 
-    low: Bound | None = None
-    high: Bound | None = None
+    low: Bound | None = Field(None, description="the least that is tried")
+    high: Bound | None = Field(None, description="the most that is tried")
     log: bool = Field(False, description="even in the logarithm: for rates and widths")
     choices: tuple[Any, ...] = Field((), description="of any kind: numbers, texts, lists, sections")
 

@@ -1,0 +1,57 @@
+"""What ends a strict build beside MkDocs's own warnings, and what is made of a page's HTML."""
+
+from typing import Any, cast
+
+import pytest
+
+from docs.generate.hooks import (
+    foreign_addresses,
+    on_page_content,
+    on_page_markdown,
+    stumbling_blocks,
+)
+
+NOWHERE = cast(Any, None)
+
+
+@pytest.mark.parametrize(
+    ("html", "problems"),
+    [
+        ('<h1 id="a">A</h1><h2>B</h2><h3>C</h3><h2>D</h2><img alt="a cat" src="cat.svg">', 0),
+        ("<h1>A</h1><h3>C</h3>", 1),
+        ("<h2>A</h2><h3>C</h3>", 1),
+        ("<h1>A</h1><h1>B</h1>", 1),
+        ('<h1>A</h1><img src="cat.svg">', 1),
+        ('<h1>A</h1><img alt="" src="cat.svg">', 1),
+    ],
+)
+def test_what_a_screen_reader_stumbles_over_is_found(html: str, problems: int) -> None:
+    assert len(stumbling_blocks(html)) == problems
+
+
+def test_what_is_fetched_from_elsewhere_is_found() -> None:
+    foreign = "https://fonts.example/a"
+    assert foreign_addresses(f'<link rel="stylesheet" href="{foreign}">') == [foreign]
+    assert foreign_addresses(f'<script defer src="{foreign}"></script>') == [foreign]
+    assert foreign_addresses('<img alt="x" src="//b.example/c.png">') == ["//b.example/c.png"]
+    assert foreign_addresses(f'<a href="{foreign}">a link to follow</a>') == []
+    assert foreign_addresses('<script src="assets/a.js"></script><img src="a.svg">') == []
+
+
+def test_tables_scroll_by_themselves_and_have_names() -> None:
+    table = "<table><tr><td>1</td></tr></table>"
+    html = on_page_content(f"<h1>A</h1>{table}<p>b</p>{table}", NOWHERE, NOWHERE, NOWHERE)
+    assert html.count('class="table" role="region" tabindex="0"') == 2
+    assert 'aria-label="Table 1"' in html and 'aria-label="Table 2"' in html
+    assert html.count(f">{table}</div>") == 2
+
+
+def test_pictures_follow_the_site_s_own_switch() -> None:
+    picture = (
+        '<picture>\n  <source media="(prefers-color-scheme: dark)" srcset="a-dark.svg">\n'
+        '  <img alt="words" src="a-light.svg" width="440">\n</picture>'
+    )
+    html = on_page_markdown(f"a\n\n{picture}\n\nb", NOWHERE, NOWHERE, NOWHERE)
+    assert "<picture" not in html
+    for mode in ("light", "dark"):
+        assert f'<img alt="words" src="a-{mode}.svg#only-{mode}" width="440">' in html
