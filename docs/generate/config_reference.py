@@ -20,7 +20,7 @@ key.path=value` changes a key for one command. "Needed" says that there is no de
 that a section has the defaults of its own table, and `~` is null.
 
 """
-_COLUMNS = "| key | type | default | bounds | |\n|---|---|---|---|---|\n"
+_COLUMNS = "| key | type | default | bounds | meaning |\n|---|---|---|---|---|\n"
 
 
 def anchor(title: str, separator: str = "-") -> str:
@@ -171,6 +171,15 @@ _BOUNDS = {
 }
 
 
+def _number(value: Any) -> str:
+    """As a config has it; a power of two that nobody would write out as one."""
+    if not isinstance(value, int | float) or value < 1_000:
+        return str(value)
+    whole = int(value)
+    is_power = whole > 2**31 and whole & (whole - 1) == 0
+    return f"2^{whole.bit_length() - 1}" if is_power else f"{whole:_}"
+
+
 def _bounds(node: Schema, schema: Schema) -> Iterator[str]:
     """What a value has to keep, in words; of a list also what each of its items has."""
     for choice in node.get("anyOf", []):
@@ -178,7 +187,7 @@ def _bounds(node: Schema, schema: Schema) -> Iterator[str]:
     for key, words in _BOUNDS.items():
         if key in node:
             value = node[key]
-            yield words.format(f"{value:_}" if isinstance(value, int) else f"{value}")
+            yield words.format(_number(value))
     items = node.get("items")
     if isinstance(items, dict) and "$ref" not in items:
         yield from (f"each {words}" for words in _bounds(items, schema))

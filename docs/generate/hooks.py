@@ -4,7 +4,7 @@ page's HTML needs beside MkDocs's own.
 
 import logging
 import re
-from itertools import count, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -57,15 +57,15 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
     """
     for problem in stumbling_blocks(html):
         _LOG.warning("%s: %s", page.file.src_uri, problem)
-    numbers = count(1)
+    return re.sub(r"<table>.*?</table>", _framed, html, flags=re.DOTALL)
 
-    def framed(table: re.Match[str]) -> str:
-        label = f"Table {next(numbers)}"
-        return (
-            f'<div class="table" role="region" tabindex="0" aria-label="{label}">{table[0]}</div>'
-        )
 
-    return re.sub(r"<table>.*?</table>", framed, html, flags=re.DOTALL)
+def _framed(table: re.Match[str]) -> str:
+    """A table in a frame that is named by its columns."""
+    columns = re.findall(r"<th\b[^>]*>(.*?)</th>", table[0], re.DOTALL)
+    words = ", ".join(filter(None, (re.sub(r"<[^>]+>", "", one).strip() for one in columns)))
+    label = f"Table: {words}".replace('"', "&quot;")
+    return f'<div class="table" role="region" tabindex="0" aria-label="{label}">{table[0]}</div>'
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:

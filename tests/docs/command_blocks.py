@@ -22,6 +22,7 @@ _BLOCK = re.compile(
 )
 _SHELL = """
 set -euo pipefail
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 source() { :; }
 python() {
     if [[ $2 == serving.server ]]; then exec "$PYTHON" "$@" &>>server.log ASK>&- ANSWER<&-; fi
