@@ -337,6 +337,7 @@ def imported(path: Path) -> Iterator[str]:
                 "tests",
                 "benchmarks",
                 "release",
+                "docs",
             }:
                 yield name
 
@@ -391,6 +392,7 @@ def of_a_peer(path: Path) -> bool:
             [path for path in sources("tests") + sources("benchmarks") if not of_a_peer(path)],
             {"serve", "train", "dev", "bench"},
         ),
+        (sources("docs"), {"docs"}),
     ],
     ids=[
         "what a Beam worker runs",
@@ -401,6 +403,7 @@ def of_a_peer(path: Path) -> bool:
         "what scores archives",
         "what exports",
         "tests and benchmarks",
+        "what builds the documentation",
     ],
 )
 def test_every_import_is_promised_by_a_dependency(

@@ -91,12 +91,16 @@ def run_page(page: Path, folder: Path, replaced: Mapping[str, str]) -> str:
         )
     os.close(asked)
     os.close(answered)
-    with os.fdopen(ask, "rb") as questions, os.fdopen(answer, "w") as answers:
-        while words := _question(questions):
-            code = run_module(words, folder)
-            with contextlib.suppress(BrokenPipeError):
-                print(code, file=answers, flush=True)
-    assert shell.wait() == 0, f"{page.name}:\n{output.read_text()}"
+    with shell, os.fdopen(ask, "rb") as questions, os.fdopen(answer, "w") as answers:
+        try:
+            while words := _question(questions):
+                code = run_module(words, folder)
+                with contextlib.suppress(BrokenPipeError):
+                    print(code, file=answers, flush=True)
+        except BaseException:
+            shell.terminate()
+            raise
+    assert shell.returncode == 0, f"{page.name}:\n{output.read_text()}"
     return output.read_text()
 
 

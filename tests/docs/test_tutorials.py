@@ -132,8 +132,10 @@ def test_new_domain(wider: Path) -> None:
 
 def test_tensorflow_serving(wider: Path) -> None:
     said = walk("tensorflow-serving", wider)
-    assert len(rows_of(wider / "runs" / "tour" / "home.jsonl")) == REQUESTS
-    assert "scene=home" in said
+    answers = rows_of(wider / "runs" / "tour" / "home.jsonl")
+    assert len(answers) == REQUESTS
+    assert {answer["served_domain"] for answer in answers} <= {"scene=home", "all", "backbone"}
+    assert "conversion_all" in said
 
 
 def test_daily_loop(wider: Path) -> None:

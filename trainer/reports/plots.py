@@ -147,7 +147,9 @@ def note_undefined(axes: Axes, x: float, place: int, words: str = UNDEFINED) -> 
 
 
 def legend(figure: Figure, axes: Axes, entries: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
-    """Below the panel."""
+    """Below the panel; none of no entries, such as where every figure is undefined."""
+    if not entries:
+        return
     for name, style in entries:
         axes.plot([], [], linestyle="", markersize=5, label=name, **style)
     figure.legend(

@@ -13,6 +13,7 @@ from tests.browser import Page, assert_loads_nothing, open_page
 from tests.trainer.reports.made_results import make_older_result, make_result
 from trainer.metrics.results import EvaluationResult
 from trainer.reports.html_report import write_report
+from trainer.reports.plots import legend, panel
 from trainer.reports.text_table import show_gain, show_gain_over_all, show_pair
 
 HISTORY = [
@@ -279,3 +280,9 @@ def test_who_taught_the_backbone_is_said(job):
         "The backbone was taught by runs/<big>: backbone abababababab with kernels (domain and"
         " version) all 2, scene=home 1." in Page(write_report(job).read_text(encoding="utf-8")).text
     )
+
+
+def test_a_panel_of_undefined_figures_has_no_legend() -> None:
+    figure, axes = panel(1.0, left=0.5, bottom=0.5)
+    legend(figure, axes, [])  # a warning is an error here
+    assert not figure.legends
