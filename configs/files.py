@@ -154,6 +154,33 @@ def atomic_directory(target: Path, *, replace: bool = False) -> Iterator[Path]:
         sync(target.parent)
 
 
+@contextmanager
+def replaced_folder(output: Path, mark: str) -> Iterator[Path]:
+    """A folder to fill that takes the place of what a command made there before; nothing is left
+    where anything goes wrong.
+
+    Args:
+      output: may exist where it is empty, or holds the mark.
+      mark: name of the file by which the command knows its own folders; the block writes it.
+
+    Raises:
+      InputError: ``output`` is no folder of this command, or cannot be written.
+    """
+    output = output.resolve()
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: is a file; expected a folder to write")
+    try:
+        if output.exists() and any(output.iterdir()) and not (output / mark).is_file():
+            raise InputError(
+                f"{output}: holds files but no {mark}; expected a new or empty folder, or one that"
+                " this command made, to replace"
+            )
+        with atomic_directory(output, replace=True) as new:
+            yield new
+    except OSError as error:
+        raise InputError(f"{output}: cannot be written: {error.strerror or error}") from None
+
+
 def publish(moves: Iterable[tuple[Path, Path]]) -> None:
     """Renames files and folders, in order, once all of them is on disk; the renames are too when
     this returns. A file that is there already is replaced. Folders of the targets are made.

@@ -8,8 +8,6 @@ config, seed and library versions give the same bytes.
 
 import argparse
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from configs import ConfigError, Experiment, InputError
+from configs import ConfigError, Experiment
 from configs.cli import CommandParser, add_config_arguments, read_config, run
-from configs.files import atomic_directory, write_unsynced
+from configs.files import replaced_folder, write_unsynced
 from configs.progress import tracked
 from configs.schema import Split
 from preprocessing.auc import roc_auc
@@ -59,7 +57,7 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
     marketplace = marketplace_of(experiment, rows)
     settings, names = marketplace.settings, TruthNames.of(experiment.tasks)
     days: list[Outcomes] = []
-    with _replaced_whole(output) as folder:
+    with replaced_folder(output, SIMULATION) as folder:
         (folder / "truth").mkdir()
         requests = 0
         for day in tracked("simulate", range(settings.days), "days"):
@@ -147,29 +145,6 @@ def _best_auc(rows: Outcomes, names: TruthNames) -> dict[str, float | None]:
         names.order: roc_auc(rows["conversion"][clicked], rows["order_rate"][clicked]),
         names.both: roc_auc(rows["conversion"], rows["click_rate"] * rows["order_rate"]),
     }
-
-
-@contextmanager
-def _replaced_whole(output: Path) -> Iterator[Path]:
-    """A new folder beside ``output`` that takes its place at the end, and vanishes if anything goes
-    wrong before.
-
-    Raises:
-      InputError: ``output`` is no folder of this command, or cannot be written.
-    """
-    output = output.resolve()
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: is a file; expected a folder to write")
-    try:
-        if output.exists() and any(output.iterdir()) and not (output / SIMULATION).is_file():
-            raise InputError(
-                f"{output}: holds files but no {SIMULATION}; expected a new or empty folder, or an"
-                " earlier simulation to replace"
-            )
-        with atomic_directory(output, replace=True) as aside:
-            yield aside
-    except OSError as error:
-        raise InputError(f"{output}: cannot be written: {error.strerror or error}") from None
 
 
 def _render(summary: Summary, names: TruthNames) -> str:

@@ -1,0 +1,1 @@
+"""Logs of the studies, made from the files that their sources publish, and their rules."""
