@@ -42,10 +42,11 @@ SHOWN = {
 
 _GAIN = re.compile(r"([+-]\d+\.\d+) \[([+-]\d+\.\d+), ([+-]\d+\.\d+)\]")
 _WIDTH, _NAMES_WIDTH, _HEIGHT = 3.6, 2.8, 6.9  # inches: of a task, of the names, of all
-_COLOURS = {
+COLOURS = {
     "light": {"ink": "#1f2328", "soft": "#57606a", "grid": "#d0d7de", "kernel": "#bc4c00"},
     "dark": {"ink": "#e6edf3", "soft": "#9da7b3", "grid": "#30363d", "kernel": "#f0883e"},
 }
+"""Of the page: ink, soft ink, lines of the grid, and what is drawn of kernels."""
 
 
 @dataclass(frozen=True)
@@ -197,7 +198,7 @@ def main() -> None:
     """Writes ``docs/images/results-light.svg`` and ``docs/images/results-dark.svg``."""
     CommandParser(prog="python -m benchmarks.results_plot", description=__doc__).parse_args()
     gains = read_gains((DOCS / "results.md").read_text(encoding="utf-8"))
-    for name, colours in _COLOURS.items():
+    for name, colours in COLOURS.items():
         write_bytes(DOCS / "images" / f"results-{name}.svg", draw(gains, colours).encode())
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from configs.cli import CommandParser, run, share, whole_number
 from configs.errors import InputError
+from configs.files import write_json
 from preprocessing.plain_text import align
 
 _SEED, _USERS = 17, 0.32
@@ -49,13 +50,16 @@ def _render(summary: dict[str, Any]) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from benchmarks.datasets.globo_rules import check_rules
+    from benchmarks.datasets.globo_rules import check_rules, report_of
 
     rules = check_rules(arguments.input)
+    if arguments.report:
+        arguments.report.parent.mkdir(parents=True, exist_ok=True)
+        write_json(arguments.report, report_of(rules))
     if arguments.json:
         print(json.dumps([vars(rule) for rule in rules], indent=1))
     else:
-        table = [["rule", "seen on", "", "broken"]]
+        table = [["rule", "seen on", "what", "broken"]]
         table += [[rule.text, f"{rule.seen:,}", rule.of, f"{rule.broken:,}"] for rule in rules]
         print("\n".join(line.rstrip() for line in align(table)))
     if broken := [rule.text for rule in rules if not rule.holds]:
@@ -89,6 +93,12 @@ def _arguments() -> argparse.Namespace:
     check = actions.add_parser("check", help="hold such logs against their rules")
     check.add_argument(
         "--input", type=Path, required=True, metavar="DIR", help="folder with a file a day"
+    )
+    check.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write the table as JSON for benchmarks.figures, too",
     )
     for action in (globo, check):
         action.add_argument("--json", action="store_true", help="print JSON instead of text")

@@ -5,7 +5,7 @@ The log is a part of all clicks, so a rule is seen only where rows tell of it, a
 many it was.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -78,6 +78,15 @@ def check_rules(folder: Path) -> list[Rule]:
       InputError: there are no such files, or one cannot be read or lacks a column.
     """
     return list(_rules(_Log.read(folder)))
+
+
+def report_of(rules: Sequence[Rule]) -> dict[str, Any]:
+    """The rules as a report in the form of a study's, whose table ``benchmarks.figures`` writes
+    into docs.
+    """
+    rows = [{"cells": [rule.text, rule.seen, rule.of, rule.broken]} for rule in rules]
+    table = {"title": "rules", "columns": ["rule", "seen on", "what", "broken"], "rows": rows}
+    return {"study": "globo_rules", "sections": [{"id": "rules", "tables": [table]}]}
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ def test_a_table_may_have_any_tasks(tasks: list[str]) -> None:
     rows = [f"| {name} | " + " ".join([gain] * len(tasks)) + " 0.6 |" for name in SHOWN]
     gains = read_gains("\n".join([header, "|---|", *rows]))
     assert all(list(found) == tasks for found in gains.values())
-    drawing = draw(gains, results_plot._COLOURS["light"])
+    drawing = draw(gains, results_plot.COLOURS["light"])
     assert all(f">{task}</text>" in drawing for task in tasks)
 
 
@@ -65,9 +65,9 @@ def test_the_committed_plot_shows_today_s_figures(colours: str) -> None:
 
 def test_text_stays_text_and_equal_figures_give_equal_files() -> None:
     gains = read_gains(RESULTS)
-    drawing = draw(gains, results_plot._COLOURS["dark"])
+    drawing = draw(gains, results_plot.COLOURS["dark"])
     assert all(f">{name}</text>" in drawing for name in SHOWN.values())
-    assert drawing == draw(gains, results_plot._COLOURS["dark"])
+    assert drawing == draw(gains, results_plot.COLOURS["dark"])
 
 
 def test_the_command_writes_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Tables and plots of README and docs, written in place from what the studies leave."""

@@ -1,0 +1,67 @@
+"""Places of a page between markers: ``<!-- figures: NAME -->`` above and ``<!-- end -->`` below."""
+
+import re
+from collections.abc import Mapping
+
+from configs.errors import InputError
+
+_BEGIN = re.compile(r"^<!-- figures: (\S+)(?:; without (.+?))? -->$")
+_END = "<!-- end -->"
+
+
+class MarkedPage:
+    """A page's text, and what stands between its markers.
+
+    Attributes:
+      without: name -> titles of the columns that the page leaves out.
+    """
+
+    def __init__(self, text: str, name: str) -> None:
+        """Reads the markers.
+
+        Args:
+          text: the page.
+          name: of the page, for errors.
+
+        Raises:
+          InputError: a marker has no end or no beginning, or a name is there twice.
+        """
+        self._lines = text.splitlines(keepends=True)
+        self._places: dict[str, tuple[int, int]] = {}
+        self.without: dict[str, tuple[str, ...]] = {}
+        opened: tuple[str, int] | None = None
+        for number, line in enumerate(self._lines):
+            begins, ends = _BEGIN.match(line.rstrip()), line.rstrip() == _END
+            if (begins and opened) or (ends and not opened):
+                raise InputError(
+                    f"{name}:{number + 1}: {line.strip()}: expected"
+                    f" {_END if opened else 'a <!-- figures: NAME --> above it'}"
+                )
+            if begins:
+                opened = (begins[1], number + 1)
+                if begins[1] in self._places:
+                    raise InputError(f"{name}:{number + 1}: figures '{begins[1]}' are there twice")
+                self.without[begins[1]] = tuple(filter(None, (begins[2] or "").split(", ")))
+            if ends and opened:
+                self._places[opened[0]] = (opened[1], number)
+                opened = None
+        if opened:
+            raise InputError(f"{name}:{opened[1]}: figures '{opened[0]}': expected {_END} below")
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the figures, in the page's order."""
+        return list(self._places)
+
+    def content(self, name: str) -> str:
+        """What stands between two markers, without the empty lines around it."""
+        start, end = self._places[name]
+        return "".join(self._lines[start:end]).strip("\n")
+
+    def replaced(self, contents: Mapping[str, str]) -> str:
+        """The page with other contents between some of its markers."""
+        lines = list(self._lines)
+        for name, content in contents.items():
+            start, end = self._places[name]
+            lines[start:end] = [f"\n{content}\n\n"] + [""] * (end - start - 1)
+        return "".join(lines)

@@ -1,0 +1,107 @@
+"""Tables of a study's report as Markdown, and the README's table of gains."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.method.text import MISSING, plain, show_cell
+from configs.errors import InputError
+
+GAINS = "gains"
+"""Name of the README's table, which is made of two tables of ``docs/results.md``."""
+
+_TEST, _FAR = "globo/main/test", "globo/main/far_test"
+_MEMORY = "kernels with [memory](docs/config.md#memory), by hour"
+_ROWS = (
+    ("kernels, active ones", _TEST, "kernels, active ones"),
+    ("kernels, active or not", _TEST, "kernels"),
+    ("kernel of all traffic", _TEST, "kernel of all traffic"),
+    (_MEMORY, _TEST, "kernels with memory, by hour"),
+    ("kernels, active ones, three days later", _FAR, "kernels, active ones"),
+    ("kernels with memory, three days later", _FAR, "kernels with memory, by hour"),
+)
+"""What a row is called, the table that it is of, and what it is called there."""
+
+_TITLES = ("on the two test days, AUC points", "CTR, mean", "by seed", "CTCVR, mean", "by seed")
+
+Cells = list[list[str]]
+"""Titles, then rows."""
+
+
+def study_table(report: Mapping[str, Any], name: str) -> Cells:
+    """A table of a study's report as texts; methods that have not run are left out.
+
+    Args:
+      report: as a study leaves it (``report.json``).
+      name: ``STUDY/SECTION/SPLIT``; a number from 0 in place of the split where tables are of none.
+
+    Raises:
+      InputError: the report has no such table.
+    """
+    _, section, which = name.split("/")
+    tables = [
+        table
+        for found in report["sections"]
+        if found["id"] == section
+        for table in found.get("tables") or ()
+    ]
+    wanted = [
+        table
+        for number, table in enumerate(tables)
+        if which == str(number) or table["title"] == f"split '{which}'"
+    ]
+    if not wanted:
+        titles = ", ".join(table["title"] for table in tables) or "none"
+        raise InputError(f"figures '{name}': the report has no such table; there are: {titles}")
+    rows = [[show_cell(cell) for cell in row["cells"]] for row in wanted[0]["rows"] if row["cells"]]
+    return [
+        [plain(column) for column in wanted[0]["columns"]],
+        *(row for row in rows if set(row[1:]) != {MISSING}),
+    ]
+
+
+def without(cells: Cells, titles: Sequence[str], name: str) -> Cells:
+    """A table less some columns. Raises ``InputError`` where there is no such column."""
+    if unknown := set(titles) - set(cells[0]):
+        raise InputError(
+            f"figures '{name}': no column {', '.join(sorted(unknown))}; there are:"
+            f" {', '.join(cells[0])}"
+        )
+    kept = [place for place, title in enumerate(cells[0]) if title not in titles]
+    return [[row[place] for place in kept] for row in cells]
+
+
+def markdown(cells: Cells) -> str:
+    """A table as Markdown has it."""
+    titles, *rows = (f"| {' | '.join(row)} |" for row in _escaped(cells))
+    return "\n".join([titles, "|" + "---|" * len(cells[0]), *rows])
+
+
+def read_markdown(text: str) -> Cells:
+    """The cells of a table that ``markdown`` wrote."""
+    titles, _, *rows = (
+        [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        for line in text.splitlines()
+    )
+    return [titles, *rows]
+
+
+def gains_table(tables: Mapping[str, str]) -> str:
+    """The README's table of gains.
+
+    Args:
+      tables: name -> Markdown of the tables of ``docs/results.md``.
+
+    Raises:
+      InputError: a table, or a row of it, is not there.
+    """
+    rows = []
+    for title, name, method in _ROWS:
+        found = {row[0]: row for row in read_markdown(tables[name])} if name in tables else {}
+        if method not in found:
+            raise InputError(f"docs/results.md: figures '{name}' have no row: {method}")
+        rows.append([title, *found[method][1 : len(_TITLES)]])
+    return markdown([list(_TITLES), *rows])
+
+
+def _escaped(cells: Cells) -> Cells:
+    return [[cell.replace("|", "\\|") for cell in row] for row in cells]
