@@ -12,7 +12,7 @@ from typing import Any
 from configs.cli import CommandParser, run, share, whole_number
 from configs.errors import InputError
 from configs.files import write_json
-from preprocessing.plain_text import align
+from preprocessing.plain_text import fit
 
 _SEED, _USERS = 17, 0.32
 
@@ -61,7 +61,7 @@ def _check(arguments: argparse.Namespace) -> None:
     else:
         table = [["rule", "seen on", "what", "broken"]]
         table += [[rule.text, f"{rule.seen:,}", rule.of, f"{rule.broken:,}"] for rule in rules]
-        print("\n".join(line.rstrip() for line in align(table)))
+        print("\n".join(fit(table)))
     if broken := [rule.text for rule in rules if not rule.holds]:
         raise InputError(f"{arguments.input}: not so everywhere: {'; '.join(broken)}")
 

@@ -14,17 +14,19 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeGuard
 
-from trainer.metrics.formatting import align, is_number
+from preprocessing.plain_text import align, side_by_side, terminal_width
+from trainer.metrics.formatting import is_number
 
 MISSING = "-"
 """What stands for a value that there is not."""
 
 _WIDTH = 130
+"""Characters of a line at most."""
 
 
 def render_text(result: Mapping[str, Any]) -> str:
-    """The result's texts and tables, 130 columns wide: a wider table continues below, its first
-    column repeated.
+    """The result's texts and tables, as wide as the terminal and at most 130 columns: a wider table
+    continues below, its first column repeated.
 
     Args:
       result: the study's result as described above.
@@ -205,12 +207,15 @@ def _paragraphs(text: str | None) -> list[str]:
     return [
         line
         for paragraph in paragraphs(text)
-        for line in ("", *textwrap.wrap(paragraph, _WIDTH - 30))
+        for line in ("", *textwrap.wrap(paragraph, min(_WIDTH - 30, _width())))
     ]
 
 
 def _table(table: Mapping[str, Any]) -> list[str]:
-    lines = [plain(table["title"]), *textwrap.wrap(plain(table.get("note") or ""), _WIDTH - 30)]
+    lines = [
+        plain(table["title"]),
+        *textwrap.wrap(plain(table.get("note") or ""), min(_WIDTH - 30, _width())),
+    ]
     headed = list(headed_rows(table))
     starred = any(row.get("emphasis") for _, row in headed)
     columns = [plain(column) for column in table["columns"]]
@@ -224,7 +229,7 @@ def _table(table: Mapping[str, Any]) -> list[str]:
             ]
         )
     numeric = numeric_columns(table)
-    for places in _chunks(rows):
+    for places in side_by_side(rows, _width()):
         part = [[row[place] for place in places] for row in rows]
         title, *shown = align(part, right={columns[place] for place in places if numeric[place]})
         lines += ["", title]
@@ -233,13 +238,5 @@ def _table(table: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _chunks(rows: Sequence[Sequence[str]]) -> Iterator[list[int]]:
-    """The columns that stand side by side: the first, and as many others as fit beside it."""
-    widths = [max(len(cell) for cell in column) + 2 for column in zip(*rows, strict=True)]
-    places = [0]
-    for place in range(1, len(widths)):
-        if len(places) > 1 and sum(widths[other] for other in places) + widths[place] > _WIDTH:
-            yield places
-            places = [0]
-        places.append(place)
-    yield places
+def _width() -> int:
+    return min(_WIDTH, terminal_width())

@@ -19,7 +19,7 @@ from trainer.data.dataset import Dataset
 from trainer.distillation.teacher import Teacher
 from trainer.evaluation.comparison import compare as compare_logits
 from trainer.job import Job
-from trainer.metrics.formatting import align
+from trainer.metrics.formatting import fit
 from trainer.metrics.results import Comparison
 
 BATCHES = (200, 4096)
@@ -80,7 +80,7 @@ def render(found: Found) -> str:
         size = [f"{of[part]:,}" if part in of else "" for part in ("tables", "dense")]
         speed = [f"{of['rows_per_s'][b]:,.0f}" if "rows_per_s" in of else "" for b in BATCHES]
         rows.append([name, *cells, *size, *speed])
-    return "\n".join(cells.rstrip() for cells in align(rows, ())) + "\n"
+    return "\n".join(fit(rows, ())) + "\n"
 
 
 def _cell(figure: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """A comparison as plain text, and the cells of its tables."""
 
 from operations.drift.drift_result import DriftResult, FeatureDrift, RowsRead, Shares
-from preprocessing.plain_text import align, printable
+from preprocessing.plain_text import fit, printable, wrap
 
 _MOST_DOMAINS = 20
 
@@ -13,11 +13,13 @@ def render_text(result: DriftResult) -> str:
     if result.age and not result.age.pretrain:
         lines.append(result.age.says)
     cells = feature_cells(result)
-    lines += ["", *align(cells, cells[0][1:-1])]
+    lines = [part for line in lines for part in wrap(line)]
+    lines += ["", *fit(cells, cells[0][1:-1])]
     if result.calibration:
         cells = calibration_cells(result, _MOST_DOMAINS)
-        lines += ["", *align(cells, cells[0][2:])]
-    lines += [f"not compared: {name}: {why}" for name, why in result.not_compared.items()]
+        lines += ["", *fit(cells, cells[0][2:])]
+    for name, why in result.not_compared.items():
+        lines += wrap(f"not compared: {name}: {why}")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

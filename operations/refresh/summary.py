@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from configs.section import Section, UtcDatetime
-from trainer.metrics.formatting import align
+from preprocessing.plain_text import fit, terminal_width, wrap
 
 RELEASED, UNCHANGED, REFUSED = "released", "unchanged", "refused"
 
@@ -107,7 +107,7 @@ class Summary(Section):
 
 def render(summary: Summary) -> str:
     """The summary as lines for people, the outcome first and the reasons under it."""
-    return "\n".join(_lines(summary))
+    return "\n".join(part for line in _lines(summary) for part in wrap(line))
 
 
 def _lines(summary: Summary) -> Iterator[str]:
@@ -135,7 +135,8 @@ def _lines(summary: Summary) -> Iterator[str]:
     if summary.report:
         yield f"  report: {summary.report}"
     if summary.domains:
-        yield from (f"  {line.rstrip()}" for line in align(_table(summary), ("before", "now")))
+        table = fit(_table(summary), ("before", "now"), terminal_width() - 2)
+        yield from (f"  {line}".rstrip() for line in table)
 
 
 def _auc(auc: Auc) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from configs import InputError
 from configs.cli import CommandParser, run
 from preprocessing.filesystem import folder_argument
-from preprocessing.plain_text import align
+from preprocessing.plain_text import fit
 from preprocessing.remote.scratch import add_scratch_argument, is_remote, scratch_folder
 
 
@@ -66,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = [
         f"rows: {splits}; {compared}",
         "",
-        *align(feature_cells(profile), (*numbers, "distance")),
+        *fit(feature_cells(profile), (*numbers, "distance")),
         "",
-        *align(labels, labels[0][1:]),
+        *fit(labels, labels[0][1:]),
     ]
     if changes := change_lines(profile):
         lines += ["", *changes]

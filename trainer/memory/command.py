@@ -10,7 +10,7 @@ from preprocessing.dataset.manifest import as_of_dataset, load_manifest
 from preprocessing.filesystem import folder_argument
 from trainer.job import Job
 from trainer.memory.memory_store import MemoryStore
-from trainer.metrics.formatting import align
+from trainer.metrics.formatting import fit
 
 _DESCRIPTION = """Refresh what a job's kernels remember, and choose what is served.
 
@@ -128,7 +128,7 @@ def _list(store: MemoryStore, as_json: bool) -> None:
     elif store.versions():
         titles = ["version", "until", "keys", "memory", ""]
         rows = [_line(store, version) for version in store.versions()]
-        print("\n".join(line.rstrip() for line in align([titles, *rows], titles[:1])))
+        print("\n".join(fit([titles, *rows], titles[:1])))
     else:
         print(
             f"{store.folder}: no memory yet; trainer.task finetune with a memory section makes it"

@@ -1,6 +1,7 @@
 """Figures as people read them: titles, points, columns of one width."""
 
 from preprocessing.plain_text import align as align
+from preprocessing.plain_text import fit as fit
 
 METRIC_TITLES = {
     "auc": "AUC",

@@ -11,7 +11,7 @@ from configs import InputError
 from configs.cli import add_config_arguments
 from preprocessing.filesystem import folder_argument
 from trainer.job import Job
-from trainer.metrics.formatting import align
+from trainer.metrics.formatting import fit
 from trainer.registry.history import render_history
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.overview import overview, overview_json, render_overview
@@ -131,7 +131,7 @@ def _history(job: Job, arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([event.model_dump(mode="json") for event in events], indent=1))
     elif events:
-        print("\n".join(line.rstrip() for line in align(render_history(events), ())))
+        print("\n".join(fit(render_history(events), ())))
     else:
         print(f"{job.history}: nothing yet; it is written when what is served changes")
 

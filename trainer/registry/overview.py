@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from configs import InputError
-from trainer.metrics.formatting import align
+from trainer.metrics.formatting import fit
 from trainer.metrics.results import Comparison
 from trainer.metrics.task_metrics import UNDEFINED
 from trainer.registry.decision import Decision
@@ -125,7 +125,7 @@ def render_overview(lines: Iterable[Overview], tasks: Sequence[str]) -> str:
     titles = ["domain", "active", "versions", "stored", "rows"]
     gains = [f"{task.upper()}-AUC gain" for task in tasks]
     rows = [[*titles, *gains, "on validation"], *(_cells(line, tasks) for line in lines)]
-    return "\n".join(cells.rstrip() for cells in align(rows, ("active", "rows")))
+    return "\n".join(fit(rows, ("active", "rows")))
 
 
 def gain_cell(figure: Comparison | None) -> str:

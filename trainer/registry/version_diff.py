@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from configs.section import Section
-from trainer.metrics.formatting import METRIC_TITLES, align, is_number
+from trainer.metrics.formatting import METRIC_TITLES, fit, is_number
 from trainer.metrics.results import TaskComparisons
 from trainer.metrics.score_shift import TOP, shift_figures
 from trainer.registry.kernel_registry import KernelStore, StoredKernel
@@ -101,8 +101,7 @@ def render_diff(difference: Difference) -> str:
     for title, rows in _tables(difference):
         columns = ["first", "second", "change"]
         intervals = ["95% interval"] if any(len(row) > 1 + len(columns) for row in rows) else []
-        aligned = align([[title, *columns, *intervals], *rows], columns)
-        lines += [*(line.rstrip() for line in aligned), ""]
+        lines += [*fit([[title, *columns, *intervals], *rows], columns), ""]
     if difference["scored"] is None:
         lines += ["no figures: give --data, and both versions are scored on its rows", ""]
     if difference["golden"] is None:
@@ -115,7 +114,7 @@ def render_diff(difference: Difference) -> str:
         [title, *(_number(difference["golden"][task][name]) for task in tasks)]
         for name, title in _SHIFTS.items()
     ]
-    return "\n".join([*lines, *align(table, tasks)])
+    return "\n".join([*lines, *fit(table, tasks)])
 
 
 def _tables(difference: Difference) -> Iterator[tuple[str, list[list[str]]]]:

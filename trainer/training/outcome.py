@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from trainer.metrics.formatting import align
+from trainer.metrics.formatting import fit
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelRecord
 from trainer.registry.overview import auc_figure, gain_cell
@@ -48,7 +48,7 @@ def render_outcomes(outcomes: Iterable[Outcome], tasks: Sequence[str]) -> str:
     gains = [f"{task.upper()}-AUC gain" for task in tasks]
     rows = [["domain", "version", "rows", *gains, "decision"]]
     rows += [_cells(outcome, tasks) for outcome in outcomes]
-    return "\n".join(line.rstrip() for line in align(rows, ("version", "rows")))
+    return "\n".join(fit(rows, ("version", "rows")))
 
 
 def _cells(outcome: Outcome, tasks: Sequence[str]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from trainer.metrics.formatting import POINTS, align
+from trainer.metrics.formatting import POINTS, fit
 from trainer.tuning.results import Trial, TuneResult
 from trainer.tuning.search_space import flags_of
 
@@ -24,7 +24,7 @@ def render_summary(result: TuneResult, folder: Path) -> str:
     """The table of trials, which was best, what that is worth, and its settings as flags and as
     YAML.
     """
-    lines = [*_wrap(describe_search(result)), "", *align(trial_cells(result), _COUNTS)]
+    lines = [*_wrap(describe_search(result)), "", *fit(trial_cells(result), _COUNTS, _WIDTH)]
     lines += ["", *_wrap(describe_best(result))]
     for trial in result.trials:
         if trial.reason:

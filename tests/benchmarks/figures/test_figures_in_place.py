@@ -127,7 +127,8 @@ def test_a_report_is_written_in_place_and_kept(
     assert set(capsys.readouterr().out.split()) == {"docs/more.md", "docs/results/small.json"}
     assert page.read_text() == (
         "Above.\n\n<!-- figures: small/main/test; without rows -->\n\n"
-        "| method | gain |\n|---|---|\n| kernels | +1.25 [+1.15, +1.35] |\n\n<!-- end -->\n\nBelow.\n"
+        "| method | gain |\n|---|---|\n| kernels | +1.25 [+1.15, +1.35] |\n"
+        "\n<!-- end -->\n\nBelow.\n"
     )
     for where in (reports, tmp_path / "nowhere"):  # what is kept says the same
         assert figures(monkeypatch, "--reports", where, "--check") == 0
