@@ -7,7 +7,7 @@ PROCESSES ?= 2
 BENCHMARKS ?= reliability method speed
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test coverage lint format hooks docs package benchmark clean
+.PHONY: help install quickstart test coverage lint format hooks docs package benchmark gallery figures clean
 
 help:  ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,12 @@ package: install  ## Build wheel and sdist of a release in dist/, and check them
 # Small ones measure nothing, so they may run beside each other.
 benchmark: install  ## Run every method and section of the benchmarks once, small.
 	printf '%s\n' $(BENCHMARKS) | xargs -P $(PROCESSES) -I {} $(BIN)/python -m benchmarks.{} --quick
+
+gallery: install  ## Make every page that the program writes, with pictures where Chromium is.
+	$(BIN)/python -m benchmarks.gallery --output runs/gallery
+
+figures: install  ## Write the tables of README and docs from the reports in runs/method.
+	$(BIN)/python -m benchmarks.figures
 
 clean:  ## Remove runs/, site/ and .venv.
 	rm -rf runs site .venv

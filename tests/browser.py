@@ -5,7 +5,6 @@ parser.
 import base64
 import json
 import re
-import shutil
 import subprocess
 from dataclasses import dataclass
 from html.parser import HTMLParser
@@ -15,7 +14,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from benchmarks.gallery.pictures import BROWSERS, find_browser
+
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --disable-dev-shm-usage --no-first-run"
     " --disable-background-networking --disable-component-update --disable-sync --hide-scrollbars"
@@ -53,7 +53,7 @@ def open_page(page: Path, folder: Path) -> Opened:
       page: the HTML file.
       folder: an empty one for the browser's profile, log and screenshot.
     """
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
+    browser = find_browser()
     if browser is None:
         pytest.skip(f"no browser on PATH to open the page in; looked for {', '.join(BROWSERS)}")
     log, screenshot = folder / "net.json", folder / "screenshot.png"
@@ -92,7 +92,7 @@ class Page(HTMLParser):
     closed.
     """
 
-    VOID = ("meta", "img", "br", "link", "wbr")
+    VOID = ("meta", "img", "br", "link", "wbr", "source")
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -126,12 +126,13 @@ class Page(HTMLParser):
         self.text += data
 
     def drawings(self) -> list[str]:
-        """The SVG text of every image."""
+        """The SVG text of every image that is a drawing, not a photograph."""
         return [
             base64.b64decode(
                 (image["src"] or "").removeprefix("data:image/svg+xml;base64,")
             ).decode()
             for image in self.images
+            if not (image["src"] or "").startswith("data:image/png;")
         ]
 
 

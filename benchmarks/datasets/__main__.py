@@ -6,6 +6,7 @@ or elsewhere, against the rules that they are made by.
 import argparse
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,18 +51,20 @@ def _render(summary: dict[str, Any]) -> str:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from benchmarks.datasets.globo_rules import check_rules, report_of
+    from benchmarks.datasets.globo_rules import RULES, SIZES, check_log
 
-    rules = check_rules(arguments.input)
+    checked = check_log(arguments.input)
+    rules = checked.rules
     if arguments.report:
         arguments.report.parent.mkdir(parents=True, exist_ok=True)
-        write_json(arguments.report, report_of(rules))
+        write_json(arguments.report, checked.report())
     if arguments.json:
-        print(json.dumps([vars(rule) for rule in rules], indent=1))
+        print(json.dumps(asdict(checked), indent=1))
     else:
-        table = [["rule", "seen on", "what", "broken"]]
-        table += [[rule.text, f"{rule.seen:,}", rule.of, f"{rule.broken:,}"] for rule in rules]
-        print("\n".join(fit(table)))
+        table = [[rule.text, f"{rule.seen:,}", rule.of, f"{rule.broken:,}"] for rule in rules]
+        shares = zip(checked.beside, checked.drawn, strict=True)
+        sizes = [[str(n), f"{one:.2%}", f"{other:.2%}"] for n, (one, other) in enumerate(shares)]
+        print("\n".join([*fit([RULES, *table]), "", *fit([SIZES, *sizes])]))
     if broken := [rule.text for rule in rules if not rule.holds]:
         raise InputError(f"{arguments.input}: not so everywhere: {'; '.join(broken)}")
 

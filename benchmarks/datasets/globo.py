@@ -103,7 +103,15 @@ def make_logs(source: Path, output: Path, seed: int = SEED, users: float = USERS
                 f"{source}: no click of the {len(chosen):,} chosen users from {FIRST:%Y-%m-%d} to"
                 f" {FIRST + timedelta(days=DAYS):%Y-%m-%d} on an article that was clicked before"
             )
-        others = _draw(clicks, facts, requests, seed)
+        others = draw_beside(
+            facts.hour,
+            clicks.user,
+            facts.article,
+            clicks.moment,
+            facts.first,
+            requests,
+            seed,
+        )
         rows: dict[str, int] = {}
         for number in tracked("write", range(DAYS), "days"):
             of_day = np.flatnonzero(day[requests] == number)
@@ -200,28 +208,46 @@ def _ranks(groups: Ints) -> tuple[Ints, Ints]:
     return order, rank
 
 
-def _draw(clicks: Clicks, facts: _Facts, requests: Ints, seed: int) -> Ints:
-    """The articles beside each clicked one, ``[requests, DRAWS]``; -1 stands for none.
+def draw_beside(
+    hour: Ints,
+    user: Ints,
+    article: Ints,
+    moment: Ints,
+    first: npt.NDArray[Any],
+    requests: Ints,
+    seed: int,
+) -> Ints:
+    """The articles that stand beside each clicked one.
 
     Of the clicks in the hour as many as ``DRAWS`` are drawn, with repetition; those of the user's
     own, those of the clicked article, of an article that was not seen before, and repetitions give
     none.
+
+    Args:
+      hour: of every click, in order of moments, ``[N]``.
+      user: of every click, ``[N]``.
+      article: of every click, a number from 0, ``[N]``.
+      moment: of every click, ``[N]``.
+      first: of each article, the moment of its first click.
+      requests: places of the clicks for which articles are drawn, ascending, ``[requests]``.
+      seed: of the draws.
+
+    Returns:
+      Articles, ``[requests, DRAWS]``; -1 stands for none.
     """
     drawn = np.full((len(requests), DRAWS), -1, np.int64)
-    bounds = {hour: (start, end) for hour, start, end in blocks(facts.hour)}
-    for hour, start, end in blocks(facts.hour[requests]):
-        stream = random_stream(seed, Purpose.BENCHMARK_ROWS, _STREAM, hour)
+    bounds = {number: (start, end) for number, start, end in blocks(hour)}
+    for number, start, end in blocks(hour[requests]):
+        stream = random_stream(seed, Purpose.BENCHMARK_ROWS, _STREAM, number)
         own = requests[start:end, None]
-        picked = stream.integers(*bounds[hour], size=(end - start, DRAWS))
-        article = facts.article[picked]
+        picked = stream.integers(*bounds[number], size=(end - start, DRAWS))
+        others = article[picked]
         fits = (
-            (clicks.user[picked] != clicks.user[own])
-            & (article != facts.article[own])
-            & (facts.first[article] < clicks.moment[own])
+            (user[picked] != user[own]) & (others != article[own]) & (first[others] < moment[own])
         )
-        article = np.sort(np.where(fits, article, -1), axis=1)
-        article[:, 1:][article[:, 1:] == article[:, :-1]] = -1
-        drawn[start:end] = article
+        others = np.sort(np.where(fits, others, -1), axis=1)
+        others[:, 1:][others[:, 1:] == others[:, :-1]] = -1
+        drawn[start:end] = others
     return drawn
 
 

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from benchmarks.datasets.globo import DRAWS, FIRST, HISTORY, SCHEMA
+from benchmarks.datasets.globo import DRAWS, FIRST, HISTORY, SCHEMA, SEED, draw_beside
 from benchmarks.datasets.globo_clicks import Ints, blocks
 from configs.errors import InputError
 from configs.progress import tracked
@@ -71,22 +71,68 @@ class Rule:
         return self.broken <= self.allowed * self.seen
 
 
-def check_rules(folder: Path) -> list[Rule]:
+@dataclass(frozen=True)
+class Checked:
+    """What a log says of its rules.
+
+    Attributes:
+      rules: each rule.
+      beside: share of the requests that have 0, 1, ... rows beside the click, ``[DRAWS + 1]``.
+      drawn: the same of articles that are drawn anew from the clicks of the log's own hours. It
+        has a part of the clicks that its articles were drawn from: the two are near, not equal.
+    """
+
+    rules: Sequence[Rule]
+    beside: Sequence[float]
+    drawn: Sequence[float]
+
+    def report(self) -> dict[str, Any]:
+        """As a report in the form of a study's, whose tables ``benchmarks.figures`` writes into
+        docs.
+        """
+        rules = [{"cells": [rule.text, rule.seen, rule.of, rule.broken]} for rule in self.rules]
+        sizes = [
+            {"cells": [str(number), f"{beside:.2%}", f"{drawn:.2%}"]}
+            for number, (beside, drawn) in enumerate(zip(self.beside, self.drawn, strict=True))
+        ]
+        return {
+            "study": "globo_rules",
+            "sections": [
+                {"id": "rules", "tables": [{"title": "rules", "columns": RULES, "rows": rules}]},
+                {"id": "sizes", "tables": [{"title": "sizes", "columns": SIZES, "rows": sizes}]},
+            ],
+        }
+
+
+RULES = ["rule", "seen on", "what", "broken"]
+SIZES = ["rows beside a click", "requests", "drawn anew"]
+
+
+def check_log(folder: Path) -> Checked:
     """Reads all days and holds the rules against them.
 
     Raises:
       InputError: there are no such files, or one cannot be read or lacks a column.
     """
-    return list(_rules(_Log.read(folder)))
+    log = _Log.read(folder)
+    return Checked(list(_rules(log)), *_sizes(log))
 
 
-def report_of(rules: Sequence[Rule]) -> dict[str, Any]:
-    """The rules as a report in the form of a study's, whose table ``benchmarks.figures`` writes
-    into docs.
-    """
-    rows = [{"cells": [rule.text, rule.seen, rule.of, rule.broken]} for rule in rules]
-    table = {"title": "rules", "columns": ["rule", "seen on", "what", "broken"], "rows": rows}
-    return {"study": "globo_rules", "sections": [{"id": "rules", "tables": [table]}]}
+def _sizes(log: "_Log") -> tuple[list[float], list[float]]:
+    """``Checked.beside`` and ``Checked.drawn``."""
+    found = log.columns
+    click = np.flatnonzero(found["click"] == 1)
+    first = np.full(len(log.items), np.inf)
+    np.minimum.at(first, found["item"], found["moment"] - found["item_age_hours"] * _HOUR)
+    user, item, moment = (found[name][click] for name in ("user", "item", "moment"))
+    every = np.arange(len(click))
+    drawn = draw_beside(moment // _HOUR, user, item, moment, first, every, SEED)
+    beside = np.bincount(found["request_id"][found["click"] == 0], minlength=len(click))
+    shares = (
+        np.bincount(np.minimum(counts, DRAWS), minlength=DRAWS + 1) / len(click)
+        for counts in (beside[found["request_id"][click]], (drawn >= 0).sum(axis=1))
+    )
+    return next(shares).tolist(), next(shares).tolist()
 
 
 @dataclass(frozen=True)

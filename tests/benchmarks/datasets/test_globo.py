@@ -18,7 +18,7 @@ import pytest
 import benchmarks.datasets.__main__ as command
 from benchmarks.datasets.globo import DRAWS, FIRST, HISTORY, SCHEMA, SUMMARY, make_logs
 from benchmarks.datasets.globo_clicks import CONTEXT
-from benchmarks.datasets.globo_rules import check_rules
+from benchmarks.datasets.globo_rules import check_log
 from configs import load_experiment
 from configs.cli import run
 from tests.conftest import ROOT
@@ -203,9 +203,19 @@ def test_the_study_s_config_reads_every_column_that_it_names() -> None:
 
 
 def test_what_is_made_keeps_the_rules_that_are_checked(logs: Path) -> None:
-    rules = check_rules(logs)
+    rules = check_log(logs).rules
     assert not [rule for rule in rules if rule.broken]
     assert all(rule.seen for rule in rules)
+
+
+def test_as_many_rows_stand_beside_a_click_as_are_drawn_anew(source: Path) -> None:
+    """Of a log of all users the draws are from the same clicks, and so are the shares."""
+    make_logs(source, source.parent / "all", seed=3, users=1.0)
+    checked = check_log(source.parent / "all")
+    assert sum(checked.beside) == pytest.approx(1.0)
+    assert sum(checked.drawn) == pytest.approx(1.0)
+    assert checked.drawn == pytest.approx(checked.beside, abs=0.06)
+    assert checked.beside[DRAWS] > 0.1
 
 
 def test_the_table_of_rules_fits_a_terminal(
@@ -213,7 +223,7 @@ def test_the_table_of_rules_fits_a_terminal(
 ) -> None:
     assert run_command(monkeypatch, "check", "--input", logs) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + len(check_rules(logs))
+    assert len(lines) > len(check_log(logs).rules)
     assert max(map(len, lines)) <= 80
 
 
@@ -257,7 +267,7 @@ DAMAGE: dict[str, Callable[[pa.Table], pa.Table]] = {
 def test_a_broken_rule_is_named(logs: Path, tmp_path: Path, rule: str) -> None:
     for path in logs.glob("*.parquet"):
         pq.write_table(DAMAGE[rule](pq.read_table(path)), tmp_path / path.name)
-    assert any(rule in found.text for found in check_rules(tmp_path) if not found.holds)
+    assert any(rule in found.text for found in check_log(tmp_path).rules if not found.holds)
 
 
 def run_command(monkeypatch: pytest.MonkeyPatch, *words: object) -> int:
