@@ -209,7 +209,7 @@ def _draw_forest(plot: Mapping[str, Any], looks: Mapping[str, _Look]) -> Figure:
         )
     for row, group in enumerate(groups):
         if not any(is_finite(point["value"]) for point in group["points"]):
-            note_undefined(axes, 0.0, row)
+            note_undefined(axes, row)
         if row % 2:
             axes.axhspan(row - 0.5, row + 0.5, color=GREY, alpha=0.1, linewidth=0, zorder=0)
     for name, look in looks.items():

@@ -20,7 +20,7 @@ from benchmarks.method.text import (
     trend,
 )
 from configs.errors import InputError
-from trainer.reports.html_page import escape, image, render_page, write_page
+from trainer.reports.html_page import escape, image, render_page, scrolling, write_page
 
 _STYLE = """
 :root { --up: #12703a; --down: #b3261e; --tint: #f3f5f7; }
@@ -124,10 +124,11 @@ def _table(table: Mapping[str, Any]) -> str:
                 f" scope=row>{escape(show_cell(first))}</th>{cells}</tr>"
             )
     dense = " class=dense" if len(columns) > _DENSE_COLUMNS else ""
-    return (
-        f"<div class=wide><table{dense}>"
+    return scrolling(
+        f"<table{dense}>"
         f"<caption>{_line(table['title'])}{_note(table.get('note'))}</caption>"
-        f"<thead><tr>{titles}</tr></thead>\n<tbody>" + "\n".join(rows) + "</tbody></table></div>"
+        f"<thead><tr>{titles}</tr></thead>\n<tbody>" + "\n".join(rows) + "</tbody></table>",
+        plain(table["title"]),
     )
 
 

@@ -124,7 +124,7 @@ def plot_calibration(result: EvaluationResult, order: Sequence[str]) -> list[str
                     before.append(row.backbone)
                     after.append(row.kernel)
                 else:
-                    note_undefined(axes, 1.0, place, row.missing)
+                    note_undefined(axes, place, row.missing)
             between = [(place, row.all) for place, row in enumerate(rows) if is_number(row.all)]
             axes.hlines(places, before, after, color=GREY, linewidth=1, zorder=1)
             sides: list[tuple[str, Sequence[Any], Sequence[int], dict[str, Any]]] = [
@@ -193,7 +193,7 @@ def _gains(axes: Axes, rows: Mapping[int, Row], filled: bool) -> None:
     known = {place: row for place, row in rows.items() if row.gain is not None}
     for place, row in rows.items():
         if row.gain is None:
-            note_undefined(axes, 0.0, place, row.missing)
+            note_undefined(axes, place, row.missing)
             continue
         marker = "<" if row.gain < low else ">" if row.gain > high else "o"
         points[marker].append((min(max(row.gain, low), high), place))

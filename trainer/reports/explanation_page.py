@@ -181,7 +181,7 @@ def _plot(result: Importance, task: str) -> str:
             for place, name in enumerate(names):
                 loss = getattr(cells[name], side)
                 if isinstance(loss.lost, str):
-                    note_undefined(axes, 0.0, place)
+                    note_undefined(axes, place)
                     continue
                 known = not isinstance(loss.ci95, str)
                 ends = [end * POINTS for end in (loss.ci95 if known else (loss.lost,) * 2)]

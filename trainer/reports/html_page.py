@@ -26,7 +26,8 @@ img { width: 100%; height: auto; }
 .panels img { max-width: 36rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .82rem; }
-caption { text-align: left; font-weight: 600; padding: .8rem 0 .3rem; font-size: .95rem; }
+caption { text-align: left; font-weight: 600; padding: .8rem 0 .3rem; font-size: .95rem;
+  position: sticky; left: 0; max-width: calc(100vw - 2rem); box-sizing: border-box; }
 th, td { text-align: left; padding: .25rem .8rem .25rem 0; vertical-align: top;
   border-bottom: 1px solid var(--line); white-space: nowrap; }
 thead th { border-bottom: 2px solid var(--strong); } tbody th { font-weight: 500; }
@@ -41,7 +42,8 @@ a { color: inherit; }
   h1, h2, caption, p.note { break-after: avoid; } tr, img { break-inside: avoid; }
   tbody tr:first-child { break-before: avoid; }
   img { filter: none; max-height: 24cm; object-fit: contain; }
-  .wide { overflow: visible; } table { font-size: 7.5pt; width: 100%; }
+  .wide { overflow: visible; } caption { position: static; max-width: none; }
+  table { font-size: 7.5pt; width: 100%; }
   th, td { white-space: normal; overflow-wrap: anywhere; padding-right: .5em; }
 }
 """
@@ -95,6 +97,16 @@ def image(svg: str, description: str) -> str:
         f'<img alt="{escape(description)}"'
         f' src="data:image/svg+xml;base64,{base64.b64encode(drawing.encode()).decode()}">'
     )
+
+
+def scrolling(table: str, name: str) -> str:
+    """A table that scrolls within itself where the page is narrower, by the keyboard, too.
+
+    Args:
+      table: HTML.
+      name: plain text that says which table it is, for those who do not see it.
+    """
+    return f'<div class=wide tabindex=0 role=region aria-label="{escape(name)}">{table}</div>'
 
 
 def panels(

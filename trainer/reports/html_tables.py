@@ -9,7 +9,7 @@ from trainer.metrics.results import (
     PageResult,
     SegmentResult,
 )
-from trainer.reports.html_page import escape
+from trainer.reports.html_page import escape, scrolling
 from trainer.reports.text_table import (
     count_outcomes,
     describe_pages,
@@ -148,26 +148,25 @@ def table_of(caption: str, cells: list[list[str]]) -> str:
     """Cells as the text table has them: titles first, and the first of each row heads it."""
     header, *lines = cells
     rows = [
-        f"<tr><th scope=row>{escape(first)}</th>"
-        + "".join(f"<td>{escape(cell)}</td>" for cell in rest)
-        + "</tr>"
+        f"<tr>{row_header(first)}" + "".join(f"<td>{escape(cell)}</td>" for cell in rest) + "</tr>"
         for first, *rest in lines
     ]
     return table(caption, header, rows)
 
 
 def table(
-    caption: str, header: Iterable[str], rows: Iterable[str], style: str = "", counts: int = 0
+    caption: str, header: Sequence[str], rows: Iterable[str], style: str = "", counts: int = 0
 ) -> str:
     """A table, of which ``counts`` columns after the first hold counts."""
     titles = "".join(
         f"<th scope=col{' class=count' if 1 <= place <= counts else ''}>{escape(title)}</th>"
         for place, title in enumerate(header)
     )
-    return (
-        f"<div class=wide><table{f' class={style}' if style else ''}>"
+    return scrolling(
+        f"<table{f' class={style}' if style else ''}>"
         + (f"<caption>{escape(caption)}</caption>" if caption else "")
         + f"<thead><tr>{titles}</tr></thead>\n<tbody>"
         + "\n".join(rows)
-        + "</tbody></table></div>"
+        + "</tbody></table>",
+        caption or f"table by {header[0]}",
     )

@@ -133,13 +133,16 @@ def gain_range(spans: Sequence[Sequence[float]]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def note_undefined(axes: Axes, x: float, place: int, words: str = UNDEFINED) -> None:
-    """Writes that a row has no value, or why, at ``x``."""
-    axes.annotate(
+def note_undefined(axes: Axes, place: int, words: str = UNDEFINED) -> None:
+    """Writes that a row has no value, or why, at the right end of the row: where its scale ends is
+    not known yet, and words beyond it would be cut.
+    """
+    axes.text(
+        0.99,
+        place,
         words,
-        (x, place),
-        xytext=(4, 0),
-        textcoords="offset points",
+        transform=axes.get_yaxis_transform(),
+        ha="right",
         va="center",
         color=GREY,
         fontsize=8,
