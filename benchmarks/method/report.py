@@ -40,7 +40,9 @@ tr.group th { font-weight: 600; padding-top: .9rem; }
 .up { color: var(--up); } .down { color: var(--down); } .even { color: var(--faint); }
 td.words { white-space: normal; min-width: 8rem; }
 td small { color: inherit; } .dense td small { display: block; }
-@media (max-width: 40rem) { tbody th { white-space: normal; min-width: 7rem; } }
+dd code { overflow-wrap: anywhere; } .drawing { overflow-x: auto; }
+@media (max-width: 40rem) { tbody th { white-space: normal; min-width: 7rem; }
+  .drawing img { min-width: 42rem; } }
 """
 _DENSE_COLUMNS = 8
 """A table of more columns shows intervals below their values."""
@@ -153,7 +155,8 @@ def _plot(plot: Mapping[str, Any], known: Sequence[str]) -> str:
         else None
     )
     caption = f"<figcaption>{_line(plot['title'])}{_note(note)}</figcaption>"
-    return f"<figure>{caption}{image(draw_plot(plot, known), description)}</figure>"
+    drawing = image(draw_plot(plot, known), description)
+    return f"<figure>{caption}<div class=drawing tabindex=0>{drawing}</div></figure>"
 
 
 def _note(text: str | None) -> str:
