@@ -386,7 +386,11 @@ WRITTEN_ELSEWHERE = {
         "np.save": "into an atomic_directory",
         "np.savez": "into an atomic_directory",
     },
-    "trainer.fleet.folders": {"np.savez": "into memory"},
+    "trainer.kernels.kernel_files": {"np.savez": "into memory"},
+    "preprocessing.beam.dofns": {"new.save": "a transform, by filesystem.write"},
+    "trainer.ancestry.weights": {
+        "tempfile.TemporaryDirectory": "vocabularies that a look-up reads once",
+    },
     "trainer.memory.memory_store": {"np.savez": "into memory"},
     "trainer.registry.kernel_version": {"np.savez": "into memory"},
     "trainer.reports.plots": {"figure.savefig": "into memory"},
