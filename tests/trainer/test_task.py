@@ -13,7 +13,7 @@ import yaml
 from configs import Experiment, InputError
 from configs.cli import run
 from tests.conftest import ROOT
-from trainer import task
+from trainer import steps, task
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
 
@@ -260,8 +260,12 @@ def test_steps(
         ("trainer.training.pretrain", "one_thread_an_operation"),
     ):
         monkeypatch.setattr(importlib.import_module(module), name, lambda *_: "table")
-    for name in ("check_dataset", "check_kernels", "check_evaluated"):
-        monkeypatch.setattr(task, name, lambda *_: None)
+    for module, name in (
+        (steps, "check_dataset"),
+        (steps, "check_kernels"),
+        (task, "check_evaluated"),
+    ):
+        monkeypatch.setattr(module, name, lambda *_: None)
     monkeypatch.setattr(Job, "check_finished", lambda self: None)
     code, out, err = command(
         *words, "--config", config, "--data", tmp_path / "data", "--job-dir", tmp_path / "job"
