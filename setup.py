@@ -61,6 +61,8 @@ DEV = [
     "flask-cors>=5,<7",
     "promql-parser>=0.6,<1",  # reads the alert rules and the dashboard in a test
     "twine>=6,<7",  # checks a release
+    "nbclient>=0.10,<1",  # runs the notebook, with the next one
+    "ipykernel>=6.29,<8",
 ]
 BENCH = [
     "lightgbm>=4.5,<5",

@@ -3,6 +3,8 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from os import PathLike, fspath
 from typing import TYPE_CHECKING
 
@@ -108,7 +110,8 @@ def preprocess(
     beam_options: Sequence[str] = (),
     shared_filesystem: bool = False,
 ) -> "Manifest":
-    """Turns logs into a dataset, and says on stderr what came of it.
+    """Turns logs into a dataset, and says on stderr what came of it. In a notebook, or wherever
+    else IPython runs, in a process of its own.
 
     Args:
       experiment: what is built.
@@ -134,6 +137,18 @@ def preprocess(
             "--transform and --grow are both given: the first leaves a transform as it is, the"
             " second grows it; expected one of them"
         )
+    if _in_ipython():  # where Beam labels steps by cells, keeps results, and asks for pandas
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:
+            return process.submit(
+                preprocess,
+                experiment,
+                output,
+                logs,
+                transform=transform,
+                grow=grow,
+                beam_options=beam_options,
+                shared_filesystem=shared_filesystem,
+            ).result()
     given = experiment.data.input if logs is None else fspath(logs)
     if not given:
         raise InputError("no logs: expected --input or the config's data.input")
@@ -159,6 +174,11 @@ def preprocess(
     say_rejected(manifest.rejected, target)
     say_changes(target)
     return manifest
+
+
+def _in_ipython() -> bool:
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
 
 
 if __name__ == "__main__":
