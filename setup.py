@@ -63,6 +63,7 @@ DEV = [
     "twine>=6,<7",  # checks a release
     "nbclient>=0.10,<1",  # runs the notebook, with the next one
     "ipykernel>=6.29,<8",
+    "nbformat>=5.10,<6",
 ]
 BENCH = [
     "lightgbm>=4.5,<5",
