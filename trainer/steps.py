@@ -108,8 +108,10 @@ def pretrain(
         check_dataset(here.data, *experiment.fitted_on, experiment.pretrain.validation)
         taught = Job(here.teacher) if here.teacher else None
         before = Job(here.older) if here.older else None
-        for other in filter(None, (taught, before)):
-            other.check_finished()
+        if taught:
+            taught.check_finished()
+        if before and not Job(here.job_dir).finished:
+            before.check_finished()
         with tensorflow_loaded():
             from trainer.distribution.joining import facts_of, joined
             from trainer.training import pretrain as pretraining

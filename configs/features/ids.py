@@ -113,6 +113,10 @@ class CategoricalFeature(_Categorical):
     def learns_vectors(self) -> bool:
         return self.pretrained is None or self.pretrained.trained
 
+    @property
+    def reads_vectors(self) -> bool:
+        return self.pretrained is not None
+
 
 class ListFeature(_Categorical):
     """A list of values a row, cut or padded to ``max_length``; ``shares`` names a categorical

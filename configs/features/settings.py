@@ -128,6 +128,11 @@ class FeatureSettings(Section):
         return True
 
     @property
+    def reads_vectors(self) -> bool:
+        """Whether its table begins with another model's vectors."""
+        return False
+
+    @property
     def number_encoding(self) -> tuple[str, int]:
         """How its number enters the backbone (``numbers.Encoding``), and of how many bins."""
         return "value", 0

@@ -155,8 +155,8 @@ class Job:
         return "--transform" if self.grow is None else "--grow"
 
     def _given(self) -> tuple[Fitted | None, ReferenceProfile | None]:
-        """The transform that is applied or grown, and what new rows of one that is applied are
-        compared with.
+        """The transform that is applied or grown, and what new rows are compared with: the rows
+        that its moments were fitted on, which growing leaves as they are.
         """
         if self._source is None:
             return None, None
@@ -168,7 +168,7 @@ class Job:
         try:
             with part_here(self._source, OF_A_JOB) as source:
                 given = given_transform(source, self.experiment, self._source, self._option)
-                return given, None if self.grow else given_reference(source)
+                return given, given_reference(source)
         except OSError as error:
             raise InputError(f"{self._option}: {error}") from None
 
@@ -202,7 +202,7 @@ class Job:
                 self._partial,
                 duplicated,
                 tally.longest,
-                self.transform is None,
+                self._source is None,
                 reference,
                 self._options(),
                 workers,

@@ -98,8 +98,8 @@ def say_changes(data: str) -> None:
     profile = parse_profile(filesystem.read(path), path)
     if profile.reference is None:
         say(
-            f"note: {data} is compared with nothing: what --transform names holds no data profile"
-            " of the rows that its transform was fitted on"
+            f"note: {data} is compared with nothing: what --transform or --grow names holds no data"
+            " profile of the rows that its transform was fitted on"
         )
     elif profile.changes:
         for line in change_lines(profile):

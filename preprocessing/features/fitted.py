@@ -47,6 +47,7 @@ class Fitted:
         (``preprocessing.features.growth``); None where it was fitted.
       unseen: of such a one, feature -> int64 ``[values]``: seconds of new rows since one had the
         value of each id.
+      counted_until: of such a one, the end of the windows of new rows, seconds since 1970.
     """
 
     settings: str
@@ -56,6 +57,7 @@ class Fitted:
     version: int = _VERSION
     grown_from: str | None = None
     unseen: dict[str, pa.Int64Array] = field(default_factory=dict)
+    counted_until: int | None = None
 
     @property
     def fills_with_mean(self) -> bool:
@@ -114,7 +116,11 @@ class Fitted:
         if self.version > 1:
             constants["version"] = self.version
         if self.grown_from is not None:
-            constants |= {"grown_from": self.grown_from, "unseen": sorted(self.unseen)}
+            constants |= {
+                "grown_from": self.grown_from,
+                "unseen": sorted(self.unseen),
+                "counted_until": self.counted_until,
+            }
         return json.dumps(constants, sort_keys=True, indent=1).encode()
 
     @property
@@ -165,6 +171,7 @@ class Fitted:
                 version=_known_version(constants.get("version", 1)),
                 grown_from=constants.get("grown_from"),
                 unseen={name: unseen(name) for name in constants.get("unseen", ())},
+                counted_until=constants.get("counted_until"),
             )
         except (
             OSError,

@@ -55,22 +55,43 @@ def grown(
     Returns:
       The transform, and what became of every vocabulary.
     """
-    days = sum(experiment.splits[name].days for name in experiment.fitted_on)
+    seconds, until = _new_seconds(given, experiment)
     forgotten = experiment.growth.forget_days
     vocabularies, unseen = dict(given.vocabularies), dict(given.unseen)
     found = {}
     for name, statistic in vocabulary_statistics(experiment).items():
         rule = Rule(
             statistic.kept,
-            round(days * _DAY),
+            seconds,
             None if forgotten is None else round(forgotten * _DAY),
         )
         old = given.vocabularies[name]
         before = unseen[name].to_numpy() if name in unseen else np.zeros(len(old), np.int64)
         values, since, found[name] = grown_values(old, before, counts[name], rule)
         vocabularies[name], unseen[name] = ValueList(values), pa.array(since)
-    new = replace(given, vocabularies=vocabularies, unseen=unseen, grown_from=given.digest)
+    new = replace(
+        given,
+        vocabularies=vocabularies,
+        unseen=unseen,
+        grown_from=given.digest,
+        counted_until=until,
+    )
     return new, found
+
+
+def _new_seconds(given: Fitted, experiment: Experiment) -> tuple[int, int]:
+    """How long the windows are that are learned from, less what was counted when the transform was
+    grown before, so that a window that slides by a day counts a day; and when they end.
+    """
+    windows = [
+        (round(split.start.timestamp()), round(split.end.timestamp()))
+        for split in map(experiment.splits.__getitem__, experiment.fitted_on)
+    ]
+    before = given.counted_until
+    seconds = sum(
+        max(0, end - (start if before is None else max(start, before))) for start, end in windows
+    )
+    return seconds, max([end for _, end in windows] + ([] if before is None else [before]))
 
 
 def grown_values(

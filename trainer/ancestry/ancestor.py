@@ -7,6 +7,7 @@ from typing import Any
 
 from configs import Experiment, InputError
 from configs.digests.sealed_json import digest_of
+from configs.errors import first_names
 from configs.files import atomic_file, delete
 from preprocessing.remote.folder import name_of
 from trainer.data.dataset import Dataset
@@ -34,12 +35,17 @@ class Ancestor:
 
     @classmethod
     def open(cls, job: Job) -> "Ancestor":
-        """Reads what a job serves. Raises ``InputError`` where it has no finished backbone, or
-        something is damaged.
+        """Reads what a job serves; a damaged kernel is told and is no start. Raises ``InputError``
+        where it has no finished backbone, or what is remembered is damaged.
         """
         job.check_finished()
-        store = KernelStore(job)
-        kernels = {name: store.load(name, version) for name, version in store.active().items()}
+        store, kernels = KernelStore(job), {}
+        for name, version in store.active().items():
+            try:
+                kernels[name] = store.load(name, version)
+            except InputError as error:
+                print(f"warning: no kernel starts from that of '{name}': {error}", file=sys.stderr)
+        MemoryStore(job).served_chains()
         return cls(job, job.experiment(), kernels)
 
     @property
@@ -134,6 +140,19 @@ class Ancestor:
                     f" '{name}', which {said}",
                     file=sys.stderr,
                 )
+
+    def say_left(self) -> None:
+        """Names what people have decided of the older job, which stays there."""
+        pinned = sorted(KernelStore(self.job).pinned())
+        left = [f"pins of {first_names(pinned)}"] if pinned else []
+        left += ["the chosen score"] if self.job.score.exists() else []
+        left += ["the chosen routing"] if self.job.routing.exists() else []
+        if left:
+            print(
+                f"note: not carried over from {self.job.folder}: {', '.join(left)}; say them again"
+                " for the new job (trainer.task kernels pin, score, routing)",
+                file=sys.stderr,
+            )
 
     def keep_kernels(self, job: Job) -> None:
         """Leaves the active kernels, less their gates, in the job of the new backbone."""

@@ -110,11 +110,11 @@ def carry_over(
         older, model, experiment, dataset, ancestor, old_fitted, source
     )
     for name, count in new.items():
-        if count and not experiment.features[name].learns_vectors:
+        if count and experiment.features[name].reads_vectors:
+            kept = "begin with" if experiment.features[name].learns_vectors else "keep"
             print(
-                f"note: features.{name}: its vectors are not trained, so {count:,} new values keep"
-                " the vector of what is outside the vocabulary; train without --from to read theirs"
-                " from 'pretrained'",
+                f"note: features.{name}: {count:,} new values {kept} the vector of what is outside"
+                " the vocabulary; train without --from to read theirs from 'pretrained'",
                 file=sys.stderr,
             )
     return Carried(new, requests, left_out, rows_compared, furthest)
@@ -155,6 +155,13 @@ def _new_values(old: Any, new: Any) -> Int64s:
     replaced = pc.not_equal(after.slice(0, len(before)), before)
     places = np.flatnonzero(replaced.to_numpy(zero_copy_only=False))
     return np.concatenate([places, np.arange(len(before), len(after))])
+
+
+def _left(experiment: Experiment, name: str, old: Fitted, dataset: Dataset) -> Int64s:
+    """The ids of values that have left a vocabulary."""
+    before = old.vocabularies[name]
+    places = _new_values(before, dataset.fitted.vocabularies[name])
+    return experiment.features[name].shared_ids + places[places < len(before)]
 
 
 def _not_carried(ancestor: Ancestor, path: str) -> InputError:
@@ -200,15 +207,24 @@ def _compared(
         ours = Transform(experiment, dataset.fitted).apply_batch(batch) | topics
         expected = before(ours)
         same = np.ones(len(lines), bool)
-        for name in tables:
-            unequal = theirs[f"feature/{name}"] != expected[f"feature/{name}"]
+        for name, table in tables.items():
+            was = theirs[f"feature/{name}"]
+            unequal = was != expected[f"feature/{name}"]
+            if (
+                table in source
+                and not np.isin(was[unequal], _left(experiment, table, old_fitted, dataset)).all()
+            ):
+                raise InputError(
+                    f"{dataset.folder}: its transform reads values of features.{name} as other ids"
+                    f" than that of {ancestor.job.folder}; make it again with --grow"
+                )
             same &= ~unequal.reshape(len(lines), -1).any(axis=1)
         requests, left_out = int(same.sum()), int((~same).sum())
         if requests:
             kept = [
                 {name: values[same] for name, values in side.items()} for side in (theirs, ours)
             ]
-            furthest = max(furthest, _distance(old_side, new_side, *kept))
+            furthest = float(np.max([furthest, _distance(old_side, new_side, *kept)]))
     if not furthest <= TOLERANCE:
         raise InputError(
             f"--from: {ancestor.job.folder}: before the first step a score is {furthest:.1e} from"

@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import re
+import sys
 import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -238,16 +239,28 @@ class MemoryStore:
             self._serve(version)
         return version
 
+    def served_chains(self) -> list[list[StoredMemory]]:
+        """Of each definition the version that is served and those that it stands on, the first one
+        first; they begin behind one that is damaged, which is told. Raises ``InputError`` where a
+        served one is.
+        """
+        chains = []
+        for version in self.active().values():
+            chain = [self.load(version)]
+            while (base := self._base_of(chain[0].version)) and base[0] in self.versions():
+                try:
+                    chain.insert(0, self.load(base[0]))
+                except InputError as error:
+                    print(f"warning: {error}", file=sys.stderr)
+                    break
+            chains.append(chain)
+        return chains
+
     def take_over(self, other: "MemoryStore") -> None:
         """Stores and serves what another job remembers, with the versions that it stands on; what
-        is there already is found again. Raises ``InputError`` where one of these is damaged.
+        is there already is found again. Raises ``InputError`` where what is served is damaged.
         """
-        for version in other.active().values():
-            chain = [other.load(version)]
-            while base := other._base_of(chain[0].version):
-                if base[0] not in other.versions():
-                    break
-                chain.insert(0, other.load(base[0]))
+        for chain in other.served_chains():
             before: StoredMemory | None = None
             for one in chain:
                 number = self.add(one.memory, one.counts, before)

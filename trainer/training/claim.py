@@ -102,6 +102,7 @@ def open_ancestor(
         return None
     ancestor = Ancestor.open(older)
     ancestor.check_carries(experiment, dataset, job)
+    ancestor.say_left()
     return ancestor
 
 
@@ -125,6 +126,8 @@ def claim(
     dataset: Dataset,
     teacher: Teacher | None,
     ancestor: Ancestor | None = None,
+    *,
+    gone: bool = False,
 ) -> None:
     """Writes down what is trained in this job directory, by whom it is taught, and from which
     backbone it goes on, or checks that it is the same.
@@ -152,7 +155,8 @@ def claim(
             delete(job.backbone / ANCESTOR_KERNELS)
         write_json(path, ours)
     _check_teacher(job, teacher)
-    _check_ancestor(job, ancestor)
+    if not (gone and job.ancestor()):
+        _check_ancestor(job, ancestor)
     theirs = job.experiment().model_dump(
         mode="json"
     )  # as read now: with the defaults of settings that are younger than the job

@@ -117,8 +117,10 @@ def pretrain(
     ancestor = None
     if first:
         teacher = open_teacher(experiment, dataset, job, taught)
-        ancestor = open_ancestor(experiment, dataset, job, older)
-        claim(job, experiment, dataset, teacher, ancestor)
+        # a finished job needs nothing of the one that it went on from
+        gone = older is not None and job.finished and not older.finished
+        ancestor = None if gone else open_ancestor(experiment, dataset, job, older)
+        claim(job, experiment, dataset, teacher, ancestor, gone=gone)
         if job.finished:
             check_rows(job, job.rows, rows)
             delete(scores_folder(job))  # of a run that was killed at its very end
@@ -181,6 +183,7 @@ class _Run:
         self.experiment, self.settings, self.dataset = experiment, experiment.pretrain, dataset
         self.workers = workers
         self.model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
+        self.older = ancestor
         if ancestor:  # of several workers the first: restoring hands out what it has
             carried = carry_over(self.model, experiment, dataset, ancestor)
             print(carried.words, file=sys.stderr)
@@ -214,7 +217,7 @@ class _Run:
         elif len(self.state.history) > 1:
             print(
                 f"note: validation was best at the last of {self.settings.epochs} epochs; more may"
-                " bring more (pretrain.epochs)",
+                f" bring more ({'growth' if self.older else 'pretrain'}.epochs)",
                 file=sys.stderr,
             )
         found = set_intercepts(self.inference, self.dataset, self.experiment, workers=self.workers)

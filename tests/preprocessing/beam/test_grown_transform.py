@@ -6,8 +6,9 @@ import pytest
 
 from configs import InputError
 from preprocessing.beam.dataset_job import Job
-from preprocessing.dataset.manifest import load_manifest
+from preprocessing.dataset.manifest import PROFILE_FILE, load_manifest
 from preprocessing.features.fitted import Fitted
+from preprocessing.profile.data_profile import parse_profile
 from preprocessing.task import main
 from tests.preprocessing.shop_logs import (
     IN_PROCESS,
@@ -63,6 +64,8 @@ def test_new_values_follow_the_old_ones_and_nothing_else_changes(
         assert about[name].unseen == sum(1 for seconds in new.unseen[name].to_pylist() if seconds)
     assert "rarity" not in new.vocabularies["item"]  # min_count is 2
     assert not (output / "given").exists()
+    profiles = [parse_profile((at / PROFILE_FILE).read_bytes(), "") for at in (fitted, output)]
+    assert profiles[0].reference == profiles[1].reference  # moments are still of these rows
 
     before = digests(output)
     Job(experiment(), str(logs), str(output), IN_PROCESS, grow=str(fitted)).run()

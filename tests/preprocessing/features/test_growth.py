@@ -1,14 +1,19 @@
 """Vocabularies that grow: old values keep their ids, new ones follow, forgotten ones give way."""
 
+import json
+from datetime import timedelta
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from configs import Experiment
 from configs.features.settings import Vocabulary
 from preprocessing.features.fitted import Fitted
-from preprocessing.features.growth import Rule, grown_values
+from preprocessing.features.growth import Rule, grown, grown_values
+from preprocessing.features.statistics import vocabulary_statistics
 from preprocessing.features.value_list import ValueList
 
 DAY = 86_400
@@ -84,6 +89,26 @@ def test_those_unseen_longest_give_way_first() -> None:
     found, since, _ = grown_values(["a", "b", "c"], before, counts({"x": 2, "y": 1}), rule)
     assert found.to_pylist() == ["a", "y", "x"]
     assert since.tolist() == [4 * DAY, 0, 0]
+
+
+def test_a_window_that_slides_counts_its_new_days_alone(experiment: Experiment) -> None:
+    """Overlapping windows, and the same one twice, forget no value too soon."""
+    words = dict.fromkeys(experiment.features, ("seen",))
+    statistics = vocabulary_statistics(experiment)
+    none = {name: counts({}) for name in statistics}
+    fitted = Fitted("{}", words, {}, {})
+    ages = []
+    for days in (0, 1, 1, 4):
+        split = experiment.splits["pretrain"]
+        moved = {"start": split.start + days * timedelta(1), "end": split.end + days * timedelta(1)}
+        splits = {**experiment.splits, "pretrain": split.model_copy(update=moved)}
+        slid = experiment.model_copy(update={"splits": splits})
+        fitted, _ = grown(fitted, slid, none)
+        ages.append({int(age[0].as_py()) for age in fitted.unseen.values()})
+    whole = round(experiment.splits["pretrain"].days)
+    assert ages == [{days * DAY} for days in (whole, whole + 1, whole + 1, whole + 4)]
+    for form in ("counted_until", "grown_from"):
+        assert json.loads(fitted.constants(()))[form]
 
 
 def test_a_grown_transform_is_saved_and_known_by_its_digest(

@@ -3,12 +3,15 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
 from configs import Experiment, InputError
+from configs.domain_names import folder_name
+from configs.training import Routing
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.output_spec import transform_outputs
@@ -84,6 +87,60 @@ def test_scores_of_another_backbone_stop_it(
     assert "before the first step a score is" in one_line(error)
 
 
+def test_ids_or_scores_that_are_others_stop_it(
+    grown_dir: Path, job_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows are copied and compared by one mapping of ids, which golden requests hold by raw values;
+    and what is no number is no small distance.
+    """
+    dataset, ancestor = Dataset.open(grown_dir, later()), Ancestor.open(Job(job_dir))
+    model = build_backbone(later(), transform_outputs(later(), dataset.fitted))
+
+    def turned(*arguments: Any) -> dict[str, Any]:
+        found = read_before(*arguments)
+        return found | {"user_id": np.roll(found["user_id"], 1)}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(weights, "read_before", turned)
+        with pytest.raises(InputError) as error:
+            carry_over(model, later(), dataset, ancestor)
+        assert "reads values of features.user_id as other ids" in one_line(error)
+    distances = iter([0.0, float("nan")])
+    monkeypatch.setattr(weights, "_distance", lambda *_: next(distances))
+    with pytest.raises(InputError, match="before the first step a score is nan"):
+        carry_over(model, later(), dataset, ancestor)
+
+
+def test_what_of_the_older_job_stays_there_is_named(
+    job_dir: Path, grown_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = Job(shutil.copytree(job_dir, tmp_path / "older"))
+    store = KernelStore(older)
+    store.pin("scene=home")
+    older.choose_routing(Routing(compose=0.5))
+    name, version = next(iter(store.active().items()))
+    arrays = older.folder / "kernels" / folder_name(name) / str(version) / "weights.npz"
+    arrays.write_bytes(arrays.read_bytes()[:-1])
+    ancestor = Ancestor.open(older)
+    said = capsys.readouterr().err
+    assert len(ancestor.kernels) == len(store.active()) - 1
+    assert "warning: no kernel starts from that of" in said
+    ancestor.check_carries(later(), Dataset.open(grown_dir, later()), Job(tmp_path / "new"))
+    ancestor.say_left()
+    assert "pins of scene=home, the chosen routing" in capsys.readouterr().err
+
+
+def test_a_finished_job_needs_no_older_one(
+    onward_job: Job, grown_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
+    before = onward_job.fingerprint()
+    pretrain(later(), grown_dir, onward_job, older=Job(tmp_path / "deleted"))
+    assert onward_job.fingerprint() == before
+    copy = Job(shutil.copytree(job_dir, tmp_path / "anew"))
+    with pytest.raises(InputError):
+        pretrain(later(), grown_dir, copy, older=Job(tmp_path / "deleted"))
+
+
 def test_a_value_that_left_gives_its_place_and_others_stay(
     new_logs: Path, grown_dir: Path, onward_job: Job, tmp_path: Path
 ) -> None:
@@ -96,8 +153,7 @@ def test_a_value_that_left_gives_its_place_and_others_stay(
         n: list(v) for n, v in before.vocabularies.items()
     }  # the same days bring no value
     for name, seconds in before.unseen.items():
-        first, second = seconds.to_numpy(), after.unseen[name].to_numpy()
-        assert (second == np.where(first > 0, first + 86_400, 0)).all()
+        assert after.unseen[name] == seconds  # nor are they counted twice
     numbers = read_before(forgetful, before, after)
     assert all((found == np.arange(len(found))).all() for found in numbers.values())
     name = "user_id"
