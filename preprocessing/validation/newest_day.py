@@ -36,9 +36,11 @@ def as_of_logs(logs: str | None) -> "Callable[[Data], datetime]":
         where = data.input if logs is None else logs
         if not where:
             raise InputError("no logs: expected --input or the config's data.input")
-        found, passed_over = newest_whole_day(where, data)
+        found, passed_over, doubt = newest_whole_day(where, data)
         for day, why in passed_over.items():
             print(f"note: day {day} of {where} is passed over: {why}", file=sys.stderr)
+        if doubt:
+            print(f"warning: {where}: {doubt}", file=sys.stderr)
         print(
             f"as of {found.isoformat()}, where the newest whole day of {where} ends",
             file=sys.stderr,
@@ -48,10 +50,13 @@ def as_of_logs(logs: str | None) -> "Callable[[Data], datetime]":
     return find
 
 
-def newest_whole_day(logs: str, data: "Data") -> tuple[datetime, dict[str, str]]:
-    """The moment at which the newest whole day of logs ends, UTC; and the days after it, the newest
-    first, each with why it was passed over. Of the logs only the column of moments is read, of text
-    files all.
+def newest_whole_day(logs: str, data: "Data") -> tuple[datetime, dict[str, str], str | None]:
+    """The moment at which the newest whole day of logs ends, UTC; the days after it, the newest
+    first, each with why it was passed over; and why that day may not be whole, None where nothing
+    says so. Of the logs only the column of moments is read, of text files all.
+
+    A day before one that is there is over, and counts as whole whatever its last hour has: nights
+    are quiet.
 
     Args:
       logs: glob, folder or file, on any Beam filesystem.
@@ -72,20 +77,24 @@ def newest_whole_day(logs: str, data: "Data") -> tuple[datetime, dict[str, str]]
         last[day] = moment
     if not rows:
         raise InputError(f"{logs}: no row has a moment in '{data.timestamp}'; expected some")
-    usual, passed_over = _median(list(rows.values())), {}
+    usual, passed_over = _median(list(rows.values())), dict[str, str]()
+    begun: datetime | None = None  # the day that is there and not over
     for day in sorted(rows, reverse=True):
         name, end = days.name(last[day]), days.start(last[day], 1)
+        ends = f"its last row is of {last[day].isoformat()}, and it ends at {end}"
         if rows[day] < _LEAST * usual:
             passed_over[name] = (
                 f"it has {rows[day]:,} rows, and the median day has {usual:,}; a day is there with"
                 f" {_LEAST:.0%} of them"
             )
-        elif end - last[day] <= _NEARLY:
-            return end, passed_over
+        elif end - last[day] <= _NEARLY or begun:
+            if begun and end < begun and days.name(end) not in passed_over:
+                passed_over[days.name(end)] = "it has no row"
+            cut = end - last[day] > _NEARLY
+            return end, passed_over, f"day {name} may be cut short: {ends}" if cut else None
         else:
-            passed_over[name] = f"its last row is of {last[day].isoformat()}, and it ends at {end}"
-            return day, passed_over
-    return min(rows), passed_over  # never: the largest day has more than a share of the median
+            passed_over[name], begun = ends, day
+    return begun or min(rows), passed_over, None  # nothing but the day that is not over
 
 
 def _pieces(logs: str, data: "Data") -> dict[int, tuple[int, int]]:

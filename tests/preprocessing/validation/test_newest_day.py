@@ -54,7 +54,7 @@ def test_a_day_is_whole_whose_last_hour_has_rows(
     tmp_path: Path, form: str, last: str, settings: dict[str, object], ends: str
 ) -> None:
     logs = write(tmp_path, form, ["2025-03-08T10:00:00Z", last, None, "2025-03-07T10:00:00Z"])
-    found, _ = newest_whole_day(logs, data(**settings))
+    found, _, _ = newest_whole_day(logs, data(**settings))
     assert found == datetime.fromisoformat(ends)
     assert found.tzinfo == UTC
 
@@ -72,15 +72,37 @@ def test_stray_rows_of_the_future_are_no_day(
     assert f"day 2031-01-01 of {logs} is passed over: it has {len(strays)} rows" in said
     assert "the median day has 24" in said
     thin = write(tmp_path, "csv", [*days, *["2025-03-09T23:59:00Z"] * 3])
-    assert newest_whole_day(thin, data()) == (datetime(2025, 3, 10, tzinfo=UTC), {})
+    assert newest_whole_day(thin, data()) == (datetime(2025, 3, 10, tzinfo=UTC), {}, None)
 
 
 def test_a_day_that_is_not_over_is_named(tmp_path: Path) -> None:
     hours = [f"2025-03-0{day}T{hour:02}:59:00Z" for day in (7, 8) for hour in range(24)]
-    found, passed = newest_whole_day(write(tmp_path, "jsonl", hours[:40]), data())
-    assert found == datetime(2025, 3, 8, tzinfo=UTC)
+    found, passed, doubt = newest_whole_day(write(tmp_path, "jsonl", hours[:40]), data())
+    assert (found, doubt) == (datetime(2025, 3, 8, tzinfo=UTC), None)
     assert list(passed) == ["2025-03-08"]
     assert "its last row is of 2025-03-08T15:59:00" in passed["2025-03-08"]
+
+
+@pytest.mark.parametrize(
+    ("fourth", "ends", "passed", "doubt"),
+    [
+        ([], 4, ["2025-03-05", "2025-03-04"], ""),
+        (["00:10"], 4, ["2025-03-05", "2025-03-04"], ""),
+        ([f"{hour:02}:30" for hour in range(10)], 5, ["2025-03-05"], "day 2025-03-04 may be cut"),
+        ([f"{hour:02}:30" for hour in range(24)], 5, ["2025-03-05"], ""),
+    ],
+)
+def test_the_day_before_one_that_is_not_over_has_to_be_there(
+    tmp_path: Path, fourth: list[str], ends: int, passed: list[str], doubt: str
+) -> None:
+    """Missing, a stray, cut short, whole."""
+    whole = [f"2025-03-0{day}T{hour:02}:30:00Z" for day in (1, 2, 3) for hour in range(24)]
+    newest = [f"2025-03-05T{hour:02}:30:00Z" for hour in range(12)]
+    rows = [*whole, *(f"2025-03-04T{time}:00Z" for time in fourth), *newest]
+    found, over, said = newest_whole_day(write(tmp_path, "csv", rows), data())
+    assert found == datetime(2025, 3, ends, tzinfo=UTC)
+    assert list(over) == passed
+    assert (said or "").startswith(doubt) if doubt else said is None
 
 
 def test_logs_without_a_moment_are_refused(tmp_path: Path) -> None:
