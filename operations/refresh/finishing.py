@@ -130,7 +130,9 @@ def with_model(summary: Summary, job: Job, models: Path | None) -> Summary:
         return summary
     if is_current(job, models):
         model = summary.model or Model(path=str(newest_version(models)), written=False)
-        return summary.model_copy(update={"model": model, "registry_ahead": False})
+        # what an earlier run could not export somebody has: the failure is no longer so
+        mended = {"outcome": RELEASED, "reasons": ()} if summary.registry_ahead else {}
+        return summary.model_copy(update={**mended, "model": model, "registry_ahead": False})
     with timed() as took:
         try:
             path = export_checked(job, models)

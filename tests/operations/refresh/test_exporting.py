@@ -1,6 +1,7 @@
 """A version appears only once it has answered its golden requests."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -8,8 +9,9 @@ import pytest
 
 from operations.refresh import exporting
 from operations.refresh.exporting import BadExportError, export_checked, is_current
+from operations.refresh.finishing import with_model, with_repair
 from operations.refresh.run import Refresh
-from operations.refresh.summary import render
+from operations.refresh.summary import Summary, render
 from serving.wire.errors import StatusError
 from trainer.job import Job
 from trainer.registry.kernel_registry import KernelStore
@@ -48,3 +50,30 @@ def test_what_is_served_by_another_version_is_not_current(
     store = KernelStore(job)
     store.deactivate(next(iter(store.active())))
     assert not is_current(job, models_dir)
+
+
+@pytest.mark.parametrize("ahead", [True, False])
+def test_a_refusal_goes_with_the_failed_export_that_was_its_reason(
+    ahead: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(exporting, "is_current", lambda *_: True)
+    monkeypatch.setattr(exporting, "newest_version", lambda models: models / "1")
+    refused = Summary(
+        as_of=datetime(2025, 3, 8, tzinfo=UTC),
+        outcome="refused",
+        reasons=("the export was not released",),
+        config="small",
+        job=str(tmp_path),
+        backbone="0",
+        backbone_days=1.0,
+        registry_ahead=ahead,
+    )
+    found = with_model(refused, Job(tmp_path), tmp_path)
+    assert (found.outcome, found.reasons) == (
+        ("released", ()) if ahead else (refused.outcome, refused.reasons)
+    )
+    assert found.model is not None
+    assert (found.model.written, found.registry_ahead) == (False, False)
+    stays = with_repair(refused, Job(tmp_path), tmp_path)
+    assert (stays.outcome, stays.reasons) == (refused.outcome, refused.reasons)
+    assert not stays.registry_ahead
