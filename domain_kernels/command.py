@@ -48,6 +48,7 @@ COMMANDS: dict[str, tuple[str, tuple[str, ...], str]] = {
     "selfcheck": ("serving.selfcheck", (), "compare a server's answers with the trainer's"),
     "signature-lock": ("serving.signature_lock", (), "ask whether clients still fit a version"),
     "drift": ("operations.drift", (), "say what has changed between two windows of rows"),
+    "mlflow-export": ("operations.mlflow_export", (), "add runs and versions to an MLflow store"),
     "refresh": ("operations.refresh", (), "do the whole day: new logs become what is served"),
 }
 """Name of a command -> its module, the words that go before a user's, and what it does."""

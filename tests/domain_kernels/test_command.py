@@ -8,11 +8,25 @@ from benchmarks.speed.startup import MODULES
 from configs import parse_experiment
 from domain_kernels.command import COMMANDS, command, config_text, configs_here
 from domain_kernels.version import VERSION
+from tests.conftest import ROOT
 from trainer.task import _COMMANDS as TRAINER_COMMANDS
+
+
+def commands_of_the_tree() -> set[str]:
+    """Modules of the storeys that end in ``configs.cli.run``, as everything for a user does."""
+    found = set()
+    for storey in ("preprocessing", "trainer", "serving", "operations"):
+        for path in (ROOT / storey).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            if "\n    run(" in text.partition('if __name__ == "__main__":')[2]:
+                parts = path.relative_to(ROOT).with_suffix("").parts
+                found.add(".".join(parts).removesuffix(".__main__"))
+    return found
 
 
 def test_every_command_of_ours_has_a_name() -> None:
     modules = {module for module, _, _ in COMMANDS.values()}
+    assert modules == commands_of_the_tree()
     assert {module for module in MODULES if not module.startswith("benchmarks.")} <= modules
     assert all(find_spec(module) for module in modules)
     steps = [leading[0] for module, leading, _ in COMMANDS.values() if module == "trainer.task"]
