@@ -251,13 +251,13 @@ class Experiment(Section):
     simulation: Simulation | None = None
 
     @classmethod
-    def load(cls, path: str | PathLike[str], overrides: Iterable[str] = ()) -> "Experiment":
+    def load(cls, path: str | PathLike[str], overrides: str | Iterable[str] = ()) -> "Experiment":
         """Reads an experiment from a file, as every command does.
 
         Args:
           path: YAML file.
           overrides: ``key.path=value`` texts, each as ``--set`` takes it; ``as_of=DATE`` says what
-            windows count from that are written as ``as_of - 6d``.
+            windows count from that are written as ``as_of - 6d``. One text is a list of one.
 
         Raises:
           ConfigError: the file cannot be read, is no YAML mapping, or does not describe a valid
@@ -265,7 +265,7 @@ class Experiment(Section):
         """
         from configs import load_experiment  # YAML is read on the floor above
 
-        return load_experiment(path, overrides)
+        return load_experiment(path, [overrides] if isinstance(overrides, str) else overrides)
 
     @property
     def label_columns(self) -> tuple[str, ...]:

@@ -3,12 +3,11 @@
 The commands call the same functions. Nothing is imported before it is asked for, so a client of a
 server needs no TensorFlow::
 
-    from pathlib import Path
     from domain_kernels import Experiment, Ranker
     from domain_kernels import evaluate, export, finetune, preprocess, pretrain, simulate
 
     experiment = Experiment.load("quickstart.yaml", ["pretrain.epochs=2"])
-    simulate(experiment, Path("logs"))             # or logs of your own
+    simulate(experiment, "logs")                   # or logs of your own
     preprocess(experiment, "data", "logs/*.parquet")
     pretrain(experiment, "data", "job")
     finetune(experiment, "data", "job")

@@ -9,6 +9,7 @@ config, seed and library versions give the same bytes.
 import argparse
 import json
 from datetime import timedelta
+from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 
-from configs import ConfigError, Experiment
+from configs import ConfigError, Experiment, InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run
 from configs.files import replaced_folder, write_unsynced
 from configs.progress import tracked
 from configs.schema import Split
 from preprocessing.auc import roc_auc
+from preprocessing.filesystem import is_local
 from preprocessing.simulator.log_tables import TruthNames, log_table, truth_table
 from preprocessing.simulator.marketplace import Impressions, Marketplace
 
@@ -35,12 +37,14 @@ probabilities, see ``marketplace``) and ``seconds`` (since 1970) of impressions,
 """
 
 
-def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> Summary:
+def simulate(
+    experiment: Experiment, output: str | PathLike[str], rows: int | None = None
+) -> Summary:
     """Simulates an experiment's marketplace into a folder, all of it or nothing.
 
     Args:
       experiment: with a ``simulation`` section.
-      output: folder of the logs; an earlier simulation in it is replaced.
+      output: folder of the logs on this machine; an earlier simulation in it is replaced.
       rows: instead of ``simulation.rows``.
 
     Returns:
@@ -52,12 +56,17 @@ def simulate(experiment: Experiment, output: Path, rows: int | None = None) -> S
 
     Raises:
       ConfigError: the experiment has no ``simulation`` section, or its tasks are other ones.
-      InputError: the folder holds something else, or cannot be written.
+      InputError: the folder holds something else, cannot be written, or is at a store.
     """
+    if not is_local(fspath(output)):
+        raise InputError(
+            f"{fspath(output)}: logs are simulated into a folder of this machine; name one, and"
+            " copy it to the store"
+        )
     marketplace = marketplace_of(experiment, rows)
     settings, names = marketplace.settings, TruthNames.of(experiment.tasks)
     days: list[Outcomes] = []
-    with replaced_folder(output, SIMULATION) as folder:
+    with replaced_folder(Path(output), SIMULATION) as folder:
         (folder / "truth").mkdir()
         requests = 0
         for day in tracked("simulate", range(settings.days), "days"):
@@ -187,7 +196,6 @@ def main() -> None:
     parser.add_argument(
         "--output",
         required=True,
-        type=Path,
         metavar="DIR",
         help="folder of the logs; an earlier simulation in it is replaced",
     )

@@ -4,6 +4,7 @@ API call these.
 """
 
 import os
+import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,13 +31,30 @@ Folder = str | PathLike[str]
 """A local folder, or one at ``gs://`` or ``s3://``."""
 
 
+def check_keras() -> None:
+    """Raises ``InputError`` where this process has used ``tf.keras`` before ``trainer`` was
+    imported, so that it is Keras 3, which tensorflow-recommenders refuses: it cannot be exchanged.
+    """
+    tensorflow = sys.modules.get("tensorflow")
+    version = getattr(tensorflow.keras, "version", None) if tensorflow else None
+    if version and version().startswith("3."):  # the Keras 2 of tf.keras has no ``version``
+        raise InputError(
+            f"tf.keras is Keras {version()} in this process, since it was used before the steps"
+            " were imported; expected Keras 2: restart (in a notebook, the kernel) and begin with"
+            " 'from domain_kernels import pretrain'"
+        )
+
+
 @contextmanager
 def tensorflow_loaded() -> Iterator[None]:
     """Loads TensorFlow, which takes seconds, once a step is known to be possible.
 
     The same run gives the same bits. Files are checked before they are read, so TensorFlow finds
-    damage only where it came later: an ``InputError``, too.
+    damage only where it came later: an ``InputError``, too. Deterministic operations stay on when
+    the step is over, since TensorFlow has no public way to turn them off: a random operation of
+    the caller's then needs a seed.
     """
+    check_keras()
     from configs.tensorflow_import import tf
 
     tf.config.experimental.enable_op_determinism()
@@ -79,7 +97,7 @@ def pretrain(
     *,
     teacher: Folder | None = None,
     older: Folder | None = None,
-    alone: bool = True,
+    alone: bool = False,
     scratch: Folder | None = None,
 ) -> None:
     """Trains a backbone and writes it to ``<job_dir>/backbone``; goes on with an interrupted run,
@@ -93,8 +111,9 @@ def pretrain(
       teacher: job whose backbone and active kernels teach this one; nobody where None.
       older: finished job from whose backbone this one goes on, on a dataset whose transform was
         grown from that one's; it begins anew where None.
-      alone: whether this process runs no other step after it; on few cores operations then run
-        side by side.
+      alone: whether this process runs no other step after it, as the command ``pretrain`` does;
+        on few cores TensorFlow's operations then get one thread each and run side by side, for as
+        long as the process lives.
       scratch: where folders at a store are worked on; among the system's temporary files where
         None.
 
@@ -128,7 +147,7 @@ def finetune(
     experiment: "Experiment",
     data: Folder,
     job_dir: Folder,
-    domains: Sequence[str] = (),
+    domains: str | Sequence[str] = (),
     *,
     scratch: Folder | None = None,
 ) -> "list[Outcome]":
@@ -139,7 +158,7 @@ def finetune(
       experiment: its domains are tuned.
       data: folder of a dataset under the backbone's transform.
       job_dir: with a finished backbone.
-      domains: names of those to tune; all of the experiment's by default.
+      domains: names of those to tune, or one name; all of the experiment's by default.
       scratch: as ``pretrain``.
 
     Returns:
@@ -149,7 +168,8 @@ def finetune(
       InputError: no finished backbone, a dataset that it cannot read or that lacks rows, an unknown
         domain.
     """
-    named_domains(experiment.domains, domains, "--domains")
+    names = [domains] if isinstance(domains, str) else [*domains]
+    named_domains(experiment.domains, names, "--domains")
     with _here(changes=True, scratch=scratch, data=data, job_dir=job_dir) as here:
         check_dataset(here.data, experiment.finetune.split, experiment.finetune.validation)
         job = Job(here.job_dir)
@@ -157,7 +177,7 @@ def finetune(
         with tensorflow_loaded():
             from trainer.training import finetune as tuning
 
-            return tuning.finetune(experiment, here.data, job, [*domains])
+            return tuning.finetune(experiment, here.data, job, names)
 
 
 def evaluate(

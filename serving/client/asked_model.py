@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from configs.errors import InputError
 from serving.client.substitution import Substitutions
-from serving.wire.row_codec import Row, decode_rows, encode_rank, encode_rows
+from serving.wire.row_codec import Row, check_rows, decode_rows, encode_rank, encode_rows
 from serving.wire.signatures import DEFAULT_SIGNATURE, DOMAIN, RANK_SIGNATURE
 
 Answers = list[dict[str, Any]]
@@ -113,6 +113,7 @@ class AskedModel(ABC):
             have.
           StatusError: the server refused the request or was not reached; ``code`` is the gRPC code.
         """
+        check_rows(rows, place)
         answers: Answers = []
         for start in range(0, len(rows), self._batch_size):
             batch = rows[start : start + self._batch_size]

@@ -14,7 +14,7 @@ from configs.prediction.score import SCORE
 from serving.client.asked_model import Answers, AskedModel, Reply
 from serving.client.client import Client
 from serving.wire.errors import StatusError
-from serving.wire.row_codec import Row
+from serving.wire.row_codec import Row, check_rows
 from serving.wire.signatures import DEFAULT_SIGNATURE, DOMAIN, RANK_SIGNATURE
 
 _SHADOWS = 4
@@ -83,6 +83,7 @@ class Ranker:
         self._client = self._connect()
         self._others: dict[int | str, AskedModel] = {}
         self._lock = Lock()
+        self._closed = False
         self._shadows = ThreadPoolExecutor(_SHADOWS, thread_name_prefix="shadow")
 
     def _open(self, target: str, model_name: str, **settings: Any) -> AskedModel:
@@ -96,7 +97,8 @@ class Ranker:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the connections. Closing them again does nothing; asking is refused then."""
+        self._closed = True
         self._shadows.shutdown()
         for client in (self._client, *self._others.values()):
             client.close()
@@ -128,6 +130,9 @@ class Ranker:
             by.
           StatusError: the server refused the request or was not reached.
         """
+        self._check_open()
+        check_rows([user], lambda _: "what the items share")
+        check_rows(items, "item {}".format)
         if not items:
             return Ranking([], [], [], None)
         other = user if shadow_domain is None else {**user, DOMAIN: shadow_domain}
@@ -161,7 +166,12 @@ class Ranker:
         Raises:
           InputError, StatusError: as ``rank``.
         """
+        self._check_open()
         return self._client.predict(rows, domain, signature, ignore_unknown=ignore_unknown)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise InputError("this ranker is closed; make another one")
 
     def _beside_version(
         self, user: Row, other: Row, items: Sequence[Row], domain: str, version: int | str

@@ -11,6 +11,7 @@ from preprocessing.filesystem import folder_argument
 from preprocessing.remote.scratch import scratch_folder
 from trainer.job import Job
 from trainer.staging import at_hand
+from trainer.steps import check_keras
 
 Folder = str | PathLike[str]
 """A local folder, or one at ``gs://`` or ``s3://``."""
@@ -61,6 +62,7 @@ def _export(
     slots: int | None,
 ) -> Path | str:
     job.check_finished()  # before TensorFlow is loaded
+    check_keras()
 
     import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
     from serving.export.remote_models import models_here, upload_version

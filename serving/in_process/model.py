@@ -9,12 +9,14 @@ from google.protobuf.message import Message
 
 from configs.errors import InputError
 from configs.prediction.score import SCORE
+from preprocessing.filesystem import is_local
 from serving.client.asked_model import AskedModel
 from serving.client.ranker import Ranker
 from serving.server.failures import status_of
+from serving.server.servable import Servable
 from serving.server.servable_loader import load
 from serving.wire.messages import SignatureDefMap
-from serving.wire.version_files import version_directories
+from serving.wire.version_files import SAVED_MODEL, version_directories
 
 
 class LocalModel(AskedModel):
@@ -34,7 +36,7 @@ class LocalModel(AskedModel):
 
         Args:
           models: base path of the model on this machine, whose versions are folders in it.
-          version: its number; None for the newest.
+          version: its number, which may be a text; None for the newest.
           batch_size: most rows in one run of the graph by ``predict``.
           strict_domain: refuse an answer that another domain than the one asked for has given;
             otherwise a warning is logged, once for each pair of domains.
@@ -43,15 +45,28 @@ class LocalModel(AskedModel):
           InputError: there is no such version, or it is damaged.
         """
         super().__init__(str(models), batch_size=batch_size, strict_domain=strict_domain)
+        if not is_local(str(models)):
+            raise InputError(
+                f"{models}: is at a store; a model in this process is read from a folder of this"
+                " machine: copy it"
+            )
         number, path = _version(Path(models), version)
         try:
-            self._servable = load(number, path)
+            self._held: Servable | None = load(number, path)
         except Exception as error:  # the loader's, TensorFlow's or the disk's
             raise InputError(f"{path}: cannot be loaded: {status_of(error).message}") from None
 
     def close(self) -> None:
-        """Frees the model; no other thread may be asking it."""
-        self._servable.close()
+        """Frees the model; no other thread may be asking it. Closing it again does nothing."""
+        if self._held:
+            self._held.close()
+        self._held = None
+
+    @property
+    def _servable(self) -> Servable:
+        if self._held is None:
+            raise InputError(f"model {self._name} is closed; load it again")
+        return self._held
 
     def signatures(self) -> dict[str, Message]:
         """See ``AskedModel``."""
@@ -61,8 +76,9 @@ class LocalModel(AskedModel):
         return dict(found.signature_def)
 
     def _run(self, signature: str, inputs: dict[str, Message]) -> tuple[Mapping[str, Message], int]:
+        servable = self._servable
         try:
-            return self._servable.predict(signature, inputs), self._servable.version
+            return servable.predict(signature, inputs), servable.version
         except Exception as error:  # the graph's own, with the code that a server would give
             raise status_of(error) from None
 
@@ -76,7 +92,7 @@ class LocalRanker(Ranker):
         self,
         models: str | PathLike[str],
         *,
-        version: int | None = None,
+        version: int | str | None = None,
         by: str = SCORE,
         signature: str | None = None,
         batch_size: int = 256,
@@ -86,7 +102,7 @@ class LocalRanker(Ranker):
 
         Args:
           models: base path of the model on this machine.
-          version: its number; None for the newest.
+          version: its number, which may be a text; None for the newest.
           by: the output to rank by, largest first; what the model's config ranks by where it is not
             given.
           signature: ``rank`` or ``serving_default``; None for ``rank`` where the model has it.
@@ -115,9 +131,16 @@ def _version(models: Path, version: int | str | None) -> tuple[int, Path]:
         found = version_directories(models)
     except OSError as error:
         raise InputError(f"{models}: {error.strerror or error}; expected exported models") from None
+    if models.name.isdecimal() and (models / SAVED_MODEL).exists():
+        raise InputError(
+            f"{models}: is one version; expected the folder that it is in, {models.parent}, and"
+            f" version={int(models.name)}"
+        )
     if not found:
         raise InputError(f"{models}: holds no version; run python -m serving.export")
     number = max(found) if version is None else version
+    if isinstance(number, str) and number.isascii() and number.isdecimal() and len(number) < 20:
+        number = int(number)
     if not isinstance(number, int) or number not in found:
         there = ", ".join(map(str, sorted(found)))
         raise InputError(f"{models}: no version {number}; there are: {there}")

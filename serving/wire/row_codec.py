@@ -116,6 +116,17 @@ def encode_rank(
     }
 
 
+def check_rows(rows: Sequence[Row], place: Callable[[int], str]) -> None:
+    """Raises ``InputError`` for one row where rows are expected, and for rows that are none."""
+    if hasattr(rows, "get"):
+        raise InputError(f"expected a list of rows, received {_shown(rows)}; put it into a list")
+    for index, row in enumerate(rows):
+        if not hasattr(row, "get"):
+            raise InputError(
+                f"{place(index)}: expected raw features by name, received {_shown(row)}"
+            )
+
+
 def decode_rows(
     signature: Message,
     outputs: Mapping[str, Message],
@@ -159,6 +170,7 @@ def _encode_rows(
 ) -> dict[str, Message]:
     if domain is not None and DOMAIN not in inputs:
         raise InputError(f"the signature takes no domain, received domain {domain!r}")
+    check_rows(rows, place)
     if not ignore_unknown:
         for index, row in enumerate(rows):
             _refuse_unknown(row, set(inputs), place(index))

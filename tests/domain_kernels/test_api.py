@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,11 +17,14 @@ import preprocessing.task
 import serving.export.__main__
 import trainer.task
 from configs import Experiment, InputError
-from domain_kernels import Ranker
+from domain_kernels import Ranker, finetune, pretrain, simulate
 from serving.client import Ranker as RemoteRanker
+from serving.wire.messages import SignatureDef
+from serving.wire.row_codec import encode_rows
 from tests.conftest import QUICKSTART, ROOT, SMALL
 from tests.test_startup import HEAVY
 from trainer.job import Job
+from trainer.steps import check_keras, tensorflow_loaded
 
 SHARED = ("user_id", "scene", "region", "timestamp")
 
@@ -82,6 +86,90 @@ def test_a_versions_shadow_is_the_version_itself(
     ranking = ranker.rank(shared, [{"shop_id": "s1"}, {"shop_id": "s2"}], shadow_version=1)
     assert ranking.shadow is not None
     assert ranking.shadow.scores == ranking.scores
+
+
+def test_a_place_that_holds_no_versions_is_said(tmp_path: Path) -> None:
+    version = tmp_path / "models" / "3"
+    version.mkdir(parents=True)
+    (version / "saved_model.pb").touch()
+    cases: tuple[tuple[str | Path, str], ...] = (
+        (version, f"expected the folder that it is in, {version.parent}, and version=3"),
+        ("gs://bucket/models", "gs://bucket/models: is at a store"),
+        ("s3://bucket/models", "s3://bucket/models: is at a store"),
+    )
+    for wrong, said in cases:
+        with pytest.raises(InputError, match=said):
+            Ranker(wrong)
+    with pytest.raises(InputError, match="no version stable; there are: 3"):
+        Ranker(version.parent, version="stable")
+
+
+def test_a_model_is_closed_once_and_then_refuses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "3").mkdir()
+    closed: list[int] = []
+    loaded: list[int] = []
+
+    def load(number: int, path: Path) -> SimpleNamespace:
+        loaded.append(number)
+        return SimpleNamespace(signatures={}, close=lambda: closed.append(number))
+
+    monkeypatch.setattr("serving.in_process.model.load", load)
+    ranker = Ranker(tmp_path, version="3")  # as a number
+    ranker.close()
+    ranker.close()
+    assert loaded == closed == [3]
+    for ask in (
+        lambda: ranker.rank({}, [{}]),
+        lambda: ranker.rank({}, [{}], shadow_version=3),
+        lambda: ranker.score([{}]),
+    ):
+        with pytest.raises(InputError, match="closed"):
+            ask()
+    assert loaded == [3]
+
+
+def test_one_text_is_a_list_of_one() -> None:
+    assert Experiment.load(QUICKSTART, "seed=77").seed == 77
+    with pytest.raises(InputError, match="'scene=hoem' is no domain of this config"):
+        finetune(Experiment.load(QUICKSTART), "data", "job", "scene=hoem")
+
+
+def test_a_step_says_that_keras_3_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = SimpleNamespace(keras=SimpleNamespace(version=lambda: "3.10.0"))
+    monkeypatch.setitem(sys.modules, "tensorflow", taken)
+    with (
+        pytest.raises(InputError, match=r"Keras 3\.10\.0 .* restart"),
+        tensorflow_loaded(),
+    ):
+        raise AssertionError("the step was run")
+    monkeypatch.setitem(sys.modules, "tensorflow", SimpleNamespace(keras=SimpleNamespace()))
+    check_keras()
+
+
+def test_a_step_is_not_alone_in_its_process_unless_that_is_said() -> None:
+    assert inspect.signature(pretrain).parameters["alone"].default is False
+
+
+def test_rows_that_are_none_are_said() -> None:
+    shop = {"shop_id": "s1"}
+    for rows, said in (
+        (shop, "expected a list of rows, received dict"),
+        ([shop, ["s1"]], "row 1: expected raw features by name, received list"),
+        ("s1", "row 0: expected raw features by name, received str 's'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            encode_rows(SignatureDef(), rows)  # type: ignore[arg-type]
+
+
+def test_logs_are_not_simulated_into_a_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="gs://bucket/logs"):
+        simulate(Experiment.load(QUICKSTART), "gs://bucket/logs")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_cannot_be_loaded_is_said(models_dir: Path, tmp_path: Path) -> None:

@@ -257,9 +257,12 @@ def test_steps(
     for module, name in (
         ("trainer.reports.text_table", "render_table"),
         ("trainer.training.outcome", "render_outcomes"),
-        ("trainer.training.pretrain", "one_thread_an_operation"),
     ):
         monkeypatch.setattr(importlib.import_module(module), name, lambda *_: "table")
+    alone: list[bool] = []
+    monkeypatch.setattr(
+        "trainer.training.pretrain.one_thread_an_operation", lambda: alone.append(True)
+    )
     for module, name in (
         (steps, "check_dataset"),
         (steps, "check_kernels"),
@@ -272,6 +275,7 @@ def test_steps(
     )
     assert code == 0, err
     assert [name for name, _ in called] == expected
+    assert bool(alone) == (expected == ["pretrain"])  # other steps share the process's threads
     everything = len(expected) > 1  # then the evaluation's table is alone on stdout
     assert out == ("" if expected == ["pretrain"] else "table\n")
     assert (err == "table\nreport: None\n") == everything
