@@ -11,6 +11,9 @@ from pathlib import Path
 # none, and they crash.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
+# pytest-xdist says how wide its terminal is, and tables would fit themselves to it.
+os.environ.pop("COLUMNS", None)
+
 import hypothesis
 import pytest
 

@@ -1,5 +1,6 @@
 """``domain-kernels``: every command of the modules, with their options and exit codes."""
 
+import sys
 from importlib.util import find_spec
 
 import pytest
@@ -48,6 +49,7 @@ def test_a_command_ends_as_its_module_does(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["domain-kernels"])
+    monkeypatch.delitem(sys.modules, "preprocessing.profile.__main__", raising=False)
     with pytest.raises(SystemExit) as ended:
         command(["profile", "no-such-folder"])
     assert ended.value.code == 2

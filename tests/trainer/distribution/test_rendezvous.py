@@ -65,7 +65,8 @@ def test_who_waits_in_vain_says_for_whom(rank: int) -> None:
 
 def test_strangers_and_those_who_left_again_are_not_counted() -> None:
     """A port is looked at by others too, and a worker may be started anew while it waits."""
-    addresses = tuple(free_addresses(2))
+    # of three, so that the first one goes on waiting and sees who has left
+    addresses = tuple(free_addresses(3))
     host, _, port = addresses[0].rpartition(":")
     said: list[str] = []
     first = threading.Thread(target=lambda: said.append(str(meet(Cluster(addresses, 0), {}))))
@@ -78,10 +79,13 @@ def test_strangers_and_those_who_left_again_are_not_counted() -> None:
                     stranger.sendall(words)
                 break
             except ConnectionRefusedError:
-                continue
-    meet(Cluster(addresses, 1), {})
+                assert first.is_alive()
+    second = threading.Thread(target=lambda: said.append(str(meet(Cluster(addresses, 1), {}))))
+    second.start()
+    meet(Cluster(addresses, 2), {})
     first.join()
-    assert said == ["None"]
+    second.join()
+    assert said == ["None", "None"]
 
 
 @pytest.mark.parametrize("rank", [0, 1])
