@@ -151,8 +151,9 @@ def bare_job(folder: Path) -> Job:
     return job
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(autouse=True)
 def _deterministic() -> None:
+    """Each test, since others seed TensorFlow, too, and the order of batches follows its seed."""
     tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(1)
 

@@ -52,7 +52,6 @@ def test_the_sum_of_three_parts_is_the_whole(
     settings: tuple[str, ...], dataset_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where a batch has fewer rows than there are workers; of one, weights are unequal."""
-    tf.config.experimental.enable_op_determinism()  # as whatever trains does
     monkeypatch.setattr(optimizers, "_DENSE_ROWS", 60)
     experiment = variant(RATE, *settings)
     as_built = [setting for setting in settings if setting not in DRAWN]
