@@ -16,6 +16,7 @@ SECTIONS = (
     "fuzz",
     "damage",
     "kills",
+    "portable",
     "fleet",
     "remote",
     "workers",

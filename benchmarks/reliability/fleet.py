@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reliability.small_job import Command, Small, begin, begin_in, finish, kill
+from benchmarks.reliability.small_job import Command, Small, begin, begin_in, digests, finish, kill
 from benchmarks.speed.options import Figures, Options
 from configs.asides import ASIDE
-from configs.digests.listed_files import sha256_of
 from preprocessing.beam.progress import say
 from trainer.job import Job
 
@@ -59,7 +58,7 @@ def measure(options: Options) -> Figures:
         "shards": rounds * _SHARDS,
         "kills": rounds * (_KILLS + 1),
         "kills_at_work": at_work,
-        "kernels": sum(name.endswith("weights.npz") for name in expected),
+        "kernels": sum(name.endswith("weights.npz") for name in expected["kernels"]),
         "other_results": other,
         "changed_by_gathering_again": again,
         "left_over": left,
@@ -104,12 +103,7 @@ def in_shards(
     return at_work
 
 
-def _registry(small: Small) -> dict[str, str]:
-    """Sha256 of every file of the registry and of memory, less locks."""
+def _registry(small: Small) -> dict[str, dict[str, str]]:
+    """Sha256 of every file of the registry and of memory."""
     job = Job(small.job)
-    return {
-        str(path.relative_to(job.folder)): sha256_of(path)
-        for folder in (job.kernels, job.memory)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    }
+    return {folder.name: digests(folder) for folder in (job.kernels, job.memory)}

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.reliability.small_job import Command, Small, begin, finish, kill
+from benchmarks.reliability.small_job import Command, Small, begin, digests, finish, kill
 from benchmarks.speed.options import Figures, Options
 from configs import InputError
 from configs.digests.listed_files import sha256_of
@@ -102,7 +102,7 @@ def steps(work: Small) -> list[Step]:
             "fingerprint": str(finished["fingerprint"]),
             "history": sha256_of(job.backbone / "history.json"),
             "golden": sha256_of(job.golden),
-            **dict.fromkeys(_files(job.backbone), ""),
+            **dict.fromkeys(digests(job.backbone), ""),
         }
 
     def version() -> Outcome:
@@ -111,7 +111,7 @@ def steps(work: Small) -> list[Step]:
         names = [name for name in record["files"] if name != "saved_model.pb"]
         graph = {"kernels": str(record["kernels"]), "sources": str(record["sources"])}
         same = {name: sha256_of(folder / name) for name in names if "fingerprint.pb" not in name}
-        return graph | same | dict.fromkeys(_files(work.models), "")
+        return graph | same | dict.fromkeys(digests(work.models), "")
 
     newest, tuned = served(), ("data", "job")
     nothing = work.kernels("activate", "all", "1")  # it is active
@@ -121,7 +121,7 @@ def steps(work: Small) -> list[Step]:
                 f"preprocess_{processes}",
                 ("logs",),
                 work.preprocess(processes),
-                lambda: _digests(work.data),
+                lambda: digests(work.data),
             )
             for processes in (1, 2)
         ),
@@ -130,21 +130,21 @@ def steps(work: Small) -> list[Step]:
             "finetune",
             ("data", "job/backbone"),
             work.train("finetune"),
-            lambda: _digests(kernels) | _digests(job.memory),
+            lambda: digests(kernels) | digests(job.memory),
         ),
-        Step("evaluate", tuned, work.train("evaluate"), lambda: _digests(job.reports)),
+        Step("evaluate", tuned, work.train("evaluate"), lambda: digests(job.reports)),
         Step("export", ("job",), work.export(), version, lambda: (work.models / "1").exists()),
         Step(
             "activate",
             ("job",),
             work.kernels("activate", _DOMAIN, "1"),
-            lambda: _digests(kernels),
+            lambda: digests(kernels),
         ),
         Step(
             "remove",
             ("job",),
             work.kernels("remove", _DOMAIN),
-            lambda: _digests(kernels),
+            lambda: digests(kernels),
             lambda: _DOMAIN not in KernelStore(job).domains(),
             nothing,
         ),
@@ -152,7 +152,7 @@ def steps(work: Small) -> list[Step]:
             "rollback",
             ("job",),
             work.kernels("rollback", _DOMAIN),
-            lambda: _digests(kernels),
+            lambda: digests(kernels),
             lambda: served() != newest,
             nothing,
         ),
@@ -160,11 +160,11 @@ def steps(work: Small) -> list[Step]:
             "memory_refresh",
             ("data", "job"),
             work.memory("refresh"),
-            lambda: _digests(job.memory),
+            lambda: digests(job.memory),
             lambda: MemoryStore(job).served(_remembered(job)).version == 2,
             work.memory("activate", "2"),
         ),
-        Step("server", ("models",), partial(_serve, work.models), lambda: _digests(work.models)),
+        Step("server", ("models",), partial(_serve, work.models), lambda: digests(work.models)),
     ]
 
 
@@ -274,15 +274,3 @@ def _alive(group: int) -> bool:
 def _traces(folder: Path) -> list[Path]:
     found = [path for path in folder.rglob("*") if any(word in path.name for word in _HIDDEN)]
     return [path for path in found if not any(parent in found for parent in path.parents)]
-
-
-def _files(folder: Path) -> list[str]:
-    return [
-        str(path.relative_to(folder))
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    ]
-
-
-def _digests(folder: Path) -> Outcome:
-    return {name: sha256_of(folder / name) for name in _files(folder)}

@@ -26,6 +26,7 @@ import trainer.task as trainer_task
 from benchmarks.method.study import ROOT
 from configs import InputError
 from configs.cli import run
+from configs.digests.listed_files import sha256_of
 from preprocessing.simulate import main as simulate_command
 
 CONFIG = ROOT / "configs" / "quickstart.yaml"
@@ -123,9 +124,13 @@ class Small:
 
     def preprocess(self, processes: int = 1) -> Command:
         """``preprocessing.task`` in so many processes."""
-        words = ["--input", f"{self.logs}/*.parquet", "--output", str(self.data)]
         mode = "in_memory" if processes == 1 else "multi_processing"
-        words += [f"--direct_running_mode={mode}", f"--direct_num_workers={processes}"]
+        flags = [f"--direct_running_mode={mode}", f"--direct_num_workers={processes}"]
+        return self.preprocess_to(self.data, *flags)
+
+    def preprocess_to(self, data: Path, *flags: str) -> Command:
+        """``preprocessing.task`` with options of Beam's, of the same logs into any folder."""
+        words = ["--input", f"{self.logs}/*.parquet", "--output", str(data), *flags]
         return lambda: run(lambda: preprocessing_task.main([*WITH_CONFIG, *words]))
 
     def train(self, step: str, *more: str) -> Command:
@@ -207,6 +212,15 @@ def _add_kernels(folder: Path) -> None:
             }
             scores = golden.scores_for(shape, weights)
             store.activate(domain, store.add(domain, weights, record, scores))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Sha256 of every file of a folder, by its path there, less locks."""
+    return {
+        str(path.relative_to(folder)): sha256_of(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 def begin(command: Command, log: Path) -> multiprocessing.process.BaseProcess:

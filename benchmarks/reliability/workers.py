@@ -99,7 +99,7 @@ class _Trial:
         self, name: str, size: int, settings: Sequence[str] = _STEADY, steps: int = 0
     ) -> list[BaseProcess]:
         """Starts all workers of a training, each on a core of its own where there are enough."""
-        addresses = _free_addresses(size)
+        addresses = free_addresses(size)
         return [
             begin(self._command(name, rank, addresses, settings, steps), self._log)
             for rank in range(size)
@@ -267,7 +267,8 @@ def _saved(job: Job) -> bool:
     return any(job.checkpoints.glob("latest/*.index"))
 
 
-def _free_addresses(count: int) -> list[str]:
+def free_addresses(count: int) -> list[str]:
+    """Addresses of this machine at which nobody listened a moment ago."""
     with ExitStack() as stack:
         taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [f"127.0.0.1:{listener.getsockname()[1]}" for listener in taken]
