@@ -16,9 +16,10 @@ In the end one domain is rolled back on a running server (``benchmarks.reliabili
 
 What a day costs, in seconds of the processor, of every process that a command starts.
 ``full_run_cpu_seconds``: dataset, pre-training, kernels, evaluation, report and model as of the
-day before the first refreshed one, of ``full_run_days`` days of logs; a day's share of it is the one divided by the
-other. ``refresh_cpu_seconds``: the median of the refreshes of days on which nothing was wrong, each
-of which reads three days of logs. ``refresh_over_share_ratio`` is that over the share, 1.3 at most.
+day before the first refreshed one, of ``full_run_days`` days of logs; a day's share of it is the
+one divided by the other. ``refresh_cpu_seconds``: the median of the refreshes of days on which
+nothing was wrong, each of which reads three days of logs. ``refresh_over_share_ratio`` is that over
+the share, 1.3 at most.
 """
 
 import os
