@@ -4,7 +4,7 @@ fine-tuning baselines of their size.
 
 import inspect
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights
 from trainer.kernels.mutual_information import information
-from trainer.kernels.scoring import score_rows
+from trainer.kernels.scoring import route, score_rows
 from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.judging_users import judging_rows, stopping_rows
 from trainer.training.kernel_training import train_kernels
@@ -33,6 +33,7 @@ from trainer.training.warm_start import initial_kernels, levels
 
 _DAY = 86_400
 _SHARES = {"sum": 1.0, "half": 0.5}
+_SERVED = {"served": None, "served_half": 0.5}
 _SHOWN_ROWS = 4_000  # the contrastive estimate compares every row with every other
 
 
@@ -44,7 +45,8 @@ class Tuned(Section):
       days: the last days of the window alone; all of it where None.
       share: of the window's rows, whole users drawn by the experiment's seed.
       information: whether to note what the codes hold (``trainer.kernels.mutual_information``).
-      compose: whether to add up what single-topic domains change too (``composed``).
+      compose: whether to add up what single-topic domains change too (``composed``), and to answer
+        as ``auto`` does, by active kernels, with and without ``routing.compose`` (``as_served``).
       also: further splits whose rows kernels train on, each as ``Bench.rows`` gives it: the split
         that a progressive backbone learned from, with the taps that it left before it did.
     """
@@ -128,7 +130,7 @@ def tune(
 
     Returns:
       ``""``: every domain under its own; ``all``: every domain under the one of all traffic; with
-      ``compose`` also ``sum`` and ``half``.
+      ``compose`` also ``sum`` and ``half``, ``served`` and ``served_half``.
     """
     settings, tap, everyone = experiment.finetune, adapter.tap, Domain(ALL)
     start = time.perf_counter()
@@ -178,8 +180,8 @@ def tune(
     ]
     active = active_gains(experiment, validation, judged)
     own, shared = {}, {}
-    shares = _SHARES if options.compose else {}
-    sums: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in shares}
+    shares, served = (_SHARES, _SERVED) if options.compose else ({}, {})
+    sums: dict[str, dict[str, dict[str, Floats]]] = {name: {} for name in (*shares, *served)}
     for split in splits:
         data = beside(split, bench.rows(split, tap))
         data = with_memory(bench, adapter, {split: data}, splits)[0][split]
@@ -190,6 +192,8 @@ def tune(
         }
         for name, share in shares.items():
             sums[name][split] = composed(data, tuned, own[split], share)
+        for name, compose in served.items():
+            sums[name][split] = as_served(experiment, data, own[split], active, compose)
     parameters = sum(int(values.size) for values in adapter.initial(experiment.seed, ALL).values())
     notes: dict[str, Any] = {
         "taps_seconds": taps_seconds,
@@ -208,7 +212,9 @@ def tune(
     of_domains = settings if settings.warm_start == "none" else settings.of_children
     visited = rows_of_all * settings.epochs + rows_of_domains * of_domains.epochs
     return {
-        name: Outcome(scored, parameters, visited, seconds, active, notes)
+        name: Outcome(
+            scored, parameters, visited, seconds, None if name in served else active, notes
+        )
         for name, scored in sums.items()
     } | {
         "": Outcome(own, parameters, visited, seconds, active, notes),
@@ -244,6 +250,26 @@ def composed(
             inside = rows[domain.name]
             total[inside] += share * (own[domain.name] - own[ALL][inside])
     return {ALL: total} | {name: total[inside] for name, inside in rows.items()}
+
+
+def as_served(
+    experiment: Experiment,
+    data: BackboneOutputs,
+    own: dict[str, Floats],
+    active: Collection[str],
+    compose: float | None,
+) -> dict[str, Floats]:
+    """What ``auto`` answers by active kernels, as the logits of all rows.
+
+    Args:
+      experiment: whose domains and topics these are.
+      data: the rows.
+      own: domain -> logits of its rows under its own kernel.
+      active: domains whose kernels are.
+      compose: as ``routing.compose``.
+    """
+    scores = {name: logits for name, logits in own.items() if name in active}
+    return {ALL: route(experiment.domains, experiment.topics, data, scores, data.logits, compose)}
 
 
 def with_memory(

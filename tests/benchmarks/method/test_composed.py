@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.method.methods.tuned import composed
+from benchmarks.method.methods.tuned import as_served, composed
 from configs.domains import ALL
 from tests.trainer.conftest import domains_of, random_rows, variant
 
@@ -29,3 +29,24 @@ def test_a_row_gets_the_changes_of_its_single_topic_domains(share: float) -> Non
     for domain, rows in zip(DOMAINS, (home, region, cross), strict=True):
         np.testing.assert_allclose(found[domain.name], expected[rows], rtol=1e-6)
     np.testing.assert_array_equal(own[ALL], data.logits + 1.0)
+
+
+def test_as_served_is_of_active_kernels_and_leaves_a_cross_alone() -> None:
+    data, experiment = random_rows(40), variant()
+    home, region, cross = (data.domain_rows(domain) for domain in DOMAINS)
+    own = {
+        ALL: data.logits + 1.0,
+        "scene=home": data.logits[home] + 3.0,
+        "region=r1": data.logits[region] + 5.0,
+        "region=r1,scene=home": data.logits[cross] + 100.0,
+    }
+    inside = [np.isin(np.arange(40), rows)[:, np.newaxis] for rows in (home, region, cross)]
+
+    def added(*active: str) -> np.ndarray:
+        return as_served(experiment, data, own, active, 0.5)[ALL] - data.logits
+
+    both = 1.0 + 1.0 * inside[0] + 2.0 * inside[1] + np.zeros_like(data.logits)
+    np.testing.assert_allclose(added(ALL, "scene=home", "region=r1"), both, atol=1e-5)
+    np.testing.assert_allclose(added(*own), np.where(inside[2], 100.0, both), atol=1e-5)
+    np.testing.assert_allclose(added("scene=home"), 1.5 * inside[0] + 0 * both, atol=1e-5)
+    np.testing.assert_array_equal(added(), 0 * both)
