@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures.marked_page import MarkedPage
-from benchmarks.figures.tables import GAINS, Cells, gains_table, markdown, study_table, without
+from benchmarks.figures.tables import GAINS, Cells, gains_table, markdown, shown, study_table
 from benchmarks.results_plot import COLOURS, describe, draw, read_gains
 from configs.cli import CommandParser, run
 from configs.errors import InputError
@@ -121,7 +121,7 @@ class Figures:
         report = self.reports / study / "report.json"
         if report.is_file():
             cells = study_table(read_object(report, "sections"), name)
-            cells = without(cells, page.without[name], name)
+            cells = shown(cells, page.columns[name], name)
             kept.setdefault(study, {})[name] = cells
             return markdown(cells)
         if self._kept(study).is_file() and name in (known := read_object(self._kept(study))):

@@ -1,19 +1,34 @@
-"""Places of a page between markers: ``<!-- figures: NAME -->`` above and ``<!-- end -->`` below."""
+"""Places of a page between markers: ``<!-- figures: NAME -->`` above and ``<!-- end -->`` below.
+``; without TITLE; TITLE`` after the name leaves columns out, ``; only TITLE; TITLE`` all others.
+"""
 
 import re
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from configs.errors import InputError
 
-_BEGIN = re.compile(r"^<!-- figures: (\S+)(?:; without (.+?))? -->$")
+_BEGIN = re.compile(r"^<!-- figures: (\S+?)(?:; (without|only) (.+?))? -->$")
 _END = "<!-- end -->"
+
+
+class Columns(NamedTuple):
+    """Which columns of a table a page shows.
+
+    Attributes:
+      only: whether ``titles`` are those, or all others.
+      titles: of columns.
+    """
+
+    only: bool = False
+    titles: tuple[str, ...] = ()
 
 
 class MarkedPage:
     """A page's text, and what stands between its markers.
 
     Attributes:
-      without: name -> titles of the columns that the page leaves out.
+      columns: name -> which of its table's are shown.
     """
 
     def __init__(self, text: str, name: str) -> None:
@@ -28,7 +43,7 @@ class MarkedPage:
         """
         self._lines = text.splitlines(keepends=True)
         self._places: dict[str, tuple[int, int]] = {}
-        self.without: dict[str, tuple[str, ...]] = {}
+        self.columns: dict[str, Columns] = {}
         opened: tuple[str, int] | None = None
         for number, line in enumerate(self._lines):
             begins, ends = _BEGIN.match(line.rstrip()), line.rstrip() == _END
@@ -41,7 +56,8 @@ class MarkedPage:
                 opened = (begins[1], number + 1)
                 if begins[1] in self._places:
                     raise InputError(f"{name}:{number + 1}: figures '{begins[1]}' are there twice")
-                self.without[begins[1]] = tuple(filter(None, (begins[2] or "").split(", ")))
+                titles = tuple(filter(None, (begins[3] or "").split("; ")))
+                self.columns[begins[1]] = Columns(begins[2] == "only", titles)
             if ends and opened:
                 self._places[opened[0]] = (opened[1], number)
                 opened = None

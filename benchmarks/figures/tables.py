@@ -3,8 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.figures.marked_page import Columns
 from benchmarks.method.text import MISSING, plain, show_cell
 from configs.errors import InputError
+
+BARS = "bars"
+"""In place of a section: what the study asks for."""
 
 GAINS = "gains"
 """Name of the README's table, which is made of two tables of ``docs/results.md``."""
@@ -32,12 +36,15 @@ def study_table(report: Mapping[str, Any], name: str) -> Cells:
 
     Args:
       report: as a study leaves it (``report.json``).
-      name: ``STUDY/SECTION/SPLIT``; a number from 0 in place of the split where tables are of none.
+      name: ``STUDY/SECTION/SPLIT``; a number from 0 in place of the split where tables are of none;
+        ``STUDY/bars/0`` for its bars.
 
     Raises:
       InputError: the report has no such table.
     """
     _, section, which = name.split("/")
+    if section == BARS:
+        return _bars(report["bars"])
     tables = [
         table
         for found in report["sections"]
@@ -59,14 +66,16 @@ def study_table(report: Mapping[str, Any], name: str) -> Cells:
     ]
 
 
-def without(cells: Cells, titles: Sequence[str], name: str) -> Cells:
-    """A table less some columns. Raises ``InputError`` where there is no such column."""
-    if unknown := set(titles) - set(cells[0]):
+def shown(cells: Cells, columns: Columns, name: str) -> Cells:
+    """A table's columns that a page shows. Raises ``InputError`` where there is no such column."""
+    if unknown := set(columns.titles) - set(cells[0]):
         raise InputError(
             f"figures '{name}': no column {', '.join(sorted(unknown))}; there are:"
             f" {', '.join(cells[0])}"
         )
-    kept = [place for place, title in enumerate(cells[0]) if title not in titles]
+    kept = [
+        place for place, title in enumerate(cells[0]) if (title in columns.titles) == columns.only
+    ]
     return [[row[place] for place in kept] for row in cells]
 
 
@@ -101,6 +110,14 @@ def gains_table(tables: Mapping[str, str]) -> str:
             raise InputError(f"docs/results.md: figures '{name}' have no row: {method}")
         rows.append([title, *found[method][1 : len(_TITLES)]])
     return markdown([list(_TITLES), *rows])
+
+
+def _bars(bars: Sequence[Mapping[str, Any]]) -> Cells:
+    """What was asked and what was measured, of the methods that have run."""
+    titles = ("bar", "asked", "measured", "met")
+    rows = [[str(bar[title]) for title in titles[:3]] for bar in bars if bar["met"] is not None]
+    met = ["yes" if bar["met"] else "no" for bar in bars if bar["met"] is not None]
+    return [list(titles), *([*row, said] for row, said in zip(rows, met, strict=True))]
 
 
 def _escaped(cells: Cells) -> Cells:

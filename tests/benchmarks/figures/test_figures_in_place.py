@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 import benchmarks.figures.__main__ as command
 from benchmarks.figures.__main__ import Figures
-from benchmarks.figures.marked_page import MarkedPage
-from benchmarks.figures.tables import markdown, read_markdown
+from benchmarks.figures.marked_page import Columns, MarkedPage
+from benchmarks.figures.tables import markdown, read_markdown, shown, study_table
 from configs.cli import run
 from configs.errors import InputError
 from tests.conftest import ROOT
@@ -33,12 +33,12 @@ def test_only_what_stands_between_markers_changes(
     def page(first: str) -> str:
         return (
             f"{around[0]}\n<!-- figures: a/b/c -->\n\n{first}\n\n<!-- end -->\n{around[1]}\n"
-            f"<!-- figures: d/e/f; without x, y z -->\n\n{inside[1]}\n\n<!-- end -->\n{around[2]}\n"
+            f"<!-- figures: d/e/f; only x, y; z -->\n\n{inside[1]}\n\n<!-- end -->\n{around[2]}\n"
         )
 
     read = MarkedPage(page(inside[0]), "page.md")
     assert read.names == ["a/b/c", "d/e/f"]
-    assert read.without == {"a/b/c": (), "d/e/f": ("x", "y z")}
+    assert read.columns == {"a/b/c": Columns(), "d/e/f": Columns(True, ("x, y", "z"))}
     assert read.replaced({}) == page(inside[0])
     replaced = read.replaced({"a/b/c": new})
     assert replaced == page(new)
@@ -56,6 +56,13 @@ def test_a_table_is_read_as_it_was_written(cells: list[list[str]]) -> None:
     assert read_markdown(markdown(cells)) == cells
 
 
+def test_a_page_shows_some_columns_of_a_table() -> None:
+    cells = [["a", "b", "b", "c"], ["1", "2", "3", "4"]]
+    assert shown(cells, Columns(), "x") == cells
+    assert shown(cells, Columns(only=True, titles=("a", "b")), "x") == [row[:3] for row in cells]
+    assert shown(cells, Columns(titles=("a", "b")), "x") == [row[3:] for row in cells]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -68,6 +75,19 @@ def test_a_table_is_read_as_it_was_written(cells: list[list[str]]) -> None:
 def test_markers_that_do_not_match_are_one_line(text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         MarkedPage(text, "page.md")
+
+
+def test_the_bars_of_what_ran_are_a_table() -> None:
+    asked = {"asked": "above 0", "measured": "CTR: +1.0"}
+    bars = [
+        {"bar": name, **asked, "met": met}
+        for name, met in (("a", True), ("b", False), ("not run", None))
+    ]
+    assert study_table({"bars": bars}, "small/bars/0") == [
+        ["bar", "asked", "measured", "met"],
+        ["a", "above 0", "CTR: +1.0", "yes"],
+        ["b", "above 0", "CTR: +1.0", "no"],
+    ]
 
 
 def report(value: float) -> dict[str, object]:
