@@ -19,7 +19,9 @@ What a day costs, in seconds of the processor, of every process that a command s
 day before the first refreshed one, of ``full_run_days`` days of logs; a day's share of it is the
 one divided by the other. ``refresh_cpu_seconds``: the median of the refreshes of days on which
 nothing was wrong, each of which reads three days of logs. ``refresh_over_share_ratio`` is that over
-the share, 1.3 at most.
+the share of one day, ``refresh_over_read_share_ratio`` that over the share of the rows that it
+reads, a full run's seconds being divided by rows in place of days (the median of the days); 1.3 at
+most.
 """
 
 import os
@@ -144,12 +146,14 @@ class Place:
       days: what is refreshed.
       seconds: of the refresh of each day on which nothing was wrong.
       cpu_seconds: the same, of the processor.
+      rows: that each of these refreshes read.
     """
 
     folder: Path
     days: Days
     seconds: list[float] = field(default_factory=list)
     cpu_seconds: list[float] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
 
     @property
     def logs(self) -> Path:
@@ -212,8 +216,10 @@ class Place:
         for path in self.days.files[: before + 1]:
             (logs / path.name).symlink_to(path)
         self._steps(before, logs, self.folder / "first-data", ("pretrain", "finetune", "evaluate"))
+        rows = (pq.read_metadata(path).num_rows for path in self.days.files[: before + 1])
         return {
             "full_run_days": before + 1,
+            "full_run_rows": sum(rows),
             "full_run_cpu_seconds": children_cpu_seconds() - used,
         }
 
@@ -293,6 +299,7 @@ def measure(options: Options) -> Figures:
         if not fault:
             place.seconds.append(seconds)
             place.cpu_seconds.append(cpu_seconds)
+            place.rows.append(sum(summary.rows.values()) if summary else 0)
         wrong += int(not _is_right(place, day, code, before, former))
         unexplained += int(outcome == REFUSED and not (summary and summary.reasons))
         if fault in ("missing", "doubled", "zeroed"):
@@ -307,11 +314,17 @@ def measure(options: Options) -> Figures:
 
 def _costs(place: Place, figures: Figures) -> Figures:
     """What a day's refresh costs, beside the full run and the steps' own commands."""
-    share = float(figures["full_run_cpu_seconds"]) / float(figures["full_run_days"])
+    full = float(figures["full_run_cpu_seconds"])
+    share, of_row = (full / float(figures[f"full_run_{what}"]) for what in ("days", "rows"))
+    read = [
+        seconds / (of_row * rows)
+        for seconds, rows in zip(place.cpu_seconds, place.rows, strict=True)
+    ]
     found: Figures = {
         "refresh_seconds": float(np.median(place.seconds)),
         "refresh_cpu_seconds": float(np.median(place.cpu_seconds)),
         "refresh_over_share_ratio": float(np.median(place.cpu_seconds)) / share,
+        "refresh_over_read_share_ratio": float(np.median(read)),
     }
     if "steps_seconds" in figures:
         found |= {
