@@ -18,7 +18,7 @@ from configs.files import write_bytes
 
 DOCS = Path(__file__).parents[1] / "docs"
 _HEADER = re.compile(
-    r"^\| method \| ((?:\w+ gain \| by seed \| )+)(?:\w+-AUC \| )+parameters \|.*$", re.MULTILINE
+    r"^\| method \| ((?:\w+ gain \| by seed \| )+)(?:\w+-G?AUC \| )+parameters \|.*$", re.MULTILINE
 )
 """Of the table: of each task a gain and what it is by seed, and its AUC; then costs."""
 
