@@ -1,7 +1,9 @@
 """Holds the strict base of every section of an experiment, and the small value types they share."""
 
 import difflib
+import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -22,6 +24,8 @@ from configs.errors import InputError
 from configs.files import read_json
 
 _FIXED_OFFSET = re.compile(r"UTC([+-])([01]\d|2[0-3]):([0-5]\d)")
+_LONGEST_SAID = 40
+_ABSENT = object()
 _DIGITS = re.compile(r"\s*[-+]?[\d.]+\s*")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 
@@ -69,6 +73,35 @@ def read_section(path: Path, kind: type[S]) -> S:
             f"{path}: {where}{first['msg'].removeprefix('Value error, ')}; run the step that writes"
             " it again"
         ) from None
+
+
+def differing_settings(theirs: Any, ours: Any, path: str) -> list[str]:
+    """The settings in which two sections differ, as JSON has them: each by its path, with what the
+    one has and what was received, ready for a message.
+
+    Args:
+      theirs: the section that is expected, such as a job's.
+      ours: the one that is received.
+      path: of the section.
+    """
+    if theirs == ours:
+        return []
+    if not isinstance(theirs, Mapping) or not isinstance(ours, Mapping):
+        return [f"{path} ({_said(theirs)}, received {_said(ours)})"]
+    found: list[str] = []
+    for name in dict.fromkeys((*theirs, *ours)):
+        found += differing_settings(
+            theirs.get(name, _ABSENT), ours.get(name, _ABSENT), f"{path}.{name}"
+        )
+    return found
+
+
+def _said(value: Any) -> str:
+    """A setting in a message: short, so that the message stays a line."""
+    if value is None or value is _ABSENT:
+        return "nothing" if value is None else "not there"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_SAID else f"{text[:_LONGEST_SAID]}..."
 
 
 def _check_safe_name(name: str) -> str:

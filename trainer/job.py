@@ -91,6 +91,13 @@ class Job:
         """Whether a finished backbone is here."""
         return (self.backbone / _FINGERPRINT).exists()
 
+    @property
+    def goes_on_alone(self) -> bool:
+        """Whether pre-training goes on, or is done, with what is here: a backbone that goes on from
+        another needs that one up to its first checkpoint.
+        """
+        return self.finished or (self.checkpoints / "latest" / "checkpoint").exists()
+
     def check_finished(self) -> None:
         """Raises ``InputError``, which names the missing step, where there is no finished
         backbone.

@@ -42,6 +42,17 @@ def check_dataset(data: Path, *splits: str) -> None:
     manifest.check_splits(data, [name for name in splits if name in manifest.splits])
 
 
+def check_older(job: Job, older: Job) -> None:
+    """Raises ``InputError`` where a backbone shall go on from a job that has none, and needs it."""
+    if older.finished or job.goes_on_alone:
+        return
+    found = "holds no finished backbone" if older.folder.is_dir() else "no such job"
+    begun = f", which {job.folder} needs up to its first checkpoint" if job.ancestor() else ""
+    raise InputError(
+        f"--from: {older.folder}: {found}; expected the folder of a finished one{begun}"
+    )
+
+
 def check_kernels(job: Job) -> None:
     """Raises ``InputError``, which names the missing step, where there is no kernel to evaluate."""
     job.check_finished()

@@ -19,7 +19,7 @@ from configs.domains import named_domains
 from preprocessing.filesystem import folder_argument
 from trainer.distribution.cluster import read_cluster
 from trainer.job import Job
-from trainer.prerequisites import check_dataset, check_kernels, check_split
+from trainer.prerequisites import check_dataset, check_kernels, check_older, check_split
 from trainer.staging import at_hand
 
 if TYPE_CHECKING:
@@ -110,7 +110,8 @@ def pretrain(
       job_dir: where backbone, kernels and reports go.
       teacher: job whose backbone and active kernels teach this one; nobody where None.
       older: finished job from whose backbone this one goes on, on a dataset whose transform was
-        grown from that one's; it begins anew where None.
+        grown from that one's; it begins anew where None. From its first checkpoint on a run goes on
+        also where that job is gone or is not named.
       alone: whether this process runs no other step after it, as the command ``pretrain`` does;
         on few cores TensorFlow's operations then get one thread each and run side by side, for as
         long as the process lives.
@@ -129,8 +130,8 @@ def pretrain(
         before = Job(here.older) if here.older else None
         if taught:
             taught.check_finished()
-        if before and not Job(here.job_dir).finished:
-            before.check_finished()
+        if before and not rank_here():
+            check_older(Job(here.job_dir), before)
         with tensorflow_loaded():
             from trainer.distribution.joining import facts_of, joined
             from trainer.training import pretrain as pretraining

@@ -9,6 +9,7 @@ from configs import Experiment, InputError
 from configs.digests.sealed_json import digest_of
 from configs.errors import first_names
 from configs.files import atomic_file, delete
+from configs.section import differing_settings
 from preprocessing.remote.folder import name_of
 from trainer.data.dataset import Dataset
 from trainer.job import ANCESTOR_KERNELS, Job
@@ -78,32 +79,27 @@ class Ancestor:
             },
         }
 
-    def check_carries(self, experiment: Experiment, dataset: Dataset, job: Job) -> None:
+    def check_carries(self, experiment: Experiment, dataset: Dataset) -> None:
         """Checks that the new backbone is the old one with more values; warns where it learns days
         that the old one has learned from, or is judged by them.
 
         Args:
           experiment: of the new backbone.
           dataset: that it learns from.
-          job: of the new backbone.
 
         Raises:
           InputError: something cannot be carried over.
         """
         theirs, where = self.experiment, f"--from: {self.job.folder}"
-        if self.job.folder.resolve() == job.folder.resolve():
-            raise InputError(f"{where}: is the job that is trained; expected another --job-dir")
-        if experiment.pretrain.progressive:
-            raise InputError(
-                "pretrain.progressive: fills rows of tables that the window has not taught, and"
-                " --from begins with taught ones; expected one of the two"
-            )
         differing = [
-            f"features.{name}"
-            for name in sorted(theirs.features.keys() | experiment.features.keys())
-            if theirs.features.get(name) != experiment.features.get(name)
+            said
+            for section in ("features", "backbone")
+            for said in differing_settings(
+                theirs.model_dump(mode="json")[section],
+                experiment.model_dump(mode="json")[section],
+                section,
+            )
         ]
-        differing += ["backbone"] if theirs.backbone != experiment.backbone else []
         differing += ["tasks"] if not theirs.tasks.same_as(experiment.tasks) else []
         differing += [
             f"topics.{name}"
@@ -115,8 +111,8 @@ class Ancestor:
         )
         if differing:
             raise InputError(
-                f"{where}: its backbone was trained with other settings of {', '.join(differing)},"
-                " and goes on with its own alone; leave them as they are, or train without --from"
+                f"{where}: its backbone was trained with other settings: {first_names(differing)};"
+                " it goes on with its own alone; leave them as they are, or train without --from"
             )
         old = self.job.fitted()
         if dataset.fitted.grown_from != old.digest and not dataset.fitted.same_outputs_as(old):

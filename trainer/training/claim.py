@@ -8,7 +8,9 @@ from typing import Any
 
 from configs import Experiment, InputError
 from configs.digests.sealed_json import write_sealed
+from configs.errors import first_names
 from configs.files import atomic_directory, check_no_pattern, delete, write_json
+from configs.section import differing_settings
 from configs.training import Teaching
 from trainer.ancestry.ancestor import Ancestor
 from trainer.data.dataset import Dataset
@@ -79,13 +81,17 @@ def _without_place(record: Mapping[str, Any] | None) -> Mapping[str, Any] | None
     return record and {name: value for name, value in record.items() if name != "job"}
 
 
-def experiment_onward(experiment: Experiment, older: Job | None) -> Experiment:
-    """The experiment with the settings of ``growth`` in place of those of ``pretrain`` where a
-    backbone goes on from another, so that what is written down says how it was trained.
+def experiment_onward(experiment: Experiment) -> Experiment:
+    """The experiment with the settings of ``growth`` in place of those of ``pretrain``, for a
+    backbone that goes on from another: what is written down says how it was trained. Raises
+    ``InputError`` where they say what such a one cannot do.
     """
-    if older is None:
-        return experiment
     growth, settings = experiment.growth, experiment.pretrain
+    if settings.progressive:
+        raise InputError(
+            "pretrain.progressive: fills rows of tables that the window has not taught, and --from"
+            " begins with taught ones; expected one of the two"
+        )
     own = {
         "epochs": growth.epochs,
         "learning_rate": growth.rate * settings.learning_rate,
@@ -94,14 +100,43 @@ def experiment_onward(experiment: Experiment, older: Job | None) -> Experiment:
     return experiment.model_copy(update={"pretrain": settings.model_copy(update=own)})
 
 
-def open_ancestor(
-    experiment: Experiment, dataset: Dataset, job: Job, older: Job | None
-) -> Ancestor | None:
+def holds_origin(job: Job, older: Job | None) -> bool:
+    """Whether a job holds all that it needs of the backbone that it went on from, as it does from
+    its first checkpoint on: then that one's job may be gone, and need not be named. Says so.
+
+    Args:
+      job: that is trained.
+      older: that ``--from`` names; None where it names none.
+
+    Raises:
+      InputError: the two are one, or the older one's backbone is not that which the job began with.
+    """
+    if older and older.folder.resolve() == job.folder.resolve():
+        raise InputError(
+            f"--from: {older.folder}: is the job that is trained; expected another --job-dir"
+        )
+    record = job.ancestor()
+    if record is None or not job.goes_on_alone:
+        return False
+    if older is None:
+        print(f"{job.folder}: {describe_ancestor(record)}", file=sys.stderr)
+    elif not older.finished:
+        print(
+            f"note: --from: {older.folder}: no finished backbone is there; {job.folder} holds what"
+            f" it needs of the one that it began with: it {describe_ancestor(record)}",
+            file=sys.stderr,
+        )
+    else:
+        _check_ancestor(job, Ancestor(older, older.experiment(), {}))
+    return True
+
+
+def open_ancestor(experiment: Experiment, dataset: Dataset, older: Job | None) -> Ancestor | None:
     """The backbone that is gone on from, checked; None where there is none."""
     if older is None:
         return None
     ancestor = Ancestor.open(older)
-    ancestor.check_carries(experiment, dataset, job)
+    ancestor.check_carries(experiment, dataset)
     ancestor.say_left()
     return ancestor
 
@@ -114,9 +149,14 @@ def _check_ancestor(job: Job, ancestor: Ancestor | None) -> None:
         return
     expected = f"that {describe_ancestor(theirs)}" if theirs else "that began anew"
     received = f"one that {describe_ancestor(ours)}" if ours else "no --from"
+    advice = (
+        f"give --from {theirs['job']}, which it needs up to its first checkpoint"
+        if theirs and not ours
+        else "go on with what it began with"
+    )
     raise InputError(
-        f"{job.folder}: holds a backbone {expected}; received {received}; go on with what it began"
-        " with, or choose another --job-dir"
+        f"{job.folder}: holds a backbone {expected}; received {received}; {advice}, or choose"
+        " another --job-dir"
     )
 
 
@@ -127,10 +167,11 @@ def claim(
     teacher: Teacher | None,
     ancestor: Ancestor | None = None,
     *,
-    gone: bool = False,
+    holds: bool = False,
 ) -> None:
     """Writes down what is trained in this job directory, by whom it is taught, and from which
-    backbone it goes on, or checks that it is the same.
+    backbone it goes on, or checks that it is the same; not which backbone where ``holds_origin``
+    has said that the job ``holds`` it.
     """
     path = job.backbone / "experiment.json"
     ours = experiment.model_dump(mode="json")
@@ -155,20 +196,17 @@ def claim(
             delete(job.backbone / ANCESTOR_KERNELS)
         write_json(path, ours)
     _check_teacher(job, teacher)
-    if not (gone and job.ancestor()):
+    if not holds:
         _check_ancestor(job, ancestor)
-    theirs = job.experiment().model_dump(
-        mode="json"
-    )  # as read now: with the defaults of settings that are younger than the job
-    for side in (ours, theirs):  # a topic that the body does not read is no matter of the backbone
-        side["topics"] = [(name, side["topics"][name]) for name in side["backbone"]["topics"]]
-        side["tasks"] = list(side["tasks"].items())  # their order is that of the towers
-    for section in (*_DECISIVE, "topics"):
-        if theirs[section] != ours[section]:
-            raise InputError(
-                f"{job.folder}: holds a backbone with other '{section}' settings; choose another"
-                " --job-dir"
-            )
+    began = job.experiment()  # as read now: with the defaults of settings younger than the job
+    theirs = began.model_dump(mode="json")
+    for side, growth in ((theirs, began.growth), (ours, experiment.growth)):
+        side["growth"] = growth.model_dump(mode="json")  # which a dump leaves out as it comes
+    if differing := _differing(theirs, ours, onward=job.ancestor() is not None):
+        raise InputError(
+            f"{job.folder}: holds a backbone of other settings: {first_names(differing)}; leave"
+            " them as they are there, or choose another --job-dir"
+        )
     if experiment.pretrain.progressive and theirs["finetune"]["split"] != experiment.finetune.split:
         raise InputError(
             f"{job.folder}: holds a backbone that learned from another 'finetune.split'; choose"
@@ -180,3 +218,32 @@ def claim(
             " another --job-dir, or, for new logs under that backbone, run python -m"
             f" preprocessing.task with --transform {job.folder}"
         )
+
+
+def _differing(theirs: dict[str, Any], ours: dict[str, Any], *, onward: bool) -> list[str]:
+    """The settings in which an experiment's backbone would be another than a job's, in words."""
+    for side in (theirs, ours):  # a topic that the body does not read is no matter of the backbone
+        side["topics"] = {name: side["topics"][name] for name in side["backbone"]["topics"]}
+    found = _named_by_growth(theirs, ours) if onward else []
+    for section in (*_DECISIVE, "topics"):
+        found += differing_settings(theirs[section], ours[section], section)
+    # it is that of the towers
+    found += ["the order of tasks"] if [*theirs["tasks"]] != [*ours["tasks"]] else []
+    return found
+
+
+def _named_by_growth(theirs: dict[str, Any], ours: dict[str, Any]) -> list[str]:
+    """Takes out of ``pretrain`` what ``experiment_onward`` put there, under its own name."""
+    found: list[str] = []
+    for name in ("epochs", "rate"):
+        theirs_of, ours_of = theirs["growth"][name], ours["growth"][name]
+        found += differing_settings(theirs_of, ours_of, f"growth.{name}")
+    same_rate = theirs["growth"]["rate"] == ours["growth"]["rate"]
+    for side in (theirs, ours):
+        settings = side["pretrain"]
+        del settings["epochs"]
+        for name in ("learning_rate", "embedding_learning_rate"):
+            rate = settings.pop(name)
+            if same_rate:
+                settings[f"{name} x growth.rate"] = rate
+    return found

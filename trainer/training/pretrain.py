@@ -40,6 +40,7 @@ from trainer.training.claim import (
     claim,
     experiment_onward,
     experiment_taught,
+    holds_origin,
     open_ancestor,
     open_teacher,
 )
@@ -95,7 +96,8 @@ def pretrain(
         on; what it raises ends the run, which can be gone on with.
       workers: that train it together.
       older: a finished job from whose backbone it goes on, as ``growth`` says, on a dataset whose
-        transform was grown from that one's; None where it begins anew.
+        transform was grown from that one's; None where it begins anew. From its first checkpoint on
+        a run goes on also where that job is gone or is not named.
 
     Raises:
       InputError: no such dataset, a dataset of other settings, a job directory with a run of other
@@ -109,18 +111,19 @@ def pretrain(
             "--from and --teacher are both given: what goes on learns from labels alone; expected"
             " one of them"
         )
-    experiment = experiment_onward(experiment_taught(experiment, taught), older)
+    first = not workers.rank
+    holds = first and holds_origin(job, older)
+    onward = bool(told(workers, "onward" if holds or older else ""))
+    experiment = experiment_taught(experiment, taught)
+    experiment = experiment_onward(experiment) if onward else experiment
     _check_shareable(experiment, workers)
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
-    rows, finished, first = rows_of(experiment, dataset), "", not workers.rank
-    ancestor = None
+    rows, finished, ancestor = rows_of(experiment, dataset), "", None
     if first:
         teacher = open_teacher(experiment, dataset, job, taught)
-        # a finished job needs nothing of the one that it went on from
-        gone = older is not None and job.finished and not older.finished
-        ancestor = None if gone else open_ancestor(experiment, dataset, job, older)
-        claim(job, experiment, dataset, teacher, ancestor, gone=gone)
+        ancestor = None if holds else open_ancestor(experiment, dataset, older)
+        claim(job, experiment, dataset, teacher, ancestor, holds=holds)
         if job.finished:
             check_rows(job, job.rows, rows)
             delete(scores_folder(job))  # of a run that was killed at its very end
@@ -133,6 +136,8 @@ def pretrain(
         copy_profile(dataset.folder, dataset.manifest, job.profile)
         if dataset.manifest.golden_requests:  # else fine-tuning asks for them
             keep_requests(dataset, job)
+        if ancestor:  # before the first checkpoint, which is gone on from without the older job
+            ancestor.hand_memory(job)
     dataset.tell_unknown(experiment.pretrain.split, learned=True)
     dataset.tell_unknown(experiment.pretrain.validation)
     keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
@@ -141,14 +146,12 @@ def pretrain(
         teacher_scores(teacher, experiment, dataset, job)
     if told(workers, "taught" if first and teacher else ""):
         dataset = replace(dataset, side=scores_column(experiment, dataset, job))
-    run = _Run(experiment, dataset, job, workers, ancestor)
+    run = _Run(experiment, dataset, job, workers, ancestor, onward=onward)
     run.train(before_epoch)
     if experiment.pretrain.progressive:
         learn_window(experiment, dataset, job, run.learner, run.inference)
     if not first:
         return
-    if ancestor:
-        ancestor.hand_memory(job)
     save_backbone(run.model, job.backbone)
     write_json(job.backbone / "history.json", run.state.history)
     job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
@@ -179,15 +182,20 @@ class _Run:
         job: Job,
         workers: Workers = ALONE,
         ancestor: Ancestor | None = None,
+        *,
+        onward: bool = False,
     ) -> None:
+        """Of a backbone that goes on (``onward``) from an ancestor; what goes on from a checkpoint
+        has none, nor have other workers than the first: they are handed what that one restores.
+        """
         self.experiment, self.settings, self.dataset = experiment, experiment.pretrain, dataset
         self.workers = workers
         self.model = build_backbone(experiment, transform_outputs(experiment, dataset.fitted))
-        self.older = ancestor
-        if ancestor:  # of several workers the first: restoring hands out what it has
+        self.onward = onward
+        if ancestor:
             carried = carry_over(self.model, experiment, dataset, ancestor)
             print(carried.words, file=sys.stderr)
-        else:
+        elif not onward:
             for filled in fill_tables(self.model, experiment, dataset.fitted):
                 print(filled.words, file=sys.stderr)
         if workers.size > 1:
@@ -217,7 +225,7 @@ class _Run:
         elif len(self.state.history) > 1:
             print(
                 f"note: validation was best at the last of {self.settings.epochs} epochs; more may"
-                f" bring more ({'growth' if self.older else 'pretrain'}.epochs)",
+                f" bring more ({'growth' if self.onward else 'pretrain'}.epochs)",
                 file=sys.stderr,
             )
         found = set_intercepts(self.inference, self.dataset, self.experiment, workers=self.workers)

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 
 from configs import Experiment, InputError
 from configs.asides import sole_writer
-from configs.errors import ConfigError
+from configs.errors import ConfigError, first_names
 from configs.files import check_no_pattern, delete, read_json
+from configs.section import differing_settings
 from preprocessing.dataset.manifest import load_manifest
 from trainer.evaluation.validation import monitored
 from trainer.job import Job
@@ -188,10 +189,10 @@ def _check_same(path: Path, theirs: TuneResult, ours: TuneResult) -> None:
             f"{path}: experiment: {said}; it is of another version; choose another --job-dir"
         ) from None
     for section in _DECISIVE:  # as read now: with the defaults of younger settings
-        if known[section] != ours.experiment[section]:
+        if differing := differing_settings(known[section], ours.experiment[section], section):
             raise InputError(
-                f"{path}: holds trials of other '{section}' settings; go on with those, or choose"
-                " another --job-dir"
+                f"{path}: holds trials of other settings: {first_names(differing)}; go on with"
+                " those, or choose another --job-dir"
             )
     if theirs.rows != ours.rows:
         raise InputError(

@@ -11,6 +11,7 @@ import pytest
 
 from configs import Experiment, InputError
 from configs.domain_names import folder_name
+from configs.memory import Memory
 from configs.training import Routing
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.features.fitted import Fitted
@@ -27,10 +28,16 @@ from trainer.evaluation.evaluate import evaluate
 from trainer.evaluation.provenance import seen_by_backbone
 from trainer.job import Job
 from trainer.kernels.kernel import KernelShape
+from trainer.memory.counts import Counts, KeyCounts
+from trainer.memory.memory_store import MemoryStore
+from trainer.prerequisites import check_older
 from trainer.registry.kernel_registry import KernelStore
 from trainer.reports.html_report import write_report
+from trainer.training.checkpoints import Checkpoints, RunState
 from trainer.training.finetune import finetune
 from trainer.training.pretrain import pretrain
+
+REMEMBERED = Memory(keys={"user": ("user_id",)})
 
 
 def table(model: keras.Model, name: str) -> np.ndarray:
@@ -125,7 +132,7 @@ def test_what_of_the_older_job_stays_there_is_named(
     said = capsys.readouterr().err
     assert len(ancestor.kernels) == len(store.active()) - 1
     assert "warning: no kernel starts from that of" in said
-    ancestor.check_carries(later(), Dataset.open(grown_dir, later()), Job(tmp_path / "new"))
+    ancestor.check_carries(later(), Dataset.open(grown_dir, later()))
     ancestor.say_left()
     assert "pins of scene=home, the chosen routing" in capsys.readouterr().err
 
@@ -231,44 +238,124 @@ def test_what_cannot_be_carried_over_is_refused_in_one_line(
         assert not (job / "backbone" / "experiment.json").exists()
 
     new = tmp_path / "new"
-    refused(later("backbone.experts=3"), grown_dir, job_dir, new, "other settings of backbone")
-    refused(later("pretrain.progressive=true"), grown_dir, job_dir, new, "other data")
+    experts = "other settings: backbone.experts (2, received 3);"
+    refused(later("backbone.experts=3"), grown_dir, job_dir, new, experts)
+    both = "and --from begins with taught ones; expected one of the two"
+    refused(later("pretrain.progressive=true"), grown_dir, job_dir, new, both)
     alien = f"run python -m preprocessing.task with --grow {onward_job.folder}"
     refused(variant(), dataset_dir, onward_job.folder, new, alien)
     refused(later(), grown_dir, tmp_path / "nowhere", new, "no such job")
-    with pytest.raises(InputError, match=r"went on from .* received no --from"):
-        pretrain(later(), grown_dir, onward_job)
+    with pytest.raises(InputError, match="is the job that is trained"):
+        pretrain(later(), grown_dir, Job(new), older=Job(new))
     with pytest.raises(InputError, match="--teacher"):
         pretrain(later(), grown_dir, Job(new), taught=Job(job_dir), older=Job(job_dir))
 
 
-def test_again_it_is_the_same_and_a_killed_run_goes_on(
-    onward_job: Job, grown_dir: Path, job_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def killed_at_checkpoint(
+    number: int, experiment: Experiment, data: Path, job: Job, older: Job
 ) -> None:
-    job = Job(tmp_path / "again")
-    saved = []
-    save = weights_of_checkpoints().save
+    """Pre-trains, and ends before (0) or right after a checkpoint."""
+    saved: list[object] = []
+    save = Checkpoints.save
 
-    def killed(self: object, state: object) -> None:
-        save(self, state)  # type: ignore[arg-type]
-        saved.append(state)
-        if len(saved) == 1:
+    def killed(self: Checkpoints, state: RunState) -> None:
+        if number:
+            save(self, state)
+            saved.append(state)
+        if len(saved) == number:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(weights_of_checkpoints(), "save", killed)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain(later(), grown_dir, job, older=Job(job_dir))
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Checkpoints, "save", killed)
+        pretrain(experiment, data, job, older=older)
     assert not job.finished
-    with pytest.raises(InputError, match="went on from"):
-        pretrain(later(), grown_dir, job)
-    pretrain(later(), grown_dir, job, older=Job(job_dir))
+
+
+@pytest.fixture
+def moved(job_dir: Path, tmp_path: Path) -> Job:
+    """The older job with something that is remembered, at a place that it leaves later."""
+    older = Job(shutil.copytree(job_dir, tmp_path / "older"))
+    keys = {"user": KeyCounts(np.array([1, 2]), np.ones((2, 4)))}
+    MemoryStore(older).add(REMEMBERED, Counts(5, np.ones(4), keys))
+    return older
+
+
+@pytest.mark.parametrize("named", [False, True], ids=["not named", "gone"])
+def test_a_killed_run_goes_on_without_the_older_job(
+    named: bool,
+    onward_job: Job,
+    grown_dir: Path,
+    moved: Job,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """From its first checkpoint on all that it needs is its own: weights, kernels, memory."""
+    job, place = Job(tmp_path / "again"), moved.folder
+    killed_at_checkpoint(1, later(), grown_dir, job, moved)
+    place.rename(tmp_path / "elsewhere")
+    check_older(job, moved)
+    pretrain(later(), grown_dir, job, older=moved if named else None)
+    said = capsys.readouterr().err
+    assert f"went on from {place}" in said
+    assert ("no finished backbone is there" in said) == named
     assert job.fingerprint() == onward_job.fingerprint()
     assert json.loads((job.backbone / "history.json").read_text()) == json.loads(
         (onward_job.backbone / "history.json").read_text()
     )
+    assert job.ancestor_kernels.read_bytes() == onward_job.ancestor_kernels.read_bytes()
+    assert MemoryStore(job).served(REMEMBERED).counts.border == 5
+    pretrain(later(), grown_dir, job)  # finished
+    moved_there = Job(tmp_path / "elsewhere")
+    pretrain(later(), grown_dir, job, older=moved_there)
 
 
-def weights_of_checkpoints() -> type:
-    from trainer.training.checkpoints import Checkpoints
+def test_before_the_first_checkpoint_the_older_job_is_asked_for(
+    grown_dir: Path, moved: Job, onward_job: Job, tmp_path: Path
+) -> None:
+    job, place = Job(tmp_path / "again"), moved.folder
+    killed_at_checkpoint(0, later(), grown_dir, job, moved)
+    with pytest.raises(InputError, match=f"give --from {place}, which it needs up to") as error:
+        pretrain(later(), grown_dir, job)
+    one_line(error)
+    place.rename(tmp_path / "elsewhere")
+    with pytest.raises(
+        InputError, match=f"^--from: {place}: no such job; .* needs up to its first checkpoint"
+    ) as error:
+        check_older(job, moved)
+    one_line(error)
+    with pytest.raises(InputError, match=r"received one that went on from .*; go on with what"):
+        pretrain(later(), grown_dir, job, older=onward_job)
+    pretrain(later(), grown_dir, job, older=Job(tmp_path / "elsewhere"))
+    assert job.fingerprint() == onward_job.fingerprint()
 
-    return Checkpoints
+
+@pytest.mark.parametrize("finished", [False, True], ids=["begun", "finished"])
+def test_a_job_that_went_on_goes_on_with_its_own_settings_and_backbone(
+    finished: bool, onward_job: Job, grown_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
+    job = onward_job
+    if not finished:
+        job = Job(tmp_path / "begun")
+        killed_at_checkpoint(1, later(), grown_dir, job, Job(job_dir))
+    for setting, part in {
+        "growth.epochs=2": "other settings: growth.epochs (1, received 2); leave",
+        "growth.rate=0.5": "other settings: growth.rate (0.25, received 0.5); leave",
+        "pretrain.learning_rate=0.02": (
+            "other settings: pretrain.learning_rate x growth.rate (0.0025, received 0.005); leave"
+        ),
+        "pretrain.patience=1": "other settings: pretrain.patience (",
+    }.items():
+        for older in (None, Job(job_dir)):
+            with pytest.raises(InputError) as error:
+                pretrain(later(setting), grown_dir, job, older=older)
+            assert part in one_line(error)
+    pretrain_unchanged = later("pretrain.epochs=7", "growth.forget_days=9")
+    if finished:  # neither says how it is trained
+        pretrain(pretrain_unchanged, grown_dir, job)
+    with pytest.raises(InputError, match=r"received one that went on from .*; go on with what"):
+        pretrain(later(), grown_dir, job, older=onward_job_of(onward_job, tmp_path))
+
+
+def onward_job_of(job: Job, tmp_path: Path) -> Job:
+    """Another finished job than that which the others went on from."""
+    return Job(shutil.copytree(job.folder, tmp_path / "another"))

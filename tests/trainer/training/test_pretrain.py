@@ -242,23 +242,33 @@ def test_a_finished_job_is_left_alone(
 
 
 @pytest.mark.parametrize(
-    ("setting", "section"),
+    ("setting", "there"),
     [
-        ("seed=18", "seed"),
-        ("backbone.experts=3", "backbone"),
-        ("pretrain.epochs=3", "pretrain"),
-        ("tasks.ctr.loss_weight=0.5", "tasks"),
-        ("features.shop_id.id_dropout=0.3", "features"),
+        ("seed=18", "17"),
+        ("backbone.experts=3", "2"),
+        ("pretrain.epochs=3", "2"),
+        ("tasks.ctr.loss_weight=0.5", "1.0"),
+        ("features.shop_id.id_dropout=0.3", "0.1"),
     ],
 )
 def test_a_job_of_other_settings_is_refused(
-    setting: str, section: str, dataset_dir: Path, job_dir: Path
+    setting: str, there: str, dataset_dir: Path, job_dir: Path
 ) -> None:
-    with pytest.raises(
-        InputError, match=f"holds a backbone with other '{section}' settings"
-    ) as error:
+    with pytest.raises(InputError) as error:
         pretrain(variant(setting), dataset_dir, Job(job_dir))
-    one_line(error)
+    name, _, ours = setting.partition("=")
+    said = f"holds a backbone of other settings: {name} ({there}, received {ours});"
+    assert said in one_line(error)
+
+
+def test_the_order_of_tasks_is_that_of_the_towers(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path
+) -> None:
+    content = experiment.model_dump(mode="json")
+    content["tasks"] = dict(reversed(content["tasks"].items()))
+    turned = Experiment.model_validate(content)
+    with pytest.raises(InputError, match="other settings: the order of tasks;"):
+        pretrain(turned, dataset_dir, Job(job_dir))
 
 
 def test_a_job_that_could_not_be_resumed_is_not_begun(dataset_dir: Path, tmp_path: Path) -> None:

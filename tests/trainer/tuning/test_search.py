@@ -147,9 +147,12 @@ def test_kernels_that_were_tuned_on_a_former_best_stay(
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        (["tune={backbone.crosses: {low: 0, high: 1}}"], "trials of other 'tune' settings"),
-        (["pretrain.patience=1"], "trials of other 'pretrain' settings"),
-        (["seed=18"], "trials of other 'seed' settings"),
+        (
+            ["tune={backbone.crosses: {low: 0, high: 1}}"],
+            r"trials of other settings: tune\.backbone\.crosses",
+        ),
+        (["pretrain.patience=1"], r"pretrain\.patience \(.*, received 1\); go on with"),
+        (["seed=18"], r"trials of other settings: seed \(17, received 18\)"),
     ],
 )
 def test_another_search_in_its_folder_is_refused(
