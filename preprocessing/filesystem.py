@@ -40,11 +40,11 @@ def folder_argument(text: str) -> Path | str:
     return Path(text) if is_local(text) else text if is_local(shorter) else shorter
 
 
-def same_folder(first: str, second: str) -> bool:
-    """Whether two paths are of one folder, as far as their names and local links tell."""
-    if is_local(first) and is_local(second):
-        return Path(first).resolve() == Path(second).resolve()
-    return first.rstrip("/") == second.rstrip("/")
+def one_name(folder: str) -> str:
+    """A folder's name in the one way in which names of folders are compared: relative or not, with
+    a slash at its end or without, by a local link or not, it is the same.
+    """
+    return str(Path(folder).resolve()) if is_local(folder) else folder.rstrip("/")
 
 
 def join(folder: str, *parts: str) -> str:
@@ -60,7 +60,7 @@ def open_raw(path: str) -> BinaryIO:
     """Opens a file's bytes as they are: an extension such as ``.gz`` changes nothing."""
     if is_local(path):
         return Path(path).open("rb")
-    with _said(path):
+    with _asked(path):
         return cast(BinaryIO, _beam().open(path, **_RAW))
 
 
@@ -71,14 +71,14 @@ def read(path: str) -> bytes:
 
 def read_parts(path: str) -> Iterator[bytes]:
     """A file's bytes, a part at a time."""
-    with _said(path), _opened(path) as file:
+    with _asked(path), _opened(path) as file:
         while part := file.read(_PART):
             yield part
 
 
 def exists(path: str) -> bool:
     """Whether there is such a file or folder."""
-    with _said(path):
+    with _asked(path):
         return bool(_beam().exists(path))
 
 
@@ -113,7 +113,7 @@ def put(path: str, parts: Iterable[bytes]) -> str:
       Sha256 of what was written.
     """
     digest = hashlib.sha256()
-    with _said(path):
+    with _asked(path):
         parts = filter(None, parts)
         first = next(parts, b"")
         if not first and is_s3(path):
@@ -165,7 +165,7 @@ def find(pattern: str) -> list[str]:
 
 
 def _matching(pattern: str) -> list[tuple[str, int, float]]:
-    with _said(pattern):
+    with _asked(pattern):
         return [
             (file.path, file.size_in_bytes, file.last_updated_in_seconds)
             for match in _beam().match([pattern])
@@ -183,7 +183,7 @@ def move(moves: list[tuple[str, str]]) -> None:
     if all(is_local(path) for move in moves for path in move):
         files.publish((Path(source), Path(target)) for source, target in moves)
     else:
-        with _said(moves[0][1]):
+        with _asked(moves[0][1]):
             remote = _beam()
             remote.rename([source for source, _ in moves], [target for _, target in moves])
 
@@ -199,7 +199,7 @@ def delete(paths: list[str]) -> None:
 
 def delete_stored(paths: list[str]) -> None:
     """Deletes files that a listing has just named, all at once."""
-    with _said(paths[0]):
+    with _asked(paths[0]):
         _beam().delete(paths)
 
 
@@ -219,7 +219,7 @@ def _new_file(path: str) -> Iterator[Any]:
             yield file
         return
     aside = f"{path}.{uuid.uuid4().hex[:8]}.tmp"
-    with _said(path):
+    with _asked(path):
         with _created(aside) as file:
             yield file
         remote = _beam()
@@ -245,6 +245,17 @@ def _opened(path: str) -> Iterator[Any]:
     else:
         with open_raw(path) as file:
             yield file
+
+
+@contextmanager
+def _asked(path: str) -> Iterator[None]:
+    """``_said`` around what asks a store, which is looked at before: where it does not answer, or
+    the bucket is not there, that is an ``InputError`` in seconds.
+    """
+    with _said(path):
+        if is_s3(path):
+            s3_objects.look(path, _beam()._pipeline_options)
+        yield
 
 
 @contextmanager

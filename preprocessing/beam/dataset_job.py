@@ -160,7 +160,7 @@ class Job:
         """
         if self._source is None:
             return None, None
-        if filesystem.same_folder(self._source, self.output):
+        if filesystem.one_name(self._source) == filesystem.one_name(self.output):
             raise InputError(
                 f"{self._option} and --output are the same folder, {self.output}; a run that is"
                 " killed would leave neither; expected another --output"

@@ -22,6 +22,7 @@ from configs.files import delete
 from configs.section import Section, read_section
 from preprocessing import filesystem
 from preprocessing.remote.index import (
+    BEGUN,
     FILES,
     INDEX,
     NOTHING,
@@ -122,11 +123,16 @@ class RemoteFolder:
             for name, place in places.items()
             if place not in there or there[place].bytes != following.files[name].bytes
         ]
+        begun = filesystem.join(self.path, BEGUN)
+        if not self.index.generation:
+            filesystem.put(begun, [b"{}"])
         upload(self.transfer(name, following) for name in new)
         self._check_alone()
         write_index(self.path, following)
         if self._read().writer != following.writer:
             raise self._overtaken()
+        if BEGUN in there or not self.index.generation:
+            filesystem.delete_stored([begun])
         self.former, self.index = self.index, following
         print(f"{self.path}: uploaded as generation {following.generation}", file=sys.stderr)
         needed = {*places.values(), *self.former.places.values(), INDEX}
@@ -150,12 +156,18 @@ class RemoteFolder:
     def _read(self) -> Index:
         index = read_index(self.path)
         if index is None:
-            names = (name for name in filesystem.list_files(self.path) if not _ours(name))
-            if strange := next(names, None):
+            there = filesystem.list_files(self.path)
+            if strange := next((name for name in there if not _ours(name)), None):
                 raise InputError(
                     f"{self.path}: holds {strange} and no {INDEX}; expected an empty place, or a"
                     " folder that was uploaded; upload a local one with python -m"
                     " preprocessing.remote put"
+                )
+            if there and BEGUN not in there:
+                raise InputError(
+                    f"{self.path}: holds {FILES}/ and no {INDEX}: what was uploaded there has lost"
+                    f" it; restore {INDEX} (a bucket that keeps versions has it), choose another"
+                    " place, or delete all that is there to begin anew"
                 )
         return index or NOTHING
 

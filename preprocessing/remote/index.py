@@ -17,6 +17,10 @@ from configs.section import Section
 from preprocessing import filesystem
 
 INDEX, FILES = "index.json", "files"
+BEGUN = f"{INDEX}.begun"
+"""Is there while a folder is uploaded for the first time: files without an index are the rest of an
+upload that was cut off, and nothing is lost. Without it they are those of an index that is lost.
+"""
 FORMAT = 1
 _ADVICE = "restore it, or choose another place"
 

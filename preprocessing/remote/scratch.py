@@ -3,10 +3,12 @@
 import argparse
 import hashlib
 import os
+import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any, TextIO
 
 from configs.errors import InputError
 from configs.files import check_no_pattern
@@ -76,11 +78,33 @@ def copy_of(scratch: Path, path: str, content: str = "") -> Path:
 
 @contextmanager
 def called(local: Path, path: str) -> Iterator[None]:
-    """Raises an ``InputError`` that names a copy again with the name of the remote folder."""
+    """Calls a copy by the name of the remote folder in all that people are told meanwhile: in what
+    is printed, and in an ``InputError``, which is raised again.
+    """
+    out, err = (_Calling(stream, str(local), path) for stream in (sys.stdout, sys.stderr))
     try:
-        yield
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
     except InputError as error:
         raise InputError(str(error).replace(str(local), path)) from None
+
+
+class _Calling:
+    """A stream that calls a copy by the name of the remote folder."""
+
+    def __init__(self, stream: TextIO, local: str, path: str) -> None:
+        self._stream, self._local, self._path = stream, local, path
+
+    def write(self, text: str) -> int:
+        self._stream.write(text.replace(self._local, self._path))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def is_remote(path: object) -> bool:

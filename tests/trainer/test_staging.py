@@ -1,6 +1,7 @@
 """Commands on an object store: what one machine has begun goes on on another, to the same bits."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,21 @@ def test_a_change_of_what_is_served_is_seen_by_every_machine(
     assert str(tmp_path) not in said  # what is called is the remote folder
 
 
+def test_what_is_printed_of_a_job_there_names_it(
+    store: str, job_dir: Path, command: Command, tmp_path: Path
+) -> None:
+    job = f"{store}/{tmp_path.name}/job"
+    shutil.copytree(Job(job_dir).backbone, tmp_path / "local" / "backbone")
+    put(tmp_path / "local", job, tmp_path / "first")
+    code, out, _ = command("kernels", "list", "--job-dir", job)
+    assert (code, out) == (
+        0,
+        f"{job}/kernels: no kernel yet; python -m trainer.task finetune trains them\n",
+    )
+    _, out, _ = command("kernels", "history", "--job-dir", job)
+    assert out.startswith(f"{job}/history.jsonl: nothing yet;")
+
+
 def test_what_cannot_be_elsewhere_is_said_in_one_line(
     store: str, config: Path, command: Command, tmp_path: Path
 ) -> None:
@@ -122,6 +138,8 @@ def test_what_cannot_be_elsewhere_is_said_in_one_line(
         (("gather", *named, "--data", tmp_path), "all of them see"),
         (("explain", *named, "--example", f"{place}/rows.jsonl"), "--example: expected a local"),
         (("report", "--job-dir", "hdfs://host/job"), "gs:// or s3://"),
+        (("kernels", "list", "--job-dir", "s3://no-bucket/job"), "s3://no-bucket is not there"),
+        (("evaluate", *named, "--data", "s3://no-bucket/data"), "s3://no-bucket is not there"),
     ):
         code, out, said = command(*words)
         assert (code, out, said.count("\n")) == (2, "", 1)

@@ -14,6 +14,8 @@ from configs.digests.listed_files import sha256_of
 from configs.digests.sealed_json import digest_of
 from configs.tensorflow_import import tf
 from preprocessing.dataset.manifest import MANIFEST
+from preprocessing.filesystem import one_name
+from preprocessing.remote.folder import name_of
 from trainer.distribution.agreement import told
 from trainer.distribution.cluster import Cluster
 from trainer.distribution.collectives import Collectives
@@ -56,11 +58,15 @@ def facts_of(
     return {
         "config": digest_of(json.loads(experiment.model_dump_json())),
         "dataset (sha256 of manifest.json)": sha256_of(data / MANIFEST),
-        "--teacher": str(teacher),
-        "--from": str(older),
+        "--teacher": _folder_name(teacher),
+        "--from": _folder_name(older),
         "code": code_digest(),
         "TensorFlow": version("tensorflow"),
     }
+
+
+def _folder_name(folder: Path | None) -> str:
+    return "none" if folder is None else one_name(name_of(folder))
 
 
 @contextmanager

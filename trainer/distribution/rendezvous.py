@@ -6,6 +6,7 @@ are told to go on or why not. The address is free again when TensorFlow takes it
 """
 
 import json
+import re
 import selectors
 import socket
 import time
@@ -21,6 +22,7 @@ _AGAIN = 0.2
 _ONE = 5.0
 """Seconds for one message of a worker that is there."""
 _LONGEST = 1 << 16
+_DIGEST, _OF_A_DIGEST = re.compile(r"[0-9a-f]{64}"), 12
 
 Facts = Mapping[str, str]
 """What has to be the same on all workers: what it is -> its digest or value."""
@@ -59,10 +61,15 @@ def difference(cluster: Cluster, facts: Mapping[int, Facts]) -> str:
             ours, theirs = facts[0].get(what, "none"), facts[rank].get(what, "none")
             if ours != theirs:
                 return (
-                    f"{cluster.name(rank)}: its {what} is {theirs[:12]}, and that of"
-                    f" {cluster.name(0)} is {ours[:12]}; start all workers with the same"
+                    f"{cluster.name(rank)}: its {what} is {_shown(theirs)}, and that of"
+                    f" {cluster.name(0)} is {_shown(ours)}; start all workers with the same"
                 )
     return ""
+
+
+def _shown(value: str) -> str:
+    """A digest by its beginning, all else as it is: paths often differ at their ends."""
+    return value[:_OF_A_DIGEST] if _DIGEST.fullmatch(value) else value
 
 
 def _receive(cluster: Cluster, facts: Facts, deadline: float) -> None:

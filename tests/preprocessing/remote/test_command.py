@@ -52,4 +52,8 @@ def test_a_folder_goes_there_and_back(
     assert "no such directory" in one_line("put", tmp_path / "none", there)
     assert "expected a local and a remote" in one_line("put", there, local)
     assert "expected a local and a remote" in one_line("get", local, tmp_path / "x")
-    assert "s3://nowhere-at-all" in one_line("put", local, "s3://nowhere-at-all/job")
+    for words in (
+        ("put", local, "s3://nowhere-at-all/job"),
+        ("get", "s3://nowhere-at-all/job", "x"),
+    ):
+        assert "s3://nowhere-at-all is not there" in one_line(*words)

@@ -1,6 +1,7 @@
 """A remote folder is the former one or the new one, whoever is cut off or comes between."""
 
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from preprocessing.remote import folder as folder_module
 from preprocessing.remote import index as index_module
 from preprocessing.remote import transfer
 from preprocessing.remote.folder import name_of, part_here, publish, taken_in
-from preprocessing.remote.index import INDEX, Entry, Index, read_index, write_index
+from preprocessing.remote.index import BEGUN, INDEX, Entry, Index, read_index, write_index
 from tests.object_store import killed_after, store_folder, tree
 
 OLD = {"backbone/model": b"first", "kernels/a=%22b%22/1/weights": b"x" * 100_000, "empty": b""}
@@ -71,8 +72,34 @@ def test_an_upload_that_is_cut_anywhere_is_all_or_nothing(
         cut = killed_after(len(seen), lambda: upload(place, here, NEW))  # noqa: B023
         seen.append(read(place, here / "reader"))
         assert read(place, here) == NEW  # running again finishes it
-    # two files with bytes, the index aside and in place
-    assert seen == [former, former, former, former, NEW]
+    # two files with bytes, the index aside and in place; the first time a mark, too, and its end
+    assert seen == ([former] * 4 + [NEW] if former else [former] * 5 + [NEW] * 2)
+
+
+def test_files_that_have_lost_their_index_are_not_taken_for_nothing(
+    path: str, tmp_path: Path
+) -> None:
+    """A run that began anew there would delete them hours later."""
+    upload(path, tmp_path / "a", OLD)
+    upload(path, tmp_path / "a", NEW)
+    stored = filesystem.list_files(path)
+    assert BEGUN not in stored
+    filesystem.delete([f"{path}/{INDEX}"])
+    with pytest.raises(InputError, match=f"^{path}: holds files/ and no index.json: .* lost it; "):
+        upload(path, tmp_path / "a", OLD)
+    with pytest.raises(InputError, match="lost it; restore"):
+        read(path, tmp_path / "b")
+    assert filesystem.list_files(path).keys() == stored.keys() - {INDEX}
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_a_mark_that_was_left_goes_with_the_next_upload(path: str, tmp_path: Path) -> None:
+    changes = 5  # the mark, two files, the index aside and in place
+    assert killed_after(changes, lambda: upload(path, tmp_path / "a", NEW))
+    assert BEGUN in filesystem.list_files(path)
+    upload(path, tmp_path / "a", OLD)
+    assert BEGUN not in filesystem.list_files(path)
+    assert read(path, tmp_path / "b") == OLD
 
 
 @pytest.mark.usefixtures("one_by_one")
@@ -272,6 +299,19 @@ def test_errors_name_the_remote_folder(path: str, tmp_path: Path) -> None:
         taken_in(path, tmp_path) as folder,
     ):
         raise InputError(f"{folder.local}/backbone: damaged")
+
+
+def test_what_is_printed_names_the_remote_folder(
+    path: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with taken_in(path, tmp_path) as folder:
+        print(f"{folder.local}/kernels: no kernel yet")
+        sys.stderr.writelines([f"warning: {folder.local}\n", "here\n"])
+    said = capsys.readouterr()
+    assert said.out == f"{path}/kernels: no kernel yet\n"
+    assert said.err == f"warning: {path}\nhere\n"
+    print(folder.local)
+    assert capsys.readouterr().out == f"{folder.local}\n"
 
 
 def test_the_format_of_a_later_program_is_refused(path: str, tmp_path: Path) -> None:
