@@ -125,6 +125,7 @@ class RemoteFolder:
         ]
         begun = filesystem.join(self.path, BEGUN)
         if not self.index.generation:
+            self._check_alone()  # no mark beside the index of another
             filesystem.put(begun, [b"{}"])
         upload(self.transfer(name, following) for name in new)
         self._check_alone()

@@ -125,6 +125,17 @@ def test_of_two_runs_at_once_the_second_is_refused(path: str, tmp_path: Path) ->
     assert read(path, tmp_path / "b") == NEW
 
 
+def test_of_two_first_uploads_the_second_leaves_no_mark(path: str, tmp_path: Path) -> None:
+    with taken_in(path, tmp_path / "a") as first, taken_in(path, tmp_path / "b") as second:
+        write(first.local, OLD)
+        write(second.local, NEW)
+        first.publish()
+        with pytest.raises(InputError, match="another run has uploaded since"):
+            second.publish()
+    assert BEGUN not in filesystem.list_files(path)
+    assert read(path, tmp_path / "c") == OLD
+
+
 def test_who_is_overwritten_in_the_last_moment_finds_out(
     path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
