@@ -30,6 +30,7 @@ from trainer.job import Job
 from trainer.training import checkpoints
 from trainer.training import pretrain as module
 from trainer.training.checkpoints import Checkpoints
+from trainer.training.claim import claim
 from trainer.training.pretrain import pretrain
 
 FINGERPRINT = "fingerprint.json"
@@ -261,14 +262,17 @@ def test_a_job_of_other_settings_is_refused(
     assert said in one_line(error)
 
 
-def test_the_order_of_tasks_is_that_of_the_towers(
-    experiment: Experiment, dataset_dir: Path, job_dir: Path
-) -> None:
-    content = experiment.model_dump(mode="json")
-    content["tasks"] = dict(reversed(content["tasks"].items()))
-    turned = Experiment.model_validate(content)
-    with pytest.raises(InputError, match="other settings: the order of tasks;"):
-        pretrain(turned, dataset_dir, Job(job_dir))
+def test_the_order_of_tasks_is_that_of_the_towers(dataset_dir: Path, tmp_path: Path) -> None:
+    dataset, job = Dataset.open(dataset_dir, variant()), Job(tmp_path / "job")
+    tasks = ["ctr: {label: click}", "buy: {label: conversion}"]
+    first, turned = (
+        variant(f"tasks={{{', '.join(order)}}}", "score=ctr") for order in (tasks, tasks[::-1])
+    )
+    claim(job, first, dataset, None)
+    claim(job, first, dataset, None)
+    with pytest.raises(InputError, match="other settings: the order of tasks;") as error:
+        claim(job, turned, dataset, None)
+    one_line(error)
 
 
 def test_a_job_that_could_not_be_resumed_is_not_begun(dataset_dir: Path, tmp_path: Path) -> None:
