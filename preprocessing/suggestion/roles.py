@@ -13,7 +13,7 @@ import numpy as np
 
 from configs import InputError
 from configs.consistency import can_be_served
-from configs.errors import did_you_mean
+from configs.errors import did_you_mean, first_names
 from preprocessing.auc import roc_auc
 from preprocessing.suggestion.columns import Columns, SampledColumn
 
@@ -122,29 +122,32 @@ def decide(columns: Columns, given: Given) -> Roles:
         column is a moment, a user or a label.
     """
     named = [*given.labels, given.timestamp, given.user, given.request, given.item]
-    for name in named:
-        if name is not None and name not in columns:
-            raise InputError(f"--input: no file has a column '{name}'{did_you_mean(name, columns)}")
+    if unknown := [name for name in dict.fromkeys(named) if name and name not in columns]:
+        several = f"; there are: {first_names([*columns], 10)}"
+        raise InputError(
+            f"--input: no file has a column {' or '.join(repr(name) for name in unknown)}"
+            + (did_you_mean(unknown[0], columns) if len(unknown) == 1 else several)
+        )
     for name in given.labels:
         if named.count(name) > 1:
             raise InputError(f"--label {name}: is named twice; a label is nothing else")
     rows = len(next(iter(columns.values())).codes)
     timestamp = given.timestamp or _named(columns, _MOMENT, _may_be_moment)
-    if timestamp is None:
-        raise InputError(_not_found("moment", "--timestamp", columns))
     user = given.user or _named(
         columns, _USER, lambda column: _has_values(column) and column.distinct > 1
     )
-    if user is None:
-        raise InputError(_not_found("user", "--user", columns))
     request = given.request or _named(columns, _REQUEST, _has_values) or user
     taken = {timestamp, user, request}
     position = _named(columns, (_POSITION,), lambda column: column.name not in taken)
     weight = _named(columns, (_WEIGHT,), lambda column: column.form == "number")
-    item = given.item or _item(columns, taken, columns[request])
-    labels, others, tell = _labels(
-        columns, given.labels, {*taken, item, position, weight}, columns[request], item
-    )
+    within = columns[request] if request else None
+    item = given.item or _item(columns, taken, within)
+    taken |= {item, position, weight}
+    happened = _happened(columns, taken, within, item)
+    has_label = bool(given.labels or _named_as_happened(happened))
+    if timestamp is None or user is None or request is None or not has_label:
+        raise InputError(_not_found(timestamp, user, columns, has_label=has_label))
+    labels, others, tell = _labels(columns, given.labels, taken, happened)
     left_out: dict[str, str] = {}
     for name, column in columns.items():
         if reason := _useless(column, rows):
@@ -175,8 +178,22 @@ def _named(
     return None
 
 
-def _not_found(what: str, flag: str, columns: Iterable[str]) -> str:
-    return f"--input: no column looks like the {what}; name it with {flag}: {', '.join(columns)}"
+def _not_found(
+    timestamp: str | None, user: str | None, columns: Iterable[str], *, has_label: bool
+) -> str:
+    """All that is missing, in one line, and the flags that name it."""
+    missing = {}
+    if timestamp is None:
+        missing["--timestamp"] = "the moment"
+    if user is None:
+        missing["--user"] = "the user"
+    if not has_label:
+        missing["--label"] = "the label (0 and 1, and not the same in all of a request)"
+    it = "it" if len(missing) == 1 else "them"
+    return (
+        f"--input: no column looks like {' or '.join(missing.values())}; name {it} with"
+        f" {' and '.join(missing)}: {', '.join(columns)}"
+    )
 
 
 def _has_values(column: SampledColumn) -> bool:
@@ -192,7 +209,10 @@ def _may_be_moment(column: SampledColumn) -> bool:
     return column.form == "moment"
 
 
-def _item(columns: Columns, taken: set[str], request: SampledColumn) -> str | None:
+def _item(columns: Columns, taken: set[str | None], request: SampledColumn | None) -> str | None:
+    if request is None:
+        return None
+
     def fits(column: SampledColumn) -> bool:
         return (
             column.name not in taken
@@ -214,12 +234,28 @@ def _row_key(columns: Columns, request: str, item: str | None, rows: int) -> tup
     return (request, item) if np.unique(pairs, axis=1).shape[1] == rows else ()
 
 
+def _happened(
+    columns: Columns, taken: set[str | None], request: SampledColumn | None, item: str | None
+) -> list[str]:
+    """Columns of 0 and 1 that may be labels; where no request is known, also those that are the
+    same in all of one.
+    """
+    return [
+        name
+        for name, column in columns.items()
+        if name not in taken
+        and column.binary
+        and (request is None or column.varies_within(request) > VARIES)
+        and (item is None or column.varies_within(columns[item]) > VARIES)
+    ]
+
+
+def _named_as_happened(happened: list[str]) -> list[str]:
+    return [name for name in happened if re.search(_HAPPENED, name.lower())]
+
+
 def _labels(
-    columns: Columns,
-    given: tuple[str, ...],
-    taken: set[str | None],
-    request: SampledColumn,
-    item: str | None,
+    columns: Columns, given: tuple[str, ...], taken: set[str | None], happened: list[str]
 ) -> tuple[tuple[Label, ...], tuple[str, ...], dict[str, str]]:
     """The labels in the order of their funnels, what else may be one, and why columns are left out
     for what happened.
@@ -231,19 +267,7 @@ def _labels(
                 f"--label {name}: expected a column of 0 and 1, or of amounts from 0 on, and"
                 f" different ones; it holds {', '.join(columns[name].texts[:3]) or 'nothing'}"
             )
-    happened = [
-        name
-        for name, column in columns.items()
-        if name not in taken
-        and column.binary
-        and column.varies_within(request) > VARIES
-        and (item is None or column.varies_within(columns[item]) > VARIES)
-    ]
-    named = [name for name in happened if re.search(_HAPPENED, name.lower())]
-    if not (given or named):
-        what = "label (0 and 1, and not the same in all of a request)"
-        raise InputError(_not_found(what, "--label", columns))
-    wanted = list(given) or _tasks(named, columns)
+    wanted = list(given) or _tasks(_named_as_happened(happened), columns)
     ordered = _in_order([_after(name, wanted, columns) for name in wanted], columns)
     if not ordered:
         raise InputError(

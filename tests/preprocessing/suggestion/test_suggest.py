@@ -154,7 +154,8 @@ def test_what_is_missing_where_nothing_happened_is_no_feature(logs: Path, tmp_pa
     [
         (Given(labels=("clik",)), "no file has a column 'clik'; did you mean 'click'?"),
         (Given(labels=("scene",)), "--label scene: expected a column of 0 and 1, or of amounts"),
-        (Given(timestamp="nope"), "no file has a column 'nope'"),
+        (Given(timestamp="nope"), "no file has a column 'nope'; there are: "),
+        (Given(timestamp="nope", user="usr"), "no file has a column 'nope' or 'usr'; there are: "),
         (Given(labels=("click",), user="click"), "--label click: is named twice"),
     ],
 )
@@ -171,6 +172,15 @@ def test_what_cannot_be_is_one_line(given_: Given, words: str, logs: Path) -> No
         (["click", "conversion"], "no column looks like the label"),
         (["timestamp"], "no column looks like the moment; name it with --timestamp"),
         (["user_id", "user_orders"], "no column looks like the user; name it with --user"),
+        (
+            ["timestamp", "click", "conversion"],
+            "no column looks like the moment or the label (0 and 1, and not the same in all of a"
+            " request); name them with --timestamp and --label: ",
+        ),
+        (
+            ["user_id", "user_orders", "timestamp"],
+            "no column looks like the moment or the user; name them with --timestamp and --user: ",
+        ),
     ],
 )
 def test_what_is_missing_is_asked_for(
