@@ -7,16 +7,17 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from configs.digests.code import ABOVE
 from configs.errors import InputError
 
 BODIES = "domain_kernels.bodies"
 """Group of entry points: a name for ``backbone.body`` -> a function as in
-``trainer.backbone.bodies.builder.Body``.
+``domain_kernels.parts.Body``.
 """
 
 FEATURES = "domain_kernels.features"
 """Group of entry points: any name -> settings of a kind of feature, a class as in
-``configs.features.settings.FeatureSettings``.
+``domain_kernels.parts.FeatureSettings``.
 """
 
 
@@ -29,6 +30,9 @@ def installed(group: str) -> dict[str, EntryPoint]:
     return found
 
 
+_OF_A_CHECKOUT = ("configs", "preprocessing", "trainer")
+
+
 def load(point: EntryPoint) -> Any:
     """What an entry point names. Raises ``InputError`` where its package fails to give it."""
     try:
@@ -36,9 +40,14 @@ def load(point: EntryPoint) -> Any:
     except Exception as error:  # another's code: whatever it raises is theirs to mend
         owner = f" of package {point.dist.name}" if point.dist else ""
         said = f"{type(error).__name__}: {error}".splitlines()[0]
+        missing = isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0]
+        how = (
+            "import its names from domain_kernels.parts"
+            if ABOVE and missing in _OF_A_CHECKOUT
+            else "mend or remove the package"
+        )
         raise InputError(
-            f"{point.group}: '{point.name}'{owner} cannot be loaded: {said}; mend or remove the"
-            " package"
+            f"{point.group}: '{point.name}'{owner} cannot be loaded: {said}; {how}"
         ) from None
 
 

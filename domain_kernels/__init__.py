@@ -17,10 +17,10 @@ server needs no TensorFlow::
         ranking = ranker.rank({"user_id": "u1"}, [{"shop_id": "s1"}, {"shop_id": "s2"}], "auto")
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from domain_kernels import version as _version
+from domain_kernels.places import find as _find
 
 if TYPE_CHECKING:
     from configs import Experiment, InputError
@@ -63,10 +63,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, _, own = _PLACES[name].partition(":")
-    return getattr(import_module(module), own)
+    return _find(__name__, name, _PLACES)
 
 
 def __dir__() -> list[str]:

@@ -81,7 +81,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("wire",),
     ),
     "operations": (("mlflow_export",), ("refresh",), ("drift",)),
-    "domain_kernels": (("__main__",), ("command",), ("version",)),
+    "domain_kernels": (("__main__",), ("command", "parts"), ("places", "version")),
 }
 """Package -> its rooms from the top floor down. A room may import what stands on a floor below its
 own; rooms of one floor know nothing of each other. A single file is a room like a folder.

@@ -3,6 +3,7 @@ checkout does.
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -41,6 +42,30 @@ short = Experiment.load("quickstart.yaml", [*json.loads(settings), "pretrain.epo
 pretrain(short, data, own)
 print(json.dumps({"file": domain_kernels.__file__, "answer": answer}))
 """
+
+OWN_PARTS_BESIDE_THE_WHEEL = """
+import json, sys
+from pathlib import Path
+
+from domain_kernels import Experiment, Ranker, export, preprocess, pretrain
+
+logs, *settings = sys.argv[1:]
+experiment = Experiment.load("quickstart.yaml", settings)
+manifest = preprocess(experiment, "data", logs)
+pretrain(experiment, "data", "job")
+export("job", "models")
+with Ranker("models") as ranker:
+    rows = [{"user_id": "u1", "timestamp": f"2025-03-08T{hour}:00:00Z"} for hour in (12, 18)]
+    scores = [answer["score"] for answer in ranker.score(rows, "backbone")]
+checkout = [name for name in sys.modules if name.partition(".")[0] in ("configs", "trainer")]
+print(json.dumps({"scores": scores, "checkout": checkout}))
+"""
+OWN_PARTS = (
+    "features.cycle={kind: cyclic_time, side: context, column: timestamp}",
+    "backbone.body=wide_and_deep",
+    "backbone.options={width: 8}",
+    "pretrain.epochs=1",
+)
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +161,51 @@ def test_a_wheel_goes_on_with_a_checkouts_job_and_a_checkout_with_a_wheels(
 
     own = Job(folder / "own")
     assert load_frozen(own, own.experiment()).count_params() > 0
+
+
+def installed_beside(environment: Path, package: Path) -> None:
+    """A package's folder, installed in the environment."""
+    pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    alone = ["--no-deps", "--no-index", "--no-build-isolation"]
+    python = str(environment / "python")
+    subprocess.run([*pip, "--python", python, "install", *alone, package], check=True)
+
+
+def test_parts_of_ones_own_are_trained_and_exported_beside_the_wheel(
+    environment: Path, logs: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "examples" / "own_parts", tmp_path / "own_parts")
+    installed_beside(environment, tmp_path / "own_parts")
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "quickstart.yaml").write_text(
+        run(environment, folder, "domain-kernels", "config", "quickstart")
+    )
+    words = (OWN_PARTS_BESIDE_THE_WHEEL, f"{logs}/*.parquet", *SMALL, *OWN_PARTS)
+    found = json.loads(run(environment, folder, "python", "-c", *words).splitlines()[-1])
+    assert found["checkout"] == []
+    assert found["scores"][0] != found["scores"][1]
+
+
+def test_a_package_that_imports_a_checkouts_names_is_told_the_wheels(
+    environment: Path, tmp_path: Path
+) -> None:
+    info = tmp_path / "former-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: former\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[domain_kernels.bodies]\nold = former_body:body\n")
+    (tmp_path / "former_body.py").write_text("from trainer.backbone.bodies.builder import Build\n")
+    look = (
+        "import sys; sys.path.insert(0, '.')\n"
+        "from domain_kernels import InputError\n"
+        "from domain_kernels.configs.plugins import BODIES, installed, load\n"
+        "try: load(installed(BODIES)['old'])\n"
+        "except InputError as error: print(error)\n"
+    )
+    assert "'old' of package former cannot be loaded: ModuleNotFoundError" in (
+        said := run(environment, tmp_path, "python", "-c", look)
+    )
+    assert said.endswith("; import its names from domain_kernels.parts\n")
 
 
 @pytest.mark.parametrize("name", ["job", "x"])

@@ -4,7 +4,7 @@ from typing import Any
 
 from keras import ops
 
-from trainer.backbone.bodies.builder import Build, TaskHead
+from domain_kernels.parts import Build, TaskHead
 
 
 def wide_and_deep(x: Any, build: Build) -> list[TaskHead]:

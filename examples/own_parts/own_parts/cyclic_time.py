@@ -4,18 +4,24 @@ from dataclasses import dataclass
 from math import pi
 from pathlib import Path
 
-from configs import Experiment
+from domain_kernels import Experiment
+from domain_kernels.parts import (
+    Array,
+    BatchColumns,
+    Constants,
+    Fitted,
+    Output,
+    Tensor,
+    known,
+)
 from own_parts.settings import CyclicTimeFeature
-from preprocessing.features.batch_columns import Array, BatchColumns
-from preprocessing.features.feature_kind import Constants, Output, Tensor
-from preprocessing.features.fitted import Fitted
 
 _HOUR = 3_600
 
 
 @dataclass(frozen=True)
 class CyclicTime:
-    """See ``preprocessing.features.feature_kind.FeatureKind``."""
+    """See ``domain_kernels.parts.FeatureKind``."""
 
     name: str
     settings: CyclicTimeFeature
@@ -34,8 +40,7 @@ class CyclicTime:
 
     def graph(self, raw: list[Tensor], constants: Constants) -> dict[str, Tensor]:
         """Seconds since 1970, int64 ``[N]`` -> float32 ``[N]`` each; 0 and 0 where missing."""
-        from configs.tensorflow_import import tf
-        from preprocessing.features.local_time import known
+        import tensorflow as tf  # not where only a plan is made
 
         (seconds,) = raw
         period = self.settings.period_hours * _HOUR

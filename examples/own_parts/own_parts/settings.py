@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from pydantic import PositiveInt
 
-from configs.features.settings import OneColumn, ReadAs
+from domain_kernels.parts import OneColumn, ReadAs
 
 
 class CyclicTimeFeature(OneColumn):
