@@ -75,7 +75,8 @@ def _work(worker_id: str, control: str, flags: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    from preprocessing.beam.logging import keep_quiet
+    from preprocessing.beam.logging import keep_quiet, keep_quiet_about_forks
 
     keep_quiet()
+    keep_quiet_about_forks()
     _fork_workers(sys.argv[1:])

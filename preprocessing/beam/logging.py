@@ -1,6 +1,7 @@
-"""Silences what Beam and TensorFlow say on their own."""
+"""Silences what Beam, TensorFlow and Python say on their own."""
 
 import logging
+import warnings
 
 
 def keep_quiet() -> None:
@@ -16,3 +17,11 @@ def keep_quiet() -> None:
         "apache_beam.runners.portability",
     ):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def keep_quiet_about_forks() -> None:
+    """From 3.12 on Python warns of a fork where there are other threads, since what these hold
+    would stay locked. Those of the process that forks are OpenBLAS's and Arrow's allocator's, which
+    know of forks; nothing of Python's own runs beside it.
+    """
+    warnings.filterwarnings("ignore", r".*use of fork\(\)", DeprecationWarning)

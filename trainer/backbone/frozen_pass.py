@@ -289,5 +289,7 @@ def _forward(model: keras.Model, tap: str | None) -> Any:
             name: tf.TensorSpec((None, *tensor.shape[1:]), tensor.dtype)
             for name, tensor in model.input.items()
         }
-        made[tap] = tf.function(forward, input_signature=[signature])
+        traced = tf.function(forward, input_signature=[signature])
+        # not the function itself: TensorFlow warns where several models of a process call theirs
+        made[tap] = traced.get_concrete_function()
     return made[tap]

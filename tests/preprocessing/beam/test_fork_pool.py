@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from configs import InputError
 from preprocessing.beam import progress
 from preprocessing.beam.batch_coder import BatchCoder
 from preprocessing.beam.fork_pool import CAN_FORK, Workers, forks_wanted
+from preprocessing.beam.logging import keep_quiet_about_forks
 from preprocessing.beam.running import run_graph
 
 pytestmark = pytest.mark.skipif(not CAN_FORK, reason="processes are forked on Linux alone")
@@ -88,6 +90,16 @@ def test_a_worker_that_is_killed_ends_the_pass_with_one_line(tmp_path: Path) -> 
         ):
             run(tmp_path / "notes", workers, waits=True)
         killer.join()
+
+
+def test_forks_are_no_reason_for_python_to_warn_and_nothing_else_is_hidden() -> None:
+    of_forks = "This process (pid=7) is multi-threaded, use of fork() may lead to deadlocks."
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        keep_quiet_about_forks()
+        for message in (of_forks, "another"):
+            warnings.warn(message, DeprecationWarning, stacklevel=1)
+    assert [str(one.message) for one in said] == ["another"]
 
 
 def test_only_beams_own_local_runner_is_given_workers() -> None:

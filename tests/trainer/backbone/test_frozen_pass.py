@@ -3,6 +3,7 @@ asked for, by a graph that lives as long as its model.
 """
 
 import gc
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from configs import Experiment
+from configs.tensorflow_import import tf
 from tests.trainer.conftest import random_rows, variant
 from trainer.backbone import frozen_pass
 from trainer.backbone.frozen_pass import feature_tensors, in_domain, run_frozen
@@ -90,11 +92,27 @@ def test_a_graph_is_traced_once_and_goes_with_its_model(
     traced = frozen_pass._traced[model]["tower"]
     run_frozen(model, dataset, "finetune", "tower", "rows")
     assert frozen_pass._traced[model]["tower"] is traced
-    assert traced.experimental_get_tracing_count() == 1
     held = len(frozen_pass._traced)
     del model, traced
     gc.collect()
     assert len(frozen_pass._traced) < held
+
+
+def test_many_models_of_a_process_are_no_reason_for_tensorflow_to_warn() -> None:
+    said: list[logging.LogRecord] = []
+    listener = logging.Handler()
+    listener.emit = said.append  # type: ignore[method-assign]
+    logger = logging.getLogger("tensorflow")
+    logger.addHandler(listener)
+    try:
+        for _ in range(6):
+            inputs = {"x": keras.Input((2,), name="x")}
+            model = keras.Model(inputs, {"logits": keras.layers.Dense(1)(inputs["x"])})
+            (logits,) = frozen_pass._forward(model, None)({"x": tf.ones((3, 2))})
+            assert logits.shape == (3, 1)
+    finally:
+        logger.removeHandler(listener)
+    assert not [record.getMessage() for record in said]
 
 
 def test_what_kernels_read_is_the_same_in_given_memory() -> None:
