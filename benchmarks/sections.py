@@ -105,7 +105,6 @@ def _parser(package: str, sections: Sequence[str], description: str) -> argparse
     parser = CommandParser(
         prog=f"python -m {package}",
         description=description,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     default = Path(os.environ.get("RECSYS_DATA", "../shared/data"))
     parser.add_argument("--section", choices=sections, help="this one alone, in this process")

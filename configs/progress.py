@@ -94,6 +94,17 @@ def progress_bar(
     return cast(AbstractContextManager[Bar], bar)
 
 
+def end_bars() -> None:
+    """Ends the lines of bars that are still drawn, so that what is said next has a line of its
+    own.
+    """
+    if "tqdm" in sys.modules:
+        from tqdm import tqdm
+
+        for bar in list(getattr(tqdm, "_instances", ())):
+            bar.close()
+
+
 def tracked(title: str, items: Iterable[Item], unit: str) -> Iterator[Item]:
     """Passes items on and shows how many were dealt with."""
     with progress_bar(title, len(items) if isinstance(items, Sized) else None, unit) as bar:

@@ -2,14 +2,13 @@
 options and exit codes.
 """
 
-import argparse
 import difflib
 import runpy
 import sys
 from typing import TYPE_CHECKING
 
 import configs as configs_package
-from configs.cli import CommandParser, run
+from configs.cli import CommandParser, call_as, run
 from configs.errors import InputError
 from domain_kernels.version import VERSION
 
@@ -82,7 +81,6 @@ def command(words: list[str]) -> None:
                 f"  {CONFIG:<15} print a config that comes with the package: quickstart, ...",
             ]
         ),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {VERSION}")
     first = words[:1]
@@ -100,7 +98,11 @@ def command(words: list[str]) -> None:
     else:
         module, leading, _ = COMMANDS[first[0]]
         sys.argv = [module, *leading, *words[1:]]
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        call_as(" ".join(["python -m", module, *leading]), f"domain-kernels {first[0]}")
+        try:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        finally:
+            call_as("", "")
 
 
 def _configs() -> "Traversable":

@@ -76,7 +76,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="python -m trainer.task",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True)
     for name, (function, text) in _COMMANDS.items():

@@ -6,7 +6,6 @@ what an earlier run kept of it in docs/results/STUDY.json. Where neither is ther
 is, and is named. The README's table 'gains' and its plot come from docs/results.md.
 """
 
-import argparse
 import sys
 from dataclasses import dataclass, field
 from html import unescape
@@ -28,7 +27,6 @@ def main() -> None:
     parser = CommandParser(
         prog="python -m benchmarks.figures",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--reports",

@@ -51,7 +51,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="python -m benchmarks.method",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     default = Path(os.environ.get("RECSYS_DATA", "../shared/data"))
     which = parser.add_mutually_exclusive_group()

@@ -22,7 +22,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser = CommandParser(
         prog="python -m operations.drift",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("first", type=Path, metavar="A", help="dataset of the window before")
     parser.add_argument(

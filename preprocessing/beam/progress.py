@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from preprocessing.plain_text import wrap
+
 _SECONDS = 10.0
 
 _lock = threading.Lock()
@@ -34,8 +36,8 @@ def forward(report: Callable[[int], object]) -> None:
 
 
 def say(text: str) -> None:
-    """One line on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """One line on stderr; in a terminal as many as it takes."""
+    print("\n".join(wrap(text)), file=sys.stderr, flush=True)
 
 
 class Progress:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from configs import InputError
 from configs.cli import CommandParser, run
 from preprocessing.filesystem import folder_argument
-from preprocessing.plain_text import fit
+from preprocessing.plain_text import fit, wrap
 from preprocessing.remote.scratch import add_scratch_argument, is_remote, scratch_folder
 
 
@@ -64,14 +64,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     numbers = ("missing", "outside vocabulary", "mean", "deviation", "5%", "median", "95%")
     labels = label_cells(profile)
     lines = [
-        f"rows: {splits}; {compared}",
+        *wrap(f"rows: {splits}; {compared}"),
         "",
         *fit(feature_cells(profile), (*numbers, "distance")),
         "",
         *fit(labels, labels[0][1:]),
     ]
     if changes := change_lines(profile):
-        lines += ["", *changes]
+        lines += ["", *(line for change in changes for line in wrap(change))]
     print("\n".join(line.rstrip() for line in lines))
 
 

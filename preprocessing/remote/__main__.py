@@ -4,7 +4,6 @@ put LOCAL REMOTE    upload a local folder, whole or not at all; in place of a fo
 get REMOTE LOCAL    copy what is there to a local folder, which may not exist yet
 """
 
-import argparse
 import shutil
 import sys
 from pathlib import Path
@@ -21,7 +20,6 @@ def main() -> None:
     parser = CommandParser(
         prog="python -m preprocessing.remote",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("action", choices=["put", "get"])
     parser.add_argument("source", type=folder_argument, metavar="FROM")

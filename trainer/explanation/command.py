@@ -28,7 +28,7 @@ _ROWS, _PERMUTATIONS = 20_000, 3
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What is explained, on which rows, and how it is printed."""
-    parser.description, parser.formatter_class = _DESCRIPTION, argparse.RawDescriptionHelpFormatter
+    parser.description = _DESCRIPTION
     parser.add_argument(
         "--data",
         type=folder_argument,

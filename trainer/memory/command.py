@@ -27,7 +27,7 @@ _ACTIONS = {"list": False, "refresh": False, "activate": True, "rollback": False
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Action, version, dataset and ``--json``."""
-    parser.description, parser.formatter_class = _DESCRIPTION, argparse.RawDescriptionHelpFormatter
+    parser.description = _DESCRIPTION
     parser.add_argument("action", choices=list(_ACTIONS))
     parser.add_argument("version", nargs="?", type=int)
     parser.add_argument("--json", action="store_true", help="list: print JSON")

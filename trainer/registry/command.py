@@ -45,7 +45,7 @@ _DESCRIPTION = """Look at a job's kernels and choose what is served. Names of do
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Action, domain, versions and ``--json``."""
-    parser.description, parser.formatter_class = _DESCRIPTION, argparse.RawDescriptionHelpFormatter
+    parser.description = _DESCRIPTION
     parser.add_argument("action", choices=list(_ACTIONS))
     parser.add_argument("domain", nargs="?", help="exact name")
     parser.add_argument(
