@@ -1,7 +1,9 @@
 """Errors a user can cause. Every command prints their one line on stderr and exits with code 2."""
 
 import difflib
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 _MOST_NAMES = 10
 
@@ -17,6 +19,25 @@ class InputError(Exception):
 
 class ConfigError(InputError):
     """An experiment file (or a ``--set`` override) that does not describe a valid experiment."""
+
+
+_FLAG = re.compile(r"python -m [^;]*|(?<![\w-])(?P<flag>--[a-z][a-z-]*)")
+"""A flag, but for those of a command that is written out, up to the end of its clause."""
+
+
+@contextmanager
+def in_words_of_python(arguments: Mapping[str, str]) -> Iterator[None]:
+    """Has an ``InputError`` name the arguments of a function, whose caller knows no flags.
+
+    Args:
+      arguments: flag of the command, such as ``--job-dir`` -> argument of the function.
+    """
+    try:
+        yield
+    except InputError as error:
+        said = _FLAG.sub(lambda found: arguments.get(found["flag"] or "", found[0]), str(error))
+        error.args = (said,)
+        raise
 
 
 def did_you_mean(

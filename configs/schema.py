@@ -29,6 +29,7 @@ from configs.consistency import (
     check_topics,
 )
 from configs.domains import ALL, Domain, Topic, enumerate_domains
+from configs.errors import in_words_of_python
 from configs.features import Feature
 from configs.features.checks import (
     check_features,
@@ -265,7 +266,9 @@ class Experiment(Section):
         """
         from configs import load_experiment  # YAML is read on the floor above
 
-        return load_experiment(path, [overrides] if isinstance(overrides, str) else overrides)
+        texts = [overrides] if isinstance(overrides, str) else overrides
+        with in_words_of_python({"--set": "overrides:"}):
+            return load_experiment(path, texts)
 
     @property
     def label_columns(self) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from domain_kernels import version as _version
 from domain_kernels.places import find as _find
+from domain_kernels.places import with_words_of_python as _with_words_of_python
 
 if TYPE_CHECKING:
     from configs import Experiment, InputError
@@ -61,9 +62,23 @@ _PLACES = {
 }
 """Name -> the module that has it, and what it is called there."""
 
+_FLAGS = {
+    "evaluate": {},
+    "export": {"--output": "models"},
+    "finetune": {},
+    "preprocess": {"--input": "logs"},
+    "pretrain": {"--from": "older"},
+    "simulate": {},
+}
+"""Step -> flags of its command that are not called as the argument is."""
+
 
 def __getattr__(name: str) -> Any:
-    return _find(__name__, name, _PLACES)
+    found = _find(__name__, name, _PLACES)
+    if name in _FLAGS:
+        found = _with_words_of_python(found, _FLAGS[name])
+        globals()[name] = found  # the same one when it is asked for again
+    return found
 
 
 def __dir__() -> list[str]:

@@ -1,6 +1,8 @@
 """Names that are brought from their modules when they are asked for, and not before."""
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
 from typing import Any
 
@@ -20,3 +22,24 @@ def find(module: str, name: str, places: Mapping[str, str]) -> Any:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     place, _, own = places[name].partition(":")
     return getattr(import_module(place), own or name)
+
+
+def with_words_of_python(step: Callable[..., Any], flags: Mapping[str, str]) -> Callable[..., Any]:
+    """A step whose errors name its arguments, where the step itself, which the command calls, names
+    flags.
+
+    Args:
+      step: the function.
+      flags: flags of its command that are called in another way than the argument.
+    """
+    from configs.errors import in_words_of_python  # not before a step is asked for
+
+    names = inspect.signature(step).parameters
+    arguments = {**{f"--{name.replace('_', '-')}": name for name in names}, **flags}
+
+    @wraps(step)
+    def call(*given: Any, **named: Any) -> Any:
+        with in_words_of_python(arguments):
+            return step(*given, **named)
+
+    return call

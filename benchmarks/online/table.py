@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.online.compare import FIGURES, Figure, View
+from preprocessing.plain_text import fit, wrap
 from trainer.metrics.formatting import POINTS
 
 _TITLES = {
@@ -17,8 +18,6 @@ _VIEWS = {
     "expected": "expected: the same rankings, true probabilities in place of draws",
 }
 _NAMES = {"random": "random order", "true": "true probabilities"}
-_NAME_WIDTH = 38
-_WIDTH = 28
 
 Show = Callable[[float], str]
 
@@ -27,17 +26,17 @@ def render(result: Mapping[str, Any]) -> str:
     """The table that the command prints; ``result`` as ``--json`` has it."""
     days, offline, served = result["days"], result["offline"], result["served"]
     lines = [
-        (
+        *wrap(
             f"{result['requests']:,} live requests of {result['users']:,} users on {days[0]} .."
             f" {days[-1]} (split '{result['split']}'); {result['candidates']} candidates,"
             f" {result['shown']} shown, ranked by {result['rank_by']}; 95% intervals"
         ),
         "",
-        " " * _NAME_WIDTH + "".join(f"{_TITLES[figure]:<{_WIDTH}}" for figure in FIGURES),
     ]
     names = {**_NAMES, **{role: f"{role} {result[role]}" for role in ("control", "treatment")}}
     for name, title in _VIEWS.items():
-        lines += [title, *_view_lines(result["views"][name], names), ""]
+        rows = _view_rows(result["views"][name], names)
+        lines += [title, *fit(rows, right=rows[0][1:]), ""]
     for role in ("control", "treatment"):
         counts = served[role]
         share = 1.0 - counts.get("backbone", 0) / sum(counts.values())
@@ -47,21 +46,22 @@ def render(result: Mapping[str, Any]) -> str:
     return "\n".join(line.rstrip() for line in [*lines, *_offline_lines(offline)]) + "\n"
 
 
-def _view_lines(view: View, names: Mapping[str, str]) -> list[str]:
-    lines = [
-        _line(f"{names[name]} ({arm['requests']:,})", arm["figures"], _rate)
-        for name, arm in view["arms"].items()
+def _view_rows(view: View, names: Mapping[str, str]) -> list[list[str]]:
+    rows = [
+        ["", *(_TITLES[figure] for figure in FIGURES)],
+        *(
+            _row(f"{names[name]} ({arm['requests']:,})", arm["figures"], _rate)
+            for name, arm in view["arms"].items()
+        ),
+        _row("lift of treatment", view["lift"], _percent),
     ]
-    lines.append(_line("lift of treatment", view["lift"], _percent))
     for role, figures in view.get("reach", {}).items():
-        lines.append(_line(f"{role} between random and true", figures, _share))
-    return lines
+        rows.append(_row(f"{role} between random and true", figures, _share))
+    return rows
 
 
-def _line(name: str, figures: Mapping[str, Figure], show: Show) -> str:
-    return f"  {name:<{_NAME_WIDTH - 2}}" + "".join(
-        f"{_cell(figures[figure], show):<{_WIDTH}}" for figure in FIGURES
-    )
+def _row(name: str, figures: Mapping[str, Figure], show: Show) -> list[str]:
+    return [f"  {name}", *(_cell(figures[figure], show) for figure in FIGURES)]
 
 
 def _cell(figure: Figure, show: Show) -> str:

@@ -6,7 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,7 +17,8 @@ import preprocessing.task
 import serving.export.__main__
 import trainer.task
 from configs import Experiment, InputError
-from domain_kernels import Ranker, finetune, pretrain, simulate
+from configs.errors import in_words_of_python
+from domain_kernels import Ranker, evaluate, finetune, preprocess, pretrain, simulate
 from serving.client import Ranker as RemoteRanker
 from serving.wire.messages import SignatureDef
 from serving.wire.row_codec import encode_rows
@@ -48,10 +49,11 @@ def test_every_name_is_there_and_described() -> None:
 
 
 def test_the_commands_call_what_the_api_offers() -> None:
-    assert domain_kernels.preprocess is preprocessing.task.preprocess
+    assert inspect.unwrap(domain_kernels.preprocess) is preprocessing.task.preprocess
     for name in ("pretrain", "finetune", "evaluate"):
-        assert getattr(domain_kernels, name) is getattr(trainer.task, name)
-    assert domain_kernels.export is serving.export.__main__.export
+        assert inspect.unwrap(getattr(domain_kernels, name)) is getattr(trainer.task, name)
+        assert getattr(domain_kernels, name) is getattr(domain_kernels, name)
+    assert inspect.unwrap(domain_kernels.export) is serving.export.__main__.export
     assert Experiment.load(QUICKSTART, SMALL).name == "small"
 
 
@@ -134,6 +136,46 @@ def test_one_text_is_a_list_of_one() -> None:
     assert Experiment.load(QUICKSTART, "seed=77").seed == 77
     with pytest.raises(InputError, match="'scene=hoem' is no domain of this config"):
         finetune(Experiment.load(QUICKSTART), "data", "job", "scene=hoem")
+
+
+def test_mistakes_name_arguments_where_the_commands_name_flags(tmp_path: Path) -> None:
+    experiment = Experiment.load(QUICKSTART, SMALL)
+    cases: tuple[tuple[Callable[[], object], str], ...] = (
+        (lambda: Experiment.load(QUICKSTART, "seed"), "overrides: seed: expected key.path=value"),
+        (lambda: finetune(experiment, "d", "j", "x"), "domains: 'x' is no domain of this config"),
+        (lambda: evaluate(experiment, "d", "j", "x"), "split: 'x' is no split of this config"),
+        (
+            lambda: preprocess(experiment, "o", "logs", transform="t", grow="g"),
+            "transform and grow are both given: ",
+        ),
+    )
+    for call, said in cases:
+        with pytest.raises(InputError) as error:
+            call()
+        assert str(error.value).startswith(said)
+        assert "--" not in str(error.value)
+    with pytest.raises(InputError, match="--domains: 'x' is no domain"):
+        inspect.unwrap(finetune)(experiment, "d", "j", "x")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("give --job-dir or --jobs", "give job_dir or --jobs"),
+        (
+            "run python -m trainer.task --job-dir J; or --data",
+            "run python -m trainer.task --job-dir J; or data",
+        ),
+        ("a--data is none", "a--data is none"),
+    ],
+)
+def test_flags_of_a_command_that_is_written_out_stay(said: str, expected: str) -> None:
+    with (
+        pytest.raises(InputError) as error,
+        in_words_of_python({"--job-dir": "job_dir", "--data": "data"}),
+    ):
+        raise InputError(said)
+    assert str(error.value) == expected
 
 
 def test_a_step_says_that_keras_3_is_there_already(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -352,7 +352,9 @@ def test_the_server_is_asked_for_every_candidate(
     assert set(served["backbone"]) == {"backbone"}
 
 
-def test_a_run_says_what_was_asked_and_its_table_shows_it(result: dict[str, Any]) -> None:
+def test_a_run_says_what_was_asked_and_its_table_shows_it(
+    result: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert (result["requests"], result["candidates"], result["shown"]) == (60, CANDIDATES, 10)
     assert (result["control"], result["treatment"], result["rank_by"], result["offline"]) == (
         "backbone",
@@ -376,7 +378,10 @@ def test_a_run_says_what_was_asked_and_its_table_shows_it(result: dict[str, Any]
     for figure in ("click_rate", "order_rate", "gmv"):
         value = result["views"]["paired"]["lift"][figure]["value"]
         assert f"{value:+.2%}" in table
-    assert max(map(len, table.splitlines())) <= 140
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = render(result)
+    assert max(map(len, narrow.splitlines())) <= 80
+    assert f"{value:+.2%}" in narrow
 
 
 def test_the_table_shows_what_offline_promised(result: dict[str, Any]) -> None:
