@@ -131,6 +131,6 @@ setup(
         "mlflow": [*TRAIN, *SERVE, *MLFLOW],
         "gpu": GPU,
         "gcp": [*PREPROCESS, "apache-beam[gcp]>=2.77,<2.78"],
-        "aws": [*PREPROCESS, "apache-beam[aws]>=2.77,<2.78"],
+        "aws": [*PREPROCESS, "apache-beam[aws]>=2.77,<2.78", "boto3>=1.40,<2", "botocore>=1.40,<2"],
     },
 )

@@ -363,7 +363,15 @@ def of_a_peer(path: Path) -> bool:
 @pytest.mark.parametrize(
     ("files", "extras"),
     [
-        (sources("configs") + sources("preprocessing"), {"preprocess"}),
+        (
+            [
+                path
+                for path in sources("configs") + sources("preprocessing")
+                if path.stem != "s3_objects"
+            ],
+            {"preprocess"},
+        ),
+        (sources("preprocessing"), {"preprocess", "aws"}),
         (
             [
                 path
@@ -396,6 +404,7 @@ def of_a_peer(path: Path) -> bool:
     ],
     ids=[
         "what a Beam worker runs",
+        "what asks S3",
         "clients",
         "trainer",
         "trainer with tune",
