@@ -77,7 +77,8 @@ class MarkedPage:
     def replaced(self, contents: Mapping[str, str]) -> str:
         """The page with other contents between some of its markers."""
         lines = list(self._lines)
-        for name, content in contents.items():
-            start, end = self._places[name]
-            lines[start:end] = [f"\n{content}\n\n"] + [""] * (end - start - 1)
+        for name in reversed(self._places):  # from below, so that places above stay where they are
+            if name in contents:
+                start, end = self._places[name]
+                lines[start:end] = [f"\n{contents[name]}\n\n"]
         return "".join(lines)

@@ -45,6 +45,22 @@ def test_only_what_stands_between_markers_changes(
     assert MarkedPage(replaced, "page.md").content("a/b/c") == new.strip("\n")
 
 
+@given(st.lists(st.tuples(LINES, LINES), min_size=1, max_size=4))
+def test_any_places_change_together(places: list[tuple[str, str]]) -> None:
+    """Also those with nothing between their markers."""
+
+    def page(contents: list[str]) -> str:
+        return "text\n".join(
+            f"<!-- figures: {number} -->\n{content}<!-- end -->\n"
+            for number, content in enumerate(contents)
+        )
+
+    before = page([old and f"\n{old}\n\n" for old, _ in places])
+    contents = {str(number): new for number, (_, new) in enumerate(places)}
+    after = page([f"\n{new}\n\n" for _, new in places])
+    assert MarkedPage(before, "page.md").replaced(contents) == after
+
+
 @given(
     st.integers(1, 4).flatmap(
         lambda width: st.lists(
