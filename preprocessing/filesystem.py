@@ -34,8 +34,11 @@ def is_local(path: str) -> bool:
 
 def folder_argument(text: str) -> Path | str:
     """An argparse type: a local folder as a path, any other as the text that it is (a path would
-    lose one of the slashes of ``gs://``).
+    lose one of the slashes of ``gs://``). Raises ``InputError`` where it is empty, as a variable of
+    a shell is that was never set: the current folder is ``.``.
     """
+    if not text:
+        raise InputError("a folder's name is empty; expected a folder, '.' for the current one")
     shorter = text.rstrip("/")
     return Path(text) if is_local(text) else text if is_local(shorter) else shorter
 

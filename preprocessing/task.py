@@ -15,6 +15,7 @@ from preprocessing.beam.flags import (
     BEAM_OPTIONS,
     add_shared_filesystem,
     check_matches,
+    check_options,
     runner_flags,
     split_arguments,
 )
@@ -157,6 +158,7 @@ def preprocess(
     from preprocessing.beam.guards import say_rejected
     from preprocessing.beam.profiling import say_changes
 
+    check_options(beam_options)
     flags, target = tuple(runner_flags([*beam_options])), fspath(output)
     applying = None if transform is None else fspath(transform)
     growing = None if grow is None else fspath(grow)

@@ -74,7 +74,7 @@ def _in_partitions(command: Command, count: int) -> Command:
 @contextmanager
 def _pool(folder: Path) -> Iterator[str]:
     """The address of Beam's pool of workers, which starts them by the documentation's example."""
-    boot = folder / "boot"
+    boot = folder.resolve() / "boot"  # the pool runs in another folder than this command
     text = (ROOT / "deploy" / "portable" / "boot").read_text(encoding="utf-8")
     if _INSTALLED not in text:
         raise InputError(f"deploy/portable/boot: expected {_INSTALLED} in it")
@@ -82,7 +82,8 @@ def _pool(folder: Path) -> Iterator[str]:
     boot.chmod(0o755)
     module = "apache_beam.runners.worker.worker_pool_main"
     with _listening(
-        lambda port: [module, f"--service_port={port}", f"--container_executable={boot}"], folder
+        lambda port: [module, f"--service_port={port}", f"--container_executable={boot}"],
+        folder,
     ) as address:
         yield address
 

@@ -6,6 +6,7 @@ import argparse
 import difflib
 import glob
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,17 +79,8 @@ def split_arguments(
         return ours, []
     beam = _BeamParser(parser.prog)
     known = [*_names_of(beam), *own]
-    for name in named:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            parser.error(
-                f"unknown option '{name}'"
-                + (
-                    f"; did you mean '{close[0]}'?"
-                    if close
-                    else ": neither this command's nor Beam's"
-                )
-            )
+    if unknown_option := _unknown(named, known):
+        parser.error(unknown_option)
     ours, rest = parser.parse_known_args(arguments)
     known_options, unknown = beam.parse_known_args(rest)
     if unknown:
@@ -99,6 +91,30 @@ def split_arguments(
             f" {workers}"
         )
     return ours, rest
+
+
+def check_options(flags: Sequence[str]) -> None:
+    """Raises ``InputError`` where these are no options of Beam's, as on a command line."""
+    if isinstance(flags, str | Mapping) or not all(isinstance(flag, str) for flag in flags):
+        raise InputError(
+            "beam_options: expected a list of texts, such as ['--runner=DirectRunner'], received"
+            f" {flags!r}"
+        )
+    named = [flag.partition("=")[0] for flag in flags if flag.startswith("--")]
+    if named and (said := _unknown(named, _names_of(_BeamParser("beam_options")))):
+        raise InputError(f"beam_options: {said}")
+
+
+def _unknown(named: Iterable[str], known: list[str]) -> str:
+    """What is said of the first option that is not known; empty where all are."""
+    for name in named:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            near = (
+                f"; did you mean '{close[0]}'?" if close else ": neither this command's nor Beam's"
+            )
+            return f"unknown option '{name}'{near}"
+    return ""
 
 
 def runner_flags(flags: list[str]) -> list[str]:

@@ -40,10 +40,6 @@ def main() -> None:
     )
     add_scratch_argument(parser)
     arguments = parser.parse_args()
-    for name in ("version", "slots"):
-        value = getattr(arguments, name)
-        if value is not None and value < 1:
-            parser.error(f"argument --{name}: expected an integer from 1 on, received {value}")
     path = export(
         arguments.job_dir,
         arguments.output,

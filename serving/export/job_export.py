@@ -7,6 +7,7 @@ from pathlib import Path
 
 from configs.asides import temporary_files
 from configs.cli import tensorflow_file_errors
+from configs.errors import InputError
 from preprocessing.filesystem import folder_argument
 from preprocessing.remote.scratch import scratch_folder
 from trainer.job import Job
@@ -45,6 +46,9 @@ def export(
       InputError: no finished backbone, a damaged kernel, a version that exists already, too few
         slots, or an operation that TensorFlow Serving does not have.
     """
+    for option, value in (("--version", version), ("--slots", slots)):
+        if value is not None and (type(value) is not int or value < 1):
+            raise InputError(f"{option}: expected an integer from 1 on, received {value!r}")
     place = None if scratch is None else Path(scratch)
     here = Namespace(job_dir=folder_argument(fspath(job_dir)), scratch=place)
     with at_hand(here, changes=False):

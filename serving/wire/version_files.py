@@ -12,6 +12,10 @@ from configs.errors import InputError
 SAVED_MODEL = "saved_model.pb"
 EXTRA = "assets.extra"
 RECORD = Path(EXTRA) / "export.json"
+KEYS = ("sources", "layout", "kernels", "files")
+"""What every record has."""
+KEYS_SOMETIMES = ("memory", "scores", "compose", "ancestors")
+"""What one has where it says anything (``serving.export.export_manifest.Record``)."""
 GOLDEN = Path(EXTRA) / "golden.json"
 
 _LARGEST_VERSION = 2**63 - 1
@@ -34,12 +38,7 @@ def check_version(version: Path) -> bool:
     path = version / RECORD
     if not path.exists():
         return False
-    record = read_sealed(
-        path,
-        _AGAIN,
-        *("sources", "layout", "kernels", "files"),
-        optional=("memory", "scores", "compose"),
-    )
+    record = read_sealed(path, _AGAIN, *KEYS, optional=KEYS_SOMETIMES)
     files = record["files"]
     try:
         listed = [Listed(version / name, entry["sha256"]) for name, entry in files.items()]

@@ -93,3 +93,8 @@ def test_local_folders_need_no_beam() -> None:
         "sys.exit(bool({'apache_beam', 'boto3', 'pyarrow', 'tensorflow'} & sys.modules.keys()))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    with pytest.raises(InputError, match="a folder's name is empty"):
+        filesystem.folder_argument("")

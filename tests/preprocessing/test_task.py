@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from configs import InputError
 from configs.cli import run
 from preprocessing.beam.dataset_job import Job
+from preprocessing.beam.flags import check_options
 from preprocessing.beam.fork_pool import CAN_FORK
 from preprocessing.task import main, parse_arguments
 from tests.preprocessing.shop_logs import (
@@ -216,3 +218,20 @@ def test_a_killed_run_leaves_no_dataset_and_the_next_run_is_as_if_nothing_had_ha
     for output in ("killed", "undisturbed"):
         Job(experiment(small), str(logs), str(tmp_path / output), ("--runner=FnApiRunner",)).run()
     assert digests(tmp_path / "killed") == digests(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--nixda"], "unknown option '--nixda'"),
+        (["--runer=prism"], "did you mean '--runner'"),
+        ("--runner=prism", "expected a list of texts"),
+        ({"--runner": "prism"}, "expected a list of texts"),
+    ],
+)
+def test_options_of_beam_that_there_are_not_are_refused_for_a_caller_too(
+    given: Any, said: str
+) -> None:
+    with pytest.raises(InputError, match=f"beam_options: .*{said}"):
+        check_options(given)
+    check_options(["--runner=prism", "--direct_num_workers", "2"])

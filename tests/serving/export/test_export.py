@@ -19,6 +19,7 @@ import pytest
 import tensorflow as tf
 
 from configs import Experiment, InputError
+from configs.cli import run
 from configs.files import write_json
 from configs.section import parse_time_zone
 from configs.topics import hours_of
@@ -763,10 +764,17 @@ def test_the_command_refuses_bad_flags_in_one_line(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["export", *arguments])
     with pytest.raises(SystemExit) as caught:
-        command.main()
+        run(command.main)
     printed = capsys.readouterr().err
     assert (caught.value.code, printed.count("\n")) == (2, 1)
     assert said in printed
+
+
+@pytest.mark.parametrize("version", [-1, 0, True, 2.5, "3"])
+def test_a_version_that_is_no_number_from_1_on_is_refused(version: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="--version: expected an integer from 1 on"):
+        command.export(tmp_path, tmp_path / "models", version)
+    assert not (tmp_path / "models").exists()
 
 
 def test_logged_rows_over_grpc_get_the_trainers_own_scores(

@@ -11,6 +11,7 @@ from configs import InputError
 from configs.digests.sealed_json import sealed
 from serving.export.export_manifest import EXTRA, FileEntry, KernelEntry, Record, files_of
 from serving.export.kernel_slots import Layout
+from serving.wire.version_files import KEYS, KEYS_SOMETIMES
 from trainer.kernels.kernel import KernelShape
 
 CONTENT: dict[str, Any] = {
@@ -104,3 +105,10 @@ def test_files_are_listed_with_size_and_digest(tmp_path: Path) -> None:
     (tmp_path / "assets" / "a.txt").write_bytes(b"abc")
     digest = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2, B.1
     assert files_of(tmp_path, None, {}) == {"assets/a.txt": FileEntry(bytes=3, sha256=digest)}
+
+
+def test_servers_know_every_key_that_is_written() -> None:
+    """They refuse others, so a key that they do not know is a version that none of them loads."""
+    fields = Record.model_fields
+    assert set(KEYS) == {name for name, field in fields.items() if field.is_required()}
+    assert set(KEYS_SOMETIMES) == fields.keys() - set(KEYS)

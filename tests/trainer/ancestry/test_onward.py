@@ -16,6 +16,9 @@ from configs.training import Routing
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.features.fitted import Fitted
 from preprocessing.features.output_spec import transform_outputs
+from serving.export.export_manifest import Record
+from serving.export.version_writer import export
+from serving.in_process.model import LocalModel
 from tests.trainer.ancestry.conftest import grow, later
 from tests.trainer.conftest import one_line, variant
 from trainer.ancestry import weights
@@ -194,6 +197,14 @@ def test_it_says_where_it_comes_from_and_what_it_has_seen(
     assert seen_by_backbone(trained, learned, onward_job.learned_before()) == ("train",)
     assert older.ancestor() is None
     assert onward_job.fitted().digest == load_manifest(grown_dir).transform_digest
+
+
+def test_its_export_is_loaded_by_a_server(onward_job: Job, tmp_path: Path) -> None:
+    version = export(Job(onward_job.folder), tmp_path / "models")
+    origin = onward_job.ancestor()
+    assert origin and list(Record.load(version).ancestors) == origin["ancestors"] != []
+    with LocalModel(tmp_path / "models") as model:
+        assert model.signatures()
 
 
 def test_kernels_start_from_the_older_ones_and_reports_name_the_ancestor(
