@@ -38,18 +38,19 @@ _PORTABLE = ("--runner=PortableRunner", "--shared_filesystem")
 def measure(options: Options) -> Figures:
     """See the module."""
     begin_in(options.folder, "preprocessing.beam.dataset_job")
-    small, log = Small(options.folder), options.folder / "log.txt"
+    folder = options.folder.resolve()  # the pool's workers run in another than this command
+    small, log = Small(folder), folder / "log.txt"
     finish(small.simulate(), log)
     figures: Figures = {"local_seconds": finish(small.preprocess(), log)}
     expected, other = digests(small.data), 0
-    with _pool(options.folder) as pool, _job_service(options.folder) as service:
+    with _pool(folder) as pool, _job_service(folder) as service:
         external = ("--environment_type=EXTERNAL", f"--environment_config={pool}")
         for name, flags in {
             "loopback": ("--job_endpoint=embed", "--environment_type=LOOPBACK"),
             "pool": ("--job_endpoint=embed", *external),
             "service": (f"--job_endpoint={service}", *external),
         }.items():
-            data = options.folder / name
+            data = folder / name
             seconds = finish(small.preprocess_to(data, *_PORTABLE, *flags), log)
             say(f"{name}: {seconds:.1f} s")
             figures[f"{name}_seconds"] = seconds
@@ -57,7 +58,7 @@ def measure(options: Options) -> Figures:
     figures |= {"files": len(expected), "other_datasets": other}
     found = []
     for count in (1, 64):
-        data = options.folder / f"partitions-{count}"
+        data = folder / f"partitions-{count}"
         finish(_in_partitions(small.preprocess_to(data, *_IN_PROCESS), count), log)
         found.append(digests(data))
     return figures | {"other_vocabularies": sum(each != expected for each in found)}
@@ -74,7 +75,7 @@ def _in_partitions(command: Command, count: int) -> Command:
 @contextmanager
 def _pool(folder: Path) -> Iterator[str]:
     """The address of Beam's pool of workers, which starts them by the documentation's example."""
-    boot = folder.resolve() / "boot"  # the pool runs in another folder than this command
+    boot = folder / "boot"
     text = (ROOT / "deploy" / "portable" / "boot").read_text(encoding="utf-8")
     if _INSTALLED not in text:
         raise InputError(f"deploy/portable/boot: expected {_INSTALLED} in it")

@@ -1,6 +1,7 @@
 """Which of Beam's runners a job may use, and what their workers must be able to read."""
 
 from collections.abc import Mapping
+from pathlib import PurePath
 
 from apache_beam.options.pipeline_options import PipelineOptions, PortableOptions, StandardOptions
 
@@ -31,10 +32,16 @@ def check_runner(options: PipelineOptions, paths: Mapping[str, str | None], shar
             "--runner PortableRunner: no job service; name it by --job_endpoint HOST:PORT"
             " (docs/scaling.md)"
         )
-    if shared or _runs_here(runner, options):
+    if _runs_here(runner, options):
         return
-    for name, path in paths.items():
-        if path is not None and filesystem.is_local(path):
+    local = {name: path for name, path in paths.items() if path and filesystem.is_local(path)}
+    for name, path in local.items():
+        if shared and not PurePath(path).is_absolute():
+            raise InputError(
+                f"{name} {path}: counts from this command's folder, and workers run in others;"
+                " expected an absolute path on the mount"
+            )
+        if not shared:
             raise InputError(
                 f"{name} {path}: a folder of this machine, which the workers of"
                 f" {options.view_as(StandardOptions).runner} have not; expected a path that they"

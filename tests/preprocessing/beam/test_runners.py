@@ -44,6 +44,8 @@ def test_local_paths_are_refused_where_workers_are_elsewhere(flags: list[str]) -
         with pytest.raises(InputError, match=rf"--{name} /logs: .*--shared_filesystem"):
             check(*flags, **{name: "/logs"})
         check(*flags, shared=True, **{name: "/logs"})
+        with pytest.raises(InputError, match=rf"--{name} logs: .*expected an absolute path"):
+            check(*flags, shared=True, **{name: "logs"})
 
 
 @pytest.mark.parametrize(
