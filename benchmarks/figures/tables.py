@@ -114,10 +114,10 @@ def gains_table(tables: Mapping[str, str]) -> str:
 
 def _bars(bars: Sequence[Mapping[str, Any]]) -> Cells:
     """What was asked and what was measured, of the methods that have run."""
-    titles = ("bar", "asked", "measured", "met")
-    rows = [[str(bar[title]) for title in titles[:3]] for bar in bars if bar["met"] is not None]
-    met = ["yes" if bar["met"] else "no" for bar in bars if bar["met"] is not None]
-    return [list(titles), *([*row, said] for row, said in zip(rows, met, strict=True))]
+    said = {True: "yes", False: "no"}
+    ran = [bar for bar in bars if bar["met"] is not None]
+    rows = [[bar["bar"], bar["asked"], bar["measured"], said[bar["met"]]] for bar in ran]
+    return [["bar", "asked", "measured", "met"], *rows]
 
 
 def _escaped(cells: Cells) -> Cells:

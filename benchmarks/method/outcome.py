@@ -2,7 +2,7 @@
 GAUC and log loss by slice, with resampled users.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -86,7 +86,7 @@ def figures(
         routed = (
             AUTO,
             np.arange(len(data.logits)),
-            _routed(experiment, data, by_domain, outcome.active),
+            auto_answers(experiment, data, by_domain, outcome.active),
         )
         for name, inside, logits in chain(
             _slices(experiment.domains, data, by_domain, seen),
@@ -141,23 +141,24 @@ def _served(
             yield f"{domain.name}|{SERVED}", inside, by_domain[owner][place]
 
 
-def _routed(
+def auto_answers(
     experiment: Experiment,
     data: BackboneOutputs,
     by_domain: dict[str, Floats],
-    active: dict[str, float] | None,
+    active: Collection[str] | None,
+    compose: float | None = None,
 ) -> Floats:
-    """Logits of every row under its most specific active domain, the backbone's where there is
-    none.
+    """Logits of all rows as ``auto`` serves them by active domains: every row under its most
+    specific one, or with ``compose``, as of ``routing``, under several; the backbone's where there
+    is none. Where ``active`` is None every domain of ``by_domain`` answers.
     """
-    if active is None:
-        return route(experiment.domains, experiment.topics, data, by_domain, by_domain[ALL])
     return route(
         experiment.domains,
         experiment.topics,
         data,
-        {name: logits for name, logits in by_domain.items() if name in active},
-        data.logits,
+        {name: logits for name, logits in by_domain.items() if active is None or name in active},
+        by_domain[ALL] if active is None else data.logits,
+        compose,
     )
 
 

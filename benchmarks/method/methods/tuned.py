@@ -4,7 +4,7 @@ fine-tuning baselines of their size.
 
 import inspect
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from benchmarks.method.activation import Judged, active_gains
 from benchmarks.method.adapters.history import HistoryKernel
 from benchmarks.method.bench import Bench
 from benchmarks.method.options import chosen_domains, read_options, training_splits
-from benchmarks.method.outcome import Outcome
+from benchmarks.method.outcome import Outcome, auto_answers
 from configs import Experiment, InputError
 from configs.domains import ALL, Domain
 from configs.random_streams import Purpose, random_stream
@@ -25,7 +25,7 @@ from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.kernels.gate import GATE
 from trainer.kernels.kernel import Adapter, KernelShape, KernelWeights
 from trainer.kernels.mutual_information import information
-from trainer.kernels.scoring import route, score_rows
+from trainer.kernels.scoring import score_rows
 from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.judging_users import judging_rows, stopping_rows
 from trainer.training.kernel_training import train_kernels
@@ -46,7 +46,8 @@ class Tuned(Section):
       share: of the window's rows, whole users drawn by the experiment's seed.
       information: whether to note what the codes hold (``trainer.kernels.mutual_information``).
       compose: whether to add up what single-topic domains change too (``composed``), and to answer
-        as ``auto`` does, by active kernels, with and without ``routing.compose`` (``as_served``).
+        as ``auto`` does, by active kernels, with and without ``routing.compose``
+        (``benchmarks.method.outcome.auto_answers``).
       also: further splits whose rows kernels train on, each as ``Bench.rows`` gives it: the split
         that a progressive backbone learned from, with the taps that it left before it did.
     """
@@ -193,7 +194,8 @@ def tune(
         for name, share in shares.items():
             sums[name][split] = composed(data, tuned, own[split], share)
         for name, compose in served.items():
-            sums[name][split] = as_served(experiment, data, own[split], active, compose)
+            answers = auto_answers(experiment, data, own[split], active, compose)
+            sums[name][split] = {ALL: answers}
     parameters = sum(int(values.size) for values in adapter.initial(experiment.seed, ALL).values())
     notes: dict[str, Any] = {
         "taps_seconds": taps_seconds,
@@ -250,26 +252,6 @@ def composed(
             inside = rows[domain.name]
             total[inside] += share * (own[domain.name] - own[ALL][inside])
     return {ALL: total} | {name: total[inside] for name, inside in rows.items()}
-
-
-def as_served(
-    experiment: Experiment,
-    data: BackboneOutputs,
-    own: dict[str, Floats],
-    active: Collection[str],
-    compose: float | None,
-) -> dict[str, Floats]:
-    """What ``auto`` answers by active kernels, as the logits of all rows.
-
-    Args:
-      experiment: whose domains and topics these are.
-      data: the rows.
-      own: domain -> logits of its rows under its own kernel.
-      active: domains whose kernels are.
-      compose: as ``routing.compose``.
-    """
-    scores = {name: logits for name, logits in own.items() if name in active}
-    return {ALL: route(experiment.domains, experiment.topics, data, scores, data.logits, compose)}
 
 
 def with_memory(

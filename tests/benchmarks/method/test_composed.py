@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks.method.methods.tuned import as_served, composed
+from benchmarks.method.methods.tuned import composed
+from benchmarks.method.outcome import auto_answers
 from configs.domains import ALL
 from tests.trainer.conftest import domains_of, random_rows, variant
 
@@ -43,7 +44,7 @@ def test_as_served_is_of_active_kernels_and_leaves_a_cross_alone() -> None:
     inside = [np.isin(np.arange(40), rows)[:, np.newaxis] for rows in (home, region, cross)]
 
     def added(*active: str) -> np.ndarray:
-        return as_served(experiment, data, own, active, 0.5)[ALL] - data.logits
+        return auto_answers(experiment, data, own, active, 0.5) - data.logits
 
     both = 1.0 + 1.0 * inside[0] + 2.0 * inside[1] + np.zeros_like(data.logits)
     np.testing.assert_allclose(added(ALL, "scene=home", "region=r1"), both, atol=1e-5)
