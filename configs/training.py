@@ -203,8 +203,8 @@ class Routing(Section):
         gt=0.0,
         le=1.0,
         description=(
-            "share of what the kernel of each single-topic domain of a row changes in the logits of"
-            " the kernel of all traffic; these shares are added up"
+            "where a row has active kernels of several single-topic domains: share of what each"
+            " changes in the logits of the kernel of all traffic; these shares are added up"
             " (trainer.kernels.routing.composed_ranks). Where null, the kernel of the most specific"
             " domain answers alone"
         ),

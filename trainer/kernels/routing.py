@@ -69,10 +69,12 @@ def composed_ranks(
         all + share * sum over d of (kernel_d - all)
 
     over the served single-topic domains d that it matches, at most one a topic; the backbone's
-    logits stand for ``all`` where that is not served. A kernel with a gate enters under its gate. A
-    row whose most specific served domain has two topics is answered by that kernel alone, which
-    knows both of them together (our choice). So is every row whose request names a domain, by the
-    one that it names.
+    logits stand for ``all`` where that is not served. A kernel with a gate enters under its gate.
+
+    Where one kernel can answer alone it does, and nothing is added up (our choice): a row that
+    matches one such domain is answered by its kernel, all of whose change is better than a share of
+    it (``docs/results.md``); a row whose most specific served domain has two topics by that one,
+    which knows both of them together; and every row whose request names a domain by that domain's.
 
     Args:
       own: what ``auto_rank`` gives of the other arguments.
@@ -88,14 +90,15 @@ def composed_ranks(
     """
     cuts = _by_topics(domains)
     crosses = [False, *(len(domain.conditions) > 1 for domain in domains)]
-    alone = tf.gather(tf.constant(crosses), own)
+    crossed = tf.gather(tf.constant(crosses), own)
     parts = [_matched(cut, of, topics, n_rows) for cut, of in cuts.items() if len(cut) == 1]
     ((_, everyone),) = cuts.get((), [((), 0)])
     ranks = tf.stack([tf.fill([n_rows], everyone), *parts], axis=1)
     if slots is not None:
         ranks = tf.where(tf.gather(slots, ranks) > 0, ranks, 0)
+    single = tf.equal(tf.math.count_nonzero(ranks[:, 1:], axis=1), 1)
     only = tf.pad(own[:, tf.newaxis], [[0, 0], [0, len(parts)]])
-    return tf.where(alone[:, tf.newaxis], only, ranks)
+    return tf.where((crossed | single)[:, tf.newaxis], only, ranks)
 
 
 def parts_of(domains: Iterable[Domain]) -> int:

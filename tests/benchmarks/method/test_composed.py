@@ -32,7 +32,7 @@ def test_a_row_gets_the_changes_of_its_single_topic_domains(share: float) -> Non
     np.testing.assert_array_equal(own[ALL], data.logits + 1.0)
 
 
-def test_as_served_is_of_active_kernels_and_leaves_a_cross_alone() -> None:
+def test_as_served_is_of_active_kernels_and_leaves_one_that_matches_alone() -> None:
     data, experiment = random_rows(40), variant()
     home, region, cross = (data.domain_rows(domain) for domain in DOMAINS)
     own = {
@@ -46,8 +46,10 @@ def test_as_served_is_of_active_kernels_and_leaves_a_cross_alone() -> None:
     def added(*active: str) -> np.ndarray:
         return auto_answers(experiment, data, own, active, 0.5) - data.logits
 
-    both = 1.0 + 1.0 * inside[0] + 2.0 * inside[1] + np.zeros_like(data.logits)
+    # where one matches all of its change, where both do half of each
+    alone = np.where(inside[0], 3.0, np.where(inside[1], 5.0, 1.0))
+    both = np.where(inside[0] & inside[1], 4.0, alone) + np.zeros_like(data.logits)
     np.testing.assert_allclose(added(ALL, "scene=home", "region=r1"), both, atol=1e-5)
     np.testing.assert_allclose(added(*own), np.where(inside[2], 100.0, both), atol=1e-5)
-    np.testing.assert_allclose(added("scene=home"), 1.5 * inside[0] + 0 * both, atol=1e-5)
+    np.testing.assert_allclose(added("scene=home"), 3.0 * inside[0] + 0 * both, atol=1e-5)
     np.testing.assert_array_equal(added(), 0 * both)

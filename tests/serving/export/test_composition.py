@@ -122,7 +122,8 @@ def test_rows_are_answered_by_their_domains_together(
         if row["scene"] == "home" and row["region"] == "r1":
             expected, served = of[CROSS], CROSS
         else:
-            expected = start + SHARE * sum(of[name] - start for name in single)
+            share = SHARE if len(single) > 1 else 1.0
+            expected = start + share * sum(of[name] - start for name in single)
             first = "all" if "all" in active else "backbone"
             served = next((name for name in single), first)
             several += len(single) > 1
