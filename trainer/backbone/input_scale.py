@@ -35,7 +35,8 @@ class InputScale:
     def of(cls, inputs: Floats) -> "InputScale":
         """What standardises inputs ``[N, T, d]``."""
         mean = inputs.mean(0, dtype=np.float64)
-        deviation = np.sqrt(inputs.var(0, dtype=np.float64).mean(-1))
+        centred = inputs - mean.astype(np.float32)
+        deviation = np.sqrt(np.square(centred).mean((0, -1), dtype=np.float64))
         deviation = np.maximum(deviation, _LEAST * np.sqrt((mean**2).mean(-1))).astype(np.float32)
         return cls(mean.astype(np.float32), np.where(deviation > 0, deviation, np.float32(1)))
 
