@@ -7,9 +7,11 @@ nothing, which is what fine-tuning leaves. Then comes the day after them: its pr
 the job's transform, and its refresh; of several runs the fastest. Nothing is trained, so the
 backbone, which this makes beforehand, has seen one epoch.
 
-Serving: the requests and the bank of the section ``serving``, once with kernels that remember
-nothing and twice with kernels that do: tables as large as Globo's, and ten times that. They hold
-the candidates' own keys, and others that were drawn. What is compared is measured in turns.
+Serving: the requests and the bank of the section ``serving``, with scenes and periods beside its
+regions, once with kernels that remember nothing and twice with kernels that do: tables as large as
+Globo's, and ten times that. They hold the candidates' own keys, and others that were drawn. And
+once more where a row's kernels answer together (``routing.compose``), which requests of ``auto``
+show. What is compared is measured in turns.
 """
 
 import shutil
@@ -47,6 +49,7 @@ from configs.memory import Memory
 from configs.prediction.tasks import Tasks
 from configs.random_streams import Purpose, random_stream
 from configs.schema import Split
+from configs.training import Routing
 from preprocessing.dataset.manifest import load_manifest
 from preprocessing.features.key_hashes import PREFIX, keys_of_batch
 from serving.export.version_writer import export
@@ -65,7 +68,17 @@ them).
 """
 _REPEATS = 3  # of preprocessing a day and of a refresh
 _MIB = 1 << 20
-_SIGNATURES = {"default": DEFAULT_SIGNATURE, "rank": RANK_SIGNATURE}
+_SIGNATURES = {
+    "default": DEFAULT_SIGNATURE,
+    "rank": RANK_SIGNATURE,
+    "auto": DEFAULT_SIGNATURE,
+}
+"""Of the requests, by name (``benchmarks.speed.serving.requests``)."""
+_COMPOSE = 0.5
+_TOPICS = (
+    "topics.scene={column: scene, values: [home, search, coupons, nearby]}",
+    "topics.period={column: timestamp, time_zone: UTC, hours: {day: 06-17, night: 18-05}}",
+)
 
 Models = dict[str, Path]
 
@@ -77,7 +90,9 @@ def measure(options: Options) -> Figures:
     domains = 4 if options.quick else 1_000
     if not options.quick:
         memory = _memory("shop_id", "scene")
-        bench = Bench(experiment_of(domains, options.quick, memory), None, options.folder)
+        experiment = experiment_of(domains, options.quick, memory, *_TOPICS)
+        bench = Bench(experiment, None, options.folder)
+    domains = len(bench.experiment.domains)
     return figures | {"domains": domains} | served(bench, domains, options)
 
 
@@ -90,7 +105,8 @@ def _memory(item: str, scene: str) -> str:
 def _bench_of_refresh(options: Options) -> Bench:
     """Dataset up to validation, and a backbone."""
     if options.quick:
-        experiment, logs = experiment_of(4, options.quick, _memory("shop_id", "scene")), None
+        memory = _memory("shop_id", "scene")
+        experiment, logs = experiment_of(4, options.quick, memory, *_TOPICS), None
     else:
         settings = [_memory("item_id", "referrer"), "pretrain.epochs=1"]
         experiment = load_experiment(ROOT / "configs" / "globo.yaml", settings)
@@ -192,7 +208,7 @@ def served(bench: Bench, domains: int, options: Options) -> Figures:
     """
     found = log_rows(bench.experiment, bench.logs, CANDIDATES)
     rows = candidates(bench.experiment, found)
-    times = {"memory": 0.01} if options.quick else {"memory": 1.0, "ten_times": 10.0}
+    times = {"memory": 0.01} if options.quick else {"ten_times": 10.0, "memory": 1.0}
     models = exported(bench, domains, rows, times, options.folder)
     serialized = requests(models["without"], rows)
     figures = in_session(models, serialized, 10 if options.quick else 1_000)
@@ -202,7 +218,8 @@ def served(bench: Bench, domains: int, options: Options) -> Figures:
 def exported(
     bench: Bench, domains: int, rows: Rows, times: dict[str, float], folder: Path
 ) -> Models:
-    """Base paths of models of as many kernels: ``without`` memory, and those of ``times`` with it.
+    """Base paths of models of as many kernels: ``without`` memory, those of ``times`` with it, and
+    ``composed``, the last of them with kernels that answer together.
 
     Args:
       bench: of an experiment with memory.
@@ -226,7 +243,8 @@ def exported(
         counts = counts_of(memory, experiment.tasks, rows, sizes, border, experiment.seed)
         MemoryStore(bank).add(memory, counts)
         written[name] = export(bank, models / name).parent
-    return written
+    bank.choose_routing(Routing(compose=_COMPOSE))
+    return written | {"composed": export(bank, models / "composed").parent}
 
 
 def counts_of(

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,7 @@ def figures(
     process.
     """
 
-    def small(domains: int, quick: bool, memory: str) -> Experiment:
+    def small(domains: int, quick: bool, memory: str, *topics: str) -> Experiment:
         assert quick
         assert len(experiment.domains) > domains
         return load_experiment(QUICKSTART, [*SMALL, memory])
@@ -124,32 +125,35 @@ def test_a_refresh_is_measured_beside_what_comes_before_it(
     assert figures["stored_mib"] > figures["served_mib"]
 
 
-def test_the_models_differ_in_memory_alone(options: Options) -> None:
+def test_the_models_differ_in_memory_and_composition_alone(options: Options) -> None:
     records = {path.name: Record.load(path / "1") for path in (options.folder / "models").iterdir()}
-    assert set(records) == {"without", "memory"}
+    assert set(records) == {"without", "memory", "composed"}
     assert records["without"].memory is None
     held = records["memory"].memory
     assert held is not None
     assert held.keys == SIZES
-    assert list(records["memory"].kernels) == list(records["without"].kernels)
-    assert len(records["memory"].kernels) == 4
+    assert len(records["without"].kernels) == len(load_experiment(QUICKSTART, [*SMALL]).domains)
+    for record in records.values():
+        assert list(record.kernels) == list(records["without"].kernels)
+    assert {name for name, record in records.items() if record.compose} == {"composed"}
+    assert records["composed"].memory == held
 
 
 def test_every_model_and_signature_is_divided_by_the_one_without(
     figures: dict[str, float],
 ) -> None:
-    for kind in ("default", "rank"):
+    for model, kind in product(("memory", "composed"), ("default", "rank", "auto")):
         for place in (
             "session_{}_{}_{}",
             "session_cpu_{}_{}_{}",
             "server_{}_{}_1_threads_{}",
         ):
             for figure in ("p50", "p99"):
-                name = place.format("memory", kind, figure)
+                name = place.format(model, kind, figure)
                 without = figures[place.format("without", kind, f"{figure}_ms")]
                 ratio = figures[f"{name}_ms"] / without
                 assert figures[f"{name}_to_without_ratio"] == pytest.approx(ratio)
-    assert len([name for name in figures if name.endswith("_to_without_ratio")]) == 12
+    assert len([name for name in figures if name.endswith("_to_without_ratio")]) == 36
 
 
 def test_tables_hold_the_keys_of_the_rows() -> None:
