@@ -28,7 +28,7 @@ from trainer.kernels.mutual_information import information
 from trainer.kernels.scoring import score_rows
 from trainer.training.gate_fitting import with_gate, with_support
 from trainer.training.judging_users import judging_rows, stopping_rows
-from trainer.training.kernel_training import train_kernels
+from trainer.training.kernel_training import scale_of, train_kernels
 from trainer.training.warm_start import initial_kernels, levels
 
 _DAY = 86_400
@@ -205,8 +205,11 @@ def tune(
     if options.information and isinstance(adapter, KernelShape):
         stream = random_stream(experiment.seed, Purpose.BENCHMARK_ROWS)
         rows_shown = stream.permutation(len(validation.taps))[:_SHOWN_ROWS]
-        shown = np.moveaxis(validation.inputs(rows_shown), 0, 1)
-        notes["information"] = information(adapter, trained[ALL], shown, settings.code_noise)
+        # as training sees them, which charges the KL of these weights
+        scale = scale_of(window)
+        kernel = adapter.standardised(trained[ALL], scale)
+        shown = np.moveaxis(replace(validation, scale=scale).inputs(rows_shown), 0, 1)
+        notes["information"] = information(adapter, kernel, shown, settings.code_noise)
     rows_of_all, rows_of_domains = (
         len(window.logits),
         sum(len(window.domain_rows(domain)) for domain in tuned),
