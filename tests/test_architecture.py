@@ -56,7 +56,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("dataset",),
         ("features", "validation"),
         ("logs", "remote"),
-        ("auc", "filesystem", "hashing", "plain_text"),
+        ("auc", "filesystem", "hashing"),
         ("s3_objects",),
     ),
     "trainer": (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from configs import Experiment, InputError
-from preprocessing.plain_text import align
+from configs.terminal.plain_text import align
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.evaluation.comparison import compare_with_both
 from trainer.evaluation.mean_gain import MeanGains

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from configs.prediction.score import SCORE
+from configs.terminal.plain_text import align
 from trainer.metrics.decidable import in_words
 from trainer.metrics.explanation_results import (
     ExplainedRow,
@@ -15,7 +16,7 @@ from trainer.metrics.explanation_results import (
     RequestExplanation,
     SliceImportance,
 )
-from trainer.metrics.formatting import POINTS, align
+from trainer.metrics.formatting import POINTS
 from trainer.metrics.results import Pair
 from trainer.reports.text_table import show_difference, show_name, show_pair
 

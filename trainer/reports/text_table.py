@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.domains import ALL
-from preprocessing.plain_text import printable
+from configs.terminal.plain_text import align, printable
 from trainer.metrics.decidable import in_words
-from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, align, is_number
+from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, is_number
 from trainer.metrics.results import (
     Comparison,
     DomainComparison,

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from trainer.metrics.formatting import POINTS, fit
+from configs.terminal.plain_text import fit
+from trainer.metrics.formatting import POINTS
 from trainer.tuning.results import Trial, TuneResult
 from trainer.tuning.search_space import flags_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.plain_text import align, fit, terminal_width, wrap
+from configs.terminal.plain_text import align, fit, terminal_width, wrap
 
 WIDTHS = st.integers(40, 120)
 CELLS = st.text("abc+-.,[]0189", max_size=16)
