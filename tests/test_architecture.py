@@ -45,6 +45,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
             "progress",
             "random_streams",
             "tensorflow_import",
+            "terminal",
             "values",
         ),
     ),
