@@ -1,15 +1,22 @@
 """What ends a strict build beside MkDocs's own warnings, and what is made of a page's HTML."""
 
+import re
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
 
 from docs.generate.hooks import (
     foreign_addresses,
     on_page_content,
     on_page_markdown,
+    on_template_context,
     stumbling_blocks,
 )
+from tests.conftest import ROOT
 
 NOWHERE = cast(Any, None)
 
@@ -34,6 +41,7 @@ def test_what_is_fetched_from_elsewhere_is_found() -> None:
     assert foreign_addresses(f'<link rel="stylesheet" href="{foreign}">') == [foreign]
     assert foreign_addresses(f'<script defer src="{foreign}"></script>') == [foreign]
     assert foreign_addresses('<img alt="x" src="//b.example/c.png">') == ["//b.example/c.png"]
+    assert foreign_addresses(f'<link rel="canonical" href="{foreign}">') == []
     assert foreign_addresses(f'<a href="{foreign}">a link to follow</a>') == []
     assert foreign_addresses('<script src="assets/a.js"></script><img src="a.svg">') == []
 
@@ -54,3 +62,43 @@ def test_pictures_follow_the_site_s_own_switch() -> None:
     assert "<picture" not in html
     for mode in ("light", "dark"):
         assert f'<img alt="words" src="a-{mode}.svg#only-{mode}" width="440">' in html
+
+
+@pytest.mark.parametrize(
+    ("said", "served", "missing"),
+    [
+        ("", "file:///home/site/", "404.html"),
+        ("", "https://docs.example/some/where/", "nothing.html"),
+        ("https://docs.example/some/where/", "https://docs.example/some/where/", "a/b/c.html"),
+    ],
+)
+def test_the_page_for_missing_addresses_finds_all_that_it_needs(
+    said: str, served: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SITE_URL", said)
+    monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
+    pages = tmp_path / "docs"
+    (pages / "assets").mkdir(parents=True)
+    (pages / "index.md").write_text("# A page\n", encoding="utf-8")
+    for name in ("iframe-worker.js", "site.css"):
+        (pages / "assets" / name).touch()
+    settings: dict[str, Any] = {
+        "docs_dir": str(pages),
+        "site_dir": str(tmp_path / "site"),
+        "hooks": [],
+        "nav": [{"A page": "index.md"}],
+        "plugins": ["offline"],
+    }
+    config = load_config(str(ROOT / "mkdocs.yml"), **settings)
+    config.plugins.events["template_context"].append(on_template_context)
+    build(config)
+    page = (tmp_path / "site" / "404.html").read_text(encoding="utf-8")
+    needed = [
+        urlsplit(urljoin(served + missing, address))
+        for address in re.findall(r'\s(?:href|src)="([^"#]+)"', page)
+    ]
+    assert len(needed) > 5
+    folder = urlsplit(served).path
+    for address in (one for one in needed if one.netloc == urlsplit(served).netloc):
+        assert address.path.startswith(folder)
+        assert (tmp_path / "site" / unquote(address.path.removeprefix(folder))).exists()
