@@ -10,10 +10,11 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from configs.digests.code import ABOVE
-from configs.errors import InputError
+from configs.errors import A_FOLDER, InputError
 from configs.progress import end_bars
 from configs.terminal.help import HelpFormatter, called, program
 
@@ -50,6 +51,20 @@ _EXTRAS = {
 """Library that a command may miss -> extra of setup.py that installs it."""
 
 
+_PLACES = {
+    **dict.fromkeys(("DIR", "MODELS", "FROM", "TO", "DATASET", "VERSION"), A_FOLDER),
+    **dict.fromkeys(("FILE", "FILE.png", "PEM"), "a file"),
+    "GLOB": "a glob, a folder or a file",
+}
+"""What an argument calls its value -> what that names, which an empty text cannot."""
+
+
+def _expected_place(action: argparse.Action) -> str:
+    """What an argument should name, if a place; empty for any other."""
+    by_type = "a file or a folder" if action.type is Path else ""
+    return _PLACES.get(str(action.metavar), by_type)
+
+
 class CommandParser(argparse.ArgumentParser):
     """A parser whose mistakes are one line; abbreviations of options are off, so that an
     option's meaning never changes by itself.
@@ -60,6 +75,15 @@ class CommandParser(argparse.ArgumentParser):
         settings.setdefault("formatter_class", HelpFormatter)
         settings["prog"] = called(str(settings["prog"])) if settings.get("prog") else None
         super().__init__(*args, **settings)  # type: ignore[arg-type]
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """The value of an argument. Raises ``InputError`` where it should name a file or a folder
+        and is empty, as a variable of a shell is that was never set.
+        """
+        if not arg_string and (expected := _expected_place(action)):
+            name = action.option_strings[0] if action.option_strings else str(action.metavar)
+            raise InputError(f"{name} is empty; expected {expected}")
+        return super()._get_value(action, arg_string)
 
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with code 2."""

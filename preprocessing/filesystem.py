@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from configs import files
-from configs.errors import InputError
+from configs.errors import A_FOLDER, InputError
 from preprocessing import s3_objects
 from preprocessing.s3_objects import is_s3
 
@@ -32,13 +32,16 @@ def is_local(path: str) -> bool:
     return not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path)
 
 
-def folder_argument(text: str) -> Path | str:
+def folder_argument(text: str, name: str = "a folder's name") -> Path | str:
     """An argparse type: a local folder as a path, any other as the text that it is (a path would
-    lose one of the slashes of ``gs://``). Raises ``InputError`` where it is empty, as a variable of
-    a shell is that was never set: the current folder is ``.``.
+    lose one of the slashes of ``gs://``). Raises ``InputError`` where it is empty.
+
+    Args:
+      text: as it was given.
+      name: of the argument, in messages.
     """
     if not text:
-        raise InputError("a folder's name is empty; expected a folder, '.' for the current one")
+        raise InputError(f"{name} is empty; expected {A_FOLDER}")
     shorter = text.rstrip("/")
     return Path(text) if is_local(text) else text if is_local(shorter) else shorter
 

@@ -1,19 +1,20 @@
 """What ends a strict build beside MkDocs's own warnings, and what is made of a page's HTML."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
-from mkdocs.commands.build import build
-from mkdocs.config import load_config
 
 from docs.generate.hooks import (
     foreign_addresses,
     on_page_content,
     on_page_markdown,
-    on_template_context,
     stumbling_blocks,
 )
 from tests.conftest import ROOT
@@ -73,25 +74,28 @@ def test_pictures_follow_the_site_s_own_switch() -> None:
     ],
 )
 def test_the_page_for_missing_addresses_finds_all_that_it_needs(
-    said: str, served: str, missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    said: str, served: str, missing: str, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv("SITE_URL", said)
-    monkeypatch.setenv("NO_MKDOCS_2_WARNING", "1")
     pages = tmp_path / "docs"
     (pages / "assets").mkdir(parents=True)
     (pages / "index.md").write_text("# A page\n", encoding="utf-8")
     for name in ("iframe-worker.js", "site.css"):
         (pages / "assets" / name).touch()
-    settings: dict[str, Any] = {
+    settings = {
+        "INHERIT": str(ROOT / "mkdocs.yml"),
         "docs_dir": str(pages),
         "site_dir": str(tmp_path / "site"),
-        "hooks": [],
+        "hooks": [str(ROOT / "docs" / "generate" / "hooks.py")],
         "nav": [{"A page": "index.md"}],
         "plugins": ["offline"],
     }
-    config = load_config(str(ROOT / "mkdocs.yml"), **settings)
-    config.plugins.events["template_context"].append(on_template_context)
-    build(config)
+    (tmp_path / "mkdocs.yml").write_text(json.dumps(settings), encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "-f", str(tmp_path / "mkdocs.yml")],
+        cwd=ROOT,
+        env={**os.environ, "SITE_URL": said, "NO_MKDOCS_2_WARNING": "1"},
+        check=True,
+    )
     page = (tmp_path / "site" / "404.html").read_text(encoding="utf-8")
     needed = [
         urlsplit(urljoin(served + missing, address))
