@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from configs.digests.code import ABOVE
+from configs.digests.code import install_words
 from configs.errors import A_FOLDER, InputError
 from configs.progress import end_bars
 from configs.terminal.help import HelpFormatter, called, program
@@ -230,12 +230,7 @@ def run(command: Callable[[], None]) -> None:
         library = (error.name or "").partition(".")[0]
         if library not in _EXTRAS:
             raise
-        extra = _EXTRAS[library]
-        how = (
-            f"pip install 'domain-kernel-recommender[{extra}]'"
-            if ABOVE
-            else f"make install, or pip install '.[{extra}]'"
-        )
+        how = install_words(_EXTRAS[library])
         print(f"error: {library} is not installed: run {how}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -10,6 +10,7 @@ from configs import Experiment, InputError
 from configs.digests.sealed_json import write_sealed
 from configs.errors import first_names
 from configs.files import atomic_directory, check_no_pattern, delete, write_json
+from configs.operations.growth import refuse_progressive
 from configs.section import differing_settings
 from configs.training import Teaching
 from trainer.ancestry.ancestor import Ancestor
@@ -87,11 +88,7 @@ def experiment_onward(experiment: Experiment) -> Experiment:
     ``InputError`` where they say what such a one cannot do.
     """
     growth, settings = experiment.growth, experiment.pretrain
-    if settings.progressive:
-        raise InputError(
-            "pretrain.progressive: fills rows of tables that the window has not taught, and --from"
-            " begins with taught ones; expected one of the two"
-        )
+    refuse_progressive(settings.progressive, "--from")
     own = {
         "epochs": growth.epochs,
         "learning_rate": growth.rate * settings.learning_rate,
