@@ -1,4 +1,4 @@
-# Every target makes .venv where it needs it; `make` alone lists the targets.
+# Every target makes .venv where it needs it, of PYTHON; `make` alone lists the targets.
 PYTHON ?= python3
 BIN := .venv/bin
 RUN := runs/quickstart

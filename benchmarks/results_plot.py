@@ -4,7 +4,9 @@ table in ``docs/results.md``, once for light pages and once for dark ones.
 
 import io
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,18 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.figures.marked_page import MarkedPage
+from benchmarks.figures.tables import read_markdown
 from configs.cli import CommandParser, run
 from configs.errors import InputError
 from configs.files import write_bytes
 
 DOCS = Path(__file__).parents[1] / "docs"
-_HEADER = re.compile(
-    r"^\| method \| ((?:\w+ gain \| by seed \| )+)(?:\w+-G?AUC \| )+parameters \|.*$", re.MULTILINE
-)
-"""Of the table: of each task a gain and what it is by seed, and its AUC; then costs."""
+_TABLE = "globo/main/test"
+"""The figures of ``docs/results.md`` that are drawn, by the name between their markers."""
+
+_GAIN_TITLE, _SEEDS_TITLE = " gain", "by seed"
+"""How the title of a task's gains ends, and that of the column behind it."""
 
 SHOWN = {
     "kernels, active ones": "kernels, active ones",
@@ -75,33 +80,37 @@ Gains = dict[str, dict[str, Gain]]
 
 
 def read_gains(text: str) -> Gains:
-    """Reads the gains of every method in every task from the first such table in
+    """Reads the gains of every method in every task from the marked table of
     ``docs/results.md``.
 
     Raises:
       InputError: the table, a method of ``SHOWN`` or a figure is not there.
     """
-    header = _HEADER.search(text)
-    if not header:
+    page = MarkedPage(text, "docs/results.md")
+    if _TABLE not in page.names:
+        raise InputError(f"docs/results.md: expected <!-- figures: {_TABLE} --> above the table")
+    content = page.content(_TABLE)
+    titles, *rows = read_markdown(content) if content.startswith("|") else [[]]
+    places = {
+        title.removesuffix(_GAIN_TITLE): place
+        for place, (title, behind) in enumerate(pairwise(titles))
+        if title.endswith(_GAIN_TITLE) and behind == _SEEDS_TITLE
+    }
+    if not places:
         raise InputError(
-            "docs/results.md: expected a table that begins with: | method | TASK gain | by seed |"
-            " TASK-AUC | parameters |"
+            f"docs/results.md: {_TABLE}: expected columns 'TASK{_GAIN_TITLE}' and"
+            f" '{_SEEDS_TITLE}', received: {', '.join(titles) or 'no table'}"
         )
-    tasks = header[1].replace(" gain | by seed | ", " ").split()
-    gains: Gains = {}
-    for line in text[header.end() :].splitlines()[2:]:
-        if not line.startswith("|"):
-            break
-        method, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-        gains[method] = {
-            task: _gain(line, *cells[2 * place : 2 * place + 2]) for place, task in enumerate(tasks)
-        }
+    gains = {
+        row[0]: {task: _gain(row, *row[place : place + 2]) for task, place in places.items()}
+        for row in rows
+    }
     if missing := SHOWN.keys() - gains.keys():
         raise InputError(f"docs/results.md: no row for: {', '.join(sorted(missing))}")
     return gains
 
 
-def _gain(line: str, interval: str, seeds: str) -> Gain:
+def _gain(row: Sequence[str], interval: str = "", seeds: str = "") -> Gain:
     matched = _GAIN.fullmatch(interval)
     try:
         by_seed = tuple(map(float, seeds.split()))
@@ -110,7 +119,7 @@ def _gain(line: str, interval: str, seeds: str) -> Gain:
     if not matched or not by_seed:
         raise InputError(
             "docs/results.md: expected '+1.07 [+1.00, +1.13]' and '+0.34 +1.24 +1.63' in a row,"
-            f" received: {line}"
+            f" received: {' | '.join(row)}"
         )
     mean, low, high = map(float, matched.groups())
     return Gain(mean, low, high, by_seed)

@@ -8,14 +8,15 @@ import math
 import os
 import re
 import sys
-import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from configs.digests.code import ABOVE
-from configs.errors import InputError
+from configs.digests.code import install_words
+from configs.errors import A_FOLDER, InputError
 from configs.progress import end_bars
+from configs.terminal.help import HelpFormatter, called, program
 
 if TYPE_CHECKING:
     from configs.load import FindAsOf
@@ -50,84 +51,18 @@ _EXTRAS = {
 """Library that a command may miss -> extra of setup.py that installs it."""
 
 
-_MOST_CHOICES = 40
-"""Letters of a choice's values that help spells out in place of a name for them."""
-
-_ENTRY = re.compile(r"(?P<name> +\S.*? {2,}|\S.*? {4,})(?P<text>\S.*)")
-"""A line of a list: something, and behind at least two spaces what it is."""
-
-
-class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help in which no line is longer than the terminal: paragraphs and lists of a description are
-    filled as they are written, and a usage has as much room as it needs.
-    """
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        blocks: list[tuple[str, str, str]] = []  # before the first line, before others, words
-        for line in textwrap.dedent(text).strip().replace("``", "'").splitlines():
-            entry = _ENTRY.fullmatch(line)
-            before = blocks[-1][1] if blocks else ""
-            deep = len(line) - len(line.lstrip())
-            if entry:
-                blocks.append((entry["name"], " " * len(entry["name"]), entry["text"]))
-            elif blocks and blocks[-1][2] and line.strip() and deep == len(before):
-                blocks[-1] = (*blocks[-1][:2], f"{blocks[-1][2]} {line.strip()}")
-            else:
-                blocks.append((" " * deep, " " * deep, line.strip()))
-        return "\n".join(
-            textwrap.fill(
-                called(words),
-                width,
-                initial_indent=indent + first,
-                subsequent_indent=indent + others,
-                break_on_hyphens=False,
-            )
-            for first, others, words in blocks
-        )
-
-    def _format_usage(self, *given: Any) -> str:
-        usage = super()._format_usage(*given)
-        if max(map(len, usage.splitlines()), default=0) > self._width:
-            usage = re.sub(r"(?m)^ {9,}", " " * 8, usage)
-        return usage
-
-    def _metavar_formatter(self, action: argparse.Action, default_metavar: str) -> Any:
-        if _has_many_choices(action):
-            return lambda size: (action.dest.upper(),) * size
-        return super()._metavar_formatter(action, default_metavar)
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        if _has_many_choices(action) and action.option_strings:
-            return f"{action.help or 'one of'}: {', '.join(map(str, action.choices or ()))}"
-        return super()._get_help_string(action)
+_PLACES = {
+    **dict.fromkeys(("DIR", "MODELS", "FROM", "TO", "DATASET", "VERSION"), A_FOLDER),
+    **dict.fromkeys(("FILE", "FILE.png", "PEM"), "a file"),
+    "GLOB": "a glob, a folder or a file",
+}
+"""What an argument calls its value -> what that names, which an empty text cannot."""
 
 
-def _has_many_choices(action: argparse.Action) -> bool:
-    """Whether an argument's values get a name in its place; the positional ones are spelled out in
-    descriptions.
-    """
-    choices = ",".join(map(str, action.choices or ()))
-    return action.metavar is None and len(choices) > _MOST_CHOICES
-
-
-_called = ("", "")
-
-
-def call_as(module: str, name: str) -> None:
-    """Has help and mistakes of this process's command name the program as its user has called it.
-
-    Args:
-      module: what parsers call it, such as ``python -m trainer.task pretrain``.
-      name: what its user does, such as ``domain-kernels pretrain``.
-    """
-    global _called
-    _called = (module, name)
-
-
-def called(text: str) -> str:
-    """A text that names the program as its user has called it."""
-    module, name = _called
-    return re.sub(rf"{re.escape(module)}(?![\w.])", name, text) if module else text
+def _expected_place(action: argparse.Action) -> str:
+    """What an argument should name, if a place; empty for any other."""
+    by_type = "a file or a folder" if action.type is Path else ""
+    return _PLACES.get(str(action.metavar), by_type)
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -141,10 +76,18 @@ class CommandParser(argparse.ArgumentParser):
         settings["prog"] = called(str(settings["prog"])) if settings.get("prog") else None
         super().__init__(*args, **settings)  # type: ignore[arg-type]
 
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        """The value of an argument. Raises ``InputError`` where it should name a file or a folder
+        and is empty, as a variable of a shell is that was never set.
+        """
+        if not arg_string and (expected := _expected_place(action)):
+            name = action.option_strings[0] if action.option_strings else str(action.metavar)
+            raise InputError(f"{name} is empty; expected {expected}")
+        return super()._get_value(action, arg_string)
+
     def error(self, message: str) -> NoReturn:
         """Prints one line and exits with code 2."""
-        module, name = _called
-        prog = name if module.startswith(f"{self.prog} ") else self.prog
+        prog = program(self.prog)
         self.exit(2, f"{prog}: error: {message} (see {prog} --help)\n")
 
 
@@ -287,12 +230,7 @@ def run(command: Callable[[], None]) -> None:
         library = (error.name or "").partition(".")[0]
         if library not in _EXTRAS:
             raise
-        extra = _EXTRAS[library]
-        how = (
-            f"pip install 'domain-kernel-recommender[{extra}]'"
-            if ABOVE
-            else f"make install, or pip install '.[{extra}]'"
-        )
+        how = install_words(_EXTRAS[library])
         print(f"error: {library} is not installed: run {how}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

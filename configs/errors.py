@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 _MOST_NAMES = 10
+A_FOLDER = "a folder, '.' for the current one"
+"""What is expected where a folder is named."""
 
 
 class InputError(Exception):

@@ -8,8 +8,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import configs as configs_package
-from configs.cli import CommandParser, call_as, run
+from configs.cli import CommandParser, run
 from configs.errors import InputError
+from configs.terminal.help import call_as
 from domain_kernels.version import VERSION
 
 if TYPE_CHECKING:

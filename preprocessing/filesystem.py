@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from configs import files
-from configs.errors import InputError
+from configs.digests.code import install_words
+from configs.errors import A_FOLDER, InputError
 from preprocessing import s3_objects
 from preprocessing.s3_objects import is_s3
 
@@ -32,13 +33,16 @@ def is_local(path: str) -> bool:
     return not re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path)
 
 
-def folder_argument(text: str) -> Path | str:
+def folder_argument(text: str, name: str = "a folder's name") -> Path | str:
     """An argparse type: a local folder as a path, any other as the text that it is (a path would
-    lose one of the slashes of ``gs://``). Raises ``InputError`` where it is empty, as a variable of
-    a shell is that was never set: the current folder is ``.``.
+    lose one of the slashes of ``gs://``). Raises ``InputError`` where it is empty.
+
+    Args:
+      text: as it was given.
+      name: of the argument, in messages.
     """
     if not text:
-        raise InputError("a folder's name is empty; expected a folder, '.' for the current one")
+        raise InputError(f"{name} is empty; expected {A_FOLDER}")
     shorter = text.rstrip("/")
     return Path(text) if is_local(text) else text if is_local(shorter) else shorter
 
@@ -77,6 +81,15 @@ def read_parts(path: str) -> Iterator[bytes]:
     with _asked(path), _opened(path) as file:
         while part := file.read(_PART):
             yield part
+
+
+def look(*paths: str) -> None:
+    """Raises ``InputError`` where one is at a store that cannot be asked: what reads it is not
+    installed, it does not answer, or has no such bucket. For commands, before they work.
+    """
+    for path in paths:
+        with _asked(path):
+            pass
 
 
 def exists(path: str) -> bool:
@@ -150,14 +163,14 @@ def list_stored(folder: str) -> dict[str, Stored]:
     root, now = folder.rstrip("/") + "/", time.time()
     found = (
         (path[path.index(root) + len(root) :], Stored(path, size, now - written))
-        for path, size, written in _matching(f"{root}**")
+        for path, size, written in _matching(f"{root}**", folder)
     )
     return dict(sorted(found, key=lambda pair: pair[0]))
 
 
 def matching(pattern: str) -> list[str]:
     """The files of a glob by Beam's rules, in no order."""
-    return [path for path, _, _ in _matching(pattern)]
+    return [path for path, _, _ in _matching(pattern, pattern)]
 
 
 def find(pattern: str) -> list[str]:
@@ -167,8 +180,9 @@ def find(pattern: str) -> list[str]:
     return sorted(matching(pattern))
 
 
-def _matching(pattern: str) -> list[tuple[str, int, float]]:
-    with _asked(pattern):
+def _matching(pattern: str, given: str) -> list[tuple[str, int, float]]:
+    """The files of a glob, which ``given`` is in messages."""
+    with _asked(given):
         return [
             (file.path, file.size_in_bytes, file.last_updated_in_seconds)
             for match in _beam().match([pattern])
@@ -258,6 +272,8 @@ def _asked(path: str) -> Iterator[None]:
     with _said(path):
         if is_s3(path):
             s3_objects.look(path, _beam()._pipeline_options)
+        elif not is_local(path):
+            _beam().get_filesystem(path)
         yield
 
 
@@ -275,10 +291,10 @@ def _said(path: str) -> Iterator[None]:
             raise
         scheme = path.partition("://")[0]
         missing = "Unable to get filesystem" in str(error) or "boto3" in str(error)
-        if missing and scheme in _EXTRAS:
+        if missing:
+            how = install_words(_EXTRAS[scheme]) if scheme in _EXTRAS else "expected gs:// or s3://"
             raise InputError(
-                f"{path}: Beam has no filesystem for {scheme}:// here; pip install"
-                f" '.[{_EXTRAS[scheme]}]'"
+                f"{path}: Beam has no filesystem for {scheme}:// here; {how}"
             ) from None
         if isinstance(error, ValueError) and not isinstance(error, OSError):
             raise InputError(f"{path}: {error}") from None

@@ -22,6 +22,7 @@ from configs.cli import CommandParser, add_config_arguments, read_config, run
 from configs.files import replaced_folder, write_unsynced
 from configs.progress import tracked
 from configs.schema import Split
+from configs.terminal.plain_text import fit
 from preprocessing.auc import roc_auc
 from preprocessing.filesystem import is_local
 from preprocessing.simulator.log_tables import TruthNames, log_table, truth_table
@@ -167,17 +168,13 @@ def _render(summary: Summary, names: TruthNames) -> str:
     ]
     best: Any = summary["best_auc"]
     tasks = (names.click, names.logged, names.order, names.both)
-    width = max(len("best reachable AUC"), *map(len, best))
     click, order, both = (name.upper() for name in (names.click, names.order, names.both))
-    titles = (f"{click:>6}", f"{click}, position known", f"{order:>6}", f"{both:>6}")
-    lines.append("  ".join([f"{'best reachable AUC':<{width}}", *titles]))
-    for name, aucs in best.items():
-        cells = (
-            f"{'-' if aucs[task] is None else format(aucs[task], '.4f'):>{len(title)}}"
-            for task, title in zip(tasks, titles, strict=True)
-        )
-        lines.append("  ".join([f"{name:<{width}}", *cells]))
-    return "\n".join(lines)
+    titles = ["best reachable AUC", click, f"{click}, position known", order, both]
+    rows = [titles] + [
+        [name, *("-" if aucs[task] is None else format(aucs[task], ".4f") for task in tasks)]
+        for name, aucs in best.items()
+    ]
+    return "\n".join([*lines, *fit(rows, right=titles[1:])])
 
 
 def _positive(text: str) -> int:

@@ -21,6 +21,7 @@ from preprocessing.beam.flags import (
 )
 from preprocessing.beam.logging import keep_quiet
 from preprocessing.beam.progress import say
+from preprocessing.filesystem import folder_argument
 from preprocessing.validation.newest_day import as_of_logs
 
 if TYPE_CHECKING:  # pydantic and Beam: not for --help
@@ -85,11 +86,6 @@ def main(arguments: list[str]) -> None:
     keep_quiet()
     ours, others = own_and_others(arguments)
     experiment = read_config(ours, as_of_logs(ours.input))
-    if not ours.output:
-        raise InputError("--output is empty; expected a folder")
-    for option, folder in (("--transform", ours.transform), ("--grow", ours.grow)):
-        if folder == "":
-            raise InputError(f"{option} is empty; expected the folder of a job or of a dataset")
     preprocess(
         experiment,
         ours.output,
@@ -133,6 +129,9 @@ def preprocess(
       InputError: no logs, logs that cannot be read or hold no sound row, another thing than a
         dataset in ``output``; a former dataset is untouched.
     """
+    for option, folder in (("--output", output), ("--transform", transform), ("--grow", grow)):
+        if folder is not None:
+            folder_argument(fspath(folder), option)
     if transform is not None and grow is not None:
         raise InputError(
             "--transform and --grow are both given: the first leaves a transform as it is, the"

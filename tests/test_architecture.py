@@ -45,6 +45,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
             "progress",
             "random_streams",
             "tensorflow_import",
+            "terminal",
             "values",
         ),
     ),
@@ -56,7 +57,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("dataset",),
         ("features", "validation"),
         ("logs", "remote"),
-        ("auc", "filesystem", "hashing", "plain_text"),
+        ("auc", "filesystem", "hashing"),
         ("s3_objects",),
     ),
     "trainer": (

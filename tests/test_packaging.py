@@ -4,18 +4,13 @@ promises.
 
 import ast
 import json
-import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
 import sys
 import sysconfig
 import tarfile
-import time
 from collections.abc import Iterator
-from contextlib import closing
 from functools import cache
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -26,6 +21,7 @@ import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.stager import Stager
 
+from benchmarks.reliability.listening import worker_pool
 from benchmarks.speed.peers.environments import PINS
 from preprocessing.beam.dataset_job import Job
 from preprocessing.task import parse_arguments
@@ -36,7 +32,6 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("configs", "preprocessing", "trainer", "serving", "operations", "domain_kernels")
 
 REQUIREMENTS = "requirements-worker.txt"
-INSTALLED = "/opt/recommender/bin/python"
 
 IN_THE_WORKER = """
 import importlib, inspect, json, pickle, pkgutil, sys
@@ -212,12 +207,6 @@ def test_every_step_of_the_job_is_pickled_and_found_again(worker: dict[str, Any]
     assert all(file.startswith(worker["own"]) for file in worker["steps"].values())
 
 
-def answers(port: int) -> bool:
-    """Whether somebody listens there."""
-    with socket.socket() as client:
-        return client.connect_ex(("localhost", port)) == 0
-
-
 def test_a_pool_of_installed_workers_gives_the_local_dataset(
     worker_python: tuple[Path, Path], tmp_path: Path
 ) -> None:
@@ -227,33 +216,13 @@ def test_a_pool_of_installed_workers_gives_the_local_dataset(
     python, _ = worker_python
     write_json(tmp_path / "logs" / "day.jsonl", make_rows(200))
     expected = build(tmp_path / "logs", tmp_path / "local", "data.row_key=[]")
-    boot = tmp_path / "boot"
-    text = (ROOT / "deploy" / "portable" / "boot").read_text()
-    assert INSTALLED in text
-    boot.write_text(text.replace(INSTALLED, str(python)))
-    boot.chmod(0o755)
-    with closing(socket.create_server(("localhost", 0))) as listener:
-        port = listener.getsockname()[1]
-    pool = [python, "-I", "-m", "apache_beam.runners.worker.worker_pool_main"]
-    command = [*pool, f"--service_port={port}", f"--container_executable={boot}"]
-    environment = {"PATH": "/usr/bin:/bin"}
-    with (tmp_path / "log").open("wb") as log:
-        started = subprocess.Popen(
-            command, cwd=tmp_path, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
     flags = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=EXTERNAL")
-    flags = (*flags, f"--environment_config=localhost:{port}")
     logs, output = str(tmp_path / "logs"), str(tmp_path / "portable")
-    try:
-        while not answers(port):
-            assert started.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.1)
-        job = Job(experiment("data.row_key=[]"), logs, output, flags, shared_filesystem=True)
+    with worker_pool(tmp_path, python, {"PATH": "/usr/bin:/bin"}) as address:
+        given = (*flags, f"--environment_config={address}")
+        job = Job(experiment("data.row_key=[]"), logs, output, given, shared_filesystem=True)
         manifest = job.run()
-    finally:
-        os.killpg(started.pid, signal.SIGKILL)
-        started.wait()
-    assert manifest == expected, (tmp_path / "log").read_text()
+    assert manifest == expected, (tmp_path / "worker_pool_main.txt").read_text()
     assert digests(tmp_path / "portable") == digests(tmp_path / "local")
 
 

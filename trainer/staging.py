@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterator
 from contextlib import ExitStack, contextmanager
 
 from configs import InputError
-from preprocessing.remote.scratch import called, is_remote, scratch_folder
+from preprocessing import filesystem
+from preprocessing.remote.scratch import called, check_store, is_remote, scratch_folder
 
 _DATASET, _JOB, _TEACHER, _OLDER = "data", "job_dir", "teacher", "older"
+_MODELS = "models"  # which commands take in themselves
 
 
 @contextmanager
@@ -24,7 +26,8 @@ def at_hand(
 
     Args:
       arguments: what was read of ``--data``, ``--job-dir``, ``--teacher``, ``--from`` and
-        ``--scratch``; a remote folder is a text, a local one a path.
+        ``--scratch``; a remote folder is a text, a local one a path. The store of ``models`` is
+        asked with theirs, before any of them is taken in.
       changes: whether the job is uploaded where the command ends well.
       local_only: arguments that cannot be remote.
 
@@ -37,6 +40,10 @@ def at_hand(
     for name in local_only:
         if name in given:
             raise InputError(f"--{name}: expected a local path, received {given[name]}")
+    for name in (*wanted, _MODELS):
+        if name in given and name != _DATASET:
+            check_store(given[name])
+    filesystem.look(*(given[name] for name in (*wanted, _MODELS) if name in given))
     if not wanted:
         yield
         return

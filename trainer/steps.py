@@ -82,7 +82,9 @@ def _here(*, changes: bool, scratch: Folder | None, **folders: Folder | None) ->
     names = Namespace(
         scratch=None if scratch is None else Path(scratch),
         **{
-            name: None if folder is None else folder_argument(fspath(folder))
+            name: None
+            if folder is None
+            else folder_argument(fspath(folder), f"--{name.replace('_', '-')}")
             for name, folder in folders.items()
         },
     )

@@ -13,7 +13,7 @@ from typing import Any
 from configs.cli import CommandParser, run, share, whole_number
 from configs.errors import InputError
 from configs.files import write_json
-from preprocessing.plain_text import fit
+from configs.terminal.plain_text import fit
 
 _SEED, _USERS = 17, 0.32
 

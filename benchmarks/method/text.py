@@ -14,7 +14,7 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeGuard
 
-from preprocessing.plain_text import align, side_by_side, terminal_width
+from configs.terminal.plain_text import align, side_by_side, terminal_width
 from trainer.metrics.formatting import is_number
 
 MISSING = "-"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.online.compare import FIGURES, Figure, View
-from preprocessing.plain_text import fit, wrap
+from configs.terminal.plain_text import fit, wrap
 from trainer.metrics.formatting import POINTS
 
 _TITLES = {

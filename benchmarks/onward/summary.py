@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from configs import Experiment, InputError
-from preprocessing.plain_text import align
+from configs.terminal.plain_text import fit
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.evaluation.comparison import compare_with_both
 from trainer.evaluation.mean_gain import MeanGains
@@ -110,7 +110,7 @@ def render(summary: Summary) -> str:
             f"{arms[arm].get('data', 0.0) + arms[arm].get('training', 0.0):,.0f}" for arm in ARMS
         ]
         rows.append([str(day["day"]), *aucs, *spent])
-    lines = [line.rstrip() for line in align(rows, rows[0])]
+    lines = fit(rows, rows[0])
     for task in tasks:
         for key, other in (("over_scratch", SCRATCH), ("over_kernels", KERNELS)):
             found = summary["mean"][task][key]

@@ -14,17 +14,16 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.reliability.listening import free_addresses
 from benchmarks.reliability.small_job import (
     WITH_CONFIG,
     Command,
@@ -265,13 +264,6 @@ def _unsummed_bytes(training: Any) -> int:
 
 def _saved(job: Job) -> bool:
     return any(job.checkpoints.glob("latest/*.index"))
-
-
-def free_addresses(count: int) -> list[str]:
-    """Addresses of this machine at which nobody listened a moment ago."""
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [f"127.0.0.1:{listener.getsockname()[1]}" for listener in taken]
 
 
 def _furthest(one: Job, two: Job) -> float:

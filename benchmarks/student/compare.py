@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from configs import Experiment
+from configs.terminal.plain_text import fit
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats, feature_tensors
 from trainer.backbone.layers.embedding import RowEmbedding
 from trainer.backbone.saving import load_frozen
@@ -19,7 +20,6 @@ from trainer.data.dataset import Dataset
 from trainer.distillation.teacher import Teacher
 from trainer.evaluation.comparison import compare as compare_logits
 from trainer.job import Job
-from trainer.metrics.formatting import fit
 from trainer.metrics.results import Comparison
 
 BATCHES = (200, 4096)

@@ -1,4 +1,6 @@
-"""Digest of this code, whether two processes run the same; and what its modules are called."""
+"""Digest of this code, whether two processes run the same; what its modules are called; and how
+what it needs is installed.
+"""
 
 import hashlib
 from functools import cache
@@ -11,6 +13,17 @@ OF_THE_CHECKOUT = "code.sha256"
 checkout that it was made from.
 """
 _PACKAGES = ("configs", "preprocessing", "trainer", "serving")
+
+
+OF_MAKE = ("train", "serve", "dev", "bench", "tune", "docs")
+"""Extras that ``make install`` installs."""
+
+
+def install_words(extra: str) -> str:
+    """What a user runs to get what an extra of ours names, in a checkout or beside a release."""
+    if ABOVE:
+        return f"pip install 'domain-kernel-recommender[{extra}]'"
+    return ("make install, or " if extra in OF_MAKE else "") + f"pip install '.[{extra}]'"
 
 
 @cache

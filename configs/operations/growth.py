@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from configs.errors import InputError
 from configs.section import Count, Rate, Section
 
 
@@ -24,3 +25,18 @@ class Growth(Section):
             "times pretrain.learning_rate and pretrain.embedding_learning_rate are its rates"
         ),
     )
+
+
+def refuse_progressive(progressive: bool, option: str) -> None:
+    """Raises ``InputError`` where a config would have a backbone that goes on learn progressively,
+    too.
+
+    Args:
+      progressive: ``pretrain.progressive``.
+      option: that asks for what goes on.
+    """
+    if progressive:
+        raise InputError(
+            "pretrain.progressive: fills rows of tables that the window has not taught, and"
+            f" {option} is for a backbone that begins with taught ones; leave one of the two out"
+        )

@@ -4,8 +4,10 @@ page's HTML needs beside MkDocs's own.
 
 import logging
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -34,6 +36,18 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for path, content in zip(GENERATED, (changelog, config_reference()), strict=True):
         files.append(File.generated(config, path, content=content))
     return files
+
+
+def on_template_context(
+    context: Mapping[str, Any], template_name: str, config: MkDocsConfig
+) -> Mapping[str, Any]:
+    """Has the page for addresses that are not there find everything beside itself, where nobody has
+    said where the site will be: it works from a disk and in any folder of a server, for addresses
+    of that folder. With ``SITE_URL``, links are whole paths, for addresses further below, too.
+    """
+    if template_name == "404.html" and not config.site_url:
+        return {**context, "base_url": "."}
+    return context
 
 
 _PICTURE = re.compile(
@@ -97,5 +111,5 @@ def foreign_addresses(html: str) -> list[str]:
     loaded = (
         r'<(?:script|img|source|iframe|video|audio)\b[^>]*\s(?:src|srcset)="((?:https?:)?//[^"]*)"'
     )
-    linked = r'<link\b[^>]*\shref="((?:https?:)?//[^"]*)"'
+    linked = r'<link\b(?![^>]*\srel="canonical")[^>]*\shref="((?:https?:)?//[^"]*)"'
     return re.findall(loaded, html) + re.findall(linked, html)

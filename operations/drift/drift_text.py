@@ -1,7 +1,7 @@
 """A comparison as plain text, and the cells of its tables."""
 
+from configs.terminal.plain_text import fit, printable, wrap
 from operations.drift.drift_result import DriftResult, FeatureDrift, RowsRead, Shares
-from preprocessing.plain_text import fit, printable, wrap
 
 _MOST_DOMAINS = 20
 

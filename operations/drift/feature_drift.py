@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.operations.drift import Drift
+from configs.terminal.plain_text import printable
 from operations.drift.chance import Change, Counts, Distance, change, distance
 from operations.drift.drift_result import FeatureDrift, Reason, Shares, ValueChange
 from operations.drift.feature_samples import FeatureSample, Values
 from operations.drift.keys import OUTSIDE, Integers, Keys
 from preprocessing.features.numbers import equal_shares
-from preprocessing.plain_text import printable
 from preprocessing.profile.distance import BINS, DIGITS, ID_COVERAGE, VALUES
 
 _RULES = 4

@@ -13,8 +13,8 @@ import numpy.typing as npt
 import trainer  # noqa: F401 - must come before TensorFlow
 from configs import Experiment, InputError
 from configs.files import read_json
+from configs.terminal.plain_text import printable
 from operations.drift.drift_result import BackboneAge, DomainCalibration, TaskAge
-from preprocessing.plain_text import printable
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats
 from trainer.evaluation.judged_kernels import JudgedKernels
 from trainer.evaluation.kernel_rows import KernelRows

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import Field
 
 from configs.section import Section, UtcDatetime
-from preprocessing.plain_text import fit, terminal_width, wrap
+from configs.terminal.plain_text import fit, terminal_width, wrap
 
 RELEASED, UNCHANGED, REFUSED = "released", "unchanged", "refused"
 

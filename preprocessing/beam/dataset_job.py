@@ -10,6 +10,7 @@ from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from configs import Experiment, InputError
+from configs.operations.growth import refuse_progressive
 from preprocessing import filesystem
 from preprocessing.beam import guards, pipelines
 from preprocessing.beam.fork_pool import Workers, forks_wanted
@@ -91,9 +92,12 @@ class Job:
         Raises:
           InputError: bad input; a former dataset is untouched.
         """
+        if self.grow is not None:
+            refuse_progressive(self.experiment.pretrain.progressive, "--grow")
         paths = {"--input": self.input, "--output": self.output, self._option: self._source}
         check_runner(self._options(), paths, self.shared_filesystem)
         FileSystems.set_options(self._options())
+        filesystem.look(*filter(None, paths.values()))
         # They get ready while we look at the logs.
         with (
             Workers(self.beam_flags) if forks_wanted(self._options()) else nullcontext()

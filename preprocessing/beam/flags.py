@@ -8,7 +8,7 @@ import glob
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from configs.cli import CommandParser
 from configs.errors import InputError
@@ -25,18 +25,52 @@ BEAM_OPTIONS = (
 
 
 class _BeamParser(CommandParser):
-    """Knows every option of Beam; mistakes in their values are one line."""
+    """Knows every option of Beam."""
 
-    def __init__(self, prog: str) -> None:
+    def __init__(self) -> None:
         from apache_beam.options.pipeline_options import PipelineOptions
 
-        super().__init__(prog=prog, add_help=False, conflict_handler="resolve")
+        super().__init__(prog="beam", add_help=False, conflict_handler="resolve")
         for options in PipelineOptions.__subclasses__():
             options._add_argparse_args(self)
 
     def add_value_provider_argument(self, *names: str, **settings: Any) -> None:
         """Beam's options call this on their parser."""
         self.add_argument(*names, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Raises ``InputError``: who called says where the options were given."""
+        raise InputError(message)
+
+    def unknown(self, words: Sequence[str], own: Sequence[str] = ()) -> str:
+        """What is said of the first option that neither Beam knows nor ``own`` names; empty where
+        there is none.
+        """
+        known = [*_names_of(self), *own]
+        for name in _named(words):
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=1)
+                whose = "neither this command's nor Beam's" if own else "none of Beam's"
+                near = f"; did you mean '{close[0]}'?" if close else f": {whose}"
+                return f"unknown option '{name}'{near}"
+        return ""
+
+    def wrong(self, flags: Sequence[str]) -> str:
+        """What is said of the first option that has another value than Beam expects, or of a word
+        that is none; empty where all is well.
+        """
+        try:
+            known, others = self.parse_known_args(list(flags))
+        except InputError as error:
+            return str(error)
+        if others:
+            return f"unexpected argument '{others[0]}'"
+        if (workers := known.direct_num_workers or 0) < 0:
+            return (
+                "argument --direct_num_workers: expected 0 (one for each core) or more, received"
+                f" {workers}"
+            )
+        return ""
 
 
 def add_shared_filesystem(parser: argparse.ArgumentParser) -> None:
@@ -71,50 +105,38 @@ def split_arguments(
         parser.parse_args(["--help"])
 
     own = _names_of(parser)
-    named = [word.partition("=")[0] for word in arguments if word.startswith("--")]
-    if set(named) <= set(own):
+    if set(_named(arguments)) <= set(own):
         ours, rest = parser.parse_known_args(arguments)
         if rest:
             parser.error(f"unexpected argument '{rest[0]}'")
         return ours, []
-    beam = _BeamParser(parser.prog)
-    known = [*_names_of(beam), *own]
-    if unknown_option := _unknown(named, known):
-        parser.error(unknown_option)
+    beam = _BeamParser()
+    if said := beam.unknown(arguments, own):
+        parser.error(said)
     ours, rest = parser.parse_known_args(arguments)
-    known_options, unknown = beam.parse_known_args(rest)
-    if unknown:
-        parser.error(f"unexpected argument '{unknown[0]}'")
-    if (workers := known_options.direct_num_workers or 0) < 0:
-        parser.error(
-            f"argument --direct_num_workers: expected 0 (one for each core) or more, received"
-            f" {workers}"
-        )
+    if said := beam.wrong(rest):
+        parser.error(said)
     return ours, rest
 
 
 def check_options(flags: Sequence[str]) -> None:
-    """Raises ``InputError`` where these are no options of Beam's, as on a command line."""
+    """Raises ``InputError`` where a caller's options are none of Beam's, as ``split_arguments``
+    refuses them on a command line.
+    """
     if isinstance(flags, str | Mapping) or not all(isinstance(flag, str) for flag in flags):
         raise InputError(
             "beam_options: expected a list of texts, such as ['--runner=DirectRunner'], received"
             f" {flags!r}"
         )
-    named = [flag.partition("=")[0] for flag in flags if flag.startswith("--")]
-    if named and (said := _unknown(named, _names_of(_BeamParser("beam_options")))):
-        raise InputError(f"beam_options: {said}")
+    if flags:
+        beam = _BeamParser()
+        if said := beam.unknown(flags) or beam.wrong(flags):
+            raise InputError(f"beam_options: {said}")
 
 
-def _unknown(named: Iterable[str], known: list[str]) -> str:
-    """What is said of the first option that is not known; empty where all are."""
-    for name in named:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            near = (
-                f"; did you mean '{close[0]}'?" if close else ": neither this command's nor Beam's"
-            )
-            return f"unknown option '{name}'{near}"
-    return ""
+def _named(words: Iterable[str]) -> list[str]:
+    """The options among words of a command line."""
+    return [word.partition("=")[0] for word in words if word.startswith("--")]
 
 
 def runner_flags(flags: list[str]) -> list[str]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
-from preprocessing.plain_text import wrap
+from configs.terminal.plain_text import wrap
 
 _SECONDS = 10.0
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from configs import InputError
 from configs.cli import CommandParser, run
+from configs.terminal.plain_text import fit, wrap
 from preprocessing.filesystem import folder_argument
-from preprocessing.plain_text import fit, wrap
 from preprocessing.remote.scratch import add_scratch_argument, is_remote, scratch_folder
 
 

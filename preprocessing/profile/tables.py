@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from preprocessing.plain_text import printable
+from configs.terminal.plain_text import printable
 from preprocessing.profile.data_profile import DataProfile, Description
 
 _SHOWN_VALUES = 3

@@ -16,6 +16,7 @@ from configs.cli import CommandParser, run, whole_number
 from configs.errors import InputError
 from configs.prediction.score import SCORE
 from configs.progress import tracked
+from configs.terminal.plain_text import fit, wrap
 from serving.client import Client
 from serving.client.asked_model import Reply
 from serving.client.connection import add_server_arguments, host_and_port, tls_of, version_or_label
@@ -97,28 +98,32 @@ def text(figures: dict[str, Any]) -> str:
     """The figures for people."""
     versions = " and ".join("/".join(map(str, side)) for side in figures["versions"])
     lines = [
-        (
+        *wrap(
             f"{figures['requests']:,} requests, {figures['rows']:,} rows, answered by versions"
             f" {versions}"
         ),
         "",
     ]
-    lines.append(
-        f"{'score':<10}{'first':>10}{'other':>10}"
-        f"{'difference':>13}{'95% interval':>26}{'p95':>10}{'max':>10}{'same':>8}"
-    )
+    table = [["score", "first", "other", "difference", "95% interval", "p95", "max", "same"]]
     for name, score in figures["scores"].items():
-        (one, two), change = score["means"], score["difference"]
-        interval = "[{:+.6f}, {:+.6f}]".format(*change["ci95"]) if change["ci95"] else "undefined"
-        cells = f"{change['mean']:>+13.6f}{interval:>26}{change['p95']:>10.6f}"
-        cells += f"{change['max']:>10.6f}{change['same']:>8.1%}"
-        lines.append(f"{name:<10}{one:>10.6f}{two:>10.6f}{cells}")
+        change = score["difference"]
+        table.append(
+            [
+                name,
+                *(f"{mean:.6f}" for mean in score["means"]),
+                f"{change['mean']:+.6f}",
+                "[{:+.6f}, {:+.6f}]".format(*change["ci95"]) if change["ci95"] else "undefined",
+                *(f"{change[name]:.6f}" for name in ("p95", "max")),
+                f"{change['same']:.1%}",
+            ]
+        )
+    lines += fit(table, right=table[0][1:])
     if order := figures["order"]:
         moved = f"rows move {order['mean_places']:.2f} places, at most {order['most_places']}"
         pairs = f"{order['swapped_pairs']:.2%} of pairs swapped"
         lines += [
             "",
-            (
+            *wrap(
                 f"order by {order['by']}: another row first in {order['another_first']:.1%} of"
                 f" requests, {pairs}, {moved}"
             ),
@@ -133,7 +138,7 @@ def text(figures: dict[str, Any]) -> str:
             f"{name} {one:.6f} -> {two:.6f}" for name, (one, two) in mover["scores"].items()
         )
         ranks, domains = (" -> ".join(map(str, mover[name])) for name in ("ranks", SERVED_DOMAIN))
-        lines.append(f"  {mover['row']}: {scores}; {ranks}; {domains}")
+        lines += wrap(f"  {mover['row']}: {scores}; {ranks}; {domains}")
     return "\n".join(lines) + "\n"
 
 

@@ -50,11 +50,12 @@ def export(
         if value is not None and (type(value) is not int or value < 1):
             raise InputError(f"{option}: expected an integer from 1 on, received {value!r}")
     place = None if scratch is None else Path(scratch)
-    here = Namespace(job_dir=folder_argument(fspath(job_dir)), scratch=place)
+    target = folder_argument(fspath(models), "--output")
+    here = Namespace(
+        models=target, job_dir=folder_argument(fspath(job_dir), "--job-dir"), scratch=place
+    )
     with at_hand(here, changes=False):
-        return _export(
-            Job(here.job_dir), folder_argument(fspath(models)), place, version, full, slots
-        )
+        return _export(Job(here.job_dir), target, place, version, full, slots)
 
 
 def _export(

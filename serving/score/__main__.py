@@ -5,7 +5,6 @@ job: Parquet, CSV or JSON lines in, Parquet out, the values that a server gives.
 import argparse
 import sys
 
-from configs import InputError
 from configs.asides import temporary_files
 from configs.cli import CommandParser, run, share, whole_number
 from preprocessing.beam.flags import (
@@ -28,9 +27,6 @@ def main(arguments: list[str]) -> None:
     """The command. Raises ``InputError``."""
     keep_quiet()
     ours, others = _arguments(arguments)
-    for name in ("models", "input", "output"):
-        if not getattr(ours, name):
-            raise InputError(f"--{name} is empty; expected a folder")
     check_matches(ours.input)
     from serving.score.version_choice import find_version
 

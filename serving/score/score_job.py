@@ -80,6 +80,7 @@ class ScoreJob:
         paths = {"--models": self.models, "--input": self.input, "--output": self.output}
         check_runner(self._options(), paths, self.shared_filesystem)
         FileSystems.set_options(self._options())
+        filesystem.look(*paths.values())
         output = OutputFolder(self.output, RESULT)
         output.check(_LEFT_BY_A_KILLED_RUN, "files already", "an empty folder")
         # They get ready while we look at the model and the archive.

@@ -10,11 +10,17 @@ from benchmarks.results_plot import DOCS, SHOWN, Gain, describe, draw, read_gain
 from configs import InputError
 
 TABLE = "| method | CTR gain | by seed | CTCVR gain | by seed | CTR-AUC | CTCVR-AUC | parameters |"
+MARKER, END = "<!-- figures: globo/main/test; without rows -->", "<!-- end -->"
 RESULTS = (DOCS / "results.md").read_text(encoding="utf-8")
 
 
 def table(*rows: str) -> str:
-    return "\n".join(["before", f"{TABLE} training |", "|---|", *rows, "", "| after | it |"])
+    other = ["<!-- figures: other/main/test -->", TABLE, "|---|", row("another table"), END]
+    return "\n".join(["before", *other, *marked(f"{TABLE} training |", *rows)])
+
+
+def marked(header: str, *rows: str) -> list[str]:
+    return [MARKER, "", header, "|---|", *rows, "", END, "| after | it |"]
 
 
 def row(method: str, gain: str = "+1.07 [+1.00, +1.13]", seeds: str = "+0.34 +1.24") -> str:
@@ -36,7 +42,7 @@ def test_a_table_may_have_any_tasks(tasks: list[str]) -> None:
     header = "| method |" + "".join(f" {task} gain | by seed |" for task in tasks)
     header += "".join(f" {task}-AUC |" for task in tasks) + " parameters |"
     rows = [f"| {name} | " + " ".join([gain] * len(tasks)) + " 0.6 |" for name in SHOWN]
-    gains = read_gains("\n".join([header, "|---|", *rows]))
+    gains = read_gains("\n".join(marked(header, *rows)))
     assert all(list(found) == tasks for found in gains.values())
     drawing = draw(gains, results_plot.COLOURS["light"])
     assert all(f">{task}</text>" in drawing for task in tasks)
@@ -45,11 +51,13 @@ def test_a_table_may_have_any_tasks(tasks: list[str]) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("no table", "expected a table that begins with"),
+        ("no table", "expected <!-- figures: globo/main/test -->"),
+        (f"{MARKER}\nno table\n{END}", "received: no table"),
+        ("\n".join(marked("| method | gain |")), "received: method, gain"),
         (table(row("kernels")), "no row for: .*last layer"),
-        (table(row("kernels", gain="+1.07")), r"received: \| kernels"),
-        (table(row("kernels", seeds="undefined")), r"received: \| kernels"),
-        (table(row("kernels", seeds="")), r"received: \| kernels"),
+        (table(row("kernels", gain="+1.07")), "received: kernels"),
+        (table(row("kernels", seeds="undefined")), "received: kernels"),
+        (table(row("kernels", seeds="")), "received: kernels"),
     ],
 )
 def test_refuses_what_it_cannot_draw(text: str, message: str) -> None:

@@ -1,11 +1,53 @@
 """What every command has in common: mistakes are one line and exit code 2."""
 
+import argparse
+import runpy
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.cli import run, tensorflow_file_errors
+from configs.cli import CommandParser, run, tensorflow_file_errors
 from configs.errors import InputError, did_you_mean
+from domain_kernels.command import COMMANDS
+from preprocessing.filesystem import folder_argument
+
+
+def parsers(module: str, leading: Sequence[str]) -> list[argparse.ArgumentParser]:
+    """The parser that a command makes, and those of its own commands that a user can name."""
+    made: list[argparse.ArgumentParser] = []
+
+    def shown(parser: argparse.ArgumentParser, _: object = None) -> None:
+        made.append(parser)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CommandParser, "print_help", shown)
+        patch.setattr(sys, "argv", [module, *leading, "--help"])
+        with pytest.raises(SystemExit):
+            runpy.run_module(module, run_name="__main__")
+    return made
+
+
+@pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")  # once more
+@pytest.mark.parametrize("name", COMMANDS)
+def test_what_names_a_file_or_a_folder_is_not_empty(name: str) -> None:
+    """Whatever is read as a path, and whatever else is called so, in every command."""
+    module, leading, _ = COMMANDS[name]
+    (parser,) = parsers(module, leading)
+    places = [
+        action
+        for action in parser._actions
+        if action.type in (Path, folder_argument)
+        or str(action.metavar).partition(".")[0] in ("DIR", "FILE", "GLOB")
+    ]
+    assert places
+    for action in places:
+        called = action.option_strings[0] if action.option_strings else str(action.metavar)
+        with pytest.raises(InputError, match=f"^{called} is empty; expected a "):
+            parser._get_values(action, [""])  # type: ignore[attr-defined]
 
 
 def missing(name: str) -> None:

@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.reliability.listening import free_addresses
 from configs import Experiment, load_experiment
 from tests.conftest import QUICKSTART, ROOT, SMALL
 from tests.docs.command_blocks import blocks, run_page
-from tests.trainer.distribution.two_workers import free_addresses
 
 TUTORIALS = ROOT / "docs" / "tutorials"
 PAGES = sorted(path for path in TUTORIALS.glob("*.md") if path.stem != "index")

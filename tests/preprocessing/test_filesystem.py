@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from configs import InputError
+from domain_kernels.command import command
 from preprocessing import filesystem
+from preprocessing.logs.files import find_sources
 from preprocessing.remote.scratch import is_remote, scratch_folder
+from tests.conftest import QUICKSTART
 
 
 def test_what_a_file_is_there(store: str, tmp_path: Path) -> None:
@@ -43,17 +47,65 @@ def test_what_is_not_there(store: str) -> None:
         filesystem.put("s3://no-such-bucket/x", [b"1"])
 
 
-def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def without(path: str, *options: object) -> None:
-        """What Beam does where it has no file system for a scheme."""
+@pytest.fixture
+def no_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where neither Google's packages nor boto3 are installed."""
+
+    def without(path: str) -> None:
         raise ValueError("Unable to get filesystem from specified path")
 
-    monkeypatch.setattr(filesystem, "_opened", without)
+    monkeypatch.setattr(filesystem._beam(), "get_filesystem", without)
     for module in ("boto3", "boto3.session"):
         monkeypatch.setitem(sys.modules, module, None)
-    for path, extra in (("gs://b/x", "gcp"), ("s3://b/x", "aws")):
-        with pytest.raises(InputError, match=rf"^{path}: .* pip install '\.\[{extra}\]'$"):
-            filesystem.read(path)
+
+
+@pytest.mark.usefixtures("no_libraries")
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("gs://b/x", r"pip install '\.\[gcp\]'"),
+        ("s3://b/x", r"pip install '\.\[aws\]'"),
+        ("foo://b/x", "expected gs:// or s3://"),
+    ],
+)
+@pytest.mark.parametrize(
+    "ask",
+    [filesystem.read, filesystem.exists, filesystem.list_files, filesystem.look, find_sources],
+)
+def test_a_library_that_is_missing_is_said_of_the_path_that_was_given(
+    path: str, advice: str, ask: Callable[[str], object]
+) -> None:
+    with pytest.raises(InputError, match=rf"^{path}: Beam has no filesystem for .* {advice}$"):
+        ask(path)
+
+
+@pytest.mark.usefixtures("no_libraries")
+@pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")
+def test_a_command_asks_every_store_before_it_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it would find on the way is not looked at: the logs are none, the jobs are not there."""
+    (tmp_path / "day.jsonl").write_text("no log\n")
+    config, here, there = str(QUICKSTART), str(tmp_path / "none"), "gs://bucket/folder"
+    logs = ["--config", config, "--input", str(tmp_path / "day.jsonl")]
+    step = ["--config", config, "--data", here, "--job-dir", there]
+    monkeypatch.setattr(sys, "argv", [])
+    for words in (
+        ["preprocess", *logs, "--output", there],
+        ["preprocess", *logs, "--output", here, "--transform", there],
+        ["pretrain", *step],
+        ["pretrain", *step[:-1], here, "--from", there],
+        ["export", "--job-dir", here, "--output", there],
+        ["score", "--models", there, *logs[2:], "--output", here],
+        ["evaluate", *step[:2], "--data", there, "--job-dir", here],
+        ["profile", there],
+        ["selfcheck", "--data", here, "--job-dir", here, "--models", there],
+    ):
+        with pytest.raises(SystemExit):
+            command(words)
+        said = capsys.readouterr().err
+        assert said.startswith(f"error: {there}: Beam has no filesystem for gs:// here; pip"), words
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

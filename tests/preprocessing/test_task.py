@@ -83,7 +83,7 @@ def test_mistakes_of_input_are_one_line(
     assert "unknown key 'dta'; did you mean 'data'?" in failure(
         capsys, "--config", config, "--output", output, "--set", "dta.user=x"
     )
-    assert "--transform is empty; expected the folder of a job or of a dataset" in failure(
+    assert "--transform is empty; expected a folder, '.' for the current one" in failure(
         capsys, "--config", config, "--output", output, "--input", config, "--transform="
     )
     assert not Path(output).exists()
@@ -225,6 +225,9 @@ def test_a_killed_run_leaves_no_dataset_and_the_next_run_is_as_if_nothing_had_ha
     [
         (["--nixda"], "unknown option '--nixda'"),
         (["--runer=prism"], "did you mean '--runner'"),
+        (["--runner=prism", "much"], "unexpected argument 'much'"),
+        (["--direct_num_workers=-1"], "expected 0 .one for each core. or more, received -1"),
+        (["--direct_num_workers=many"], "invalid int value: 'many'"),
         ("--runner=prism", "expected a list of texts"),
         ({"--runner": "prism"}, "expected a list of texts"),
     ],

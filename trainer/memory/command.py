@@ -6,11 +6,11 @@ import json
 from configs import InputError
 from configs.cli import add_config_arguments, read_config
 from configs.memory import Memory
+from configs.terminal.plain_text import fit
 from preprocessing.dataset.manifest import as_of_dataset, load_manifest
 from preprocessing.filesystem import folder_argument
 from trainer.job import Job
 from trainer.memory.memory_store import MemoryStore
-from trainer.metrics.formatting import fit
 
 _DESCRIPTION = """Refresh what a job's kernels remember, and choose what is served.
 

@@ -1,7 +1,4 @@
-"""Figures as people read them: titles, points, columns of one width."""
-
-from preprocessing.plain_text import align as align
-from preprocessing.plain_text import fit as fit
+"""Figures as people read them: titles and points."""
 
 METRIC_TITLES = {
     "auc": "AUC",

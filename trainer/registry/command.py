@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from configs import InputError
 from configs.cli import add_config_arguments
+from configs.terminal.plain_text import fit
 from preprocessing.filesystem import folder_argument
 from trainer.job import Job
-from trainer.metrics.formatting import fit
 from trainer.registry.history import render_history
 from trainer.registry.kernel_registry import KernelStore
 from trainer.registry.overview import overview, overview_json, render_overview

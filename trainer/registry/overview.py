@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from configs import InputError
-from trainer.metrics.formatting import fit
+from configs.terminal.plain_text import fit
 from trainer.metrics.results import Comparison
 from trainer.metrics.task_metrics import UNDEFINED
 from trainer.registry.decision import Decision

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from configs.section import Section
-from trainer.metrics.formatting import METRIC_TITLES, fit, is_number
+from configs.terminal.plain_text import fit
+from trainer.metrics.formatting import METRIC_TITLES, is_number
 from trainer.metrics.results import TaskComparisons
 from trainer.metrics.score_shift import TOP, shift_figures
 from trainer.registry.kernel_registry import KernelStore, StoredKernel

@@ -1,6 +1,6 @@
 """The report's section on the data: what features and labels look like in each split."""
 
-from preprocessing.plain_text import printable
+from configs.terminal.plain_text import printable
 from preprocessing.profile.changes import change_lines
 from preprocessing.profile.data_profile import DataProfile, Description
 from preprocessing.profile.tables import (

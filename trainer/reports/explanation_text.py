@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from configs.prediction.score import SCORE
+from configs.terminal.plain_text import fit, page_width, wrap
 from trainer.metrics.decidable import in_words
 from trainer.metrics.explanation_results import (
     ExplainedRow,
@@ -15,11 +16,10 @@ from trainer.metrics.explanation_results import (
     RequestExplanation,
     SliceImportance,
 )
-from trainer.metrics.formatting import POINTS, align
+from trainer.metrics.formatting import POINTS
 from trainer.metrics.results import Pair
 from trainer.reports.text_table import show_difference, show_name, show_pair
 
-_WIDTH = 80
 _INDENT = "  "
 _MOST_INPUTS = 3
 """That are named of each domain."""
@@ -42,7 +42,7 @@ def render_importance(result: Importance) -> str:
     lines += [line for name, found in result.domains.items() for line in _domain(name, found)]
     lines += ["", *_wrap(describe_experts(result))]
     for name, gate in (result.experts or {}).items():
-        lines += ["", f"{show_name(name)}:", *align(gate_cells(gate))]
+        lines += ["", f"{show_name(name)}:", *_fit(gate_cells(gate))]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -130,7 +130,7 @@ def _of_task(result: Importance, task: str) -> list[str]:
         shown = [show_loss(cell.backbone), show_loss(cell.kernel)]
         unread = ["not read when served", ""]
         rows.append([name, *(shown if result.inputs[name].read else unread)])
-    return [f"{task.upper()}-AUC: {pair} (backbone -> auto)", *align(rows)]
+    return [f"{task.upper()}-AUC: {pair} (backbone -> auto)", *_fit(rows)]
 
 
 def _domain(name: str, found: SliceImportance) -> list[str]:
@@ -156,7 +156,7 @@ def _row(row: ExplainedRow) -> list[str]:
         moved = [_pair(one.effects[name], "+") for name in outputs]
         table.append([_INDENT + one.input, _short(one.value), *moved])
     lines = _wrap(f"row {row.row} ({show_name(row.served_domain)}): {predicted}", _INDENT)
-    lines += align(table)
+    lines += _fit(table)
     missing = [one.input for one in row.inputs if one.missing]
     more = len(present) - _MOST_EFFECTS
     lines += _indented(f"and {more} that move it less (--json has all)") if more > 0 else []
@@ -178,14 +178,12 @@ def _weights(weights: Sequence[float]) -> list[str]:
 
 
 def _indented(text: str) -> list[str]:
-    return textwrap.wrap(
-        text,
-        _WIDTH,
-        initial_indent=_INDENT * 2,
-        subsequent_indent=_INDENT * 3,
-        break_on_hyphens=False,
-    )
+    return _wrap(_INDENT * 2 + text, _INDENT * 3)
 
 
 def _wrap(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return wrap(text, indent, page_width())
+
+
+def _fit(rows: Sequence[Sequence[str]]) -> list[str]:
+    return fit(rows, width=page_width())

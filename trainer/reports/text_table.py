@@ -2,14 +2,13 @@
 and the report both show. AUC differences are shown in points, that is x 100.
 """
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.domains import ALL
-from preprocessing.plain_text import printable
+from configs.terminal.plain_text import fit, page_width, printable, rows_fitted, wrap
 from trainer.metrics.decidable import in_words
-from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, align, is_number
+from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, is_number
 from trainer.metrics.results import (
     Comparison,
     DomainComparison,
@@ -24,13 +23,12 @@ from trainer.metrics.results import (
 )
 from trainer.metrics.task_metrics import EVERY_METRIC, UNDEFINED
 
-_WIDTH = 80
 _INDENT = "  "
 _MOST_SCORES = 4
 
 
 def render_table(result: EvaluationResult) -> str:
-    """The table that ``evaluate`` prints, at most 80 columns wide: of each domain what it is and
+    """The table that ``evaluate`` prints, as wide as a page: of each domain what it is and
     what answers it, and a line for each target over all rows.
     """
     lines = [
@@ -48,12 +46,12 @@ def render_table(result: EvaluationResult) -> str:
     lines += _wrap(f"overall: every row under {describe_auto(result)} (auto)")
     if result.rows is not None:
         lines += _wrap(count_outcomes(result.rows, result.positives, tuple(result.overall)))
-    lines += align(overall_cells(result))
+    lines += _fit(overall_cells(result))
     if cells := order_cells(result):
-        lines += ["", *align(cells)]
+        lines += ["", *_fit(cells)]
     if result.page:
         title = f"{describe_pages(result.page)}, auto"
-        lines += ["", *_wrap(title), *align(page_cells(result.page))]
+        lines += ["", *_wrap(title), *_fit(page_cells(result.page))]
     for column, values in (result.segments or {}).items():
         about = {
             name: f"{column}={name}: {count_outcomes(found.rows, found.positives, result.ranked)}"
@@ -270,7 +268,11 @@ def _signed(difference: float, metric: str) -> str:
 
 
 def _wrap(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, _WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    return wrap(text, indent, page_width())
+
+
+def _fit(rows: Sequence[Sequence[str]]) -> list[str]:
+    return fit(rows, width=page_width())
 
 
 def _of_all(mean: MeanGain) -> str:
@@ -290,7 +292,7 @@ def _gain_lines(
     """Titles, and of each domain or segment what ``about`` says of it, a line for each target over
     all rows that is decidable there, and one for the others.
     """
-    table, owners = [["", "task", "backbone -> kernel", "over backbone", "over all"]], []
+    table, owners = [[f"{_INDENT}task", "backbone -> kernel", "over backbone", "over all"]], []
     few: dict[str, list[str]] = {name: [] for name in found}
     for name, of in found.items():
         for task in result.ranked:
@@ -299,14 +301,16 @@ def _gain_lines(
                 continue
             cell = of.tasks[task]["auc"]
             gains = [show_gain(cell, "auc"), show_gain_over_all(cell, "auc")]
-            table.append(["", task.upper(), show_pair(cell), *gains])
+            table.append([_INDENT + task.upper(), show_pair(cell), *gains])
             owners.append(name)
-    header, *rows = align(table if result.has_all else [cells[:-1] for cells in table])
-    lines = [header]
+    shown = table if result.has_all else [cells[:-1] for cells in table]
+    header, *rows = rows_fitted(shown, page_width())
+    lines = [*header]
     for name in found:
         lines += _wrap(show_name(about[name]), _INDENT * 2)
-        lines += [row for owner, row in zip(owners, rows, strict=True) if owner == name]
-        lines += [_INDENT + line for line in textwrap.wrap("; ".join(few[name]), _WIDTH - 2)]
+        for owner, row in zip(owners, rows, strict=True):
+            lines += row if owner == name else []
+        lines += _wrap(_INDENT + "; ".join(few[name]), _INDENT) if few[name] else []
     return lines
 
 
@@ -328,7 +332,7 @@ def _mean_lines(result: EvaluationResult) -> list[str]:
     for task, mean in means.items():
         gains = [show_gain(mean, "auc"), show_gain_over_all(mean, "auc")]
         rows.append([task.upper(), *gains, f"{_of_all(mean)}{_off(mean)}"])
-    lines = align(rows if result.has_all else [[*cells[:2], cells[3]] for cells in rows])
+    lines = _fit(rows if result.has_all else [[*cells[:2], cells[3]] for cells in rows])
     if any(mean.undecided for mean in means.values()):
-        lines.append("2 of 3: in 2 domains of 3 the task is decidable")
+        lines += _wrap("2 of 3: in 2 domains of 3 the task is decidable")
     return lines

@@ -10,6 +10,7 @@ from configs import Experiment, InputError
 from configs.digests.sealed_json import write_sealed
 from configs.errors import first_names
 from configs.files import atomic_directory, check_no_pattern, delete, write_json
+from configs.operations.growth import refuse_progressive
 from configs.section import differing_settings
 from configs.training import Teaching
 from trainer.ancestry.ancestor import Ancestor
@@ -87,11 +88,7 @@ def experiment_onward(experiment: Experiment) -> Experiment:
     ``InputError`` where they say what such a one cannot do.
     """
     growth, settings = experiment.growth, experiment.pretrain
-    if settings.progressive:
-        raise InputError(
-            "pretrain.progressive: fills rows of tables that the window has not taught, and --from"
-            " begins with taught ones; expected one of the two"
-        )
+    refuse_progressive(settings.progressive, "--from")
     own = {
         "epochs": growth.epochs,
         "learning_rate": growth.rate * settings.learning_rate,
@@ -100,35 +97,48 @@ def experiment_onward(experiment: Experiment) -> Experiment:
     return experiment.model_copy(update={"pretrain": settings.model_copy(update=own)})
 
 
-def holds_origin(job: Job, older: Job | None) -> bool:
+def holds_origin(job: Job) -> bool:
     """Whether a job holds all that it needs of the backbone that it went on from, as it does from
-    its first checkpoint on: then that one's job may be gone, and need not be named. Says so.
+    its first checkpoint on: then that one's job may be gone, and need not be named.
+    """
+    return job.ancestor() is not None and job.goes_on_alone
+
+
+def check_older(job: Job, older: Job | None) -> None:
+    """Refuses a job as what another one goes on from.
 
     Args:
       job: that is trained.
       older: that ``--from`` names; None where it names none.
 
     Raises:
-      InputError: the two are one, or the older one's backbone is not that which the job began with.
+      InputError: the two are one, or ``job`` holds what it went on from, and the older one's
+        finished backbone is another.
     """
-    if older and older.folder.resolve() == job.folder.resolve():
+    if older is None:
+        return
+    if older.folder.resolve() == job.folder.resolve():
         raise InputError(
             f"--from: {older.folder}: is the job that is trained; expected another --job-dir"
         )
-    record = job.ancestor()
-    if record is None or not job.goes_on_alone:
-        return False
-    if older is None:
-        print(f"{job.folder}: {describe_ancestor(record)}", file=sys.stderr)
-    elif not older.finished:
-        print(
-            f"note: --from: {older.folder}: no finished backbone is there; {job.folder} holds what"
-            f" it needs of the one that it began with: it {describe_ancestor(record)}",
-            file=sys.stderr,
-        )
-    else:
+    if holds_origin(job) and older.finished:
         _check_ancestor(job, Ancestor(older, older.experiment(), {}))
-    return True
+
+
+def say_origin(job: Job, older: Job | None) -> None:
+    """Says of a job that holds what it went on from what that was, where the older one is not there
+    to say it.
+    """
+    if older and older.finished:
+        return
+    origin = describe_ancestor(job.ancestor() or {})
+    about = f"{job.folder}: {origin}"
+    if older:
+        about = (
+            f"note: --from: {older.folder}: no finished backbone is there; {job.folder} holds what"
+            f" it needs of the one that it began with: it {origin}"
+        )
+    print(about, file=sys.stderr)
 
 
 def open_ancestor(experiment: Experiment, dataset: Dataset, older: Job | None) -> Ancestor | None:
@@ -170,8 +180,8 @@ def claim(
     holds: bool = False,
 ) -> None:
     """Writes down what is trained in this job directory, by whom it is taught, and from which
-    backbone it goes on, or checks that it is the same; not which backbone where ``holds_origin``
-    has said that the job ``holds`` it.
+    backbone it goes on, or checks that it is the same; not which backbone where the job ``holds``
+    it, as ``holds_origin`` says.
     """
     path = job.backbone / "experiment.json"
     ours = experiment.model_dump(mode="json")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from trainer.metrics.formatting import fit
+from configs.terminal.plain_text import fit
 from trainer.registry.decision import Decision
 from trainer.registry.kernel_manifest import KernelRecord
 from trainer.registry.overview import auc_figure, gain_cell

@@ -37,12 +37,14 @@ from trainer.reports.text_table import describe_teacher
 from trainer.training.backbone_step import Learner
 from trainer.training.checkpoints import Checkpoints, RunState, check_rows, rows_of
 from trainer.training.claim import (
+    check_older,
     claim,
     experiment_onward,
     experiment_taught,
     holds_origin,
     open_ancestor,
     open_teacher,
+    say_origin,
 )
 from trainer.training.early_stopping import EarlyStopping
 from trainer.training.intercepts import A_FEW_ROWS, set_intercepts
@@ -112,7 +114,11 @@ def pretrain(
             " one of them"
         )
     first = not workers.rank
-    holds = first and holds_origin(job, older)
+    holds = first and holds_origin(job)
+    if first:
+        check_older(job, older)
+    if holds:
+        say_origin(job, older)
     onward = bool(told(workers, "onward" if holds or older else ""))
     experiment = experiment_taught(experiment, taught)
     experiment = experiment_onward(experiment) if onward else experiment

@@ -9,11 +9,11 @@ from typing import Any
 
 import yaml
 
-from trainer.metrics.formatting import POINTS, fit
+from configs.terminal.plain_text import fit, page_width, wrap
+from trainer.metrics.formatting import POINTS
 from trainer.tuning.results import Trial, TuneResult
 from trainer.tuning.search_space import flags_of
 
-_WIDTH = 80
 _LONGEST = 40
 """Letters of a setting in the table."""
 _POINTS = " points"
@@ -24,7 +24,7 @@ def render_summary(result: TuneResult, folder: Path) -> str:
     """The table of trials, which was best, what that is worth, and its settings as flags and as
     YAML.
     """
-    lines = [*_wrap(describe_search(result)), "", *fit(trial_cells(result), _COUNTS, _WIDTH)]
+    lines = [*_wrap(describe_search(result)), "", *fit(trial_cells(result), _COUNTS, page_width())]
     lines += ["", *_wrap(describe_best(result))]
     for trial in result.trials:
         if trial.reason:
@@ -184,4 +184,4 @@ def _short(text: str) -> str:
 
 
 def _wrap(text: str) -> list[str]:
-    return textwrap.wrap(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
+    return wrap(text, "", page_width())

@@ -1,6 +1,13 @@
 """What ends a strict build beside MkDocs's own warnings, and what is made of a page's HTML."""
 
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import unquote, urljoin, urlsplit
 
 import pytest
 
@@ -10,6 +17,7 @@ from docs.generate.hooks import (
     on_page_markdown,
     stumbling_blocks,
 )
+from tests.conftest import ROOT
 
 NOWHERE = cast(Any, None)
 
@@ -34,6 +42,7 @@ def test_what_is_fetched_from_elsewhere_is_found() -> None:
     assert foreign_addresses(f'<link rel="stylesheet" href="{foreign}">') == [foreign]
     assert foreign_addresses(f'<script defer src="{foreign}"></script>') == [foreign]
     assert foreign_addresses('<img alt="x" src="//b.example/c.png">') == ["//b.example/c.png"]
+    assert foreign_addresses(f'<link rel="canonical" href="{foreign}">') == []
     assert foreign_addresses(f'<a href="{foreign}">a link to follow</a>') == []
     assert foreign_addresses('<script src="assets/a.js"></script><img src="a.svg">') == []
 
@@ -54,3 +63,46 @@ def test_pictures_follow_the_site_s_own_switch() -> None:
     assert "<picture" not in html
     for mode in ("light", "dark"):
         assert f'<img alt="words" src="a-{mode}.svg#only-{mode}" width="440">' in html
+
+
+@pytest.mark.parametrize(
+    ("said", "served", "missing"),
+    [
+        ("", "file:///home/site/", "404.html"),
+        ("", "https://docs.example/some/where/", "nothing.html"),
+        ("https://docs.example/some/where/", "https://docs.example/some/where/", "a/b/c.html"),
+    ],
+)
+def test_the_page_for_missing_addresses_finds_all_that_it_needs(
+    said: str, served: str, missing: str, tmp_path: Path
+) -> None:
+    pages = tmp_path / "docs"
+    (pages / "assets").mkdir(parents=True)
+    (pages / "index.md").write_text("# A page\n", encoding="utf-8")
+    for name in ("iframe-worker.js", "site.css"):
+        (pages / "assets" / name).touch()
+    settings = {
+        "INHERIT": str(ROOT / "mkdocs.yml"),
+        "docs_dir": str(pages),
+        "site_dir": str(tmp_path / "site"),
+        "hooks": [str(ROOT / "docs" / "generate" / "hooks.py")],
+        "nav": [{"A page": "index.md"}],
+        "plugins": ["offline"],
+    }
+    (tmp_path / "mkdocs.yml").write_text(json.dumps(settings), encoding="utf-8")
+    subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--quiet", "-f", str(tmp_path / "mkdocs.yml")],
+        cwd=ROOT,
+        env={**os.environ, "SITE_URL": said, "NO_MKDOCS_2_WARNING": "1"},
+        check=True,
+    )
+    page = (tmp_path / "site" / "404.html").read_text(encoding="utf-8")
+    needed = [
+        urlsplit(urljoin(served + missing, address))
+        for address in re.findall(r'\s(?:href|src)="([^"#]+)"', page)
+    ]
+    assert len(needed) > 5
+    folder = urlsplit(served).path
+    for address in (one for one in needed if one.netloc == urlsplit(served).netloc):
+        assert address.path.startswith(folder)
+        assert (tmp_path / "site" / unquote(address.path.removeprefix(folder))).exists()

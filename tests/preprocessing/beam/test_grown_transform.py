@@ -1,5 +1,6 @@
 """``--grow``: the vocabularies of another dataset get the values of new days."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,8 @@ def test_what_cannot_be_grown_is_refused_in_one_line(fitted: Path, tmp_path: Pat
     assert refusal(tmp_path).startswith(f"--grow: {tmp_path}: neither a job")
     assert "--grow" in refusal(fitted, "features.price.log1p=false")
     assert "the pretrain split has no sound row" in refusal(fitted)
+    both = "pretrain.progressive: .*, and --grow is for a backbone that begins with taught ones"
+    assert re.match(both, refusal(fitted, "pretrain.progressive=true"))
     same = Job(experiment(), str(logs), str(fitted), IN_PROCESS, grow=str(fitted))
     with pytest.raises(InputError, match="--grow and --output are the same folder"):
         same.run()

@@ -103,6 +103,21 @@ def test_scores_must_be_on_both_sides() -> None:
         Paired("ctcvr").add(["a"], answers(0.5), answers(0.5))
 
 
+@pytest.mark.parametrize("width", [60, 80])
+def test_the_table_fits_the_terminal(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    paired = Paired("ctr")
+    for row in ("requests/a.jsonl:1", "requests/a.jsonl:2"):
+        paired.add([row, f"{row}0"], answers(0.5, 0.25), answers(0.125, 0.75, domain="scene=home"))
+    figures = {"versions": [[1], [2]], **paired.figures(resamples=10)}
+    monkeypatch.setenv("COLUMNS", str(width))
+    narrow = compare.text(figures)
+    assert all(len(line) <= width for line in narrow.splitlines())
+    monkeypatch.setenv("COLUMNS", "1000")
+    wide = compare.text(figures)
+    assert set(narrow.split()) == set(wide.split())
+    assert "score     first     other  difference  " in wide
+
+
 # ---- the command
 
 

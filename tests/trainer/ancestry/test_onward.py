@@ -251,7 +251,7 @@ def test_what_cannot_be_carried_over_is_refused_in_one_line(
     new = tmp_path / "new"
     experts = "other settings: backbone.experts (2, received 3);"
     refused(later("backbone.experts=3"), grown_dir, job_dir, new, experts)
-    both = "and --from begins with taught ones; expected one of the two"
+    both = "and --from is for a backbone that begins with taught ones; leave one of the two out"
     refused(later("pretrain.progressive=true"), grown_dir, job_dir, new, both)
     alien = f"run python -m preprocessing.task with --grow {onward_job.folder}"
     refused(variant(), dataset_dir, onward_job.folder, new, alien)

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import pytest
 
+from benchmarks.reliability.listening import free_addresses
 from configs import InputError
 from tests.trainer.conftest import one_line
-from tests.trainer.distribution.two_workers import free_addresses
 from trainer.distribution.cluster import Cluster
 from trainer.distribution.rendezvous import difference, meet
 

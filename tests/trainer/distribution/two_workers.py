@@ -4,12 +4,11 @@ killed at a step.
 
 import json
 import os
-import socket
 import subprocess
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.reliability.listening import free_addresses
 from tests.conftest import QUICKSTART, ROOT, SMALL
 
 SETTINGS = (*SMALL, "pretrain.epochs=1", "pretrain.learning_rate=0.001")
@@ -19,6 +18,7 @@ sums.
 _CHILD = """
 import hashlib, os, signal, sys
 import trainer
+from benchmarks.reliability.listening import free_addresses
 from configs.cli import run
 from trainer import task
 from trainer.training import checkpoints, optimizers, pretrain
@@ -42,13 +42,6 @@ pretrain._Run.train, pretrain._Run._checkpoint = train_and_say, save_and_die
 run(task.main)
 """
 _PATIENCE = 300.0
-
-
-def free_addresses(count: int) -> list[str]:
-    """Addresses on this machine whose ports nobody has."""
-    with ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [f"127.0.0.1:{listener.getsockname()[1]}" for listener in taken]
 
 
 def environment(addresses: list[str], rank: int) -> dict[str, str]:

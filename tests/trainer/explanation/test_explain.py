@@ -100,13 +100,17 @@ def test_files_hold_what_was_found(result: Importance, output: Path) -> None:
     assert "default-src 'none'" in page
 
 
-def test_the_text_names_every_input_domain_and_expert(result: Importance) -> None:
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_the_text_names_every_input_domain_and_expert(
+    result: Importance, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
     text = render_importance(result)
     for name in (*result.inputs, *result.domains, "cvr_gate"):
         assert name in text
     assert "not read when served" in text
     assert "(mean of 2 permutations)" in text.replace("\n", " ")
-    assert all(len(line) <= 80 for line in text.splitlines())
+    assert all(len(line) <= min(width, 80) for line in text.splitlines())
 
 
 def test_a_body_without_gates_says_so(result: Importance) -> None:

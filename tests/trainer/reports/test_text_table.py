@@ -1,12 +1,14 @@
-"""The table that ``evaluate`` prints: every figure, within 80 columns."""
+"""The table that ``evaluate`` prints: every figure, within 80 columns or the terminal's."""
 
 import re
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.reports.made_results import (
+    TASKS,
     UNDEFINED,
     cell,
     domain,
@@ -165,6 +167,17 @@ def test_thirty_domains_fit_a_terminal(result):
     assert list(blocks(text)) == names
 
 
+def test_a_narrow_terminal_has_every_figure_too(result, monkeypatch):
+    wide = Counter(table(result).split())
+    monkeypatch.setenv("COLUMNS", "60")
+    again = {"task", "metric", "served", "by", *(name.upper() for name in TASKS)}
+    narrow = Counter(table(result).split())
+    assert wide <= narrow
+    assert narrow - wide
+    sides = {"CTR", "backbone", "all", "auto", "best", "reachable", "NDCG", "MRR", "recall", "GAUC"}
+    assert set(narrow - wide) <= again | sides
+
+
 gains = st.floats(-0.99, 0.99)
 
 
@@ -173,8 +186,9 @@ gains = st.floats(-0.99, 0.99)
     st.text("test", min_size=1, max_size=64),
     st.integers(0, 999_999_999),
     st.tuples(gains, gains, gains),
+    st.sampled_from((60, 80, 200)),
 )
-def test_every_line_fits_a_terminal_whatever_is_in_it(name, split, rows, gain):
+def test_every_line_fits_a_terminal_whatever_is_in_it(name, split, rows, gain, width):
     result = make_result()
     long = domain(rows, False, 0.01, 0.02)
     delta, low, high = gain
@@ -182,8 +196,10 @@ def test_every_line_fits_a_terminal_whatever_is_in_it(name, split, rows, gain):
         {"backbone": 0.5, "kernel": 0.5, "delta": delta, "ci95": [low, high]}, delta
     )
     result["domains"][name], result["split"] = long, split
-    text = table(result)
-    assert max(map(len, text.splitlines())) <= 80
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        text = table(result)
+    assert max(map(len, text.splitlines())) <= min(width, 80)
     assert f"{rows:,} rows" in " ".join(text.split())
     assert all(letter.isprintable() for letter in text.replace("\n", ""))
 

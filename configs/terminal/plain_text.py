@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Container, Iterator, Sequence
 
 _UNLIMITED = 1 << 20
+_PAGE = 80
 _LEAST_WORDS = 20
 """Characters that a column of words is given at least."""
 
@@ -29,6 +30,11 @@ def terminal_width() -> int:
     what is printed goes elsewhere, so that a program reads a row as one line.
     """
     return shutil.get_terminal_size((_UNLIMITED, 24)).columns
+
+
+def page_width() -> int:
+    """Characters of a line of a longer text: the terminal's, and 80 where it is wider."""
+    return min(_PAGE, terminal_width())
 
 
 def fit(
@@ -95,6 +101,21 @@ def side_by_side(
             places = [0]
         places.append(place)
     yield places
+
+
+def rows_fitted(rows: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """Of each row its lines: one, and others below it with the columns for which there is no room,
+    beside the first one again. For tables between whose rows other lines stand.
+
+    Args:
+      rows: cells, titles first.
+      width: characters of a line.
+    """
+    parts = [
+        align([[row[place] for place in places] for row in rows])
+        for places in side_by_side(rows, width)
+    ]
+    return [list(lines) for lines in zip(*parts, strict=True)]
 
 
 def _wrapped(row: Sequence[str], width: int) -> Iterator[list[str]]:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.plain_text import align, fit, terminal_width, wrap
+from configs.terminal.plain_text import align, fit, page_width, rows_fitted, terminal_width, wrap
 
 WIDTHS = st.integers(40, 120)
 CELLS = st.text("abc+-.,[]0189", max_size=16)
@@ -51,6 +51,17 @@ def test_a_table_that_fits_is_aligned_as_ever(rows: list[list[str]]) -> None:
     assert fit(rows, width=max(40, *map(len, align(rows)))) == lines
 
 
+@given(tables(), st.integers(60, 120))
+def test_rows_keep_their_figures_beside_their_names(rows: list[list[str]], width: int) -> None:
+    rows = [row[:-1] or row for row in rows]
+    shown = rows_fitted(rows, width)
+    assert all(len(line) <= width for lines in shown for line in lines)
+    assert len({len(lines) for lines in shown}) == 1
+    for row, lines in zip(rows, shown, strict=True):
+        assert all(line.startswith(row[0]) for line in lines)
+        assert Counter(" ".join(row).split()) <= Counter(" ".join(lines).split())
+
+
 @given(WORDS.map(lambda text: f"  {text}x"), WIDTHS)
 def test_a_sentence_is_wrapped_and_keeps_its_words(text: str, width: int) -> None:
     lines = wrap(text, "      ", width)
@@ -64,9 +75,10 @@ def test_the_width_is_that_of_the_environment_or_none_at_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("COLUMNS", "71")
-    assert terminal_width() == 71
+    assert terminal_width() == page_width() == 71
     monkeypatch.delenv("COLUMNS")
     read, write = os.pipe()
     with os.fdopen(read, "rb"), os.fdopen(write, "w") as piped:
         monkeypatch.setattr(sys, "__stdout__", piped)
         assert terminal_width() > 10_000  # a program reads a row as one line
+        assert page_width() == 80

@@ -1,18 +1,21 @@
-"""Help fits a terminal of 80 columns and names the program as it was called; what is said after a
-bar has a line of its own.
+"""Help fits the terminal, breaks no word, and names the program as it was called; what is said
+after a bar has a line of its own.
 """
 
 import argparse
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from configs.cli import CommandParser, call_as, run
+from configs.cli import CommandParser, run
 from configs.errors import InputError
 from configs.progress import tracked
-from serving.server.flags import arguments_of
+from configs.terminal.help import call_as
+from domain_kernels.command import COMMANDS, command
 from trainer.task import _parser as trainer_parser
 
 DESCRIPTION = """``python -m x``: a sentence that is written in two lines, which are together longer
@@ -38,22 +41,49 @@ def with_those_below(parser: argparse.ArgumentParser) -> Iterator[argparse.Argum
                 yield from with_those_below(below)
 
 
-def wide(text: str) -> list[str]:
-    return [line for line in text.splitlines() if len(line) > 80]
+def assert_fits(shown: Callable[[], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is shown has no line that is wider than a terminal, and in each the same words."""
+    said = {}
+    for width in (10_000, 80, 60):
+        monkeypatch.setenv("COLUMNS", str(width))
+        said[width] = shown()
+        assert not [line for line in said[width].splitlines() if len(line) > width]
+    assert len({tuple(text.split()) for text in said.values()}) == 1
+    assert len(said[60].split()) > 4
 
 
-def test_no_line_of_the_trainers_help_is_wider_than_the_terminal() -> None:
-    helps = {one.prog: one.format_help() for one in with_those_below(trainer_parser())}
-    assert len(helps) > 10
-    assert not {name: lines for name, text in helps.items() if (lines := wide(text))}
+@pytest.mark.filterwarnings("ignore:.* found in sys.modules:RuntimeWarning")  # once more
+@pytest.mark.parametrize("name", ["", *COMMANDS])
+def test_every_commands_help_fits_the_terminal_and_breaks_no_word(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def shown() -> str:
+        monkeypatch.setattr(sys, "argv", ["domain-kernels"])
+        with pytest.raises(SystemExit) as end:
+            command([*([name] if name else []), "--help"])
+        assert end.value.code == 0
+        return capsys.readouterr().out
+
+    assert_fits(shown, monkeypatch)
 
 
-def test_no_line_of_the_servers_help_is_wider(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        arguments_of(["--help"])
-    said = capsys.readouterr().out
-    assert "--allow-version-labels-for-unavailable-models" in said
-    assert not wide(said)
+def test_so_does_that_of_every_command_of_the_trainer(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsers = {one.prog: one for one in with_those_below(trainer_parser())}
+    assert len(parsers) > 10
+    for parser in parsers.values():
+        assert_fits(parser.format_help, monkeypatch)
+
+
+WORDS = st.text("abc-/.", min_size=1, max_size=50)
+
+
+@given(st.lists(WORDS.map("--x{}".format), max_size=5, unique=True), st.lists(WORDS), WORDS)
+def test_so_does_any_help(flags: list[str], words: list[str], metavar: str) -> None:
+    parser = CommandParser(prog="python -m x", description=" ".join(words))
+    for flag in flags:
+        parser.add_argument(flag, metavar=metavar, dest="x", help=" ".join(words))
+    with pytest.MonkeyPatch.context() as patch:
+        assert_fits(parser.format_help, patch)
 
 
 def test_paragraphs_and_lists_are_filled_as_they_are_written() -> None:

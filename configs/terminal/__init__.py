@@ -1,0 +1,1 @@
+"""What a terminal shows: text, tables and help that fit its width."""
