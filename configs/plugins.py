@@ -71,8 +71,8 @@ def answering_for(point: EntryPoint, where: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise InputError(
-            f"{where}: {_named(point)} ({point.value}) fails{_place(point, error)}: {_said(error)}; mend it, or"
-            " choose another"
+            f"{where}: {_named(point)} ({point.value}) fails{_place(point, error)}: {_said(error)};"
+            " mend it, or choose another"
         ) from error
 
 
