@@ -65,6 +65,15 @@ def open_teacher(
     return teacher
 
 
+def check_may_be_taught(job: Job) -> None:
+    """Raises ``InputError`` where a teacher is named for a backbone that went on from another."""
+    if record := job.ancestor():
+        raise InputError(
+            f"--teacher: the backbone of {job.folder} {describe_ancestor(record)}; what goes on"
+            " learns from labels alone: leave --teacher out, or choose another --job-dir"
+        )
+
+
 def _check_teacher(job: Job, teacher: Teacher | None) -> None:
     """Raises ``InputError`` where a job was begun under another teacher."""
     theirs, ours = job.teacher(), teacher.record if teacher else None

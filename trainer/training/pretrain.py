@@ -38,6 +38,7 @@ from trainer.reports.text_table import describe_teacher
 from trainer.training.backbone_step import Learner
 from trainer.training.checkpoints import Checkpoints, RunState, check_rows, rows_of
 from trainer.training.claim import (
+    check_may_be_taught,
     claim,
     experiment_onward,
     experiment_taught,
@@ -114,6 +115,8 @@ def pretrain(
             " one of them"
         )
     first = not workers.rank
+    if first and taught:
+        check_may_be_taught(job)
     holds = first and holds_origin(job, older)
     onward = bool(told(workers, "onward" if holds or older else ""))
     experiment = experiment_taught(experiment, taught)
