@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from configs.errors import ConfigError
 from configs.features import BROKEN, FEATURE_KINDS
+from configs.plugins import FEATURES, not_installed
 from configs.schema import Data, Experiment
 from configs.windows.relative import relative_moments
 
@@ -189,8 +190,8 @@ def _describe(item: Any) -> str:
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "union_tag_not_found":
         return f"{'.'.join(keys)}: no 'kind'; expected one of {', '.join(FEATURE_KINDS)}"
-    if item["type"] == "union_tag_invalid" and BROKEN:
-        message = f"{message} ({'; '.join(BROKEN)})"
+    if item["type"] == "union_tag_invalid":
+        message += f" ({'; '.join(BROKEN)})" if BROKEN else f" {not_installed(FEATURES)}"
     if not message[:2].isupper():  # YAML stays YAML
         message = message[:1].lower() + message[1:]
     received = item["input"]

@@ -2,11 +2,14 @@
 a log file holds no control characters.
 """
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
 from contextlib import AbstractContextManager
-from types import TracebackType
+from threading import current_thread, main_thread
+from types import FrameType, TracebackType
 from typing import Any, Protocol, TypeVar, cast
 
 SECONDS = 10.0
@@ -82,7 +85,9 @@ def progress_bar(
         return Lines(title, total, unit, done)
     from tqdm import tqdm
 
+    _end_bars_when_killed()
     bar: Any = tqdm(
+        leave=None,  # a bar inside another one goes when it ends: its line is the other's then
         total=total,
         initial=done,
         desc=title,
@@ -103,6 +108,24 @@ def end_bars() -> None:
 
         for bar in list(getattr(tqdm, "_instances", ())):
             bar.close()
+
+
+def _end_bars_when_killed() -> None:
+    """Has SIGTERM end the lines of bars before it ends the process, as it does without bars; not
+    where somebody else has taken the signal.
+    """
+    if current_thread() is not main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        return
+    drawn_by = os.getpid()
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if os.getpid() == drawn_by:  # a forked worker draws none
+            bars = len(getattr(sys.modules["tqdm"].tqdm, "_instances", ()))
+            os.write(2, b"\n" * bars)  # below the last of them; no lock is waited for
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def tracked(title: str, items: Iterable[Item], unit: str) -> Iterator[Item]:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from configs.calls.argument_types import checks_arguments
 from configs.consistency import (
     check_body_topics,
     check_columns,
@@ -252,6 +253,7 @@ class Experiment(Section):
     simulation: Simulation | None = None
 
     @classmethod
+    @checks_arguments
     def load(cls, path: str | PathLike[str], overrides: str | Iterable[str] = ()) -> "Experiment":
         """Reads an experiment from a file, as every command does.
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from configs.errors import did_you_mean
-from configs.plugins import BODIES, installed
+from configs.plugins import BODIES, installed, not_installed
 from configs.section import Count, CountOrNone, Depth, Rate, SafeName, Section, Weight, Width
 
 Option = (
@@ -90,8 +90,7 @@ class Backbone(Section):
         known = [*BUILT_IN_BODIES, *installed(BODIES)]
         if body not in known:
             raise ValueError(
-                f"'{body}' is no body{did_you_mean(body, known)} (that of another package needs the"
-                f" package to be installed: entry point {BODIES})"
+                f"'{body}' is no body{did_you_mean(body, known)} {not_installed(BODIES)}"
             )
         return body
 

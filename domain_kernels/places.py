@@ -25,20 +25,22 @@ def find(module: str, name: str, places: Mapping[str, str]) -> Any:
 
 
 def with_words_of_python(step: Callable[..., Any], flags: Mapping[str, str]) -> Callable[..., Any]:
-    """A step whose errors name its arguments, where the step itself, which the command calls, names
-    flags.
+    """A step whose errors name its arguments, those of a wrong type among them, where the step
+    itself, which the command calls, names flags.
 
     Args:
       step: the function.
       flags: flags of its command that are called in another way than the argument.
     """
-    from configs.errors import in_words_of_python  # not before a step is asked for
+    from configs.calls.argument_types import check_arguments  # not before a step is asked for
+    from configs.errors import in_words_of_python
 
     names = inspect.signature(step).parameters
     arguments = {**{f"--{name.replace('_', '-')}": name for name in names}, **flags}
 
     @wraps(step)
     def call(*given: Any, **named: Any) -> Any:
+        check_arguments(step, given, named)
         with in_words_of_python(arguments):
             return step(*given, **named)
 

@@ -38,7 +38,7 @@ FLOORS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("plugins", "section"),
         ("digests",),
         ("files",),
-        ("asides",),
+        ("asides", "calls"),
         (
             "domain_names",
             "errors",

@@ -66,7 +66,13 @@ def read_sealed(
     Raises:
       InputError: the file is missing or damaged, or holds something else.
     """
-    content = unsealed(read_object(path, *keys), path, advice)
+    try:
+        found = read_object(path, *keys)
+    except InputError as error:
+        if not path.exists():  # the error says what to do
+            raise
+        raise InputError(f"{error}; {advice}") from None
+    content = unsealed(found, path, advice)
     if strange := content.keys() - {*keys, *optional}:
         raise InputError(f"{path}: damaged: unknown key {ascii(min(strange))[:100]}; {advice}")
     return content

@@ -1,10 +1,8 @@
 """Finds the log files, checks their headers, and cuts them into pieces of work."""
 
-import csv
 import fnmatch
 import glob
 import gzip
-import io
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -21,6 +19,7 @@ import pyarrow.parquet as pq
 from configs import Experiment, InputError
 from configs.schema import Truth
 from preprocessing import filesystem
+from preprocessing.logs.csv_rows import read_header
 from preprocessing.logs.schema import LogTable
 
 Format = Literal["parquet", "csv", "json"]
@@ -286,22 +285,11 @@ def _check_once(source: Source, names: list[str], needed: Iterable[str]) -> None
 
 def _has_rows(source: Source, start: bytes, table: LogTable) -> bool:
     """Whether a CSV file, of which this is the start, has any row. Raises ``InputError``."""
-    start = start.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
-    header, newline, rest = start.partition(b"\n")
-    if not start.strip():
+    names, rows_begin = read_header(start, source.path)
+    if not names:
         return False
-    if not header.strip():
-        raise InputError(
-            f"{source.path}: expected a header line of column names, received a line of blanks"
-        )
-    try:
-        names = next(csv.reader(io.StringIO(header.decode())))
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(
-            f"{source.path}: expected a header line of column names in UTF-8"
-        ) from None
     needed = table.read
     if needed.keys() - set(names):
         raise missing_columns_error(source.path, names, needed)
     _check_once(source, names, needed)
-    return bool(newline and rest.strip())
+    return bool(start[rows_begin:].strip())

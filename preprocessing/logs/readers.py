@@ -5,15 +5,16 @@ import itertools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pacsv
 import pyarrow.json as pajson
 
 from configs import Experiment
+from preprocessing.logs.broken_row import BrokenRow
+from preprocessing.logs.csv_rows import read_csv
 from preprocessing.logs.files import (
     UNREADABLE,
     Piece,
@@ -25,10 +26,6 @@ from preprocessing.logs.files import (
 )
 from preprocessing.logs.schema import ARROW_TYPES, Column, Kind, LogTable
 
-_CSV_BLOCK_BYTES = (
-    8 << 20
-)  # a row must fit; also what an unclosed quote may swallow before the file is refused
-
 NO_OBJECT = "json: expected one JSON object a line"
 
 _NOTHING = {type(None)}
@@ -37,17 +34,6 @@ _LISTS = ("strings", "numbers")
 
 RawColumn: TypeAlias = pa.Array | list[object]
 """A column as it came; a list of Python values where JSON mixes types."""
-
-
-class BrokenRow(NamedTuple):
-    """A row the format itself cannot read: number in the file, rule it broke, what was received,
-    its text.
-    """
-
-    row: int
-    rule: str
-    received: str | None
-    text: str
 
 
 @dataclass(frozen=True)
@@ -144,40 +130,22 @@ def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 
 def _read_csv(piece: Piece, table: LogTable) -> Iterator[RawBatch]:
-    """All columns as bytes: what they mean is for validation to say, and a bad byte must cost
-    its row, not its file.
-    """
     names = list(table.read)
     broken: list[BrokenRow] = []
 
-    def keep_broken(row: pacsv.InvalidRow) -> str:
-        # Counted from the header, which is row 1.
-        rule = f"csv: expected {row.expected_columns} columns"
-        broken.append(BrokenRow(row.number - 2, rule, f"{row.actual_columns}", row.text))
-        return "skip"
+    def sound(file: BinaryIO) -> Iterator[pa.RecordBatch]:
+        for block in read_csv(file, piece.source.path, names):
+            broken.extend(block.broken)
+            yield block.rows
 
     with open_text(piece.source) as file:
-        stream = pacsv.open_csv(
-            file,
-            read_options=pacsv.ReadOptions(use_threads=False, block_size=_CSV_BLOCK_BYTES),
-            parse_options=pacsv.ParseOptions(
-                newlines_in_values=True, invalid_row_handler=keep_broken
-            ),
-            convert_options=pacsv.ConvertOptions(
-                check_utf8=False,
-                column_types=dict.fromkeys(names, pa.binary()),
-                include_columns=names,
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        )
         first = number = told = 0
-        for batch in _cut(iter(stream), table.batch_rows):
-            # The stream reads ahead, so the numbers of all broken rows before these are known.
+        for batch in _cut(sound(file), table.batch_rows):
+            # Blocks are read ahead, so the numbers of all broken rows before these are known.
             gaps = np.array([row.row for row in broken], np.int64) - np.arange(len(broken))
-            sound = np.arange(first, first + batch.num_rows)
-            rows = sound + np.searchsorted(gaps, sound, side="right")
-            until = int(np.searchsorted(gaps, sound[-1], side="right"))
+            places = np.arange(first, first + batch.num_rows)
+            rows = places + np.searchsorted(gaps, places, side="right")
+            until = int(np.searchsorted(gaps, places[-1], side="right"))
             columns: dict[str, RawColumn] = {name: batch.column(name) for name in names}
             yield RawBatch(piece.source, number, rows, columns, tuple(broken[told:until]))
             first, number, told = first + batch.num_rows, number + 1, until

@@ -6,9 +6,10 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from configs.consistency import can_be_served
 from preprocessing.suggestion.columns import Columns, SampledColumn
 from preprocessing.suggestion.feature_lines import features, scalar, topics
-from preprocessing.suggestion.roles import Label, Roles
+from preprocessing.suggestion.roles import NOT_SERVED, Label, Roles
 from preprocessing.suggestion.windows import Windows
 
 _FEW_ROWS = 1_000_000
@@ -148,8 +149,11 @@ def _features(columns: Columns, roles: Roles) -> Iterator[str]:
         if name != column:
             settings = settings.replace("{", f"{{column: {scalar(column)}, ", 1)
         yield f"  {name}: {settings}{_note(columns[column])}"
-    parts = f"column: {scalar(roles.timestamp)}, parts: [hour, weekday], time_zone: UTC"
-    yield f"  time: {{kind: timestamp, side: context, {parts}}}  # give your own time zone"
+    if can_be_served(roles.timestamp):
+        parts = f"column: {scalar(roles.timestamp)}, parts: [hour, weekday], time_zone: UTC"
+        yield f"  time: {{kind: timestamp, side: context, {parts}}}  # give your own time zone"
+    else:
+        yield f"  # {scalar(roles.timestamp)}: {NOT_SERVED}"
     for column, reason in roles.left_out.items():
         if column != roles.timestamp:
             yield f"  # {scalar(column)}: {reason}"
@@ -170,11 +174,16 @@ def _note(column: SampledColumn) -> str:
 
 
 def _topics(columns: Columns, roles: Roles) -> Iterator[str]:
-    yield "topics:  # each value is a domain, which may have a kernel of its own"
+    lines = []
     for name, settings in topics(columns, roles).items():
         cut = f"column: {scalar(settings['column'])}, values: {scalar(settings['values'])}"
-        yield f"  {_safe(name, {'period'})}: {{{cut}}}"
-    yield f"  period: {{column: {scalar(roles.timestamp)}, time_zone: UTC, hours: {_HOURS}}}"
+        lines.append(f"  {_safe(name, {'period'})}: {{{cut}}}")
+    if can_be_served(roles.timestamp):
+        period = f"column: {scalar(roles.timestamp)}, time_zone: UTC, hours: {_HOURS}"
+        lines.append(f"  period: {{{period}}}")
+    empty = "" if lines else " {}"
+    yield f"topics:{empty}  # each value is a domain, which may have a kernel of its own"
+    yield from lines
 
 
 def _training(roles: Roles, rows: int) -> Iterator[str]:

@@ -6,7 +6,7 @@ made a feature unasked.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,7 +15,7 @@ from configs import InputError
 from configs.consistency import can_be_served
 from configs.errors import did_you_mean, first_names
 from preprocessing.auc import roc_auc
-from preprocessing.suggestion.columns import Columns, SampledColumn
+from preprocessing.suggestion.columns import Columns, Form, SampledColumn
 
 VARIES = 0.05
 """``SampledColumn.varies_within`` up to which a column is a property of the group (our choice)."""
@@ -25,6 +25,9 @@ _TELLS = 0.9
 
 _TOLERATED = 0.005
 """Share of a later label's positives that may lie outside the earlier label's."""
+
+NOT_SERVED = "its name cannot be that of a model's input; rename it in the logs"
+"""Why a column is no feature."""
 
 _MOST_TASKS = 4
 _FEWEST_POSITIVES = 50
@@ -51,6 +54,8 @@ _HAPPENED = (
     r"|collect|label|target|outcome|watch|view|play|install|sign_?up|cart|hate|reward|enter|book"
     r"|subscri|install|rating|response"
 )
+_IDS = rf"id$|key|code|number|{_USER[1]}|{_REQUEST[1]}|{_ITEM[1]}"
+"""What is called so may be a number of any size."""
 _POSITION = "^(position|pos|rank|slot)(_?in_?page)?$"
 _WEIGHT = "^(sample_?)?weight$"
 
@@ -128,21 +133,27 @@ def decide(columns: Columns, given: Given) -> Roles:
             f"--input: no file has a column {' or '.join(repr(name) for name in unknown)}"
             + (did_you_mean(unknown[0], columns) if len(unknown) == 1 else several)
         )
-    for name in given.labels:
-        if named.count(name) > 1:
-            raise InputError(f"--label {name}: is named twice; a label is nothing else")
+    _check_given(columns, given)
     rows = len(next(iter(columns.values())).codes)
-    timestamp = given.timestamp or _named(columns, _MOMENT, _may_be_moment)
+    taken = _known(*named)
+
+    def free(fits: Callable[[SampledColumn], bool]) -> Callable[[SampledColumn], bool]:
+        """Of columns that play no part yet: one that did two would be read in two ways."""
+        return lambda column: column.name not in taken and fits(column)
+
+    timestamp = given.timestamp or _moment(columns, taken)
+    taken |= _known(timestamp)
     user = given.user or _named(
-        columns, _USER, lambda column: _has_values(column) and column.distinct > 1
+        columns, _USER, free(lambda column: _has_values(column) and column.distinct > 1)
     )
-    request = given.request or _named(columns, _REQUEST, _has_values) or user
-    taken = {timestamp, user, request}
-    position = _named(columns, (_POSITION,), lambda column: column.name not in taken)
-    weight = _named(columns, (_WEIGHT,), lambda column: column.form == "number")
+    taken |= _known(user)
+    request = given.request or _named(columns, _REQUEST, free(_has_values)) or user
+    taken |= _known(request)
+    position = _named(columns, (_POSITION,), free(_has_values))
+    weight = _named(columns, (_WEIGHT,), free(_may_be_weight))
     within = columns[request] if request else None
     item = given.item or _item(columns, taken, within)
-    taken |= {item, position, weight}
+    taken |= _known(item, position, weight)
     happened = _happened(columns, taken, within, item)
     has_label = bool(given.labels or _named_as_happened(happened))
     if timestamp is None or user is None or request is None or not has_label:
@@ -153,6 +164,8 @@ def decide(columns: Columns, given: Given) -> Roles:
         if reason := _useless(column, rows):
             left_out[name] = reason
     left_out |= tell
+    if position in {*left_out, *others}:
+        position = None
     return Roles(
         timestamp,
         user,
@@ -176,6 +189,59 @@ def _named(
             if re.search(pattern, name.lower()) and fits(column):
                 return name
     return None
+
+
+def _known(*names: str | None) -> set[str]:
+    return {name for name in names if name}
+
+
+def _check_given(columns: Columns, given: Given) -> None:
+    """Raises ``InputError`` where a column is named for two parts, or cannot play its part."""
+    parts = {
+        "--timestamp": given.timestamp,
+        "--user": given.user,
+        "--request": given.request,
+        "--item": given.item,
+    }
+    named = [*given.labels, *parts.values()]
+    for name in given.labels:
+        if named.count(name) > 1:
+            raise InputError(f"--label {name}: is named twice; a label is nothing else")
+    flags: dict[str, str] = {}
+    for flag, column in ((flag, columns[name]) for flag, name in parts.items() if name):
+        # The rows of a user may be those that are ranked against each other.
+        other = flags.setdefault(column.name, flag)
+        if other != flag and (other, flag) != ("--user", "--request"):
+            raise InputError(f"{flag} {column.name}: is named for {other} too; expected another")
+        is_moment = flag == "--timestamp"
+        if not (_may_be_moment(column) if is_moment else _has_values(column)):
+            missing = f", and is missing in {column.missing:.1%}" if column.missing else ""
+            raise InputError(
+                f"{flag} {column.name}: expected a column of"
+                f" {'moments' if is_moment else 'texts or numbers'}, and a value in every row; it"
+                f" holds {', '.join(column.texts[:3]) or 'nothing'}{missing}"
+            )
+
+
+def _moment(columns: Columns, taken: Container[str | None]) -> str | None:
+    """The row's moment: by a name that says so, then by one that hints at it, where values are
+    moments, which a type or their text says, before seconds since 1970, which only numbers of that
+    size are; then by values alone.
+    """
+
+    def of(form: Form) -> Callable[[SampledColumn], bool]:
+        return lambda column: (
+            column.form == form and column.name not in taken and _may_be_moment(column)
+        )
+
+    exact, hint = _MOMENT
+    for pattern in (exact, hint):
+        if found := _named(columns, (pattern,), of("moment")) or _named(
+            columns, (pattern,), of("number")
+        ):
+            return found
+    no_id = rf"^(?!.*(?:{_IDS})).*$"
+    return _named(columns, ("",), of("moment")) or _named(columns, (no_id,), of("number"))
 
 
 def _not_found(
@@ -209,7 +275,14 @@ def _may_be_moment(column: SampledColumn) -> bool:
     return column.form == "moment"
 
 
-def _item(columns: Columns, taken: set[str | None], request: SampledColumn | None) -> str | None:
+def _may_be_weight(column: SampledColumn) -> bool:
+    numbers = column.filled
+    return (
+        column.form == "number" and not column.missing and bool(0 <= numbers.min() < numbers.max())
+    )
+
+
+def _item(columns: Columns, taken: set[str], request: SampledColumn | None) -> str | None:
     if request is None:
         return None
 
@@ -235,7 +308,7 @@ def _row_key(columns: Columns, request: str, item: str | None, rows: int) -> tup
 
 
 def _happened(
-    columns: Columns, taken: set[str | None], request: SampledColumn | None, item: str | None
+    columns: Columns, taken: set[str], request: SampledColumn | None, item: str | None
 ) -> list[str]:
     """Columns of 0 and 1 that may be labels; where no request is known, also those that are the
     same in all of one.
@@ -255,7 +328,7 @@ def _named_as_happened(happened: list[str]) -> list[str]:
 
 
 def _labels(
-    columns: Columns, given: tuple[str, ...], taken: set[str | None], happened: list[str]
+    columns: Columns, given: tuple[str, ...], taken: set[str], happened: list[str]
 ) -> tuple[tuple[Label, ...], tuple[str, ...], dict[str, str]]:
     """The labels in the order of their funnels, what else may be one, and why columns are left out
     for what happened.
@@ -269,6 +342,8 @@ def _labels(
             )
     wanted = list(given) or _tasks(_named_as_happened(happened), columns)
     ordered = _in_order([_after(name, wanted, columns) for name in wanted], columns)
+    if not ordered and not given:
+        raise InputError(_not_found("", "", columns, has_label=False))
     if not ordered:
         raise InputError(
             f"--label {wanted[0]}: it is missing in {columns[wanted[0]].missing:.1%} of the rows;"
@@ -346,7 +421,7 @@ def _tells(column: SampledColumn, label: SampledColumn) -> bool:
 
 def _useless(column: SampledColumn, rows: int) -> str:
     if not can_be_served(column.name):
-        return "its name cannot be that of a model's input; rename it in the logs"
+        return NOT_SERVED
     if not column.everywhere:
         return "not every file has it"
     if column.form == "nothing":

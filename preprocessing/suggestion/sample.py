@@ -5,15 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.csv as pacsv
 
 from configs import InputError
 from configs.schema import Data
+from preprocessing.logs.csv_rows import BLOCK_BYTES, read_csv, read_header
 from preprocessing.logs.files import (
     UNREADABLE,
     Source,
@@ -27,7 +26,6 @@ from preprocessing.validation.coercion import carrier_of, coerce
 from preprocessing.validation.scalar_coercion import Coerced
 
 _BATCH = 65_536
-_CSV_BLOCK_BYTES = 8 << 20
 
 _NULLS: tuple[str, ...] = Data.model_fields["null_values"].default
 
@@ -125,29 +123,12 @@ def _parquet(source: Source, only: str | None) -> Iterator[dict[str, RawColumn]]
 
 def _csv(source: Source, only: str | None) -> Iterator[dict[str, RawColumn]]:
     """All columns as bytes, as ``preprocessing.logs.readers`` has them."""
-
-    def opened(file: BinaryIO, **settings: Any) -> pacsv.CSVStreamingReader:
-        convert = pacsv.ConvertOptions(
-            check_utf8=False, null_values=[""], strings_can_be_null=True, **settings
-        )
-        parse = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
-        return pacsv.open_csv(file, pacsv.ReadOptions(block_size=_CSV_BLOCK_BYTES), parse, convert)
-
     with open_text(source) as file:
-        if not file.read(1):
-            return
-    with open_text(source) as file:
-        try:
-            names = opened(file).schema.names
-        except UnicodeDecodeError:
-            raise InputError(
-                f"{source.path}: expected a header line of column names in UTF-8"
-            ) from None
+        names, _ = read_header(file.read(BLOCK_BYTES), source.path)
     _check_once(source, names)
     with open_text(source) as file:
-        types = dict.fromkeys(names, pa.binary())
-        for batch in opened(file, column_types=types, include_columns=[only] if only else names):
-            yield {name: batch.column(name) for name in batch.schema.names}
+        for rows, _ in read_csv(file, source.path, [only] if only else None):
+            yield {name: rows.column(name) for name in rows.schema.names}
 
 
 def _json(source: Source, only: str | None) -> Iterator[dict[str, RawColumn]]:

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from google.protobuf.message import Message
 
+from configs.calls.argument_types import checks_arguments
 from configs.errors import InputError
 from serving.client.substitution import Substitutions
 from serving.wire.row_codec import Row, check_rows, decode_rows, encode_rank, encode_rows
@@ -84,6 +85,7 @@ class AskedModel(ABC):
             raise InputError(f"model {self._name} has no signature {name!r}; it has: {names}")
         return self._signatures[name]
 
+    @checks_arguments
     def predict(
         self,
         rows: Sequence[Row],
@@ -126,6 +128,7 @@ class AskedModel(ABC):
             ).rows
         return answers
 
+    @checks_arguments
     def rank(
         self, shared: Row, items: Sequence[Row], domain: str, *, ignore_unknown: bool = False
     ) -> Answers:

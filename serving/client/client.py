@@ -6,6 +6,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from configs.calls.argument_types import checks_arguments
 from configs.errors import InputError
 from serving.client.asked_model import AskedModel
 from serving.client.connection import MOST_ATTEMPTS, Tls, open_channel
@@ -29,6 +30,7 @@ class Client(AskedModel):
     shape ``[N]`` or ``[N, L]``.
     """
 
+    @checks_arguments
     def __init__(
         self,
         target: str,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, Self
 
+from configs.calls.argument_types import checks_arguments
 from configs.domain_names import AUTO
 from configs.errors import InputError
 from configs.prediction.score import SCORE
@@ -46,6 +47,7 @@ class Ranking:
 class Ranker:
     """Ranks candidates by one output of a served model. May be used from several threads."""
 
+    @checks_arguments
     def __init__(
         self,
         target: str,
@@ -103,6 +105,7 @@ class Ranker:
         for client in (self._client, *self._others.values()):
             client.close()
 
+    @checks_arguments
     def rank(
         self,
         user: Row,
@@ -147,6 +150,7 @@ class Ranker:
         )
         return replace(served, shadow=shadow)
 
+    @checks_arguments
     def score(
         self,
         rows: Sequence[Row],

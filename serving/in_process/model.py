@@ -7,6 +7,7 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from configs.calls.argument_types import checks_arguments
 from configs.errors import InputError
 from configs.prediction.score import SCORE
 from preprocessing.filesystem import is_local
@@ -24,6 +25,7 @@ class LocalModel(AskedModel):
     the server's answers. May be used from several threads.
     """
 
+    @checks_arguments
     def __init__(
         self,
         models: str | PathLike[str],
@@ -88,6 +90,7 @@ class LocalRanker(Ranker):
     a server.
     """
 
+    @checks_arguments
     def __init__(
         self,
         models: str | PathLike[str],

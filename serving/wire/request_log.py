@@ -4,12 +4,13 @@ logging and this project's server write them.
 
 import sys
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from google.protobuf.message import DecodeError
 
-from configs.digests.tfrecords import DamagedRecordError, is_record_file, read_records
+from configs.digests.tfrecords import Damage, is_record_file, read_records
 from configs.errors import InputError
 from serving.wire.messages import PredictionLog
 
@@ -52,17 +53,18 @@ def is_request_log(path: Path) -> bool:
 
 def logged_requests(path: Path) -> Iterator[LoggedRequest]:
     """Every request for predictions of a log, in the order of its files. Logs of other methods are
-    skipped. What lies behind damage in a file is left out, with a line on stderr; a server that was
-    killed leaves such an end. So is, without a word, what a server adds meanwhile: a replay of its
-    log would else replay itself.
+    skipped. Damaged records are left out, with a line on stderr for each file that has some; a
+    server that was killed leaves such an end. So is, without a word, what a server adds meanwhile:
+    a replay of its log would else replay itself.
 
     Raises:
       InputError: no such log, a file that cannot be read, or a record that is no ``PredictionLog``.
     """
     ends = {file: file.stat().st_size for file in log_files(path)}
     for file, end in ends.items():
+        damage = Damage()
         try:
-            for number, record in enumerate(read_records(file, end), 1):
+            for number, record in read_records(file, damage, end):
                 place = f"{file}: record {number}"
                 try:
                     log = PredictionLog.FromString(record)
@@ -70,11 +72,18 @@ def logged_requests(path: Path) -> Iterator[LoggedRequest]:
                     raise InputError(f"{place}: not a PredictionLog") from None
                 if log.HasField("predict_log"):
                     yield LoggedRequest(place, log)
-        except DamagedRecordError as error:
-            print(f"note: {error}; what follows in this file is left out", file=sys.stderr)
         except OSError as error:
             raise InputError(f"{file}: {error.strerror}") from None
+        if damage.places:
+            print(
+                f"note: {file}: {damage.first}; left out are {damage.places} damaged"
+                f" record{'s' * (damage.places > 1)}, {damage.byte_count:,} of {end:,} bytes",
+                file=sys.stderr,
+            )
 
 
 def _may_be_log(entry: Path) -> bool:
-    return not entry.name.startswith(".") and entry.is_file() and is_record_file(entry)
+    if entry.name.startswith(".") or not entry.is_file():
+        return False
+    # A file of ours is one, whatever damage it begins with: what is behind it is read.
+    return fnmatch(entry.name, f"{PREFIX}*{SUFFIX}") or is_record_file(entry)

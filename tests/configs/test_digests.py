@@ -63,6 +63,26 @@ def test_a_damaged_file_is_named(damage: str, way: str, tmp_path: Path) -> None:
     assert "\n" not in said
 
 
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"a": 1}', b'{"a": 1, "b": 2, "c": 3}', b"\xff", None]
+)
+def test_a_sealed_object_that_is_damaged_says_what_to_do(
+    content: bytes | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "sealed.json"
+    if content is None:
+        write_sealed(path, {"a": 1, "b": 2})
+        content = path.read_bytes().replace(b"2", b"3", 1)
+    path.write_bytes(content)
+    with pytest.raises(InputError) as error:
+        read_sealed(path, "restore it", "a", "b")
+    assert str(error.value).startswith(f"{path}: ")
+    assert str(error.value).endswith("; restore it")
+    assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match=r"not found; run the step that writes it first$"):
+        read_sealed(tmp_path / "gone.json", "restore it", "a", "b")
+
+
 def test_a_sound_file_is_read(tmp_path: Path) -> None:
     assert read_listed(listed(tmp_path / "a"), "manifest.json", "") == b"rows"
 

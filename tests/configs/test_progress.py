@@ -1,12 +1,20 @@
 """Progress outside a terminal: plain lines, no control characters."""
 
 import io
+import os
+import pty
+import re
+import signal
+import subprocess
 import sys
+import termios
+from contextlib import suppress
 
 import pytest
 
 from configs import progress
 from configs.progress import Lines, progress_bar, tracked
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -70,3 +78,49 @@ def test_a_generator_has_no_total(seconds: list[float], capsys: pytest.CaptureFi
         "replay: 2 requests, 0.17 requests/s",
         "replay: 3 requests in 18.0 s, 0.17 requests/s",
     ]
+
+
+BARS = """
+import os, signal, sys, time
+from configs.progress import progress_bar
+
+with progress_bar("outer", 10, "rows") as outer:
+    outer.update(1)
+    for number in range(2):
+        with progress_bar(f"inner {number}", 5, "rows") as inner:
+            inner.update(5)
+            if number == 1 and sys.argv[1] == "killed":
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(30)
+    outer.update(9)
+"""
+
+
+def in_a_terminal(word: str) -> tuple[int, str]:
+    """What a process that draws bars ends with, and what it writes to its terminal."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    with subprocess.Popen([sys.executable, "-c", BARS, word], cwd=ROOT, stderr=theirs) as process:
+        os.close(theirs)
+        written = b""
+        with suppress(OSError):  # that the terminal's other end is closed
+            while part := os.read(ours, 4_096):
+                written += part
+    os.close(ours)
+    return process.returncode, written.decode()
+
+
+def test_a_killed_command_ends_its_bars() -> None:
+    """So that the shell's prompt stands on a line of its own; and it is a kill like any other."""
+    code, written = in_a_terminal("killed")
+    assert code == -signal.SIGTERM
+    assert "inner 1" in written
+    assert written.endswith("\n\r\n") or written.endswith("\n\n")
+
+
+def test_a_bar_inside_another_leaves_no_line() -> None:
+    code, written = in_a_terminal("whole")
+    assert code == 0
+    lines = [line.rpartition("\r")[2] for line in re.sub(r"\x1b\[A", "", written).split("\r\n")]
+    assert not [line for line in lines if "inner" in line and "100%" in line]
+    assert "outer: 100%" in written

@@ -4,24 +4,17 @@ form for inference.
 
 import warnings
 from itertools import count
-from typing import Any, cast
+from typing import Any
 
 import keras
 from keras import ops
 
 from configs import Experiment, InputError
-from configs.plugins import BODIES, installed, load
 from configs.prediction.tasks import Tasks
 from configs.random_streams import Purpose, integer_seed
 from preprocessing.features.output_spec import Output
-from trainer.backbone.bodies.builder import Body, Build
-from trainer.backbone.bodies.esmm import esmm
-from trainer.backbone.bodies.hamur import hamur
-from trainer.backbone.bodies.mmoe import mmoe
-from trainer.backbone.bodies.pepnet import pepnet
-from trainer.backbone.bodies.ple import ple
-from trainer.backbone.bodies.shared_bottom import shared_bottom
-from trainer.backbone.bodies.star import star
+from trainer.backbone.bodies.builder import Build
+from trainer.backbone.bodies.registry import build_body
 from trainer.backbone.feature_vectors import feature_vectors
 from trainer.backbone.layers.domain_specific import PartitionedNormalization
 from trainer.backbone.layers.embedding import IdDropout, RowEmbedding
@@ -43,16 +36,6 @@ is a feature.
 warnings.filterwarnings(
     "ignore", message="When providing `inputs` as a dict, all keys in the dict must match the names"
 )
-
-_BODIES: dict[str, Body] = {
-    "shared_bottom": shared_bottom,
-    "esmm": esmm,
-    "mmoe": mmoe,
-    "ple": ple,
-    "star": star,
-    "pepnet": pepnet,
-    "hamur": hamur,
-}
 
 
 def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.Model:
@@ -93,7 +76,7 @@ def build_backbone(experiment: Experiment, outputs: dict[str, Output]) -> keras.
     if settings.dropout:
         x = RowDropout(settings.dropout, seed=next(seeds), name="dropout")(x)
     x = cross(x, build)
-    tasks = body_of(experiment)(x, build)
+    tasks = build_body(x, build)
     heads = {
         "logits": Intercepts(name=_INTERCEPTS)([task.logit for task in tasks]),
         "tower": ops.stack([task.tower for task in tasks], axis=1),
@@ -125,14 +108,6 @@ def check_shared(model: keras.Model) -> None:
                 " moments of a batch, of which each of several workers has a part; train in one"
                 " process, or leave the layer out"
             )
-
-
-def body_of(experiment: Experiment) -> Body:
-    """The body of a backbone; that of an installed package is loaded. Raises ``InputError``."""
-    name = experiment.backbone.body
-    if name in _BODIES:
-        return _BODIES[name]
-    return cast(Body, load(installed(BODIES)[name]))
 
 
 def intercepts_of(model: keras.Model) -> keras.Variable | None:

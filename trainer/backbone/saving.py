@@ -9,12 +9,13 @@ import keras
 from configs import Experiment, InputError
 from configs.errors import first_names
 from configs.files import atomic_directory, atomic_file
+from trainer.backbone.bodies.registry import body_named
 from trainer.backbone.fingerprint import (
     check_fingerprint,
     model_fingerprint,
     settings_digest,
 )
-from trainer.backbone.model import body_of, inference_model
+from trainer.backbone.model import inference_model
 from trainer.job import Job
 
 _LARGEST_ARCHIVE = 1 << 28
@@ -69,7 +70,9 @@ def load_backbone(job: Job, experiment: Experiment) -> keras.Model:
     path = _saved_path(job.backbone)
     expected = job.fingerprint()
     job.check_model()
-    body_of(experiment)  # an installed package registers its layers when it is loaded
+    body_named(
+        experiment.backbone.body
+    )  # an installed package registers its layers when it is loaded
     where = path / "model.weights.h5" if path.is_dir() else path
     try:
         model = keras.saving.load_model(path, compile=False)

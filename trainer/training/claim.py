@@ -3,7 +3,8 @@ backbone to go on from or none; a run that goes on with it must be of the same.
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from configs import Experiment, InputError
@@ -19,6 +20,7 @@ from trainer.distillation.teacher import Teacher
 from trainer.job import ANCESTOR, ANCESTOR_KERNELS, TEACHER, Job
 from trainer.reports.text_table import describe_ancestor, describe_teacher
 
+_EXPERIMENT = "experiment.json"
 _DECISIVE = (
     "seed",
     "features",
@@ -62,6 +64,15 @@ def open_teacher(
     teacher = Teacher.open(taught)
     teacher.check_reads(experiment, dataset)
     return teacher
+
+
+def check_may_be_taught(job: Job) -> None:
+    """Raises ``InputError`` where a teacher is named for a backbone that went on from another."""
+    if record := job.ancestor():
+        raise InputError(
+            f"--teacher: the backbone of {job.folder} {describe_ancestor(record)}; what goes on"
+            " learns from labels alone: leave --teacher out, or choose another --job-dir"
+        )
 
 
 def _check_teacher(job: Job, teacher: Teacher | None) -> None:
@@ -178,19 +189,24 @@ def claim(
     ancestor: Ancestor | None = None,
     *,
     holds: bool = False,
-) -> None:
+) -> bool:
     """Writes down what is trained in this job directory, by whom it is taught, and from which
+<<<<<<< HEAD
     backbone it goes on, or checks that it is the same; not which backbone where the job ``holds``
     it, as ``holds_origin`` says.
+=======
+    backbone it goes on, or checks that it is the same; not which backbone where ``holds_origin``
+    has said that the job ``holds`` it. Returns whether the job was free before.
+>>>>>>> rows
     """
-    path = job.backbone / "experiment.json"
+    path = job.backbone / _EXPERIMENT
     ours = experiment.model_dump(mode="json")
-    begun = job.finished or any(job.checkpoints.glob("*/checkpoint"))
-    if begun and not path.exists():
+    if _begun(job) and not path.exists():
         raise InputError(
             f"{path}: missing, though this job has trained; restore it, or choose another --job-dir"
         )
-    if not path.exists():
+    free = not path.exists()
+    if free:
         check_no_pattern(job.folder)
         with atomic_directory(job.backbone / "transform", replace=True) as folder:
             dataset.fitted.save(str(folder))
@@ -228,6 +244,30 @@ def claim(
             " another --job-dir, or, for new logs under that backbone, run python -m"
             f" preprocessing.task with --transform {job.folder}"
         )
+    return free
+
+
+@contextmanager
+def given_back(job: Job, claimed: bool) -> Iterator[None]:
+    """Frees a job directory again where what was to be trained is refused before its first
+    checkpoint: whoever mends a setting may then train in the same directory.
+
+    Args:
+      job: that is trained.
+      claimed: whether this run has claimed it; the claim of an earlier one stays.
+    """
+    try:
+        yield
+    except InputError:
+        if claimed and not _begun(job):
+            if (job.backbone / ANCESTOR).exists():
+                delete(job.memory)  # of the backbone that it was to go on from
+            delete(job.backbone / _EXPERIMENT)
+        raise
+
+
+def _begun(job: Job) -> bool:
+    return job.finished or any(job.checkpoints.glob("*/checkpoint"))
 
 
 def _differing(theirs: dict[str, Any], ours: dict[str, Any], *, onward: bool) -> list[str]:

@@ -28,6 +28,7 @@ from trainer.backbone.saving import job_fingerprint, save_backbone
 from trainer.data.dataset import Dataset
 from trainer.data.progress_bar import row_bar
 from trainer.distillation.stored_scores import scores_column, scores_folder, teacher_scores
+from trainer.distillation.teacher import Teacher
 from trainer.distribution.agreement import told
 from trainer.distribution.workers import ALONE, Workers
 from trainer.evaluation.validation import monitored, shown, validation_figures
@@ -37,10 +38,12 @@ from trainer.reports.text_table import describe_teacher
 from trainer.training.backbone_step import Learner
 from trainer.training.checkpoints import Checkpoints, RunState, check_rows, rows_of
 from trainer.training.claim import (
+    check_may_be_taught,
     check_older,
     claim,
     experiment_onward,
     experiment_taught,
+    given_back,
     holds_origin,
     open_ancestor,
     open_teacher,
@@ -115,6 +118,8 @@ def pretrain(
         )
     first = not workers.rank
     holds = first and holds_origin(job)
+    if first and taught:
+        check_may_be_taught(job)
     if first:
         check_older(job, older)
     if holds:
@@ -125,11 +130,13 @@ def pretrain(
     _check_shareable(experiment, workers)
     read = {name: experiment.topics[name] for name in experiment.backbone.topics}
     dataset = Dataset.open(data, experiment, read)
-    rows, finished, ancestor = rows_of(experiment, dataset), "", None
+    rows, finished, claimed = rows_of(experiment, dataset), "", False
+    teacher: Teacher | None = None
+    ancestor: Ancestor | None = None
     if first:
         teacher = open_teacher(experiment, dataset, job, taught)
         ancestor = None if holds else open_ancestor(experiment, dataset, older)
-        claim(job, experiment, dataset, teacher, ancestor, holds=holds)
+        claimed = claim(job, experiment, dataset, teacher, ancestor, holds=holds)
         if job.finished:
             check_rows(job, job.rows, rows)
             delete(scores_folder(job))  # of a run that was killed at its very end
@@ -137,31 +144,32 @@ def pretrain(
     if finished := told(workers, finished):
         print(finished, file=sys.stderr)
         return
-    # What the job keeps of the dataset: where it is damaged, that is said before any training.
-    if first:
-        copy_profile(dataset.folder, dataset.manifest, job.profile)
-        if dataset.manifest.golden_requests:  # else fine-tuning asks for them
-            keep_requests(dataset, job)
-        if ancestor:  # before the first checkpoint, which is gone on from without the older job
-            ancestor.hand_memory(job)
-    dataset.tell_unknown(experiment.pretrain.split, learned=True)
-    dataset.tell_unknown(experiment.pretrain.validation)
-    keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
-    if first and teacher:
-        print(describe_teacher(teacher.record), file=sys.stderr)
-        teacher_scores(teacher, experiment, dataset, job)
-    if told(workers, "taught" if first and teacher else ""):
-        dataset = replace(dataset, side=scores_column(experiment, dataset, job))
-    run = _Run(experiment, dataset, job, workers, ancestor, onward=onward)
-    run.train(before_epoch)
-    if experiment.pretrain.progressive:
-        learn_window(experiment, dataset, job, run.learner, run.inference)
-    if not first:
-        return
-    save_backbone(run.model, job.backbone)
-    write_json(job.backbone / "history.json", run.state.history)
-    job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
-    delete(scores_folder(job))  # they were for going on with an interrupted run
+    with given_back(job, claimed):
+        # What the job keeps of the dataset: where it is damaged, that is said before any training.
+        if first:
+            copy_profile(dataset.folder, dataset.manifest, job.profile)
+            if dataset.manifest.golden_requests:  # else fine-tuning asks for them
+                keep_requests(dataset, job)
+            if ancestor:  # before the first checkpoint, which is gone on from without the older job
+                ancestor.hand_memory(job)
+        dataset.tell_unknown(experiment.pretrain.split, learned=True)
+        dataset.tell_unknown(experiment.pretrain.validation)
+        keras.utils.set_random_seed(integer_seed(experiment.seed, Purpose.FRAMEWORK))
+        if first and teacher:
+            print(describe_teacher(teacher.record), file=sys.stderr)
+            teacher_scores(teacher, experiment, dataset, job)
+        if told(workers, "taught" if first and teacher else ""):
+            dataset = replace(dataset, side=scores_column(experiment, dataset, job))
+        run = _Run(experiment, dataset, job, workers, ancestor, onward=onward)
+        run.train(before_epoch)
+        if experiment.pretrain.progressive:
+            learn_window(experiment, dataset, job, run.learner, run.inference)
+        if not first:
+            return
+        save_backbone(run.model, job.backbone)
+        write_json(job.backbone / "history.json", run.state.history)
+        job.finish(job_fingerprint(run.model, job), rows)  # last: it says 'finished'
+        delete(scores_folder(job))  # they were for going on with an interrupted run
 
 
 def _check_shareable(experiment: Experiment, workers: Workers) -> None:

@@ -1,7 +1,7 @@
 """The kinds of features: one line each."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 from configs import Experiment
 from configs.features.ids import CategoricalFeature, CrossFeature, ListFeature
@@ -12,10 +12,10 @@ from configs.features.numbers import (
     VectorFeature,
 )
 from configs.features.settings import FeatureSettings
-from configs.plugins import FEATURES, load_named
 from preprocessing.features.feature_kind import FeatureKind
 from preprocessing.features.kinds.categorical import Categorical
 from preprocessing.features.kinds.cross import Cross
+from preprocessing.features.kinds.foreign import foreign_kind
 from preprocessing.features.kinds.list import List
 from preprocessing.features.kinds.number_list import NumberList
 from preprocessing.features.kinds.numeric import Numeric
@@ -34,16 +34,12 @@ KINDS: dict[type[FeatureSettings], Callable[[str, Any, Experiment], FeatureKind]
 
 
 def features_of(experiment: Experiment) -> dict[str, FeatureKind]:
-    """Every feature of an experiment by name, in the config's order."""
+    """Every feature of an experiment by name, in the config's order. Raises ``InputError`` where
+    another package fails to give what computes a kind of its own.
+    """
     return {
-        name: _computing(settings)(name, settings, experiment)
+        name: KINDS[type(settings)](name, settings, experiment)
+        if type(settings) in KINDS
+        else foreign_kind(name, settings, experiment)
         for name, settings in experiment.features.items()
     }
-
-
-def _computing(settings: FeatureSettings) -> Callable[[str, Any, Experiment], FeatureKind]:
-    """The class that computes a kind; that of another package is loaded. Raises ``InputError``."""
-    known = KINDS.get(type(settings))
-    return known or cast(
-        Callable[[str, Any, Experiment], FeatureKind], load_named(settings.computed_by, FEATURES)
-    )

@@ -95,6 +95,26 @@ def test_broken_csv_lines_keep_their_row_number_and_text(tmp_path: Path) -> None
     assert impressions == [ROWS[row]["impression"] for row in rows]
 
 
+@pytest.mark.parametrize("column", [0, 3, -1])
+def test_a_quote_that_is_not_closed_costs_its_row(tmp_path: Path, column: int) -> None:
+    lines = csv_lines(ROWS)
+    for number in (1, 120, 250):
+        values = lines[number].rstrip("\n").split(",")
+        values[column] = f'"{values[column]}'
+        lines[number] = ",".join(values) + "\n"
+    batches = read(write_text(tmp_path / "a.csv", "".join(lines)))
+    broken = [(row.row, row.rule) for batch in batches for row in batch.broken]
+    assert broken == [(row, "csv: expected each quote to be closed") for row in (0, 119, 249)]
+    rows = np.concatenate([batch.rows for batch in batches])
+    assert np.array_equal(rows, np.delete(np.arange(250), [0, 119, 249]))
+    impressions = [
+        value.decode()
+        for batch in batches
+        for value in batch.columns["impression"].to_pylist()  # type: ignore[union-attr]
+    ]
+    assert impressions == [ROWS[row]["impression"] for row in rows]
+
+
 def test_csv_with_byte_order_mark_quoted_newline_and_bad_bytes(tmp_path: Path) -> None:
     rows = [{**ROWS[0], "user": "two\nlines"}, {**ROWS[1], "user": "bad"}, ROWS[2]]
     content = b"\xef\xbb\xbf" + "".join(csv_lines(rows)).encode().replace(b"bad", b"\xff\xfe")

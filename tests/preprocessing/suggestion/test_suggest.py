@@ -20,6 +20,7 @@ from preprocessing.suggestion.columns import SampledColumn
 from preprocessing.suggestion.config_text import task_names
 from preprocessing.suggestion.roles import Given, Label
 from preprocessing.suggestion.windows import cut
+from tests.preprocessing.suggestion.random_logs import random_log
 
 SAMPLE = 3_000
 
@@ -157,6 +158,9 @@ def test_what_is_missing_where_nothing_happened_is_no_feature(logs: Path, tmp_pa
         (Given(timestamp="nope"), "no file has a column 'nope'; there are: "),
         (Given(timestamp="nope", user="usr"), "no file has a column 'nope' or 'usr'; there are: "),
         (Given(labels=("click",), user="click"), "--label click: is named twice"),
+        (Given(user="scene", item="scene"), "--item scene: is named for --user too"),
+        (Given(timestamp="scene"), "--timestamp scene: expected a column of moments, and a value"),
+        (Given(user="history"), "--user history: expected a column of texts or numbers"),
     ],
 )
 def test_what_cannot_be_is_one_line(given_: Given, words: str, logs: Path) -> None:
@@ -213,6 +217,67 @@ def test_columns_that_stand_twice_or_cannot_be_inputs_are_said(tmp_path: Path) -
     text = suggest(str(tmp_path / "odd.csv"), Given(), SAMPLE, "odd")
     assert '# "a b": its name cannot be that of a model\'s input; rename it in the logs' in text
     assert parse_experiment(text).features.keys() == {"uid", "sku", "time"}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_what_is_proposed_for_any_log_is_a_config_that_makes_a_dataset_of_it(
+    seed: int, tmp_path: Path
+) -> None:
+    """Or one line says what is missing; and no column plays two parts."""
+    random = np.random.default_rng(seed)
+    made = 0
+    for number in range(12):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        path, given_ = random_log(random, folder)
+        try:
+            found = parse_experiment(suggest(str(path), given_, SAMPLE, "any"))
+        except InputError as error:
+            assert "--input: no column looks like" in str(error)
+            assert not given_.labels  # which names all that a config needs
+            continue
+        data, labels = found.data, found.label_columns
+        parts = [data.timestamp, data.user, *labels, *([data.weight] if data.weight else [])]
+        parts += [data.request] if data.request != data.user else []
+        assert len(parts) == len(set(parts))
+        read = {column for name in found.features for column in found.columns_of(name)}
+        assert not read & {*labels, data.weight}
+        if not made:
+            DatasetJob(found, str(path), str(folder / "data"), ()).run()
+            assert all(split.rows for split in load_manifest(folder / "data").splits.values())
+            made += 1
+    assert made
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"when": "moment", "birth_number": "seconds"}, "when"),
+        ({"t": "seconds", "user_number": "seconds"}, "t"),
+        ({"time_spent": "amount", "t": "moment"}, "t"),
+        ({"seen_at": "seconds", "created": "moment", "born_date": "moment"}, "born_date"),
+        ({"ts": "seconds", "seen_at": "moment"}, "ts"),
+        ({"timestamp": "amount", "seen_at": "seconds"}, "seen_at"),
+        ({"user_time": "seconds"}, "user_time"),
+    ],
+)
+def test_the_moment_is_what_holds_moments(
+    columns: dict[str, str], expected: str, tmp_path: Path
+) -> None:
+    """Names say which of several it is."""
+    random = np.random.default_rng(2)
+    seconds = 1_700_000_000 + np.sort(random.integers(0, 20 * 86_400, 600))
+    forms = {
+        "seconds": pa.array(seconds),
+        "moment": pa.array(seconds, pa.timestamp("s")),
+        "amount": pa.array(random.exponential(30, 600)),
+    }
+    table = {name: forms[form] for name, form in columns.items()}
+    table["viewer"] = pa.array([f"u{number}" for number in random.integers(20, size=600)])
+    table["click"] = pa.array(random.integers(2, size=600))
+    pq.write_table(pa.table(table), tmp_path / "log.parquet")
+    found = proposed(str(tmp_path / "log.parquet"))
+    assert (found.data.timestamp, found.data.user) == (expected, "viewer")
 
 
 def column(codes: npt.NDArray[np.int64]) -> SampledColumn:

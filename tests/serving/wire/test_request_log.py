@@ -53,3 +53,25 @@ def test_what_is_added_while_a_log_is_read_is_not_read(tmp_path: Path) -> None:
         with path.open("ab") as file:
             file.write(framed(log) * 2)
     assert read == 3
+
+
+@pytest.mark.parametrize("place", [0, 20], ids=["length", "content"])
+def test_what_follows_damage_is_read_and_what_is_left_out_is_said(
+    place: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = prediction_log_pb2.PredictionLog(
+        predict_log={"request": {"model_spec": {"name": "shop"}}}
+    ).SerializeToString()
+    path = tmp_path / "requests-0-00000001.tfrecord"
+    content = bytearray(framed(log) * 3)
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert [found.place for found in logged_requests(tmp_path)] == [
+        f"{path}: record 2",
+        f"{path}: record 3",
+    ]
+    part = "length" if place == 0 else "content"
+    assert capsys.readouterr().err == (
+        f"note: {path}: record 1: its {part} is damaged; left out are 1 damaged record,"
+        f" {len(content) // 3} of {len(content)} bytes\n"
+    )

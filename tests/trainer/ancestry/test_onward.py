@@ -260,6 +260,8 @@ def test_what_cannot_be_carried_over_is_refused_in_one_line(
         pretrain(later(), grown_dir, Job(new), older=Job(new))
     with pytest.raises(InputError, match="--teacher"):
         pretrain(later(), grown_dir, Job(new), taught=Job(job_dir), older=Job(job_dir))
+    with pytest.raises(InputError, match=r"^--teacher: .* went on from .*leave --teacher out"):
+        pretrain(later(), grown_dir, onward_job, taught=Job(job_dir))
 
 
 def killed_at_checkpoint(

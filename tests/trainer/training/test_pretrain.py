@@ -511,3 +511,19 @@ def test_a_loss_that_is_no_number_is_one_line(dataset_dir: Path, tmp_path: Path)
     with pytest.raises(InputError, match=r"lower pretrain\.learning_rate") as error:
         pretrain(experiment, dataset_dir, Job(tmp_path / "job"))
     one_line(error)
+
+
+def test_a_job_in_which_nothing_was_trained_is_free_for_mended_settings(
+    experiment: Experiment, dataset_dir: Path, job_dir: Path, tmp_path: Path
+) -> None:
+    """What is refused before the first checkpoint leaves no claim; a claim that was there stays."""
+    data = Path(shutil.copytree(dataset_dir, tmp_path / "data"))
+    (data / "profile.json").unlink()
+    other, job = variant("pretrain.learning_rate=0.5"), Job(tmp_path / "job")
+    with pytest.raises(InputError, match=r"profile\.json"):
+        pretrain(other, data, job)
+    cut_short(experiment, dataset_dir, job, "_train_epoch", calls=0)
+    with pytest.raises(InputError, match="holds a backbone of other settings"):
+        pretrain(other, dataset_dir, job)
+    pretrain(experiment, dataset_dir, job)
+    assert_equal_backbones(job.folder, job_dir)

@@ -1,0 +1,1 @@
+"""Calls from Python: what a caller hands in."""
