@@ -38,7 +38,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
 
 
 def block(title: str, text: str) -> Shown:
-    """A text that keeps its lines and spaces, such as what a command prints."""
+    """A text that keeps its lines and spaces, such as what a command prints: it stands among
+    tables, and on a page in a fence.
+    """
     return {"title": title, "text": text}
 
 
