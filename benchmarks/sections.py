@@ -1,5 +1,5 @@
 """A benchmark command: sections, each in a process of its own, and their figures as a table or
-JSON.
+JSON, and of one section as a report that ``benchmarks.figures`` writes into docs.
 
 So a section's peak memory is its own, and none warms another's caches.
 """
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from benchmarks.figures.report import Sections, add_report_argument, table, write_report
 from benchmarks.speed.options import Figures, Options
 from configs import InputError
 from configs.cli import CommandParser
@@ -30,15 +31,18 @@ def run_sections(
 
     Args:
       package: ``benchmarks.NAME``; its module for each section has ``measure(options: Options) ->
-        Figures``.
+        Figures``, and where ``--report`` is to have more than a list of these,
+        ``tables(figures: Figures) -> Sections``.
       sections: the modules' names, in the order they run.
       description: for ``--help``.
       beside: figures that stand beside those of every section, given whether the run is quick.
 
     Raises:
-      InputError: a section failed.
+      InputError: a section failed, or a report is asked of all of them.
     """
     arguments = _parser(package, sections, description).parse_args()
+    if arguments.report and not arguments.section:
+        raise InputError("--report is of one section; expected --section with it")
     name = package.rpartition(".")[2]
     folder = arguments.output or Path("runs") / (f"{name}-quick" if arguments.quick else name)
     if arguments.section:
@@ -47,6 +51,8 @@ def run_sections(
         options = Options(arguments.input, folder / arguments.section, arguments.quick)
         options.folder.mkdir(parents=True, exist_ok=True)
         figures: Figures = module.measure(options) | (beside(arguments.quick) if beside else {})
+        tables: Callable[[Figures], Sections] = getattr(module, "tables", _listed)
+        write_report(arguments.report, tables(figures))
         print(
             json.dumps(figures, indent=1)
             if arguments.json
@@ -76,6 +82,12 @@ def run_sections(
         report[section] = json.loads(finished.stdout)
         write_json(folder / f"{name}.json", report)
     print(json.dumps(report, indent=1) if arguments.json else _table(report))
+
+
+def _listed(figures: Figures) -> Sections:
+    """Figures as they stand in text."""
+    rows = [(name, _shown(value)) for name, value in figures.items()]
+    return {"figures": [table("figures", ["figure", "value"], rows)]}
 
 
 def _table(report: dict[str, Figures]) -> str:
@@ -131,4 +143,5 @@ def _parser(package: str, sections: Sequence[str], description: str) -> argparse
         action="store_true",
         help="print JSON instead of tables; with --section one flat object",
     )
+    add_report_argument(parser)
     return parser

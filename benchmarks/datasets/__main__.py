@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.figures.report import add_report_argument, write_report
 from configs.cli import CommandParser, run, share, whole_number
 from configs.errors import InputError
-from configs.files import write_json
 from configs.terminal.plain_text import fit
 
 _SEED, _USERS = 17, 0.32
@@ -55,9 +55,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
     checked = check_log(arguments.input)
     rules = checked.rules
-    if arguments.report:
-        arguments.report.parent.mkdir(parents=True, exist_ok=True)
-        write_json(arguments.report, checked.report())
+    write_report(arguments.report, checked.report())
     if arguments.json:
         print(json.dumps(asdict(checked), indent=1))
     else:
@@ -97,12 +95,7 @@ def _arguments() -> argparse.Namespace:
     check.add_argument(
         "--input", type=Path, required=True, metavar="DIR", help="folder with a file a day"
     )
-    check.add_argument(
-        "--report",
-        type=Path,
-        metavar="FILE",
-        help="write the table as JSON for benchmarks.figures, too",
-    )
+    add_report_argument(check)
     for action in (globo, check):
         action.add_argument("--json", action="store_true", help="print JSON instead of text")
     return parser.parse_args()

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.datasets.globo import DRAWS, FIRST, HISTORY, SCHEMA, SEED, draw_beside
 from benchmarks.datasets.globo_clicks import Ints, blocks
+from benchmarks.figures.report import Sections, table
 from configs.errors import InputError
 from configs.progress import tracked
 
@@ -86,22 +87,14 @@ class Checked:
     beside: Sequence[float]
     drawn: Sequence[float]
 
-    def report(self) -> dict[str, Any]:
-        """As a report in the form of a study's, whose tables ``benchmarks.figures`` writes into
-        docs.
-        """
-        rules = [{"cells": [rule.text, rule.seen, rule.of, rule.broken]} for rule in self.rules]
+    def report(self) -> Sections:
+        """The tables for ``--report``."""
+        rules = [(rule.text, rule.seen, rule.of, rule.broken) for rule in self.rules]
         sizes = [
-            {"cells": [str(number), f"{beside:.2%}", f"{drawn:.2%}"]}
+            (str(number), f"{beside:.2%}", f"{drawn:.2%}")
             for number, (beside, drawn) in enumerate(zip(self.beside, self.drawn, strict=True))
         ]
-        return {
-            "study": "globo_rules",
-            "sections": [
-                {"id": "rules", "tables": [{"title": "rules", "columns": RULES, "rows": rules}]},
-                {"id": "sizes", "tables": [{"title": "sizes", "columns": SIZES, "rows": sizes}]},
-            ],
-        }
+        return {"rules": [table("rules", RULES, rules)], "sizes": [table("sizes", SIZES, sizes)]}
 
 
 RULES = ["rule", "seen on", "what", "broken"]

@@ -3,7 +3,8 @@
 
 A table STUDY/SECTION/SPLIT comes from REPORTS/STUDY/report.json, or, where that is not there, from
 what an earlier run kept of it in docs/results/STUDY.json. Where neither is there, it stays as it
-is, and is named. The README's table 'gains' and its plot come from docs/results.md.
+is, and is named. Studies leave such reports, and other commands write them with --report. The
+README's table 'gains' and its plot come from docs/results.md.
 """
 
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures.marked_page import MarkedPage
-from benchmarks.figures.tables import GAINS, Cells, gains_table, markdown, shown, study_table
+from benchmarks.figures.tables import GAINS, Content, gains_table, markdown, shown, study_table
 from benchmarks.results_plot import COLOURS, describe, draw, read_gains
 from configs.cli import CommandParser, run
 from configs.errors import InputError
@@ -33,7 +34,7 @@ def main() -> None:
         type=Path,
         default=Path("runs/method"),
         metavar="DIR",
-        help="what benchmarks.method has written (runs/method)",
+        help="holds NAME/report.json of studies and commands (runs/method)",
     )
     parser.add_argument(
         "--check", action="store_true", help="write nothing; fail where something would change"
@@ -81,7 +82,7 @@ class Figures:
         found: dict[Path, str | dict[str, Any]] = {}
         tables: dict[str, str] = {}
         pages = sorted((self.root / "docs").glob("*.md"))
-        kept: dict[str, dict[str, Cells]] = {}
+        kept: dict[str, dict[str, Content]] = {}
         for path in (*pages, self.root / "README.md"):  # the README's table is made of the docs'
             page = MarkedPage(path.read_text(encoding="utf-8"), path.name)
             contents = {
@@ -107,7 +108,7 @@ class Figures:
         name: str,
         where: str,
         tables: dict[str, str],
-        kept: dict[str, dict[str, Cells]],
+        kept: dict[str, dict[str, Content]],
     ) -> str | None:
         if name == GAINS:
             return gains_table(tables)

@@ -1,15 +1,17 @@
 """Places of a page between markers: ``<!-- figures: NAME -->`` above and ``<!-- end -->`` below.
 ``; without TITLE; TITLE`` after the name leaves columns out, ``; only TITLE; TITLE`` all others.
+Lines of a fenced block are text, whatever they look like.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from configs.errors import InputError
 
 _BEGIN = re.compile(r"^<!-- figures: (\S+?)(?:; (without|only) (.+?))? -->$")
 _END = "<!-- end -->"
+_FENCE = re.compile(r"^(`{3,}|~{3,})([^`]*)$")
 
 
 class Columns(NamedTuple):
@@ -45,7 +47,7 @@ class MarkedPage:
         self._places: dict[str, tuple[int, int]] = {}
         self.columns: dict[str, Columns] = {}
         opened: tuple[str, int] | None = None
-        for number, line in enumerate(self._lines):
+        for number, line in _outside_fences(self._lines):
             begins, ends = _BEGIN.match(line.rstrip()), line.rstrip() == _END
             if (begins and opened) or (ends and not opened):
                 raise InputError(
@@ -82,3 +84,18 @@ class MarkedPage:
                 start, end = self._places[name]
                 lines[start:end] = [f"\n{contents[name]}\n\n"]
         return "".join(lines)
+
+
+def _outside_fences(lines: Sequence[str]) -> Iterator[tuple[int, str]]:
+    """Lines that are not of a fenced block, with their numbers from 0; of one without an end all
+    lines are, as Markdown has it.
+    """
+    fence = ""
+    for number, line in enumerate(lines):
+        found = _FENCE.match(line.rstrip())
+        if not fence:
+            fence = found[1] if found else ""
+            if not found:
+                yield number, line
+        elif found and found[1].startswith(fence) and not found[2]:
+            fence = ""

@@ -1,5 +1,6 @@
-"""Tables of a study's report as Markdown, and the README's table of gains."""
+"""Tables and texts of a report as Markdown, and the README's table of gains."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,12 +31,17 @@ _TITLES = ("on the two test days, AUC points", "CTR, mean", "by seed", "CTCVR, m
 Cells = list[list[str]]
 """Titles, then rows."""
 
+Content = Cells | str
+"""What a report has for a page: a table, or a text that keeps its lines."""
 
-def study_table(report: Mapping[str, Any], name: str) -> Cells:
-    """A table of a study's report as texts; methods that have not run are left out.
+_DIVIDES = re.compile(r"(?<!\\)\|")
+
+
+def study_table(report: Mapping[str, Any], name: str) -> Content:
+    """A table of a report as texts, or a text of it; methods that have not run are left out.
 
     Args:
-      report: as a study leaves it (``report.json``).
+      report: as a study leaves it (``report.json``), or a command with ``--report``.
       name: ``STUDY/SECTION/SPLIT``; a number from 0 in place of the split where tables are of none;
         ``STUDY/bars/0`` for its bars.
 
@@ -59,6 +65,8 @@ def study_table(report: Mapping[str, Any], name: str) -> Cells:
     if not wanted:
         titles = ", ".join(table["title"] for table in tables) or "none"
         raise InputError(f"figures '{name}': the report has no such table; there are: {titles}")
+    if "text" in wanted[0]:
+        return str(wanted[0]["text"])
     rows = [[show_cell(cell) for cell in row["cells"]] for row in wanted[0]["rows"] if row["cells"]]
     return [
         [plain(column) for column in wanted[0]["columns"]],
@@ -66,8 +74,16 @@ def study_table(report: Mapping[str, Any], name: str) -> Cells:
     ]
 
 
-def shown(cells: Cells, columns: Columns, name: str) -> Cells:
-    """A table's columns that a page shows. Raises ``InputError`` where there is no such column."""
+def shown(cells: Content, columns: Columns, name: str) -> Content:
+    """A table's columns that a page shows, or the whole of a text. Raises ``InputError`` where
+    there is no such column.
+    """
+    if isinstance(cells, str):
+        if columns.titles:
+            raise InputError(
+                f"figures '{name}': a text has no columns; received: {', '.join(columns.titles)}"
+            )
+        return cells
     if unknown := set(columns.titles) - set(cells[0]):
         raise InputError(
             f"figures '{name}': no column {', '.join(sorted(unknown))}; there are:"
@@ -79,8 +95,12 @@ def shown(cells: Cells, columns: Columns, name: str) -> Cells:
     return [[row[place] for place in kept] for row in cells]
 
 
-def markdown(cells: Cells) -> str:
-    """A table as Markdown has it."""
+def markdown(cells: Content) -> str:
+    """A table as Markdown has it; a text in a fence that no line of it closes."""
+    if isinstance(cells, str):
+        lines = [line.rstrip() for line in cells.strip("\n").splitlines()]
+        longest = max(map(len, re.findall("`{3,}", cells)), default=2)
+        return "\n".join([fence := "`" * (longest + 1), *lines, fence])
     titles, *rows = (f"| {' | '.join(row)} |" for row in _escaped(cells))
     return "\n".join([titles, "|" + "---|" * len(cells[0]), *rows])
 
@@ -88,7 +108,7 @@ def markdown(cells: Cells) -> str:
 def read_markdown(text: str) -> Cells:
     """The cells of a table that ``markdown`` wrote."""
     titles, _, *rows = (
-        [cell.strip() for cell in line.strip().strip("|").split(" | ")]
+        [cell.strip().replace("\\|", "|") for cell in _DIVIDES.split(line.strip())[1:-1]]
         for line in text.splitlines()
     )
     return [titles, *rows]

@@ -166,12 +166,12 @@ def paragraphs(text: str | None) -> list[str]:
 
 
 def _show_value(value: Any, unit: str) -> str:
-    if value is None or value == "":
+    if value is None:
         return MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
     if not is_number(value):
-        return plain(value)
+        return plain(value) or MISSING
     if not math.isfinite(value):
         return "undefined"
     if unit == "seconds":

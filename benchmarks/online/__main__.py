@@ -9,7 +9,8 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks.online.table import render
+from benchmarks.figures.report import add_report_argument, block, write_report
+from benchmarks.online.table import WIDEST, render
 from configs import InputError
 from configs.cli import CommandParser, add_config_arguments, read_config, run, whole_number
 from configs.domains import AUTO, BACKBONE
@@ -48,6 +49,7 @@ def main() -> None:
         sys.exit(1)
     if arguments.output:
         write_json(arguments.output / _RESULT, result)
+    write_report(arguments.report, {"test": [block("test", render(result, WIDEST))]})
     sys.stdout.write(json.dumps(result, indent=1) + "\n" if arguments.json else render(result))
 
 
@@ -108,6 +110,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--output", type=Path, metavar="DIR", help=f"also write the JSON to DIR/{_RESULT}"
     )
+    add_report_argument(parser)
     return parser.parse_args()
 
 

@@ -22,21 +22,31 @@ _NAMES = {"random": "random order", "true": "true probabilities"}
 Show = Callable[[float], str]
 
 
-def render(result: Mapping[str, Any]) -> str:
-    """The table that the command prints; ``result`` as ``--json`` has it."""
+WIDEST = 160
+"""Characters of a line that a page of docs has."""
+
+
+def render(result: Mapping[str, Any], width: int | None = None) -> str:
+    """The table that the command prints.
+
+    Args:
+      result: as ``--json`` has it.
+      width: characters of a line; the terminal's where None.
+    """
     days, offline, served = result["days"], result["offline"], result["served"]
     lines = [
         *wrap(
             f"{result['requests']:,} live requests of {result['users']:,} users on {days[0]} .."
             f" {days[-1]} (split '{result['split']}'); {result['candidates']} candidates,"
-            f" {result['shown']} shown, ranked by {result['rank_by']}; 95% intervals"
+            f" {result['shown']} shown, ranked by {result['rank_by']}; 95% intervals",
+            width=width,
         ),
         "",
     ]
     names = {**_NAMES, **{role: f"{role} {result[role]}" for role in ("control", "treatment")}}
     for name, title in _VIEWS.items():
         rows = _view_rows(result["views"][name], names)
-        lines += [title, *fit(rows, right=rows[0][1:]), ""]
+        lines += [title, *fit(rows, right=rows[0][1:], width=width), ""]
     for role in ("control", "treatment"):
         counts = served[role]
         share = 1.0 - counts.get("backbone", 0) / sum(counts.values())

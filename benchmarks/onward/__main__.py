@@ -16,12 +16,14 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from benchmarks.figures.report import add_report_argument, write_report
 from benchmarks.method.study import ROOT
 from benchmarks.onward.arms import Arms
 from benchmarks.onward.days import Replay
 from benchmarks.onward.summary import KERNELS, ONWARD, SCRATCH, render
+from benchmarks.onward.tables import read_beside, tables
 from benchmarks.speed.options import Options
-from configs import InputError
+from configs import InputError, load_experiment
 from configs.cli import CommandParser, run
 from configs.files import read_json
 from preprocessing.beam.progress import say
@@ -40,16 +42,18 @@ def main() -> None:
             f"--first {first} --days {days}: expected both from 1 on, and {last} days of logs;"
             f" {arguments.input} has {len(files)}"
         )
-    arguments.output.mkdir(parents=True, exist_ok=True)
     replay = Replay(datetime.fromisoformat("2017-10-01T03:00:00Z"), first, days)
-    arms = Arms(arguments.output, CONFIG, tuple(arguments.set), files, replay)
-    arms.first()
     judged = sorted(set(arguments.judged or replay.learned()))
     if unknown := set(judged) - set(replay.learned()):
         raise InputError(
             f"--judged {min(unknown)}: expected days from {first + 1} to {first + days}, which are"
             " learned"
         )
+    tasks = load_experiment(CONFIG, arguments.set).tasks.ranking
+    beside = read_beside(arguments.beside, judged[0], tasks)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    arms = Arms(arguments.output, CONFIG, tuple(arguments.set), files, replay)
+    arms.first()
     scored: list[int] = []
     for day in replay.learned():
         arms.run(day, ONWARD)
@@ -61,6 +65,7 @@ def main() -> None:
         scored.append(day)
         arms.summarise(scored)
     summary = read_json(arms.summary)
+    write_report(arguments.report, tables(summary, beside, replay.start.date()))
     sys.stdout.write(json.dumps(summary, indent=1) + "\n" if arguments.json else render(summary))
 
 
@@ -98,7 +103,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of the config"
     )
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="--output of finished runs of other settings, whose first day stands beside this run's"
+        " in the report",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    add_report_argument(parser)
     return parser.parse_args()
 
 

@@ -15,7 +15,7 @@ import trainer  # noqa: F401 - before TensorFlow
 import preprocessing.task as preprocessing_task
 import trainer.task as trainer_task
 from benchmarks.onward.days import NEXT, Replay, Windows, settings
-from benchmarks.onward.summary import ARMS, KERNELS, ONWARD, SCRATCH, summarise
+from benchmarks.onward.summary import ARMS, KERNELS, ONWARD, SCRATCH, SUMMARY, summarise
 from benchmarks.reliability.small_job import Command, finish
 from configs import load_experiment
 from configs.cli import run
@@ -75,7 +75,7 @@ class Arms:
     @property
     def summary(self) -> Path:
         """What was summarised last."""
-        return self.folder / "onward.json"
+        return self.folder / SUMMARY
 
     def summarise(self, days: Sequence[int]) -> None:
         """Compares the arms on the days after these, which all have scored."""
@@ -83,7 +83,8 @@ class Arms:
 
         def act() -> None:  # not in this process, which begins others
             experiment = load_experiment(self.config, list(self.overrides))
-            write_json(self.summary, summarise(experiment, scores, self.costs()))
+            found = summarise(experiment, scores, self.costs(), self.overrides)
+            write_json(self.summary, found)
 
         finish(lambda: run(act), self._log)
 

@@ -1,6 +1,6 @@
 """What the arms of a replay scored, day by day and on average, with paired intervals."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from trainer.metrics.results import DomainResult
 
 SCRATCH, ONWARD, KERNELS = "from scratch", "gone on", "frozen with kernels"
 ARMS = (SCRATCH, ONWARD, KERNELS)
+SUMMARY = "onward.json"
+"""File of a run's folder."""
 
 Costs = Mapping[str, Mapping[str, float]]
 """Step (``DAY/ARM``, such as ``5/gone on``) -> ``data`` and ``training``, CPU seconds."""
@@ -27,7 +29,10 @@ Summary = dict[str, Any]
 
 
 def summarise(
-    experiment: Experiment, scores: Mapping[int, Mapping[str, Path]], costs: Costs
+    experiment: Experiment,
+    scores: Mapping[int, Mapping[str, Path]],
+    costs: Costs,
+    settings: Sequence[str] = (),
 ) -> Summary:
     """Compares the arms on the days that all of them have scored.
 
@@ -35,13 +40,14 @@ def summarise(
       experiment: names tasks, resamples and seed.
       scores: day that was learned last -> arm -> its scores of the next day (``Arms.scores``).
       costs: of every step.
+      settings: what the run was given in place of its config's.
 
     Returns:
-      ``days``: of each, its number, ``rows``, and of every arm ``auc`` by task and the CPU seconds
-      of ``data`` and ``training``; ``mean``: task -> ``over_scratch`` and ``over_kernels``, the
-      mean difference of what has gone on, in AUC points, with its 95% interval (users are drawn in
-      all days at once); ``cost``: arm -> CPU seconds of all days; ``training_share``: what going on
-      cost in training, as a share of training from scratch.
+      ``settings``; ``days``: of each, its number, ``rows``, and of every arm ``auc`` by task and
+      the CPU seconds of ``data`` and ``training``; ``mean``: task -> ``over_scratch`` and
+      ``over_kernels``, the mean difference of what has gone on, in AUC points, with its 95%
+      interval (users are drawn in all days at once); ``cost``: arm -> CPU seconds of all days;
+      ``training_share``: what going on cost in training, as a share of training from scratch.
 
     Raises:
       InputError: the arms have not scored the same rows.
@@ -93,7 +99,13 @@ def summarise(
         for arm in ARMS
     }
     share = cost[ONWARD]["training"] / cost[SCRATCH]["training"]
-    return {"days": days, "mean": mean, "cost": cost, "training_share": share}
+    return {
+        "settings": list(settings),
+        "days": days,
+        "mean": mean,
+        "cost": cost,
+        "training_share": share,
+    }
 
 
 def render(summary: Summary) -> str:
@@ -105,7 +117,7 @@ def render(summary: Summary) -> str:
     rows = [["learned until day", *titles]]
     for day in summary["days"]:
         arms = day["arms"]
-        aucs = [_auc(arms[arm]["auc"][task]) for task in tasks for arm in ARMS]
+        aucs = [auc(arms[arm]["auc"][task]) for task in tasks for arm in ARMS]
         spent = [
             f"{arms[arm].get('data', 0.0) + arms[arm].get('training', 0.0):,.0f}" for arm in ARMS
         ]
@@ -114,7 +126,7 @@ def render(summary: Summary) -> str:
     for task in tasks:
         for key, other in (("over_scratch", SCRATCH), ("over_kernels", KERNELS)):
             found = summary["mean"][task][key]
-            lines.append(f"{task.upper()}, {ONWARD} over {other}: {_gain(found)} points")
+            lines.append(f"{task.upper()}, {ONWARD} over {other}: {gain(found)} points")
     for arm in ARMS:
         cost = summary["cost"][arm]
         lines.append(
@@ -157,7 +169,8 @@ def _points(delta: Any, interval: Any) -> dict[str, Any]:
     return {"points": _POINTS * delta, "ci95": ends}
 
 
-def _gain(found: Mapping[str, Any]) -> str:
+def gain(found: Mapping[str, Any]) -> str:
+    """A mean difference in points and its interval, as text; why there is none where it is one."""
     if isinstance(found["points"], str):
         return str(found["points"])
     ends = found["ci95"]
@@ -165,5 +178,6 @@ def _gain(found: Mapping[str, Any]) -> str:
     return f"{found['points']:+.2f}{between}"
 
 
-def _auc(value: Any) -> str:
+def auc(value: Any) -> str:
+    """An AUC as text."""
     return value if isinstance(value, str) else f"{value:.4f}"

@@ -29,7 +29,7 @@ SECTIONS = (
     "score",
     "every_day",
 )
-"""Modules of this package; each has ``measure(options: Options) -> Figures``."""
+"""Modules of this package, each as ``run_sections`` takes it."""
 
 if __name__ == "__main__":
     run(lambda: run_sections("benchmarks.reliability", SECTIONS, __doc__))

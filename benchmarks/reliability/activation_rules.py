@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import binomtest
 
+from benchmarks.figures.report import Sections, table
 from benchmarks.reliability.expected_gain import chances_of_a_gain
 from benchmarks.reliability.simulated_runs import (
     CLICK,
@@ -85,6 +86,16 @@ half a chance, under empirical Bayes.
 """
 
 
+_RULE_TITLES = {
+    "never": "never activate",
+    "none": "no correction, 5%",
+    "holm": "Holm, 5%",
+    "benjamini_hochberg": "Benjamini-Hochberg, 10% (default)",
+    "probable_gain": "95% chance of a gain (empirical Bayes)",
+    "expected_gain": "more than half a chance (empirical Bayes)",
+}
+
+
 def _both(gain: float) -> dict[str, float]:
     return dict.fromkeys(TASKS, float(np.clip(gain, _SMALLEST, _BIGGEST)))
 
@@ -118,6 +129,15 @@ in every second domain; two in few, where the rest lose a little; small ones of 
 in half of the domains; a kernel of all traffic that brings most, as on the quickstart; clicks won
 and orders lost.
 """
+
+_SCENARIO_TITLES = {
+    "one_point": "one point in half",
+    "few_large": "two points in few",
+    "many_small": "many small",
+    "some_harm": "harm in half",
+    "on_top_of_all": "on top of `all`",
+    "one_task_for_the_other": "one task for the other",
+}
 
 
 def measure(options: Options) -> Figures:
@@ -156,6 +176,37 @@ def figures(quick: bool = False) -> Figures:
         f"test_size_{positives}_ratio": size
         for positives, size in zip(_POSITIVES, sizes, strict=True)
     }
+
+
+def tables(figures: Figures) -> Sections:
+    """A line for each rule: its errors, its regret in every scenario with gains, and its power by
+    size of domain.
+    """
+    rows = [
+        (title, _errors(figures, rule), *_regrets(figures, rule), _powers(figures, rule))
+        for rule, title in _RULE_TITLES.items()
+    ]
+    columns = ["rule", "runs with an error", *_SCENARIO_TITLES.values(), "power at one point"]
+    return {"rules": [table("rules", columns, rows)]}
+
+
+def _errors(figures: Figures, rule: str) -> str:
+    share, low, high = (
+        100 * float(figures[f"no_gain_runs_with_errors_{rule}{end}_ratio"])
+        for end in ("", "_low", "_high")
+    )
+    return f"{share:.1f}% [{low:.1f}, {high:.1f}]"
+
+
+def _regrets(figures: Figures, rule: str) -> list[str]:
+    found = (figures[f"{scenario}_regret_{rule}_points"] for scenario in _SCENARIO_TITLES)
+    return [f"{float(regret):.2f}" for regret in found]
+
+
+def _powers(figures: Figures, rule: str) -> str:
+    """Of all sizes; "-" where no domain is of one."""
+    found = (figures.get(f"power_{rule}_from_{low}_ratio") for low in _SIZES)
+    return " / ".join("-" if one is None else f"{100 * float(one):.0f}" for one in found) + "%"
 
 
 @contextmanager

@@ -7,6 +7,7 @@ position logit left out, and nothing in its place.
 
 from pathlib import Path
 
+from benchmarks.figures.report import Sections, table
 from benchmarks.method.bench import Bench
 from benchmarks.method.study import ROOT
 from benchmarks.speed.options import Figures, Options
@@ -20,11 +21,17 @@ from trainer.metrics.task_metrics import UNDEFINED, pcoc, to_json
 LOWEST, HIGHEST = 0.97, 1.03
 """What PCOC is to lie between."""
 
+_WITHOUT = "_without"
 _SEEDS = (17, 18, 19)
 _VARIANTS = {
     "strong_position": "simulation.position_bias=1.2",
     "without_debias": "backbone.debias=null",
     "progressive": "pretrain.progressive=true",
+}
+_TITLES = {f"seed_{seed}": f"quickstart, seed {seed}" for seed in _SEEDS} | {
+    "strong_position": "a stronger position bias",
+    "without_debias": "without position debias",
+    "progressive": "progressive pre-training",
 }
 
 
@@ -41,8 +48,28 @@ def measure(options: Options) -> Figures:
         bench = Bench(experiment, None, options.folder)
         found = zero_shot_pcoc(experiment, bench.data, bench.job)
         figures |= {f"{name}_{figure}": value for figure, value in found.items()}
-    served = [value for name, value in figures.items() if not name.endswith("_without")]
+    served = [value for name, value in figures.items() if not name.endswith(_WITHOUT)]
     return figures | {"outside": sum(not _calibrated(value) for value in served)}
+
+
+def tables(figures: Figures) -> Sections:
+    """The backbones that were measured, each with its PCOC by task, such as ``1.12 / 1.22``."""
+    rows = []
+    for world, title in _TITLES.items():
+        named = {
+            name.removeprefix(f"{world}_"): value
+            for name, value in figures.items()
+            if name.startswith(f"{world}_")
+        }
+        tasks = [name for name in named if not name.endswith(_WITHOUT)]
+        if named:
+            rows.append((title, _joined(named, tasks, _WITHOUT, 2), _joined(named, tasks, "", 3)))
+    return {"pcoc": [table("pcoc", ["backbone", "without intercepts", "as served"], rows)]}
+
+
+def _joined(named: Figures, tasks: list[str], end: str, digits: int) -> str:
+    values = [named[f"{task}{end}"] for task in tasks]
+    return " / ".join(v if isinstance(v, str) else f"{v:.{digits}f}" for v in values)
 
 
 def _calibrated(value: float | str) -> bool:
@@ -73,5 +100,5 @@ def zero_shot_pcoc(
     for task in experiment.tasks.ranking:
         labels = rows.labels(experiment.tasks.targets[task].label)
         figures[task] = to_json(pcoc(labels, served[task], rows.weights))
-        figures[f"{task}_without"] = to_json(pcoc(labels, without[task], rows.weights))
+        figures[f"{task}{_WITHOUT}"] = to_json(pcoc(labels, without[task], rows.weights))
     return figures

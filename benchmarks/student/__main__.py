@@ -10,6 +10,7 @@ import json
 import sys
 from pathlib import Path
 
+from benchmarks.figures.report import add_report_argument, write_report
 from configs.cli import CommandParser, add_config_arguments, read_config, run
 from trainer.job import Job
 from trainer.prerequisites import check_dataset, check_split
@@ -26,9 +27,10 @@ def main() -> None:
         job.check_finished()
 
     import configs.tensorflow_import  # noqa: F401 - before any other import of TensorFlow
-    from benchmarks.student.compare import compare, render
+    from benchmarks.student.compare import compare, render, tables
 
     found = compare(experiment, arguments.data, jobs, split)
+    write_report(arguments.report, tables(found))
     sys.stdout.write(json.dumps(found, indent=1) + "\n" if arguments.json else render(found))
 
 
@@ -46,6 +48,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--split", help="split to judge; evaluation.split by default")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    add_report_argument(parser)
     return parser.parse_args()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from benchmarks.figures.report import Sections, table
 from configs import Experiment
 from configs.terminal.plain_text import fit
 from trainer.backbone.frozen_pass import BackboneOutputs, Floats, feature_tensors
@@ -71,7 +72,18 @@ def compare(experiment: Experiment, data: Path, jobs: Sequence[Job], split: str)
 
 
 def render(found: Found) -> str:
-    """The table; differences in points, with 95% intervals of resampled users."""
+    """The table for people."""
+    return "\n".join(fit(_cells(found), ())) + "\n"
+
+
+def tables(found: Found) -> Sections:
+    """The table for ``--report``."""
+    (_, *columns), *rows = _cells(found)
+    return {"jobs": [table("jobs", ["served", *columns], rows)]}
+
+
+def _cells(found: Found) -> list[list[str]]:
+    """Titles and rows; differences in points, with 95% intervals of resampled users."""
     tasks = list(next(iter(found.values()))["figures"])
     titles = [f"{task.upper()}-{metric.upper()}" for task in tasks for metric in _METRICS]
     rows = [["", *titles, "tables", "dense", *(f"rows/s, {size} at once" for size in BATCHES)]]
@@ -80,7 +92,7 @@ def render(found: Found) -> str:
         size = [f"{of[part]:,}" if part in of else "" for part in ("tables", "dense")]
         speed = [f"{of['rows_per_s'][b]:,.0f}" if "rows_per_s" in of else "" for b in BATCHES]
         rows.append([name, *cells, *size, *speed])
-    return "\n".join(fit(rows, ())) + "\n"
+    return rows
 
 
 def _cell(figure: Mapping[str, Any]) -> str:

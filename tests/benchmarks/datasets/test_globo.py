@@ -18,9 +18,11 @@ import pytest
 import benchmarks.datasets.__main__ as command
 from benchmarks.datasets.globo import DRAWS, FIRST, HISTORY, SCHEMA, SUMMARY, make_logs
 from benchmarks.datasets.globo_clicks import CONTEXT
-from benchmarks.datasets.globo_rules import check_log
+from benchmarks.datasets.globo_rules import RULES, check_log
+from benchmarks.figures.tables import study_table
 from configs import load_experiment
 from configs.cli import run
+from configs.files import read_object
 from tests.conftest import ROOT
 
 HEADER = (
@@ -219,12 +221,20 @@ def test_as_many_rows_stand_beside_a_click_as_are_drawn_anew(source: Path) -> No
 
 
 def test_the_table_of_rules_fits_a_terminal(
-    logs: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    logs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert run_command(monkeypatch, "check", "--input", logs) == 0
+    path = tmp_path / "globo_rules" / "report.json"
+    assert run_command(monkeypatch, "check", "--input", logs, "--report", path) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) > len(check_log(logs).rules)
+    rules = check_log(logs).rules
+    assert len(lines) > len(rules)
     assert max(map(len, lines)) <= 80
+    titles, *rows = study_table(read_object(path), "globo_rules/rules/0")
+    assert titles == RULES
+    assert [row[0] for row in rows] == [rule.text for rule in rules]
 
 
 def changed(column: str, change: Callable[[pa.Array], pa.Array]) -> Callable[[pa.Table], pa.Table]:

@@ -17,7 +17,7 @@ from configs.errors import InputError
 from tests.conftest import ROOT
 
 LINES = st.lists(st.text("abc |-.", max_size=8), max_size=4).map("\n".join)
-CELLS = st.text("ab+-.[], 1", min_size=1, max_size=6).map(str.strip).filter(bool)
+CELLS = st.text("ab+-.[], 1|", min_size=1, max_size=6).map(str.strip).filter(bool)
 
 
 def test_the_repository_s_pages_are_as_what_is_kept_says(tmp_path: Path) -> None:
@@ -72,11 +72,29 @@ def test_a_table_is_read_as_it_was_written(cells: list[list[str]]) -> None:
     assert read_markdown(markdown(cells)) == cells
 
 
+@given(st.text("a`~ \n<>!-", max_size=40), st.text("a\n", max_size=5))
+def test_a_text_of_any_lines_stands_in_a_page_and_is_all_that_changes(text: str, new: str) -> None:
+    """Whatever it holds: fences, markers, or nothing."""
+    text = f"{text}\n<!-- end -->\n<!-- figures: d/e/f -->\n"
+    around = "Above.\n\n<!-- figures: a/b/c -->\n<!-- end -->\n\nBelow.\n"
+    page = MarkedPage(around, "page.md").replaced({"a/b/c": markdown(text)})
+    read = MarkedPage(page, "page.md")
+    assert read.names == ["a/b/c"]
+    fence, *lines, end = read.content("a/b/c").splitlines()
+    assert fence == end
+    assert lines == [line.rstrip() for line in text.strip("\n").split("\n")]
+    again = read.replaced({"a/b/c": markdown(new)})
+    assert again == MarkedPage(around, "page.md").replaced({"a/b/c": markdown(new)})
+
+
 def test_a_page_shows_some_columns_of_a_table() -> None:
     cells = [["a", "b", "b", "c"], ["1", "2", "3", "4"]]
     assert shown(cells, Columns(), "x") == cells
     assert shown(cells, Columns(only=True, titles=("a", "b")), "x") == [row[:3] for row in cells]
     assert shown(cells, Columns(titles=("a", "b")), "x") == [row[3:] for row in cells]
+    assert shown("a text", Columns(), "x") == "a text"
+    with pytest.raises(InputError, match="figures 'x': a text has no columns; received: a"):
+        shown("a text", Columns(titles=("a",)), "x")
 
 
 @pytest.mark.parametrize(

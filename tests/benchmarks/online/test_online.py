@@ -16,16 +16,18 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
+from benchmarks.figures.tables import study_table
 from benchmarks.online import __main__ as command
 from benchmarks.online import trial
 from benchmarks.online.compare import FIGURES, in_treatment, sums_by_user, view
 from benchmarks.online.play import Luck, play
 from benchmarks.online.scores import server_scores
-from benchmarks.online.table import render
+from benchmarks.online.table import WIDEST, render
 from benchmarks.online.traffic import Traffic, draw_traffic
 from benchmarks.online.trial import online_test, views
 from configs import ConfigError, Experiment, InputError
 from configs.cli import run
+from configs.files import read_object
 from preprocessing.logs.schema import served_columns
 from serving.selfcheck import running_server
 from tests.conftest import QUICKSTART, SMALL
@@ -445,12 +447,17 @@ def test_the_command(
             "--json",
             "--output",
             str(tmp_path / "out"),
+            "--report",
+            str(tmp_path / "online" / "report.json"),
         )
         == 0
     )
     printed = capsys.readouterr()
     result = json.loads(printed.out)
     assert json.loads((tmp_path / "out" / "online.json").read_text()) == result
+    report = read_object(tmp_path / "online" / "report.json", "sections")
+    monkeypatch.setenv("COLUMNS", "80")  # a page is as wide, whoever writes it
+    assert study_table(report, "online/test/0") == render(result, WIDEST)
     assert (
         result["rank_by"] == "ctr"
         and result["seed"] == 3

@@ -2,15 +2,25 @@
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from benchmarks.onward.days import DAY, NEXT, Replay, settings
-from benchmarks.onward.summary import ARMS, KERNELS, ONWARD, SCRATCH, render, summarise
+from benchmarks.onward.summary import (
+    ARMS,
+    KERNELS,
+    ONWARD,
+    SCRATCH,
+    SUMMARY,
+    render,
+    summarise,
+)
+from benchmarks.onward.tables import read_beside, tables
 from configs import Experiment, InputError, load_experiment
+from configs.files import write_json
 from tests.conftest import QUICKSTART, SMALL
 from trainer.metrics.task_metrics import task_metrics
 
@@ -91,6 +101,33 @@ def test_days_are_averaged_and_costs_added_up(experiment: Experiment, tmp_path: 
     assert found["cost"][SCRATCH] == {"data": 2.0, "training": 20.0}
     assert found["training_share"] == pytest.approx(0.2)
     assert "CTR, gone on over from scratch: +" in render(found)
+
+    other = found | {"settings": ["growth.rate=0.5", "growth.epochs=2"]}
+    sections = tables(found, [other], date(2017, 10, 1))
+    days, mean, settings = ([row["cells"] for row in of[0]["rows"]] for of in sections.values())
+    assert [row[0] for row in days] == ["10-06", "10-07"]  # the day after the one learned last
+    ctr, ctcvr = (found["days"][0]["arms"][ONWARD]["auc"][task] for task in ("ctr", "ctcvr"))
+    assert days[0][2] == f"{ctr:.4f} / {ctcvr:.4f}"
+    assert days[0][4:] == [10, 2, 2]
+    assert [row[3:] for row in mean] == [
+        ["0.20 of 20 s", "1.00 of 2 s"],
+        ["1.00 of 4 s", "1.00 of 2 s"],
+    ]
+    assert all(f" {row[1].partition(' ')[0]} [" in render(found) for row in mean)
+    scored = [f"{ctr:.4f}", f"{ctcvr:.4f}"]
+    assert settings == [["growth.rate=0.5, growth.epochs=2", *scored], ["default", *scored]]
+    assert sections["settings"][0]["columns"][1] == "CTR-AUC on 10-06"
+
+
+def test_runs_that_stand_beside_are_of_the_same_day_and_tasks(tmp_path: Path) -> None:
+    run = {"settings": [], "days": [{"day": 6}, {"day": 7}], "mean": {"ctr": {}, "ctcvr": {}}}
+    write_json(tmp_path / SUMMARY, run)
+    assert read_beside([tmp_path], 6, ["ctr", "ctcvr"]) == [run]
+    for first, tasks in ((5, ["ctr", "ctcvr"]), (6, ["ctr"])):
+        with pytest.raises(InputError, match=f"after day 6, by ctr, ctcvr; expected day {first} a"):
+            read_beside([tmp_path], first, tasks)
+    with pytest.raises(InputError, match=r"onward\.json"):
+        read_beside([tmp_path / "none"], 6, ["ctr"])
 
 
 def test_scores_of_other_rows_are_refused(experiment: Experiment, tmp_path: Path) -> None:

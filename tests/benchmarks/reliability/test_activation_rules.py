@@ -117,6 +117,11 @@ def test_runs_without_gain_are_left_alone_and_gains_are_found() -> None:
     assert sum("all" in outcome.added for outcome in outcomes["on_top_of_all"]) >= 8
 
 
+def test_every_rule_and_every_kind_of_gain_has_a_title() -> None:
+    assert list(module._RULE_TITLES) == list(module.RULES)
+    assert ["no_gain", *module._SCENARIO_TITLES] == list(module.SCENARIOS)
+
+
 def test_figures_are_flat_and_complete(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("_RUNS_QUICK", 2), ("_RUNS_WITH_GAINS_QUICK", 2), ("_TESTS_QUICK", 3)):
         monkeypatch.setattr(module, name, value)
@@ -132,6 +137,14 @@ def test_figures_are_flat_and_complete(monkeypatch: pytest.MonkeyPatch) -> None:
                 assert float(found[f"{scenario}_regret_{rule}_points"]) >= -1e-9
                 assert 0.0 <= float(found[f"{scenario}_false_{rule}_ratio"]) <= 1.0
     assert found == module.figures(quick=True)
+    (rules,) = module.tables(found)["rules"]
+    assert len(rules["rows"]) == len(module.RULES)
+    never = rules["rows"][0]["cells"]
+    assert never[:2] == ["never activate", "0.0% [0.0, 84.2]"]
+    assert [f"{float(regret):.2f}" for regret in never[2:-1]] == never[2:-1]
+    powers = never[-1].removesuffix("%").split(" / ")
+    assert len(powers) == 5
+    assert set(powers) <= {"0", "-"}  # of a small log no domain has the most rows
 
 
 @given(

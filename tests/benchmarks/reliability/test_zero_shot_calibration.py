@@ -49,3 +49,13 @@ def test_figures_that_are_off_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
         True,
         False,
     ]
+    (table,) = zero_shot_calibration.tables(figures)["pcoc"]
+    assert [row["cells"] for row in table["rows"]] == [
+        ["quickstart, seed 17", "2.00", "1.000"],
+        ["a stronger position bias", "2.00", "1.040"],
+        ["without position debias", "2.00", "1.000"],
+        ["progressive pre-training", "2.00", "undefined"],
+    ]
+    two = {"seed_18_ctr": 1.0, "seed_18_ctr_without": 1.123, "seed_18_ctcvr": 0.9996}
+    (table,) = zero_shot_calibration.tables({**two, "seed_18_ctcvr_without": 1.2})["pcoc"]
+    assert table["rows"] == [{"cells": ["quickstart, seed 18", "1.12 / 1.20", "1.000 / 1.000"]}]

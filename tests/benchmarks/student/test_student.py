@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.figures.tables import study_table
+from benchmarks.method.text import MISSING
 from benchmarks.student import __main__ as command
 from benchmarks.student import compare as module
 from configs import Experiment
@@ -72,12 +74,22 @@ def test_figures_are_those_of_evaluate(
 
 
 def test_the_table_has_a_line_for_each(
-    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(module, "_ROUNDS", 2)
-    monkeypatch.setattr(sys, "argv", ["student", *words, "--split", "validation"])
+    path = tmp_path / "student" / "report.json"
+    words += ["--split", "validation", "--report", str(path)]
+    monkeypatch.setattr(sys, "argv", ["student", *words])
     command.main()
     title, first, second, third = capsys.readouterr().out.splitlines()
+    titles, *rows = study_table(read_json(path), "student/jobs/0")
+    assert titles[0] == "served"
+    for printed, row in zip((title, first, second, third), (titles[1:], *rows), strict=True):
+        cells = [cell for cell in row if cell != MISSING]
+        assert printed.split() == " ".join(cells).split()
     assert "CTCVR-GAUC" in title
     assert first.count("[") == 0
     assert second.count("[") == third.count("[") == 4
