@@ -191,13 +191,8 @@ def claim(
     holds: bool = False,
 ) -> bool:
     """Writes down what is trained in this job directory, by whom it is taught, and from which
-<<<<<<< HEAD
     backbone it goes on, or checks that it is the same; not which backbone where the job ``holds``
-    it, as ``holds_origin`` says.
-=======
-    backbone it goes on, or checks that it is the same; not which backbone where ``holds_origin``
-    has said that the job ``holds`` it. Returns whether the job was free before.
->>>>>>> rows
+    it, as ``holds_origin`` says. Returns whether the job was free before.
     """
     path = job.backbone / _EXPERIMENT
     ours = experiment.model_dump(mode="json")
