@@ -38,8 +38,7 @@ def _of_task(bar: Bar, results: Results, task: str, least: float) -> tuple[str, 
         )
         if share is None:
             return _UNMEASURED, None
-        text = f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]"
-        return text, share.value >= least and share.above_zero
+        return share.percent(), share.value >= least and share.above_zero
     if bar.kind == "level":
         level = results.level(bar.method, bar.split, bar.slice, task, bar.metric)
         if level is None:

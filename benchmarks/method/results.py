@@ -41,6 +41,10 @@ class Estimate:
         """As ``report`` shows it."""
         return {"value": self.value, "low": self.low, "high": self.high, "unit": unit}
 
+    def percent(self) -> str:
+        """A share as ``report`` shows it."""
+        return f"{self.value:.0%} [{self.low:.0%}, {self.high:.0%}]"
+
 
 @dataclass(frozen=True)
 class Results:

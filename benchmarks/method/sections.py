@@ -164,7 +164,7 @@ def _log_loss(study: Study, section: ReportSection, results: Results) -> Table:
                 cells += [
                     gain and gain.cell(),
                     gain and " ".join(f"{value:+.2f}" for value in gain.seeds),
-                    share and f"{share.value:.0%} [{share.low:.0%}, {share.high:.0%}]",
+                    share and share.percent(),
                 ]
             rows.append({"cells": cells})
         columns = [
@@ -325,15 +325,9 @@ def _curve(study: Study, section: ReportSection, results: Results) -> Table:
                     strict=True,
                 ):
                     band.append(value)
-                rows.append(
-                    {
-                        "cells": [
-                            curve.title,
-                            str(x),
-                            found.cell("" if section.shares else "points") if found else None,
-                        ]
-                    }
-                )
+                if found:
+                    shown = found.percent() if section.shares else found.cell()
+                    rows.append({"cells": [curve.title, str(x), shown]})
             series.append(
                 {"name": curve.title, "x": xs, "y": bands[0], "low": bands[1], "high": bands[2]}
             )
