@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from configs.section import Section
-from configs.terminal.plain_text import fit
+from configs.terminal.plain_text import fit, wrap
 from trainer.metrics.formatting import METRIC_TITLES, is_number
 from trainer.metrics.results import TaskComparisons
 from trainer.metrics.score_shift import TOP, shift_figures
@@ -105,17 +105,17 @@ def render_diff(difference: Difference) -> str:
         lines += [*fit([[title, *columns, *intervals], *rows], columns), ""]
     if difference["scored"] is None:
         lines += ["no figures: give --data, and both versions are scored on its rows", ""]
-    if difference["golden"] is None:
-        return "\n".join(
-            [*lines, "golden requests: the two versions were not scored on the same ones"]
-        )
-    tasks = list(difference["golden"])
-    table = [["golden requests", *tasks]]
-    table += [
-        [title, *(_number(difference["golden"][task][name]) for task in tasks)]
-        for name, title in _SHIFTS.items()
-    ]
-    return "\n".join([*lines, *fit(table, tasks)])
+    golden = difference["golden"]
+    if golden is None:
+        lines.append("golden requests: the two versions were not scored on the same ones")
+    else:
+        table = [["golden requests", *golden]]
+        table += [
+            [title, *(_number(golden[task][name]) for task in golden)]
+            for name, title in _SHIFTS.items()
+        ]
+        lines += fit(table, list(golden))
+    return "\n".join(part for line in lines for part in wrap(line))
 
 
 def _tables(difference: Difference) -> Iterator[tuple[str, list[list[str]]]]:

@@ -71,6 +71,20 @@ def test_weights_and_rows_stand_side_by_side_and_figures_of_other_rows_do_not(
         assert line.split() in lines
 
 
+def test_sentences_and_tables_fit_the_terminal(
+    store: KernelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(store, 1, [0.5, 0.1])
+    add(store, 2, [0.25, 0.1])
+    for found in (difference(store), kernel_diff(store, "all", 1, 2, scored())):
+        wide = set(render_diff(found).split())
+        with monkeypatch.context() as patch:
+            patch.setenv("COLUMNS", "60")
+            text = render_diff(found)
+        assert all(len(line) <= 60 for line in text.splitlines())
+        assert set(text.split()) == wide
+
+
 def test_figures_are_of_the_same_rows_and_say_which(store: KernelStore) -> None:
     add(store, 1, None)
     add(store, 2, None)
