@@ -59,11 +59,13 @@ def main() -> None:
         arms.run(day, ONWARD)
         say(f"{ONWARD}: day {day} learned, day {day + 1} scored")
     for day in judged:
+        before = all(arms.scores(day, arm).exists() for arm in (KERNELS, SCRATCH))
         for arm in (KERNELS, SCRATCH):
             arms.run(day, arm)
             say(f"{arm}: day {day} learned, day {day + 1} scored")
         scored.append(day)
-        arms.summarise(scored)
+        if not before or day == judged[-1]:
+            arms.summarise(scored)
     summary = read_json(arms.summary)
     write_report(arguments.report, tables(summary, beside, replay.start.date()))
     sys.stdout.write(json.dumps(summary, indent=1) + "\n" if arguments.json else render(summary))

@@ -73,7 +73,12 @@ def tables(summary: Summary, beside: Sequence[Summary], start: date) -> Sections
         "mean": [
             table(
                 "mean",
-                [f"{ONWARD}, over", *map(str.upper, tasks), "its training", "its datasets"],
+                [
+                    f"{ONWARD}, over",
+                    *map(str.upper, tasks),
+                    "training, of the other's",
+                    "datasets, of the other's",
+                ],
                 [
                     _mean(summary, tasks, "over_scratch", SCRATCH),
                     _mean(summary, tasks, "over_kernels", KERNELS),

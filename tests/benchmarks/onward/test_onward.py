@@ -2,12 +2,18 @@
 
 import trainer  # isort: skip  # noqa: F401 - must come before TensorFlow
 
+import sys
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.figures.tables import study_table
+from benchmarks.method.text import MISSING
+from benchmarks.onward import __main__ as command
+from benchmarks.onward.arms import Arms
 from benchmarks.onward.days import DAY, NEXT, Replay, settings
 from benchmarks.onward.summary import (
     ARMS,
@@ -20,8 +26,9 @@ from benchmarks.onward.summary import (
 )
 from benchmarks.onward.tables import read_beside, tables
 from configs import Experiment, InputError, load_experiment
-from configs.files import write_json
+from configs.files import read_object, write_json
 from tests.conftest import QUICKSTART, SMALL
+from trainer.job import Job
 from trainer.metrics.task_metrics import task_metrics
 
 REPLAY = Replay(datetime.fromisoformat("2025-03-03T03:00:00Z"), 4, 8)
@@ -135,3 +142,42 @@ def test_scores_of_other_rows_are_refused(experiment: Experiment, tmp_path: Path
     paths[ONWARD] = scores(tmp_path, 5, 1.0, users=7)
     with pytest.raises(InputError, match="scores of other rows"):
         summarise(experiment, {5: paths}, {})
+
+
+def test_what_is_done_is_summarised_once_and_is_a_report(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is new, day by day: a run that is stopped leaves the days so far."""
+    summarised: list[list[int]] = []
+
+    class Scored(Arms):
+        """Arms whose scores are drawn."""
+
+        def first(self) -> Job:
+            return Job(self.folder)
+
+        def run(self, day: int, arm: str) -> None:
+            scores(tmp_path, day, 1.0).replace(self.scores(day, arm))
+
+        def summarise(self, days: Sequence[int]) -> None:
+            summarised.append(list(days))
+            paths = {day: {arm: self.scores(day, arm) for arm in ARMS} for day in days}
+            spent = {"data": 1.0, "training": 2.0}
+            costs = {f"{day}/{arm}": spent for day in days for arm in (SCRATCH, ONWARD)}
+            write_json(self.summary, summarise(experiment, paths, costs, self.overrides))
+
+    monkeypatch.setattr(command, "Arms", Scored)
+    (tmp_path / "globo").mkdir()
+    for day in range(1, 9):
+        (tmp_path / "globo" / f"{day}.parquet").touch()
+    path = tmp_path / "onward" / "report.json"
+    words = ["--input", str(tmp_path), "--output", str(tmp_path), "--days", "3"]
+    monkeypatch.setattr(sys, "argv", ["onward", *words, "--report", str(path)])
+    command.main()
+    assert summarised == [[5], [5, 6], [5, 6, 7]]
+    command.main()
+    assert summarised[3:] == [[5, 6, 7]]
+    report = read_object(path, "sections")
+    (_, *days) = study_table(report, "onward/days/0")
+    assert [row[0] for row in days] == ["10-06", "10-07", "10-08"]
+    assert days[0][-1] == MISSING
