@@ -273,8 +273,22 @@ def test_a_point_has_its_own_reference(experiment: Experiment) -> None:
     result = report_of(
         study, Results(outcomes, experiment.domains, experiment.tasks.ranking), "command"
     )
-    assert result["sections"][0]["tables"][0]["rows"][0]["cells"][2]["value"] == pytest.approx(0.5)
-    assert result["sections"][0]["plots"][0]["y_label"] == "share of the gap closed"
+    (section,) = result["sections"]
+    assert section["tables"][0]["rows"][0]["cells"][2].startswith("50% [")
+    assert section["plots"][0]["series"][0]["y"][0] == pytest.approx(0.5)
+    assert section["plots"][0]["y_label"] == "share of the gap closed"
+
+
+def test_a_point_that_has_not_run_has_no_row(experiment: Experiment) -> None:
+    outcomes = {("zero_shot", 17): outcome_of(["all"], auto=0.6)}
+    points = _curve_of({"x": 1, "method": "zero_shot"}, {"x": 2})
+    result = report_of(
+        _study(bars=[], sections=[points]),
+        Results(outcomes, experiment.domains, experiment.tasks.ranking),
+        "command",
+    )
+    rows = [row["cells"] for row in result["sections"][0]["tables"][0]["rows"]]
+    assert [x for _, x, _ in rows] == ["1.0"]
 
 
 def test_the_command(
