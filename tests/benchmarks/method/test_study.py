@@ -280,8 +280,12 @@ def test_a_point_has_its_own_reference(experiment: Experiment) -> None:
 
 
 def test_a_point_that_has_not_run_has_no_row(experiment: Experiment) -> None:
-    outcomes = {("zero_shot", 17): outcome_of(["all"], auto=0.6)}
-    points = _curve_of({"x": 1, "method": "zero_shot"}, {"x": 2})
+    outcomes = {
+        ("zero_shot", 17): outcome_of(None, auto=0.6),
+        ("kernels/all", 17): outcome_of(["all"], auto=0.7),
+    }
+    ran = {"x": 1, "method": "kernels/all", "reference": "kernels/all"}
+    points = _curve_of(ran, {"x": 2, "reference": "kernels/all"})
     result = report_of(
         _study(bars=[], sections=[points]),
         Results(outcomes, experiment.domains, experiment.tasks.ranking),
