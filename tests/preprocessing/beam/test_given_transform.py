@@ -238,7 +238,9 @@ def test_what_is_no_transform_for_these_features_is_refused(
             f"--transform: {nowhere}: neither a job with a finished backbone"
             " (backbone/fingerprint.json) nor a finished dataset (manifest.json)"
         )
-    assert "Unable to get filesystem" in refusal(tmp_path, "nosuch://bucket/job")
+    assert refusal(tmp_path, "nosuch://bucket/job") == (
+        "nosuch://bucket/job: Beam has no filesystem for nosuch:// here; expected gs:// or s3://"
+    )
     assert refusal(tmp_path, job, "features.price.log1p=false") == (
         f"--transform: {job}: fitted for other settings of features.price; expected the config"
         " that it was fitted for, or no --transform"
