@@ -1,11 +1,11 @@
 """Reads the rows of CSV, so that damage costs the lines that it is on and no other.
 
 A value in quotes may hold line breaks, so a quote that is never closed would make one value of all
-that follows. A row goes on behind the end of its line only where it is one by RFC 4180 then: each
-quote begins or ends a value or is doubled, there are as many values as columns, and it ends within
-8 MiB. Nor are most of the lines inside a value rows by themselves: two stray quotes, each in
-another row, look as one value does that holds all rows between them. Otherwise the line alone is
-broken, and reading goes on with the next one. On a single line, a quote inside a value is text.
+that follows. A row goes on behind the end of its line only where each of its quoted values that
+does is closed, before a comma or the end of a line. With as many values as columns such a row is
+read as it comes, whatever its text looks like. With another number it is one broken row, unless
+most of the lines inside its values are rows by themselves, as between stray quotes. Otherwise the
+line alone is broken, and reading goes on with the next one. A quote elsewhere in a value is text.
 """
 
 import csv
@@ -28,10 +28,12 @@ OPEN_QUOTE = "csv: expected each quote to be closed"
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _QUOTED = rb'"[^"]*+(?:""[^"]*+)*+'  # less its end
-_VALUE = rb"(?>" + _QUOTED + rb'"|[^",\r\n]*+)'
 _VALUE_OF_LINE = rb'(?>"[^"\r\n]*+(?:""[^"\r\n]*+)*+"[^,\r\n]*+|(?!")[^,\r\n]*+)'
+_VALUE = rb"(?>" + _QUOTED + rb'"(?=[,\r\n]|\Z)|' + _VALUE_OF_LINE + rb")"
+_ROW = re.compile(_VALUE + rb"(?:," + _VALUE + rb")*+(?:\r\n?|\n|\Z)")
+_VALUE_IN_ROW = re.compile(_VALUE)
+_BEFORE_OPEN = re.compile(rb"(?:" + _VALUE + rb",)*+")
 _WHOLE_LINE = re.compile(_VALUE_OF_LINE + rb"(?:," + _VALUE_OF_LINE + rb")*+(?=[\r\n]|\Z)")
-_VALUE_IN_LINE = re.compile(_VALUE_OF_LINE)
 _QUOTED_VALUE = re.compile(_QUOTED + b'"')
 _LINE = re.compile(rb"[^\r\n]*+")
 _OPEN_TO_THE_END = re.compile(_QUOTED + rb"\Z")
@@ -66,18 +68,20 @@ def read_header(start: bytes, where: str) -> tuple[list[str], int]:
     it is blank. Raises ``InputError`` where the first line is none of names.
     """
     skipped = len(start) - len(start.removeprefix(_BYTE_ORDER_MARK).lstrip(b"\r\n"))
-    header, newline, _ = start[skipped:].partition(b"\n")
     if not start[skipped:].strip():
         return [], len(start)
+    row = _ROW.match(start, skipped)  # a name in quotes may go on behind the end of the line
+    header = row[0] if row and row[0].endswith(b"\n") else start[skipped:].partition(b"\n")[0]
     if not header.strip():
         raise InputError(
             f"{where}: expected a header line of column names, received a line of blanks"
         )
     try:
-        names = next(csv.reader(io.StringIO(header.decode())))
+        names = next(csv.reader(io.StringIO(header.decode(), newline="")))
     except (UnicodeDecodeError, csv.Error):
         raise InputError(f"{where}: expected a header line of column names in UTF-8") from None
-    return names, skipped + len(header) + len(newline)
+    end = skipped + len(header)
+    return names, end if header.endswith(b"\n") else min(end + 1, len(start))
 
 
 def read_csv(file: BinaryIO, where: str, only: Sequence[str] | None = None) -> Iterator[CsvBlock]:
@@ -171,7 +175,6 @@ def _damage(text: bytes, columns: int, last: bool) -> tuple[int, list[_Line]]:
       last: whether nothing follows the text.
     """
     until, found = 0, []
-    row_of_lines = _row_of(columns)
     for start in sorted({*_lines_of_odd_quotes(text), *_lines_of_bad_bytes(text)}):
         if start < until:
             continue
@@ -180,10 +183,15 @@ def _damage(text: bytes, columns: int, last: bool) -> tuple[int, list[_Line]]:
             if values != columns and not _is_text(whole[0]):
                 found.append(_Line(*whole.span(), _columns(columns), f"{values}"))
             continue
-        row = row_of_lines.match(text, start)
-        if row and not _holds_rows(row[0], columns):
+        row = _ROW.match(text, start)
+        values = _values_in(row[0].rstrip(b"\r\n")) if row else 0
+        if row and values == columns:
             until = row.end()
-        elif start and not last and _is_open(text, start, columns):
+        elif row and not _holds_rows(row[0], columns):
+            until = row.end()
+            end = row.start() + len(row[0].rstrip(b"\r\n"))
+            found.append(_Line(row.start(), end, _columns(columns), f"{values}"))
+        elif start and not last and _is_open(text, start):
             return start, found
         else:
             line = _LINE.match(text, start)
@@ -209,12 +217,12 @@ def _is_text(content: bytes) -> bool:
     return True
 
 
-def _values_in(line: bytes) -> int:
-    """How many values a line has that is whole."""
+def _values_in(row: bytes) -> int:
+    """How many values a row has, given without the end of its line."""
     count, end = 0, -1
-    while end < len(line):
-        value = _VALUE_IN_LINE.match(line, end + 1)
-        assert value is not None  # noqa: S101 - the line is whole
+    while end < len(row):
+        value = _VALUE_IN_ROW.match(row, end + 1)
+        assert value is not None  # noqa: S101 - the row is whole
         count, end = count + 1, value.end()
     return count
 
@@ -242,14 +250,9 @@ def _lines_of_odd_quotes(text: bytes) -> list[int]:
     return starts
 
 
-def _row_of(columns: int) -> re.Pattern[bytes]:
-    """A row by RFC 4180, with the end of its line."""
-    return re.compile(_VALUE + rb"(?:,%b){%d}(?:\r\n?|\n|\Z)" % (_VALUE, columns - 1))
-
-
-def _is_open(text: bytes, start: int, columns: int) -> bool:
+def _is_open(text: bytes, start: int) -> bool:
     """Whether a text ends within a value of the row that begins there."""
-    values = re.compile(_VALUE + rb"(?:,%b){0,%d}+" % (_VALUE, columns - 1)).match(text, start)
+    values = _BEFORE_OPEN.match(text, start)
     return bool(values and _OPEN_TO_THE_END.match(text, values.end()))
 
 

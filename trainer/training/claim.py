@@ -215,7 +215,10 @@ def claim(
         else:
             delete(job.backbone / ANCESTOR)
             delete(job.backbone / ANCESTOR_KERNELS)
+        delete(job.golden)  # of a run that was refused, maybe on another dataset
         write_json(path, ours)
+    else:
+        path.touch()  # so that a run that fails meanwhile sees that it is not alone here
     _check_teacher(job, teacher)
     if not holds:
         _check_ancestor(job, ancestor)
@@ -249,15 +252,18 @@ def given_back(job: Job, claimed: bool) -> Iterator[None]:
 
     Args:
       job: that is trained.
-      claimed: whether this run has claimed it; the claim of an earlier one stays.
+      claimed: whether this run has claimed it; the claim of an earlier one stays, and that of this
+        one where another run has joined it.
     """
+    path = job.backbone / _EXPERIMENT
+    written = path.stat().st_mtime_ns if claimed else None
     try:
         yield
     except InputError:
-        if claimed and not _begun(job):
+        if claimed and not _begun(job) and path.stat().st_mtime_ns == written:
             if (job.backbone / ANCESTOR).exists():
                 delete(job.memory)  # of the backbone that it was to go on from
-            delete(job.backbone / _EXPERIMENT)
+            delete(path)
         raise
 
 

@@ -76,32 +76,38 @@ def test_sound_files_are_read_whole(seed: int) -> None:
         assert read("".join(lines_of(rows, random))) == (rows, [])
 
 
+@pytest.mark.parametrize("quotes", [False, True])
 @pytest.mark.parametrize("seed", range(5))
-def test_a_stray_quote_costs_its_own_row_alone(seed: int) -> None:
-    """Rows of one line each, so that lines are rows: what is read and what is refused are all of
-    the file's.
+def test_a_stray_quote_costs_its_own_row(seed: int, quotes: bool) -> None:
+    """Rows of one line each, so that lines are rows. Where values hold quotes themselves, one of
+    the next rows may close what the stray one opens: then these are one row, read or broken, by
+    the rules of the format, and reading goes on behind it.
     """
     random = np.random.default_rng(seed)
     for _ in range(100):
-        rows = [[re.sub(r"[\r\n]", "", value) for value in row] for row in random_rows(random)]
+        gone = r"[\r\n]" if quotes else r"[\r\n\",]"
+        rows = [[re.sub(gone, "", value) for value in row] for row in random_rows(random)]
         lines = lines_of(rows, random)
         hit = int(random.integers(1, len(lines)))
         place = int(random.integers(len(lines[hit].rstrip("\r\n")) + 1))
         lines[hit] = f'{lines[hit][:place]}"{lines[hit][place:]}'
         found, broken = read("".join(lines))
-        assert len(found) + len(broken) == len(rows)
-        others = [row for number, row in enumerate(rows) if number != hit - 1]
-        assert [row for row in found if row in others] == others
-        assert [(row.row, row.text) for row in broken] in (
-            [],
-            [(hit - 1, lines[hit].rstrip("\r\n"))],
-        )
+        lost = [number for number, row in enumerate(rows) if number >= hit and row not in found]
+        assert [row for row in found if row in rows[: hit - 1]] == rows[: hit - 1]
+        if not quotes:
+            assert not lost
+            assert len(found) + len(broken) == len(rows)
+            refused = [(row.row, row.text) for row in broken]
+            assert refused in ([], [(hit - 1, lines[hit].rstrip("\r\n"))])
+        assert lost == list(range(hit, hit + len(lost)))
+        taken = "".join(row.text for row in broken) + "".join(map("".join, found))
+        assert all(f"r{number}" in taken for number in lost)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_line_is_read_or_refused(seed: int) -> None:
-    """Values of several lines, and several stray quotes: each line is part of a row that is read,
-    or is refused by itself. Lines without a letter may be either no row or part of a value.
+    """Values of several lines, and several stray quotes: each line is part of a row that is read
+    or refused. Lines without a letter may be either no row or part of a value.
     """
     random = np.random.default_rng(seed)
     for _ in range(100):
@@ -112,17 +118,50 @@ def test_every_line_is_read_or_refused(seed: int) -> None:
             lines[hit] = f'{lines[hit][:place]}"{lines[hit][place:]}'
         found, broken = read("".join(lines))
         there = line_breaks("".join(lines[1:])).removesuffix("\n").split("\n")
-        accounted = len(broken) + sum(1 + line_breaks("".join(row)).count("\n") for row in found)
+        texts = [row.text for row in broken] + ["".join(row) for row in found]
+        accounted = sum(1 + line_breaks(text).count("\n") for text in texts)
         assert sum(map(bool, there)) <= accounted <= len(there)
 
 
-def test_two_stray_quotes_do_not_make_one_value_of_the_rows_between() -> None:
+def test_a_value_is_read_as_it_comes_whatever_its_lines_look_like() -> None:
+    """A reader's text may look like rows: none is made of it."""
+    rows = [["r0", "a\nr9,1,1,1,1\nr8,1,1,1,1\nb", "c", "d", "e"], ["r1", "", "", "", ""]]
+    assert read("".join(lines_of(rows, np.random.default_rng(0)))) == (rows, [])
+    for column in ([["x\n\ny"], ["z"]], [["a, b\nc"], ["d\n\n\n"]]):
+        file = io.StringIO(newline="")
+        csv.writer(file).writerows([["text"], *column])
+        assert read(file.getvalue()) == (column, [])
+
+
+def test_a_row_of_several_lines_and_other_columns_is_one_broken_row() -> None:
+    for text, received in (('1,"two\nlines",3,4', "4"), ('1,"two\nlines"', "2")):
+        assert read(f"a,b,c\n{text}\n4,5,6\n") == (
+            [["4", "5", "6"]],
+            [BrokenRow(0, "csv: expected 3 columns", received, text)],
+        )
+
+
+def test_stray_quotes_with_rows_between_and_too_few_values() -> None:
     lines = [f"r{number},a,b,c,d\n" for number in range(50)]
     lines[7] = 'r7,"a,b,c,d\n'
-    lines[30] = 'r30,a",b,c,d\n'
+    lines[30] = 'r30,a,b",c,d\n'
     found, broken = read(",".join(NAMES) + "\n" + "".join(lines))
     assert [row[0] for row in found] == [f"r{number}" for number in range(50) if number != 7]
     assert broken == [BrokenRow(7, OPEN_QUOTE, None, 'r7,"a,b,c,d')]
+
+
+def test_a_quote_inside_a_value_is_text_beside_a_value_of_two_lines() -> None:
+    for value, kept in (('5" disk', '5" disk'), ('"x"y', "xy")):
+        text = f'a,b,c\n{value},"two\nlines",3\n4,5,6\n'
+        assert read(text) == ([[kept, "two\nlines", "3"], ["4", "5", "6"]], [])
+
+
+def test_a_name_of_two_lines_in_the_header() -> None:
+    text = b'a,"note\n(free)",c\r\n1,2,3\n'
+    blocks = list(read_csv(io.BytesIO(text), "a.csv"))
+    assert [row for block in blocks for row in block.rows.to_pylist()] == [
+        {"a": b"1", "note\n(free)": b"2", "c": b"3"}
+    ]
 
 
 def test_an_open_quote_in_the_last_line_and_without_its_end() -> None:
