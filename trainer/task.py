@@ -296,7 +296,8 @@ def _routing(arguments: argparse.Namespace) -> None:
     how = (
         "the kernel of their most specific domain alone"
         if routing.compose is None
-        else f"those of all their single-topic domains together (compose {routing.compose:g})"
+        else "the kernels of all their single-topic domains together, where they have several"
+        f" (compose {routing.compose:g})"
     )
     print(
         f"{job.routing}: from the next serving.export on, rows under 'auto' are answered by {how}"

@@ -98,6 +98,9 @@ def _fits(value: object, hint: Any) -> bool:
         return value is None
     if _is_union(hint):
         return any(_fits(value, one) for one in inside)
+    if hint is bool:
+        truths = isinstance(value, Integral) and value in (0, 1)
+        return truths or type(value).__name__ == "bool"  # NumPy's own, too
     if hint in _NUMBERS:
         return isinstance(value, _NUMBERS[hint]) and not isinstance(value, bool)
     if origin is None:

@@ -130,7 +130,7 @@ class AskedModel(ABC):
 
     @checks_arguments
     def rank(
-        self, shared: Row, items: Sequence[Row], domain: str, *, ignore_unknown: bool = False
+        self, shared: Row, items: Sequence[Row], domain: str | None, *, ignore_unknown: bool = False
     ) -> Answers:
         """Scores of one user's candidates, in their order, in one request whatever their number
         (signature ``rank``).
@@ -174,7 +174,7 @@ class AskedModel(ABC):
         return reply
 
     def ask_rank(
-        self, shared: Row, items: Sequence[Row], domain: str, *, ignore_unknown: bool = False
+        self, shared: Row, items: Sequence[Row], domain: str | None, *, ignore_unknown: bool = False
     ) -> Reply:
         """``rank``, with the version that answered."""
         known = self.signature(RANK_SIGNATURE)

@@ -37,7 +37,7 @@ class Client(AskedModel):
         model_name: str,
         *,
         version: int | str | None = None,
-        deadline_seconds: float = 30.0,
+        deadline_seconds: float | None = 30.0,
         batch_size: int = 256,
         attempts: int = MOST_ATTEMPTS,
         wait_for_ready: bool = False,
@@ -50,7 +50,8 @@ class Client(AskedModel):
           target: ``HOST:PORT``.
           model_name: the model, as the server calls it.
           version: the version that must answer, by its number or its label; None for the newest.
-          deadline_seconds: for each request to the server, whatever its attempts.
+          deadline_seconds: for each request to the server, whatever its attempts; None waits for as
+            long as it takes.
           batch_size: most rows in a request of ``predict``.
           attempts: how often a request is sent while the server is UNAVAILABLE or overloaded, at
             most (``connection.open_channel``).

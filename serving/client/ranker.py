@@ -110,7 +110,7 @@ class Ranker:
         self,
         user: Row,
         items: Sequence[Row],
-        domain: str = AUTO,
+        domain: str | None = AUTO,
         *,
         shadow_domain: str | None = None,
         shadow_version: int | str | None = None,
@@ -120,7 +120,8 @@ class Ranker:
         Args:
           user: raw user and context features, which the items share.
           items: raw item features of each candidate.
-          domain: the domain that serves them, unless ``user`` has a ``domain`` of its own.
+          domain: the domain that serves them, unless ``user`` has a ``domain`` of its own; None
+            where it has.
           shadow_domain: score them under this domain too. In the same request, which then holds
             every row twice, so that the same version answers both; with ``shadow_version``, in that
             version's request.
@@ -154,7 +155,7 @@ class Ranker:
     def score(
         self,
         rows: Sequence[Row],
-        domain: str = AUTO,
+        domain: str | None = AUTO,
         *,
         signature: str = DEFAULT_SIGNATURE,
         ignore_unknown: bool = False,
@@ -163,7 +164,7 @@ class Ranker:
 
         Args:
           rows: raw features by name; what is left out is missing.
-          domain: of the rows that name none of their own.
+          domain: of the rows that name none of their own; None where all do.
           signature: signature to run.
           ignore_unknown: skip keys that the signature does not take, such as labels of a log.
 
@@ -178,7 +179,7 @@ class Ranker:
             raise InputError("this ranker is closed; make another one")
 
     def _beside_version(
-        self, user: Row, other: Row, items: Sequence[Row], domain: str, version: int | str
+        self, user: Row, other: Row, items: Sequence[Row], domain: str | None, version: int | str
     ) -> Ranking:
         with self._lock:
             if version not in self._others:
@@ -193,7 +194,9 @@ class Ranker:
         except (StatusError, InputError) as error:
             return replace(served, shadow_error=error)
 
-    def _ask(self, client: AskedModel, user: Row, items: Sequence[Row], domain: str) -> Reply:
+    def _ask(
+        self, client: AskedModel, user: Row, items: Sequence[Row], domain: str | None
+    ) -> Reply:
         signature = self._signature or (
             RANK_SIGNATURE if client.has(RANK_SIGNATURE) else DEFAULT_SIGNATURE
         )

@@ -133,7 +133,7 @@ def test_what_fits(right: dict[str, object]) -> None:
         ({"one_or_many": 5}, "one_or_many: expected text or a list of texts, received int 5"),
         ({"called": 5}, "called: expected a function or None, received int 5"),
         ({"later": 5}, "later: expected Undefined or None, received int 5"),
-        ({"flag": 1}, "flag: expected True or False, received int 1"),
+        ({"flag": 2}, "flag: expected True or False, received int 2"),
         ({"text": Odd}, f"text: expected text, received {Odd!r}"),
     ],
 )
@@ -146,3 +146,15 @@ def test_what_does_not_fit(wrong: dict[str, object], said: str) -> None:
 def test_a_call_that_no_signature_has_is_python_s() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'other'"):
         checks_arguments(of_all)(other=1)  # type: ignore[call-arg]
+
+
+def test_truths_are_what_python_takes_for_them() -> None:
+    @checks_arguments
+    def take(alone: bool) -> bool:
+        return bool(alone)
+
+    for value in (True, np.bool_(1), 1, 0, np.int64(1)):
+        assert take(value) == bool(value)  # type: ignore[arg-type]
+    for other in (2, "yes", None, 0.5):
+        with pytest.raises(InputError, match=r"^alone: expected True or False, received"):
+            take(other)  # type: ignore[arg-type]

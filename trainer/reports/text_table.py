@@ -169,7 +169,7 @@ def describe_auto(result: EvaluationResult) -> str:
     if result.compose is None:
         return "its most specific active domain"
     return (
-        f"its active single-topic domains together (compose {result.compose:g}), or its crossed one"
+        f"its active domain, or its single-topic ones together (compose {result.compose:g})"
     )
 
 

@@ -6,6 +6,8 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from configs import Experiment
 from configs.features.settings import FeatureSettings
 from configs.plugins import FEATURES, answering_for, load, part_named, unfit
@@ -66,11 +68,23 @@ class _ForeignKind:
 
     def batch(self, columns: BatchColumns, constants: Constants) -> dict[str, Array]:
         with answering_for(self.point, self.where):
-            found: dict[str, Any] = dict(self.kind.batch(columns, constants))
+            made: dict[str, Any] = dict(self.kind.batch(columns, constants))
+            found = {name: np.asarray(values) for name, values in made.items()}
         self._check("batch", found)
+        for name, values in found.items():
+            self._check_values(name, values, len(columns))
         return found
 
     def _check(self, method: str, names: Collection[str]) -> None:
         if sorted(names) != sorted(self.names):
             expected = f"the outputs {', '.join(self.names)} from '{method}'"
             raise unfit(self.point, self.where, expected, ", ".join(names) or "none")
+
+    def _check_values(self, name: str, values: Array, rows: int) -> None:
+        """Holds an output of a batch to ``Output``; a record would hold anything else as it is."""
+        fits = values.dtype in (np.int32, np.float32) and values.ndim in (1, 2)
+        if not fits or len(values) != rows:
+            expected = f"int32 or float32 of {rows} rows as '{name}' from 'batch'"
+            raise unfit(self.point, self.where, expected, f"{values.dtype} {list(values.shape)}")
+        if values.dtype == np.float32 and not np.isfinite(values).all():
+            raise unfit(self.point, self.where, f"numbers as '{name}' from 'batch'", "NaN or inf")

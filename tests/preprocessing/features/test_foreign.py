@@ -6,10 +6,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pyarrow as pa
 import pytest
 
 from configs import Experiment, InputError
 from configs.features.settings import FeatureSettings
+from preprocessing.features.batch_columns import BatchColumns
 from preprocessing.features.kinds.foreign import foreign_kind
 from tests.packages import install
 from tests.preprocessing.shop_logs import experiment
@@ -68,6 +70,42 @@ def test_each_method(
         InputError, match=rf"^features\.x: 'Kind' \(odd_kinds:Kind\):? {expected}; mend it"
     ):
         getattr(kind, method)(*arguments)
+
+
+BATCH = """
+import numpy as np
+
+class Kind:
+    def __init__(self, name, settings, experiment):
+        self.values = settings.fails
+
+    def batch(self, columns, constants):
+        return {"x_a": np.zeros(3, np.int32), "x_b": eval(self.values)}
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "received"),
+    [
+        ("np.zeros(2, np.float32)", r"float32 \[2\]"),
+        ("np.zeros(3)", r"float64 \[3\]"),
+        ("np.array(['a', 'b', 'c'], object)", r"object \[3\]"),
+        ("np.zeros((3, 2, 1), np.float32)", r"float32 \[3, 2, 1\]"),
+        ("np.float32(1)", r"float32 \[\]"),
+        ("np.full(3, np.nan, np.float32)", "NaN or inf"),
+    ],
+)
+def test_values_of_a_batch(
+    values: str, received: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(monkeypatch, tmp_path, "odd_batches", BATCH, {})
+    three = BatchColumns(pa.RecordBatch.from_pylist([{"a": 1}] * 3))
+    kind = foreign_kind("x", settings("odd_batches:Kind", values), experiment())
+    with pytest.raises(InputError, match=rf"as 'x_b' from 'batch', received {received}; mend it"):
+        kind.batch(three, {})
+    for sound in ("np.zeros(3, np.float32)", "np.zeros((3, 2), np.int32)"):
+        kind = foreign_kind("x", settings("odd_batches:Kind", sound), experiment())
+        assert set(kind.batch(three, {})) == {"x_a", "x_b"}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ from trainer.job import Job
 from trainer.training import checkpoints
 from trainer.training import pretrain as module
 from trainer.training.checkpoints import Checkpoints
-from trainer.training.claim import claim
+from trainer.training.claim import claim, given_back
 from trainer.training.pretrain import pretrain
 
 FINGERPRINT = "fingerprint.json"
@@ -522,8 +522,15 @@ def test_a_job_in_which_nothing_was_trained_is_free_for_mended_settings(
     other, job = variant("pretrain.learning_rate=0.5"), Job(tmp_path / "job")
     with pytest.raises(InputError, match=r"profile\.json"):
         pretrain(other, data, job)
+    job.golden.write_text("requests of another log")
     cut_short(experiment, dataset_dir, job, "_train_epoch", calls=0)
     with pytest.raises(InputError, match="holds a backbone of other settings"):
         pretrain(other, dataset_dir, job)
+    joined = job.backbone / "experiment.json"
+    with pytest.raises(InputError, match="of one run"), given_back(job, claimed=True):
+        joined.touch()  # as another run does that trains the same meanwhile
+        raise InputError("of one run")
+    assert joined.exists()
     pretrain(experiment, dataset_dir, job)
     assert_equal_backbones(job.folder, job_dir)
+    assert job.golden.read_bytes() == Job(job_dir).golden.read_bytes()
