@@ -453,8 +453,9 @@ def test_routing_is_chosen_without_training(config: str, job_copy: Path, command
     words = ("routing", "--config", config, "--job-dir", job_copy)
     code, out, err = command(*words, "--set", "routing.compose=0.5")
     assert (code, err) == (0, "")
-    said = "from the next serving.export on, rows under 'auto' are answered by those of all their"
-    assert f"routing.json: {said} single-topic domains together (compose 0.5)" in out
+    said = "from the next serving.export on, rows under 'auto' are answered by the kernels of all"
+    assert f"routing.json: {said} their single-topic domains together, where they have" in out
+    assert "several (compose 0.5)" in out
     job = Job(job_copy)
     assert job.experiment().routing.compose == 0.5
     content = job.routing.read_text()

@@ -168,9 +168,7 @@ def describe_auto(result: EvaluationResult) -> str:
     """What answers a row under ``auto``, in words."""
     if result.compose is None:
         return "its most specific active domain"
-    return (
-        f"its active domain, or its single-topic ones together (compose {result.compose:g})"
-    )
+    return f"its active domain, or its single-topic ones together (compose {result.compose:g})"
 
 
 def describe_teacher(record: Mapping[str, Any]) -> str:
