@@ -10,7 +10,7 @@ from typing import Any
 from configs import Experiment, InputError
 from configs.digests.sealed_json import write_sealed
 from configs.errors import first_names
-from configs.files import atomic_directory, check_no_pattern, delete, write_json
+from configs.files import atomic_directory, check_no_pattern, delete, write_bytes, write_json
 from configs.operations.growth import refuse_progressive
 from configs.section import differing_settings
 from configs.training import Teaching
@@ -217,8 +217,6 @@ def claim(
             delete(job.backbone / ANCESTOR_KERNELS)
         delete(job.golden)  # of a run that was refused, maybe on another dataset
         write_json(path, ours)
-    else:
-        path.touch()  # so that a run that fails meanwhile sees that it is not alone here
     _check_teacher(job, teacher)
     if not holds:
         _check_ancestor(job, ancestor)
@@ -242,6 +240,8 @@ def claim(
             " another --job-dir, or, for new logs under that backbone, run python -m"
             f" preprocessing.task with --transform {job.folder}"
         )
+    if not free and not _begun(job):  # so that a run that fails meanwhile sees it is not alone here
+        write_bytes(path, path.read_bytes())
     return free
 
 
