@@ -55,7 +55,7 @@ class CsvBlock(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """A broken line of a text: where it begins and ends, and why."""
+    """What is broken of a text, a line or a row of several: where it begins and ends, and why."""
 
     start: int
     end: int
@@ -167,7 +167,7 @@ def _columns(expected: int) -> str:
 def _damage(text: bytes, columns: int, last: bool) -> tuple[int, list[_Line]]:
     """Where the last row of a text ends that is there whole, and which lines before are broken in
     a way that Arrow would not survive: those with a quote that is not closed, and those of too many
-    or too few values that are no UTF-8.
+    or too few values that are no UTF-8. Rows of several lines and other columns are among them.
 
     Args:
       text: whole lines.
