@@ -72,7 +72,8 @@ def read_records(path: Path, damage: Damage, end: int | None = None) -> Iterator
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             place, number = 0, 1
-            while place < min(len(content), end or len(content)):
+            stop = len(content) if end is None else min(len(content), end)
+            while place < stop:
                 wrong, following = _record_at(content, place)
                 if wrong:
                     following = _next_record(content, place, following)

@@ -80,6 +80,16 @@ def wrap(text: str, indent: str = "    ", width: int | None = None) -> list[str]
     return textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
+def fit_page(rows: Sequence[Sequence[str]], right: Container[str] = ("rows",)) -> list[str]:
+    """``fit`` to the width of a page."""
+    return fit(rows, right, page_width())
+
+
+def wrap_page(text: str, indent: str = "") -> list[str]:
+    """``wrap`` to the width of a page."""
+    return wrap(text, indent, page_width())
+
+
 def side_by_side(
     rows: Sequence[Sequence[str]], width: int, less: dict[int, int] | None = None
 ) -> Iterator[list[int]]:

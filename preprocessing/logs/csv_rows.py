@@ -184,13 +184,13 @@ def _damage(text: bytes, columns: int, last: bool) -> tuple[int, list[_Line]]:
                 found.append(_Line(*whole.span(), _columns(columns), f"{values}"))
             continue
         row = _ROW.match(text, start)
-        values = _values_in(row[0].rstrip(b"\r\n")) if row else 0
+        content = row[0].rstrip(b"\r\n") if row else b""
+        values = _values_in(content)
         if row and values == columns:
             until = row.end()
-        elif row and not _holds_rows(row[0], columns):
+        elif row and not _holds_rows(content, columns):
             until = row.end()
-            end = row.start() + len(row[0].rstrip(b"\r\n"))
-            found.append(_Line(row.start(), end, _columns(columns), f"{values}"))
+            found.append(_Line(start, start + len(content), _columns(columns), f"{values}"))
         elif start and not last and _is_open(text, start):
             return start, found
         else:

@@ -31,6 +31,7 @@ def test_tensorflow_and_this_read_each_other(
     assert ours.read_bytes() == theirs.read_bytes()
     damage = Damage()
     assert [record.content for record in read_records(theirs, damage)] == records
+    assert not list(read_records(theirs, damage, 0))
     assert damage == Damage()
     assert is_record_file(theirs)
 

@@ -70,9 +70,8 @@ def load_backbone(job: Job, experiment: Experiment) -> keras.Model:
     path = _saved_path(job.backbone)
     expected = job.fingerprint()
     job.check_model()
-    body_named(
-        experiment.backbone.body
-    )  # an installed package registers its layers when it is loaded
+    # an installed package registers its layers when it is loaded
+    body_named(experiment.backbone.body)
     where = path / "model.weights.h5" if path.is_dir() else path
     try:
         model = keras.saving.load_model(path, compile=False)

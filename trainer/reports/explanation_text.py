@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from configs.prediction.score import SCORE
-from configs.terminal.plain_text import fit, page_width, wrap
+from configs.terminal.plain_text import fit_page, wrap_page
 from trainer.metrics.decidable import in_words
 from trainer.metrics.explanation_results import (
     ExplainedRow,
@@ -33,23 +33,26 @@ def render_importance(result: Importance) -> str:
     """The tables that ``explain`` prints: of all rows every input, of each domain the inputs that
     matter most, and the use of experts.
     """
-    lines = _wrap(describe_rows(result))
+    lines = wrap_page(describe_rows(result))
     for task in result.ranking:
         lines += ["", *_of_task(result, task)]
     for caution in cautions(result):
-        lines += ["", *_wrap(caution)]
-    lines += ["", *_wrap(f"by domain, as rows are served: {_MOST_INPUTS} inputs that lose most")]
+        lines += ["", *wrap_page(caution)]
+    lines += [
+        "",
+        *wrap_page(f"by domain, as rows are served: {_MOST_INPUTS} inputs that lose most"),
+    ]
     lines += [line for name, found in result.domains.items() for line in _domain(name, found)]
-    lines += ["", *_wrap(describe_experts(result))]
+    lines += ["", *wrap_page(describe_experts(result))]
     for name, gate in (result.experts or {}).items():
-        lines += ["", f"{show_name(name)}:", *_fit(gate_cells(gate))]
+        lines += ["", f"{show_name(name)}:", *fit_page(gate_cells(gate))]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def render_request(found: RequestExplanation) -> str:
     """Of every row what is predicted, and the inputs that move its score most."""
     where = f"request '{found.request}' of split '{found.split}'" if found.request else "rows"
-    lines = _wrap(
+    lines = wrap_page(
         f"{show_name(where)}: {len(found.rows)}; predictions of the backbone -> as served (auto),"
         " and how far each input moves them: what is predicted less what is predicted where the"
         " input is missing"
@@ -130,11 +133,11 @@ def _of_task(result: Importance, task: str) -> list[str]:
         shown = [show_loss(cell.backbone), show_loss(cell.kernel)]
         unread = ["not read when served", ""]
         rows.append([name, *(shown if result.inputs[name].read else unread)])
-    return [f"{task.upper()}-AUC: {pair} (backbone -> auto)", *_fit(rows)]
+    return [f"{task.upper()}-AUC: {pair} (backbone -> auto)", *fit_page(rows)]
 
 
 def _domain(name: str, found: SliceImportance) -> list[str]:
-    lines = _wrap(show_name(f"{name}: {found.rows:,} rows"), _INDENT)
+    lines = wrap_page(show_name(f"{name}: {found.rows:,} rows"), _INDENT)
     for task, cells in found.lost.items():
         lost = {one: cell.kernel.lost for one, cell in cells.items()}
         known = {one: value for one, value in lost.items() if not isinstance(value, str)}
@@ -155,8 +158,8 @@ def _row(row: ExplainedRow) -> list[str]:
     for one in present[:_MOST_EFFECTS]:
         moved = [_pair(one.effects[name], "+") for name in outputs]
         table.append([_INDENT + one.input, _short(one.value), *moved])
-    lines = _wrap(f"row {row.row} ({show_name(row.served_domain)}): {predicted}", _INDENT)
-    lines += _fit(table)
+    lines = wrap_page(f"row {row.row} ({show_name(row.served_domain)}): {predicted}", _INDENT)
+    lines += fit_page(table)
     missing = [one.input for one in row.inputs if one.missing]
     more = len(present) - _MOST_EFFECTS
     lines += _indented(f"and {more} that move it less (--json has all)") if more > 0 else []
@@ -178,12 +181,4 @@ def _weights(weights: Sequence[float]) -> list[str]:
 
 
 def _indented(text: str) -> list[str]:
-    return _wrap(_INDENT * 2 + text, _INDENT * 3)
-
-
-def _wrap(text: str, indent: str = "") -> list[str]:
-    return wrap(text, indent, page_width())
-
-
-def _fit(rows: Sequence[Sequence[str]]) -> list[str]:
-    return fit(rows, width=page_width())
+    return wrap_page(_INDENT * 2 + text, _INDENT * 3)

@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from configs.domains import ALL
-from configs.terminal.plain_text import fit, page_width, printable, rows_fitted, wrap
+from configs.terminal.plain_text import (
+    fit_page,
+    page_width,
+    printable,
+    rows_fitted,
+    wrap_page,
+)
 from trainer.metrics.decidable import in_words
 from trainer.metrics.formatting import METRIC_TITLES, PAGE_TITLES, POINTS, is_number
 from trainer.metrics.results import (
@@ -32,7 +38,7 @@ def render_table(result: EvaluationResult) -> str:
     what answers it, and a line for each target over all rows.
     """
     lines = [
-        *_wrap(
+        *wrap_page(
             f"split '{result.split}': {listed(result.ranked)}, backbone -> kernel; gains in AUC"
             " points with 95% intervals, over the backbone"
             + (" and over the kernel of all traffic" if result.has_all else "")
@@ -41,24 +47,24 @@ def render_table(result: EvaluationResult) -> str:
         *_gain_lines(result, _about_domains(result), result.domains),
     ]
     if not all(domain.active for domain in result.domains.values()):
-        lines += ["", *_wrap("off: the kernel is not active (the figures are its own)")]
+        lines += ["", *wrap_page("off: the kernel is not active (the figures are its own)")]
     lines += ["", "mean gain of single-topic domains, in AUC points", *_mean_lines(result), ""]
-    lines += _wrap(f"overall: every row under {describe_auto(result)} (auto)")
+    lines += wrap_page(f"overall: every row under {describe_auto(result)} (auto)")
     if result.rows is not None:
-        lines += _wrap(count_outcomes(result.rows, result.positives, tuple(result.overall)))
-    lines += _fit(overall_cells(result))
+        lines += wrap_page(count_outcomes(result.rows, result.positives, tuple(result.overall)))
+    lines += fit_page(overall_cells(result))
     if cells := order_cells(result):
-        lines += ["", *_fit(cells)]
+        lines += ["", *fit_page(cells)]
     if result.page:
         title = f"{describe_pages(result.page)}, auto"
-        lines += ["", *_wrap(title), *_fit(page_cells(result.page))]
+        lines += ["", *wrap_page(title), *fit_page(page_cells(result.page))]
     for column, values in (result.segments or {}).items():
         about = {
             name: f"{column}={name}: {count_outcomes(found.rows, found.positives, result.ranked)}"
             for name, found in values.items()
         }
         title = f"segments of {column}: rows as they are served (auto), backbone -> kernel"
-        lines += ["", *_wrap(show_name(title)), *_gain_lines(result, about, values)]
+        lines += ["", *wrap_page(show_name(title)), *_gain_lines(result, about, values)]
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
@@ -265,14 +271,6 @@ def _signed(difference: float, metric: str) -> str:
     return f"{difference * POINTS:+.2f}" if metric in ("auc", "gauc") else f"{difference:+.4f}"
 
 
-def _wrap(text: str, indent: str = "") -> list[str]:
-    return wrap(text, indent, page_width())
-
-
-def _fit(rows: Sequence[Sequence[str]]) -> list[str]:
-    return fit(rows, width=page_width())
-
-
 def _of_all(mean: MeanGain) -> str:
     """``13``, or ``13 of 18`` where some are undecidable."""
     return f"{mean.domains}" + (f" of {mean.domains + mean.undecided}" if mean.undecided else "")
@@ -305,10 +303,10 @@ def _gain_lines(
     header, *rows = rows_fitted(shown, page_width())
     lines = [*header]
     for name in found:
-        lines += _wrap(show_name(about[name]), _INDENT * 2)
+        lines += wrap_page(show_name(about[name]), _INDENT * 2)
         for owner, row in zip(owners, rows, strict=True):
             lines += row if owner == name else []
-        lines += _wrap(_INDENT + "; ".join(few[name]), _INDENT) if few[name] else []
+        lines += wrap_page(_INDENT + "; ".join(few[name]), _INDENT) if few[name] else []
     return lines
 
 
@@ -330,7 +328,7 @@ def _mean_lines(result: EvaluationResult) -> list[str]:
     for task, mean in means.items():
         gains = [show_gain(mean, "auc"), show_gain_over_all(mean, "auc")]
         rows.append([task.upper(), *gains, f"{_of_all(mean)}{_off(mean)}"])
-    lines = _fit(rows if result.has_all else [[*cells[:2], cells[3]] for cells in rows])
+    lines = fit_page(rows if result.has_all else [[*cells[:2], cells[3]] for cells in rows])
     if any(mean.undecided for mean in means.values()):
-        lines += _wrap("2 of 3: in 2 domains of 3 the task is decidable")
+        lines += wrap_page("2 of 3: in 2 domains of 3 the task is decidable")
     return lines

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from configs.terminal.plain_text import fit, page_width, wrap
+from configs.terminal.plain_text import fit_page, wrap_page
 from trainer.metrics.formatting import POINTS
 from trainer.tuning.results import Trial, TuneResult
 from trainer.tuning.search_space import flags_of
@@ -24,13 +24,13 @@ def render_summary(result: TuneResult, folder: Path) -> str:
     """The table of trials, which was best, what that is worth, and its settings as flags and as
     YAML.
     """
-    lines = [*_wrap(describe_search(result)), "", *fit(trial_cells(result), _COUNTS, page_width())]
-    lines += ["", *_wrap(describe_best(result))]
+    lines = [*wrap_page(describe_search(result)), "", *fit_page(trial_cells(result), _COUNTS)]
+    lines += ["", *wrap_page(describe_best(result))]
     for trial in result.trials:
         if trial.reason:
-            lines += _wrap(f"trial {trial.number} failed: {trial.reason}")
+            lines += wrap_page(f"trial {trial.number} failed: {trial.reason}")
     for note in filter(None, (describe_optimism(result), describe_unfinished(result))):
-        lines += ["", *_wrap(note)]
+        lines += ["", *wrap_page(note)]
     if settings := best_settings(result):
         lines += [
             "",
@@ -181,7 +181,3 @@ def _figure(result: TuneResult) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
-
-
-def _wrap(text: str) -> list[str]:
-    return wrap(text, "", page_width())
